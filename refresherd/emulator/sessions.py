@@ -1,0 +1,103 @@
+"""The sessions of the emulated DSM and when each of them ends; time is passed in."""
+
+import base64
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from refresherd.emulator.apps import App
+
+Expiry = Literal["idle", "absolute"]
+"""Whether a session's lifetime counts from its last use or from its opening."""
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One session; `deadline` is the instant, on the emulator's clock, at which it has ended."""
+
+    token: str
+    app: App
+    lifetime: float
+    deadline: float
+    generation: int
+
+    def alive(self, now: float) -> bool:
+        """Whether requests with this token are still answered at `now`."""
+        return now < self.deadline and self.generation == self.app.generation
+
+
+class Sessions:
+    """Every session that was ever opened, by token; ended ones are remembered too."""
+
+    def __init__(
+        self,
+        *,
+        expiry: Expiry,
+        now: Callable[[], float],
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self._expiry = expiry
+        self._now = now
+        self._random_bytes = random_bytes
+        self._issued: dict[str, Session] = {}
+        self._open: defaultdict[App, dict[str, Session]] = defaultdict(dict)
+
+    def open(self, app: App) -> Session:
+        """Open a session for the app, with a new token."""
+        now = self._now()
+        _prune(self._open[app], now)
+        token = base64.urlsafe_b64encode(self._random_bytes(64)).decode().rstrip("=")
+        session = Session(token, app, app.lifetime, now + app.lifetime, app.generation)
+        self._issued[token] = self._open[app][token] = session
+        return session
+
+    def use(self, token: str) -> Session | None:
+        """Return the live session with this token, its idle clock set back; None if it ended."""
+        now = self._now()
+        session = self._issued.get(token)
+        if session is None or not session.alive(now):
+            return None
+        if self._expiry == "idle":
+            session.deadline = now + session.lifetime
+            # The least recently used stand in front, where pruning begins.
+            self._open[session.app][token] = self._open[session.app].pop(token)
+        return session
+
+    def end(self, token: str) -> bool:
+        """End the session with this token at once; False if it had already ended."""
+        now = self._now()
+        session = self._issued.get(token)
+        if session is None or not session.alive(now):
+            return False
+        session.deadline = now
+        del self._open[session.app][token]
+        return True
+
+    def end_all(self, app: App | None = None) -> int:
+        """End every session, or every one of an app, and return how many that were."""
+        return sum(self.end(session.token) for session in self.live(app))
+
+    def live(self, app: App | None = None) -> list[Session]:
+        """Return the sessions that live now, or an app's, the least recently used first."""
+        now = self._now()
+        owners = list(self._open) if app is None else [app]
+        return [s for owner in owners for s in self._open[owner].values() if s.alive(now)]
+
+    def tokens(self, app: App | None = None) -> list[str]:
+        """Return every token ever issued, or an app's, in order; for tests, hence in full."""
+        return [token for token, s in self._issued.items() if app in (None, s.app)]
+
+    def owner(self, token: str) -> App | None:
+        """Return the app that this token was once issued to, whether or not it still works."""
+        session = self._issued.get(token)
+        return session.app if session else None
+
+
+def _prune(sessions: dict[str, Session], now: float) -> None:
+    """Drop the ended sessions in front, so that listing the live ones stays quick."""
+    while sessions:
+        oldest = next(iter(sessions.values()))
+        if oldest.alive(now):
+            return
+        del sessions[oldest.token]
