@@ -1,0 +1,182 @@
+"""The values that everything else speaks of: apps as configured, tokens as issued."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from hmac import compare_digest
+from pathlib import Path
+from typing import NewType
+
+Instant = NewType("Instant", float)
+"""Seconds of boot time: goes on in a suspend, and no clock change moves it."""
+
+
+class Secret:
+    """A string that prints as `***` wherever it goes by accident."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the string itself, for the wire or an output."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return compare_digest(self._value.encode(), other._value.encode())
+
+    __hash__ = None  # type: ignore[assignment]  # a secret is no dictionary key
+
+    def __reduce__(self) -> str:
+        raise TypeError("a Secret does not leave the process by pickling")
+
+
+class Method(StrEnum):
+    """How a session is renewed: the `renew` setting, and the `method` label."""
+
+    AUTH = "auth"
+    REAUTH = "reauth"
+    KEEPALIVE = "keepalive"
+
+
+class Format(StrEnum):
+    """What a consumer reads."""
+
+    RAW = "raw"
+    HEADER = "header"
+    JSON = "json"
+    ENV = "env"
+    SDKMS_CLI = "sdkms-cli"
+
+
+class OnExpiry(StrEnum):
+    """What becomes of a file whose token ran out."""
+
+    KEEP = "keep"
+    REMOVE = "remove"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where an app's DSM is, and how it is reached. Times in seconds."""
+
+    url: str
+    ca_file: Path | None = None
+    timeout: float = 20.0
+    proxy: str = ""
+    max_in_flight: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """When an app's session is renewed, checked and ended. Times in seconds."""
+
+    at: float = 0.5
+    jitter: float = 0.1
+    retry_min: float = 1.0
+    retry_max: float = 30.0
+    rejected_retry: float = 1800.0
+    renew: Method = Method.REAUTH
+    session_check: float | None = None
+    terminate_after: float | None = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyFile:
+    """An API key in a file; a systemd credential is one as well."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyEnv:
+    """An API key in the daemon's environment."""
+
+    variable: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKeyCommand:
+    """An API key on a command's standard output."""
+
+    argv: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenFile:
+    """A live bearer token in a file, for hosts that hold no API key."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate app: it logs in by its UUID and a TLS client certificate."""
+
+    app_id: str
+    cert_file: Path
+    key_file: Path
+
+
+Credential = ApiKeyFile | ApiKeyEnv | ApiKeyCommand | TokenFile | Certificate
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """Who may open an output. Names as in passwd and group, or numbers; "" leaves it."""
+
+    mode: int = 0o600
+    owner: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSpec:
+    """A file that holds the newest token."""
+
+    path: Path
+    format: Format = Format.RAW
+    ownership: Ownership = Ownership()
+    on_expiry: OnExpiry = OnExpiry.KEEP
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """One DSM app as configured: equal values need no new session on a reload."""
+
+    name: str
+    endpoint: Endpoint
+    credential: Credential
+    timing: Timing = Timing()
+    files: tuple[FileSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What DSM answered to a login or a reauth. `lifetime` in seconds, above 0."""
+
+    access_token: Secret
+    entity_id: str
+    lifetime: float
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A session's bearer token.
+
+    It lives from `issued_at`, the instant before its request was sent: DSM starts
+    counting somewhere between then and the answer, and the earlier is the safe one.
+    """
+
+    access_token: Secret
+    entity_id: str
+    generation: int
+    issued_at: Instant
+    lifetime: float
+    expires_at: Instant

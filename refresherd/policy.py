@@ -1,0 +1,63 @@
+"""When to renew and how long to wait: numbers in, numbers out.
+
+Every `luck` is a random number in [0, 1) that the caller draws. Times in seconds.
+"""
+
+from refresherd.model import Instant, Timing, Token
+
+NO_TOKEN_RETRY_AFTER = 300.0
+"""The longest `Retry-After` obeyed while consumers have no token at all."""
+
+SHORTEST_ATTEMPT = 1.0
+"""An attempt gets at least this long, however little of the token's life is left."""
+
+
+def refresh_at(token: Token, timing: Timing, luck: float) -> Instant:
+    """Return when a token is due: at a share of its lifetime, a little earlier by luck."""
+    share = timing.at - timing.jitter * luck
+    return Instant(token.expires_at - token.lifetime * (1 - share))
+
+
+def outage_budget(lifetime: float, timing: Timing) -> float:
+    """Return how long DSM may be away without a consumer noticing."""
+    return lifetime * (1 - timing.at)
+
+
+def backoff(failures: int, timing: Timing, luck: float) -> float:
+    """Return the wait after that many failures in a row (1 or more).
+
+    Full jitter between `retry_min` and a ceiling that doubles up to `retry_max`:
+    the floor bounds the attempts in any window whatever the luck, the spread keeps
+    a fleet from coming back in step.
+    """
+    doublings = min(failures, 32)
+    ceiling = min(timing.retry_max, timing.retry_min * float(1 << doublings))
+    return timing.retry_min + (ceiling - timing.retry_min) * luck
+
+
+def honoured(retry_after: float | None, remaining: float | None) -> float:
+    """Return how much of a server's `Retry-After` is obeyed.
+
+    `remaining` is what the live token has left, None without one. Obeying an absurd
+    wait would let the token run out, so half of what is left is the most.
+    """
+    if retry_after is None:
+        return 0.0
+    ceiling = NO_TOKEN_RETRY_AFTER if remaining is None else remaining / 2
+    return min(max(retry_after, 0.0), ceiling)
+
+
+def attempt_timeout(timeout: float, remaining: float | None) -> float:
+    """Return how long one attempt may take.
+
+    A hanging attempt must leave time for another while the token lives, so it gets
+    at most half of what the token has left.
+    """
+    if remaining is None:
+        return timeout
+    return min(timeout, max(SHORTEST_ATTEMPT, remaining / 2))
+
+
+def terminate_at(replaced: Token, now: Instant, grace: float) -> Instant:
+    """Return when a replaced session ends: after its grace, never past its expiry."""
+    return Instant(min(now + grace, replaced.expires_at))

@@ -1,0 +1,122 @@
+"""What the core asks of the world, in its own words: Protocols, no code."""
+
+from collections.abc import Hashable, Iterable
+from typing import Protocol
+
+from refresherd.events import Event
+from refresherd.lifecycle import Life
+from refresherd.model import Grant, Instant, Secret, Token
+from refresherd.readiness import AppStatus
+
+
+class Clock(Protocol):
+    """Boot time, and its translation for people."""
+
+    def now(self) -> Instant:
+        """Return the boot time in seconds."""
+
+    def wall(self, instant: Instant) -> float:
+        """Return an instant as unix seconds."""
+
+
+class Alarm(Protocol):
+    """One sleeper's alarm clock."""
+
+    async def wait(self, until: Instant) -> None:
+        """Return once boot time has reached `until`, or when somebody rings."""
+
+    def ring(self) -> None:
+        """Wake the sleeper now; if it is awake, its next wait returns at once."""
+
+
+class Schedule(Protocol):
+    """The timeline: what wakes whom when."""
+
+    def alarm(self) -> Alarm:
+        """Return a new alarm clock."""
+
+
+class SessionClient(Protocol):
+    """DSM, as one app sees it. Every `timeout` is in seconds, for the whole attempt.
+
+    Its errors are Retryable, SessionLost and Rejected.
+    """
+
+    async def login(self, credential: Secret, timeout: float) -> Grant:
+        """Return a new session from the credential."""
+
+    async def reauth(self, token: Secret, timeout: float) -> Grant:
+        """Return a new session from a live one, which lives on."""
+
+    async def keep_alive(self, token: Secret, timeout: float) -> str:
+        """Keep a session from idling out; return DSM's request id."""
+
+    async def terminate(self, token: Secret, timeout: float) -> None:
+        """End a session."""
+
+
+class CredentialSource(Protocol):
+    """Where an app's credential is read, anew for each login."""
+
+    async def read(self) -> Secret:
+        """Return the credential. Raises Retryable where it cannot be read."""
+
+    async def stamp(self) -> Hashable:
+        """Return what changes when the source does; None where only reading could tell."""
+
+    @property
+    def entity_id(self) -> str:
+        """The app's UUID as the last credential read names it, "" if it names none."""
+
+
+class TokenView(Protocol):
+    """One app's life, for readers. They see the newest only."""
+
+    @property
+    def life(self) -> Life:
+        """The newest life."""
+
+    @property
+    def version(self) -> int:
+        """Grows with each new life."""
+
+    async def changed(self, since: int) -> int:
+        """Return the newest version as soon as it is past `since`."""
+
+
+class Roster(Protocol):
+    """The apps that are kept, for readers. Other threads than the loop's ask as well."""
+
+    def statuses(self) -> Iterable[AppStatus]:
+        """Return a snapshot of every app's status, in the configuration's order."""
+
+    def status(self, name: str) -> AppStatus | None:
+        """Return one app's status, None if no app has that name."""
+
+
+class Output(Protocol):
+    """A place where consumers find the token. Its errors are OutputError."""
+
+    @property
+    def name(self) -> str:
+        """The `output` label: the path."""
+
+    @property
+    def removes_expired(self) -> bool:
+        """Whether an expired token is taken away."""
+
+    async def prepare(self) -> None:
+        """Clear what an earlier run left over, and check that a token could be written."""
+
+    async def put(self, token: Token) -> None:
+        """Replace what consumers find with this token, atomically."""
+
+    async def remove(self) -> None:
+        """Take the token away; nothing there is fine."""
+
+
+class Observer(Protocol):
+    """Is told what happens."""
+
+    def observe(self, event: Event) -> None:
+        """Take note of an event; must not block or raise."""

@@ -1,0 +1,47 @@
+"""Is an app ready, and if not, why? A verdict over reports, without looking anywhere."""
+
+from dataclasses import dataclass
+
+from refresherd.lifecycle import Life, valid_token
+from refresherd.model import Instant, Token
+
+
+@dataclass(frozen=True, slots=True)
+class OutputStatus:
+    """What an output holds. `error` is why it is behind, "" if it is not failing."""
+
+    name: str
+    holds: Token | None = None
+    error: str = ""
+    written_at: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AppStatus:
+    """All that readers outside the core are told of an app; `name` is the app's."""
+
+    name: str
+    life: Life
+    outputs: tuple[OutputStatus, ...] = ()
+
+
+def reasons(status: AppStatus, now: Instant) -> tuple[str, ...]:
+    """Return why an app is not ready, nothing if it is.
+
+    Ready means: there is a valid token and every output holds it.
+    """
+    token = valid_token(status.life, now)
+    if token is None:
+        failure = status.life.last_failure
+        cause = "" if failure is None else f": {failure.reason}: {failure.message}"
+        return (f"no valid token ({status.life.state}){cause}",)
+    return tuple(
+        f"{output.name} does not hold the newest token" + (output.error and f": {output.error}")
+        for output in status.outputs
+        if output.holds != token
+    )
+
+
+def ready(status: AppStatus, now: Instant) -> bool:
+    """Return whether the app has a valid token and every output holds it."""
+    return not reasons(status, now)
