@@ -1,0 +1,30 @@
+"""Which source is whose: by the kind of an app's credential."""
+
+from collections.abc import Mapping
+from typing import assert_never
+
+from refresherd.credentials.command import CommandSource
+from refresherd.credentials.environment import EnvSource
+from refresherd.credentials.files import CertificateSource, FileSource
+from refresherd.credentials.parse import api_key, bearer_token
+from refresherd.lanes import Lanes
+from refresherd.model import ApiKeyCommand, ApiKeyEnv, ApiKeyFile, App, Certificate, TokenFile
+from refresherd.ports import CredentialSource
+
+
+def source(app: App, environ: Mapping[str, str], lanes: Lanes) -> CredentialSource:
+    """Return where the app's credential is read, anew each time. A command gets `environ`."""
+    credential = app.credential
+    match credential:
+        case ApiKeyFile(path):
+            return FileSource(path, api_key, lanes)
+        case TokenFile(path):
+            return FileSource(path, bearer_token, lanes)
+        case ApiKeyEnv(variable):
+            return EnvSource(variable, environ)
+        case ApiKeyCommand(argv):
+            return CommandSource(argv, environ)
+        case Certificate():
+            return CertificateSource(credential, lanes)
+        case _:
+            assert_never(credential)

@@ -1,0 +1,156 @@
+"""API keys that real commands print."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from fakes import API_KEY, ENTITY_ID
+
+from refresherd.credentials import command, source
+from refresherd.errors import Reason, Retryable
+from refresherd.lanes import Lanes
+from refresherd.model import ApiKeyCommand, App, Endpoint
+from refresherd.ports import CredentialSource
+
+
+def shell(script: str, environ: dict[str, str] | None = None) -> CredentialSource:
+    """Return the source of an app whose key a shell script prints."""
+    return made(("/bin/sh", "-c", script), environ)
+
+
+def made(argv: tuple[str, ...], environ: dict[str, str] | None = None) -> CredentialSource:
+    """Return the source of an app whose key a command prints."""
+    app = App("payments", Endpoint("https://amer.smartkey.io"), ApiKeyCommand(argv))
+    return source(app, {"PATH": os.environ["PATH"], **(environ or {})}, Lanes())
+
+
+async def fault(credential: CredentialSource) -> str:
+    """Return why the credential cannot be read."""
+    with pytest.raises(Retryable) as caught:
+        await credential.read()
+    assert caught.value.reason is Reason.CREDENTIAL
+    return caught.value.message
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Return once something holds that happens in another process."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110  # no event tells of other processes
+            await asyncio.sleep(0.01)
+
+
+def over(pid: int) -> bool:
+    """Return whether a process has ended, and was reaped if it was our child."""
+    try:
+        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+    except FileNotFoundError:
+        return True
+    return state == "Z" and int(parent) != os.getpid()
+
+
+def pids(path: Path) -> list[int]:
+    """Return the process ids in a file that a script wrote."""
+    return [int(pid) for pid in path.read_text().split()] if path.exists() else []
+
+
+async def test_what_a_command_prints_is_the_key() -> None:
+    """Password managers and clouds hand out secrets so."""
+    key = shell(f"echo fetching >&2; echo {API_KEY}")
+    assert (await key.read()).reveal() == API_KEY
+    assert key.entity_id == ENTITY_ID
+
+
+async def test_a_command_runs_with_the_environment_and_without_input() -> None:
+    """It needs HOME and the like; one that asks for a password must not wait for ever."""
+    key = shell('cat; printf %s "$STORED"', {"STORED": API_KEY})
+    assert (await key.read()).reveal() == API_KEY
+
+
+async def test_long_output_on_standard_error_is_no_trouble() -> None:
+    """A verbose command would block on a full pipe if nobody read it."""
+    key = shell(f"head -c 300000 /dev/zero >&2; echo {API_KEY}")
+    assert (await key.read()).reveal() == API_KEY
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        (
+            "echo first >&2; echo 'gpg: no key\a ' >&2; echo >&2; exit 2",
+            "exit status 2: gpg: no key",
+        ),
+        ("exit 3", "exit status 3"),
+        ("printf '%0300d' 7 >&2; exit 1", "exit status 1: " + "0" * 200),
+        ("kill -TERM $$", "killed by signal 15"),
+        ("true", "empty"),
+        ("echo hunter2 and more", "not an API key (base64) on one line"),
+        ("yes", "over 65536 bytes, which an API key (base64) never has"),
+    ],
+)
+async def test_a_failed_command_is_told_with_its_last_words(script: str, message: str) -> None:
+    """What it complained of is what the operator mends; what it printed may be a secret."""
+    assert await fault(shell(script)) == f"/bin/sh: {message}"
+
+
+async def test_a_command_that_is_not_there_is_named() -> None:
+    """A typing error in the configuration, or a package that is missing on this host."""
+    assert (
+        await fault(made(("/nonexistent/pass",))) == "/nonexistent/pass: No such file or directory"
+    )
+
+
+async def test_a_hanging_command_is_killed_with_its_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One login attempt after the other would leave a heap of them."""
+    monkeypatch.setattr(command, "COMMAND_SECONDS", 0.3)
+    hanging = shell(f"sleep 60 & echo $$ $! > {tmp_path}/pids; wait")
+    assert await fault(hanging) == "/bin/sh: not done within 0.3 s"
+    running = pids(tmp_path / "pids")
+    assert len(running) == 2
+    await until(lambda: all(over(pid) for pid in running))
+
+
+async def test_a_cancelled_read_leaves_no_process_behind(tmp_path: Path) -> None:
+    """A stop or a reload must not wait for a command, nor forget it."""
+    read = asyncio.create_task(shell(f"sleep 60 & echo $$ $! > {tmp_path}/pids; wait").read())
+    await until(lambda: len(pids(tmp_path / "pids")) == 2)
+    read.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await read
+    await until(lambda: all(over(pid) for pid in pids(tmp_path / "pids")))
+
+
+async def test_children_that_live_on_hold_nothing_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A password agent that a command starts may keep its output open, and lives on."""
+    monkeypatch.setattr(command, "LEFTOVER_SECONDS", 0.05)
+    key = shell(f"sleep 60 & echo $! > {tmp_path}/pids; echo {API_KEY}")
+    assert (await key.read()).reveal() == API_KEY
+    (agent,) = pids(tmp_path / "pids")
+    assert not over(agent)
+    os.kill(agent, signal.SIGKILL)
+
+
+async def test_a_command_that_ends_while_it_is_killed_is_no_trouble(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may end by itself between the look and the kill."""
+    killed: list[int] = []
+
+    def late(kill: Callable[[int, int], None]) -> Callable[[int, int], None]:
+        def kill_twice(group: int, number: int) -> None:
+            kill(group, number)
+            killed.append(group)
+            raise ProcessLookupError
+
+        return kill_twice
+
+    monkeypatch.setattr(command, "COMMAND_SECONDS", 0.05)
+    monkeypatch.setattr(os, "killpg", late(os.killpg))
+    assert await fault(shell("sleep 60")) == "/bin/sh: not done within 0.05 s"
+    assert len(killed) == 1

@@ -1,0 +1,290 @@
+"""Everything that goes wrong between a request and its answer, on real sockets."""
+
+import asyncio
+import gzip
+import socket
+import struct
+import tracemalloc
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from dsm_loopback import GRANT, Connection, answering, reply, serving
+from fakes import API_KEY, FakeClock
+
+from refresherd.dsm import Connections
+from refresherd.dsm.link import LONGEST_ANSWER
+from refresherd.errors import Reason, Rejected, Retryable
+from refresherd.lanes import Lanes
+from refresherd.model import ApiKeyEnv, App, Endpoint, Grant, Secret
+
+
+@pytest.fixture
+async def connections() -> AsyncIterator[Connections]:
+    """Yield connections that end with the test."""
+    async with Connections(Lanes(), FakeClock()) as opened:
+        yield opened
+
+
+async def login(connections: Connections, url: str, timeout: float = 5) -> Grant:
+    """Log in at an endpoint."""
+    app = App("payments", Endpoint(url), ApiKeyEnv("KEY"))
+    return await connections.client(app).login(Secret(API_KEY), timeout)
+
+
+async def fault(connections: Connections, url: str, timeout: float = 5) -> tuple[Reason, str]:
+    """Return why a login fails."""
+    with pytest.raises(Retryable) as caught:
+        await login(connections, url, timeout)
+    assert caught.value.__context__ is None
+    return caught.value.reason, caught.value.message
+
+
+async def test_a_login_is_one_small_post(connections: Connections) -> None:
+    """These are all the bytes that DSM, and whoever stands in between, gets to see."""
+    async with serving(answering(reply(200, GRANT))) as peer:
+        assert (await login(connections, peer.http)).access_token.reveal() == "new-token"
+    lines = peer.requests[0].decode().strip().split("\r\n")
+    assert lines[0] == "POST /sys/v1/session/auth HTTP/1.1"
+    headers = dict(line.split(": ", 1) for line in lines[1:])
+    assert headers.pop("User-Agent").startswith("refresherd/")
+    assert set(headers.pop("Accept-Encoding").split(", ")) >= {"gzip", "deflate"}
+    assert headers == {
+        "Host": f"127.0.0.1:{peer.port}",
+        "Accept": "application/json",
+        "Content-Type": "application/json",
+        "Authorization": f"Basic {API_KEY}",
+        "Content-Length": "0",
+    }
+
+
+async def test_a_packed_answer_is_unpacked(connections: Connections) -> None:
+    """A gateway may pack what DSM sent plain."""
+    packed = reply(200, gzip.compress(GRANT), "Content-Encoding: gzip")
+    async with serving(answering(packed)) as peer:
+        assert (await login(connections, peer.http)).lifetime == 600
+
+
+async def test_cookies_are_not_kept(connections: Connections) -> None:
+    """They are no part of DSM's API, and a balancer's would bind all apps to one node."""
+    async with serving(answering(reply(200, GRANT, "Set-Cookie: node=1; Path=/"))) as peer:
+        await login(connections, peer.http)
+        await login(connections, peer.http)
+        assert b"Cookie" not in peer.requests[1]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_is_not_followed(connections: Connections, status: int) -> None:
+    """The credential would go wherever it points."""
+    async with (
+        serving(answering(reply(200, GRANT))) as other,
+        serving(answering(reply(status, b"", f"Location: {other.http}/x?y"))) as peer,
+    ):
+        reason, message = await fault(connections, peer.http)
+        assert reason is Reason.BAD_RESPONSE
+        assert message.endswith("redirects are not followed (to 127.0.0.1)")
+        assert other.connections == 0
+
+
+async def test_a_refused_connection_is_told_with_its_address(connections: Connections) -> None:
+    """DSM is down, or the port is wrong."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    assert await fault(connections, f"http://127.0.0.1:{port}") == (
+        Reason.CONNECT,
+        f"no connection with 127.0.0.1:{port}: Connection refused",
+    )
+
+
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "x" * 64 + ".invalid"])
+async def test_an_unknown_host_is_told_by_its_name(connections: Connections, host: str) -> None:
+    """A typing error in the endpoint, or no DNS."""
+    reason, message = await fault(connections, f"http://{host}:1")
+    assert reason is Reason.CONNECT
+    assert message.startswith(f"{host} cannot be resolved: ")
+
+
+async def test_names_are_resolved_in_lanes(connections: Connections) -> None:
+    """The name on loopback has an address everywhere, through our own resolver."""
+    async with serving(answering(reply(200, GRANT))) as peer:
+        assert (await login(connections, f"http://localhost:{peer.port}")).lifetime == 600
+
+
+async def silent(connection: Connection) -> None:
+    """Take a request and never answer."""
+    await connection.request()
+    await connection.reader.read()
+
+
+async def half_a_head(connection: Connection) -> None:
+    """Stop in the middle of the answer's head."""
+    await connection.request()
+    await connection.send(b"HTTP/1.1 200 OK\r\nContent-")
+    await connection.reader.read()
+
+
+async def half_a_body(connection: Connection) -> None:
+    """Stop in the middle of the answer's body."""
+    await connection.request()
+    await connection.send(reply(200, GRANT)[:-10])
+    await connection.reader.read()
+
+
+async def drip(connection: Connection) -> None:
+    """Send the answer a byte at a time: each read is quick, the whole is not."""
+    await connection.request()
+    for byte in reply(200, GRANT + b" " * 10_000):
+        await connection.send(bytes([byte]))
+        await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("hang", [silent, half_a_head, half_a_body, drip])
+async def test_a_hang_at_any_stage_ends_with_the_timeout(
+    connections: Connections, hang: Callable[[Connection], Awaitable[None]]
+) -> None:
+    """The timeout is for the attempt all in all."""
+    async with serving(hang) as peer:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        told = await fault(connections, peer.http, 0.2)
+        assert told == (Reason.TIMEOUT, "no answer within 0.2 s")
+        assert 0.2 <= loop.time() - began < 1
+
+
+async def test_a_hanging_connect_ends_with_the_timeout(connections: Connections) -> None:
+    """A firewall that drops packets looks like a full backlog: nobody answers the SYN."""
+    with socket.socket() as listener, socket.socket() as filler:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        filler.connect(listener.getsockname())
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        assert (await fault(connections, url, 0.2))[0] is Reason.TIMEOUT
+
+
+async def test_a_cancelled_request_closes_its_connection(connections: Connections) -> None:
+    """Its late answer must not be read as another request's."""
+    closed = asyncio.Event()
+    asked = asyncio.Event()
+
+    async def watch(connection: Connection) -> None:
+        await connection.request()
+        asked.set()
+        await connection.reader.read()
+        closed.set()
+
+    async with serving(watch) as peer:
+        attempt = asyncio.create_task(login(connections, peer.http))
+        await asked.wait()
+        attempt.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await attempt
+        async with asyncio.timeout(5):
+            await closed.wait()
+
+
+async def hang_up(connection: Connection) -> None:
+    """Close the connection instead of answering."""
+    await connection.request()
+
+
+async def reset(connection: Connection) -> None:
+    """Reset the connection instead of answering."""
+    await connection.request()
+    linger = struct.pack("ii", 1, 0)
+    connection.writer.get_extra_info("socket").setsockopt(
+        socket.SOL_SOCKET, socket.SO_LINGER, linger
+    )
+
+
+@pytest.mark.parametrize("end", [hang_up, reset])
+async def test_a_connection_that_ends_without_an_answer_is_lost(
+    connections: Connections, end: Callable[[Connection], Awaitable[None]]
+) -> None:
+    """On a new connection it is no stale one, so there is no second try that would double load."""
+    async with serving(end) as peer:
+        reason, message = await fault(connections, peer.http)
+        assert reason is Reason.CONNECT
+        assert "connection was" in message
+        assert peer.connections == 1
+
+
+PLAIN = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+
+CHUNKED = PLAIN + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (reply(200, GRANT)[:-10], "the answer broke off or is wrongly encoded"),
+        (CHUNKED + b'9\r\n{"to', "the answer broke off or is wrongly encoded"),
+        (CHUNKED + b"zzz\r\n{}\r\n", "the answer is not HTTP"),
+        (
+            reply(200, b"\x1f\x8bnot gzip", "Content-Encoding: gzip"),
+            "the answer broke off or is wrongly encoded",
+        ),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "the answer is not HTTP"),
+        (PLAIN + b"X: " + b"x" * 100_000 + b"\r\n\r\n", "the answer is not HTTP"),
+        (reply(200), "the answer is empty, as a proxy's may be"),
+        (
+            reply(200, b"<title>Log in</title>", "Content-Type: text/html"),
+            "the answer looks like a proxy's page (text/html), not like DSM's: Log in",
+        ),
+    ],
+)
+async def test_a_broken_answer_is_a_bad_response(
+    connections: Connections, answer: bytes, message: str
+) -> None:
+    """Something answered, but not DSM, or not all of it."""
+
+    async def send(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(answer)
+        connection.writer.close()
+        await connection.writer.wait_closed()
+
+    async with serving(send) as peer:
+        assert await fault(connections, peer.http) == (Reason.BAD_RESPONSE, message)
+
+
+@pytest.mark.parametrize("status", [200, 503])
+async def test_an_endless_answer_is_refused(connections: Connections, status: int) -> None:
+    """A download served for every path must not fill the memory."""
+
+    async def flood(connection: Connection) -> None:
+        await connection.request()
+        await connection.send(b"HTTP/1.1 %d Told So\r\n\r\n" % status)
+        while True:
+            await connection.send(b"x" * 65536)
+
+    async with serving(flood) as peer:
+        expected = (Reason.BAD_RESPONSE, f"the answer is over {LONGEST_ANSWER} bytes")
+        assert await fault(connections, peer.http) == expected
+
+
+async def test_a_bomb_does_not_unpack_in_memory(connections: Connections) -> None:
+    """A packed answer of 200 KB may hold 200 MB."""
+    bomb = gzip.compress(bytes(200_000_000), compresslevel=9)
+    packed = reply(200, bomb, "Content-Encoding: gzip")
+    async with serving(answering(packed)) as peer:
+        await fault(connections, f"{peer.http}/warm-up")
+        tracemalloc.start()
+        try:
+            reason, _ = await fault(connections, peer.http)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert reason is Reason.BAD_RESPONSE
+        assert peak < 16 * LONGEST_ANSWER
+
+
+async def test_a_credential_that_is_echoed_reaches_no_message(connections: Connections) -> None:
+    """Debugging proxies answer with the request they got."""
+
+    async def echo(connection: Connection) -> None:
+        await connection.send(reply(401, await connection.request()))
+
+    async with serving(echo) as peer:
+        with pytest.raises(Rejected) as caught:
+            await login(connections, peer.http)
+        assert "401" in caught.value.message
+        assert API_KEY not in repr(caught.value) + caught.value.message

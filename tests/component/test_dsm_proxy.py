@@ -1,0 +1,161 @@
+"""Requests through a real proxy, and what must not come out of the environment."""
+
+import asyncio
+from base64 import b64encode
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from dsm_loopback import GRANT, Authority, Connection, answering, reply, serving
+from fakes import API_KEY, FakeClock
+
+from refresherd.dsm import Connections
+from refresherd.errors import Reason, Retryable
+from refresherd.lanes import Lanes
+from refresherd.model import ApiKeyEnv, App, Endpoint, Secret
+
+GRANTING = answering(reply(200, GRANT))
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Set up a home whose .netrc has a password for every host, and no proxies."""
+    for name in ("https_proxy", "http_proxy", "no_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    netrc = tmp_path / ".netrc"
+    netrc.write_text("default login somebody password hunter2\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NETRC", str(netrc))
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """Return a CA."""
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+async def connections() -> AsyncIterator[Connections]:
+    """Yield connections that end with the test."""
+    async with Connections(Lanes(), FakeClock()) as opened:
+        yield opened
+
+
+async def login(connections: Connections, endpoint: Endpoint) -> str:
+    """Log in; return the token."""
+    app = App("payments", endpoint, ApiKeyEnv("KEY"))
+    return (await connections.client(app).login(Secret(API_KEY), 5)).access_token.reveal()
+
+
+class Tunnel:
+    """A CONNECT proxy to one port of loopback, whatever host it is asked for."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def __call__(self, connection: Connection) -> None:
+        """Take CONNECT, then pass bytes on both ways."""
+        await connection.request()
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        await connection.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        try:
+            await asyncio.gather(
+                _pass_on(connection.reader, writer), _pass_on(reader, connection.writer)
+            )
+        finally:
+            writer.transport.abort()
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.write_eof() if writer.can_write_eof() else writer.close()
+
+
+@pytest.mark.parametrize("how", ["setting", "environment"])
+async def test_a_proxy_tunnels_to_dsm(
+    connections: Connections, authority: Authority, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """The proxy resolves the name, TLS goes end to end, and the connection is reused."""
+    async with (
+        serving(GRANTING, authority.server("dsm.example")) as dsm,
+        serving(Tunnel(dsm.port)) as proxy,
+    ):
+        endpoint = Endpoint("https://dsm.example", authority.ca_file, proxy=proxy.http)
+        if how == "environment":
+            endpoint = Endpoint("https://dsm.example", authority.ca_file)
+            monkeypatch.setenv("HTTPS_PROXY", proxy.http)
+        assert await login(connections, endpoint) == "new-token"
+        assert await login(connections, endpoint) == "new-token"
+        (connect,) = proxy.requests
+        assert connect.startswith(b"CONNECT dsm.example:443 HTTP/1.1\r\n")
+        assert b"Authorization" not in connect
+        assert dsm.connections == 1
+
+
+async def test_a_proxys_password_goes_to_the_proxy_alone(
+    connections: Connections, authority: Authority
+) -> None:
+    """It stands in the proxy's URL, as curl has it."""
+    async with (
+        serving(GRANTING, authority.server("dsm.example")) as dsm,
+        serving(Tunnel(dsm.port)) as proxy,
+    ):
+        url = f"http://user:pass@127.0.0.1:{proxy.port}"
+        await login(connections, Endpoint("https://dsm.example", authority.ca_file, proxy=url))
+        basic = b64encode(b"user:pass")
+        assert b"Proxy-Authorization: Basic " + basic in proxy.requests[0]
+        assert basic not in dsm.requests[0]
+
+
+async def test_no_password_comes_out_of_netrc(connections: Connections) -> None:
+    """It would take the credential's place, and go to DSM."""
+    async with serving(GRANTING) as peer:
+        await login(connections, Endpoint(peer.http))
+        assert f"Authorization: Basic {API_KEY}\r\n".encode() in peer.requests[0]
+        assert peer.requests[0].count(b"Authorization") == 1
+
+
+async def test_loopback_and_no_proxy_are_reached_directly(
+    connections: Connections, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A test setup on loopback, and an installation in the own network."""
+    async with (
+        serving(GRANTING, authority.server()) as dsm,
+        serving(answering(reply(403))) as proxy,
+    ):
+        monkeypatch.setenv("HTTPS_PROXY", proxy.http)
+        assert await login(connections, Endpoint(dsm.https, authority.ca_file)) == "new-token"
+        monkeypatch.setenv("NO_PROXY", "invalid")
+        with pytest.raises(Retryable, match="cannot be resolved"):
+            await login(connections, Endpoint("https://dsm.invalid", authority.ca_file))
+        assert proxy.connections == 0
+
+
+@pytest.mark.parametrize("status", [403, 407, 502])
+async def test_a_proxy_that_refuses_is_told_with_its_status(
+    connections: Connections, status: int
+) -> None:
+    """The operator has to ask for the endpoint to be let through, or mend the password."""
+    async with serving(answering(reply(status))) as proxy:
+        with pytest.raises(Retryable) as caught:
+            await login(connections, Endpoint("https://dsm.example", proxy=proxy.http))
+        assert caught.value.reason is Reason.CONNECT
+        assert caught.value.message == f"the proxy answered {status} to CONNECT"
+
+
+async def test_a_proxy_that_is_down_is_told_as_such(connections: Connections) -> None:
+    """It is not DSM that the operator has to look at; its password is nobody's business."""
+    async with serving(GRANTING) as gone:
+        pass
+    url = f"http://user:hunter2@127.0.0.1:{gone.port}"
+    with pytest.raises(Retryable) as caught:
+        await login(connections, Endpoint("https://dsm.example", proxy=url))
+    assert caught.value.message == (
+        f"no connection to the proxy with 127.0.0.1:{gone.port}: Connection refused"
+    )

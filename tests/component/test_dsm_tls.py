@@ -1,0 +1,202 @@
+"""TLS as real servers speak it, well and badly."""
+
+import socket
+import ssl
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from dsm_loopback import GRANT, Authority, Connection, answering, reply, serving
+from fakes import API_KEY, ENTITY_ID, FakeClock
+
+from refresherd.dsm import Connections
+from refresherd.errors import Reason, Retryable
+from refresherd.lanes import Lanes
+from refresherd.model import ApiKeyEnv, App, Certificate, Credential, Endpoint, Secret
+from refresherd.ports import SessionClient
+
+GRANTING = answering(reply(200, GRANT))
+
+KEY = ApiKeyEnv("KEY")
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """Return a CA."""
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+async def connections() -> AsyncIterator[Connections]:
+    """Yield connections that end with the test."""
+    async with Connections(Lanes(), FakeClock()) as opened:
+        yield opened
+
+
+def client(
+    connections: Connections, url: str, ca_file: Path | None, credential: Credential = KEY
+) -> SessionClient:
+    """Return the client of an app that trusts a CA."""
+    return connections.client(App("payments", Endpoint(url, ca_file), credential))
+
+
+async def login(asked: SessionClient) -> str:
+    """Log in; return the token."""
+    return (await asked.login(Secret(API_KEY), 5)).access_token.reveal()
+
+
+async def fault(asked: SessionClient) -> str:
+    """Return why TLS fails."""
+    with pytest.raises(Retryable) as caught:
+        await asked.login(Secret(API_KEY), 5)
+    assert caught.value.reason is Reason.TLS
+    assert caught.value.__context__ is None
+    return caught.value.message
+
+
+def failed(port: int, what: str) -> str:
+    """Return the message of a handshake that failed."""
+    return f"TLS with localhost:{port} failed: {what}"
+
+
+@contextmanager
+def refusing(context: ssl.SSLContext) -> Iterator[int]:
+    """Serve one handshake that fails, in a thread: asyncio would not send the alert."""
+
+    def serve(listener: socket.socket) -> None:
+        with context.wrap_socket(
+            listener.accept()[0], server_side=True, do_handshake_on_connect=False
+        ) as connection:
+            with suppress(ssl.SSLError):
+                connection.do_handshake()
+            # Closing before the client has said all would destroy the alert on its way.
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(4096):
+                pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        yield listener.getsockname()[1]
+        thread.join()
+
+
+async def test_a_server_of_a_trusted_ca_is_fine(
+    connections: Connections, authority: Authority
+) -> None:
+    """Installations on the own premises have CAs of their own."""
+    async with serving(GRANTING, authority.server()) as peer:
+        assert await login(client(connections, peer.https, authority.ca_file)) == "new-token"
+        by_address = f"https://127.0.0.1:{peer.port}"
+        assert await login(client(connections, by_address, authority.ca_file)) == "new-token"
+
+
+@pytest.mark.parametrize("trusted", ["system", "other"])
+async def test_an_unknown_ca_is_refused(
+    connections: Connections, authority: Authority, tmp_path: Path, trusted: str
+) -> None:
+    """Or anybody on the way could take the credential. A CA file is all that is trusted then."""
+    (tmp_path / "other").mkdir()
+    other = Authority(tmp_path / "other", "Other CA")
+    ca_file = other.ca_file if trusted == "other" else None
+    async with serving(GRANTING, authority.server()) as peer:
+        assert await fault(client(connections, peer.https, ca_file)) == failed(
+            peer.port, "its certificate is signed by no CA that is trusted here (ca_file)"
+        )
+        assert peer.requests == []
+
+
+async def test_another_hosts_certificate_is_refused(
+    connections: Connections, authority: Authority
+) -> None:
+    """A CA signs many hosts, and only one of them is DSM."""
+    async with serving(GRANTING, authority.server("other.example")) as peer:
+        message = await fault(client(connections, peer.https, authority.ca_file))
+        assert message.startswith(failed(peer.port, "Hostname mismatch"))
+
+
+async def test_an_expired_certificate_is_refused(
+    connections: Connections, authority: Authority
+) -> None:
+    """The operator of the endpoint must renew it; the message says so."""
+    async with serving(GRANTING, authority.server(days=-1)) as peer:
+        message = await fault(client(connections, peer.https, authority.ca_file))
+        assert message == failed(peer.port, "its certificate has expired")
+
+
+async def test_a_server_of_the_last_century_is_refused(
+    connections: Connections, authority: Authority
+) -> None:
+    """TLS 1.1 is broken, and a middlebox may offer nothing newer."""
+    context = authority.server()
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.warns(DeprecationWarning, match="TLSv1_1 is deprecated"):
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with refusing(context) as port:
+        url = f"https://localhost:{port}"
+        message = await fault(client(connections, url, authority.ca_file))
+        assert message == failed(port, "it speaks no TLS 1.2 or newer")
+
+
+async def test_a_server_without_tls_is_told_as_such(
+    connections: Connections, authority: Authority
+) -> None:
+    """A wrong port in the endpoint looks like this."""
+
+    async def complain(connection: Connection) -> None:
+        await connection.reader.read(1)
+        await connection.send(reply(400))
+        await connection.reader.read()
+
+    async with serving(complain) as peer:
+        message = await fault(client(connections, peer.https, authority.ca_file))
+        assert message == failed(peer.port, "it does not speak TLS")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_certificate_app_presents_its_certificate(
+    connections: Connections, authority: Authority, version: ssl.TLSVersion
+) -> None:
+    """It is that app's whole proof."""
+    context = authority.server(wants_certificate=True)
+    context.minimum_version = context.maximum_version = version
+    credential = Certificate(ENTITY_ID, *authority.issue("app"))
+    async with serving(GRANTING, context) as peer:
+        app = client(connections, peer.https, authority.ca_file, credential)
+        assert await login(app) == "new-token"
+        (certificate,) = peer.certificates
+        assert isinstance(certificate, dict)
+        assert certificate["subject"] == ((("commonName", "app"),),)
+
+
+@pytest.mark.parametrize(
+    ("version", "what"),
+    [
+        (ssl.TLSVersion.TLSv1_2, "it refused the handshake; does it want a certificate?"),
+        (ssl.TLSVersion.TLSv1_3, "it wants a client certificate, or another than ours"),
+    ],
+)
+async def test_a_server_that_wants_a_certificate_is_told_as_such(
+    connections: Connections, authority: Authority, version: ssl.TLSVersion, what: str
+) -> None:
+    """With TLS 1.3 the refusal comes only after the handshake."""
+    context = authority.server(wants_certificate=True)
+    context.minimum_version = context.maximum_version = version
+    with refusing(context) as port:
+        url = f"https://localhost:{port}"
+        message = await fault(client(connections, url, authority.ca_file))
+        assert message.endswith(f" failed: {what}")
+
+
+async def test_apps_with_other_certificates_share_no_connection(
+    connections: Connections, authority: Authority
+) -> None:
+    """One app's connection would vouch for the other."""
+    async with serving(GRANTING, authority.server(wants_certificate=True)) as peer:
+        for name in ("one", "two"):
+            credential = Certificate(ENTITY_ID, *authority.issue(name))
+            await login(client(connections, peer.https, authority.ca_file, credential))
+        names = [dict(c)["subject"] for c in peer.certificates if isinstance(c, dict)]
+        assert names == [((("commonName", "one"),),), ((("commonName", "two"),),)]
