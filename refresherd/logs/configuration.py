@@ -1,0 +1,50 @@
+"""Puts the pipeline together, from an entry to its line in the queue."""
+
+import os
+from typing import TextIO, cast
+
+from refresherd.logs.observer import Logs
+from refresherd.logs.rendering import Console, JsonLines
+from refresherd.logs.stages import (
+    FloodGate,
+    Heading,
+    clean,
+    local_time_of_day,
+    utc_milliseconds,
+)
+from refresherd.logs.without_rich import structlog
+from refresherd.logs.writer import LineWriter, writing_to
+from refresherd.ports import Clock
+
+
+class _Sink:
+    """What structlog takes for a logger: each level's method has the line written."""
+
+    def __init__(self, writer: LineWriter) -> None:
+        self.debug = self.info = self.warning = self.error = writer.put
+
+
+def configure(level: str, form: str, stream: TextIO, clock: Clock) -> Logs:
+    """Return Logs that write to a stream.
+
+    `level` is debug, info, warning or error; `form` is console, json, or auto: console
+    on a terminal, else json.
+    """
+    terminal = stream.isatty()
+    console = form == "console" or (form == "auto" and terminal)
+    colors = terminal and not os.environ.get("NO_COLOR")
+    writer = LineWriter(writing_to(stream))
+    processors: list[structlog.typing.Processor] = [
+        FloodGate(clock, writer),
+        structlog.processors.format_exc_info,
+        clean,
+        Heading(clock, writer, local_time_of_day if console else utc_milliseconds),
+        Console(colors=colors) if console else JsonLines(),
+    ]
+    logger = structlog.wrap_logger(
+        _Sink(writer),
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        context_class=dict,
+    ).bind()
+    return Logs(cast("structlog.typing.FilteringBoundLogger", logger), writer, clock)

@@ -1,0 +1,163 @@
+"""What is said of each event, and how loud."""
+
+import logging
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import assert_never
+
+from refresherd.errors import Reason
+from refresherd.events import (
+    AppCrashed,
+    AttemptBegan,
+    AttemptFailed,
+    ClockJumped,
+    CredentialChanged,
+    Ending,
+    EntityMismatch,
+    Event,
+    LoopLagged,
+    OutputFailed,
+    OutputRemoved,
+    OutputWritten,
+    ReloadFailed,
+    Renewed,
+    SessionChecked,
+    SessionEnded,
+    Started,
+    Stopping,
+    TokenExpired,
+    Warned,
+)
+from refresherd.model import Method
+
+DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
+
+NOTABLE_LAG = 1.0
+"""Seconds of the event loop's lag from which an operator should hear of it."""
+
+FOR_AN_OPERATOR = (Reason.REJECTED, Reason.MFA_REQUIRED)
+"""Failures that do not pass by themselves."""
+
+ONLY_DEBUG = frozenset((AttemptBegan, SessionChecked, OutputWritten))
+"""Events that nobody reads of unless they are debugging, or trouble is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A log entry before it is rendered.
+
+    Entries with a `scope` are trouble: of those with the same scope and kind few are told.
+    """
+
+    level: int
+    event: str
+    fields: Mapping[str, object]
+    scope: Hashable = None
+    kind: str = ""
+
+
+def describe(event: Event, failures: int = 0) -> Entry:  # noqa: C901, PLR0912  # one an event
+    """Return what is said of an event; `failures` is how much trouble it brings to an end."""
+    match event:
+        case Renewed():
+            entry = _renewed(event, failures)
+        case AttemptFailed():
+            entry = _failed(event)
+        case AttemptBegan(app, method, delay):
+            attempt = {"app": app, "method": method, "delay": round(delay, 3)}
+            entry = Entry(DEBUG, "attempt began", attempt)
+        case SessionChecked(app, _, duration):
+            entry = Entry(DEBUG, "session checked", {"app": app, "duration": round(duration, 3)})
+        case OutputWritten() | OutputRemoved() | OutputFailed():
+            entry = _of_output(event, failures)
+        case SessionEnded():
+            entry = _of_ending(event)
+        case TokenExpired(app, generation):
+            entry = Entry(ERROR, "token expired", {"app": app, "generation": generation})
+        case CredentialChanged(app):
+            entry = Entry(INFO, "credential changed", {"app": app})
+        case EntityMismatch(app, expected, entity_id):
+            fields = {"app": app, "expected": expected, "entity_id": entity_id}
+            entry = Entry(WARNING, "entity mismatch", fields, (app, "entity"))
+        case AppCrashed(app, error, restart_in):
+            crash = {"app": app, "restart_in": round(restart_in, 3), "exc_info": error}
+            entry = Entry(ERROR, "app crashed", crash, (app, "crash"), type(error).__name__)
+        case ClockJumped(kind, seconds):
+            entry = Entry(INFO, "clock jumped", {"kind": kind, "seconds": round(seconds, 3)})
+        case LoopLagged(lag):
+            level = WARNING if lag >= NOTABLE_LAG else DEBUG
+            entry = Entry(level, "event loop lagged", {"lag": round(lag, 3)}, "lag", str(level))
+        case Started(version, apps):
+            entry = Entry(INFO, "started", {"version": version, "apps": apps})
+        case Warned(message):
+            entry = Entry(WARNING, "configuration warning", {"message": message})
+        case ReloadFailed(message):
+            entry = Entry(ERROR, "reload failed", {"message": message})
+        case Stopping(cause):
+            entry = Entry(INFO, "stopping", {"cause": cause})
+        case _:
+            assert_never(event)
+    return entry
+
+
+def trouble_of(event: Event) -> Hashable:
+    """Return the scope of the trouble that an event brings to an end, None for no trouble."""
+    match event:
+        case Renewed(app):
+            return (app, "attempt")
+        case OutputWritten(app, output) | OutputRemoved(app, output):
+            return (app, "output", output)
+        case _:
+            return None
+
+
+def _renewed(event: Renewed, failures: int) -> Entry:
+    kept = event.method is Method.KEEPALIVE
+    fields: dict[str, object] = {
+        "app": event.app,
+        "method": event.method,
+        "duration": round(event.duration, 3),
+        "generation": event.generation,
+        "expires_at": event.expires_at,
+        "next_refresh_at": event.next_refresh_at,
+        "request_id": event.request_id,
+    }
+    if failures:
+        fields["recovered_after"] = failures
+    return Entry(INFO, "session kept alive" if kept else "token refreshed", fields)
+
+
+def _failed(event: AttemptFailed) -> Entry:
+    level = ERROR if event.reason in FOR_AN_OPERATOR else WARNING
+    fields = {
+        "app": event.app,
+        "method": event.method,
+        "reason": event.reason,
+        "message": event.message,
+        "duration": round(event.duration, 3),
+        "failures": event.consecutive_failures,
+        "next_refresh_at": event.next_refresh_at,
+        "endpoint": event.endpoint,
+        "request_id": event.request_id,
+    }
+    return Entry(level, "refresh failed", fields, (event.app, "attempt"), event.reason)
+
+
+def _of_output(event: OutputWritten | OutputRemoved | OutputFailed, failures: int) -> Entry:
+    fields: dict[str, object] = {"app": event.app, "output": event.output}
+    if failures:
+        fields["recovered_after"] = failures
+    if isinstance(event, OutputWritten):
+        fields["generation"] = event.generation
+        return Entry(INFO if failures else DEBUG, "output written", fields)
+    if isinstance(event, OutputRemoved):
+        return Entry(INFO, "output removed", fields)
+    fields |= {"message": event.message, "retry_in": round(event.retry_in, 3)}
+    return Entry(WARNING, "output failed", fields, (event.app, "output", event.output))
+
+
+def _of_ending(event: SessionEnded) -> Entry:
+    fields = {"app": event.app, "result": event.result, "message": event.message}
+    if event.result is Ending.FAILED:
+        return Entry(WARNING, "session not ended", fields, (event.app, "ending"))
+    return Entry(DEBUG, "session ended", fields)

@@ -1,0 +1,16 @@
+"""structlog, kept from importing rich: its tracebacks, never used here, cost 3.6 MiB."""
+
+import sys
+
+# None in sys.modules makes an import fail, which structlog takes for "not installed".
+_hide_rich = "rich" not in sys.modules
+if _hide_rich:
+    sys.modules["rich"] = None  # type: ignore[assignment]  # documented, but not in typeshed
+try:
+    import structlog
+    import structlog.dev
+finally:
+    if _hide_rich:
+        del sys.modules["rich"]
+
+__all__ = ["structlog"]

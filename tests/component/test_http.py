@@ -1,0 +1,197 @@
+"""The HTTP listener, asked over loopback as Prometheus, Kubernetes and people ask it."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from aiohttp import ClientResponse, ClientSession
+from fakes import FakeClock, grants
+
+from refresherd import lifecycle
+from refresherd.errors import Reason
+from refresherd.http import HttpListener
+from refresherd.lifecycle import Failure
+from refresherd.model import Instant, Timing
+from refresherd.readiness import AppStatus, OutputStatus
+
+NOW = Instant(1000)
+LIFE = lifecycle.granted(lifecycle.begin(NOW), next(grants()), NOW, Timing(), 0.0)
+READY = AppStatus("payments", LIFE, (OutputStatus("/run/payments.token", LIFE.token),))
+BEHIND = AppStatus("ledger/eu", LIFE, (OutputStatus("/run/ledger.token", None, "disk full"),))
+REFUSED = AppStatus(
+    "audit",
+    replace(
+        lifecycle.begin(NOW),
+        state=lifecycle.State.REJECTED,
+        last_failure=Failure(Reason.REJECTED, "Invalid <credentials>", NOW),
+    ),
+)
+BODY = b"refresherd_up 1\n"
+
+Render = Callable[[str], tuple[str, Iterator[bytes]]]
+
+
+class Apps:
+    """A roster with these apps."""
+
+    def __init__(self, *statuses: AppStatus) -> None:
+        self._statuses = statuses
+
+    def statuses(self) -> tuple[AppStatus, ...]:
+        """Return every status."""
+        return self._statuses
+
+    def status(self, name: str) -> AppStatus | None:
+        """Return one app's."""
+        return next((status for status in self._statuses if status.name == name), None)
+
+
+def echo(accept: str) -> tuple[str, Iterator[bytes]]:
+    """Render the Accept header that came."""
+    return "text/plain; version=0.0.4; charset=utf-8", iter((BODY, accept.encode()))
+
+
+@asynccontextmanager
+async def served(*statuses: AppStatus, render: Render = echo) -> AsyncIterator[ClientSession]:
+    """Serve these apps and yield a client whose paths are the listener's."""
+    listener = HttpListener([("127.0.0.1", 0)], render, Apps(*statuses), FakeClock(NOW))
+    await listener.start()
+    ((host, port),) = listener.addresses
+    try:
+        async with ClientSession(f"http://{host}:{port}") as client:
+            yield client
+    finally:
+        await listener.stop()
+
+
+async def answer(client: ClientSession, path: str, **headers: str) -> tuple[int, str]:
+    """Return status and text of a GET."""
+    async with client.get(path, headers=headers) as response:
+        return response.status, await response.text()
+
+
+def assert_safe(response: ClientResponse) -> None:
+    """No cache may keep an answer, no browser may guess what it is."""
+    assert response.headers["Cache-Control"] == "no-store"
+    assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_a_scrape_gets_the_metrics_in_the_format_it_asked_for() -> None:
+    """Which format that is, the exposition decides: it has to see the whole header."""
+    async with served() as client, client.get("/metrics", headers={"Accept": "a/b;v=1"}) as got:
+        assert await got.read() == BODY + b"a/b;v=1"
+        assert got.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+        assert_safe(got)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "compressed"), [("gzip", "gzip"), ("br, GZIP;q=0.5", "gzip"), ("identity", None)]
+)
+async def test_a_scrape_is_compressed_for_who_can_read_it(
+    encoding: str, compressed: str | None
+) -> None:
+    """At 10,000 apps that is 1.7 MB instead of 41."""
+    headers = {"Accept-Encoding": encoding, "Accept": "x"}
+    async with served() as client, client.get("/metrics", headers=headers) as got:
+        assert got.headers.get("Content-Encoding") == compressed
+        assert await got.read() == BODY + b"x"
+
+
+async def test_a_slow_scrape_is_shared_and_holds_up_nothing_else() -> None:
+    """Ten impatient scrapers must not cost ten renderings, nor a restart by the liveness probe."""
+    go_on, calls = threading.Event(), 0
+
+    def render(_: str) -> tuple[str, Iterator[bytes]]:
+        nonlocal calls
+        calls += 1
+        assert go_on.wait(10)
+        return "text/plain", iter((BODY,))
+
+    async with served(READY, render=render) as client:
+        scrapes = [asyncio.create_task(answer(client, "/metrics")) for _ in range(5)]
+        assert await answer(client, "/livez") == (200, "ok\n")
+        assert (await answer(client, "/readyz"))[0] == 200
+        go_on.set()
+        assert await asyncio.gather(*scrapes) == [(200, BODY.decode())] * 5
+        assert calls == 1
+        assert await answer(client, "/metrics") == (200, BODY.decode())
+        assert calls == 2
+
+
+async def test_readiness_is_granted_when_every_app_is_ready() -> None:
+    """Kubernetes sends traffic from this moment on."""
+    async with served(READY) as client, client.get("/readyz") as got:
+        assert (got.status, await got.json()) == (200, {"ready": True, "apps": {}})
+        assert_safe(got)
+
+
+async def test_readiness_names_every_unready_app_with_its_reasons() -> None:
+    """Who is paged must not have to search the log for which of a hundred apps it is."""
+    async with served(READY, BEHIND, REFUSED) as client, client.get("/readyz") as got:
+        assert got.status == 503
+        assert await got.json() == {
+            "ready": False,
+            "apps": {
+                "ledger/eu": ["/run/ledger.token does not hold the newest token: disk full"],
+                "audit": ["no valid token (rejected): rejected: Invalid <credentials>"],
+            },
+        }
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/readyz/payments", 200), ("/readyz/ledger%2Feu", 503), ("/readyz/ledger/eu", 503)],
+)
+async def test_one_apps_readiness_is_its_own(path: str, status: int) -> None:
+    """A consumer waits for its own app, whatever the others do."""
+    async with served(READY, BEHIND) as client, client.get(path) as got:
+        assert got.status == status
+        assert (await got.json())["ready"] == (status == 200)
+
+
+async def test_an_unknown_app_is_told_from_an_unready_one() -> None:
+    """A probe with a misspelt name must not wait for ever for a readiness that can't come."""
+    async with served(READY) as client, client.get("/readyz/paymnts") as got:
+        assert got.status == 404
+        assert await got.json() == {"error": "there is no app named 'paymnts'"}
+
+
+async def test_the_front_page_leads_to_the_others() -> None:
+    """A person who opens the port in a browser finds the rest."""
+    async with served() as client:
+        async with client.get("/") as got:
+            page = await got.text()
+            assert (got.status, got.content_type) == (200, "text/html")
+            assert_safe(got)
+        for path in ("/metrics", "/readyz", "/livez"):
+            assert f'href="{path}"' in page
+            assert (await answer(client, path))[0] == 200
+
+
+async def test_other_paths_and_methods_are_refused_in_plain_text() -> None:
+    """Nothing here takes orders."""
+    async with served() as client:
+        async with client.get("/v1/apps") as got:
+            assert (got.status, got.content_type) == (404, "text/plain")
+            assert_safe(got)
+        async with client.post("/metrics", data=b"x" * 1000) as got:
+            assert (got.status, got.content_type) == (405, "text/plain")
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/livez", "/readyz", "/readyz/payments"])
+async def test_head_answers_as_get_without_the_body(path: str) -> None:
+    """Load balancers probe with HEAD."""
+    async with served(READY) as client, client.head(path) as got:
+        assert (got.status, await got.read()) == (200, b"")
+        assert int(got.headers["Content-Length"]) > 0
+
+
+async def test_no_page_shows_a_token() -> None:
+    """The port may be open to the whole network."""
+    async with served(READY, BEHIND, REFUSED) as client:
+        for path in ("/", "/readyz", "/readyz/payments", "/readyz/audit", "/nowhere"):
+            async with client.get(path) as got:
+                assert "token-1" not in await got.text() + str(got.headers)

@@ -1,0 +1,176 @@
+"""Where the HTTP listener listens, what it says when it can't, and how it lets go."""
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from aiohttp import ClientSession
+from fakes import FakeClock
+
+from refresherd.errors import RefresherdError
+from refresherd.http import HttpListener, binding, listener
+from refresherd.readiness import AppStatus
+
+MEGABYTES = 30
+
+
+class NoApps:
+    """A roster without apps."""
+
+    def statuses(self) -> tuple[AppStatus, ...]:
+        """Return nothing."""
+        return ()
+
+    def status(self, name: str) -> AppStatus | None:
+        """Return nothing."""
+        raise AssertionError(name)
+
+
+def huge(_: str) -> tuple[str, Iterator[bytes]]:
+    """Render more than the kernel's buffers take."""
+    return "text/plain", (b"x" * 1_000_000 for _ in range(MEGABYTES))
+
+
+def listening_on(*addresses: tuple[str, int]) -> HttpListener:
+    """Return a listener for these addresses."""
+    return HttpListener(addresses, huge, NoApps(), FakeClock())
+
+
+async def test_every_address_is_served_with_the_port_that_was_free() -> None:
+    """A port of 0 must be told, or nobody finds it; and a metrics port may be on IPv6 alone."""
+    served = listening_on(("127.0.0.1", 0), ("::1", 0), ("localhost", 0))
+    await served.start()
+    async with ClientSession() as client:
+        for host, port in served.addresses:
+            url = f"http://{binding.address_text(host, port)}/livez"
+            async with client.get(url) as got:
+                assert await got.text() == "ok\n"
+    await served.stop()
+    assert served.addresses == ()
+
+
+async def test_no_address_is_needed() -> None:
+    """An empty `listen` switches the listener off."""
+    served = listening_on()
+    await served.start()
+    assert served.addresses == ()
+    await served.stop()
+
+
+async def test_an_address_in_use_is_named_and_the_others_are_let_go() -> None:
+    """A second daemon on the host must say which line of its configuration is in the way."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with socket.create_server(("::1", 0), family=socket.AF_INET6) as other:
+            free = other.getsockname()[1]
+        served = listening_on(("::1", free), ("127.0.0.1", port))
+        with pytest.raises(RefresherdError) as raised:
+            await served.start()
+        assert str(raised.value) == f"cannot listen on 127.0.0.1:{port}: the address is in use"
+        assert served.addresses == ()
+        socket.create_server(("::1", free), family=socket.AF_INET6).close()
+
+
+@pytest.mark.parametrize(
+    ("host", "message"),
+    [
+        ("192.0.2.1", "cannot listen on 192.0.2.1:9749: this host has no such address"),
+        ("2001:db8::1", "cannot listen on [2001:db8::1]:9749: this host has no such address"),
+        ("no.such.host.invalid", "cannot listen on no.such.host.invalid:9749: "),
+    ],
+)
+async def test_an_address_of_another_host_is_named(host: str, message: str) -> None:
+    """Addresses move between hosts; the message must do without an errno."""
+    with pytest.raises(RefresherdError) as raised:
+        await listening_on((host, 9749)).start()
+    assert str(raised.value).startswith(message)
+    assert "Errno" not in str(raised.value)
+
+
+async def test_a_refused_port_says_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests may run as root, whom no port is refused: the kernel's answer is played."""
+
+    def refuse(*_: object, **__: object) -> socket.socket:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(socket, "create_server", refuse)
+    with pytest.raises(RefresherdError, match=r"127\.0\.0\.1:80: not permitted .*CAP_NET_BIND"):
+        await listening_on(("127.0.0.1", 80)).start()
+
+
+async def test_a_stop_waits_for_neither_idle_nor_stuck_clients() -> None:
+    """The daemon promises to stop within 5 s, and has more to do in them than this."""
+    served = listening_on(("127.0.0.1", 0))
+    await served.start()
+    (address,) = served.addresses
+    idle, kept, stuck = [await asyncio.open_connection(*address) for _ in range(3)]
+    kept[1].write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+    stuck[1].write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert await kept[0].readuntil(b"ok\n")
+    assert await stuck[0].readuntil(b"\r\n\r\n")
+    began = time.monotonic()
+    await served.stop()
+    assert time.monotonic() - began < 1.0
+    assert await idle[0].read() == b""
+    for _, writer in (idle, kept, stuck):
+        writer.close()
+
+
+async def test_a_stop_does_not_wait_for_a_rendering() -> None:
+    """A thread cannot be stopped, only left to itself."""
+    go_on = threading.Event()
+
+    def render(_: str) -> tuple[str, Iterator[bytes]]:
+        assert go_on.wait(10)
+        return "text/plain", iter(())
+
+    served = HttpListener([("127.0.0.1", 0)], render, NoApps(), FakeClock())
+    await served.start()
+    (address,) = served.addresses
+    reader, writer = await asyncio.open_connection(*address)
+    writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+    await asyncio.sleep(0.1)
+    began = time.monotonic()
+    await served.stop()
+    assert time.monotonic() - began < 1.0
+    assert await reader.read() == b""
+    writer.close()
+    go_on.set()
+
+
+async def test_a_client_that_takes_in_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its 40 MB would be kept for it for ever."""
+    monkeypatch.setattr(binding, "STUCK_MILLISECONDS", 300)
+    served = listening_on(("127.0.0.1", 0))
+    await served.start()
+    (address,) = served.addresses
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await asyncio.to_thread(client.connect, address)
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        with pytest.raises(OSError, match=r"reset|Broken pipe"):
+            await asyncio.to_thread(send_until_refused, client)
+    await served.stop()
+
+
+def send_until_refused(client: socket.socket) -> None:
+    """Send something now and then, and never read; raise OSError once the peer has gone."""
+    for _ in range(100):
+        client.sendall(b"\r\n")
+        time.sleep(0.2)
+
+
+async def test_a_connection_without_a_request_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forgotten connections would use up the daemon's file descriptors."""
+    monkeypatch.setattr(listener, "IDLE_SECONDS", 0.2)
+    served = listening_on(("127.0.0.1", 0))
+    await served.start()
+    (address,) = served.addresses
+    reader, writer = await asyncio.open_connection(*address)
+    async with asyncio.timeout(10):
+        assert await reader.read() == b""
+    writer.close()
+    await served.stop()

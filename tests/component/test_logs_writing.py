@@ -1,0 +1,188 @@
+"""Log lines on real pipes: stalled, broken, shared or full, none of them stops the daemon."""
+
+import errno
+import json
+import os
+import runpy
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any, TextIO
+
+import pytest
+from fakes import FakeClock
+
+from refresherd.events import Started
+from refresherd.logs import Logs, configure, stages, without_rich
+from refresherd.logs.writer import MAX_LINES, LineWriter
+
+STARTED = Started("1.0", 1)
+
+
+@pytest.fixture(autouse=True)
+def _unbounded_rate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let more lines a second pass than the flood gate would."""
+    monkeypatch.setattr(stages, "BURST", 10.0 * MAX_LINES)
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, TextIO]]:
+    """Return a pipe's ends: a descriptor to read, a stream to log to."""
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as stream:
+        yield reading, stream
+
+
+def logs_to(stream: TextIO) -> Logs:
+    """Return logs that write JSON to a stream."""
+    return configure("info", "json", stream, FakeClock())
+
+
+class Reader(threading.Thread):
+    """Collects lines from a pipe until nobody writes any more."""
+
+    def __init__(self, reading: int) -> None:
+        super().__init__()
+        self._reading = reading
+        self.lines: list[dict[str, Any]] = []
+        self.start()
+
+    def run(self) -> None:
+        """Read."""
+        with os.fdopen(self._reading) as source:
+            for line in source:
+                self.lines.append(json.loads(line))
+
+
+def finish(logs: Logs, stream: TextIO, reader: Reader) -> list[dict[str, Any]]:
+    """Close everything; return all lines."""
+    logs.close(timeout=10)
+    stream.close()
+    reader.join(10)
+    return reader.lines
+
+
+def test_lines_arrive_in_order_and_whole(pipe: tuple[int, TextIO]) -> None:
+    """More than a pipe takes at once is still one line after the other."""
+    reading, stream = pipe
+    logs, reader = logs_to(stream), Reader(reading)
+    for number in range(3000):
+        logs.observe(Started("1.0", number))
+    assert [line["apps"] for line in finish(logs, stream, reader)] == list(range(3000))
+
+
+def test_a_reader_who_stalls_holds_up_nothing(pipe: tuple[int, TextIO]) -> None:
+    """A hanging log collector must not keep tokens from being refreshed, nor the daemon alive."""
+    reading, stream = pipe
+    logs = logs_to(stream)
+    began = time.monotonic()
+    for _ in range(MAX_LINES + 2000):
+        logs.observe(STARTED)
+    assert time.monotonic() - began < 5.0
+    began = time.monotonic()
+    logs.close(timeout=0.2)
+    assert time.monotonic() - began < 1.0
+    finish(logs, stream, Reader(reading))
+
+
+def test_what_was_dropped_is_told_by_the_next_line_that_fits(pipe: tuple[int, TextIO]) -> None:
+    """A gap in a log that does not look like one misleads whoever reads it."""
+    reading, stream = pipe
+    logs = logs_to(stream)
+    observed = MAX_LINES + 2000
+    for _ in range(observed):
+        logs.observe(STARTED)
+    reader = Reader(reading)
+    deadline = time.monotonic() + 10
+    while not any("dropped" in line for line in reader.lines):
+        assert time.monotonic() < deadline
+        logs.observe(STARTED)
+        observed += 1
+        time.sleep(0.01)
+    lines = finish(logs, stream, reader)
+    dropped = [line["dropped"] for line in lines if "dropped" in line]
+    assert len(lines) + sum(dropped) == observed
+
+
+def test_nobody_left_to_read_is_no_error(pipe: tuple[int, TextIO]) -> None:
+    """`refresherd run | head` must not end in a traceback."""
+    reading, stream = pipe
+    logs = logs_to(stream)
+    os.close(reading)
+    for _ in range(3):
+        logs.observe(STARTED)
+        time.sleep(0.02)
+    logs.close()
+
+
+def test_a_pipe_that_somebody_made_non_blocking_is_waited_for(pipe: tuple[int, TextIO]) -> None:
+    """The flag belongs to the pipe, and whoever shares it may set it."""
+    reading, stream = pipe
+    os.set_blocking(stream.fileno(), False)  # positional only
+    logs = logs_to(stream)
+    for _ in range(2000):
+        logs.observe(STARTED)
+    time.sleep(0.1)
+    assert len(finish(logs, stream, Reader(reading))) == 2000
+
+
+def test_a_full_disk_costs_only_the_lines_it_has_no_room_for() -> None:
+    """It may have room again."""
+    written: list[bytes] = []
+    full = threading.Event()
+    full.set()
+    tried = threading.Event()
+
+    def write(lines: bytes) -> None:
+        tried.set()
+        if full.is_set():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(lines)
+
+    writer = LineWriter(write)
+    writer.put(b"lost\n")
+    assert tried.wait(10)
+    while (dropped := writer.take_dropped()) == 0:
+        time.sleep(0.01)
+    assert dropped == 1
+    full.clear()
+    writer.put(b"kept\n")
+    writer.close(10)
+    assert b"".join(written) == b"kept\n"
+
+
+def test_an_interpreter_ends_though_its_log_is_stuck() -> None:
+    """A thread that hangs in a buffered write would have Python abort at its end."""
+    program = (
+        "import sys; from refresherd import logs; from refresherd.clock import BootClock;"
+        "from refresherd.events import Started;"
+        "log = logs.configure('info', 'json', sys.stderr, BootClock());"
+        "[log.observe(Started('1.0', 1)) for _ in range(3000)]; log.close(0.1)"
+    )
+    reading, writing = os.pipe()
+    done = subprocess.run([sys.executable, "-c", program], stderr=writing, timeout=30, check=False)
+    os.close(writing)
+    os.close(reading)
+    assert done.returncode == 0
+
+
+def test_the_log_brings_no_rich_into_the_daemon() -> None:
+    """Structlog would import it for tracebacks that are never made, at 3.6 MiB."""
+    program = (
+        "import sys, refresherd.logs; assert not [m for m in sys.modules if m.startswith('rich')];"
+        "import rich.console"
+    )
+    subprocess.run([sys.executable, "-c", program], timeout=30, check=True)
+
+
+@pytest.mark.parametrize("rich", [None, ModuleType("rich")])
+def test_rich_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch, rich: ModuleType | None) -> None:
+    """The demo draws with it, in the process that logs."""
+    monkeypatch.delitem(sys.modules, "rich", raising=False)
+    if rich is not None:
+        monkeypatch.setitem(sys.modules, "rich", rich)
+    runpy.run_path(str(without_rich.__file__))
+    assert sys.modules.get("rich") is rich

@@ -1,0 +1,136 @@
+"""What each event says, and to whom: the words operators search their logs for."""
+
+import logging
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+
+from refresherd.errors import Reason
+from refresherd.events import (
+    AppCrashed,
+    AttemptBegan,
+    AttemptFailed,
+    ClockJumped,
+    CredentialChanged,
+    Ending,
+    EntityMismatch,
+    Event,
+    Jump,
+    LoopLagged,
+    OutputFailed,
+    OutputRemoved,
+    OutputWritten,
+    ReloadFailed,
+    Renewed,
+    SessionChecked,
+    SessionEnded,
+    Started,
+    Stopping,
+    TokenExpired,
+    Warned,
+)
+from refresherd.logs.entries import describe
+from refresherd.model import Instant, Method
+
+URL = "https://amer.smartkey.io"
+PATH = "/run/payments.token"
+RENEWED = Renewed("payments", URL, Method.REAUTH, 0.0214, 7, Instant(1600), Instant(1300), "r-1")
+FAILED = AttemptFailed(
+    "payments", URL, Method.AUTH, Reason.CONNECT, "refused", 0.5, 2, Instant(1030), "r-2"
+)
+
+EVENTS: list[tuple[Event, int, str]] = [
+    (AttemptBegan("payments", Method.AUTH, 0.0), logging.DEBUG, "attempt began"),
+    (RENEWED, logging.INFO, "token refreshed"),
+    (replace(RENEWED, method=Method.KEEPALIVE), logging.INFO, "session kept alive"),
+    (FAILED, logging.WARNING, "refresh failed"),
+    (replace(FAILED, reason=Reason.SESSION_LOST), logging.WARNING, "refresh failed"),
+    (replace(FAILED, reason=Reason.REJECTED), logging.ERROR, "refresh failed"),
+    (replace(FAILED, reason=Reason.MFA_REQUIRED), logging.ERROR, "refresh failed"),
+    (SessionChecked("payments", URL, 0.02), logging.DEBUG, "session checked"),
+    (TokenExpired("payments", 7), logging.ERROR, "token expired"),
+    (CredentialChanged("payments"), logging.INFO, "credential changed"),
+    (EntityMismatch("payments", "a", "b"), logging.WARNING, "entity mismatch"),
+    (SessionEnded("payments", Ending.TERMINATED), logging.DEBUG, "session ended"),
+    (SessionEnded("payments", Ending.GONE), logging.DEBUG, "session ended"),
+    (SessionEnded("payments", Ending.FAILED, "refused"), logging.WARNING, "session not ended"),
+    (OutputWritten("payments", PATH, 7), logging.DEBUG, "output written"),
+    (OutputRemoved("payments", PATH), logging.INFO, "output removed"),
+    (OutputFailed("payments", PATH, "disk full", 1.0), logging.WARNING, "output failed"),
+    (AppCrashed("payments", ValueError("x"), 1.0), logging.ERROR, "app crashed"),
+    (ClockJumped(Jump.SUSPEND, 3600.0), logging.INFO, "clock jumped"),
+    (LoopLagged(0.2), logging.DEBUG, "event loop lagged"),
+    (LoopLagged(2.0), logging.WARNING, "event loop lagged"),
+    (Started("1.0", 3), logging.INFO, "started"),
+    (Warned("key readable by all"), logging.WARNING, "configuration warning"),
+    (ReloadFailed("line 3"), logging.ERROR, "reload failed"),
+    (Stopping("SIGTERM"), logging.INFO, "stopping"),
+]
+
+
+@pytest.mark.parametrize(("event", "level", "sentence"), EVENTS)
+def test_an_event_is_told_in_its_words_at_its_level(
+    event: Event, level: int, sentence: str
+) -> None:
+    """Alerts are built on both."""
+    entry = describe(event)
+    assert (entry.level, entry.event) == (level, sentence)
+    if hasattr(event, "app"):
+        assert entry.fields["app"] == "payments"
+
+
+def test_no_event_is_forgotten_here() -> None:
+    """The list above is what the others are read by."""
+    assert {type(event) for event, _, _ in EVENTS} == set(get_args(Event))
+
+
+def test_a_renewal_tells_what_an_operator_asks_next() -> None:
+    """Until when it is good, when the next one is due, and the id that DSM's support wants."""
+    assert describe(RENEWED).fields == {
+        "app": "payments",
+        "method": "reauth",
+        "duration": 0.021,
+        "generation": 7,
+        "expires_at": 1600,
+        "next_refresh_at": 1300,
+        "request_id": "r-1",
+    }
+
+
+def test_a_failure_tells_why_and_what_happens_next() -> None:
+    """A line that says only that something failed costs the night."""
+    assert describe(FAILED).fields == {
+        "app": "payments",
+        "method": "auth",
+        "reason": "connect",
+        "message": "refused",
+        "duration": 0.5,
+        "failures": 2,
+        "next_refresh_at": 1030,
+        "endpoint": URL,
+        "request_id": "r-2",
+    }
+
+
+@pytest.mark.parametrize(
+    "event", [RENEWED, OutputWritten("payments", PATH, 7), OutputRemoved("payments", PATH)]
+)
+def test_the_end_of_trouble_is_told_with_its_extent(event: Event) -> None:
+    """Whoever was alarmed must learn that it is over, though debugging is off."""
+    entry = describe(event, failures=3)
+    assert entry.level == logging.INFO
+    assert entry.fields["recovered_after"] == 3
+
+
+def test_only_trouble_has_a_scope() -> None:
+    """What repeats by nature, like a refresh, must not be taken for a repetition."""
+    troubled = {e.event for e in (describe(event) for event, *_ in EVENTS) if e.scope is not None}
+    assert troubled == {
+        "refresh failed",
+        "entity mismatch",
+        "session not ended",
+        "output failed",
+        "app crashed",
+        "event loop lagged",
+    }
