@@ -1,0 +1,1 @@
+"""Where consumers find a token: outputs that are replaced whole, or not at all."""

@@ -1,0 +1,327 @@
+"""A file output on a real filesystem: what consumers find, and what operators are told."""
+
+# The event loop of these tests has nothing else to do while they look at a file.
+# ruff: noqa: ASYNC240
+
+import os
+import resource
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from stat import S_ISREG
+
+import pytest
+from fakes import FakeClock
+from file_writer import APP, beside, generation_of, held, output, token
+
+from refresherd.errors import OutputError
+from refresherd.lanes import Lanes
+from refresherd.model import (
+    FileSpec,
+    Format,
+    Instant,
+    OnExpiry,
+    Ownership,
+    Secret,
+    Token,
+)
+from refresherd.outputs import atomic
+from refresherd.outputs.atomic import Target
+from refresherd.outputs.file import FileOutput
+from refresherd.outputs.leftovers import Leftovers
+
+SHORT = Token(Secret("t0ken"), "8f2b7a36", 7, Instant(1000.0), 600.0, Instant(1600.0))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return where a token is to be, in a directory that holds nothing else."""
+    (tmp_path / "run").mkdir()
+    return tmp_path / "run" / "payments.token"
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        (Format.RAW, "t0ken"),
+        (Format.HEADER, "Authorization: Bearer t0ken\n"),
+        (
+            Format.JSON,
+            (
+                '{"app": "payments", "token_type": "Bearer", "access_token": "t0ken", '
+                '"expires_in": 430, "expires_at": "2023-11-14T22:40:00Z", '
+                '"issued_at": "2023-11-14T22:30:00Z", "generation": 7, '
+                '"entity_id": "8f2b7a36", "endpoint": "https://amer.smartkey.io"}\n'
+            ),
+        ),
+        (
+            Format.ENV,
+            (
+                "FORTANIX_API_ENDPOINT=https://amer.smartkey.io\n"
+                "FORTANIX_ACCESS_TOKEN=t0ken\n"
+                "FORTANIX_TOKEN_EXPIRES_AT=2023-11-14T22:40:00Z\n"
+            ),
+        ),
+        (Format.SDKMS_CLI, "app-token=t0ken\nend-point=https://amer.smartkey.io\n"),
+    ],
+)
+async def test_the_file_holds_the_token_in_its_format(path: Path, form: Format, text: str) -> None:
+    """Consumers parse these bytes; what is left of the token's life counts from the writing."""
+    clock = FakeClock(1169.5, offset=1_700_000_000.0)
+    await FileOutput(APP, FileSpec(path, form), clock, Lanes()).put(SHORT)
+    assert path.read_bytes() == text.encode()
+    assert beside(path) == []
+
+
+async def test_a_token_is_replaced_by_a_new_file(path: Path) -> None:
+    """A consumer that is reading the old file goes on reading the old token, whole."""
+    target = output(path)
+    await target.put(token(1))
+    with path.open() as reader:
+        await target.put(token(2))
+        assert generation_of(reader.read()) == 1
+    assert held(path) == 2
+    assert beside(path) == []
+
+
+async def test_the_same_token_is_written_again_when_asked(path: Path) -> None:
+    """Somebody may have changed the file; the caller knows why it asks."""
+    target = output(path)
+    await target.put(token(1))
+    path.write_text("scribble")
+    await target.put(token(1))
+    assert held(path) == 1
+
+
+def test_an_output_is_known_by_its_path_and_what_it_does_on_expiry(path: Path) -> None:
+    """The path is the metrics' label, and an expired token goes or stays as configured."""
+    specs = (FileSpec(path), FileSpec(path, on_expiry=OnExpiry.REMOVE))
+    keeping, removing = (FileOutput(APP, spec, FakeClock(), Lanes()) for spec in specs)
+    assert keeping.name == removing.name == str(path)
+    assert not keeping.removes_expired
+    assert removing.removes_expired
+
+
+async def test_a_removed_token_is_gone_and_may_be_gone_already(path: Path) -> None:
+    """A dead token must not stay; that nobody finds it is all that counts."""
+    target = output(path)
+    await target.put(token())
+    await target.remove()
+    assert not path.exists()
+    await target.remove()
+    path.parent.rmdir()
+    await target.remove()
+
+
+async def test_a_link_in_the_tokens_place_is_replaced_itself(path: Path, tmp_path: Path) -> None:
+    """Whoever plants a link must not have the token written to where it points."""
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    path.symlink_to(precious)
+    target = output(path)
+    await target.prepare()
+    await target.put(token())
+    assert not path.is_symlink()
+    assert held(path) == 1
+    assert precious.read_text() == "precious"
+
+
+async def test_a_linked_directory_is_followed(path: Path, tmp_path: Path) -> None:
+    """/var/run is a link to /run on every host."""
+    (tmp_path / "link").symlink_to(path.parent)
+    await output(tmp_path / "link" / path.name).put(token())
+    assert held(path) == 1
+
+
+@pytest.mark.parametrize("kind", ["fifo", "socket", "loop"])
+async def test_nothing_that_is_planted_hangs_a_write(path: Path, kind: str) -> None:
+    """Opening a FIFO for writing waits for a reader, perhaps for ever: it is never opened."""
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "socket":
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(str(path))
+        listener.close()
+    else:
+        path.symlink_to(path)
+    target = output(path)
+    await target.prepare()
+    await target.put(token())
+    assert S_ISREG(path.lstat().st_mode)
+    assert held(path) == 1
+
+
+def test_a_link_in_the_way_of_the_temporary_file_is_not_followed(
+    path: Path, tmp_path: Path
+) -> None:
+    """Somebody who could guess the name could else have any file of root's overwritten."""
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    target = Target.at(path, Ownership())
+    planted = path.with_name(target.temporary("guessed"))
+    planted.symlink_to(precious)
+    with pytest.raises(OutputError, match="cannot write it: File exists"):
+        atomic.replace(target, b"token", "guessed")
+    assert planted.is_symlink()
+    assert precious.read_text() == "precious"
+    assert not path.exists()
+
+
+async def test_leftovers_of_killed_runs_are_swept_and_nothing_else(path: Path) -> None:
+    """Each holds a token, perhaps a live one; but what is not ours is not ours to remove."""
+    ours = [f".payments.token.{nonce}.tmp" for nonce in ("0123456789abcdef", "f" * 16)]
+    others = [
+        ".billing.token.0123456789abcdef.tmp",
+        ".payments.token.0123456789ABCDEF.tmp",
+        ".payments.token.0123456789abcdef",
+        ".payments.token.0123456789abcdef.tmp~",
+        ".payments.token.0123456789abcdef0.tmp",
+        ".payments.token..tmp",
+        ".payments.token.tmp",
+        "payments.token.0123456789abcdef.tmp",
+    ]
+    for name in (*ours, *others):
+        path.with_name(name).write_text("leftover")
+    directory = path.with_name(".payments.token.aaaaaaaaaaaaaaaa.tmp")
+    directory.mkdir()
+    path.write_text("an earlier run's token")
+    await output(path).prepare()
+    assert beside(path) == sorted([*others, directory.name])
+    assert path.read_text() == "an earlier run's token"
+
+
+async def test_outputs_that_share_their_leftovers_sweep_their_own(path: Path) -> None:
+    """All outputs of a directory are prepared from one listing, and none must be forgotten."""
+    paths = [path.with_name(name) for name in ("a", "b", "a.0123456789abcdef")]
+    for each in paths:
+        each.with_name(f".{each.name}.0123456789abcdef.tmp").write_text("leftover")
+    clock, lanes, leftovers = FakeClock(), Lanes(), Leftovers()
+    targets = [FileOutput(APP, FileSpec(each), clock, lanes, leftovers) for each in paths]
+    for left, target in zip((2, 1, 0), targets, strict=True):
+        await target.prepare()
+        assert len(list(path.parent.iterdir())) == left
+
+
+async def test_later_leftovers_are_swept_by_a_later_start(path: Path) -> None:
+    """A reload may come days after the daemon's start, and find what others left since."""
+    clock = FakeClock()
+    target = FileOutput(APP, FileSpec(path), clock, Lanes(), Leftovers())
+    for _ in range(2):
+        path.with_name(f".{path.name}.0123456789abcdef.tmp").write_text("leftover")
+        await target.prepare()
+        assert beside(path) == []
+        clock.advance(2)
+
+
+@pytest.mark.parametrize("verb", ["prepare", "put"])
+async def test_a_missing_directory_is_told_with_its_remedy(path: Path, verb: str) -> None:
+    """The commonest of misconfigurations; it mends itself once the directory is there."""
+    path.parent.rmdir()
+    target = output(path)
+    with pytest.raises(OutputError) as caught:
+        await (target.prepare() if verb == "prepare" else target.put(token()))
+    assert str(caught.value) == (
+        f"{path}: cannot write it: No such file or directory; "
+        "create its directory, or have systemd do so (RuntimeDirectory=)"
+    )
+    path.parent.mkdir()
+    await target.put(token())
+    assert held(path) == 1
+
+
+async def test_a_directory_that_is_made_anew_gets_the_next_token(path: Path) -> None:
+    """A unit that stops has its RuntimeDirectory= removed, and starts with another one."""
+    target = output(path)
+    await target.put(token(1))
+    path.unlink()
+    path.parent.rmdir()
+    path.parent.mkdir()
+    await target.put(token(2))
+    assert held(path) == 2
+
+
+@pytest.mark.parametrize("verb", ["prepare", "put", "remove"])
+async def test_a_directory_in_the_tokens_place_is_refused(path: Path, verb: str) -> None:
+    """A container runtime makes one where it was told to mount a file that was not there."""
+    path.mkdir()
+    target = output(path)
+    call = {"prepare": target.prepare, "remove": target.remove}.get(verb)
+    with pytest.raises(OutputError, match="Is a directory; remove the directory in its place"):
+        await (call() if call else target.put(token()))
+    assert path.is_dir()
+    assert beside(path) == []
+
+
+async def test_a_mount_in_the_tokens_place_is_refused() -> None:
+    """Nothing can be renamed over it, and the operator is told before DSM is asked."""
+    with pytest.raises(OutputError, match="it is a mount point: mount its directory instead"):
+        await output(Path("/proc")).prepare()
+
+
+async def test_a_directory_that_knows_no_sync_is_good_enough() -> None:
+    """Some filesystems, /proc among them, answer EINVAL to the fsync of a directory."""
+    await output(Path("/proc/self/no-such-token")).remove()
+
+
+async def test_a_file_in_the_directorys_place_is_refused(path: Path) -> None:
+    """The operator sees which part of the path is wrong."""
+    path.parent.rmdir()
+    path.parent.write_text("")
+    for refused in (output(path).prepare(), output(path).put(token()), output(path).remove()):
+        with pytest.raises(OutputError, match="Not a directory; what should be its directory"):
+            await refused
+
+
+async def test_a_name_that_leaves_no_room_is_refused(path: Path) -> None:
+    """The temporary file's name is longer than the file's own."""
+    target = output(path.with_name("x" * 250))
+    with pytest.raises(OutputError, match="cannot write it: File name too long"):
+        await target.prepare()
+
+
+@pytest.fixture
+def few_files() -> Iterator[None]:
+    """Let the process open not one file more, once its loop and its threads are there."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("few_files")
+@pytest.mark.parametrize("spare", [0, 1])
+async def test_a_lack_of_descriptors_is_told_and_passes(path: Path, spare: int) -> None:
+    """The daemon has thousands of connections, and must not be left with half a file."""
+    target = output(path)
+    await target.put(token(1))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.open("/", os.O_RDONLY)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + spare, hard))
+    with pytest.raises(OutputError, match="Too many open files; raise the limit"):
+        await target.put(token(2))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert held(path) == 1
+    assert beside(path) == []
+    await target.put(token(2))
+    assert held(path) == 2
+
+
+def descriptors() -> int:
+    """Count this process's open files."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+async def test_a_thousand_writes_leave_no_descriptor_open(path: Path) -> None:
+    """A leak of one for each failure ends a daemon in a night with a full disk."""
+    good, refused = output(path), output(path, Ownership(owner="no-such-user"))
+    missing, directory = output(path / "below" / "token"), output(path.parent)
+    await good.put(token())
+    before = descriptors()
+    for _ in range(200):
+        await good.put(token())
+        for failing in (refused, missing, directory):
+            with pytest.raises(OutputError):
+                await failing.put(token())
+        await good.prepare()
+    assert descriptors() == before
+    assert beside(path) == []

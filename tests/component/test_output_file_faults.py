@@ -1,0 +1,203 @@
+"""Full, read-only, mounted and failing filesystems: the old token stays, the operator reads why."""
+
+import os
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+from file_writer import LENGTH, WRITER, beside, held, needs, needs_root, needs_tool, ran
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return where a token is to be, in a directory that something may be mounted on."""
+    (tmp_path / "run").mkdir()
+    return tmp_path / "run" / "payments.token"
+
+
+def mounted(path: Path, script: str) -> list[str]:
+    """Run a shell script with mounts of its own; return the lines that it printed.
+
+    It knows the output as $TOKEN, its directory as $DIR, a `writer` to try on it, and
+    `look`, which prints what the token's file begins with and what is beside it.
+    """
+    needs_root()
+    unshare = needs_tool("unshare")
+    allowed = subprocess.run([unshare, "-m", "true"], check=False, capture_output=True)
+    needs(allowed.returncode == 0, "the right to mount (CAP_SYS_ADMIN)")
+    prelude = f"""
+        set -e
+        TOKEN={shlex.quote(str(path))}; DIR={shlex.quote(str(path.parent))}
+        writer() {{ {shlex.join(WRITER)} "$TOKEN" "$@"; }}
+        look() {{ head -c 7 "$TOKEN"; echo; ls -A "$DIR"; }}
+    """
+    return ran([unshare, "-m", "sh", "-c", prelude + script])
+
+
+def test_a_full_filesystem_keeps_the_old_token(path: Path) -> None:
+    """A full disk must not cost the consumers the token that they have."""
+    told = mounted(
+        path,
+        """
+        mount -t tmpfs -o size=256k none "$DIR"
+        writer put
+        head -c 260000 /dev/zero >"$DIR/ballast" || true
+        writer put prepare
+        look
+        rm "$DIR/ballast"
+        writer put:2
+        look
+        """,
+    )
+    full = f"{path}: cannot write it: No space left on device; free space, or inodes, on its"
+    assert told[0] == "done"
+    assert all(line.startswith(full) for line in told[1:3])
+    assert told[3:] == ["0000001", "ballast", path.name, "done", "0000002", path.name]
+
+
+def test_a_filesystem_without_inodes_keeps_the_old_token(path: Path) -> None:
+    """There is space by the gigabyte, and yet no file can be made: the line says why."""
+    told = mounted(
+        path,
+        """
+        mount -t tmpfs -o nr_inodes=3 none "$DIR"
+        writer put
+        touch "$DIR/last"
+        writer prepare put
+        look
+        """,
+    )
+    full = f"{path}: cannot write it: No space left on device; free space, or inodes, on its"
+    assert all(line.startswith(full) for line in told[1:3])
+    assert told[3:] == ["0000001", "last", path.name]
+
+
+def test_a_filesystem_that_became_read_only_is_told_and_passes(path: Path) -> None:
+    """The kernel remounts a failing disk so; a unit's ProtectSystem= has the same effect."""
+    told = mounted(
+        path,
+        """
+        mount -t tmpfs none "$DIR"
+        writer put
+        mount -o remount,ro "$DIR"
+        writer prepare put remove
+        look
+        mount -o remount,rw "$DIR"
+        writer put:2
+        look
+        """,
+    )
+    reason = "Read-only file system; mount its filesystem writable (in a unit: ReadWritePaths=)"
+    assert told[1:4] == [
+        f"{path}: cannot write it: {reason}",
+        f"{path}: cannot write it: {reason}",
+        f"{path}: cannot remove it: {reason}",
+    ]
+    assert told[4:] == ["0000001", path.name, "done", "0000002", path.name]
+
+
+@pytest.mark.parametrize("source", ["$DIR/source", "/dev/null"])
+def test_a_file_that_is_mounted_by_itself_is_refused(path: Path, source: str) -> None:
+    """Docker's `-v file:file`: it cannot be replaced inside, nor does it follow outside.
+
+    Bound from the same filesystem it has the same device number as its directory.
+    """
+    told = mounted(
+        path,
+        f"""
+        echo old >"$DIR/source"
+        touch "$TOKEN"
+        mount --bind "{source}" "$TOKEN"
+        writer prepare put remove
+        ls -A "$DIR"
+        cat "$DIR/source"
+        """,
+    )
+    remedy = "it is a mount point: mount its directory instead"
+    assert told[:3] == [
+        f"{path}: cannot write it: Device or resource busy; {remedy}",
+        f"{path}: cannot write it: Device or resource busy; {remedy}",
+        f"{path}: cannot remove it: Device or resource busy; {remedy}",
+    ]
+    assert told[3:] == [path.name, "source", "old"]
+
+
+def test_a_token_in_a_directory_that_is_a_mount_is_written(path: Path) -> None:
+    """That is what the refusal of a mounted file advises."""
+    told = mounted(path, 'mount --bind "$DIR" "$DIR"; writer prepare put; look')
+    assert told == ["done", "done", "0000001", path.name]
+
+
+def test_a_host_without_proc_is_served_all_the_same(path: Path) -> None:
+    """Then nobody can tell mounts apart beforehand, and the write itself finds out."""
+    told = mounted(path, "mount -t tmpfs none /proc; writer prepare put; look")
+    assert told == ["done", "done", "0000001", path.name]
+
+
+def injected(path: Path, fault: str, *commands: str) -> list[str]:
+    """Run a writer in which a system call fails as strace is told; return what it printed."""
+    strace = (needs_tool("strace"), "-qq", "-f", "-o", "/dev/null", f"--inject={fault}")
+    return ran([*strace, *WRITER, "--owner", str(os.geteuid()), str(path), *commands])
+
+
+@pytest.mark.parametrize(
+    ("fault", "complaint"),
+    [
+        ("write:error=ENOSPC:when=1", "write it: No space left on device"),
+        ("write:error=EDQUOT:when=1", "write it: Disk quota exceeded; free some of the quota"),
+        ("fchown:error=EPERM", "give it to user 0: Operation not permitted"),
+        ("fchmod:error=EPERM", "set mode 0600: Operation not permitted"),
+        ("fsync:error=EIO:when=1", "write it: Input/output error; look for the disk's trouble"),
+        ("renameat,renameat2:error=EIO", "write it: Input/output error"),
+        ("renameat,renameat2:error=EPERM", "write it: Operation not permitted"),
+    ],
+)
+def test_a_failing_call_keeps_the_old_token_and_leaves_nothing(
+    path: Path, fault: str, complaint: str
+) -> None:
+    """Whatever fails on the way, consumers have a whole token and the directory stays clean."""
+    path.write_text("old")
+    (told,) = injected(path, fault, "put")
+    assert told.startswith(f"{path}: cannot {complaint}")
+    assert path.read_text() == "old"
+    assert beside(path) == []
+
+
+def test_a_rest_that_cannot_be_removed_is_swept_by_the_next_start(path: Path) -> None:
+    """The first fault is what the operator is told; the clearing up is made good for later."""
+    fault = "renameat,renameat2,unlinkat:error=EIO:when=1"
+    (told,) = injected(path, fault, "put")
+    assert told.startswith(f"{path}: cannot write it: Input/output error")
+    assert len(beside(path)) == 1
+    assert ran([*WRITER, str(path), "prepare"]) == ["done"]
+    assert beside(path) == []
+
+
+def test_a_write_that_takes_less_than_it_was_given_is_gone_on_with(path: Path) -> None:
+    """write(2) may take less, and then the rest must come from where it stopped."""
+    assert injected(path, "write:retval=8:when=1", "put") == ["done"]
+    # strace only says that eight bytes were written.
+    assert len(path.read_text()) == 8 * LENGTH - 8
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [("EINVAL", "done"), ("EIO", "cannot write it: Input/output error; look for the disk's")],
+)
+def test_a_directory_that_cannot_be_synced_is_an_error_unless_none_can(
+    path: Path, error: str, told: str
+) -> None:
+    """Some network filesystems know no fsync for directories, and are good enough for tokens."""
+    (line,) = injected(path, f"fsync:error={error}:when=2", "put")
+    assert told in line
+    assert held(path) == 1
+
+
+def test_a_removal_that_was_not_synced_is_done_again(path: Path) -> None:
+    """A dead token that a power cut brought back would be handed out."""
+    path.write_text("dead")
+    failed, repeated = injected(path, "fsync:error=EIO:when=1", "remove", "remove")
+    assert failed.startswith(f"{path}: cannot remove it: Input/output error")
+    assert repeated == "done"
+    assert not path.exists()

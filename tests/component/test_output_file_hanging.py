@@ -1,0 +1,147 @@
+"""A filesystem that hangs: whom it holds up, and what becomes of calls that are given up."""
+
+# The event loop of these tests has nothing else to do while they look at a file.
+# ruff: noqa: ASYNC240
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+from fakes import FakeClock
+from file_writer import APP, beside, held, output, token
+
+from refresherd.errors import OutputError
+from refresherd.lanes import Lanes
+from refresherd.model import FileSpec, Instant
+from refresherd.outputs.file import FileOutput
+
+BOUND = 30.0
+"""No hang in these tests outlasts this many seconds, whatever is broken."""
+
+
+class HangingClock(FakeClock):
+    """A clock whose first reader hangs, as its write would on a dead disk."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = threading.Event()
+        self.released = threading.Event()
+
+    def now(self) -> Instant:
+        """Hang until released."""
+        self.reached.set()
+        assert self.released.wait(BOUND)
+        return super().now()
+
+
+@asynccontextmanager
+async def hanging(lanes: Lanes, directory: Path) -> AsyncIterator[threading.Event]:
+    """Have a directory's lane hang until the event that this yields is set."""
+    released = threading.Event()
+    task = asyncio.create_task(lanes.call(str(directory), partial(released.wait, BOUND)))
+    await asyncio.sleep(0)
+    try:
+        yield released
+    finally:
+        released.set()
+        await task
+
+
+async def begun(clock: HangingClock) -> None:
+    """Return once a write has got to its hanging clock."""
+    assert await asyncio.to_thread(clock.reached.wait, BOUND)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return where a token is to be."""
+    (tmp_path / "dead").mkdir()
+    return tmp_path / "dead" / "payments.token"
+
+
+async def test_a_hanging_directory_holds_up_its_own_outputs_only(
+    path: Path, tmp_path: Path
+) -> None:
+    """One app's dead disk delays no other app's token."""
+    lanes = Lanes()
+    async with hanging(lanes, path.parent) as released:
+        stuck = asyncio.create_task(output(path, lanes=lanes).put(token()))
+        other = tmp_path / "billing.token"
+        async with asyncio.timeout(BOUND / 2):
+            await output(other, lanes=lanes).put(token())
+        assert held(other) == 1
+        assert not stuck.done()
+        released.set()
+        await stuck
+    assert held(path) == 1
+
+
+async def test_a_hang_is_told_and_passes(path: Path) -> None:
+    """An operator has to hear of it, and once the disk answers all is as if nothing had been."""
+    lanes = Lanes()
+    target = output(path, lanes=lanes, patience=0.02)
+    async with hanging(lanes, path.parent):
+        for refused in (target.prepare(), target.put(token()), target.remove()):
+            with pytest.raises(OutputError) as caught:
+                await refused
+            assert str(caught.value) == (
+                f"{path}: no answer for 0.02 s; its filesystem hangs or is swamped"
+            )
+    await lanes.drained()
+    assert not path.exists(), "what was given up before it began must not be done later"
+    await output(path, lanes=lanes).put(token(2))
+    assert held(path) == 2
+
+
+@pytest.mark.parametrize("later", ["remove", "put"])
+async def test_a_cancelled_write_never_lands_after_what_was_asked_for_later(
+    path: Path, later: str
+) -> None:
+    """A dead token that comes back is handed to consumers until somebody notices."""
+    clock, lanes = HangingClock(), Lanes()
+    slow = FileOutput(APP, FileSpec(path), clock, lanes)
+    write = asyncio.create_task(slow.put(token(1)))
+    await begun(clock)
+    write.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await write
+    target = output(path, lanes=lanes)
+    call = asyncio.create_task(target.remove() if later == "remove" else target.put(token(2)))
+    await asyncio.sleep(0.01)
+    assert not call.done()
+    clock.released.set()
+    await call
+    await lanes.drained()
+    assert [held(path)] == [2] if later == "put" else not path.exists()
+    assert beside(path) == []
+
+
+async def test_a_cancelled_write_that_had_not_begun_is_never_done(path: Path) -> None:
+    """An app that was taken out of the configuration writes no more tokens."""
+    lanes = Lanes()
+    async with hanging(lanes, path.parent):
+        write = asyncio.create_task(output(path, lanes=lanes).put(token()))
+        await asyncio.sleep(0.01)
+        write.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await write
+    await lanes.drained()
+    assert not path.exists()
+
+
+async def test_a_write_under_way_can_be_awaited_after_its_cancellation(path: Path) -> None:
+    """The daemon's end gives it a moment, so that no temporary file is left over."""
+    clock, lanes = HangingClock(), Lanes()
+    write = asyncio.create_task(FileOutput(APP, FileSpec(path), clock, lanes).put(token()))
+    await begun(clock)
+    write.cancel()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(lanes.drained(), 0.01)
+    clock.released.set()
+    await asyncio.wait_for(lanes.drained(), BOUND)
+    assert held(path) == 1
+    assert beside(path) == []

@@ -1,0 +1,111 @@
+"""What readers see while a token is replaced, and after its writer was killed."""
+
+# The event loop of these tests has nothing else to do while they look at a file.
+# ruff: noqa: ASYNC240
+
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from file_writer import WRITER, beside, held, output
+
+REPLACEMENTS = 5000
+
+KILLS = 300
+
+LONGEST_LIFE = 0.02
+"""Seconds until a writer is killed at the latest: some dozens of replacements."""
+
+BOUND = 60.0
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Iterator[Path]:
+    """Return where a token is to be: on a tmpfs like /run, where thousands of syncs are free."""
+    shm = Path("/dev/shm")  # noqa: S108  # what is made there has a name that nobody can guess
+    with TemporaryDirectory(dir=shm if os.access(shm, os.W_OK) else tmp_path) as directory:
+        yield Path(directory) / "payments.token"
+
+
+class Reader(threading.Thread):
+    """Reads a file over and over, as a consumer that polls."""
+
+    def __init__(self, path: Path, writer: subprocess.Popen[str]) -> None:
+        super().__init__()
+        self._path = path
+        self._writer = writer
+        self.generations: list[int] = []
+        self.fault = ""
+
+    def run(self) -> None:
+        """Note each token until the writer has ended."""
+        try:
+            while self._writer.poll() is None:
+                self.generations.append(held(self._path))
+        except (AssertionError, OSError) as error:
+            self.fault = repr(error)
+
+
+def test_readers_find_a_whole_token_always_and_never_an_older_one(path: Path) -> None:
+    """Consumers poll without a lock: half a token, or none, would be an outage of theirs."""
+    with subprocess.Popen(
+        [*WRITER, str(path), "put", f"put:{REPLACEMENTS}"], stdout=subprocess.PIPE, text=True
+    ) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "done\n"
+        readers = [Reader(path, writer) for _ in range(2)]
+        for reader in readers:
+            reader.start()
+        for reader in readers:
+            reader.join(BOUND)
+        assert writer.stdout.readline() == "done\n"
+    for reader in readers:
+        assert reader.fault == ""
+        assert reader.generations == sorted(reader.generations)
+        assert len(set(reader.generations)) > 10
+    assert held(path) == REPLACEMENTS
+    assert beside(path) == []
+
+
+@pytest.fixture
+def breeder(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Return a process that forks writers: to start one anew for each kill would take minutes."""
+    with subprocess.Popen(
+        [*WRITER, "--breed", str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+    ) as process:
+        yield process
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+async def test_writers_killed_at_any_moment_leave_whole_tokens_and_sweepable_rests(
+    path: Path, breeder: subprocess.Popen[str]
+) -> None:
+    """A kill -9, the OOM killer and power cuts come when they like."""
+    luck = random.Random(1)  # noqa: S311  # moments, not secrets
+    generations = set()
+    assert breeder.stdin is not None
+    assert breeder.stdout is not None
+    for _ in range(KILLS):
+        breeder.stdin.write("\n")
+        writer = int(breeder.stdout.readline())
+        time.sleep(luck.uniform(0, LONGEST_LIFE))  # noqa: ASYNC251  # as in the header
+        os.kill(writer, signal.SIGKILL)
+        if path.exists():
+            generations.add(held(path))
+    assert len(generations) > 5, "the kills came too early to prove anything"
+    assert beside(path), "no kill fell into a write"
+    await output(path).prepare()
+    assert beside(path) == []
+    held(path)

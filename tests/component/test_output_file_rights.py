@@ -1,0 +1,223 @@
+"""Owner, group and mode of a token's file: exact, and never looser for a moment."""
+
+# The event loop of these tests has nothing else to do while they look at a file.
+# ruff: noqa: ASYNC240
+
+import grp
+import os
+import pwd
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from file_writer import WRITER, beside, held, needs_root, needs_tool, output, ran, token
+
+from refresherd.errors import OutputError
+from refresherd.model import Ownership
+from refresherd.outputs.ownership import hand_over
+
+USER = "daemon"
+"""The Linux Standard Base demands this account and its group."""
+
+NOBODY = 65534
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """Who may do what with a file."""
+
+    mode: int
+    uid: int
+    gid: int
+
+    @classmethod
+    def of(cls, path: Path) -> "Rights":
+        """Return a file's rights."""
+        status = path.lstat()
+        return cls(status.st_mode & 0o7777, status.st_uid, status.st_gid)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return where a token is to be."""
+    return tmp_path / "payments.token"
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o777])
+def _umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Set the process's umask."""
+    usual = os.umask(request.param)
+    yield
+    os.umask(usual)
+
+
+@pytest.mark.usefixtures("_umask")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444, 0o000, 0o666, 0o2640])
+async def test_the_mode_is_exact_whatever_the_umask(path: Path, mode: int) -> None:
+    """A stray umask must neither lock the consumer out nor let the world in."""
+    target = output(path, Ownership(mode=mode))
+    await target.prepare()
+    await target.put(token())
+    assert Rights.of(path) == Rights(mode, os.geteuid(), os.getegid())
+
+
+@pytest.mark.parametrize(
+    ("owner", "group"),
+    [(USER, USER), (USER, ""), ("", USER), ("4242", "4343"), ("0", "4343"), ("4294967294", "")],
+)
+async def test_owner_and_group_are_exact_by_name_and_by_number(
+    path: Path, owner: str, group: str
+) -> None:
+    """The service that reads the token runs as somebody else than the daemon."""
+    needs_root()
+    numbers = {USER: (pwd.getpwnam(USER).pw_uid, grp.getgrnam(USER).gr_gid), "": (0, 0)}
+    uid = numbers[owner][0] if owner in numbers else int(owner)
+    gid = numbers[group][1] if group in numbers else int(group)
+    target = output(path, Ownership(0o6640, owner, group))
+    await target.prepare()
+    await target.put(token())
+    assert Rights.of(path) == Rights(0o6640, uid, gid)
+
+
+async def test_rights_that_somebody_changed_are_set_right_by_the_next_token(path: Path) -> None:
+    """Consumers rest on the configuration, and not on what a file once was."""
+    target = output(path, Ownership(mode=0o640))
+    await target.put(token(1))
+    path.chmod(0o666)
+    await target.put(token(2))
+    assert Rights.of(path).mode == 0o640
+
+
+@pytest.mark.parametrize(
+    ("ownership", "complaint"),
+    [
+        (Ownership(owner="no-such"), "this host has no user 'no-such'; create it or name another"),
+        (Ownership(group="no-such"), "this host has no group 'no-such'; create it or name another"),
+        (Ownership(owner="no\0such"), "this host has no user 'no\\x00such'; create it or"),
+        (Ownership(owner="4294967295"), "there is no user 4294967295; the last is 4294967294"),
+        (Ownership(group="9" * 30), f"there is no group {'9' * 30}; the last is 4294967294"),
+        (Ownership(owner="²"), "this host has no user '²'"),
+    ],
+)
+async def test_an_unknown_owner_is_told_and_the_old_token_stays(
+    path: Path, ownership: Ownership, complaint: str
+) -> None:
+    """A token for the wrong account would be a leak; one for nobody an outage: neither is done."""
+    await output(path).put(token(1))
+    target = output(path, ownership)
+    for refused in (target.prepare(), target.put(token(2))):
+        with pytest.raises(OutputError) as caught:
+            await refused
+        assert str(caught.value).startswith(f"{path}: {complaint}")
+    assert held(path) == 1
+    assert beside(path) == []
+
+
+@pytest.mark.parametrize(
+    ("ownership", "complaint"),
+    [
+        (Ownership(mode=0o640), "t: cannot set mode 0640: Bad file descriptor"),
+        (Ownership(owner="0"), "t: cannot give it to user 0: Bad file descriptor"),
+        (Ownership(owner="0", group="7"), "t: cannot give it to user 0 and group 7: Bad file"),
+    ],
+)
+def test_rights_that_cannot_be_set_are_named(
+    path: Path, ownership: Ownership, complaint: str
+) -> None:
+    """The operator sees which of the three the system refused."""
+    path.touch()
+    looking = os.open(path, os.O_PATH)
+    with pytest.raises(OutputError, match=f"^{complaint}"):
+        hand_over(looking, "t", ownership)
+    os.close(looking)
+
+
+@pytest.mark.parametrize(
+    ("verb", "options", "complaint"),
+    [
+        ("put", ("--owner", "0"), "cannot give it to user 0: Operation not permitted; let the"),
+        ("prepare", ("--owner", "0", "--group", "0"), "cannot give it to user 0 and group 0: Oper"),
+    ],
+)
+def test_a_daemon_without_the_right_to_give_files_away_says_so(
+    common: Path, verb: str, options: tuple[str, ...], complaint: str
+) -> None:
+    """The operator learns what the daemon's user lacks, before DSM is asked for a token."""
+    common.chmod(0o777)
+    (told,) = attempted(common / "token", verb, *options)
+    assert told.startswith(f"{common}/token: {complaint}")
+    assert list(common.iterdir()) == []
+
+
+def test_a_directory_of_somebody_elses_is_told(common: Path) -> None:
+    """A daemon that is not root is often not let into its output's directory."""
+    (told,) = attempted(common / "token", "put")
+    assert told == (
+        f"{common}/token: cannot write it: Permission denied; "
+        "let the daemon's user write to its directory"
+    )
+
+
+@pytest.fixture
+def common() -> Iterator[Path]:
+    """Return a directory of root's that others can reach, unlike those below pytest's own."""
+    needs_root()
+    with TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory)
+
+
+def attempted(path: Path, verb: str, *options: str) -> list[str]:
+    """Return what a writer prints that is not root."""
+    return ran([*WRITER, *options, "--user", str(NOBODY), str(path), verb])
+
+
+@pytest.mark.parametrize(("umask", "first"), [("0000", 0o600), ("0777", 0o000)])
+def test_nobody_could_read_the_token_before_its_rights_were_exact(
+    tmp_path: Path, umask: str, first: int
+) -> None:
+    """Each system call is slowed down, and the file looked at all the while."""
+    needs_root()
+    path = tmp_path / "token"
+    account = pwd.getpwnam(USER)
+    slow = "write,fchown,fchmod,fsync,renameat,renameat2,unlinkat"
+    options = ("--umask", umask, "--mode", "0640", "--owner", USER, "--group", USER)
+    strace = (
+        needs_tool("strace"),
+        "-qq",
+        "-f",
+        "-o",
+        "/dev/null",
+        f"--inject={slow}:delay_enter=30000",
+    )
+    with subprocess.Popen(
+        [*strace, *WRITER, *options, str(path), "put"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        seen = look(tmp_path, process)
+    wanted = Rights(0o640, account.pw_uid, account.pw_gid)
+    assert seen[path.name] == [wanted]
+    seen.pop(path.name)
+    ((temporary, states),) = seen.items()
+    assert temporary.startswith(".token.")
+    given = Rights(first, account.pw_uid, account.pw_gid)
+    assert states == [Rights(first, 0, 0), given, wanted]
+
+
+def look(directory: Path, process: subprocess.Popen[str]) -> dict[str, list[Rights]]:
+    """Return the states of each file in a directory, in order, until the process has ended."""
+    seen: dict[str, list[Rights]] = {}
+    ended = False
+    while not ended:
+        ended = process.poll() is not None
+        for entry in directory.iterdir():
+            try:
+                rights = Rights.of(entry)
+            except FileNotFoundError:
+                continue
+            states = seen.setdefault(entry.name, [])
+            if rights not in states[-1:]:
+                states.append(rights)
+    return seen
