@@ -1,0 +1,91 @@
+"""How values and keys are named to operators: as TOML writes them, and never a secret."""
+
+import re
+from collections.abc import Iterable
+from datetime import date, time
+from difflib import get_close_matches
+from functools import lru_cache
+from json import dumps
+
+from refresherd.config.lines import KeyPath
+
+BASE64_RUN = re.compile(r"[A-Za-z0-9+_=-]{40,}")
+"""An API key's first 48 characters, the UUID's, hold no slash; a token is base64url."""
+
+PASSWORD = re.compile("://[^/]*:[^/]*@")
+
+LONGEST_SHOWN = 200
+BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+LARGEST_SHOWN = 10**15
+"""Python refuses to print an integer of more than 4,300 digits, which TOML's hex may hold."""
+
+
+def secretive(text: str) -> bool:
+    """Return whether a string may hold an API key, a token or a URL's password."""
+    return PASSWORD.search(text) is not None or any(
+        any(map(str.isupper, run)) and any(map(str.islower, run)) and any(map(str.isdigit, run))
+        for run in BASE64_RUN.findall(text)
+    )
+
+
+def quoted(text: str) -> str:
+    """Return a string as TOML writes it, or "…" where it is too long or may be a secret."""
+    if secretive(text) or len(text) > LONGEST_SHOWN:
+        return '"…"'
+    return f'"{text}"' if text.isprintable() and not set(text) & {'"', "\\"} else dumps(text)
+
+
+def shown(value: object) -> str:
+    """Return a value of the file as its operator would recognise it."""
+    match value:
+        case str():
+            return quoted(value)
+        case bool():
+            return str(value).lower()
+        case int() if abs(value) < LARGEST_SHOWN:
+            return str(value)
+        case float():
+            return repr(value)
+        case _:
+            return "this"
+
+
+def kind(value: object) -> str:
+    """Return what a TOML value is, with its article."""
+    match value:
+        case str():
+            return "a string"
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+        case list():
+            return "a list"
+        case date() | time():
+            return "a date or time"
+        case _:
+            return "a table"
+
+
+def dotted(path: KeyPath) -> str:
+    """Return a key path as one would write it: `apps.payments.files[0].mode`."""
+    told = ""
+    for part in path:
+        if isinstance(part, int):
+            told += f"[{part}]"
+            continue
+        bare = BARE_KEY.fullmatch(part) and not secretive(part)
+        told += ("." if told else "") + (part if bare else quoted(part))
+    return told
+
+
+def listed(words: Iterable[str], last: str = "or") -> str:
+    """Return words as a sentence lists them: `a, b or c`."""
+    *others, final = words
+    return f"{', '.join(others)} {last} {final}" if others else final
+
+
+@lru_cache(maxsize=256)
+def nearest(word: str, known: tuple[str, ...]) -> str:
+    """Return the known word that was perhaps meant, "" if none is near."""
+    return next(iter(get_close_matches(word, known, n=1)), "")

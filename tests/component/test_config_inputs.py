@@ -1,0 +1,261 @@
+"""What the daemon reads: there, private where it must be, and what it should be."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from configurations import DSM, Place
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    KeySerializationEncryption,
+    NoEncryption,
+    PrivateFormat,
+)
+from cryptography.x509.oid import NameOID
+from fakes import API_KEY
+
+TOKEN = "Zk3-x_9QbT" * 8 + "aB3dE6"
+
+CERTIFICATE_APP = (
+    f"{DSM}[apps.a]\napp_id = 'f47ac10b-58cc-4372-a567-0e02b2c3d479'\n"
+    "cert_file = 'a.crt'\nkey_file = 'a.pem'\n"
+)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """Return a directory with an API key in it."""
+    return Place(tmp_path)
+
+
+def app(credential: str) -> str:
+    """Return a configuration whose only app has the credential, on line 4."""
+    return f"{DSM}[apps.a]\n{credential}\n"
+
+
+def private_key_pem(
+    key: ec.EllipticCurvePrivateKey, encryption: KeySerializationEncryption
+) -> bytes:
+    """Return a private key as its file holds it."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+
+
+def certificate_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """Return a certificate of the key's own."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "payments")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, SHA256())
+    )
+    return certificate.public_bytes(Encoding.PEM)
+
+
+def write_pair(place: Place, encryption: KeySerializationEncryption | None = None) -> None:
+    """Write a certificate and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    place.write("a.crt", certificate_pem(key), 0o644)
+    place.write("a.pem", private_key_pem(key, encryption or NoEncryption()))
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o640, 0o440])
+def test_a_private_key_file_is_good(place: Place, mode: int) -> None:
+    """A group may read it: that is how root hands a key to a service."""
+    place.write("a.key", f"{API_KEY}\n", mode)
+    assert place.faults(app("api_key_file = 'a.key'")) == ()
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o644, 0o620, 0o602])
+def test_a_key_that_others_can_read_or_change_is_refused(place: Place, mode: int) -> None:
+    """With the command that mends it."""
+    path = place.write("a.key", API_KEY, mode)
+    (fault,) = place.faults(app("api_key_file = 'a.key'"))
+    assert fault == (
+        f'4: apps.a.api_key_file: "{path}" is open to others (mode {mode:04o}); '
+        f'close it: chmod 0600 "{path}"'
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("gone", "does not exist"),
+        (".", "is a directory"),
+        ("pipe", "is no regular file"),
+        ("a.key/x", "cannot be read: Not a directory"),
+        ("x" * 300, "cannot be read: File name too long"),
+        ("empty", "it is empty"),
+        ("uuid", "it holds an app's UUID alone"),
+    ],
+)
+def test_what_holds_no_key_is_refused(place: Place, name: str, said: str) -> None:
+    """A named pipe too: it would hold up the start, and its content is gone once read."""
+    os.mkfifo(place.directory / "pipe", 0o600)
+    place.write("a.key", API_KEY)
+    place.write("empty", "")
+    place.write("uuid", "8f2b7a36-59c2-4f0e-9c52-2d1f3e0a7c11")
+    (fault,) = place.faults(app(f"api_key_file = '{name}'"))
+    assert fault.startswith("4: apps.a.api_key_file: ")
+    assert said in fault
+
+
+def test_a_file_that_may_not_be_read_is_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may read all, so the kernel's refusal is played."""
+
+    def refuse(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    text = app("api_key_file = 'payments.key'")
+    place.file.write_text(text)
+    monkeypatch.setattr("refresherd.config.host.os.open", refuse)
+    (fault,) = place.faults(text)
+    assert "cannot be read: Permission denied" in fault
+
+
+def test_a_key_pasted_in_place_of_its_path_is_not_repeated(place: Place) -> None:
+    """The fault would carry it into logs."""
+    for key in ("api_key_file", "token_file"):
+        place.environ["STATE_DIRECTORY"] = str(place.directory)
+        (fault,) = place.faults(app(f"{key} = '{API_KEY}'"))
+        assert "this looks like the secret itself" in fault
+        assert API_KEY[:20] not in fault
+
+
+def test_what_systemd_keeps_in_its_directory_is_trusted(place: Place) -> None:
+    """It is the service's own, whatever its mode looks like."""
+    directory = place.directory / "credentials"
+    directory.mkdir()
+    place.environ["CREDENTIALS_DIRECTORY"] = str(directory)
+    place.write("credentials/a", API_KEY, 0o444)
+    assert place.faults(app("api_key_credential = 'a'")) == ()
+    assert place.faults(app("api_key_file = 'credentials/a'")) == ()
+    (fault,) = place.faults(app("api_key_credential = 'b'"))
+    assert fault.startswith(f'4: apps.a.api_key_credential: "{directory}/b" does not exist')
+
+
+def test_a_token_file_holds_a_token(place: Place) -> None:
+    """And not the API key that such a host is not to have."""
+    place.environ["STATE_DIRECTORY"] = str(place.directory)
+    place.write("a.token", TOKEN)
+    assert place.faults(app("token_file = 'a.token'")) == ()
+    (fault,) = place.faults(app("token_file = 'payments.key'"))
+    assert "it holds an API key" in fault
+
+
+@pytest.mark.parametrize(
+    ("command", "faults"),
+    [
+        ("['sh', '-c', 'true']", 0),
+        ("['/bin/sh']", 0),
+        ("['no-such-program']", 1),
+        ("['pass dsm']", 1),
+        ("['./sh']", 1),
+        ("['']", 1),
+        ("['/etc/passwd']", 1),
+    ],
+)
+def test_a_command_must_be_there(place: Place, command: str, faults: int) -> None:
+    """By an absolute path or on PATH: a relative one would depend on the working directory."""
+    told = place.faults(app(f"api_key_command = {command}"))
+    assert len(told) == faults
+    assert all("api_key_command[0]: there is no program" in fault for fault in told)
+
+
+def test_a_certificate_app_has_a_certificate_and_its_key(place: Place) -> None:
+    """They are loaded together, as for a handshake."""
+    write_pair(place)
+    assert place.faults(CERTIFICATE_APP) == ()
+
+
+def test_a_private_key_is_private(place: Place) -> None:
+    """As an API key is."""
+    write_pair(place)
+    (place.directory / "a.pem").chmod(0o644)
+    (fault,) = place.faults(CERTIFICATE_APP)
+    assert "key_file" in fault
+    assert "chmod 0600" in fault
+
+
+def test_a_strange_key_is_refused(place: Place) -> None:
+    """The handshake would fail at every login."""
+    write_pair(place)
+    stranger = ec.generate_private_key(ec.SECP256R1())
+    place.write("a.pem", private_key_pem(stranger, NoEncryption()))
+    (fault,) = place.faults(CERTIFICATE_APP)
+    assert fault.startswith("6: apps.a.key_file: ")
+    assert "does not belong to cert_file" in fault
+
+
+def test_an_encrypted_key_is_refused(place: Place) -> None:
+    """OpenSSL would ask for the passphrase on a terminal that is not there."""
+    write_pair(place, BestAvailableEncryption(b"hunter2"))
+    (fault,) = place.faults(CERTIFICATE_APP)
+    assert "the private key is encrypted" in fault
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "faults"),
+    [
+        ("a.crt", b"", ["cert_file"]),
+        ("a.pem", b"", ["key_file"]),
+        ("a.crt", b"-----BEGIN CERTIFICATE-----\nx\n", ["key_file"]),
+    ],
+)
+def test_a_broken_file_of_a_certificate_app_is_refused(
+    place: Place, name: str, content: bytes, faults: list[str]
+) -> None:
+    """At the key of the file that is broken, where that can be told."""
+    write_pair(place)
+    place.write(name, content)
+    found = place.faults(CERTIFICATE_APP)
+    assert [fault.split(": ")[1] for fault in found] == [f"apps.a.{key}" for key in faults]
+
+
+def test_a_certificate_without_its_key_is_looked_at_all_the_same(place: Place) -> None:
+    """Every fault at once: the key that is missing, and the file that is."""
+    write_pair(place)
+    text = f"{DSM}[apps.a]\napp_id = 'f47ac10b-58cc-4372-a567-0e02b2c3d479'\nkey_file = 'a.pem'\n"
+    (fault,) = place.faults(text)
+    assert "cert_file missing" in fault
+
+
+def test_authorities_must_be_loadable(place: Place) -> None:
+    """Once for all apps in [dsm], and for an app that has its own."""
+    write_pair(place)
+    good = "ca_file = 'a.crt'\n"
+    own = "[apps.a]\napi_key_file = 'payments.key'\n"
+    assert place.faults(f"{DSM}{good}{own}{good}") == ()
+    place.write("bad.pem", "-----BEGIN NOTHING-----\n")
+    faults = place.faults(f"{DSM}ca_file = 'bad.pem'\n{own}ca_file = 'gone.pem'\n")
+    assert [fault.split(": ")[1] for fault in faults] == ["dsm.ca_file", "apps.a.ca_file"]
+    assert "holds no PEM certificates" in faults[0]
+    assert "does not exist" in faults[1]
+
+
+def test_plain_pages_are_not_served_where_tls_was_wanted(place: Place) -> None:
+    """Refusing is safer, until this version can."""
+    text = app("api_key_file = 'payments.key'") + "[http]\nweb_config_file = 'web.yml'\n"
+    place.write("web.yml", "")
+    (fault,) = place.faults(text)
+    assert fault.startswith("6: http.web_config_file: this version serves neither TLS nor basic")
+    (place.directory / "web.yml").unlink()
+    assert len(place.faults(text)) == 2
+
+
+def test_the_state_directory_must_be_writable(place: Place) -> None:
+    """Wherever it comes from."""
+    text = app("api_key_file = 'payments.key'")
+    place.environ["STATE_DIRECTORY"] = str(place.directory)
+    assert place.faults(text) == ()
+    place.environ["STATE_DIRECTORY"] = str(place.directory / "gone")
+    (fault,) = place.faults(text)
+    assert fault.startswith("1: state_dir: the directory ")
+    (fault,) = place.faults(f"state_dir = 'payments.key'\n{text}")
+    assert "is no directory" in fault

@@ -1,0 +1,179 @@
+"""A configuration file from the disk: loaded, refused with every fault, or warned about."""
+
+import os
+from pathlib import Path
+
+import pytest
+from configurations import APP, DSM, ENVIRON, Place
+from fakes import API_KEY
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from refresherd.config import describe, load
+from refresherd.errors import ConfigError
+from refresherd.model import ApiKeyFile
+
+KEY_FILE = "[apps.payments]\napi_key_file = 'payments.key'\n"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """Return a directory with an API key in it."""
+    return Place(tmp_path)
+
+
+def test_a_good_file_loads(place: Place) -> None:
+    """With paths beside the file, whatever the daemon's working directory is."""
+    output = "[[apps.payments.files]]\npath = 'payments.token'\n"
+    configuration = place.load(f"{DSM}{KEY_FILE}{output}")
+    (app,) = configuration.apps
+    assert app.credential == ApiKeyFile(place.directory / "payments.key")
+    assert app.files[0].path == place.directory / "payments.token"
+    assert configuration.warnings == ()
+    assert API_KEY not in "".join(describe(configuration))
+
+
+def test_a_relative_name_is_told_as_it_was_given(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Faults name the file as its operator did; the configuration knows where it is."""
+    monkeypatch.chdir(place.directory)
+    place.file.write_text("bogus = 1\n")
+    with pytest.raises(ConfigError, match=r"(?m)^config\.toml:1: bogus: unknown key"):
+        load(Path("config.toml"), ENVIRON)
+    place.file.write_text(f"{DSM}{KEY_FILE}")
+    assert load(Path("config.toml"), ENVIRON).path == place.file
+
+
+def test_all_faults_of_file_and_machine_come_together(place: Place) -> None:
+    """Each on a line of its own."""
+    faults = place.faults(
+        f"{DSM}timeout = 20\n[apps.payments]\napi_key_file = 'gone.key'\n"
+        "[[apps.payments.files]]\npath = 'gone/token'\nowner = 'no-such-user'\n"
+    )
+    assert [fault.split(": ")[:2] for fault in faults] == [
+        ["3", "dsm.timeout"],
+        ["5", "apps.payments.api_key_file"],
+        ["7", "apps.payments.files[0].path"],
+        ["8", "apps.payments.files[0].owner"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("gone.toml", None, "1: there is no such file"),
+        ("", None, "1: this is a directory"),
+        ("x.toml/y", None, "1: cannot be read: Not a directory"),
+        ("x.toml", b"a = 1\nb = '\xe9'\n", "2: this is not UTF-8 text"),
+        ("x.toml", b"a = \n", "1: no valid TOML"),
+    ],
+)
+def test_what_cannot_be_read_is_one_clear_fault(
+    place: Place, name: str, content: bytes | None, said: str
+) -> None:
+    """Not a traceback."""
+    place.write("x.toml", content or b"")
+    path = place.directory / name
+    with pytest.raises(ConfigError) as error:
+        load(path, ENVIRON)
+    (fault,) = error.value.faults
+    assert fault.startswith(f"{path}:{said}")
+
+
+def test_a_byte_order_mark_is_no_fault(place: Place) -> None:
+    """Some editors write one, and nobody sees it."""
+    place.file.write_bytes(b"\xef\xbb\xbf" + f"{DSM}{KEY_FILE}".encode())
+    assert load(place.file, ENVIRON).apps
+
+
+def test_what_is_not_served_yet_is_warned_about(place: Place) -> None:
+    """Who configures it must not believe that it works."""
+    configuration = place.load(
+        f"api = {{path = 'api.sock', mode = '0660'}}\n{DSM}{KEY_FILE}"
+        "[apps.payments.access]\nusers = ['root']\n"
+        "[[apps.payments.sockets]]\npath = 'payments.sock'\n"
+        "[[apps.payments.hooks]]\ncommand = ['true']\n"
+    )
+    later = "this version checks it but does not serve it yet"
+    assert configuration.warnings == (
+        f"{place.file}:1: api.path: {later}",
+        f"{place.file}:1: api.mode: {later}",
+        f"{place.file}:6: apps.payments.access: {later}",
+        f"{place.file}:8: apps.payments.sockets: {later}",
+        f"{place.file}:10: apps.payments.hooks: {later}",
+    )
+
+
+def test_an_api_socket_that_nobody_wants_is_no_reason_for_a_warning(place: Place) -> None:
+    """None is what this version serves."""
+    assert place.load(f"api.path = ''\n{DSM}{KEY_FILE}").warnings == ()
+
+
+def test_a_token_open_to_all_and_a_hook_without_a_program_are_warned_about(place: Place) -> None:
+    """Both may be meant, and neither keeps tokens from being fresh."""
+    warnings = place.load(
+        f"{DSM}{KEY_FILE}[[apps.payments.files]]\npath = 'a'\nmode = '0644'\n"
+        "[[apps.payments.hooks]]\ncommand = ['no-such-program']\n"
+    ).warnings
+    assert any('files[0].mode: "0644" hands the token to every user' in line for line in warnings)
+    assert any('command[0]: there is no program "no-such-program"' in line for line in warnings)
+
+
+def test_a_thousand_apps_share_one_look_at_the_machine(place: Place) -> None:
+    """A start must not take longer than a second for each thousand."""
+    apps = [
+        KEY_FILE.replace("[apps.payments]", f"[apps.app-{number}]")
+        + f"[[apps.app-{number}.files]]\npath = '{number}.token'\nowner = 'root'\n"
+        for number in range(1000)
+    ]
+    configuration = place.load(DSM + "".join(apps))
+    assert len(configuration.apps) == 1000
+    assert len({id(app.endpoint) for app in configuration.apps}) == 1
+
+
+LINES = st.sampled_from(
+    [
+        *(
+            DSM.split("\n")[0],
+            DSM.split("\n")[1],
+            *APP.split("\n"),
+            "[apps]",
+            "[refresh]",
+            "[http]",
+        ),
+        *("[[apps.payments.files]]", "[[apps.payments.sockets]]", "[[apps.payments.hooks]]"),
+        *("path = 'x'", "path = '/dev/null'", "path = '.'", "path = '\\u0000'", "mode = '0644'"),
+        *("owner = 'root'", "group = '99999999999'", "command = ['sh', \"\\u0000\"]", "at = 0.2"),
+        *("api_key_file = 'fuzz.toml'", "token_file = 'x'", "state_dir = '.'", "listen = ['a:1']"),
+        *("api_key_command = ['.']", "cert_file = '.'", "key_file = 'fuzz.toml'", "ca_file = '/'"),
+        *("endpoint = 'http://[::1]'", "jitter = 0", "signal = 'HUP'", "pid_file = 'x'"),
+    ]
+)
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file for each example to write."""
+    return tmp_path_factory.mktemp("fuzz") / "fuzz.toml"
+
+
+# A busy machine draws files slowly; that says nothing about the code.
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.binary(max_size=200) | st.lists(LINES, max_size=15).map(lambda it: "\n".join(it).encode())
+)
+def test_any_bytes_are_a_configuration_or_faults_with_their_lines(
+    scratch: Path, content: bytes
+) -> None:
+    """Whatever the file holds, its operator is told where to look."""
+    scratch.write_bytes(content)
+    scratch.chmod(0o600)
+    try:
+        faults = load(scratch, {**os.environ, **ENVIRON}).warnings
+    except ConfigError as error:
+        faults = error.faults or ("a refusal without a fault",)
+    for fault in faults:
+        line = fault.removeprefix(f"{scratch}:").partition(":")[0]
+        assert 1 <= int(line) <= content.count(b"\n") + 1
+        assert len(fault.splitlines()) == 1
