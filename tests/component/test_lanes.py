@@ -67,6 +67,7 @@ async def test_more_hanging_lanes_than_threads_hold_up_no_other(released: thread
     """A dead file server hangs every directory on it, and the others' tokens must go on."""
     lanes = Lanes(Pace(threads=2, relief=0.01))
     hanging = [asyncio.create_task(lanes.call(n, partial(released.wait, BOUND))) for n in range(9)]
+    await asyncio.sleep(0)
     async with asyncio.timeout(BOUND / 2):
         assert await lanes.call("good disk", lambda: "at once") == "at once"
     assert not any(task.done() for task in hanging)

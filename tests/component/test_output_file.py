@@ -1,7 +1,6 @@
 """A file output on a real filesystem: what consumers find, and what operators are told."""
 
 # The event loop of these tests has nothing else to do while they look at a file.
-# ruff: noqa: ASYNC240
 
 import os
 import resource

@@ -1,7 +1,6 @@
 """A filesystem that hangs: whom it holds up, and what becomes of calls that are given up."""
 
 # The event loop of these tests has nothing else to do while they look at a file.
-# ruff: noqa: ASYNC240
 
 import asyncio
 import threading

@@ -1,7 +1,6 @@
 """What readers see while a token is replaced, and after its writer was killed."""
 
 # The event loop of these tests has nothing else to do while they look at a file.
-# ruff: noqa: ASYNC240
 
 import os
 import random

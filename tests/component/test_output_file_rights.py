@@ -1,7 +1,6 @@
 """Owner, group and mode of a token's file: exact, and never looser for a moment."""
 
 # The event loop of these tests has nothing else to do while they look at a file.
-# ruff: noqa: ASYNC240
 
 import grp
 import os

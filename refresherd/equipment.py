@@ -1,0 +1,27 @@
+"""What one app is kept with: its way to DSM, its outputs and its hooks."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from refresherd.model import App
+from refresherd.ports import CredentialSource, Hook, Output, SessionClient
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """The ports that belong to one app.
+
+    Apps of one endpoint share its gates: `attempts` admits `max_in_flight` at once,
+    `endings` a few, so that ending old sessions never delays getting new ones.
+    """
+
+    client: SessionClient
+    credential: CredentialSource
+    attempts: asyncio.Semaphore
+    endings: asyncio.Semaphore
+    outputs: tuple[Output, ...] = ()
+    hooks: tuple[Hook, ...] = ()
+
+
+Equip = Callable[[App], Equipment]

@@ -1,0 +1,164 @@
+"""One attempt at an app's session: what is asked of DSM, and what comes of it."""
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from refresherd import lifecycle, policy
+from refresherd.equipment import Equipment
+from refresherd.errors import DsmError, Reason, Rejected, Retryable
+from refresherd.events import AttemptBegan, AttemptFailed, EntityMismatch, Renewed, SessionChecked
+from refresherd.lifecycle import Life
+from refresherd.model import App, Grant, Instant, Method, Secret
+from refresherd.ports import CredentialSource
+from refresherd.refusal import Refusal
+from refresherd.retirement import Retirement
+from refresherd.store import Cell
+from refresherd.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What is sent to DSM: by which method, when, with which key or token, how long to wait."""
+
+    method: Method
+    sent_at: Instant
+    secret: Secret
+    timeout: float
+
+
+class Renewal:
+    """Makes an app's attempts, one at a time, and publishes the life that follows.
+
+    It holds no task, so that what it knows of refused credentials and replaced sessions
+    outlives a crash of the app's tasks.
+    """
+
+    __slots__ = ("_app", "_cell", "_equipment", "_world", "refusal", "retirement")
+
+    def __init__(self, app: App, cell: Cell, equipment: Equipment, world: World) -> None:
+        self.refusal = Refusal(app, cell, equipment.credential, world)
+        self.retirement = Retirement(app, equipment, world)
+        self._app = app
+        self._cell = cell
+        self._equipment = equipment
+        self._world = world
+
+    async def attempt(self) -> None:
+        """Renew the session by the method that its life names."""
+        life = self._cell.life
+        began = self._world.clock.now()
+        try:
+            secret = await _secret(life, self._equipment.credential)
+            async with self._equipment.attempts:
+                if self._cell.life.method is not life.method:
+                    return  # the token ran out in the queue: a login is due instead
+                request = self._begin(life.method, life.next_attempt_at, secret)
+                began = request.sent_at
+                await self._renew(request)
+        except DsmError as error:
+            now, luck = self._world.clock.now(), self._world.luck()
+            failed = lifecycle.failed(self._cell.life, error, now, self._app.timing, luck)
+            self._fail(failed, error, life.method, began)
+
+    async def check(self) -> None:
+        """Ask DSM whether the session still lives; only a clear no changes anything."""
+        async with self._equipment.attempts:
+            life, timing = self._cell.life, self._app.timing
+            if life.token is None or life.check_at is None:
+                return  # the token ran out in the queue
+            request = self._begin(Method.KEEPALIVE, life.check_at, life.token.access_token)
+            try:
+                await self._equipment.client.keep_alive(request.secret, request.timeout)
+            except DsmError as error:
+                now, luck = self._world.clock.now(), self._world.luck()
+                doubted = lifecycle.check_failed(self._cell.life, error, now, timing, luck)
+                self._fail(doubted, error, request.method, request.sent_at)
+                return
+        now, url = self._world.clock.now(), self._app.endpoint.url
+        self._cell.publish(lifecycle.checked(self._cell.life, now, timing))
+        self._world.observer.observe(SessionChecked(self._app.name, url, now - request.sent_at))
+
+    def _begin(self, method: Method, due: Instant, secret: Secret) -> _Request:
+        now = self._world.clock.now()
+        token = lifecycle.valid_token(self._cell.life, now)
+        remaining = None if token is None else token.expires_at - now
+        timeout = policy.attempt_timeout(self._app.endpoint.timeout, remaining)
+        self._world.observer.observe(AttemptBegan(self._app.name, method, max(0.0, now - due)))
+        return _Request(method, now, secret, timeout)
+
+    async def _renew(self, request: _Request) -> None:
+        client = self._equipment.client
+        match request.method:
+            case Method.AUTH:
+                self._accept(await self._login(request), request)
+            case Method.REAUTH:
+                self._accept(await client.reauth(request.secret, request.timeout), request)
+            case Method.KEEPALIVE:
+                request_id = await client.keep_alive(request.secret, request.timeout)
+                timing, luck = self._app.timing, self._world.luck()
+                life = lifecycle.kept_alive(self._cell.life, request.sent_at, timing, luck)
+                self._succeed(life, request, request_id)
+            case _:
+                assert_never(request.method)
+
+    async def _login(self, request: _Request) -> Grant:
+        try:
+            grant = await self._equipment.client.login(request.secret, request.timeout)
+        except Rejected:
+            self.refusal.remember(request.secret)
+            raise
+        expected = self._equipment.credential.entity_id
+        if expected and expected.lower() != grant.entity_id.lower():
+            self._world.observer.observe(EntityMismatch(self._app.name, expected, grant.entity_id))
+        return grant
+
+    def _accept(self, grant: Grant, request: _Request) -> None:
+        replaced = self._cell.life.token
+        timing, luck = self._app.timing, self._world.luck()
+        life = lifecycle.granted(self._cell.life, grant, request.sent_at, timing, luck)
+        self._succeed(life, request, grant.request_id)
+        # Nobody could try whether a reauth may answer with the very token that it was asked by.
+        if replaced is not None and replaced.access_token != grant.access_token:
+            self.retirement.retire(replaced)
+
+    def _succeed(self, life: Life, request: _Request, request_id: str) -> None:
+        now = self._world.clock.now()
+        if lifecycle.valid_token(life, now) is None:
+            told = "the token had run out before the answer came"
+            raise Retryable(Reason.BAD_RESPONSE, told, request_id=request_id)
+        self._cell.publish(life)
+        self._world.observer.observe(
+            Renewed(
+                app=self._app.name,
+                endpoint=self._app.endpoint.url,
+                method=request.method,
+                duration=now - request.sent_at,
+                generation=life.generation,
+                expires_at=lifecycle.expires_at(life),
+                next_refresh_at=life.next_attempt_at,
+                request_id=request_id,
+            )
+        )
+
+    def _fail(self, life: Life, error: DsmError, method: Method, began: Instant) -> None:
+        self._cell.publish(life)
+        self._world.observer.observe(
+            AttemptFailed(
+                app=self._app.name,
+                endpoint=self._app.endpoint.url,
+                method=method,
+                reason=error.reason,
+                message=error.message,
+                duration=self._world.clock.now() - began,
+                consecutive_failures=life.failures,
+                next_refresh_at=life.next_attempt_at,
+                request_id=error.request_id,
+            )
+        )
+
+
+async def _secret(life: Life, credential: CredentialSource) -> Secret:
+    """Return what the life's next attempt proves itself by."""
+    if life.token is None or life.method is Method.AUTH:
+        return await credential.read()
+    return life.token.access_token

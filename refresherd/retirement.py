@@ -1,0 +1,108 @@
+"""Replaced sessions are ended after their grace, so that they do not pile up in DSM."""
+
+from dataclasses import dataclass, replace
+
+from refresherd import policy
+from refresherd.equipment import Equipment
+from refresherd.errors import DsmError, Retryable, SessionLost
+from refresherd.events import Ending, SessionEnded
+from refresherd.lifecycle import NEVER
+from refresherd.model import App, Instant, Token
+from refresherd.world import World
+
+MOST_PENDING = 16
+"""Sessions of one app that wait for their end; one more ends the oldest early."""
+
+TRIES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaving:
+    """A replaced session, when its end is due, and how often that was tried in vain."""
+
+    token: Token
+    at: Instant
+    failures: int = 0
+
+
+class Retirement:
+    """One app's replaced sessions. It holds no task: its refresher has `work` done when due.
+
+    So what waits for its end costs next to nothing, outlives a crash of the app's tasks,
+    and cannot pile up while terminations hang.
+    """
+
+    __slots__ = ("_app", "_equipment", "_pending", "_world")
+
+    def __init__(self, app: App, equipment: Equipment, world: World) -> None:
+        self._app = app
+        self._equipment = equipment
+        self._world = world
+        self._pending: tuple[_Leaving, ...] = ()
+
+    @property
+    def pending(self) -> tuple[Token, ...]:
+        """The tokens whose sessions wait for their end, the oldest first."""
+        return tuple(leaving.token for leaving in self._pending)
+
+    @property
+    def due_at(self) -> Instant:
+        """When `work` will have something to do, NEVER if it will not."""
+        return min((leaving.at for leaving in self._pending), default=NEVER)
+
+    def retire(self, replaced: Token) -> None:
+        """See to it that the session of a replaced token ends after the app's grace."""
+        grace = self._app.timing.terminate_after
+        if grace is None:
+            return
+        now = self._world.clock.now()
+        leaving = _Leaving(replaced, policy.terminate_at(replaced, now, grace))
+        self._pending = (*self._make_room(now), leaving)
+
+    async def work(self) -> None:
+        """End the sessions that are due, one after the other."""
+        while self.due_at <= self._world.clock.now():
+            await self._end(min(self._pending, key=lambda leaving: leaving.at))
+
+    async def _end(self, leaving: _Leaving) -> None:
+        error = await end_session(self._app, self._equipment, leaving.token)
+        if leaving not in self._pending:
+            return  # it was given up meanwhile
+        self._pending = tuple(other for other in self._pending if other is not leaving)
+        failures = leaving.failures + 1
+        if isinstance(error, Retryable) and failures < TRIES:
+            pause = policy.backoff(failures, self._app.timing, self._world.luck())
+            at = Instant(self._world.clock.now() + pause)
+            self._pending = (*self._pending, replace(leaving, at=at, failures=failures))
+        else:
+            self._world.observer.observe(ended(self._app, error))
+
+    def _make_room(self, now: Instant) -> tuple[_Leaving, ...]:
+        pending = self._pending
+        if len(pending) > MOST_PENDING:  # the end of the oldest hangs
+            pending = pending[1:]
+            given_up = SessionEnded(self._app.name, Ending.FAILED, "too many wait for their end")
+            self._world.observer.observe(given_up)
+        if len(pending) == MOST_PENDING:
+            oldest, *others = pending
+            pending = (replace(oldest, at=min(oldest.at, now)), *others)
+        return pending
+
+
+async def end_session(app: App, equipment: Equipment, token: Token) -> DsmError | None:
+    """End the session of `token` and return None, or return why DSM could not be told."""
+    try:
+        async with equipment.endings:
+            await equipment.client.terminate(token.access_token, app.endpoint.timeout)
+    except DsmError as error:
+        return error
+    return None
+
+
+def ended(app: App, error: DsmError | None) -> SessionEnded:
+    """Return the event for what `end_session` returned."""
+    if error is None:
+        return SessionEnded(app.name, Ending.TERMINATED)
+    if isinstance(error, SessionLost) and error.dead:
+        return SessionEnded(app.name, Ending.GONE)
+    return SessionEnded(app.name, Ending.FAILED, error.message)

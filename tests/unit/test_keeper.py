@@ -1,0 +1,190 @@
+"""One app's keeper: what outlives a crash, and what an end leaves behind."""
+
+from collections.abc import Iterable
+from itertools import chain, islice, repeat
+
+from fakes import FakeOutput, grants
+from kept import TIMING, Kept, Script, running
+
+from refresherd.errors import OutputError, Reason, Rejected, SessionLost
+from refresherd.events import (
+    AppCrashed,
+    CredentialChanged,
+    Ending,
+    OutputFailed,
+    OutputRemoved,
+    SessionEnded,
+)
+from refresherd.keeper import FORGIVEN_AFTER, Keeper
+from refresherd.lifecycle import State
+from refresherd.model import Timing
+from refresherd.readiness import AppStatus, OutputStatus
+
+FIRST, SECOND, THIRD = islice(grants(), 3)
+BUG = RuntimeError("bug")
+PATH = "/run/payments.token"
+
+
+class Watched(Kept):
+    """An app with its keeper."""
+
+    def __init__(
+        self,
+        script: Script,
+        *,
+        timing: Timing = TIMING,
+        outputs: tuple[FakeOutput, ...] = (),
+        terminations: Iterable[BaseException | None] = (),
+    ) -> None:
+        endings = chain(terminations, repeat(None))
+        super().__init__(script, timing=timing, outputs=outputs, terminations=endings)
+        self.keeper = Keeper(self.app, self.equipment, self.world)
+
+    @property
+    def crashes(self) -> list[float]:
+        """The pauses after each crash so far, in seconds."""
+        return [round(crash.restart_in) for crash in self.observer.of(AppCrashed)]
+
+    def requests(self) -> list[tuple[str, float]]:
+        """Return what DSM was asked and when, seconds from the start."""
+        return [(call.name, call.at - 1000) for call in self.scripted.calls]
+
+    @property
+    def terminated(self) -> set[str]:
+        """The tokens whose sessions were to be ended."""
+        return {call.secret for call in self.scripted.calls if call.name == "terminate"}
+
+
+async def test_a_status_tells_all_that_readers_ask() -> None:
+    """The life and each output, also before anything has happened."""
+    app = Watched([FIRST], outputs=(FakeOutput(PATH),))
+    life = app.keeper.view.life
+    assert app.keeper.status() == AppStatus("payments", life, (OutputStatus(PATH),))
+    async with running(app.keeper.run()):
+        life = app.keeper.view.life
+        written = OutputStatus(PATH, life.token, "", life.last_success_at)
+        assert app.keeper.status() == AppStatus("payments", life, (written,))
+    assert app.keeper.app is app.app
+
+
+async def test_a_crash_starts_the_app_over_with_what_it_knows() -> None:
+    """The session and its token are worth keeping, whatever the bug was."""
+    output = FakeOutput(PATH)
+    app = Watched([FIRST, BUG, SECOND], outputs=(output,))
+    async with running(app.keeper.run()):
+        await app.schedule.advance(302)
+    assert app.requests() == [("login", 0), ("reauth", 300), ("reauth", 301)]
+    assert [token.generation if token else 0 for token in output.history] == [1, 2]
+    (crash,) = app.observer.of(AppCrashed)
+    assert isinstance(crash.error, ExceptionGroup)
+    assert crash.error.exceptions == (BUG,)
+
+
+async def test_a_crash_does_not_forget_a_refused_credential() -> None:
+    """Else each crash would be followed by another login with the same wrong key."""
+    app = Watched([FIRST, SessionLost("gone"), Rejected(Reason.REJECTED, "bad key")])
+    app.scripted.calls.clear()
+    async with running(app.keeper.run()):
+        await app.schedule.advance(310)
+        stamped = app.credential.version
+        app.credential.version = Unstamped()
+        await app.schedule.advance(10)
+        assert app.crashes
+        app.credential.version = stamped
+        await app.schedule.advance(1000)
+        assert app.keeper.view.life.state is State.REJECTED
+    assert len(app.requests()) == 3
+    assert app.observer.of(CredentialChanged) == []
+
+
+class Unstamped:
+    """A stamp whose comparison is a bug."""
+
+    def __eq__(self, other: object) -> bool:
+        raise BUG
+
+    def __hash__(self) -> int:
+        return 1
+
+
+async def test_a_crash_does_not_forget_the_sessions_to_be_ended() -> None:
+    """Else they pile up in DSM with each crash."""
+    app = Watched([FIRST, SECOND, BUG, THIRD])
+    async with running(app.keeper.run()):
+        await app.schedule.advance(310)
+        app.keeper.refresh()
+        await app.schedule.advance(10)
+        assert app.crashes == [1]
+        await app.schedule.advance(60)
+    assert app.terminated == {"token-1", "token-2"}
+
+
+async def test_crashes_are_followed_by_growing_pauses() -> None:
+    """A bug that is met again and again must neither flood the logs nor burn the host."""
+    app = Watched(repeat(BUG))
+    app.luck = 0.999999
+    async with running(app.keeper.run()):
+        await app.schedule.advance(200)
+    assert app.crashes == [2, 4, 8, 16, 32, 60, 60, 60]
+
+
+async def test_a_crash_after_a_long_peace_counts_as_the_first() -> None:
+    """The pause is for bugs that come at once again."""
+    app = Watched([BUG, BUG, FIRST, BUG, SECOND])
+    app.luck = 0.999999
+    async with running(app.keeper.run()):
+        await app.schedule.advance(7)
+        app.clock.advance(FORGIVEN_AFTER)
+        app.keeper.refresh()
+        await app.schedule.advance(3)
+    assert app.crashes == [2, 4, 2]
+
+
+async def test_a_refresh_during_the_pause_is_made_up_for() -> None:
+    """Who asks for a new token gets one as soon as the app is back."""
+    app = Watched([FIRST, BUG, SECOND])
+    async with running(app.keeper.run()):
+        await app.schedule.advance(300)
+        app.keeper.refresh()
+        await app.schedule.advance(1)
+        assert app.keeper.view.life.generation == 2
+
+
+async def ended(app: Watched, seconds: float) -> None:
+    """Keep the app for so long, and end it."""
+    async with running(app.keeper.run()):
+        await app.schedule.advance(seconds)
+    await app.keeper.end()
+
+
+async def test_an_end_takes_the_token_away_and_ends_every_session() -> None:
+    """Also those whose grace goes on: `shutdown = "terminate"` leaves none behind."""
+    output = FakeOutput(PATH)
+    app = Watched([FIRST, SECOND], outputs=(output,))
+    await ended(app, 310)
+    assert output.holds is None
+    assert app.terminated == {"token-1", "token-2"}
+    assert app.observer.events[-3:] == [
+        OutputRemoved("payments", PATH),
+        SessionEnded("payments", Ending.TERMINATED),
+        SessionEnded("payments", Ending.TERMINATED),
+    ]
+
+
+async def test_an_end_without_a_session_asks_nothing() -> None:
+    """And leaves a file of an earlier run, whose token may still be good."""
+    output = FakeOutput(PATH)
+    app = Watched([Rejected(Reason.REJECTED, "bad key")], outputs=(output,))
+    await ended(app, 1)
+    assert (output.removes, app.terminated) == (0, set())
+
+
+async def test_an_end_tells_what_it_could_not_do() -> None:
+    """An output that still shows the token of an ended session is an operator's business."""
+    output = FakeOutput(PATH, [None, None, OutputError("read-only file system")])
+    app = Watched([FIRST], outputs=(output,), terminations=[SessionLost("forbidden", dead=False)])
+    await ended(app, 1)
+    assert app.observer.events[-2:] == [
+        OutputFailed("payments", PATH, "read-only file system", 0.0),
+        SessionEnded("payments", Ending.FAILED, "forbidden"),
+    ]

@@ -1,0 +1,335 @@
+"""One app's session as a state machine: examples of each rule, and what holds of every life."""
+
+from dataclasses import dataclass, replace
+from math import inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refresherd import lifecycle
+from refresherd.errors import DsmError, Reason, Rejected, Retryable, SessionLost
+from refresherd.lifecycle import NEVER, Action, Life, State
+from refresherd.model import Grant, Instant, Method, Secret, Timing
+
+NOW = Instant(1000.0)
+LUCK = st.floats(0, 1, exclude_max=True)
+LIFETIMES = st.one_of(st.integers(1, 4_294_967_295), st.integers(1, 60)).map(float)
+TIMING = Timing(session_check=45.0)
+
+OUTAGE = Retryable(Reason.CONNECT, "connection refused")
+DEAD = SessionLost("Session does not exist")
+FORBIDDEN = SessionLost("forbidden", dead=False)
+REFUSED = Rejected(Reason.REJECTED, "bad key")
+MFA = Rejected(Reason.MFA_REQUIRED, "DSM wants a second factor")
+
+
+def grant(lifetime: float = 600.0) -> Grant:
+    """Return what DSM answers to a login."""
+    return Grant(Secret("token"), "", lifetime)
+
+
+def fresh(timing: Timing = TIMING, lifetime: float = 600.0) -> Life:
+    """Return the life of an app that got its first token at NOW."""
+    return lifecycle.granted(lifecycle.begin(NOW), grant(lifetime), NOW, timing, 0.0)
+
+
+def after(life: Life, *errors: DsmError, timing: Timing = TIMING) -> Life:
+    """Return the life after attempts that failed so, each made when it was due."""
+    for error in errors:
+        life = lifecycle.failed(life, error, Instant(max(NOW, life.next_attempt_at)), timing, 0.0)
+    return life
+
+
+def at(seconds: float) -> Instant:
+    """Return the instant so long after NOW."""
+    return Instant(NOW + seconds)
+
+
+def test_a_new_app_is_due_at_once() -> None:
+    """Consumers wait for the first token."""
+    life = lifecycle.begin(NOW)
+    assert life.state is State.STARTING
+    assert lifecycle.next_action(life, NOW, busy=False) is Action.ATTEMPT
+    assert life.method is Method.AUTH
+    assert lifecycle.valid_token(life, NOW) is None
+
+
+@given(LIFETIMES, LUCK)
+def test_a_renewal_is_due_at_its_share_of_the_lifetime_less_jitter(
+    lifetime: float, luck: float
+) -> None:
+    """`at` and `jitter` mean what the configuration says, for a second and for a century."""
+    life = lifecycle.granted(lifecycle.begin(NOW), grant(lifetime), NOW, Timing(), luck)
+    assert 0.4 * lifetime - 1e-6 * lifetime <= life.next_attempt_at - NOW
+    assert life.next_attempt_at - NOW <= 0.5 * lifetime + 1e-6 * lifetime
+    assert lifecycle.wake_at(life, busy=False) == life.next_attempt_at
+
+
+def test_a_token_lives_from_before_its_request() -> None:
+    """DSM may count from there, so a later start would hand out an expired token."""
+    life = fresh()
+    assert life.state is State.FRESH
+    assert life.token is not None
+    assert (life.token.issued_at, life.token.expires_at) == (NOW, NOW + 600)
+    assert lifecycle.valid_token(life, at(599.9)) is life.token
+    assert lifecycle.valid_token(life, at(600)) is None
+    assert life.last_success_at == NOW
+
+
+def test_a_success_forgets_all_trouble() -> None:
+    """A recovered app looks recovered, with the next generation of its token."""
+    troubled = after(fresh(), OUTAGE, DEAD, OUTAGE)
+    life = lifecycle.granted(troubled, grant(), at(900), TIMING, 0.0)
+    assert (life.state, life.failures, life.last_failure) == (State.FRESH, 0, None)
+    assert (life.dead, life.expired, life.generation) == (False, False, 2)
+    assert life.method is Method.REAUTH
+
+
+def test_a_kept_alive_session_keeps_its_token() -> None:
+    """Consumers that can't read again live on the same token; only its expiry moves."""
+    before = fresh()
+    life = lifecycle.kept_alive(before, at(300), TIMING, 0.0)
+    assert before.token is not None
+    assert life.token == replace(before.token, expires_at=at(900))
+    assert life.generation == before.generation
+    assert life.next_attempt_at == at(600)
+    with pytest.raises(ValueError, match="no session"):
+        lifecycle.kept_alive(lifecycle.begin(NOW), NOW, TIMING, 0.0)
+
+
+def test_failures_wait_ever_longer() -> None:
+    """A hot retry loop is what agents of this kind are most hated for."""
+    waits = []
+    life = lifecycle.begin(NOW)
+    for _ in range(6):
+        life = lifecycle.failed(life, OUTAGE, NOW, TIMING, 0.999999)
+        waits.append(round(life.next_attempt_at - NOW))
+    assert waits == [2, 4, 8, 16, 30, 30]
+    assert life.state is State.STARTING
+    assert life.last_failure == lifecycle.Failure(Reason.CONNECT, "connection refused", NOW)
+
+
+@pytest.mark.parametrize(
+    ("asked", "elapsed", "waited"),
+    [(20, 300, 20), (1e9, 300, 150), (1e9, 599, 1), (0.1, 300, 1), (20, 601, 20), (1e9, 601, 300)],
+)
+def test_a_servers_wait_is_a_floor_within_reason(
+    asked: float, elapsed: float, waited: float
+) -> None:
+    """Half of what the token has left is obeyed, five minutes when it has nothing left."""
+    throttled = Retryable(Reason.THROTTLED, "slow down", retry_after=asked)
+    life = lifecycle.failed(fresh(), throttled, at(elapsed), TIMING, 0.0)
+    assert life.next_attempt_at == at(elapsed + waited)
+
+
+def test_a_failed_renewal_leaves_the_token() -> None:
+    """As long as the old token is good nobody need notice."""
+    life = after(fresh(), OUTAGE)
+    assert life.state is State.RETRYING
+    assert lifecycle.valid_token(life, at(301)) is life.token
+    assert life.check_at == at(45)
+
+
+def test_a_dead_token_is_dropped_and_replaced_at_once() -> None:
+    """A token that DSM does not know is good for nothing, and the credential can mend it."""
+    life = after(fresh(), DEAD)
+    assert (life.state, life.token, life.dead) == (State.EXPIRED, None, True)
+    assert (life.method, life.next_attempt_at) == (Method.AUTH, at(300))
+    assert life.check_at is None
+    life = after(life, OUTAGE)
+    assert (life.next_attempt_at, life.dead) == (at(301), True)
+
+
+@pytest.mark.parametrize("error", [FORBIDDEN, MFA])
+def test_a_session_that_dsm_will_not_renew_serves_on_while_a_login_replaces_it(
+    error: DsmError,
+) -> None:
+    """Consumers may use it until it expires; asking the same again would not help."""
+    life = after(fresh(), error)
+    assert life.state is State.RETRYING
+    assert lifecycle.valid_token(life, at(300)) is not None
+    assert (life.method, life.next_attempt_at) == (Method.AUTH, at(300))
+    assert after(life, OUTAGE).next_attempt_at == at(301)
+
+
+def test_a_refused_credential_is_spared() -> None:
+    """DSM resets an app's secret after a hundred failed logins in a day."""
+    life = after(lifecycle.begin(NOW), REFUSED)
+    assert life.state is State.REJECTED
+    assert (life.method, life.next_attempt_at) == (Method.AUTH, at(1800))
+    assert after(life, REFUSED).next_attempt_at == at(3600)
+    assert after(life, OUTAGE).state is State.STARTING
+
+
+def test_a_live_token_is_renewed_while_the_credential_stands_refused() -> None:
+    """A wrong key on the host, or a proxy's 403, must not cost a session that is fine."""
+    life = after(fresh(), FORBIDDEN, REFUSED)
+    assert (life.state, life.method, life.next_attempt_at) == (
+        State.REJECTED,
+        Method.REAUTH,
+        at(301),
+    )
+    life = after(life, FORBIDDEN, OUTAGE, OUTAGE, OUTAGE, OUTAGE)
+    assert (life.state, life.method) == (State.REJECTED, Method.REAUTH)
+    renewed = lifecycle.granted(life, grant(), at(320), TIMING, 0.0)
+    assert renewed.state is State.FRESH
+    lost = lifecycle.failed(renewed, DEAD, at(400), TIMING, 0.0)
+    assert (lost.state, lost.method, lost.next_attempt_at) == (
+        State.REJECTED,
+        Method.AUTH,
+        at(300 + 1800),
+    )
+
+
+def test_an_expiry_does_not_hasten_the_login_of_a_refused_credential() -> None:
+    """Else each expired token would burn the credential a little."""
+    life = after(fresh(), FORBIDDEN, REFUSED)
+    life = lifecycle.expired(life, at(600))
+    assert (life.state, life.method, life.next_attempt_at) == (
+        State.REJECTED,
+        Method.AUTH,
+        at(300 + 1800),
+    )
+
+
+def test_haste_ends_every_wait() -> None:
+    """`refresh` and a changed key take effect at once, on the credential too."""
+    life = lifecycle.hastened(after(lifecycle.begin(NOW), REFUSED), at(10))
+    assert lifecycle.next_action(life, at(10), busy=False) is Action.ATTEMPT
+    assert after(life, OUTAGE).state is State.STARTING
+    assert lifecycle.hastened(fresh(), at(10)).next_attempt_at == at(10)
+    assert lifecycle.hastened(lifecycle.begin(NOW), at(10)).next_attempt_at == NOW
+
+
+def test_a_renewal_that_keeps_failing_takes_turns_with_logins() -> None:
+    """Reauth may be broken where logins work, and the other way round."""
+    methods = []
+    life = fresh()
+    for _ in range(7):
+        methods.append(life.method)
+        life = lifecycle.failed(life, OUTAGE, at(300), TIMING, 0.0)
+    auth, reauth = Method.AUTH, Method.REAUTH
+    assert methods == [reauth, reauth, reauth, auth, reauth, auth, reauth]
+
+
+def test_an_expired_token_needs_a_login() -> None:
+    """DSM renews live sessions only."""
+    life = lifecycle.expired(after(fresh(), OUTAGE), at(600))
+    assert (life.state, life.method, life.expired) == (State.EXPIRED, Method.AUTH, True)
+    assert life.check_at is None
+    assert lifecycle.failed(life, OUTAGE, at(600), TIMING, 0.0).state is State.EXPIRED
+    assert lifecycle.wake_at(life, busy=True) == NEVER
+
+
+def test_an_expiry_is_noticed_before_anything_else_is_done() -> None:
+    """After a suspend all of it is overdue, and readers must know of the expiry first."""
+    life = fresh()
+    assert lifecycle.next_action(life, at(3600), busy=False) is Action.EXPIRE
+    assert lifecycle.next_action(life, at(3600), busy=True) is Action.EXPIRE
+    life = lifecycle.expired(life, at(3600))
+    assert lifecycle.next_action(life, at(3600), busy=True) is None
+    assert lifecycle.next_action(life, at(3600), busy=False) is Action.ATTEMPT
+
+
+def test_a_check_finds_a_dead_session_and_nothing_else_changes() -> None:
+    """Only DSM's clear no about the token is news; the rest of a check's trouble is not."""
+    life = fresh()
+    assert lifecycle.next_action(life, at(45), busy=False) is Action.CHECK
+    assert lifecycle.checked(life, at(46), TIMING) == replace(life, check_at=at(91))
+    for error in (OUTAGE, FORBIDDEN, REFUSED):
+        doubted = lifecycle.check_failed(life, error, at(46), TIMING, 0.0)
+        assert doubted == replace(life, check_at=at(91))
+    lost = lifecycle.check_failed(life, DEAD, at(46), TIMING, 0.0)
+    assert (lost.token, lost.next_attempt_at) == (None, at(46))
+
+
+def test_a_check_that_outlives_the_token_schedules_no_other() -> None:
+    """There is nothing left to ask about."""
+    life = lifecycle.expired(fresh(), at(600))
+    assert lifecycle.checked(life, at(601), TIMING) == life
+    assert fresh(Timing()).check_at is None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What happens in a history: after a pause, an error or a grant of this lifetime."""
+
+    pause: float
+    outcome: DsmError | float
+    luck: float
+
+
+ERRORS = st.sampled_from(
+    [OUTAGE, DEAD, FORBIDDEN, REFUSED, MFA, Retryable(Reason.THROTTLED, "", retry_after=1e9)]
+)
+STEPS = st.builds(Step, st.floats(0, 1000), st.one_of(ERRORS, LIFETIMES), LUCK)
+TIMINGS = st.builds(
+    Timing,
+    renew=st.sampled_from(Method),
+    session_check=st.sampled_from([None, 30.0]),
+    rejected_retry=st.sampled_from([60.0, 1800.0]),
+)
+
+
+def advanced(life: Life, step: Step, timing: Timing) -> Life:
+    """Return the life after a step; its attempt is made as late as the pause says."""
+    now = Instant(life.next_attempt_at + step.pause)
+    if lifecycle.next_action(life, now, busy=True) is Action.EXPIRE:
+        life = lifecycle.expired(life, now)
+        now = max(now, life.next_attempt_at)
+    if isinstance(step.outcome, DsmError):
+        return lifecycle.failed(life, step.outcome, now, timing, step.luck)
+    if life.method is Method.KEEPALIVE:
+        return lifecycle.kept_alive(life, now, timing, step.luck)
+    return lifecycle.granted(life, grant(step.outcome), now, timing, step.luck)
+
+
+@given(st.lists(STEPS, max_size=12), TIMINGS)
+def test_every_history_leaves_a_sound_life(steps: list[Step], timing: Timing) -> None:
+    """Whatever happened: only live tokens are renewed, refused keys spared, no wait forgotten."""
+    life = lifecycle.begin(NOW)
+    for step in steps:
+        before, life = life, advanced(life, step, timing)
+        assert life.generation - before.generation in (0, 1)
+        assert life.token is None or life.token.generation == life.generation
+        assert life.method is Method.AUTH or (life.token is not None and not life.expired)
+        assert life.method is not Method.AUTH or life.next_attempt_at >= life.login_at
+        assert not (life.dead and life.token is not None)
+        assert life.check_at is None or life.token is not None
+        assert life.next_attempt_at < inf
+
+
+@given(st.lists(STEPS, min_size=1, max_size=12), TIMINGS)
+def test_nothing_is_done_at_once_twice_in_a_row(steps: list[Step], timing: Timing) -> None:
+    """Every wait is `retry_min` at least, but for a login after a session that was lost.
+
+    Even where a login is answered by what only a renewal can be: no answer makes it spin.
+    """
+    life, at_once = lifecycle.begin(NOW), False
+    for step in steps:
+        now = Instant(life.next_attempt_at + step.pause)
+        life, before = advanced(life, step, timing), at_once
+        at_once = isinstance(step.outcome, DsmError) and life.next_attempt_at <= now
+        assert not (at_once and before)
+        assert not at_once or life.method is Method.AUTH
+        assert at_once or life.next_attempt_at >= now + 0.4
+
+
+@given(st.lists(STEPS, max_size=8), TIMINGS, st.booleans(), LUCK)
+def test_a_sleeper_is_woken_exactly_when_something_is_due(
+    steps: list[Step],
+    timing: Timing,
+    busy: bool,  # noqa: FBT001  # hypothesis passes it by position
+    share: float,
+) -> None:
+    """Waking too early spins, waking too late lets a token outlive itself unnoticed."""
+    life = lifecycle.begin(NOW)
+    for step in steps:
+        life = advanced(life, step, timing)
+    wake_at = lifecycle.wake_at(life, busy=busy)
+    if wake_at < NEVER:
+        assert lifecycle.next_action(life, wake_at, busy=busy) is not None
+    earlier = Instant(NOW + (min(wake_at, 1e12) - NOW) * share)
+    if earlier < wake_at:
+        assert lifecycle.next_action(life, earlier, busy=busy) is None

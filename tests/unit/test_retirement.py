@@ -1,0 +1,180 @@
+"""Replaced sessions: ended after their grace, bounded in number, and counted."""
+
+import asyncio
+from collections.abc import Iterable
+
+import pytest
+from fakes import settle
+from kept import TIMING, Kept
+
+from refresherd.errors import DsmError, Reason, Retryable, SessionLost
+from refresherd.events import Ending, SessionEnded
+from refresherd.lifecycle import NEVER
+from refresherd.model import Instant, Secret, Timing, Token
+from refresherd.retirement import MOST_PENDING, Retirement
+
+OUTAGE = Retryable(Reason.CONNECT, "connection refused")
+
+
+def token(number: int = 1, left: float = 300.0) -> Token:
+    """Return a token that has so many seconds left at 1000."""
+    lifetime = 600.0
+    expires_at = Instant(1000 + left)
+    issued_at = Instant(expires_at - lifetime)
+    return Token(Secret(f"token-{number}"), "", number, issued_at, lifetime, expires_at)
+
+
+class Retired:
+    """An app's retirement, and its work done whenever it is due."""
+
+    def __init__(
+        self,
+        terminations: Iterable[BaseException | asyncio.Event | None] = (),
+        timing: Timing = TIMING,
+    ) -> None:
+        self.kept = Kept(timing=timing, terminations=terminations)
+        self.retirement = Retirement(self.kept.app, self.kept.equipment, self.kept.world)
+
+    async def due(self) -> float:
+        """Go on to when something is due, do it, and return when that was."""
+        now = max(self.kept.clock.now(), self.retirement.due_at)
+        self.kept.clock.set(now)
+        await self.retirement.work()
+        return now
+
+    @property
+    def endings(self) -> list[SessionEnded]:
+        """What observers were told."""
+        return self.kept.observer.of(SessionEnded)
+
+    @property
+    def ended(self) -> list[str]:
+        """The tokens whose termination was asked for."""
+        return [call.secret for call in self.kept.scripted.calls]
+
+
+async def test_an_old_session_ends_after_its_grace() -> None:
+    """Consumers that have just read the old token finish their work with it."""
+    retired = Retired([None])
+    retired.retirement.retire(token())
+    await retired.retirement.work()
+    assert retired.ended == []
+    assert await retired.due() == 1060
+    assert retired.ended == ["token-1"]
+    assert retired.endings == [SessionEnded("payments", Ending.TERMINATED)]
+    assert (retired.retirement.pending, retired.retirement.due_at) == ((), NEVER)
+
+
+async def test_a_grace_ends_with_the_token() -> None:
+    """Nobody can use a token that has run out, so its session need not stay."""
+    retired = Retired([None])
+    retired.retirement.retire(token(left=20))
+    assert await retired.due() == 1020
+
+
+def test_a_grace_may_be_for_ever() -> None:
+    """`terminate_after = "never"` leaves the session to idle out."""
+    retired = Retired(timing=Timing(terminate_after=None))
+    retired.retirement.retire(token())
+    assert retired.retirement.due_at == NEVER
+    assert retired.retirement.pending == ()
+
+
+async def test_a_termination_is_tried_thrice() -> None:
+    """A short outage should not leave a session behind, a long one should not be pressed."""
+    retired = Retired([OUTAGE, OUTAGE, OUTAGE])
+    retired.retirement.retire(token())
+    assert [await retired.due() for _ in range(3)] == [1060, 1061, 1062]
+    assert retired.endings == [SessionEnded("payments", Ending.FAILED, "connection refused")]
+    assert retired.retirement.due_at == NEVER
+
+
+async def test_a_termination_that_works_at_last_counts_once() -> None:
+    """A dashboard counts sessions, not tries."""
+    retired = Retired([OUTAGE, None])
+    retired.retirement.retire(token())
+    await retired.due()
+    assert retired.retirement.pending == (token(),)
+    await retired.due()
+    assert retired.endings == [SessionEnded("payments", Ending.TERMINATED)]
+
+
+@pytest.mark.parametrize(
+    ("error", "ending"),
+    [
+        (SessionLost("Session does not exist"), Ending.GONE),
+        (SessionLost("forbidden", dead=False), Ending.FAILED),
+    ],
+)
+async def test_a_clear_no_is_not_asked_again(error: DsmError, ending: Ending) -> None:
+    """A session that had ended before is no failure; one that may not be ended is."""
+    retired = Retired([error])
+    retired.retirement.retire(token())
+    await retired.due()
+    assert [told.result for told in retired.endings] == [ending]
+    assert retired.retirement.due_at == NEVER
+
+
+async def test_sessions_end_in_the_order_of_their_graces() -> None:
+    """One that runs out earlier does not wait for those before it."""
+    retired = Retired([None, None])
+    retired.retirement.retire(token(1))
+    retired.retirement.retire(token(2, left=20))
+    assert [await retired.due(), await retired.due()] == [1020, 1060]
+    assert retired.ended == ["token-2", "token-1"]
+
+
+async def test_too_many_end_early() -> None:
+    """Tokens that live for seconds must not hold hundreds of sessions for their grace."""
+    retired = Retired([None])
+    for number in range(MOST_PENDING + 1):
+        retired.retirement.retire(token(number))
+    assert retired.retirement.due_at == 1000.0
+    await retired.retirement.work()
+    assert retired.ended == ["token-0"]
+    assert len(retired.retirement.pending) == MOST_PENDING
+
+
+async def test_terminations_that_hang_do_not_pile_up() -> None:
+    """DSM may grant sessions for days while it ends none: that costs no more and more memory."""
+    gate = asyncio.Event()
+    retired = Retired([gate, *[None] * 18])
+    retired.retirement.retire(token(0))
+    retired.kept.clock.advance(60)
+    work = asyncio.create_task(retired.retirement.work())
+    await settle()
+    for number in range(1, 100):
+        retired.retirement.retire(token(number))
+    assert len(retired.retirement.pending) <= MOST_PENDING + 1
+    gate.set()
+    await work
+    retired.kept.clock.advance(300)
+    await retired.retirement.work()
+    results = [told.result for told in retired.endings]
+    assert len(results) == 100, "each session counts once"
+    assert results.count(Ending.FAILED) == 100 - 17
+
+
+async def test_a_termination_waits_its_turn_and_gives_it_back() -> None:
+    """Ending old sessions has a gate of its own, so that it never delays getting new ones."""
+    retired = Retired([OUTAGE, None])
+    retired.retirement.retire(token())
+    async with retired.kept.endings:
+        work = asyncio.create_task(retired.due())
+        await settle()
+        assert retired.ended == []
+    await work
+    assert retired.ended == ["token-1"]
+    assert not retired.kept.endings.locked()
+
+
+async def test_what_was_cut_short_is_done_again() -> None:
+    """A crash in the app, or a stop, must not forget a session that is still to be ended."""
+    retired = Retired([asyncio.Event(), None])
+    retired.retirement.retire(token())
+    work = asyncio.create_task(retired.due())
+    await settle()
+    work.cancel()
+    await asyncio.wait({work})
+    assert retired.retirement.pending == (token(),)
+    assert not retired.kept.endings.locked()
