@@ -70,7 +70,6 @@ class Delivery:
         else:
             self._seen = version
             self._failures = 0
-            self._retry_at = ALWAYS
 
     async def clear(self) -> None:
         """Take the token away for good, once nothing else is done with the output."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from refresherd.model import App
-from refresherd.ports import CredentialSource, Hook, Output, SessionClient
+from refresherd.ports import Chain, CredentialSource, Hook, Output, SessionClient
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +13,8 @@ class Equipment:
     """The ports that belong to one app.
 
     Apps of one endpoint share its gates: `attempts` admits `max_in_flight` at once,
-    `endings` a few, so that ending old sessions never delays getting new ones.
+    `endings` a few, so that ending old sessions never delays getting new ones. `chain` is there
+    for an app that has no key, and where there is a place for state.
     """
 
     client: SessionClient
@@ -22,6 +23,7 @@ class Equipment:
     endings: asyncio.Semaphore
     outputs: tuple[Output, ...] = ()
     hooks: tuple[Hook, ...] = ()
+    chain: Chain | None = None
 
 
 Equip = Callable[[App], Equipment]

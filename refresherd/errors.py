@@ -3,6 +3,9 @@
 RefresherdError
 ├── ConfigError           an operator mends the file; all its faults at once
 ├── OutputError           this output tries again by itself
+├── HookError             told and counted; the next token is the next chance
+├── NoSuchApp             ask for another one
+├── NoToken               ask again later
 └── DsmError              an attempt at DSM came to nothing
     ├── Retryable         try again after a backoff
     ├── SessionLost       log in anew, at once and once
@@ -42,6 +45,26 @@ class ConfigError(RefresherdError):
 
 class OutputError(RefresherdError):
     """An output could not be brought to the newest token; its text says why."""
+
+
+class HookError(RefresherdError):
+    """A hook came to nothing; its text says why. `timed_out` where it took too long."""
+
+    def __init__(self, message: str, *, timed_out: bool = False) -> None:
+        super().__init__(message)
+        self.timed_out = timed_out
+
+
+class NoSuchApp(RefresherdError):
+    """There is no app of that name, or no longer."""
+
+
+class NoToken(RefresherdError):
+    """There is no such token now; its text says why. `retry_after` in seconds, 1 or more."""
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class DsmError(RefresherdError):

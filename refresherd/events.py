@@ -21,6 +21,24 @@ class Ending(StrEnum):
     """DSM could not be told; the session idles out by itself."""
 
 
+class HookResult(StrEnum):
+    """How a hook went: the `result` label."""
+
+    OK = "ok"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+
+
+class ApiRoute(StrEnum):
+    """What the API socket was asked for: the `route` label."""
+
+    APPS = "/v1/apps"
+    APP = "/v1/apps/{app}"
+    TOKEN = "/v1/apps/{app}/token"  # noqa: S105  # where one is got, not one
+    REFRESH = "/v1/apps/{app}/refresh"
+    UNKNOWN = "unknown"
+
+
 class Jump(StrEnum):
     """What moved the clocks apart: the `kind` label."""
 
@@ -136,8 +154,52 @@ class OutputFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class HookRan:
+    """A hook was run for a new token; `message` says why it came to nothing, if it did."""
+
+    app: str
+    hook: str
+    result: HookResult
+    duration: float
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiAnswered:
+    """A request on the API socket was answered, or its answer began, after `duration` seconds."""
+
+    route: ApiRoute
+    code: int
+    duration: float
+
+
+@dataclass(frozen=True, slots=True)
+class AccessDenied:
+    """A process asked a socket for an app's token that is not for it. `unit` may be ""."""
+
+    app: str
+    socket: str
+    uid: int
+    gid: int
+    pid: int
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """A user has too many connections to a socket, and was refused another."""
+
+    socket: str
+    uid: int
+    connections: int
+
+
+@dataclass(frozen=True, slots=True)
 class AppCrashed:
-    """A bug ended an app's tasks; that app alone starts over in `restart_in` seconds."""
+    """A bug ended an app's tasks; that app alone starts over in `restart_in` seconds.
+
+    Or it was met while the session of an app that has gone was ended; `restart_in` is 0 then.
+    """
 
     app: str
     error: BaseException
@@ -175,6 +237,17 @@ class Warned:
 
 
 @dataclass(frozen=True, slots=True)
+class Reloaded:
+    """The configuration was reloaded: so many apps came, went, began anew or got new settings."""
+
+    at: Instant
+    started: int
+    stopped: int
+    restarted: int
+    retuned: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReloadFailed:
     """A reload was asked for and changed nothing."""
 
@@ -200,11 +273,16 @@ Event = (
     | OutputWritten
     | OutputRemoved
     | OutputFailed
+    | HookRan
+    | ApiAnswered
+    | AccessDenied
+    | TurnedAway
     | AppCrashed
     | ClockJumped
     | LoopLagged
     | Started
     | Warned
+    | Reloaded
     | ReloadFailed
     | Stopping
 )

@@ -1,21 +1,22 @@
 """Keeps one app: its refresher, deliveries and hooks, started over if a bug ends them."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Mapping
+from types import MappingProxyType
 from typing import NoReturn
 
-from refresherd import policy
+from refresherd import lifecycle, policy
 from refresherd.delivery import Delivery
 from refresherd.equipment import Equipment
 from refresherd.events import AppCrashed
-from refresherd.lifecycle import begin
+from refresherd.lifecycle import State, begin
 from refresherd.model import App, Instant, Timing, Token
 from refresherd.notification import Notification
 from refresherd.ports import TokenView
 from refresherd.readiness import AppStatus
 from refresherd.refresher import Chore, Refresher
 from refresherd.renewal import Renewal
-from refresherd.retirement import end_session, ended
+from refresherd.retirement import dispensable, end_session, ended
 from refresherd.store import Cell
 from refresherd.world import World
 
@@ -28,26 +29,40 @@ FORGIVEN_AFTER = 300.0
 class Keeper:
     """All that runs for one app. What it knows of the session outlives a crash."""
 
-    __slots__ = ("_cell", "_deliveries", "_equipment", "_refresher", "_renewal", "_world", "app")
+    __slots__ = (
+        "_cell",
+        "_deliveries",
+        "_equipment",
+        "_notification",
+        "_refresher",
+        "_renewal",
+        "_world",
+        "app",
+    )
 
-    def __init__(self, app: App, equipment: Equipment, world: World) -> None:
+    def __init__(
+        self,
+        app: App,
+        equipment: Equipment,
+        world: World,
+        cell: Cell | None = None,
+        kept: Mapping[str, Delivery] = MappingProxyType({}),
+    ) -> None:
+        """Keep an app from its login on, or from the life in `cell`; `kept` outputs go on."""
         self.app = app
         self._equipment = equipment
         self._world = world
-        self._cell = Cell(begin(world.clock.now()))
+        self._cell = cell or Cell(begin(world.clock.now()))
         self._renewal = Renewal(app, self._cell, equipment, world)
-        self._deliveries = tuple(
-            Delivery(app.name, output, self._cell, world) for output in equipment.outputs
+        served = tuple(
+            kept.get(output.name) or Delivery(app.name, output, self._cell, world)
+            for output in equipment.outputs
         )
-        chores: tuple[Chore, ...] = (
-            self._renewal.refusal,
-            self._renewal.retirement,
-            *self._deliveries,
-        )
-        if hooks := equipment.hooks:
-            told = Notification(app.name, hooks, self._deliveries, self._cell, world)
-            chores = (*chores, told)
-        self._refresher = Refresher(app, self._cell, self._renewal, chores, world)
+        chains = () if equipment.chain is None else (equipment.chain,)
+        stored = tuple(Delivery(app.name, chain, self._cell, world) for chain in chains)
+        self._deliveries = (*served, *stored)
+        self._notification = Notification(app.name, equipment.hooks, served, self._cell, world)
+        self._refresher = Refresher(app, self._cell, self._renewal, self._chores(), world)
 
     @property
     def view(self) -> TokenView:
@@ -79,23 +94,72 @@ class Keeper:
             alarm = self._world.schedule.alarm()
             await alarm.wait(Instant(self._world.clock.now() + pause))
 
+    def reloaded(self) -> None:
+        """Look for a credential that was replaced in its place; try a refused one again now."""
+        self._renewal.rotation.ask()
+        self._refresher.attend()
+        if self._cell.life.state is State.REJECTED:
+            self._refresher.refresh()
+
     def close(self) -> None:
         """Let go of everyone who waits for the app, and serve its token no more."""
         self._cell.close()
         for delivery in self._deliveries:
             delivery.close()
 
-    async def end(self) -> None:
-        """End the app's sessions for good, and take its token from the outputs first.
+    def retuned(self, app: App, equipment: Equipment) -> "Keeper":
+        """Return who keeps the app on under other settings, with the same session.
+
+        What is configured as before is left as it is: nothing is written or bound again.
+        Only to be called once `run` was cancelled and awaited.
+        """
+        same = _unchanged_outputs(self.app, app)
+        kept = {d.status.name: d for d in self._deliveries if d.status.name in same}
+        for delivery in self._deliveries:
+            if delivery.status.name not in kept:
+                delivery.close()
+        self._retune(app.timing)
+        later = Keeper(app, equipment, self._world, self._cell, kept)
+        later._renewal.follow(self._renewal)  # another of its own class
+        later._notification.follow(self._notification)  # as above
+        return later
+
+    async def clear(self) -> None:
+        """Take the app's token from its outputs, if it is dead or to end.
 
         Only to be called once `run` was cancelled and awaited.
         """
-        token = self._cell.life.token
-        replaced = self._renewal.retirement.pending
-        if token is not None:
+        life = self._cell.life
+        ends = life.token is not None and dispensable(life.token, self._equipment)
+        if ends or life.dead:
             await _together(delivery.clear() for delivery in self._deliveries)
-        tokens = replaced if token is None else (*replaced, token)
-        await _together(self._end(token) for token in tokens)
+
+    async def end(self) -> None:
+        """End the app's sessions for good; its outputs are to be cleared first.
+
+        The last of a chain stays, for without it there is no way back.
+        """
+        newest = self._cell.life.token
+        replaced = self._renewal.retirement.pending
+        tokens = replaced if newest is None else (*replaced, newest)
+        ending = (token for token in tokens if dispensable(token, self._equipment))
+        await _together(self._end(token) for token in ending)
+
+    def _retune(self, timing: Timing) -> None:
+        life = self._cell.life
+        # What was changed may be a proxy that was in the way, so trouble's wait ends by any change.
+        if timing != self.app.timing or life.state is not State.FRESH:
+            now, luck = self._world.clock.now(), self._world.luck()
+            self._cell.publish(lifecycle.retuned(life, now, timing, luck))
+
+    def _chores(self) -> tuple[Chore, ...]:
+        chores: tuple[Chore, ...] = (
+            self._renewal.rotation,
+            self._renewal.retirement,
+            *self._deliveries,
+        )
+        # Without hooks it would be a task for each token that has nothing to do.
+        return (*chores, self._notification) if self._equipment.hooks else chores
 
     async def _end(self, token: Token) -> None:
         error = await end_session(self.app, self._equipment, token)
@@ -110,6 +174,14 @@ def _heed_cancellation() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
+
+
+def _unchanged_outputs(old: App, new: App) -> frozenset[str]:
+    """Return the paths of the outputs that are the same under both settings."""
+    files = {str(spec.path) for spec in new.files if spec in old.files}
+    if old.access != new.access:
+        return frozenset(files)
+    return frozenset(files | {str(spec.path) for spec in new.sockets if spec in old.sockets})
 
 
 async def _together(works: Iterable[Coroutine[None, None, None]]) -> None:

@@ -17,8 +17,8 @@ from refresherd.model import Grant, Instant, Method, Timing, Token
 ALWAYS = Instant(-inf)
 NEVER = Instant(inf)
 
-LOGIN_AFTER = 3
-"""After this many failed renewals in a row every other attempt is a login."""
+LOGIN_EVERY = 2
+"""Of the attempts after a failed renewal every second is a login: reauth alone may be broken."""
 
 
 class State(StrEnum):
@@ -77,9 +77,12 @@ class Life:
     check_at: Instant | None = None
 
 
-def begin(now: Instant) -> Life:
-    """Return the life of an app that has just been started: due at once."""
-    return Life(State.STARTING, next_attempt_at=now)
+def begin(now: Instant, generation: int = 0) -> Life:
+    """Return the life of an app that has just been started: due at once.
+
+    `generation` is that of its last token, where it had one under other settings.
+    """
+    return Life(State.STARTING, next_attempt_at=now, generation=generation)
 
 
 def valid_token(life: Life, now: Instant) -> Token | None:
@@ -189,13 +192,46 @@ def expired(life: Life, now: Instant) -> Life:
     )
 
 
-def hastened(life: Life, now: Instant) -> Life:
-    """Return the life with its next attempt due now, whatever it waited for: somebody asked."""
+def hastened(life: Life, now: Instant, timing: Timing) -> Life:
+    """Return the life with its next attempt due now, whatever it waited for: somebody asked.
+
+    Not within `retry_min` of the last one, though: asking again and again floods nobody.
+    """
+    spaced = max(now, Instant(_last_attempt_at(life) + timing.retry_min))
+    at = min(life.next_attempt_at, spaced)
+    return replace(life, next_attempt_at=at, login_at=min(life.login_at, at))
+
+
+def relogged(life: Life, now: Instant, timing: Timing) -> Life:
+    """Return the life with a login due now, since its credential is another: the token stays."""
+    return replace(hastened(life, now, timing), method=Method.AUTH)
+
+
+def retuned(life: Life, now: Instant, timing: Timing, luck: float) -> Life:
+    """Return the life under another timing: the session stays, and what is due follows.
+
+    What failed may work under the new settings, so a wait after it ends.
+    """
+    token = valid_token(life, now)
+    if token is None:
+        return hastened(life, now, timing)
+    if life.state is not State.FRESH:
+        # A login that trouble has made due stays one.
+        method = life.method if life.method is Method.AUTH else timing.renew
+        soon = hastened(life, now, timing)
+        return replace(soon, method=method, check_at=_check_at(now, timing))
     return replace(
         life,
-        next_attempt_at=min(life.next_attempt_at, now),
+        method=timing.renew,
+        next_attempt_at=policy.refresh_at(token, timing, luck),
         login_at=min(life.login_at, now),
+        check_at=_check_at(now, timing),
     )
+
+
+def _last_attempt_at(life: Life) -> Instant:
+    failed_at = ALWAYS if life.last_failure is None else life.last_failure.at
+    return max(failed_at, life.last_success_at or ALWAYS)
 
 
 def _fresh(life: Life, token: Token, now: Instant, timing: Timing, luck: float) -> Life:
@@ -214,11 +250,12 @@ def _fresh(life: Life, token: Token, now: Instant, timing: Timing, luck: float) 
 def _unrenewable(life: Life, error: DsmError) -> bool:
     """Return whether DSM will not renew the life's session, so that a login is due at once.
 
-    That holds once in a row: the login has no session to lose.
+    Never twice in a row: an attempt that was due at once itself waits like any other.
     """
-    if life.method is Method.AUTH:
-        return life.token is not None and isinstance(error, SessionLost) and error.dead
-    return not isinstance(error, Retryable)
+    hurried = life.last_failure is not None and life.next_attempt_at <= life.last_failure.at
+    if hurried or isinstance(error, Retryable):
+        return False
+    return isinstance(error, SessionLost) or life.method is not Method.AUTH
 
 
 def _next_attempt(
@@ -227,18 +264,19 @@ def _next_attempt(
     """Return what follows a failure: a login at `login_at`, or another renewal at `again`."""
     if valid_token(life, now) is None or timing.renew is Method.AUTH:
         return Method.AUTH, max(login_at, life.login_at)
-    in_turn = life.failures >= LOGIN_AFTER and life.failures % 2 == 1
+    # Not for keep-alives: their consumers can't read again, so a new token is the last resort.
+    in_turn = timing.renew is Method.REAUTH and life.failures % LOGIN_EVERY == 0
     if (in_turn or login_at < again) and life.login_at <= login_at:
         return Method.AUTH, login_at
     return timing.renew, again
 
 
 def _wait(life: Life, error: DsmError, now: Instant, timing: Timing, luck: float) -> float:
-    wait = policy.backoff(life.failures, timing, luck)
-    if not isinstance(error, Retryable):
-        return wait
     token = valid_token(life, now)
     remaining = None if token is None else token.expires_at - now
+    wait = policy.backoff(life.failures, timing, luck, inf if remaining is None else remaining)
+    if not isinstance(error, Retryable):
+        return wait
     return max(wait, policy.honoured(error.retry_after, remaining))
 
 

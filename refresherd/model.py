@@ -146,6 +146,37 @@ class FileSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class SocketSpec:
+    """A Unix socket on which whoever connects reads the newest token."""
+
+    path: Path
+    format: Format = Format.RAW
+    ownership: Ownership = Ownership()
+
+
+@dataclass(frozen=True, slots=True)
+class HookSpec:
+    """What is run, or signalled, after each new token. `timeout` in seconds.
+
+    Either `command` is there, or `signal` (a name such as HUP) with `pid_file`.
+    """
+
+    command: tuple[str, ...] = ()
+    signal: str = ""
+    pid_file: Path | None = None
+    timeout: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Whom the API socket serves beside root and the daemon's user: names, as configured."""
+
+    users: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    units: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class App:
     """One DSM app as configured: equal values need no new session on a reload."""
 
@@ -154,6 +185,9 @@ class App:
     credential: Credential
     timing: Timing = Timing()
     files: tuple[FileSpec, ...] = ()
+    sockets: tuple[SocketSpec, ...] = ()
+    hooks: tuple[HookSpec, ...] = ()
+    access: Access = Access()
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +198,11 @@ class Grant:
     entity_id: str
     lifetime: float
     request_id: str = ""
+
+
+def session_file(state_dir: Path, app: str) -> Path:
+    """Return where the newest session of an app with a `TokenFile` outlives a restart."""
+    return state_dir / f"{app}.session"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,8 @@
 Every `luck` is a random number in [0, 1) that the caller draws. Times in seconds.
 """
 
+from math import inf
+
 from refresherd.model import Instant, Timing, Token
 
 NO_TOKEN_RETRY_AFTER = 300.0
@@ -23,15 +25,17 @@ def outage_budget(lifetime: float, timing: Timing) -> float:
     return lifetime * (1 - timing.at)
 
 
-def backoff(failures: int, timing: Timing, luck: float) -> float:
+def backoff(failures: int, timing: Timing, luck: float, remaining: float = inf) -> float:
     """Return the wait after that many failures in a row (1 or more).
 
     Full jitter between `retry_min` and a ceiling that doubles up to `retry_max`:
     the floor bounds the attempts in any window whatever the luck, the spread keeps
-    a fleet from coming back in step.
+    a fleet from coming back in step. While a token lives, half of what `remaining`
+    it has left is the most, so that its last seconds see another attempt.
     """
     doublings = min(failures, 32)
-    ceiling = min(timing.retry_max, timing.retry_min * float(1 << doublings))
+    ceiling = min(timing.retry_max, timing.retry_min * float(1 << doublings), remaining / 2)
+    ceiling = max(ceiling, timing.retry_min)
     return timing.retry_min + (ceiling - timing.retry_min) * luck
 
 

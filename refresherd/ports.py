@@ -5,7 +5,7 @@ from typing import Protocol
 
 from refresherd.events import Event
 from refresherd.lifecycle import Life
-from refresherd.model import Grant, Instant, Secret, Token
+from refresherd.model import App, Grant, Instant, Secret, Token
 from refresherd.readiness import AppStatus
 
 
@@ -80,8 +80,12 @@ class TokenView(Protocol):
     def version(self) -> int:
         """Grows with each new life."""
 
+    @property
+    def closed(self) -> bool:
+        """Whether the app is kept no longer: its life does not change any more."""
+
     async def changed(self, since: int) -> int:
-        """Return the newest version as soon as it is past `since`."""
+        """Return the newest version as soon as it is past `since`, or when the view is closed."""
 
 
 class Roster(Protocol):
@@ -92,6 +96,31 @@ class Roster(Protocol):
 
     def status(self, name: str) -> AppStatus | None:
         """Return one app's status, None if no app has that name."""
+
+
+class Kept(Protocol):
+    """One app that is kept, for who hands out its token."""
+
+    @property
+    def app(self) -> App:
+        """The app as it is configured now."""
+
+    @property
+    def view(self) -> TokenView:
+        """The app's life."""
+
+    def status(self) -> AppStatus:
+        """Return what readers are told of the app."""
+
+    def refresh(self) -> None:
+        """Make an attempt now; one that is under way serves."""
+
+
+class Apps(Roster, Protocol):
+    """The apps that are kept, for who hands out their tokens."""
+
+    def kept(self, name: str) -> Kept | None:
+        """Return an app, None if there is none of that name."""
 
 
 class Output(Protocol):
@@ -113,6 +142,41 @@ class Output(Protocol):
 
     async def remove(self) -> None:
         """Take the token away; nothing there is fine."""
+
+    def close(self) -> None:
+        """Serve nobody any more, if it serves by itself; a token that lies somewhere stays."""
+
+
+class Chain(Output, Protocol):
+    """The sessions of an app that has no key, each got from the one before: an Output.
+
+    It keeps the newest token where a crash or a restart finds it. The first session comes from
+    a bootstrap token that an operator has placed.
+    """
+
+    @property
+    def kept(self) -> int:
+        """The generation of the newest token that outlives a crash by now, 0 for none."""
+
+    async def newest(self, bootstrap: Secret | None) -> Secret | None:
+        """Return the newest token, None if there is none that goes back to this bootstrap.
+
+        With None for the bootstrap any will do. Raises Retryable where it cannot be read.
+        """
+
+    def begin(self, bootstrap: Secret) -> None:
+        """Have the tokens from now on go back to this bootstrap."""
+
+
+class Hook(Protocol):
+    """Something to be done after each new token, once: whether it works or not."""
+
+    @property
+    def name(self) -> str:
+        """What operators know it by. Holds no argument, for one may be a secret."""
+
+    async def run(self, generation: int) -> None:
+        """Do it for the token of this generation. Raises HookError; leaves nothing running."""
 
 
 class Observer(Protocol):

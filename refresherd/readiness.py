@@ -28,7 +28,7 @@ class AppStatus:
 def reasons(status: AppStatus, now: Instant) -> tuple[str, ...]:
     """Return why an app is not ready, nothing if it is.
 
-    Ready means: there is a valid token and every output holds it.
+    Ready means: there is a valid token, and every output holds it or is just getting it.
     """
     token = valid_token(status.life, now)
     if token is None:
@@ -38,8 +38,19 @@ def reasons(status: AppStatus, now: Instant) -> tuple[str, ...]:
     return tuple(
         f"{output.name} does not hold the newest token" + (output.error and f": {output.error}")
         for output in status.outputs
-        if output.holds != token
+        if not _serves(output, token, now)
     )
+
+
+def _serves(output: OutputStatus, token: Token, now: Instant) -> bool:
+    """Return whether an output's consumers are well served.
+
+    For the moment that a new token takes to get there they still have the one before,
+    which lives: readiness must not flap at each refresh.
+    """
+    if output.holds == token:
+        return True
+    return output.holds is not None and output.holds.expires_at > now and not output.error
 
 
 def ready(status: AppStatus, now: Instant) -> bool:

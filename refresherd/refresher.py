@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Coroutine
 from functools import partial
-from typing import NoReturn, Protocol
+from typing import NoReturn, Protocol, assert_never
 
 from refresherd import lifecycle
 from refresherd.events import TokenExpired
@@ -54,7 +54,12 @@ class Refresher:
 
     def refresh(self) -> None:
         """Make an attempt now. One that is under way serves, for its outcome sets the next."""
-        self._cell.publish(lifecycle.hastened(self._cell.life, self._world.clock.now()))
+        now = self._world.clock.now()
+        self._cell.publish(lifecycle.hastened(self._cell.life, now, self._app.timing))
+        self._alarm.ring()
+
+    def attend(self) -> None:
+        """See what is due now: somebody gave a chore something to do."""
         self._alarm.ring()
 
     def _wake_at(self) -> Instant:
@@ -83,6 +88,8 @@ class Refresher:
                 self._start(tasks, self._renewal, self._renewal.check())
             case None:
                 pass  # a chore is due, or a task has ended and what follows is due later
+            case unknown:
+                assert_never(unknown)
         for chore in self._chores:
             if chore not in self._under_way and chore.due_at <= now:
                 self._start(tasks, chore, chore.work())

@@ -5,13 +5,13 @@ from typing import assert_never
 
 from refresherd import lifecycle, policy
 from refresherd.equipment import Equipment
-from refresherd.errors import DsmError, Reason, Rejected, Retryable
+from refresherd.errors import DsmError, Reason, Rejected, Retryable, SessionLost
 from refresherd.events import AttemptBegan, AttemptFailed, EntityMismatch, Renewed, SessionChecked
 from refresherd.lifecycle import Life
-from refresherd.model import App, Grant, Instant, Method, Secret
-from refresherd.ports import CredentialSource
-from refresherd.refusal import Refusal
+from refresherd.model import App, Grant, Instant, Method, Secret, Token
+from refresherd.proof import Proof, Proofs
 from refresherd.retirement import Retirement
+from refresherd.rotation import Rotation
 from refresherd.store import Cell
 from refresherd.world import World
 
@@ -29,36 +29,45 @@ class _Request:
 class Renewal:
     """Makes an app's attempts, one at a time, and publishes the life that follows.
 
-    It holds no task, so that what it knows of refused credentials and replaced sessions
+    It holds no task, so that what it knows of used credentials and replaced sessions
     outlives a crash of the app's tasks.
     """
 
-    __slots__ = ("_app", "_cell", "_equipment", "_world", "refusal", "retirement")
+    __slots__ = ("_app", "_cell", "_equipment", "_proofs", "_world", "retirement", "rotation")
 
     def __init__(self, app: App, cell: Cell, equipment: Equipment, world: World) -> None:
-        self.refusal = Refusal(app, cell, equipment.credential, world)
+        self.rotation = Rotation(app, cell, equipment.credential, world)
         self.retirement = Retirement(app, equipment, world)
         self._app = app
         self._cell = cell
         self._equipment = equipment
+        self._proofs = Proofs(equipment)
         self._world = world
+
+    def follow(self, earlier: "Renewal") -> None:
+        """Go on from what was known under the app's earlier settings."""
+        self.rotation.follow(earlier.rotation)
+        self.retirement.follow(earlier.retirement)
 
     async def attempt(self) -> None:
         """Renew the session by the method that its life names."""
         life = self._cell.life
-        began = self._world.clock.now()
+        method, began = life.method, self._world.clock.now()
         try:
-            secret = await _secret(life, self._equipment.credential)
+            proof = await self._proofs.choose(life)
+            method = proof.method
             async with self._equipment.attempts:
                 if self._cell.life.method is not life.method:
                     return  # the token ran out in the queue: a login is due instead
-                request = self._begin(life.method, life.next_attempt_at, secret)
+                if proof.placed is not None:
+                    self.rotation.remember(proof.placed)
+                request = self._begin(proof, life.next_attempt_at)
                 began = request.sent_at
                 await self._renew(request)
         except DsmError as error:
             now, luck = self._world.clock.now(), self._world.luck()
             failed = lifecycle.failed(self._cell.life, error, now, self._app.timing, luck)
-            self._fail(failed, error, life.method, began)
+            self._fail(failed, error, method, began)
 
     async def check(self) -> None:
         """Ask DSM whether the session still lives; only a clear no changes anything."""
@@ -66,7 +75,8 @@ class Renewal:
             life, timing = self._cell.life, self._app.timing
             if life.token is None or life.check_at is None:
                 return  # the token ran out in the queue
-            request = self._begin(Method.KEEPALIVE, life.check_at, life.token.access_token)
+            proof = Proof(Method.KEEPALIVE, life.token.access_token)
+            request = self._begin(proof, life.check_at)
             try:
                 await self._equipment.client.keep_alive(request.secret, request.timeout)
             except DsmError as error:
@@ -78,13 +88,14 @@ class Renewal:
         self._cell.publish(lifecycle.checked(self._cell.life, now, timing))
         self._world.observer.observe(SessionChecked(self._app.name, url, now - request.sent_at))
 
-    def _begin(self, method: Method, due: Instant, secret: Secret) -> _Request:
+    def _begin(self, proof: Proof, due: Instant) -> _Request:
         now = self._world.clock.now()
         token = lifecycle.valid_token(self._cell.life, now)
         remaining = None if token is None else token.expires_at - now
         timeout = policy.attempt_timeout(self._app.endpoint.timeout, remaining)
-        self._world.observer.observe(AttemptBegan(self._app.name, method, max(0.0, now - due)))
-        return _Request(method, now, secret, timeout)
+        began = AttemptBegan(self._app.name, proof.method, max(0.0, now - due))
+        self._world.observer.observe(began)
+        return _Request(proof.method, now, proof.secret, timeout)
 
     async def _renew(self, request: _Request) -> None:
         client = self._equipment.client
@@ -104,18 +115,23 @@ class Renewal:
     async def _login(self, request: _Request) -> Grant:
         try:
             grant = await self._equipment.client.login(request.secret, request.timeout)
-        except Rejected:
-            self.refusal.remember(request.secret)
-            raise
+        except Rejected as error:
+            if not await self._proofs.refused(self._cell.life, request.secret):
+                raise
+            # The bootstrap is no good, but the chain has a session to go on from: at once.
+            raise SessionLost(error.message, request_id=error.request_id, dead=False) from None
         expected = self._equipment.credential.entity_id
         if expected and expected.lower() != grant.entity_id.lower():
             self._world.observer.observe(EntityMismatch(self._app.name, expected, grant.entity_id))
         return grant
 
     def _accept(self, grant: Grant, request: _Request) -> None:
-        replaced = self._cell.life.token
+        before = self._cell.life
+        replaced = before.token
+        if replaced is None and request.method is Method.REAUTH:
+            replaced = _resumed(request, grant, before.generation)
         timing, luck = self._app.timing, self._world.luck()
-        life = lifecycle.granted(self._cell.life, grant, request.sent_at, timing, luck)
+        life = lifecycle.granted(before, grant, request.sent_at, timing, luck)
         self._succeed(life, request, grant.request_id)
         # Nobody could try whether a reauth may answer with the very token that it was asked by.
         if replaced is not None and replaced.access_token != grant.access_token:
@@ -126,6 +142,8 @@ class Renewal:
         if lifecycle.valid_token(life, now) is None:
             told = "the token had run out before the answer came"
             raise Retryable(Reason.BAD_RESPONSE, told, request_id=request_id)
+        if request.method is Method.AUTH and self._equipment.chain is not None:
+            self._equipment.chain.begin(request.secret)
         self._cell.publish(life)
         self._world.observer.observe(
             Renewed(
@@ -139,6 +157,7 @@ class Renewal:
                 request_id=request_id,
             )
         )
+        self.rotation.renewed()
 
     def _fail(self, life: Life, error: DsmError, method: Method, began: Instant) -> None:
         self._cell.publish(life)
@@ -157,8 +176,11 @@ class Renewal:
         )
 
 
-async def _secret(life: Life, credential: CredentialSource) -> Secret:
-    """Return what the life's next attempt proves itself by."""
-    if life.token is None or life.method is Method.AUTH:
-        return await credential.read()
-    return life.token.access_token
+def _resumed(request: _Request, grant: Grant, generation: int) -> Token:
+    """Return the session of an earlier run that a request has just been made by, to be ended.
+
+    Nobody knows when it began: it may have as long to live as the new one.
+    """
+    expires_at = Instant(request.sent_at + grant.lifetime)
+    at = request.sent_at
+    return Token(request.secret, grant.entity_id, generation, at, grant.lifetime, expires_at)

@@ -10,7 +10,7 @@ from refresherd.lifecycle import NEVER
 from refresherd.model import App, Instant, Token
 from refresherd.world import World
 
-MOST_PENDING = 16
+MOST_PENDING = 64
 """Sessions of one app that wait for their end; one more ends the oldest early."""
 
 TRIES = 3
@@ -48,7 +48,7 @@ class Retirement:
     @property
     def due_at(self) -> Instant:
         """When `work` will have something to do, NEVER if it will not."""
-        return min((leaving.at for leaving in self._pending), default=NEVER)
+        return min((leaving.at for leaving in self._endable()), default=NEVER)
 
     def retire(self, replaced: Token) -> None:
         """See to it that the session of a replaced token ends after the app's grace."""
@@ -59,10 +59,15 @@ class Retirement:
         leaving = _Leaving(replaced, policy.terminate_at(replaced, now, grace))
         self._pending = (*self._make_room(now), leaving)
 
+    def follow(self, earlier: "Retirement") -> None:
+        """Take over what waits for its end under the app's earlier settings, as it is."""
+        if self._app.timing.terminate_after is not None:
+            self._pending = earlier._pending  # noqa: SLF001  # another of its own class
+
     async def work(self) -> None:
         """End the sessions that are due, one after the other."""
         while self.due_at <= self._world.clock.now():
-            await self._end(min(self._pending, key=lambda leaving: leaving.at))
+            await self._end(min(self._endable(), key=lambda leaving: leaving.at))
 
     async def _end(self, leaving: _Leaving) -> None:
         error = await end_session(self._app, self._equipment, leaving.token)
@@ -77,6 +82,9 @@ class Retirement:
         else:
             self._world.observer.observe(ended(self._app, error))
 
+    def _endable(self) -> tuple[_Leaving, ...]:
+        return tuple(one for one in self._pending if dispensable(one.token, self._equipment))
+
     def _make_room(self, now: Instant) -> tuple[_Leaving, ...]:
         pending = self._pending
         if len(pending) > MOST_PENDING:  # the end of the oldest hangs
@@ -87,6 +95,15 @@ class Retirement:
             oldest, *others = pending
             pending = (replace(oldest, at=min(oldest.at, now)), *others)
         return pending
+
+
+def dispensable(token: Token, equipment: Equipment) -> bool:
+    """Return whether the session of `token` may be ended.
+
+    That of a chain may once a newer one is kept: until then a crash would leave the app without
+    any session to go on from, and no key to log in by.
+    """
+    return equipment.chain is None or token.generation < equipment.chain.kept
 
 
 async def end_session(app: App, equipment: Equipment, token: Token) -> DsmError | None:

@@ -7,6 +7,11 @@ from typing import Any
 import pytest
 from aiohttp import ClientResponse
 from aioresponses import aioresponses
+from hypothesis import settings
+
+# How long one example takes says more about the machine than about the code.
+settings.register_profile("refresherd", deadline=None)
+settings.load_profile("refresherd")
 
 
 class _Response(ClientResponse):

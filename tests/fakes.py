@@ -19,7 +19,7 @@ from itertools import chain, count, repeat
 from typing import TYPE_CHECKING, TypeVar
 
 from refresherd import ports
-from refresherd.errors import OutputError
+from refresherd.errors import OutputError, Retryable
 from refresherd.events import Event
 from refresherd.model import Grant, Instant, Secret, Token
 
@@ -260,6 +260,7 @@ class FakeOutput:
         self.prepared = 0
         self.puts = 0
         self.removes = 0
+        self.closed = False
 
     async def prepare(self) -> None:
         """Count, and follow the script."""
@@ -279,6 +280,55 @@ class FakeOutput:
         await _play(self._script)
         self.holds = None
         self.history.append(None)
+
+    def close(self) -> None:
+        """Take note."""
+        self.closed = True
+
+
+@dataclass(slots=True)
+class Disk:
+    """What a chain has kept: it outlives a crash, unlike the FakeChain that wrote it."""
+
+    bootstrap: Secret | None = None
+    token: Secret | None = None
+
+
+class FakeChain(FakeOutput):
+    """A chain on a disk: set `error` to make that unreadable. Its calls follow a script."""
+
+    def __init__(
+        self, disk: Disk | None = None, script: Iterable[OutputError | asyncio.Event | None] = ()
+    ) -> None:
+        super().__init__("/var/lib/refresherd/payments.session", script)
+        self.disk = disk or Disk()
+        self.kept = 0
+        self.error: Retryable | None = None
+        self._bootstrap, self._newest = self.disk.bootstrap, self.disk.token
+
+    async def newest(self, bootstrap: Secret | None) -> Secret | None:
+        """Return the newest token, or raise `error`."""
+        if self.error is not None:
+            raise self.error
+        return self._newest if bootstrap is None or bootstrap == self._bootstrap else None
+
+    def begin(self, bootstrap: Secret) -> None:
+        """Have what is put from now on go back to this bootstrap."""
+        self._bootstrap, self._newest = bootstrap, None
+
+    async def put(self, token: Token) -> None:
+        """Keep this token, if the script lets it."""
+        self._newest = token.access_token
+        written = Disk(self._bootstrap, token.access_token)
+        await super().put(token)
+        self.disk.bootstrap, self.disk.token = written.bootstrap, written.token
+        self.kept = token.generation
+
+    async def remove(self) -> None:
+        """Keep nothing, if the script lets it."""
+        self._newest, self.kept = None, 0
+        await super().remove()
+        self.disk.token = None
 
 
 async def _play(script: Iterator[Grant | BaseException | asyncio.Event | None]) -> Grant | None:
@@ -303,5 +353,6 @@ if TYPE_CHECKING:
         client: ports.SessionClient = ScriptedClient(clock, grants())
         credential: ports.CredentialSource = FakeCredential()
         output: ports.Output = FakeOutput()
+        chain: ports.Chain = FakeChain()
         told: ports.Observer = observer
-        return ports_clock, schedule, alarm, client, credential, output, told
+        return ports_clock, schedule, alarm, client, credential, output, chain, told

@@ -19,7 +19,7 @@ from fakes import (
 from refresherd.equipment import Equipment
 from refresherd.lifecycle import Life, begin
 from refresherd.model import ApiKeyFile, App, Endpoint, Grant, Timing, Token
-from refresherd.ports import SessionClient
+from refresherd.ports import Hook, SessionClient
 from refresherd.renewal import Renewal
 from refresherd.store import Cell
 from refresherd.world import World
@@ -53,6 +53,7 @@ class Kept:
         self.client: SessionClient = self.scripted
         self.credential = FakeCredential()
         self.outputs = outputs
+        self.hooks: tuple[Hook, ...] = ()
         self.attempts = asyncio.Semaphore(1)
         self.endings = asyncio.Semaphore(1)
         endpoint = Endpoint("https://dsm.example.com")
@@ -63,7 +64,9 @@ class Kept:
     @property
     def equipment(self) -> Equipment:
         """The app's equipment, as it is set up by now."""
-        return Equipment(self.client, self.credential, self.attempts, self.endings, self.outputs)
+        return Equipment(
+            self.client, self.credential, self.attempts, self.endings, self.outputs, self.hooks
+        )
 
     @property
     def life(self) -> Life:

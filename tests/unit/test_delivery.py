@@ -80,7 +80,7 @@ async def test_each_new_token_is_written_once() -> None:
     await delivered.catch_up()
     written = OutputStatus(PATH, delivered.kept.life.token, "", Instant(1000))
     assert delivered.delivery.status == written
-    delivered.kept.cell.publish(lifecycle.hastened(delivered.kept.life, Instant(1001)))
+    delivered.kept.cell.publish(lifecycle.hastened(delivered.kept.life, Instant(1001), Timing()))
     await delivered.catch_up()
     delivered.renew()
     await delivered.catch_up()
@@ -117,6 +117,18 @@ async def test_a_failing_output_is_tried_again_by_itself() -> None:
     ]
     assert delivered.delivery.status.error == ""
     assert delivered.shown == ["token-1"]
+
+
+async def test_an_output_that_recovered_is_tried_again_soon_when_it_fails_anew() -> None:
+    """The next full disk has nothing to do with the last."""
+    delivered = Delivered([None, DISK_FULL, DISK_FULL, DISK_FULL, None, DISK_FULL])
+    delivered.kept.luck = 0.999999
+    delivered.renew()
+    await delivered.catch_up()
+    delivered.renew()
+    await delivered.catch_up()
+    pauses = [round(told.retry_in) for told in delivered.kept.observer.of(OutputFailed)]
+    assert pauses == [1, 2, 4, 1]
 
 
 async def test_a_failure_is_seen_and_leaves_what_there_was() -> None:
@@ -233,3 +245,10 @@ async def test_clearing_takes_the_token_away_or_says_why_not() -> None:
     ]
     await delivered.delivery.clear()
     assert delivered.output.holds is None
+
+
+def test_closing_closes_the_output() -> None:
+    """A socket of an app that is gone must serve nobody any more."""
+    delivered = Delivered()
+    delivered.delivery.close()
+    assert delivered.output.closed

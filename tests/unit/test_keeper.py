@@ -1,10 +1,14 @@
 """One app's keeper: what outlives a crash, and what an end leaves behind."""
 
+import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import chain, islice, repeat
+from pathlib import Path
 
-from fakes import FakeOutput, grants
-from kept import TIMING, Kept, Script, running
+import pytest
+from fakes import FakeOutput, grants, settle
+from kept import TIMING, Kept, Script, running, stop
 
 from refresherd.errors import OutputError, Reason, Rejected, SessionLost
 from refresherd.events import (
@@ -17,7 +21,7 @@ from refresherd.events import (
 )
 from refresherd.keeper import FORGIVEN_AFTER, Keeper
 from refresherd.lifecycle import State
-from refresherd.model import Timing
+from refresherd.model import Access, FileSpec, SocketSpec, Timing
 from refresherd.readiness import AppStatus, OutputStatus
 
 FIRST, SECOND, THIRD = islice(grants(), 3)
@@ -119,6 +123,20 @@ async def test_a_crash_does_not_forget_the_sessions_to_be_ended() -> None:
     assert app.terminated == {"token-1", "token-2"}
 
 
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_stop_during_a_crash_is_a_stop(turns: int) -> None:
+    """Python drops a cancellation that meets a failing task group; the stop would never end."""
+    gate = asyncio.Event()
+    app = Watched([gate, BUG])
+    run = asyncio.create_task(app.keeper.run())
+    await settle()
+    gate.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await stop(run)
+    assert run.cancelled()
+
+
 async def test_crashes_are_followed_by_growing_pauses() -> None:
     """A bug that is met again and again must neither flood the logs nor burn the host."""
     app = Watched(repeat(BUG))
@@ -154,6 +172,7 @@ async def ended(app: Watched, seconds: float) -> None:
     """Keep the app for so long, and end it."""
     async with running(app.keeper.run()):
         await app.schedule.advance(seconds)
+    await app.keeper.clear()
     await app.keeper.end()
 
 
@@ -188,3 +207,115 @@ async def test_an_end_tells_what_it_could_not_do() -> None:
         OutputFailed("payments", PATH, "read-only file system", 0.0),
         SessionEnded("payments", Ending.FAILED, "forbidden"),
     ]
+
+
+class CountingHook:
+    """A hook that remembers the generations it ran for."""
+
+    name = "count"
+
+    def __init__(self) -> None:
+        self.ran: list[int] = []
+
+    async def run(self, generation: int) -> None:
+        """Take note."""
+        self.ran.append(generation)
+
+
+async def test_hooks_run_for_each_token() -> None:
+    """Consumers that read their token once are told that there is another."""
+    app = Watched(grants(), outputs=(FakeOutput(PATH),))
+    hook = CountingHook()
+    app.hooks = (hook,)
+    keeper = Keeper(app.app, app.equipment, app.world)
+    async with running(keeper.run()):
+        await app.schedule.advance(650)
+    assert hook.ran == [1, 2, 3]
+
+
+async def test_a_reload_tries_a_refused_credential_again_at_once() -> None:
+    """The operator may have mended it in DSM."""
+    app = Watched([Rejected(Reason.REJECTED, "bad key"), FIRST])
+    async with running(app.keeper.run()):
+        await app.schedule.advance(100)
+        app.keeper.reloaded()
+        await app.schedule.advance(0)
+        assert app.keeper.view.life.state is State.FRESH
+
+
+async def test_a_reload_takes_up_a_key_that_was_replaced_in_its_place() -> None:
+    """The old key may be taken back from now on."""
+    app = Watched([FIRST, SECOND])
+    async with running(app.keeper.run()):
+        await app.schedule.advance(100)
+        app.keeper.reloaded()
+        await app.schedule.advance(0)
+        assert app.requests() == [("login", 0)]
+        app.credential.secret = "another"
+        app.keeper.reloaded()
+        await app.schedule.advance(0)
+    assert app.requests() == [("login", 0), ("login", 100)]
+
+
+async def test_a_key_that_is_replaced_while_a_renewal_is_under_way_is_taken_up_after_it() -> None:
+    """The renewal's outcome must not put off the login until half-life."""
+    gate = asyncio.Event()
+    app = Watched([FIRST, gate, SECOND, THIRD])
+    async with running(app.keeper.run()):
+        await app.schedule.advance(300)
+        app.credential.secret = "another"
+        app.keeper.reloaded()
+        await app.schedule.advance(5)
+        gate.set()
+        await app.schedule.advance(1)
+    assert app.requests() == [("login", 0), ("reauth", 300), ("login", 305)]
+
+
+async def test_other_settings_keep_the_session_and_what_is_configured_as_before() -> None:
+    """A reload that adds a file writes that file, and does not log in anew."""
+    same, gone, new = (FakeOutput(f"/run/{name}") for name in ("same", "gone", "new"))
+    files = {path: FileSpec(Path(path)) for path in ("/run/same", "/run/gone", "/run/new")}
+    app = Watched([FIRST, SECOND], outputs=(same, gone))
+    before = replace(app.app, files=(files["/run/same"], files["/run/gone"]))
+    earlier = Keeper(before, app.equipment, app.world)
+    async with running(earlier.run()):
+        await app.schedule.advance(310)
+    app.outputs = (FakeOutput("/run/same"), new)
+    after = replace(
+        app.app, files=(files["/run/same"], files["/run/new"]), timing=Timing(terminate_after=100)
+    )
+    later = earlier.retuned(after, app.equipment)
+    assert (same.closed, gone.closed) == (False, True)
+    async with running(later.run()):
+        await app.schedule.advance(100)
+    assert app.requests() == [("login", 0), ("reauth", 300), ("terminate", 360)]
+    assert len(same.history) == 2, "what is there already is not written again"
+    assert [token and token.generation for token in new.history] == [2]
+
+
+@pytest.mark.parametrize(("users", "kept"), [((), True), (("alice",), False)])
+async def test_a_socket_is_bound_anew_where_its_readers_change(
+    users: tuple[str, ...], *, kept: bool
+) -> None:
+    """Who may read is settled as it is bound."""
+    socket = FakeOutput("/run/payments.sock")
+    app = Watched([FIRST], outputs=(socket,))
+    sockets = (SocketSpec(Path("/run/payments.sock")),)
+    earlier = Keeper(replace(app.app, sockets=sockets), app.equipment, app.world)
+    async with running(earlier.run()):
+        pass
+    app.outputs = (FakeOutput("/run/payments.sock"),)
+    after = replace(app.app, sockets=sockets, access=Access(users=users))
+    earlier.retuned(after, app.equipment)
+    assert socket.closed is not kept
+
+
+async def test_a_closed_app_serves_nobody() -> None:
+    """Who waits for its next token is let go, and its sockets are gone."""
+    output = FakeOutput(PATH)
+    app = Watched([FIRST], outputs=(output,))
+    async with running(app.keeper.run()):
+        pass
+    app.keeper.close()
+    assert app.keeper.view.closed
+    assert output.closed

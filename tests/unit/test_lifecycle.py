@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from refresherd import lifecycle
 from refresherd.errors import DsmError, Reason, Rejected, Retryable, SessionLost
-from refresherd.lifecycle import NEVER, Action, Life, State
+from refresherd.lifecycle import ALWAYS, NEVER, Action, Life, State
 from refresherd.model import Grant, Instant, Method, Secret, Timing
 
 NOW = Instant(1000.0)
@@ -153,6 +153,12 @@ def test_a_session_that_dsm_will_not_renew_serves_on_while_a_login_replaces_it(
     assert after(life, OUTAGE).next_attempt_at == at(301)
 
 
+def test_a_login_that_is_answered_like_a_renewal_is_not_hurried_again() -> None:
+    """Nothing that DSM answers may make a login follow a login at once, and again."""
+    life = after(fresh(), FORBIDDEN, DEAD)
+    assert (life.method, life.next_attempt_at) == (Method.AUTH, at(301))
+
+
 def test_a_refused_credential_is_spared() -> None:
     """DSM resets an app's secret after a hundred failed logins in a day."""
     life = after(lifecycle.begin(NOW), REFUSED)
@@ -195,11 +201,64 @@ def test_an_expiry_does_not_hasten_the_login_of_a_refused_credential() -> None:
 
 def test_haste_ends_every_wait() -> None:
     """`refresh` and a changed key take effect at once, on the credential too."""
-    life = lifecycle.hastened(after(lifecycle.begin(NOW), REFUSED), at(10))
-    assert lifecycle.next_action(life, at(10), busy=False) is Action.ATTEMPT
-    assert after(life, OUTAGE).state is State.STARTING
-    assert lifecycle.hastened(fresh(), at(10)).next_attempt_at == at(10)
-    assert lifecycle.hastened(lifecycle.begin(NOW), at(10)).next_attempt_at == NOW
+    life = lifecycle.hastened(after(lifecycle.begin(NOW), REFUSED), at(310), TIMING)
+    assert lifecycle.next_action(life, at(310), busy=False) is Action.ATTEMPT
+    assert lifecycle.failed(life, OUTAGE, at(310), TIMING, 0.0).state is State.STARTING
+    assert lifecycle.hastened(fresh(), at(10), TIMING).next_attempt_at == at(10)
+    assert lifecycle.hastened(lifecycle.begin(NOW), at(10), TIMING).next_attempt_at == NOW
+
+
+def test_haste_is_no_flood() -> None:
+    """A script that asks ten times a second must not have DSM asked as often."""
+    just_renewed = lifecycle.hastened(fresh(), at(0.1), TIMING)
+    assert just_renewed.next_attempt_at == at(TIMING.retry_min)
+    just_failed = lifecycle.hastened(after(fresh(), OUTAGE), at(300), TIMING)
+    assert just_failed.next_attempt_at == at(300 + TIMING.retry_min)
+
+
+def test_asking_again_and_again_hastens_nothing() -> None:
+    """Whoever may ask could else have DSM flooded through the daemon."""
+    failed = lifecycle.failed(lifecycle.begin(NOW), OUTAGE, NOW, TIMING, 0.9)
+    assert lifecycle.hastened(failed, at(0.5), TIMING).next_attempt_at == at(1)
+    assert lifecycle.hastened(fresh(), at(0.5), TIMING).next_attempt_at == at(1)
+
+
+def test_another_credential_is_logged_in_with_while_the_token_stays() -> None:
+    """Consumers keep the session of the old key until the new one has brought another."""
+    life = lifecycle.relogged(fresh(), at(10), TIMING)
+    assert (life.method, life.next_attempt_at) == (Method.AUTH, at(10))
+    assert lifecycle.valid_token(life, at(10)) is not None
+
+
+def test_another_timing_keeps_the_session() -> None:
+    """A reload that changes `at` or `renew` is no reason for a login."""
+    timing = Timing(at=0.8, renew=Method.KEEPALIVE, session_check=10.0)
+    life = lifecycle.retuned(fresh(), at(20), timing, 0.0)
+    assert (life.state, life.method) == (State.FRESH, Method.KEEPALIVE)
+    assert (life.next_attempt_at, life.check_at) == (at(480), at(30))
+    troubled = lifecycle.retuned(after(fresh(), OUTAGE), at(310), timing, 0.0)
+    assert (troubled.state, troubled.next_attempt_at) == (State.RETRYING, at(301))
+
+
+def test_another_timing_ends_every_wait_after_trouble() -> None:
+    """What failed may work under the new settings: a proxy, a CA, another way to renew."""
+    timing = Timing(renew=Method.KEEPALIVE, session_check=10.0)
+    refused = lifecycle.retuned(after(fresh(), FORBIDDEN, REFUSED), at(310), timing, 0.0)
+    assert (refused.method, refused.next_attempt_at) == (Method.KEEPALIVE, at(301))
+    assert (refused.login_at, refused.check_at) == (at(301), at(320))
+    due_to_log_in = lifecycle.retuned(after(fresh(), FORBIDDEN), at(300), timing, 0.0)
+    assert (due_to_log_in.method, due_to_log_in.next_attempt_at) == (Method.AUTH, at(300))
+    without = lifecycle.retuned(after(lifecycle.begin(NOW), REFUSED), at(310), timing, 0.0)
+    assert (without.method, without.next_attempt_at) == (Method.AUTH, at(310))
+    assert without.check_at is None
+    renewed = lifecycle.granted(after(fresh(), FORBIDDEN, REFUSED), grant(), at(320), TIMING, 0.0)
+    assert lifecycle.retuned(renewed, at(330), Timing(), 0.0).login_at == at(330)
+
+
+def test_generations_go_on_after_a_new_beginning() -> None:
+    """An app whose settings changed must not show its consumers an older generation."""
+    life = lifecycle.begin(NOW, generation=7)
+    assert lifecycle.granted(life, grant(), NOW, TIMING, 0.0).generation == 8
 
 
 def test_a_renewal_that_keeps_failing_takes_turns_with_logins() -> None:
@@ -210,7 +269,16 @@ def test_a_renewal_that_keeps_failing_takes_turns_with_logins() -> None:
         methods.append(life.method)
         life = lifecycle.failed(life, OUTAGE, at(300), TIMING, 0.0)
     auth, reauth = Method.AUTH, Method.REAUTH
-    assert methods == [reauth, reauth, reauth, auth, reauth, auth, reauth]
+    assert methods == [reauth, reauth, auth, reauth, auth, reauth, auth]
+
+
+def test_the_last_seconds_of_a_token_see_another_attempt() -> None:
+    """However long the backoff has grown, DSM may be back before consumers notice."""
+    patient = Timing(retry_max=3600.0)
+    life = fresh()
+    for _ in range(12):
+        life = lifecycle.failed(life, OUTAGE, at(500), patient, 0.999)
+    assert life.next_attempt_at <= at(550)
 
 
 def test_an_expired_token_needs_a_login() -> None:
@@ -272,9 +340,9 @@ TIMINGS = st.builds(
 )
 
 
-def advanced(life: Life, step: Step, timing: Timing) -> Life:
+def advanced(life: Life, step: Step, timing: Timing, since: Instant = ALWAYS) -> Life:
     """Return the life after a step; its attempt is made as late as the pause says."""
-    now = Instant(life.next_attempt_at + step.pause)
+    now = Instant(max(since, life.next_attempt_at) + step.pause)
     if lifecycle.next_action(life, now, busy=True) is Action.EXPIRE:
         life = lifecycle.expired(life, now)
         now = max(now, life.next_attempt_at)
@@ -283,6 +351,73 @@ def advanced(life: Life, step: Step, timing: Timing) -> Life:
     if life.method is Method.KEEPALIVE:
         return lifecycle.kept_alive(life, now, timing, step.luck)
     return lifecycle.granted(life, grant(step.outcome), now, timing, step.luck)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What somebody asks for in a history, a while after its last step."""
+
+    of: str
+    pause: float
+    timing: Timing
+
+
+ASKS = st.builds(
+    Ask, st.sampled_from(["refresh", "login", "settings"]), st.floats(0, 1000), TIMINGS
+)
+
+
+def asked(life: Life, ask: Ask, now: Instant, timing: Timing) -> Life:
+    """Return the life after somebody asked, which leaves it sound."""
+    if lifecycle.next_action(life, now, busy=True) is Action.EXPIRE:
+        life = lifecycle.expired(life, now)
+    match ask.of:
+        case "refresh":
+            return lifecycle.hastened(life, now, timing)
+        case "login":
+            return lifecycle.relogged(life, now, timing)
+        case _:
+            return lifecycle.retuned(life, now, ask.timing, 0.5)
+
+
+@given(st.lists(st.one_of(STEPS, ASKS), max_size=12), TIMINGS)
+def test_whatever_is_asked_leaves_a_sound_life(happened: list[Step | Ask], timing: Timing) -> None:
+    """No order of refreshes, other keys and reloads renews a dead token or forgets an app."""
+    life, now = lifecycle.begin(NOW), NOW
+    for one in happened:
+        if isinstance(one, Step):
+            since, now = now, Instant(max(now, life.next_attempt_at) + one.pause)
+            life = advanced(life, one, timing, since)
+        else:
+            now = Instant(now + one.pause)
+            before = life
+            life = asked(life, one, now, timing)
+            timing = one.timing if one.of == "settings" else timing
+            assert life.generation == before.generation
+            assert life.token is before.token
+        assert life.method is Method.AUTH or (life.token is not None and not life.expired)
+        assert life.method is not Method.AUTH or life.next_attempt_at >= life.login_at
+        assert life.check_at is None or life.token is not None
+        assert life.next_attempt_at < inf
+
+
+@given(st.lists(STEPS, min_size=1, max_size=8), TIMINGS, st.floats(0, 5), st.booleans())
+def test_asking_never_makes_two_attempts_within_retry_min(
+    steps: list[Step],
+    timing: Timing,
+    pause: float,
+    login: bool,  # noqa: FBT001  # hypothesis passes it by position
+) -> None:
+    """However often signals, reloads and requests ask, DSM is not flooded."""
+    life = lifecycle.begin(NOW)
+    for step in steps:
+        life = advanced(life, step, timing)
+    last = life.last_success_at if life.last_failure is None else life.last_failure.at
+    assert last is not None
+    ask = lifecycle.relogged if login else lifecycle.hastened
+    soon = ask(life, Instant(last + pause), timing)
+    assert soon.next_attempt_at >= min(life.next_attempt_at, last + timing.retry_min)
+    assert soon.next_attempt_at <= max(last + pause, last + timing.retry_min)
 
 
 @given(st.lists(STEPS, max_size=12), TIMINGS)
@@ -333,3 +468,12 @@ def test_a_sleeper_is_woken_exactly_when_something_is_due(
     earlier = Instant(NOW + (min(wake_at, 1e12) - NOW) * share)
     if earlier < wake_at:
         assert lifecycle.next_action(life, earlier, busy=busy) is None
+
+
+def test_a_session_that_is_kept_alive_is_not_replaced_while_it_lives() -> None:
+    """Its consumers read the token once: a login in an outage would cost them their session."""
+    timing = replace(TIMING, renew=Method.KEEPALIVE)
+    life = fresh(timing)
+    for _ in range(6):
+        life = lifecycle.failed(life, OUTAGE, at(300), timing, 0.0)
+        assert life.method is Method.KEEPALIVE

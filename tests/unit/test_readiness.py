@@ -14,8 +14,7 @@ LATER = Instant(1100)
 LIFETIME = 600.0
 
 _GRANTS = grants(LIFETIME)
-OLD = lifecycle.granted(lifecycle.begin(NOW), next(_GRANTS), NOW, Timing(), 0.0)
-LIFE = lifecycle.granted(OLD, next(_GRANTS), NOW, Timing(), 0.0)
+LIFE = lifecycle.granted(lifecycle.begin(NOW), next(_GRANTS), NOW, Timing(), 0.0)
 
 
 def test_a_new_app_is_not_ready() -> None:
@@ -40,7 +39,7 @@ def test_each_output_that_is_behind_is_named_with_its_error() -> None:
     """An operator must learn from the answer alone which file is stale, and why."""
     outputs = (
         OutputStatus("/run/a", LIFE.token),
-        OutputStatus("/run/b", OLD.token),
+        OutputStatus("/run/b"),
         OutputStatus("/run/c", None, "no space left on device"),
     )
     assert reasons(AppStatus("payments", LIFE, outputs), LATER) == (
@@ -49,11 +48,14 @@ def test_each_output_that_is_behind_is_named_with_its_error() -> None:
     )
 
 
-def test_a_kept_alive_token_counts_only_with_its_new_expiry() -> None:
-    """A JSON file that still tells the old expiry makes its consumer leave too early."""
-    kept = lifecycle.kept_alive(LIFE, LATER, Timing(), 0.0)
-    status = AppStatus("payments", kept, (OutputStatus("/run/a", LIFE.token),))
-    assert reasons(status, LATER) == ("/run/a does not hold the newest token",)
+def test_readiness_does_not_flap_while_a_new_token_is_written() -> None:
+    """A thousand apps are always writing one somewhere; their consumers have a good one yet."""
+    newer = lifecycle.kept_alive(LIFE, LATER, Timing(), 0.0)
+    behind = OutputStatus("/run/a", LIFE.token)
+    assert ready(AppStatus("payments", newer, (behind,)), LATER)
+    failing = replace(behind, error="read-only file system")
+    assert not ready(AppStatus("payments", newer, (failing,)), LATER)
+    assert not ready(AppStatus("payments", newer, (behind,)), Instant(NOW + LIFETIME))
 
 
 def test_a_token_that_ran_out_makes_an_app_unready_at_that_instant() -> None:

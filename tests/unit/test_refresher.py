@@ -42,9 +42,9 @@ class Refreshing(Kept):
 
     def set_up(self) -> None:
         """Make the refresher anew, with the client and the credential as they are now."""
-        renewal = self.renewal()
+        self.parts = renewal = self.renewal()
         deliveries = [Delivery("payments", one, self.cell, self.world) for one in self.outputs]
-        chores: tuple[Chore, ...] = (renewal.refusal, renewal.retirement, *deliveries)
+        chores: tuple[Chore, ...] = (renewal.rotation, renewal.retirement, *deliveries)
         self.refresher = Refresher(self.app, self.cell, renewal, chores, self.world)
 
     def requests(self, *, terminations: bool = False) -> list[tuple[str, float]]:
@@ -94,7 +94,7 @@ async def test_a_refused_credential_waits_in_peace() -> None:
         assert app.life.state is State.REJECTED
         await app.schedule.advance(1)
     assert app.requests() == [("login", 0), ("login", 1800), ("login", 3600)]
-    assert app.credential.reads == 3 + 2, "each refusal is followed by one look into the file"
+    assert app.credential.reads == 3 + 3, "each login is followed by one look into the file"
 
 
 async def test_a_changed_key_ends_the_wait() -> None:
@@ -123,12 +123,23 @@ async def test_refreshes_during_an_attempt_make_no_second_one() -> None:
     gate = asyncio.Event()
     app = Refreshing([FIRST, gate, SECOND])
     async with running(app.refresher.run()):
+        await app.schedule.advance(5)
         for _ in range(100):
             app.refresher.refresh()
             await settle()
         gate.set()
         await app.schedule.advance(1)
-    assert app.requests() == [("login", 0), ("reauth", 0)]
+    assert app.requests() == [("login", 0), ("reauth", 5)]
+
+
+async def test_a_flood_of_refreshes_is_no_flood_of_attempts() -> None:
+    """Ten signals a second must not become ten sessions a second."""
+    app = Refreshing(grants())
+    async with running(app.refresher.run()):
+        for _ in range(100):
+            app.refresher.refresh()
+            await app.schedule.advance(0.1)
+    assert len(app.requests()) <= 11
 
 
 async def test_a_refresh_that_fails_backs_off() -> None:
@@ -242,6 +253,18 @@ async def test_an_app_is_idle_between_renewals() -> None:
         await app.schedule.advance(1000)
         assert len(asyncio.all_tasks()) == 2, "the refresher's and this test's"
         assert len(app.schedule.alarms) == 1
+
+
+async def test_a_chore_that_was_given_something_to_do_is_attended_to() -> None:
+    """A reload's look for another key must not wait for the next renewal."""
+    app = Refreshing(grants())
+    async with running(app.refresher.run()):
+        app.parts.rotation.ask()
+        await settle()
+        assert app.credential.reads == 1
+        app.refresher.attend()
+        await settle()
+        assert app.credential.reads == 2
 
 
 async def test_a_bug_ends_all_of_the_app() -> None:

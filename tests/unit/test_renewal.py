@@ -179,7 +179,7 @@ async def test_a_refused_credential_is_remembered() -> None:
     kept = Kept([Rejected(Reason.REJECTED, "bad key")])
     renewal = kept.renewal()
     await renewal.attempt()
-    await renewal.refusal.work()
+    await renewal.rotation.work()
     assert kept.life.state is State.REJECTED
     assert kept.life.next_attempt_at == 2800.0
 
@@ -211,6 +211,19 @@ async def test_a_token_that_runs_out_in_the_queue_is_not_renewed() -> None:
     await attempt
     assert len(kept.scripted.calls) == 1
     assert lifecycle.next_action(kept.life, kept.clock.now(), busy=False) is Action.ATTEMPT
+
+
+async def test_other_settings_take_over_what_is_known() -> None:
+    """A session in its grace is ended under them as well, and the key is not tried anew."""
+    kept = Kept([FIRST, SECOND])
+    earlier = await logged_in(kept)
+    await due(kept, earlier)
+    later = kept.renewal()
+    later.follow(earlier)
+    assert later.retirement.pending == earlier.retirement.pending != ()
+    later.rotation.ask()
+    await later.rotation.work()
+    assert kept.life.method is Method.REAUTH
 
 
 @pytest.mark.parametrize(("elapsed", "timeout"), [(0, 20), (580, 10), (599, 1), (601, 20)])

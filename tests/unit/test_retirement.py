@@ -138,7 +138,7 @@ async def test_too_many_end_early() -> None:
 async def test_terminations_that_hang_do_not_pile_up() -> None:
     """DSM may grant sessions for days while it ends none: that costs no more and more memory."""
     gate = asyncio.Event()
-    retired = Retired([gate, *[None] * 18])
+    retired = Retired([gate, *[None] * (MOST_PENDING + 2)])
     retired.retirement.retire(token(0))
     retired.kept.clock.advance(60)
     work = asyncio.create_task(retired.retirement.work())
@@ -152,7 +152,7 @@ async def test_terminations_that_hang_do_not_pile_up() -> None:
     await retired.retirement.work()
     results = [told.result for told in retired.endings]
     assert len(results) == 100, "each session counts once"
-    assert results.count(Ending.FAILED) == 100 - 17
+    assert results.count(Ending.FAILED) == 100 - (MOST_PENDING + 1)
 
 
 async def test_a_termination_waits_its_turn_and_gives_it_back() -> None:
@@ -178,3 +178,18 @@ async def test_what_was_cut_short_is_done_again() -> None:
     await asyncio.wait({work})
     assert retired.retirement.pending == (token(),)
     assert not retired.kept.endings.locked()
+
+
+@pytest.mark.parametrize(("grace", "instants"), [(60.0, [1060]), (300.0, [1060]), (None, [])])
+async def test_what_waits_for_its_end_outlives_a_change_of_settings(
+    grace: float | None, instants: list[float]
+) -> None:
+    """Were it put off by each reload, sessions would pile up; "never" is for them as well."""
+    earlier = Retired()
+    earlier.retirement.retire(token())
+    later = Retired([None], Timing(terminate_after=grace))
+    later.kept.clock.advance(50)
+    later.retirement.follow(earlier.retirement)
+    while later.retirement.due_at < NEVER:
+        await later.due()
+    assert later.kept.scripted.instants("terminate") == instants

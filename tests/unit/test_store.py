@@ -94,3 +94,16 @@ async def test_watchers_that_left_are_not_kept() -> None:
     assert gone() is None
     # What a watcher leaves behind cannot be seen from outside but as memory.
     assert not cell._watchers
+
+
+async def test_a_closed_cell_lets_everyone_go() -> None:
+    """An app that was configured away changes no more, and whoever waits would wait for ever."""
+    cell = Cell(STARTING)
+    watchers = [asyncio.create_task(cell.changed(since)) for since in (cell.version, 1000)]
+    await settle()
+    closed = [cell.closed]
+    cell.close()
+    closed.append(cell.closed)
+    assert closed == [False, True]
+    assert await asyncio.gather(*watchers) == [cell.version] * 2
+    assert await cell.changed(cell.version) == cell.version

@@ -14,7 +14,7 @@ from refresherd.errors import Reason, Rejected, Retryable, SessionLost
 from refresherd.events import AppCrashed, Ending, SessionEnded
 from refresherd.lifecycle import State
 from refresherd.model import App, Grant, Secret, Timing, Token
-from refresherd.supervisor import BATCH, Supervisor
+from refresherd.supervisor import BATCH, PAUSE, Supervisor
 
 FIRST, SECOND = islice(grants(), 2)
 BUG = RuntimeError("bug")
@@ -67,7 +67,7 @@ async def test_a_large_fleet_is_started_in_batches() -> None:
     await asyncio.sleep(0)
     begun = sum(bool(client.calls) for client in fleet.clients.values())
     assert begun == 0
-    assert len(asyncio.all_tasks()) == 2 + BATCH
+    assert len(asyncio.all_tasks()) == 4 + BATCH, "this one, the supervisor's and its two rounds'"
     await settle()
     assert set(fleet.states().values()) == {State.FRESH}
     await stop(run)
@@ -106,6 +106,19 @@ async def test_all_can_be_refreshed_now() -> None:
         assert [client.instants("reauth") for client in fleet.clients.values()] == [[1010]] * 2
 
 
+async def test_a_large_fleet_is_refreshed_in_batches() -> None:
+    """Ten thousand attempts at once would hold up the loop that hands out tokens."""
+    names = [f"app-{number}" for number in range(BATCH + 1)]
+    fleet = Fleet({name: grants() for name in names})
+    async with running(fleet.supervisor.run()):
+        await fleet.kept.schedule.advance(10)
+        fleet.supervisor.refresh_all()
+        await settle()
+        assert fleet.clients[names[-1]].instants("reauth") == []
+        await fleet.kept.schedule.advance(PAUSE)
+        assert all(client.instants("reauth") for client in fleet.clients.values())
+
+
 async def test_an_end_ends_every_session() -> None:
     """`shutdown = "terminate"`: no app's session is left, and no output shows a dead token."""
     fleet = Fleet({name: grants() for name in ("a", "b")})
@@ -127,14 +140,21 @@ class BrokenOutput(FakeOutput):
 
 async def test_a_bug_in_one_end_leaves_no_other_session() -> None:
     """It is told, but only after all that could be ended has been."""
+    gate = asyncio.Event()
     fleet = Fleet({name: grants() for name in ("a", "b")})
     fleet.outputs["a"] = BrokenOutput("/run/a.token")
+    fleet.clients["b"] = ScriptedClient(fleet.kept.clock, grants(), [gate, None])
     fleet = rebuilt(fleet)
     async with running(fleet.supervisor.run()):
         pass
-    with pytest.raises(ExceptionGroup) as caught:
-        await fleet.supervisor.end_sessions()
-    assert caught.group_contains(RuntimeError, match="bug")
+    end = asyncio.create_task(fleet.supervisor.end_sessions())
+    await settle()
+    assert not end.done()
+    gate.set()
+    await end
+    (crash,) = fleet.kept.observer.of(AppCrashed)
+    assert isinstance(crash.error, ExceptionGroup)
+    assert (crash.app, crash.error.exceptions, crash.restart_in) == ("a", (BUG,), 0.0)
     assert fleet.kept.observer.of(SessionEnded) == [SessionEnded("b", Ending.TERMINATED)]
 
 
