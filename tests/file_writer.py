@@ -11,13 +11,11 @@ import argparse
 import asyncio
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
 from fakes import ENTITY_ID, FakeClock
 
 from refresherd.errors import OutputError
@@ -38,26 +36,6 @@ APP = App("payments", Endpoint("https://amer.smartkey.io"), ApiKeyEnv("FORTANIX_
 
 LENGTH = 2_000
 """Repetitions in a token: long enough that a torn one could not pass for a whole one."""
-
-
-def needs(available: object, what: str) -> None:
-    """Skip a test where a part of it is missing; on CI that is a failure."""
-    if not available and os.environ.get("CI") == "true":
-        pytest.fail(f"CI lacks {what}")
-    if not available:
-        pytest.skip(f"needs {what}")
-
-
-def needs_root() -> None:
-    """Skip a test that only root may do."""
-    needs(os.geteuid() == 0, "to run as root")
-
-
-def needs_tool(name: str) -> str:
-    """Return where a program is; skip a test for want of it."""
-    found = shutil.which(name)
-    needs(found, f"the program {name}")
-    return str(found)
 
 
 def held(path: Path) -> int:

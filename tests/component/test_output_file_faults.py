@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from file_writer import LENGTH, WRITER, beside, held, needs, needs_root, needs_tool, ran
+from file_writer import LENGTH, WRITER, beside, held, ran
+from lab import needs, needs_root, needs_tool
 
 
 @pytest.fixture

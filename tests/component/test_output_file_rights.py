@@ -12,7 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from file_writer import WRITER, beside, held, needs_root, needs_tool, output, ran, token
+from file_writer import WRITER, beside, held, output, ran, token
+from lab import needs_root, needs_tool
 
 from refresherd.errors import OutputError
 from refresherd.model import Ownership

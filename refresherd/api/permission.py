@@ -1,0 +1,48 @@
+"""Whether who asks may have an app's token, and telling of who may not."""
+
+import os
+
+from refresherd.access import may_read, operates
+from refresherd.accounts import Accounts
+from refresherd.api.connection import Connection
+from refresherd.errors import RefresherdError
+from refresherd.events import AccessDenied
+from refresherd.lanes import Lanes
+from refresherd.model import App
+from refresherd.ports import Observer
+
+
+class Denied(RefresherdError):
+    """Who asks may not have what they ask for."""
+
+
+class Permission:
+    """Judges peers by an app's `access`. `socket` is what the log calls the socket."""
+
+    def __init__(self, lanes: Lanes, observer: Observer, socket: str) -> None:
+        self._accounts = Accounts(lanes)
+        self._observer = observer
+        self._socket = socket
+        self._own_uid = os.geteuid()
+
+    def operator(self, connection: Connection) -> bool:
+        """Return whether root or the daemon's own user asks."""
+        return operates(connection.peer, self._own_uid)
+
+    async def demand(self, connection: Connection, app: App) -> None:
+        """Raise Denied unless a connection's peer may have the app's token.
+
+        A yes holds for the connection until the app is configured anew. A no does not: the
+        user that it takes may be created meanwhile.
+        """
+        if self.operator(connection) or connection.granted.get(app.name) is app.access:
+            return
+        permitted = await self._accounts.permitted(app.access)
+        peer = connection.peer
+        if may_read(peer, permitted, self._own_uid):
+            connection.granted[app.name] = app.access
+            return
+        self._observer.observe(
+            AccessDenied(app.name, self._socket, peer.uid, peer.gid, peer.pid, peer.unit)
+        )
+        raise Denied(f'the token of "{app.name}" is not for you')

@@ -1,0 +1,140 @@
+"""The newest session of an app that has only a live token, where the daemon's next run finds it."""
+
+import os
+import stat
+from pathlib import Path
+
+from refresherd.errors import OutputError, Reason, Retryable
+from refresherd.events import Warned
+from refresherd.lanes import Lanes
+from refresherd.model import App, Ownership, Secret, Token
+from refresherd.outputs.advice import failure
+from refresherd.outputs.atomic import Target
+from refresherd.outputs.leftovers import Leftovers
+from refresherd.outputs.replaced import PATIENCE_SECONDS, ReplacedFile
+from refresherd.outputs.session_record import (
+    LONGEST,
+    SessionRecord,
+    fingerprint,
+    parsed,
+    written,
+)
+from refresherd.world import World
+
+
+class SessionFile:
+    """An app's session file: a Chain. Only the daemon's user may read it.
+
+    It is read once, before it is first written: this process is the only one that does.
+    """
+
+    def __init__(  # noqa: PLR0913  # as many as any file that is replaced
+        self,
+        app: App,
+        path: Path,
+        world: World,
+        lanes: Lanes,
+        leftovers: Leftovers | None = None,
+        *,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
+        target = Target.at(path, Ownership(mode=0o600))
+        self._file = ReplacedFile(target, world.clock, lanes, leftovers, patience=patience)
+        self._endpoint = app.endpoint.url
+        self._world = world
+        self._known = False
+        self._origin = ""
+        self._newest: Secret | None = None
+        self._kept = 0
+
+    @property
+    def name(self) -> str:
+        """The path."""
+        return self._file.path
+
+    @property
+    def removes_expired(self) -> bool:
+        """Never: DSM may count from the last use, and then the session lives on."""
+        return False
+
+    @property
+    def kept(self) -> int:
+        """The generation of the newest token that is safely on the disk, 0 for none of this run."""
+        return self._kept
+
+    async def prepare(self) -> None:
+        """Sweep temporary files of killed runs; raise OutputError if nothing could be written."""
+        await self._file.prepare()
+        await self._read()
+
+    async def newest(self, bootstrap: Secret | None) -> Secret | None:
+        """Return the newest token, None if there is none or it goes back to another bootstrap.
+
+        With None for the bootstrap any will do. Raises Retryable where the file cannot be read.
+        """
+        try:
+            await self._read()
+        except OutputError as error:
+            raise Retryable(Reason.CREDENTIAL, str(error)) from error
+        if bootstrap is not None and fingerprint(bootstrap) != self._origin:
+            return None
+        return self._newest
+
+    def begin(self, bootstrap: Secret) -> None:
+        """Have what is kept from now on go back to this bootstrap."""
+        self._known = True
+        self._origin = fingerprint(bootstrap)
+        self._newest = None
+
+    async def put(self, token: Token) -> None:
+        """Replace the file, atomically and durably. Raises OutputError."""
+        self._newest = token.access_token
+        expires_at = self._world.clock.wall(token.expires_at)
+        content = written(token, self._endpoint, self._origin, expires_at)
+        await self._file.replace(lambda: content)
+        self._kept = token.generation
+
+    async def remove(self) -> None:
+        """Forget a session that DSM has declared dead. Raises OutputError."""
+        self._newest = None
+        self._kept = 0
+        await self._file.remove()
+
+    def close(self) -> None:
+        """Do nothing: the file is for the next run."""
+
+    async def _read(self) -> None:
+        """Learn where an earlier run left off, unless that is known."""
+        if not self._known:
+            self._learn(await self._file.blocking(self._content))
+
+    def _learn(self, raw: bytes | None) -> None:
+        # Who asked at the same time may have come first, and a chain may have begun since.
+        known, self._known = self._known, True
+        if known or raw is None:
+            return
+        try:
+            self._adopt(parsed(raw))
+        except ValueError as error:
+            told = f"{self.name} is not used, and is replaced with the next token: {error}"
+            self._world.observer.observe(Warned(told))
+
+    def _adopt(self, record: SessionRecord) -> None:
+        if record.endpoint != self._endpoint:
+            raise ValueError(f"its session is not one at {self._endpoint}")
+        self._origin, self._newest = record.origin, record.access_token
+
+    def _content(self) -> bytes | None:
+        """Return what is in the file, None if there is none. Raises OutputError."""
+        try:
+            # A pipe in the file's place would block until somebody writes to it.
+            fd = os.open(self.name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                # One byte more than is taken, for the parser to see that it is too long.
+                return os.read(fd, LONGEST + 1) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+            finally:
+                os.close(fd)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise failure(self.name, "read it", error) from error

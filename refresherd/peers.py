@@ -1,0 +1,127 @@
+"""Who is at the other end of a Unix socket: from the kernel, never from what they send."""
+
+import os
+import re
+import select
+import socket
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+from refresherd.access import OVERFLOW_ID, Peer
+
+UCRED = struct.Struct("iII")
+"""pid, uid and gid: struct ucred of unix(7)."""
+
+SO_PEERGROUPS = 59
+SO_PEERPIDFD = 77
+"""Of Linux 4.13 and 6.5, as in asm-generic/socket.h: Python does not name them."""
+
+MOST_OPTION_BYTES = 1024
+"""The most that Python lets the kernel answer: 256 groups."""
+
+UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]+\.(?:service|scope|socket|mount|swap)")
+
+CLAIM = re.compile(rb"\0[A-Za-z0-9]+/unit/(?P<unit>[^/]+)/.+", re.DOTALL)
+"""Where systemd connects from for LoadCredential=: systemd.exec(5)."""
+
+
+def credentials(connection: socket.socket) -> Peer:
+    """Return an accepted socket's peer as it was when it connected: SO_PEERCRED."""
+    told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size)
+    pid, uid, gid = UCRED.unpack(told)
+    return Peer(uid, gid, pid)
+
+
+def identified(connection: socket.socket, peer: Peer) -> Peer:
+    """Return the peer with its groups and its unit; without them where they are not certain."""
+    groups = _groups(connection, peer) - {OVERFLOW_ID}
+    return replace(peer, groups=groups, unit=unit_of(_told(connection, peer, "cgroup")))
+
+
+def claimed_unit(address: object) -> str:
+    """Return the unit for which systemd asks, by the address it connected from; "" for none.
+
+    Any process may bind such an address: only root is to be believed. It is not PID 1 that
+    connects, but a child of it that becomes the unit's process.
+    """
+    claim = CLAIM.fullmatch(address) if isinstance(address, bytes) else None
+    return "" if claim is None else claim["unit"].decode(errors="replace")
+
+
+def unit_of(cgroups: str) -> str:
+    """Return the system unit in the text of a /proc/PID/cgroup, "" for none.
+
+    It is the first part of the path that is no slice, as systemd itself reads it: what lies
+    below, such as the units of a user's own manager, whoever is delegated to may name at will.
+    """
+    paths = dict(_hierarchies(cgroups))
+    # Version 2 first; where systemd still uses version 1, it names its own hierarchy.
+    return next(filter(None, (_unit_in(paths.get(key, "")) for key in ("", "name=systemd"))), "")
+
+
+def groups_of(status: str, uid: int) -> frozenset[int]:
+    """Return the groups in the text of a /proc/PID/status, none if it is not that user's.
+
+    A set-user-ID program started after the connection was made has other groups than who made it.
+    """
+    fields = dict(line.partition(":")[::2] for line in status.splitlines())
+    if set(fields.get("Uid", "").split()) != {str(uid)}:
+        return frozenset()
+    return frozenset(map(int, fields.get("Groups", "").split()))
+
+
+def _hierarchies(cgroups: str) -> list[tuple[str, str]]:
+    fields = (line.split(":", 2) for line in cgroups.splitlines())
+    return [(field[1], field[2]) for field in fields if len(field) == len(("id", "name", "path"))]
+
+
+def _unit_in(path: str) -> str:
+    for part in path.split("/")[1:]:
+        # An underscore protects what would look like a file of the kernel's own.
+        name = part.removeprefix("_")
+        if not name.endswith(".slice"):
+            return name if UNIT.fullmatch(name) else ""
+    return ""
+
+
+def _groups(connection: socket.socket, peer: Peer) -> frozenset[int]:
+    try:
+        told = connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, MOST_OPTION_BYTES)
+    except OSError:  # too many of them, or an older kernel
+        return groups_of(_told(connection, peer, "status"), peer.uid)
+    return frozenset(struct.unpack(f"{len(told) // 4}I", told))
+
+
+def _told(connection: socket.socket, peer: Peer, name: str) -> str:
+    """Return a file in the peer's /proc/PID, "" unless it is certainly that process's.
+
+    A pid may come to belong to another process, but not while this one lives.
+    """
+    try:
+        process = _pidfd(connection, peer)
+    except (OSError, AttributeError):  # it has ended, or Python was built without pidfds
+        return ""
+    try:
+        text = Path(f"/proc/{peer.pid}/{name}").read_text(errors="replace")
+    except OSError:
+        return ""
+    else:
+        return "" if _ended(process) else text
+    finally:
+        os.close(process)
+
+
+def _pidfd(connection: socket.socket, peer: Peer) -> int:
+    try:
+        return connection.getsockopt(socket.SOL_SOCKET, SO_PEERPIDFD)
+    except OSError:
+        # Before Linux 6.5: a pid that changed hands between connect and accept goes unnoticed.
+        return os.pidfd_open(peer.pid)
+
+
+def _ended(process: int) -> bool:
+    """Return whether a process has ended: its pidfd becomes readable."""
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    return bool(poll.poll(0))

@@ -1,0 +1,99 @@
+"""Accepting: everyone in turn, and no spinning when there is nothing left to accept with."""
+
+import asyncio
+import errno
+import os
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from refresherd import acceptor
+from refresherd.acceptor import Acceptor
+from refresherd.model import Ownership
+from refresherd.sockets import BoundSocket, bind
+
+
+@pytest.fixture
+async def bound(tmp_path: Path) -> AsyncIterator[BoundSocket]:
+    """Listen on a socket."""
+    bound = bind(tmp_path / "s", Ownership())
+    yield bound
+    bound.close()
+
+
+async def test_every_connection_is_handed_on(bound: BoundSocket) -> None:
+    """More at once than one turn of the loop takes, non-blocking, with the peer's address."""
+    came: asyncio.Queue[tuple[socket.socket, object]] = asyncio.Queue()
+    watching = Acceptor(bound.socket, lambda *one: came.put_nowait(one))
+    watching.start()
+    callers = [socket.socket(socket.AF_UNIX) for _ in range(acceptor.BATCH * 2 + 1)]
+    callers[0].bind(b"\0a1/unit/web.service/token" + os.urandom(4).hex().encode())
+    for caller in callers:
+        caller.connect(str(bound.path))
+    accepted = [await came.get() for _ in callers]
+    assert str(accepted[0][1]).startswith(str(b"\0a1/unit/web.service/token")[:-1])
+    assert not any(connection.getblocking() for connection, _ in accepted)
+    watching.stop()
+    for one in (*callers, *(connection for connection, _ in accepted)):
+        one.close()
+
+
+class Exhausted:
+    """A listening socket whose process has no descriptor left, `failures` times."""
+
+    def __init__(self, bound: BoundSocket, failures: int) -> None:
+        self._bound = bound
+        self.failures = failures
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Fail, or accept."""
+        if self.failures:
+            self.failures -= 1
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return self._bound.socket.accept()
+
+    def fileno(self) -> int:
+        """Return the real socket's."""
+        return self._bound.socket.fileno()
+
+
+async def test_without_descriptors_callers_wait_and_the_loop_does_not_spin(
+    bound: BoundSocket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel says at each turn that somebody is waiting: one line a second must do."""
+    monkeypatch.setattr(acceptor, "PAUSE_SECONDS", 0.1)
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    came: asyncio.Queue[socket.socket] = asyncio.Queue()
+    exhausted: Any = Exhausted(bound, failures=2)
+    watching = Acceptor(exhausted, lambda connection, _: came.put_nowait(connection))
+    watching.start()
+    caller = socket.socket(socket.AF_UNIX)
+    caller.connect(str(bound.path))
+    async with asyncio.timeout(10):
+        (await came.get()).close()
+    assert [str(context["exception"]) for context in told] == ["[Errno 24] Too many open files"] * 2
+    watching.stop()
+    caller.close()
+
+
+async def test_stopping_holds_while_there_are_no_descriptors(
+    bound: BoundSocket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pause that ran out later would watch a socket that is somebody else's by then."""
+    monkeypatch.setattr(acceptor, "PAUSE_SECONDS", 0.05)
+    failed = asyncio.Event()
+    asyncio.get_running_loop().set_exception_handler(lambda *_: failed.set())
+    exhausted: Any = Exhausted(bound, failures=1)
+    came: list[socket.socket] = []
+    watching = Acceptor(exhausted, lambda connection, _: came.append(connection))
+    watching.start()
+    with socket.socket(socket.AF_UNIX) as caller:
+        caller.connect(str(bound.path))
+        await failed.wait()
+        watching.stop()
+        await asyncio.sleep(0.15)
+        assert came == []

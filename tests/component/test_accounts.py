@@ -1,0 +1,77 @@
+"""Names of accounts: looked up when they are needed, off the loop, and never for too long."""
+
+import grp
+import os
+import pwd
+import threading
+
+import pytest
+
+from refresherd import accounts
+from refresherd.access import Permitted
+from refresherd.accounts import Accounts, group_id, user_id
+from refresherd.lanes import Lanes, Pace
+from refresherd.model import Access
+
+ME = pwd.getpwuid(os.getuid()).pw_name
+MINE = grp.getgrgid(os.getgid()).gr_name
+
+
+def test_names_and_numbers_are_resolved() -> None:
+    """A number need not belong to an account: containers have users without a name."""
+    assert (user_id(ME), group_id(MINE)) == (os.getuid(), os.getgid())
+    assert (user_id("4242"), group_id("4242")) == (4242, 4242)
+
+
+@pytest.mark.parametrize("name", ["no-such-account", "", str(2**32 - 1), "1" * 30, "٣", "a\0b"])
+def test_what_is_no_account_is_none(name: str) -> None:
+    """Never anybody else's, and never the number that means to leave an owner as it is."""
+    assert user_id(name) is None
+    assert group_id(name) is None
+
+
+async def test_unknown_names_permit_nobody() -> None:
+    """An account that was removed must not open the door to the next."""
+    found = await Accounts(Lanes(Pace(idle=0.1))).permitted(
+        Access(
+            users=(ME, "no-such-user", "7"), groups=(MINE, "no-such-group"), units=("a.service",)
+        )
+    )
+    assert found == Permitted(
+        frozenset({os.getuid(), 7}), frozenset({os.getgid()}), frozenset({"a.service"})
+    )
+
+
+async def test_numbers_need_no_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They go on to work while the directory service hangs."""
+
+    def hang(_: str) -> None:
+        raise AssertionError("looked up")
+
+    monkeypatch.setattr(pwd, "getpwnam", hang)
+    monkeypatch.setattr(grp, "getgrnam", hang)
+    found = await Accounts(Lanes(Pace(idle=0.1))).permitted(
+        Access(users=("7",), groups=("8",), units=("a.b",))
+    )
+    assert found == Permitted(frozenset({7}), frozenset({8}), frozenset({"a.b"}))
+
+
+async def test_a_directory_that_hangs_keeps_out_only_whom_it_would_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The loop goes on meanwhile, and who is named by number or unit is served."""
+    go_on = threading.Event()
+    real = accounts.permitted
+
+    def hang(access: Access) -> Permitted:
+        if ME in access.users:
+            assert go_on.wait(10)
+        return real(access)
+
+    monkeypatch.setattr(accounts, "permitted", hang)
+    lanes = Lanes(Pace(idle=0.1))
+    asked = Access(users=(ME, "7"), groups=("8", MINE), units=("a.service",))
+    found = await Accounts(lanes, patience=0.1).permitted(asked)
+    assert found == Permitted(frozenset({7}), frozenset({8}), frozenset({"a.service"}))
+    go_on.set()
+    await lanes.drained()

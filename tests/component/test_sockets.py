@@ -1,0 +1,286 @@
+"""Listening sockets: nobody's rights for a moment too many, and nothing removed that is in use."""
+
+import errno
+import grp
+import os
+import pwd
+import socket
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from refresherd import sockets
+from refresherd.errors import RefresherdError
+from refresherd.model import Ownership
+from refresherd.sockets import bind
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users")
+PRIVATE = Ownership(mode=0o600)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Return where the socket is to be."""
+    return tmp_path / "api.sock"
+
+
+@pytest.fixture
+def no_umask() -> Iterator[None]:
+    """Have new files open to all, as a careless operator's shell does."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def dialled(path: Path) -> socket.socket:
+    """Return a connection."""
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.connect(str(path))
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def mode_of(path: Path) -> int:
+    """Return a file's permissions."""
+    return stat.S_IMODE(path.lstat().st_mode)
+
+
+def refused(path: Path, ownership: Ownership = PRIVATE) -> str:
+    """Return why a socket could not be bound."""
+    with pytest.raises(RefresherdError) as raised:
+        bind(path, ownership)
+    text = str(raised.value)
+    assert text.startswith(f"cannot listen on {path}: ")
+    return text.removeprefix(f"cannot listen on {path}: ")
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o660, 0o666, 0o000])
+@pytest.mark.parametrize("umask", [0, 0o077, 0o777])
+def test_the_mode_is_what_was_asked_for_whatever_the_umask(
+    path: Path, mode: int, umask: int
+) -> None:
+    """A daemon inherits its umask from who knows where."""
+    before = os.umask(umask)
+    try:
+        bound = bind(path, Ownership(mode=mode))
+    finally:
+        os.umask(before)
+    assert mode_of(path) == mode
+    assert not bound.socket.getblocking()
+    if os.geteuid() == 0 or mode:
+        dialled(path).close()
+    bound.close()
+
+
+@pytest.mark.usefixtures("no_umask")
+def test_nobody_can_connect_before_owner_and_mode_are_right(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader who is quick enough would have the first token: so the mode comes before bind."""
+    seen = []
+    hand_over = sockets._hand_over  # a look at the very moment between bind and chown
+
+    def look(at: Path, owner: int, group: int, mode: int) -> None:
+        seen.append(mode_of(at))
+        with pytest.raises(OSError, match=r"refused|denied"):
+            dialled(at)
+        hand_over(at, owner, group, mode)
+        with pytest.raises(ConnectionRefusedError):
+            dialled(at)
+
+    monkeypatch.setattr(sockets, "_hand_over", look)
+    bind(path, Ownership(mode=0o666)).close()
+    assert seen == [0]
+
+
+@AS_ROOT
+@pytest.mark.parametrize("by_name", [True, False])
+def test_owner_and_group_may_be_names_or_numbers(path: Path, *, by_name: bool) -> None:
+    """Consumers run under accounts of their own."""
+    user, group = pwd.getpwuid(1), grp.getgrgid(2)
+    names = (user.pw_name, group.gr_name) if by_name else ("1", "2")
+    bound = bind(path, Ownership(0o660, *names))
+    found = path.lstat()
+    assert (found.st_uid, found.st_gid, mode_of(path)) == (1, 2, 0o660)
+    bound.close()
+
+
+@pytest.mark.parametrize(
+    ("ownership", "told"),
+    [
+        (Ownership(owner="no-such-user"), "this host has no user 'no-such-user'; create it or "),
+        (Ownership(group="no-such-group"), "this host has no group 'no-such-group'; create"),
+        (Ownership(owner=str(2**32 - 1)), "this host has no user '4294967295'"),
+    ],
+)
+def test_an_unknown_account_is_named(path: Path, ownership: Ownership, told: str) -> None:
+    """And the path is left as it was."""
+    assert told in refused(path, ownership)
+    assert not path.exists()
+
+
+def test_a_stale_socket_is_replaced(path: Path) -> None:
+    """A daemon that was killed leaves one behind, and its next start must not need an operator."""
+    killed = bind(path, PRIVATE)
+    killed.socket.close()
+    bound = bind(path, PRIVATE)
+    dialled(path).close()
+    bound.close()
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_live_socket_is_left_alone(path: Path, *, full: bool) -> None:
+    """Two daemons on one path would leave consumers to chance."""
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+        other.listen(0)
+        waiting = [dialled(path)] if full else []
+        before = path.lstat().st_ino
+        assert refused(path) == "another process answers there; stop it, or name another path"
+        assert path.lstat().st_ino == before
+        for connection in waiting:
+            connection.close()
+
+
+@pytest.mark.parametrize("kind", ["file", "directory", "link", "fifo"])
+def test_what_is_no_socket_is_left_alone(path: Path, kind: str) -> None:
+    """A typing error in the path must not cost anybody a file."""
+    target = path.with_name("target")
+    make: dict[str, Callable[[], object]] = {
+        "file": lambda: path.write_text("precious"),
+        "directory": path.mkdir,
+        "link": lambda: path.symlink_to(target),
+        "fifo": lambda: os.mkfifo(path),
+    }
+    make[kind]()
+    assert refused(path) == "there is something that is no socket; move it away"
+    assert path.is_symlink() or path.exists()
+
+
+def test_a_datagram_socket_is_another_programs(path: Path) -> None:
+    """Such as a system logger's."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.bind(str(path))
+        assert "wrong type" in refused(path)
+
+
+def test_a_missing_directory_is_named_with_its_remedy(tmp_path: Path) -> None:
+    """After a reboot /run is empty."""
+    told = refused(tmp_path / "run" / "api.sock")
+    assert told.startswith(f"there is no directory {tmp_path / 'run'}; create it, or have systemd")
+
+
+def test_a_path_through_a_file_is_refused(tmp_path: Path) -> None:
+    """Whatever the kernel says of it, the operator reads one line."""
+    (tmp_path / "file").touch()
+    assert refused(tmp_path / "file" / "api.sock") == "Not a directory"
+
+
+def test_a_path_that_no_socket_can_have_is_refused(tmp_path: Path) -> None:
+    """The kernel's limit is lower than anybody expects."""
+    told = refused(tmp_path / ("x" * 100) / "api.sock")
+    assert told == "the path is too long; 107 bytes are the most"
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (errno.EACCES, "Permission denied; let the daemon's user do that, or run it as root"),
+        (errno.EROFS, "its filesystem is read-only; mount it writable"),
+        (errno.EADDRINUSE, "another process came first"),
+        (errno.EIO, "Input/output error"),
+    ],
+)
+def test_a_failed_call_tells_what_would_help(
+    path: Path, monkeypatch: pytest.MonkeyPatch, number: int, told: str
+) -> None:
+    """The tests may run as root, whom little is refused: the kernel's answer is played."""
+
+    def fail(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(sockets, "_bind", fail)
+    assert refused(path).startswith(told)
+
+
+@pytest.mark.parametrize("call", ["connect", "unlink"])
+def test_a_stale_socket_that_cannot_be_cleared_away_is_told(
+    path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """As above: a socket of another user, in a directory of another user."""
+    bind(path, PRIVATE).socket.close()
+
+    def deny(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    if call == "unlink":
+        monkeypatch.setattr(Path, "unlink", deny)
+    else:
+        monkeypatch.setattr(socket.socket, "connect", deny)
+    assert refused(path).startswith("Permission denied; let the daemon's user do that")
+
+
+@AS_ROOT
+def test_a_socket_that_cannot_be_handed_over_is_not_left_behind(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the rights is the wrong rights."""
+
+    def deny(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chown", deny)
+    assert refused(path, Ownership(owner="1")).startswith("Operation not permitted; let the")
+    assert not path.exists()
+
+
+def test_closing_removes_the_path(path: Path) -> None:
+    """What is left would make the next start ask whether somebody answers."""
+    bound = bind(path, PRIVATE)
+    assert bound.in_place()
+    bound.close()
+    assert not path.exists()
+    assert not bound.in_place()
+
+
+def test_closing_leaves_anothers_socket_alone(path: Path) -> None:
+    """An operator removed ours and started another daemon: that one must go on."""
+    bound = bind(path, PRIVATE)
+    path.unlink()
+    other = bind(path, PRIVATE)
+    assert not bound.in_place()
+    bound.close()
+    assert other.in_place()
+    dialled(path).close()
+    other.close()
+
+
+def test_closing_bears_a_path_that_cannot_be_removed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon may have given up the right to do so; a stop must go on."""
+    bound = bind(path, PRIVATE)
+
+    def deny(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", deny)
+        bound.close()
+    assert bound.socket.fileno() == -1
+
+
+def test_many_may_wait_to_be_accepted(path: Path) -> None:
+    """A client that finds the queue full fails at once, and 1,000 workers may start together."""
+    limit = int(Path("/proc/sys/net/core/somaxconn").read_text())
+    bound = bind(path, PRIVATE)
+    waiting = [dialled(path) for _ in range(min(limit, 1000))]
+    for connection in waiting:
+        connection.close()
+    bound.close()
