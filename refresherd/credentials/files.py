@@ -4,9 +4,12 @@ Each directory has a lane of its own, so a disk that hangs holds up its own apps
 """
 
 import asyncio
+import os
+import stat
 from base64 import b64encode
 from collections.abc import Callable, Hashable
 from contextlib import suppress
+from errno import EINVAL
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -25,6 +28,8 @@ MISSING = "missing"
 
 class FileSource:
     """A file that holds a credential, as `parse` takes it."""
+
+    __slots__ = ("_entity_id", "_lanes", "_parse", "_path", "_stamp")
 
     def __init__(self, path: Path, parse: Callable[[bytes, object], Parsed], lanes: Lanes) -> None:
         self._path = path
@@ -91,7 +96,11 @@ async def _on_disk(lanes: Lanes, path: Path, do: Callable[[Path], T]) -> T:
 
 
 def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
+    # A pipe in the file's place would block the directory's lane until somebody writes to it.
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(EINVAL, "it is not a regular file")
         # One byte more than is taken, for the parser to see that it is too long.
         return file.read(LONGEST + 1)
 

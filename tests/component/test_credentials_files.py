@@ -147,3 +147,10 @@ async def test_a_hanging_disk_holds_up_only_itself(
     finally:
         release.set()
         await stuck
+
+
+async def test_a_pipe_in_a_keys_place_holds_up_no_neighbour(tmp_path: Path) -> None:
+    """Opening it would block until somebody writes, and with it every key of the directory."""
+    os.mkfifo(tmp_path / "key")
+    with pytest.raises(Retryable, match="not a regular file"):
+        await made(ApiKeyFile(tmp_path / "key")).read()

@@ -1,0 +1,182 @@
+"""Hooks that run real commands."""
+
+import asyncio
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from processes import over, pids, until
+
+from refresherd.errors import HookError
+from refresherd.hooks import hooks
+from refresherd.lanes import Lanes
+from refresherd.model import ApiKeyEnv, App, Endpoint, HookSpec
+from refresherd.ports import Hook
+
+PATH = os.environ["PATH"]
+
+TOKEN = "hunter2-" * 11
+
+CANARIES = [
+    "FORTANIX_API_KEY",
+    "FORTANIX_ACCESS_TOKEN",
+    "SDKMS_API_KEY",
+    "PAYMENTS_KEY",
+    "CREDENTIALS_DIRECTORY",
+    "NOTIFY_SOCKET",
+    "LISTEN_FDS",
+    "LD_PRELOAD",
+]
+
+REPORT = """
+import json, os, sys
+told = [sys.argv[2:], dict(os.environ), os.getcwd(), sys.stdin.read(),
+        [int(fd) for fd in os.listdir("/proc/self/fd")], os.umask(0), os.getsid(0) == os.getpid()]
+json.dump(told, open(sys.argv[1], "w"))
+"""
+
+
+def made(
+    *argv: str,
+    timeout: float = 10.0,
+    environ: dict[str, str] | None = None,
+    gate: asyncio.Semaphore | None = None,
+) -> Hook:
+    """Return the hook of an app that has one."""
+    endpoint, credential = Endpoint("https://dsm.example.com"), ApiKeyEnv("PAYMENTS_KEY")
+    app = App("payments", endpoint, credential, hooks=(HookSpec(argv, timeout=timeout),))
+    environ = {"PATH": PATH} if environ is None else environ
+    (hook,) = hooks(app, environ, Lanes(), gate or asyncio.Semaphore(1))
+    return hook
+
+
+def shell(script: str, timeout: float = 10.0, gate: asyncio.Semaphore | None = None) -> Hook:
+    """Return a hook that runs a shell script."""
+    return made("/bin/sh", "-c", script, timeout=timeout, gate=gate)
+
+
+async def fault(hook: Hook, *, timed_out: bool = False) -> str:
+    """Return why a hook fails."""
+    with pytest.raises(HookError) as caught:
+        await hook.run(7)
+    assert caught.value.timed_out == timed_out
+    return str(caught.value)
+
+
+def test_a_hook_is_known_by_its_place_and_its_program() -> None:
+    """The configuration's own words for it; an argument could be a password."""
+    assert made("systemctl", "reload", "payments.service").name == "hooks[0] systemctl"
+
+
+async def test_a_command_does_its_work(tmp_path: Path) -> None:
+    """What it prints is nobody's business while it succeeds."""
+    await made("touch", f"{tmp_path}/touched").run(1)
+    assert (tmp_path / "touched").exists()
+
+
+async def test_a_command_gets_its_arguments_and_next_to_nothing_else(tmp_path: Path) -> None:
+    """No shell between, no key from the daemon's environment, no descriptor, no terminal."""
+    arguments = ["", "a b", "$HOME;*", "-x", "ü'\""]
+    kept = {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+    out = tmp_path / "out"
+    argv = (sys.executable, "-c", REPORT, str(out), *arguments)
+    await made(*argv, environ={**kept, **dict.fromkeys(CANARIES, "canary")}).run(7)
+    assert json.loads(out.read_text()) == [
+        arguments,
+        {**kept, "REFRESHERD_APP": "payments", "REFRESHERD_GENERATION": "7"},
+        "/",
+        "",
+        [0, 1, 2, 3],  # the last is the listing's own
+        0o077,
+        True,
+    ]
+
+
+async def test_a_daemon_without_a_path_still_finds_commands() -> None:
+    """A container may start it with an empty environment."""
+    await made("true", environ={}).run(1)
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("exit 3", "exit status 3"),
+        ("kill -KILL $$", "killed by signal 9"),
+        (
+            "echo 1; echo 2; echo Unit not found. >&2; echo See status.; exit 5",
+            "exit status 5: 2; Unit not found.; See status.",
+        ),
+        ("yes | head -c 1000000; exit 1", "exit status 1: y; y; y"),
+    ],
+)
+async def test_a_failure_is_told_with_the_last_lines(script: str, message: str) -> None:
+    """What it complained of is what the operator mends."""
+    assert await fault(shell(script)) == message
+
+
+async def test_half_a_token_is_never_told() -> None:
+    """The log recognises a token by its length, so none may be cut short on its way there."""
+    message = await fault(shell(f"printf %0180d 7; echo ' {TOKEN} {TOKEN}'; exit 1"))
+    assert message.startswith("exit status 1: 000")
+    assert TOKEN[:8] not in message
+
+
+@pytest.mark.parametrize(
+    ("program", "why"),
+    [
+        ("/nonexistent/reload", "No such file or directory"),
+        ("no-such-program", "No such file or directory"),
+        ("/etc/passwd", "Permission denied"),
+    ],
+)
+async def test_a_command_that_cannot_be_started_is_told(program: str, why: str) -> None:
+    """A typing error in the configuration, or a package that is missing on this host."""
+    assert await fault(made(program)) == f"cannot be started: {why}"
+
+
+@pytest.mark.parametrize(
+    ("said", "told"), [("", ""), ("echo waiting for lock", ": waiting for lock")]
+)
+async def test_a_hanging_command_is_ended_with_its_children(
+    tmp_path: Path, said: str, told: str
+) -> None:
+    """Even if they ignore TERM; what it said before tells what it hangs on."""
+    stubborn = f"{said}\ntrap '' TERM; sleep 60 & echo $$ $! > {tmp_path}/pids; wait; wait; wait"
+    message = await fault(shell(stubborn, timeout=0.5), timed_out=True)
+    assert message == f"not done within 0.5 s{told}"
+    running = pids(tmp_path / "pids")
+    assert len(running) == 2
+    await until(lambda: all(over(pid) for pid in running))
+
+
+async def test_a_stop_ends_a_command_within_a_second(tmp_path: Path) -> None:
+    """And its children, of whom nobody would know any more."""
+    hook = shell(f"trap '' TERM; sleep 60 & echo $$ $! > {tmp_path}/pids; wait; wait; wait")
+    run = asyncio.create_task(hook.run(1))
+    await until(lambda: len(pids(tmp_path / "pids")) == 2)
+    began = time.monotonic()
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    await until(lambda: all(over(pid) for pid in pids(tmp_path / "pids")))
+    assert time.monotonic() - began < 1
+
+
+async def test_only_so_many_commands_run_at_a_time(tmp_path: Path) -> None:
+    """Ten thousand apps whose tokens come at once must not start as many processes."""
+    gate = asyncio.Semaphore(1)
+    count = f"mkdir {tmp_path}/running && sleep 0.05 && rmdir {tmp_path}/running"
+    await asyncio.gather(*(shell(count, gate=gate).run(1) for _ in range(4)))
+    assert not gate.locked()
+
+
+async def test_the_time_in_the_queue_is_not_the_commands() -> None:
+    """Whose turn comes late has its whole timeout still."""
+    gate = asyncio.Semaphore(1)
+    async with gate:
+        run = asyncio.create_task(made("true", timeout=0.5, gate=gate).run(1))
+        await asyncio.sleep(0.6)
+    await run
