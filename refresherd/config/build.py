@@ -7,8 +7,24 @@ from refresherd.config.configuration import Api, Configuration, Http, Log
 from refresherd.config.credentials import credential_of
 from refresherd.config.document import AppDocument, Document
 from refresherd.config.environment import Environ, state_dir
-from refresherd.config.tables import DsmTable, FileTable, RefreshTable
-from refresherd.model import App, Endpoint, FileSpec, Ownership, Timing
+from refresherd.config.tables import (
+    AccessTable,
+    DsmTable,
+    FileTable,
+    HookTable,
+    RefreshTable,
+    SocketTable,
+)
+from refresherd.model import (
+    Access,
+    App,
+    Endpoint,
+    FileSpec,
+    HookSpec,
+    Ownership,
+    SocketSpec,
+    Timing,
+)
 
 V = TypeVar("V", bound=Hashable)
 
@@ -46,11 +62,19 @@ class _Builder:
             credential=credential_of(app, self._environ),
             timing=self._one(_timing(app.refresh)),
             files=tuple(map(self._file, app.own.files)),
+            sockets=tuple(map(self._socket, app.own.sockets)),
+            hooks=tuple(map(_hook, app.own.hooks)),
+            access=self._one(_access(app.own.access)),
         )
 
     def _file(self, file: FileTable) -> FileSpec:
-        ownership = Ownership(file.mode.bits, str(file.owner), str(file.group))
-        return FileSpec(file.path.path, file.format, self._one(ownership), file.on_expiry)
+        return FileSpec(file.path.path, file.format, self._ownership(file), file.on_expiry)
+
+    def _socket(self, socket: SocketTable) -> SocketSpec:
+        return SocketSpec(socket.path.path, socket.format, self._ownership(socket))
+
+    def _ownership(self, output: FileTable | SocketTable) -> Ownership:
+        return self._one(Ownership(output.mode.bits, str(output.owner), str(output.group)))
 
     def _one(self, value: V) -> V:
         return self._shared.setdefault(value, value)  # type: ignore[return-value] # equal, so alike
@@ -76,4 +100,21 @@ def _timing(refresh: RefreshTable) -> Timing:
         renew=refresh.renew,
         session_check=refresh.session_check.seconds,
         terminate_after=refresh.terminate_after.seconds,
+    )
+
+
+def _access(access: AccessTable) -> Access:
+    return Access(
+        users=tuple(map(str, access.users)),
+        groups=tuple(map(str, access.groups)),
+        units=tuple(map(str, access.units)),
+    )
+
+
+def _hook(hook: HookTable) -> HookSpec:
+    return HookSpec(
+        command=tuple(map(str, hook.command)),
+        signal=str(hook.signal).removeprefix("SIG"),
+        pid_file=hook.pid_file.or_none,
+        timeout=hook.timeout.seconds,
     )

@@ -2,31 +2,29 @@
 
 import stat
 
+from refresherd.config.configuration import Shutdown
 from refresherd.config.document import AppDocument, Document
 from refresherd.config.findings import Findings
 from refresherd.config.host import Host, no_program
-from refresherd.config.tables import ApiTable
 from refresherd.config.wording import quoted
 
 
 def warn(document: Document, host: Host, warnings: Findings) -> None:
     """Take note of what an operator may not have meant."""
+    _warn_of_kept_sessions(document, warnings)
     for app in document.apps:
         _warn_of_open_files(app, warnings)
         _warn_of_missing_programs(app, host, warnings)
-    warn_of_unserved(document, warnings)
 
 
-def warn_of_unserved(document: Document, warnings: Findings) -> None:
-    """Take note of the keys that are checked, but that this version does not act upon."""
-    served_later = "this version checks it but does not serve it yet"
-    for key in ApiTable.__struct_fields__:
-        if document.root.api.path and document.gives("api", key):
-            warnings.add(("api", key), served_later)
-    for app in document.apps:
-        for key in ("access", "sockets", "hooks"):
-            if key in app.given:
-                warnings.add((*app.path, key), served_later)
+def _warn_of_kept_sessions(document: Document, warnings: Findings) -> None:
+    terminate = document.root.shutdown is Shutdown.TERMINATE
+    if terminate and any(app.own.token_file for app in document.apps):
+        warnings.add(
+            ("shutdown",),
+            '"terminate" does not hold for apps with a token_file: their last session is all that '
+            "there is to go on from after a restart, so it is kept",
+        )
 
 
 def _warn_of_open_files(app: AppDocument, warnings: Findings) -> None:

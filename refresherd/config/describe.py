@@ -31,7 +31,9 @@ def _app(app: App) -> Iterator[str]:
     yield f"{app.name}: {credential}, {app.endpoint.url}, renewed by {app.timing.renew}"
     for file in app.files:
         yield f"  file {file.path}: {file.format}, mode {file.ownership.mode:04o}"
-    if not app.files:
+    for socket in app.sockets:
+        yield f"  socket {socket.path}: {socket.format}, mode {socket.ownership.mode:04o}"
+    if not app.files and not app.sockets:
         yield "  no outputs"
     yield (
         f"  outage budget: {share:.0%} of a token's lifetime, "

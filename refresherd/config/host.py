@@ -82,6 +82,17 @@ def read(path: Path) -> tuple[bytes, int]:
         os.close(descriptor)
 
 
+def gone(path: Path) -> bool:
+    """Return whether there is nothing at a path; False where that cannot be told."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def refuse_open(path: Path, mode: int) -> None:
     """Raise Unusable for a secret that others than its owner may change, or anyone may read."""
     if mode & OPEN_TO_OTHERS:

@@ -7,12 +7,13 @@ from pathlib import Path
 from refresherd.config.document import AppDocument, Document
 from refresherd.config.environment import Environ, credentials_directory, state_dir
 from refresherd.config.findings import Findings
-from refresherd.config.host import Host, Unusable, no_program, read, refuse_open
+from refresherd.config.host import Host, Unusable, gone, no_program, read, refuse_open
 from refresherd.config.keys import api_key_fault, token_fault
 from refresherd.config.lines import KeyPath
 from refresherd.config.pem import judge_authorities, judge_certificate, judge_private_key
 from refresherd.config.scalars import Location
 from refresherd.config.wording import quoted, secretive
+from refresherd.model import session_file
 
 Verdict = Callable[[bytes], str]
 """Tells what is wrong with a secret, "" if nothing is."""
@@ -24,12 +25,14 @@ def check_inputs(document: Document, environ: Environ, host: Host, faults: Findi
     _check_authorities(root.dsm.ca_file, ("dsm", "ca_file"), faults)
     _check_web_config(root.http.web_config_file, faults)
     state = state_dir(root, environ)
-    if state is not None and (fault := host.directory_fault(state)):
+    # Where the directory is missing, the daemon makes it.
+    if state and (fault := host.directory_fault(state.parent if gone(state) else state)):
         faults.add(("state_dir",), fault)
     for app in document.apps:
         if "ca_file" in app.given:
             _check_authorities(app.dsm.ca_file, (*app.path, "ca_file"), faults)
         _check_credential(app, environ, host, faults)
+        _check_bootstrap(app, state, faults)
 
 
 def _check_credential(app: AppDocument, environ: Environ, host: Host, faults: Findings) -> None:
@@ -41,9 +44,6 @@ def _check_credential(app: AppDocument, environ: Environ, host: Host, faults: Fi
     if own.api_key_credential and directory is not None:
         judge = partial(_judge, directory / own.api_key_credential, api_key_fault, trusted=True)
         _note(judge, (*app.path, "api_key_credential"), faults)
-    if own.token_file:
-        judge = partial(_judge, own.token_file.path, token_fault)
-        _note(judge, (*app.path, "token_file"), faults)
     if own.cert_file:
         _note(partial(judge_certificate, own.cert_file.path), (*app.path, "cert_file"), faults)
     if own.key_file:
@@ -52,6 +52,16 @@ def _check_credential(app: AppDocument, environ: Environ, host: Host, faults: Fi
         _note(judge, (*app.path, "key_file"), faults)
     if own.api_key_command:
         _check_program(own.api_key_command[0], (*app.path, "api_key_command", 0), host, faults)
+
+
+def _check_bootstrap(app: AppDocument, state: Path | None, faults: Findings) -> None:
+    location = app.own.token_file
+    if not location:
+        return
+    # Once its session is kept, the token that it came from may be deleted.
+    kept = state is not None and not gone(session_file(state, app.name))
+    if not kept or not gone(location.path) or secretive(str(location)):
+        _note(partial(_judge, location.path, token_fault), (*app.path, "token_file"), faults)
 
 
 def _check_program(name: str, key: KeyPath, host: Host, faults: Findings) -> None:

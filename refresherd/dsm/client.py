@@ -15,7 +15,7 @@ from refresherd.ports import Clock
 
 
 class Client:
-    """An app's requests. `login` is the operation that its kind of credential logs in by."""
+    """Apps' requests. `login` is the operation that their kind of credential logs in by."""
 
     def __init__(self, endpoint: URL, login: Operation, link: Link, clock: Clock) -> None:
         base = str(endpoint).rstrip("/")

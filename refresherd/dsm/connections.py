@@ -24,6 +24,7 @@ class Connections:
         self._resolver = Resolver(lanes)
         self._contexts: dict[Trust, Context] = {}
         self._links: dict[Route, Link] = {}
+        self._clients: dict[tuple[Route, Operation], Client] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -37,13 +38,14 @@ class Connections:
         await self.aclose()
 
     def client(self, app: App) -> SessionClient:
-        """Return the client of an app, bound to its endpoint, trust and kind of credential."""
+        """Return the client of an app: apps of one route and kind of credential share theirs."""
         route = _route(app)
-        if route not in self._links:
-            self._links[route] = self._link(route)
         by_token = isinstance(app.credential, TokenFile)
         login = Operation.LOGIN_BY_TOKEN if by_token else Operation.LOGIN
-        return Client(route.endpoint, login, self._links[route], self._clock)
+        if (route, login) not in self._clients:
+            link = self._link(route)
+            self._clients[route, login] = Client(route.endpoint, login, link, self._clock)
+        return self._clients[route, login]
 
     async def aclose(self) -> None:
         """Close all connections. Requests still under way fail."""
@@ -51,8 +53,10 @@ class Connections:
             await link.aclose()
 
     def _link(self, route: Route) -> Link:
-        context = self._context(route.trust) if route.endpoint.scheme == "https" else None
-        return Link(route, context, self._resolver, self._clock)
+        if route not in self._links:
+            context = self._context(route.trust) if route.endpoint.scheme == "https" else None
+            self._links[route] = Link(route, context, self._resolver, self._clock)
+        return self._links[route]
 
     def _context(self, trust: Trust) -> Context:
         if trust not in self._contexts:

@@ -7,6 +7,8 @@ from typing import assert_never
 
 from refresherd.errors import Reason
 from refresherd.events import (
+    AccessDenied,
+    ApiAnswered,
     AppCrashed,
     AttemptBegan,
     AttemptFailed,
@@ -15,10 +17,13 @@ from refresherd.events import (
     Ending,
     EntityMismatch,
     Event,
+    HookRan,
+    HookResult,
     LoopLagged,
     OutputFailed,
     OutputRemoved,
     OutputWritten,
+    Reloaded,
     ReloadFailed,
     Renewed,
     SessionChecked,
@@ -26,6 +31,7 @@ from refresherd.events import (
     Started,
     Stopping,
     TokenExpired,
+    TurnedAway,
     Warned,
 )
 from refresherd.model import Method
@@ -38,7 +44,7 @@ NOTABLE_LAG = 1.0
 FOR_AN_OPERATOR = (Reason.REJECTED, Reason.MFA_REQUIRED)
 """Failures that do not pass by themselves."""
 
-ONLY_DEBUG = frozenset((AttemptBegan, SessionChecked, OutputWritten))
+ONLY_DEBUG = frozenset((AttemptBegan, SessionChecked, ApiAnswered, OutputWritten))
 """Events that nobody reads of unless they are debugging, or trouble is over."""
 
 
@@ -70,8 +76,12 @@ def describe(event: Event, failures: int = 0) -> Entry:  # noqa: C901, PLR0912  
             entry = Entry(DEBUG, "session checked", {"app": app, "duration": round(duration, 3)})
         case OutputWritten() | OutputRemoved() | OutputFailed():
             entry = _of_output(event, failures)
+        case HookRan():
+            entry = _of_hook(event, failures)
         case SessionEnded():
             entry = _of_ending(event)
+        case ApiAnswered() | AccessDenied() | TurnedAway():
+            entry = _of_request(event)
         case TokenExpired(app, generation):
             entry = Entry(ERROR, "token expired", {"app": app, "generation": generation})
         case CredentialChanged(app):
@@ -91,6 +101,10 @@ def describe(event: Event, failures: int = 0) -> Entry:  # noqa: C901, PLR0912  
             entry = Entry(INFO, "started", {"version": version, "apps": apps})
         case Warned(message):
             entry = Entry(WARNING, "configuration warning", {"message": message})
+        case Reloaded(_, started, stopped, restarted, retuned):
+            counts = {"started": started, "stopped": stopped}
+            counts |= {"restarted": restarted, "retuned": retuned}
+            entry = Entry(INFO, "reloaded", counts)
         case ReloadFailed(message):
             entry = Entry(ERROR, "reload failed", {"message": message})
         case Stopping(cause):
@@ -107,6 +121,8 @@ def trouble_of(event: Event) -> Hashable:
             return (app, "attempt")
         case OutputWritten(app, output) | OutputRemoved(app, output):
             return (app, "output", output)
+        case HookRan(app, hook, HookResult.OK):
+            return (app, "hook", hook)
         case _:
             return None
 
@@ -154,6 +170,35 @@ def _of_output(event: OutputWritten | OutputRemoved | OutputFailed, failures: in
         return Entry(INFO, "output removed", fields)
     fields |= {"message": event.message, "retry_in": round(event.retry_in, 3)}
     return Entry(WARNING, "output failed", fields, (event.app, "output", event.output))
+
+
+def _of_hook(event: HookRan, failures: int) -> Entry:
+    fields: dict[str, object] = {
+        "app": event.app,
+        "hook": event.hook,
+        "result": event.result,
+        "duration": round(event.duration, 3),
+    }
+    if event.result is not HookResult.OK:
+        fields["message"] = event.message
+        return Entry(WARNING, "hook failed", fields, (event.app, "hook", event.hook), event.result)
+    if failures:
+        fields["recovered_after"] = failures
+    return Entry(INFO if failures else DEBUG, "hook ran", fields)
+
+
+def _of_request(event: ApiAnswered | AccessDenied | TurnedAway) -> Entry:
+    fields: dict[str, object]
+    if isinstance(event, ApiAnswered):
+        duration = round(event.duration, 6)
+        fields = {"route": event.route, "code": event.code, "duration": duration}
+        return Entry(DEBUG, "request answered", fields)
+    fields = {"socket": event.socket, "uid": event.uid}
+    if isinstance(event, TurnedAway):
+        fields["connections"] = event.connections
+        return Entry(WARNING, "connection refused", fields, (event.socket, event.uid))
+    fields |= {"app": event.app, "gid": event.gid, "pid": event.pid, "unit": event.unit}
+    return Entry(WARNING, "access denied", fields, (event.socket, event.app, event.uid), event.unit)
 
 
 def _of_ending(event: SessionEnded) -> Entry:

@@ -24,6 +24,8 @@ class DaemonCollector(Collector):
         yield self._durations()
         yield self._delays()
         yield self._clock_jumps()
+        yield self._api_requests()
+        yield self._api_durations()
         yield GaugeMetricFamily(
             "refresherd_event_loop_lag_seconds",
             "How late the event loop last ran the schedule's heartbeat.",
@@ -64,6 +66,26 @@ class DaemonCollector(Collector):
             "refresherd_refresh_delay_seconds", "How long after its due time an attempt began."
         )
         family.add_metric((), self._metrics.delays.buckets(), self._metrics.delays.sum)
+        return family
+
+    def _api_requests(self) -> CounterMetricFamily:
+        family = CounterMetricFamily(
+            "refresherd_api_requests",
+            "Answers on the API socket, by route and status code.",
+            labels=("route", "code"),
+        )
+        for (route, code), count in self._metrics.requests.counts().items():
+            family.add_metric((route.value, str(code)), count)
+        return family
+
+    def _api_durations(self) -> HistogramMetricFamily:
+        family = HistogramMetricFamily(
+            "refresherd_api_request_duration_seconds",
+            "How long an answer on the API socket took to begin, its waiting included.",
+            labels=("route",),
+        )
+        for route, histogram in self._metrics.requests.durations().items():
+            family.add_metric((route.value,), histogram.buckets(), histogram.sum)
         return family
 
     def _clock_jumps(self) -> CounterMetricFamily:

@@ -4,12 +4,22 @@ from collections.abc import Callable
 from math import isinf
 
 from refresherd.lifecycle import State
-from refresherd.metrics.tally import ATTEMPTED, ENDED, ENDINGS, FAILED, FAILURES, METHODS
+from refresherd.metrics.tally import (
+    ATTEMPTED,
+    ENDED,
+    ENDINGS,
+    FAILED,
+    FAILURES,
+    HOOKED,
+    METHODS,
+    RESULTS,
+)
 from refresherd.metrics.text import Family, Row, Samples, tails
 from refresherd.model import Instant
 
 METHOD_TAILS = tails("method", METHODS)
 ENDING_TAILS = tails("result", ENDINGS)
+RESULT_TAILS = tails("result", RESULTS)
 STATE_TAILS = tails("state", State)
 FAILURE_TAILS = tuple(f',method="{method}",reason="{reason}"}}' for method, reason in FAILURES)
 
@@ -24,6 +34,10 @@ def _failures(row: Row) -> Samples:
 
 def _endings(row: Row) -> Samples:
     return zip(ENDING_TAILS, row.tally.counts[ENDED], strict=True)
+
+
+def _hooks(row: Row) -> Samples:
+    return zip(RESULT_TAILS, row.tally.counts[HOOKED], strict=True)
 
 
 def _states(row: Row) -> Samples:
@@ -122,6 +136,7 @@ FAMILIES = (
         "When the output was given the token it holds, in unix time; 0 if it holds none.",
         _last_writes,
     ),
+    _counter("hook_runs", "Runs of the app's hooks, by how they went.", _hooks),
     _counter(
         "sessions_terminated", "Replaced sessions that were to end, by how it went.", _endings
     ),

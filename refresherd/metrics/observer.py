@@ -4,6 +4,8 @@ from typing import assert_never
 
 from refresherd.errors import Reason
 from refresherd.events import (
+    AccessDenied,
+    ApiAnswered,
     AppCrashed,
     AttemptBegan,
     AttemptFailed,
@@ -11,11 +13,13 @@ from refresherd.events import (
     CredentialChanged,
     EntityMismatch,
     Event,
+    HookRan,
     Jump,
     LoopLagged,
     OutputFailed,
     OutputRemoved,
     OutputWritten,
+    Reloaded,
     ReloadFailed,
     Renewed,
     SessionChecked,
@@ -23,9 +27,11 @@ from refresherd.events import (
     Started,
     Stopping,
     TokenExpired,
+    TurnedAway,
     Warned,
 )
 from refresherd.metrics.histogram import Histogram
+from refresherd.metrics.requests import Requests
 from refresherd.metrics.tally import METHODS, Tally
 from refresherd.model import App, Instant, Method
 
@@ -45,6 +51,7 @@ class Metrics:
         self.durations: dict[tuple[str, Method], Histogram] = {}
         self.delays = Histogram(DELAY_BOUNDS)
         self.jumps = dict.fromkeys(Jump, 0)
+        self.requests = Requests()
         self.lag = 0.0
         self.loaded_at = loaded_at
         self.loaded = True
@@ -52,7 +59,8 @@ class Metrics:
     def add_app(self, app: App) -> None:
         """Have an app's series exist, at 0; an app that was changed keeps its counts."""
         tally = self._tallies.get(app.name, Tally(app.name))
-        self._tallies[app.name] = tally.with_outputs(str(file.path) for file in app.files)
+        paths = (*(file.path for file in app.files), *(socket.path for socket in app.sockets))
+        self._tallies[app.name] = tally.with_outputs(map(str, paths))
         for method in METHODS:
             self._duration(app.endpoint.url, method)
 
@@ -82,15 +90,23 @@ class Metrics:
                 self._tally(app).write(output, failed=True)
             case SessionEnded(app, result):
                 self._tally(app).end(result)
+            case HookRan(app, _, result):
+                self._tally(app).hook(result)
+            case ApiAnswered():
+                self.requests.observe(event)
             case ClockJumped(kind):
                 self.jumps[kind] += 1
             case LoopLagged(lag):
                 self.lag = lag
+            case Reloaded(at):
+                self.loaded, self.loaded_at = True, at
             case ReloadFailed():
                 self.loaded = False
             case TokenExpired() | OutputRemoved() | CredentialChanged() | EntityMismatch():
                 pass
-            case AppCrashed() | Warned() | Started() | Stopping():
+            case AppCrashed() | AccessDenied() | TurnedAway():
+                pass
+            case Warned() | Started() | Stopping():
                 pass
             case _:
                 assert_never(event)

@@ -5,11 +5,12 @@ from collections.abc import Iterable, Sequence
 from itertools import product
 
 from refresherd.errors import Reason
-from refresherd.events import Ending
+from refresherd.events import Ending, HookResult
 from refresherd.model import Method
 
 METHODS = tuple(Method)
 ENDINGS = tuple(Ending)
+RESULTS = tuple(HookResult)
 FAILURES = (
     *product(METHODS, (reason for reason in Reason if reason is not Reason.CREDENTIAL)),
     # A credential that cannot be read only ever stands in the way of a login.
@@ -19,18 +20,22 @@ FAILURES = (
 _ATTEMPT = {method: place for place, method in enumerate(METHODS)}
 _FAILURE = {failure: place for place, failure in enumerate(FAILURES, len(METHODS))}
 _ENDING = {ending: place for place, ending in enumerate(ENDINGS, len(METHODS) + len(FAILURES))}
-_OUTPUTS = len(METHODS) + len(FAILURES) + len(ENDINGS)
+_HOOKS = len(METHODS) + len(FAILURES) + len(ENDINGS)
+_RESULT = {result: place for place, result in enumerate(RESULTS, _HOOKS)}
+_OUTPUTS = _HOOKS + len(RESULTS)
 """From here on: writes and failures of each output in turn."""
 
 ATTEMPTED = slice(0, len(METHODS))
 FAILED = slice(len(METHODS), len(METHODS) + len(FAILURES))
-ENDED = slice(len(METHODS) + len(FAILURES), _OUTPUTS)
+ENDED = slice(len(METHODS) + len(FAILURES), _HOOKS)
+HOOKED = slice(_HOOKS, _OUTPUTS)
 
 
 class Tally:
     """How often what happened to an app since it was added.
 
-    `counts[ATTEMPTED]` goes by METHODS, `counts[FAILED]` by FAILURES, `counts[ENDED]` by ENDINGS.
+    `counts[ATTEMPTED]` goes by METHODS, `counts[FAILED]` by FAILURES, `counts[ENDED]` by ENDINGS,
+    `counts[HOOKED]` by RESULTS.
     """
 
     __slots__ = ("counts", "name", "outputs")
@@ -38,7 +43,8 @@ class Tally:
     def __init__(self, name: str, outputs: Iterable[str] = ()) -> None:
         self.name = name
         self.outputs = tuple(outputs)
-        self.counts = array("Q", bytes(8 * (_OUTPUTS + 2 * len(self.outputs))))
+        # 32 bits each: at an attempt a second they last for 136 years.
+        self.counts = array("I", [0] * (_OUTPUTS + 2 * len(self.outputs)))
 
     def attempt(self, method: Method) -> None:
         """Count an attempt."""
@@ -51,6 +57,10 @@ class Tally:
     def end(self, ending: Ending) -> None:
         """Count the end of a replaced session."""
         self.counts[_ENDING[ending]] += 1
+
+    def hook(self, result: HookResult) -> None:
+        """Count a run of a hook."""
+        self.counts[_RESULT[result]] += 1
 
     def write(self, output: str, *, failed: bool) -> None:
         """Count a write to one of the outputs, or the failure of one."""

@@ -149,6 +149,48 @@ def test_a_token_file_holds_a_token(place: Place) -> None:
     assert "it holds an API key" in fault
 
 
+def test_a_bootstrap_may_be_deleted_once_its_session_is_kept(place: Place) -> None:
+    """It is dead by then, and secrets should not lie about."""
+    place.environ["STATE_DIRECTORY"] = str(place.directory)
+    (fault,) = place.faults(app("token_file = 'a.token'"))
+    assert "does not exist" in fault
+    place.write("a.session", "{}")
+    assert place.faults(app("token_file = 'a.token'")) == ()
+    assert place.faults(app("token_file = 'payments.key/a.token'")) == ()
+    assert len(place.faults(app(f"token_file = '{TOKEN}'"))) == 1, "the token itself"
+    place.write("a.token", TOKEN, 0o644)
+    (fault,) = place.faults(app("token_file = 'a.token'"))
+    assert "chmod 0600" in fault
+
+
+def test_a_kept_session_that_cannot_be_looked_for_is_presumed(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever checks the configuration need not be who may enter the state directory."""
+    stat = Path.stat
+
+    def refuse(path: Path) -> os.stat_result:
+        if path.name == "a.session":
+            raise PermissionError(13, "Permission denied")
+        return stat(path)
+
+    place.environ["STATE_DIRECTORY"] = str(place.directory)
+    monkeypatch.setattr("refresherd.config.host.Path.stat", refuse)
+    assert place.faults(app("token_file = 'a.token'")) == ()
+
+
+def test_sessions_that_are_kept_against_the_setting_are_told(place: Place) -> None:
+    """The operator asked for their end, which would be the app's."""
+    place.environ["STATE_DIRECTORY"] = str(place.directory)
+    place.write("a.token", TOKEN)
+    text = app("token_file = 'a.token'")
+    assert place.load(text).warnings == ()
+    (warning,) = place.load(f"shutdown = 'terminate'\n{text}").warnings
+    assert warning.startswith(f'{place.file}:1: shutdown: "terminate" does not hold for apps with')
+    text = app("api_key_file = 'payments.key'")
+    assert place.load(f"shutdown = 'terminate'\n{text}").warnings == ()
+
+
 @pytest.mark.parametrize(
     ("command", "faults"),
     [
@@ -254,8 +296,10 @@ def test_the_state_directory_must_be_writable(place: Place) -> None:
     text = app("api_key_file = 'payments.key'")
     place.environ["STATE_DIRECTORY"] = str(place.directory)
     assert place.faults(text) == ()
-    place.environ["STATE_DIRECTORY"] = str(place.directory / "gone")
+    place.environ["STATE_DIRECTORY"] = str(place.directory / "made by the daemon")
+    assert place.faults(text) == ()
+    place.environ["STATE_DIRECTORY"] = str(place.directory / "gone" / "state")
     (fault,) = place.faults(text)
-    assert fault.startswith("1: state_dir: the directory ")
+    assert fault.startswith(f'1: state_dir: the directory "{place.directory}/gone" does not exist')
     (fault,) = place.faults(f"state_dir = 'payments.key'\n{text}")
     assert "is no directory" in fault

@@ -87,29 +87,6 @@ def test_a_byte_order_mark_is_no_fault(place: Place) -> None:
     assert load(place.file, ENVIRON).apps
 
 
-def test_what_is_not_served_yet_is_warned_about(place: Place) -> None:
-    """Who configures it must not believe that it works."""
-    configuration = place.load(
-        f"api = {{path = 'api.sock', mode = '0660'}}\n{DSM}{KEY_FILE}"
-        "[apps.payments.access]\nusers = ['root']\n"
-        "[[apps.payments.sockets]]\npath = 'payments.sock'\n"
-        "[[apps.payments.hooks]]\ncommand = ['true']\n"
-    )
-    later = "this version checks it but does not serve it yet"
-    assert configuration.warnings == (
-        f"{place.file}:1: api.path: {later}",
-        f"{place.file}:1: api.mode: {later}",
-        f"{place.file}:6: apps.payments.access: {later}",
-        f"{place.file}:8: apps.payments.sockets: {later}",
-        f"{place.file}:10: apps.payments.hooks: {later}",
-    )
-
-
-def test_an_api_socket_that_nobody_wants_is_no_reason_for_a_warning(place: Place) -> None:
-    """None is what this version serves."""
-    assert place.load(f"api.path = ''\n{DSM}{KEY_FILE}").warnings == ()
-
-
 def test_a_token_open_to_all_and_a_hook_without_a_program_are_warned_about(place: Place) -> None:
     """Both may be meant, and neither keeps tokens from being fresh."""
     warnings = place.load(

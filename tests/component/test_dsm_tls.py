@@ -200,3 +200,12 @@ async def test_apps_with_other_certificates_share_no_connection(
             await login(client(connections, peer.https, authority.ca_file, credential))
         names = [dict(c)["subject"] for c in peer.certificates if isinstance(c, dict)]
         assert names == [((("commonName", "one"),),), ((("commonName", "two"),),)]
+
+
+async def test_an_answer_of_many_records_arrives_whole(
+    authority: Authority, connections: Connections
+) -> None:
+    """The buffers of a connection are small, for a process with many of them."""
+    padded = GRANT[:-1] + b', "padding": "' + 300_000 * b"x" + b'"}'
+    async with serving(answering(reply(200, padded)), tls=authority.server()) as peer:
+        assert await login(client(connections, peer.https, authority.ca_file)) == "new-token"

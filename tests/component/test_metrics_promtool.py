@@ -1,19 +1,16 @@
 """Prometheus' own tool judges the exposition."""
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
 from fakes import FakeClock, grants
+from lab import needs_tool
 
 from refresherd import lifecycle
 from refresherd.metrics import Exposition, Metrics
 from refresherd.model import ApiKeyFile, App, Endpoint, FileSpec, Instant, Timing
 from refresherd.readiness import AppStatus, OutputStatus
 
-PROMTOOL = shutil.which("promtool")
 NOW = Instant(1000)
 
 
@@ -30,20 +27,16 @@ class OneApp:
         return (self.status("payments"),)
 
 
-@pytest.mark.skipif(
-    PROMTOOL is None and os.environ.get("CI") != "true",
-    reason="promtool is not installed: apt-get install prometheus",
-)
 def test_promtool_finds_nothing_to_complain_of() -> None:
     """It knows the naming rules by heart, and parses as strictly as Prometheus does."""
-    assert PROMTOOL is not None, "promtool must not be missing where every check counts"
+    promtool = needs_tool("promtool")
     metrics = Metrics(NOW)
     files = (FileSpec(Path('/run/"a\\b".token')),)
     endpoint = Endpoint("https://amer.smartkey.io")
     metrics.add_app(App("payments", endpoint, ApiKeyFile(Path("/etc/key")), files=files))
     _, pieces = Exposition(metrics, OneApp(), FakeClock()).render("")
     judged = subprocess.run(
-        [PROMTOOL, "check", "metrics"],
+        [promtool, "check", "metrics"],
         input=b"".join(pieces),
         capture_output=True,
         timeout=30,

@@ -8,6 +8,7 @@ from fakes import API_KEY
 
 from refresherd.config import Api, Http, Level, Log, LogFormat, Ready, Shutdown, describe
 from refresherd.model import (
+    Access,
     ApiKeyCommand,
     ApiKeyEnv,
     ApiKeyFile,
@@ -16,9 +17,11 @@ from refresherd.model import (
     Endpoint,
     FileSpec,
     Format,
+    HookSpec,
     Method,
     OnExpiry,
     Ownership,
+    SocketSpec,
     TokenFile,
 )
 
@@ -54,6 +57,11 @@ def test_every_key_reaches_its_place() -> None:
         "[apps.payments]\napi_key_file = 'payments.key'\n"
         "[[apps.payments.files]]\npath = 'out/token'\nformat = 'sdkms-cli'\nmode = '0640'\n"
         "owner = '1000'\ngroup = 'users'\non_expiry = 'remove'\n"
+        "[[apps.payments.sockets]]\npath = 'out/sock'\nformat = 'json'\nmode = '0640'\n"
+        "owner = '1000'\ngroup = 'users'\n"
+        "[apps.payments.access]\nusers = ['a']\ngroups = ['7']\nunits = ['b.service']\n"
+        "[[apps.payments.hooks]]\ncommand = ['true', 'x']\ntimeout = '3s'\n"
+        "[[apps.payments.hooks]]\nsignal = 'SIGHUP'\npid_file = 'a.pid'\n"
     )
     (app,) = configuration.apps
     timing = app.timing
@@ -69,6 +77,12 @@ def test_every_key_reaches_its_place() -> None:
     ownership = Ownership(0o640, "1000", "users")
     assert app.files == (
         FileSpec(BASE / "out/token", Format.SDKMS_CLI, ownership, OnExpiry.REMOVE),
+    )
+    assert app.sockets == (SocketSpec(BASE / "out/sock", Format.JSON, ownership),)
+    assert app.access == Access(("a",), ("7",), ("b.service",))
+    assert app.hooks == (
+        HookSpec(command=("true", "x"), timeout=3.0),
+        HookSpec(signal="HUP", pid_file=BASE / "a.pid"),
     )
 
 
@@ -131,11 +145,13 @@ def test_the_state_is_kept_where_systemd_says_unless_the_file_says_otherwise() -
 def test_a_configuration_is_described_with_its_outputs_and_outage_budgets() -> None:
     """So that `check` answers how long DSM may be away, and shows no key."""
     output = "[[apps.payments.files]]\npath = '/run/a'\nformat = 'env'\nmode = '0640'\n"
+    output += "[[apps.payments.sockets]]\npath = '/run/b'\n"
     other = APP.replace("payments", "billing")
     lines = describe(built(f"{DSM}{APP}at = 0.4\n{output}{other}"))
     assert lines == [
         "payments: an API key in the environment, https://amer.smartkey.io, renewed by reauth",
         "  file /run/a: env, mode 0640",
+        "  socket /run/b: raw, mode 0600",
         "  outage budget: 60% of a token's lifetime, 360 s of the usual 600 s",
         "billing: an API key in the environment, https://amer.smartkey.io, renewed by reauth",
         "  no outputs",

@@ -233,3 +233,11 @@ async def test_apps_of_one_route_share_their_connections(
             app = App(name, endpoint, KEY)
             await connections.client(app).login(Secret(API_KEY), 20)
     assert len(opened) == 2
+
+
+async def test_apps_that_differ_in_their_names_only_share_a_client(
+    connections: Connections,
+) -> None:
+    """Ten thousand apps of one DSM pay for one, but each kind of credential has its own login."""
+    assert client(connections) is client(connections)
+    assert client(connections) is not client(connections, TokenFile(Path("bootstrap.token")))

@@ -8,6 +8,9 @@ import pytest
 
 from refresherd.errors import Reason
 from refresherd.events import (
+    AccessDenied,
+    ApiAnswered,
+    ApiRoute,
     AppCrashed,
     AttemptBegan,
     AttemptFailed,
@@ -16,11 +19,14 @@ from refresherd.events import (
     Ending,
     EntityMismatch,
     Event,
+    HookRan,
+    HookResult,
     Jump,
     LoopLagged,
     OutputFailed,
     OutputRemoved,
     OutputWritten,
+    Reloaded,
     ReloadFailed,
     Renewed,
     SessionChecked,
@@ -28,11 +34,13 @@ from refresherd.events import (
     Started,
     Stopping,
     TokenExpired,
+    TurnedAway,
     Warned,
 )
 from refresherd.logs.entries import describe
 from refresherd.model import Instant, Method
 
+HOOK = "hooks[0] systemctl"
 URL = "https://amer.smartkey.io"
 PATH = "/run/payments.token"
 RENEWED = Renewed("payments", URL, Method.REAUTH, 0.0214, 7, Instant(1600), Instant(1300), "r-1")
@@ -58,12 +66,19 @@ EVENTS: list[tuple[Event, int, str]] = [
     (OutputWritten("payments", PATH, 7), logging.DEBUG, "output written"),
     (OutputRemoved("payments", PATH), logging.INFO, "output removed"),
     (OutputFailed("payments", PATH, "disk full", 1.0), logging.WARNING, "output failed"),
+    (HookRan("payments", HOOK, HookResult.OK, 0.1), logging.DEBUG, "hook ran"),
+    (HookRan("payments", HOOK, HookResult.FAILED, 0.1, "no"), logging.WARNING, "hook failed"),
+    (HookRan("payments", HOOK, HookResult.TIMEOUT, 10.0), logging.WARNING, "hook failed"),
+    (ApiAnswered(ApiRoute.TOKEN, 200, 0.0002), logging.DEBUG, "request answered"),
+    (AccessDenied("payments", "api", 1000, 100, 42, ""), logging.WARNING, "access denied"),
+    (TurnedAway("api", 1000, 128), logging.WARNING, "connection refused"),
     (AppCrashed("payments", ValueError("x"), 1.0), logging.ERROR, "app crashed"),
     (ClockJumped(Jump.SUSPEND, 3600.0), logging.INFO, "clock jumped"),
     (LoopLagged(0.2), logging.DEBUG, "event loop lagged"),
     (LoopLagged(2.0), logging.WARNING, "event loop lagged"),
     (Started("1.0", 3), logging.INFO, "started"),
     (Warned("key readable by all"), logging.WARNING, "configuration warning"),
+    (Reloaded(Instant(1000), 1, 0, 2, 0), logging.INFO, "reloaded"),
     (ReloadFailed("line 3"), logging.ERROR, "reload failed"),
     (Stopping("SIGTERM"), logging.INFO, "stopping"),
 ]
@@ -114,13 +129,53 @@ def test_a_failure_tells_why_and_what_happens_next() -> None:
 
 
 @pytest.mark.parametrize(
-    "event", [RENEWED, OutputWritten("payments", PATH, 7), OutputRemoved("payments", PATH)]
+    "event",
+    [
+        RENEWED,
+        OutputWritten("payments", PATH, 7),
+        OutputRemoved("payments", PATH),
+        HookRan("payments", HOOK, HookResult.OK, 0.1),
+    ],
 )
 def test_the_end_of_trouble_is_told_with_its_extent(event: Event) -> None:
     """Whoever was alarmed must learn that it is over, though debugging is off."""
     entry = describe(event, failures=3)
     assert entry.level == logging.INFO
     assert entry.fields["recovered_after"] == 3
+
+
+def test_a_hook_that_failed_tells_which_how_and_why() -> None:
+    """Of several hooks one is to be mended, by what it complained of."""
+    failed = HookRan("payments", HOOK, HookResult.TIMEOUT, 10.0004, "not done within 10 s")
+    assert describe(failed).fields == {
+        "app": "payments",
+        "hook": HOOK,
+        "result": "timeout",
+        "duration": 10.0,
+        "message": "not done within 10 s",
+    }
+
+
+def test_a_denial_tells_who_was_denied_what() -> None:
+    """An operator either adds them to the app's `access` or asks them what they wanted there."""
+    entry = describe(AccessDenied("payments", "/run/api.sock", 1000, 100, 42, "web.service"))
+    assert entry.fields == {
+        "app": "payments",
+        "socket": "/run/api.sock",
+        "uid": 1000,
+        "gid": 100,
+        "pid": 42,
+        "unit": "web.service",
+    }
+
+
+def test_one_users_denials_do_not_hide_anothers() -> None:
+    """A looping client is told of once in a while, the burglar beside it all the same."""
+    scopes = {
+        describe(AccessDenied(app, "api", uid, 0, pid, "")).scope
+        for app, uid, pid in [("a", 1, 7), ("a", 1, 8), ("a", 2, 7), ("b", 1, 7)]
+    }
+    assert len(scopes) == 3
 
 
 def test_only_trouble_has_a_scope() -> None:
@@ -131,6 +186,9 @@ def test_only_trouble_has_a_scope() -> None:
         "entity mismatch",
         "session not ended",
         "output failed",
+        "hook failed",
+        "access denied",
+        "connection refused",
         "app crashed",
         "event loop lagged",
     }

@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 
 from refresherd.errors import Reason
 from refresherd.events import (
+    ApiRoute,
     AppCrashed,
     AttemptFailed,
     Ending,
     Event,
+    HookResult,
     Jump,
     Renewed,
     Started,
@@ -91,6 +93,8 @@ def told_with(kind: type[Any], text: str) -> Event:
         Reason: Reason.TLS,
         Ending: Ending.FAILED,
         Jump: Jump.STEP,
+        HookResult: HookResult.FAILED,
+        ApiRoute: ApiRoute.TOKEN,
         BaseException: ValueError(text),
     }
     event: Event = kind(*(values[field.type] for field in fields(kind)))

@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from refresherd.errors import Reason
 from refresherd.events import (
+    AccessDenied,
     AppCrashed,
     AttemptBegan,
     AttemptFailed,
@@ -16,6 +17,8 @@ from refresherd.events import (
     Ending,
     EntityMismatch,
     Event,
+    HookRan,
+    HookResult,
     Jump,
     LoopLagged,
     OutputFailed,
@@ -28,6 +31,7 @@ from refresherd.events import (
     Started,
     Stopping,
     TokenExpired,
+    TurnedAway,
     Warned,
 )
 from refresherd.metrics import Exposition, Metrics
@@ -188,6 +192,14 @@ def test_ended_sessions_are_counted_by_result(metrics: Metrics, result: Ending) 
     }
 
 
+@pytest.mark.parametrize("result", HookResult)
+def test_hooks_are_counted_by_result(metrics: Metrics, result: HookResult) -> None:
+    """A service that was not told of its new token goes on with the old one until it ends."""
+    assert moved(metrics, HookRan("payments", "hooks[0] systemctl", result, 0.1)) == {
+        f"hook_runs_total app=payments result={result}": 1
+    }
+
+
 def test_the_daemons_own_series_follow_its_events(metrics: Metrics) -> None:
     """Clocks, loop and configuration have no app to blame."""
     series = moved(
@@ -214,6 +226,8 @@ def test_events_without_a_series_change_nothing(metrics: Metrics) -> None:
         OutputRemoved("payments", PATH),
         CredentialChanged("payments"),
         EntityMismatch("payments", "expected", "other"),
+        AccessDenied("payments", "api", 1000, 1000, 42, ""),
+        TurnedAway("api", 1000, 128),
         AppCrashed("payments", ValueError(), 1.0),
         Started("1.0", 1),
         Warned("a file is readable by all"),

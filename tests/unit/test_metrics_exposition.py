@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 import refresherd
 from refresherd import lifecycle
 from refresherd.errors import Reason
-from refresherd.events import Ending, Event, LoopLagged
+from refresherd.events import Ending, Event, HookResult, LoopLagged
 from refresherd.lifecycle import Life, State
 from refresherd.metrics import Exposition, Metrics
 from refresherd.metrics.families import FAMILIES
@@ -110,6 +110,7 @@ def test_every_series_of_an_app_is_there_from_the_start_at_0() -> None:
     assert label_sets(found["refresherd_refresh_attempts"]) == methods
     assert label_sets(found["refresherd_refresh_failures"]) == reasons | {("auth", "credential")}
     assert label_sets(found["refresherd_sessions_terminated"]) == {(end.value,) for end in Ending}
+    assert label_sets(found["refresherd_hook_runs"]) == {(result.value,) for result in HookResult}
     for name in ("output_writes", "output_failures", "output_last_write_timestamp_seconds"):
         assert label_sets(found[f"refresherd_{name}"]) == {(PATH,)}
 

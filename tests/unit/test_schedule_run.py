@@ -74,6 +74,15 @@ def test_a_crowd_that_takes_long_is_no_fault() -> None:
     assert len(woken) == CROWD
 
 
+def test_a_crowd_is_woken_no_faster_than_it_can_be_served() -> None:
+    """Who is woken and has to queue for a connection costs 6 KiB, which stay with the process."""
+    machine = Machine()
+    woken: list[int] = []
+    simulate(machine, wake_a_crowd(machine, 0.0, woken))
+    assert len(woken) == CROWD
+    assert 0.25 < machine.monotonic - 1001.0 < 1.5, "a thousand take a third of a second"
+
+
 def test_an_alarm_that_is_due_already_goes_off_at_once() -> None:
     """The first login of an app is due when it starts, and a ring when it is rung."""
     machine = Machine()

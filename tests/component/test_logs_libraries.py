@@ -1,0 +1,168 @@
+"""What libraries, threads and the event loop report goes through the same log, redacted."""
+
+import asyncio
+import io
+import json
+import logging
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fakes import FakeClock
+
+from refresherd.logs import Logs, captured, configure
+
+TOKEN = "Zq3-" * 21 + "Zq"
+
+
+class Log:
+    """A log in memory; `lines` closes it."""
+
+    def __init__(self) -> None:
+        self._stream = io.StringIO()
+        self.logs: Logs = configure("info", "json", self._stream, FakeClock())
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Return all lines without their times, and assert that there is no token in them."""
+        self.logs.close()
+        text = self._stream.getvalue()
+        assert TOKEN[:20] not in text
+        found = [json.loads(line) for line in text.splitlines()]
+        for line in found:
+            del line["ts"]
+        return found
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    """Return a log that captures what others report."""
+    log = Log()
+    with captured(log.logs):
+        yield log
+
+
+def test_a_librarys_warnings_are_told_with_its_name(log: Log) -> None:
+    """Whose words they are, an operator has to see."""
+    logging.getLogger("aiohttp.client").warning("sent %s", TOKEN)
+    logging.getLogger("aiohttp.client").info("connected")
+    logging.getLogger("asyncio").critical("slow")
+    assert log.lines() == [
+        {"level": "warning", "event": "sent ***", "logger": "aiohttp.client"},
+        {"level": "error", "event": "slow", "logger": "asyncio"},
+    ]
+
+
+def test_only_errors_of_the_scheduler_are_told(log: Log) -> None:
+    """Its warnings are about jobs of its own that are due late."""
+    logging.getLogger("apscheduler.scheduler").warning("missed by 1 s")
+    logging.getLogger("apscheduler.executors.default").error("failed")
+    assert [line["event"] for line in log.lines()] == ["failed"]
+
+
+def test_a_librarys_traceback_is_told_without_its_secrets(log: Log) -> None:
+    """Aiohttp logs what a handler raised, in full."""
+    error = ValueError(f"Authorization: Bearer {TOKEN}")
+    logging.getLogger("aiohttp.server").error("error handling request", exc_info=error)
+    (line,) = log.lines()
+    assert line["event"] == "error handling request"
+    assert line["exception"].endswith("ValueError: Authorization: Bearer ***")
+
+
+def test_a_library_that_repeats_itself_is_told_once(log: Log) -> None:
+    """A port scanner can make a web server complain a thousand times a second."""
+    for number in range(100):
+        logging.getLogger("aiohttp.server").warning("bad request %d", number)
+    assert [line["event"] for line in log.lines()] == ["bad request 0"]
+
+
+def test_a_record_that_cannot_be_shown_is_no_fault_of_its_caller(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Logging itself would print the arguments, token and all, to stderr."""
+    # pytest has handlers of its own there, which raise what such a record raises.
+    ours = [h for h in logging.getLogger().handlers if type(h).__module__.startswith("refresherd")]
+    monkeypatch.setattr(logging.getLogger(), "handlers", ours)
+    template = "%d of %d"
+    logging.getLogger("clumsy").warning(template, TOKEN)
+    (line,) = log.lines()
+    assert (line["event"], line["message"]) == ("bug", "clumsy logged what cannot be shown")
+
+
+def test_warnings_of_the_interpreter_are_told(log: Log) -> None:
+    """A deprecation in production is worth a line."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with captured(log.logs):
+            warnings.warn(f"old {TOKEN}", UserWarning, stacklevel=1)
+    (line,) = log.lines()
+    assert line["logger"] == "py.warnings"
+    assert "UserWarning: old ***" in line["event"]
+
+
+async def test_what_nobody_caught_in_the_loop_is_a_bug() -> None:
+    """A task that dies silently is found weeks later."""
+    log = Log()
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(log.logs.loop_failed)
+    error = ValueError(TOKEN)
+
+    def fail() -> None:
+        raise error
+
+    loop.call_soon(fail)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    loop.set_exception_handler(None)
+    (line,) = log.lines()
+    assert (line["level"], line["event"]) == ("error", "bug")
+    assert line["message"].startswith("Exception in callback")
+    assert line["exception"].endswith("ValueError: ***")
+
+
+def test_the_loops_complaint_without_an_exception_is_told() -> None:
+    """Asyncio has some that are words only."""
+    log = Log()
+    with asyncio.Runner() as runner:
+        log.logs.loop_failed(runner.get_loop(), {"message": "Task was destroyed"})
+    assert log.lines() == [{"level": "error", "event": "bug", "message": "Task was destroyed"}]
+
+
+def thread_ends() -> None:
+    """End a thread with an exception."""
+
+    def fail() -> None:
+        raise ValueError(TOKEN)
+
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+
+
+def finalizer_fails() -> None:
+    """Report an exception as the interpreter does that of a finalizer."""
+    thrown = SimpleNamespace(exc_value=ValueError(TOKEN))
+    sys.unraisablehook(thrown)
+
+
+@pytest.mark.parametrize("fail", [thread_ends, finalizer_fails])
+def test_what_is_raised_where_nobody_can_catch_it_is_told_redacted(
+    log: Log, fail: Callable[[], None]
+) -> None:
+    """Python would print it to stderr as it is."""
+    fail()
+    (line,) = log.lines()
+    assert line["event"] == "bug"
+    assert line["exception"].endswith("ValueError: ***")
+
+
+def test_everything_is_given_back() -> None:
+    """What embeds or tests the daemon has a log of its own."""
+    root = logging.getLogger()
+    before = (root.level, list(root.handlers), threading.excepthook, sys.unraisablehook)
+    with captured(Log().logs):
+        assert sys.unraisablehook is not before[3]
+    assert before == (root.level, list(root.handlers), threading.excepthook, sys.unraisablehook)
