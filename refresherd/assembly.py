@@ -1,0 +1,170 @@
+"""Puts together what keeps apps, for the daemon and for a single shot; no decisions live here."""
+
+import asyncio
+import random
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from refresherd import credentials
+from refresherd.clock import BootClock, JumpDetector
+from refresherd.config import Log
+from refresherd.dsm import Connections
+from refresherd.equipment import Equipment
+from refresherd.events import Event
+from refresherd.hooks import hooks
+from refresherd.lanes import Lanes
+from refresherd.logs import Logs, captured, configure
+from refresherd.model import App, TokenFile, session_file
+from refresherd.outputs.file import FileOutput
+from refresherd.outputs.leftovers import Leftovers
+from refresherd.outputs.session import SessionFile
+from refresherd.outputs.socket import SocketOutput
+from refresherd.ports import Chain, Observer, Output
+from refresherd.schedule import BootSchedule
+from refresherd.supervisor import Supervisor
+from refresherd.world import World
+
+ENDING_TIMEOUT = 3.0
+"""Seconds that ending the sessions may take on a stop; the rest idle out."""
+
+DRAIN_TIMEOUT = 1.0
+"""Seconds that a stop waits for writes that are under way."""
+
+
+COMMANDS_AT_ONCE = 32
+"""Hooks' commands that run at a time, so that ten thousand apps don't start as many processes."""
+
+
+class Observers:
+    """Tells several observers as one."""
+
+    def __init__(self, *observers: Observer) -> None:
+        self._observers = observers
+
+    def observe(self, event: Event) -> None:
+        """Pass an event on."""
+        for observer in self._observers:
+            observer.observe(event)
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """The parts that run, and those that must be closed."""
+
+    world: World
+    schedule: BootSchedule
+    lanes: Lanes
+    connections: Connections
+    supervisor: Supervisor
+
+
+class Equipper:
+    """Equips apps; those of one endpoint share its gates, all of them connections and lanes."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        lanes: Lanes,
+        world: World,
+        environ: Mapping[str, str],
+        state_dir: Path | None,
+    ) -> None:
+        self._connections = connections
+        self._lanes = lanes
+        self._world = world
+        self._environ = environ
+        self._state_dir = state_dir
+        self._leftovers = Leftovers()
+        self._commands = asyncio.Semaphore(COMMANDS_AT_ONCE)
+        self._gates: dict[tuple[str, int], tuple[asyncio.Semaphore, asyncio.Semaphore]] = {}
+
+    def __call__(self, app: App) -> Equipment:
+        """Return what the app is kept with."""
+        attempts, endings = self._gates_of(app.endpoint.url, app.endpoint.max_in_flight)
+        return Equipment(
+            client=self._connections.client(app),
+            credential=credentials.source(app, self._environ, self._lanes),
+            attempts=attempts,
+            endings=endings,
+            outputs=self._outputs(app),
+            hooks=hooks(app, self._environ, self._lanes, self._commands),
+            chain=self._chain(app),
+        )
+
+    def _outputs(self, app: App) -> tuple[Output, ...]:
+        clock, lanes = self._world.clock, self._lanes
+        files = (FileOutput(app, spec, clock, lanes, self._leftovers) for spec in app.files)
+        return (*files, *(SocketOutput(app, spec, self._world, lanes) for spec in app.sockets))
+
+    def _chain(self, app: App) -> Chain | None:
+        if self._state_dir is None or not isinstance(app.credential, TokenFile):
+            return None
+        path = session_file(self._state_dir, app.name)
+        return SessionFile(app, path, self._world, self._lanes, self._leftovers)
+
+    def _gates_of(self, url: str, in_flight: int) -> tuple[asyncio.Semaphore, asyncio.Semaphore]:
+        gates = self._gates.get((url, in_flight))
+        if gates is None:
+            gates = asyncio.Semaphore(in_flight), asyncio.Semaphore(max(1, in_flight // 4))
+            self._gates[url, in_flight] = gates
+        return gates
+
+
+def assemble(
+    apps: Iterable[App],
+    environ: Mapping[str, str],
+    clock: BootClock,
+    observer: Observer,
+    state_dir: Path | None = None,
+) -> Assembly:
+    """Return everything that keeps these apps, not yet running. `state_dir` is claimed before."""
+    lanes = Lanes()
+    schedule = BootSchedule(clock, observer, JumpDetector().jumps)
+    connections = Connections(lanes, clock)
+    # Spreading load needs no secrecy.
+    world = World(clock, schedule, observer, luck=random.random)
+    equipper = Equipper(connections, lanes, world, environ, state_dir)
+    supervisor = Supervisor(apps, equipper, world)
+    return Assembly(world, schedule, lanes, connections, supervisor)
+
+
+@contextmanager
+def logging_to_stderr(log: Log, clock: BootClock) -> Iterator[Logs]:
+    """Log as configured while the block runs, what libraries and the event loop report as well."""
+    logs = configure(log.level, log.format, sys.stderr, clock)
+    with captured(logs):
+        asyncio.get_running_loop().set_exception_handler(logs.loop_failed)
+        try:
+            yield logs
+        finally:
+            logs.close()
+
+
+@asynccontextmanager
+async def keeping(
+    assembly: Assembly, end_sessions: Callable[[], bool] = lambda: False
+) -> AsyncIterator[None]:
+    """Keep the apps while the block runs; afterwards no task and no write of theirs is left.
+
+    A bug in the daemon's own tasks ends the block, with an ExceptionGroup.
+    """
+    async with assembly.connections, asyncio.TaskGroup() as tasks:
+        timeline = tasks.create_task(assembly.schedule.run())
+        apps = tasks.create_task(assembly.supervisor.run())
+        try:
+            yield
+        finally:
+            apps.cancel()
+            await asyncio.wait({apps})
+            if end_sessions():
+                await _bounded(assembly.supervisor.end_sessions(), ENDING_TIMEOUT)
+            await _bounded(assembly.lanes.drained(), DRAIN_TIMEOUT)
+            timeline.cancel()
+
+
+async def _bounded(work: Coroutine[None, None, None], seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(work, seconds)

@@ -1,0 +1,1 @@
+"""What commands ask the running daemon, and what they make of its answers."""

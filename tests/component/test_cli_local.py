@@ -1,0 +1,177 @@
+"""The commands that need no daemon: what they print, and how they end."""
+
+import io
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from configurations import APP, DSM, ENVIRON
+
+from refresherd import daemon
+from refresherd.cli import main, once
+from refresherd.config import Configuration
+from refresherd.oneshot import Verdict
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a good configuration of two apps, which the commands know."""
+    path = tmp_path / "config.toml"
+    path.write_text(f"{DSM}{APP}{APP.replace('payments', 'orders')}")
+    monkeypatch.setenv("REFRESHERD_CONFIG", str(path))
+    for name, value in ENVIRON.items():
+        monkeypatch.setenv(name, value)
+    return path
+
+
+def test_check_tells_what_a_configuration_amounts_to(config: Path, capsys: Capture) -> None:
+    """Whoever checks wants to see that it says what they meant."""
+    assert main(["check"]) == 0
+    out = capsys.readouterr().out
+    assert "payments" in out
+    assert "orders" in out
+    assert config.exists()
+
+
+def test_check_tells_each_fault_on_a_line(config: Path, capsys: Capture) -> None:
+    """Editors jump to FILE:LINE."""
+    config.write_text(f'{DSM}colour = "red"\n{APP}at = 2\n')
+    assert main(["check", "--config", str(config)]) == 78
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert [line.startswith(f"{config}:") for line in err.splitlines()] == [True, True]
+
+
+def test_check_warns_and_succeeds(config: Path, capsys: Capture) -> None:
+    """A key that others can read is a warning's matter, which must not spoil the output."""
+    key = config.with_name("payments.key")
+    key.write_text(ENVIRON["FORTANIX_API_KEY"])
+    key.chmod(0o600)
+    file = '[[apps.payments.files]]\npath = "x.token"\nmode = "0644"\n'
+    config.write_text(f'{DSM}[apps.payments]\napi_key_file = "payments.key"\n{file}')
+    assert main(["check"]) == 0
+    out, err = capsys.readouterr()
+    assert "0644" in err
+    assert "warning" not in out
+
+
+def test_schema_prints_json(capsys: Capture) -> None:
+    """It goes straight into a file for an editor."""
+    assert main(["schema"]) == 0
+    assert json.loads(capsys.readouterr().out)["properties"]["apps"]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Verdict]:
+    """Return the verdicts by app with which `once` ends; apps without one are served."""
+    verdicts: dict[str, Verdict] = {}
+
+    async def once_with(
+        configuration: Configuration, _: Mapping[str, str], timeout: float
+    ) -> tuple[Verdict, ...]:
+        assert timeout == 60.0
+        served = {app.name: Verdict(app.name, (), rejected=False) for app in configuration.apps}
+        return tuple((served | verdicts)[name] for name in served)
+
+    monkeypatch.setattr(once, "once", once_with)
+    return verdicts
+
+
+def test_once_serves_all_apps(config: Path, asked: dict[str, Verdict], capsys: Capture) -> None:
+    """An init container's log says what was done."""
+    assert main(["once", "--config", str(config)]) == 0
+    assert not asked
+    assert capsys.readouterr() == ("payments: done\norders: done\n", "")
+
+
+def test_once_serves_the_apps_that_are_named(
+    config: Path, asked: dict[str, Verdict], capsys: Capture
+) -> None:
+    """A job needs its own app's token only."""
+    assert main(["once", "--config", str(config), "--app", "orders"]) == 0
+    assert not asked
+    assert capsys.readouterr().out == "orders: done\n"
+
+
+def test_once_knows_the_apps_that_there_are(config: Path, capsys: Capture) -> None:
+    """A misspelt app is a usage fault, and the names are its remedy."""
+    assert main(["once", "--config", str(config), "--app", "order"]) == 64
+    expected = "refresherd once: no such app: order; there are: payments, orders\n"
+    assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize(("rejected", "status"), [(False, 75), (True, 77)])
+def test_once_says_who_was_not_served_and_why(
+    rejected: bool,  # noqa: FBT001  # a test's parameter
+    status: int,
+    config: Path,
+    asked: dict[str, Verdict],
+    capsys: Capture,
+) -> None:
+    """Trying again helps the one and not the other."""
+    asked["payments"] = Verdict("payments", ("no valid token", "x is behind"), rejected=rejected)
+    assert main(["once", "--config", str(config)]) == status
+    assert capsys.readouterr() == ("orders: done\n", "payments: no valid token; x is behind\n")
+
+
+@pytest.fixture
+def _mask() -> Iterator[None]:
+    """Give this thread back the signals that it takes."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    yield
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@pytest.mark.usefixtures("_mask")
+def test_run_runs_the_daemon_that_is_configured(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is asked of it before it listens must wait, and not end it."""
+    ran: list[str] = []
+
+    def run(configuration: Configuration, environ: Mapping[str, str]) -> None:
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        assert held >= {signal.SIGHUP, signal.SIGUSR1}
+        assert environ is os.environ
+        ran.extend(app.name for app in configuration.apps)
+
+    monkeypatch.setattr(daemon, "run", run)
+    assert main(["run", "--config", str(config)]) == 0
+    assert ran == ["payments", "orders"]
+
+
+class EndingStream(io.StringIO):
+    """Ends the emulator as soon as its greeting has been written."""
+
+    def flush(self) -> None:
+        """Send TERM, once."""
+        if "# statistics" in self.getvalue() and not self.closed:
+            os.kill(os.getpid(), signal.SIGTERM)
+            self.flush = super().flush  # type: ignore[method-assign]  # once is enough
+
+
+@pytest.mark.parametrize("options", [(), ("--tls",)])
+def test_the_emulator_greets_with_what_it_takes_to_use_it(
+    options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An endpoint, keys and lines to copy, and a polite end."""
+    stream = EndingStream()
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert main(["emulator", "--apps", "2", *options]) == 0
+    text = stream.getvalue()
+    assert text.startswith("endpoint: http")
+    assert text.count("\napi_key: ") == 2
+    assert ("\nca_file: " in text) == ("curl --cacert" in text) == bool(options)
+
+
+def test_an_emulators_address_that_is_taken_is_told(capsys: Capture) -> None:
+    """A line says which, where a traceback would say it in forty."""
+    assert main(["emulator", "--listen", "192.0.2.1:1"]) == 69
+    expected = "refresherd emulator: cannot listen on 192.0.2.1:1"
+    assert capsys.readouterr().err.startswith(expected)

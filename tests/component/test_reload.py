@@ -1,0 +1,261 @@
+"""Reloads of real configuration files by all that a daemon is made of but its process."""
+
+import asyncio
+import gc
+import os
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from configurations import Place
+from fakes import RecordingObserver
+from processes import until
+
+from refresherd import reload
+from refresherd.assembly import Observers, assemble, keeping
+from refresherd.clock import BootClock
+from refresherd.emulator import Emulator, Options
+from refresherd.events import Ending, Reloaded, ReloadFailed, SessionEnded, Warned
+from refresherd.keeper import Keeper
+from refresherd.metrics import Exposition, Metrics
+from refresherd.reload import Reloader
+
+
+class Daemon:
+    """What keeps the apps of a configuration, and reloads it."""
+
+    def __init__(self, place: Place, dsm: Emulator, text: str) -> None:
+        self.place = place
+        self.dsm = dsm
+        self.clock = BootClock()
+        self.events = RecordingObserver()
+        self.metrics = Metrics(self.clock.now())
+        configuration = place.load(self._whole(text))
+        for one in configuration.apps:
+            self.metrics.add_app(one)
+        observers = Observers(self.metrics, self.events)
+        self.assembly = assemble(configuration.apps, place.environ, self.clock, observers)
+        self.reloader = Reloader(configuration, place.environ, self.assembly, self.metrics)
+
+    def write(self, text: str) -> None:
+        """Write the configuration; what all of them need is added."""
+        self.place.file.write_text(self._whole(text))
+
+    async def reload(self, text: str) -> list[str]:
+        """Reload a configuration, and return what is said of it: warnings, then faults."""
+        self.write(text)
+        del self.events.events[:]
+        self.reloader.request()
+        await until(lambda: bool(self.events.of(Reloaded) or self.events.of(ReloadFailed)))
+        return [event.message for event in (*self._of(Warned), *self._of(ReloadFailed))]
+
+    async def settled(self) -> None:
+        """Return once every app has its token, and every output."""
+        statuses = self.assembly.supervisor.statuses
+        await until(
+            lambda: all(
+                status.life.token and all(one.holds == status.life.token for one in status.outputs)
+                for status in statuses()
+            )
+        )
+
+    def names(self) -> list[str]:
+        """Return the apps that are kept."""
+        return [status.name for status in self.assembly.supervisor.statuses()]
+
+    def scrape(self) -> str:
+        """Return the metrics."""
+        _, pieces = Exposition(self.metrics, self.assembly.supervisor, self.clock).render("")
+        return b"".join(pieces).decode()
+
+    def _of(self, kind: type[Warned] | type[ReloadFailed]) -> list[Warned | ReloadFailed]:
+        return list(self.events.of(kind))
+
+    def _whole(self, text: str) -> str:
+        return f'{text}\n[dsm]\nendpoint = "{self.dsm.url}"\n'
+
+
+def app(name: str, *lines: str, file: str = "", key: str = "payments.key") -> str:
+    """Return an app's tables: one with these lines in it, and one for a file if it has any."""
+    own = "".join(f"{line}\n" for line in lines)
+    output = f'[[apps.{name}.files]]\npath = "{file}"\n' if file else ""
+    return f'[apps.{name}]\napi_key_file = "{key}"\n{own}{output}'
+
+
+@asynccontextmanager
+async def daemon(directory: Path, text: str) -> AsyncIterator[Daemon]:
+    """Run a daemon whose apps are all served."""
+    place = Place(directory)
+    async with Emulator(Options(apps=1)) as dsm:
+        place.write("payments.key", dsm.apps[0].api_key)
+        made = Daemon(place, dsm, text)
+        async with keeping(made.assembly, made.reloader.ends_sessions):
+            reloads = asyncio.create_task(made.reloader.run())
+            await made.settled()
+            yield made
+            reloads.cancel()
+            await asyncio.wait({reloads})
+
+
+async def test_a_good_file_is_applied_and_told_of(tmp_path: Path) -> None:
+    """Series of apps that come exist at once, those of apps that go end, and others go on."""
+    old = app("a", file="a.token") + app("b", file="b.token")
+    async with daemon(tmp_path, old) as running:
+        before = running.metrics.loaded_at
+        new = app("c", file="c.token") + app("b", file="b.token") + app("d", file="a.token")
+        assert await running.reload(new) == []
+        (told,) = running.events.of(Reloaded)
+        assert (told.started, told.stopped, told.restarted, told.retuned) == (2, 1, 0, 0)
+        assert running.metrics.loaded
+        assert running.metrics.loaded_at == told.at > before
+        assert running.names() == ["c", "b", "d"]
+        text = running.scrape()
+        assert 'app="a"' not in text
+        assert 'refresherd_hook_runs_total{app="c",result="ok"} 0' in text
+        assert 'refresherd_refresh_attempts_total{app="b",method="auth"} 1' in text
+        await running.settled()
+        assert len(running.dsm.log.select(operation="auth")) == 4
+
+
+async def test_a_faulty_file_changes_nothing_and_every_fault_is_told(tmp_path: Path) -> None:
+    """The running daemon is worth more than the new file; its next good one is taken."""
+    old = app("a", file="a.token")
+    async with daemon(tmp_path, old) as running:
+        before = running.metrics.loaded_at
+        assert loaded(running)
+        faulty = app("b", 'format = "raw"', file="/nowhere/b.token", key="b.key")
+        said = await running.reload(faulty)
+        assert len(said) == 3
+        assert all(line.startswith(f"{running.place.file}:") for line in said)
+        assert not loaded(running)
+        assert running.metrics.loaded_at == before
+        assert running.names() == ["a"]
+        assert await running.reload(old) == []
+        assert loaded(running)
+        assert len(running.dsm.log.select(operation="auth")) == 1
+
+
+def loaded(running: Daemon) -> bool:
+    """Return what Prometheus is told of the last reload."""
+    return "refresherd_config_last_reload_successful 1.0" in running.scrape()
+
+
+@pytest.mark.parametrize("change", ["missing", "directory", "binary", "deep"])
+async def test_no_file_ends_the_daemon(tmp_path: Path, change: str) -> None:
+    """Whatever stands in its place: a daemon that ends takes every token with it."""
+    async with daemon(tmp_path, app("a")) as running:
+        file = running.place.file
+        file.unlink()
+        if change == "directory":
+            file.mkdir()
+        elif change == "binary":
+            file.write_bytes(bytes(range(256)))
+        elif change == "deep":
+            file.write_text("a = " + "[" * 100_000)
+        running.reloader.request()
+        await until(lambda: bool(running.events.of(ReloadFailed)))
+        assert running.names() == ["a"]
+
+
+async def test_a_disk_that_hangs_holds_up_reloads_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are refused after a while, and work again when it answers."""
+    monkeypatch.setattr(reload, "READ_TIMEOUT", 0.1)
+    old = app("a", file="a.token")
+    async with daemon(tmp_path, old) as running:
+        file, aside = running.place.file, tmp_path / "aside"
+        file.rename(aside)
+        os.mkfifo(file)
+        for _ in range(2):
+            del running.events.events[:]
+            running.reloader.request()
+            await until(lambda: bool(running.events.of(ReloadFailed)))
+            assert "hangs" in running.events.of(ReloadFailed)[0].message
+        running.assembly.supervisor.refresh_all()
+        await until(lambda: len(running.dsm.log.select(operation="reauth")) == 1)
+        # The disk answers: nothing, to who still waits for it.
+        os.close(os.open(file, os.O_WRONLY))
+        aside.rename(file)
+        monkeypatch.setattr(reload, "READ_TIMEOUT", 10)
+        assert await running.reload(old + app("b")) == []
+        assert running.names() == ["a", "b"]
+
+
+async def test_a_flood_of_requests_is_one_reload_and_another(tmp_path: Path) -> None:
+    """The first may have read the file before the last was made."""
+    async with daemon(tmp_path, app("a")) as running:
+        for _ in range(50):
+            running.reloader.request()
+        await asyncio.sleep(0)
+        for _ in range(50):
+            running.reloader.request()
+        await until(lambda: len(running.events.of(Reloaded)) == 2)
+        await asyncio.sleep(0.05)
+        assert len(running.events.of(Reloaded)) == 2
+
+
+async def test_what_only_a_restart_applies_is_named_at_each_reload(tmp_path: Path) -> None:
+    """Until it is as it was at the start: that is what is in force, whatever was reloaded since."""
+    async with daemon(tmp_path, app("a")) as running:
+        head = f'ready = "any"\nstate_dir = "{tmp_path}"\n'
+        changed = f'{head}[log]\nlevel = "debug"\n[http]\nlisten = []\n[api]\nmode = "0600"\n'
+        for _ in range(2):
+            said = await running.reload(changed + app("a"))
+            keys = ["ready", "state_dir", "api.mode", "http.listen", "log.level"]
+            advice = "has changed; restart refresherd to apply it"
+            assert said == [f"{running.place.file}: {key} {advice}" for key in keys]
+        assert await running.reload(app("a")) == []
+
+
+async def test_sessions_end_as_the_new_file_says(tmp_path: Path) -> None:
+    """Who writes `shutdown = "terminate"` and removes an app in one edit means both."""
+    old = app("a", file="a.token") + app("b", file="b.token")
+    async with daemon(tmp_path, old) as running:
+        assert not running.reloader.ends_sessions()
+        await running.reload('shutdown = "terminate"\n' + app("b", file="b.token"))
+        assert running.reloader.ends_sessions()
+        await until(lambda: bool(running.events.of(SessionEnded)))
+        assert running.events.of(SessionEnded) == [SessionEnded("a", Ending.TERMINATED)]
+        assert not (tmp_path / "a.token").exists()
+        assert (tmp_path / "b.token").exists()
+
+
+VARIANTS = (
+    app("a", file="a.token") + app("b", file="b.token"),
+    app("a", "at = 0.6", file="a.token") + app("c", file="b.token"),
+    app("a", 'access.users = ["root"]', file="a2.token") + app("b", key="other.key"),
+    app("c", "max_in_flight = 3", file="b.token"),
+)
+"""Apps come and go, and change each kind of setting; paths pass from one to another."""
+
+SOCKETS = '[[apps.a.sockets]]\npath = "a.sock"\n[[apps.a.sockets]]\npath = "{}.sock"\n'
+
+
+async def test_two_hundred_reloads_leave_nothing_behind(tmp_path: Path) -> None:
+    """A daemon is reloaded by every deployment for years."""
+    async with daemon(tmp_path, VARIANTS[0]) as running:
+        key = running.dsm.apps[0].api_key
+        running.place.write("other.key", key)
+        counts = []
+        for number in range(200):
+            variant = VARIANTS[number % len(VARIANTS)]
+            sockets = SOCKETS.format(number % 3) if variant.startswith("[apps.a]") else ""
+            assert await running.reload(variant + sockets) == []
+            if number in (11, 199):
+                await running.settled()
+                counts.append(leftovers())
+        first, last = counts
+        # Some connections may be idle, and some threads; a leak would be hundreds.
+        assert all(late <= early + 10 for early, late in zip(first, last, strict=True))
+        assert len(list(tmp_path.iterdir())) <= 12
+
+
+def leftovers() -> tuple[int, ...]:
+    """Return how many tasks, descriptors, threads and keepers there are."""
+    gc.collect()
+    keepers = sum(isinstance(one, Keeper) for one in gc.get_objects())
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    return len(asyncio.all_tasks()), descriptors, threading.active_count(), keepers

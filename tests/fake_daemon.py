@@ -1,0 +1,276 @@
+"""A daemon's API socket as commands meet it: faithful where it answers, and wrong where told to be.
+
+with fake_daemon(path) as daemon:
+daemon.issue("payments", "token-1")
+...
+assert daemon.requests == ["GET /v1/apps/payments/token?format=raw&wait=10"]
+"""
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from socketserver import ThreadingMixIn, UnixStreamServer
+from typing import Any, cast
+from urllib.parse import parse_qs, urlsplit
+
+from refresherd.formats import Answer, render
+from refresherd.model import Format
+
+ENDPOINT = "https://amer.smartkey.io"
+
+LIFETIME = 600.0
+
+
+class FakeDaemon:
+    """What the daemon knows. `refusals` are answers to requests by their method and path."""
+
+    def __init__(self) -> None:
+        self.requests: list[str] = []
+        self.refusals: dict[str, tuple[int, str]] = {}
+        self.on_refresh: Callable[[str], object] = self.issue
+        self._apps: dict[str, dict[str, Any]] = {}
+        self._answers: dict[str, Answer] = {}
+        self._changed = threading.Condition()
+        self._version = 0
+        self._streams = 0
+
+    def issue(self, app: str, token: str = "", lifetime: float = LIFETIME) -> str:
+        """Give an app a new token, and return it."""
+        with self._changed:
+            now = time.time()
+            generation = self._answers[app].generation + 1 if app in self._answers else 1
+            token = token or f"{app}-token-{generation}"
+            self._answers[app] = Answer(
+                app=app,
+                access_token=token,
+                expires_in=lifetime,
+                expires_at=now + lifetime,
+                issued_at=now,
+                generation=generation,
+                entity_id="8f2b7a36-59c2-4f0e-9c52-2d1f3e0a7c11",
+                endpoint=ENDPOINT,
+            )
+            self._change()
+        self.tell(
+            app,
+            state="fresh",
+            ready=True,
+            not_ready_because=[],
+            expires_at=stamp(now + lifetime),
+            next_refresh_at=stamp(now + lifetime / 2),
+            generation=generation,
+            consecutive_failures=0,
+            last_error=None,
+            outage_budget_seconds=lifetime / 2,
+        )
+        return token
+
+    def tell(self, app: str, **changes: object) -> None:
+        """Change what is told of an app, which there is from then on."""
+        with self._changed:
+            self._apps.setdefault(app, starting(app)).update(changes)
+
+    def end_streams(self) -> None:
+        """End every watch that is under way, as a daemon that stops does."""
+        with self._changed:
+            self._streams += 1
+            self._change()
+
+    def heard(self, request: str) -> None:
+        """Return once that was noted."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: request in self.requests, timeout=10)
+
+    def hear(self, request: str) -> None:
+        """Note a request, or a token that was told."""
+        with self._changed:
+            self.requests.append(request)
+            self._change()
+
+    def status(self, app: str) -> dict[str, Any] | None:
+        """Return what is told of an app."""
+        with self._changed:
+            return None if app not in self._apps else dict(self._apps[app])
+
+    def statuses(self) -> list[dict[str, Any]]:
+        """Return what is told of every app."""
+        with self._changed:
+            return [dict(app) for app in self._apps.values()]
+
+    def answer(self, app: str) -> Answer | None:
+        """Return an app's token, None if there is none."""
+        return self._answers.get(app)
+
+    def tokens(self, app: str) -> Iterator[Answer]:
+        """Yield an app's token and each new one, until the streams are ended."""
+        streams, shown = self._streams, None
+        while True:
+            with self._changed:
+                version, answer, ended = self._version, self._answers.get(app), self._streams
+            if ended != streams:
+                return
+            if answer is not None and answer != shown:
+                shown = answer
+                yield answer
+            self._wait_past(version)
+
+    def _wait_past(self, version: int) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._version > version)
+
+    def _change(self) -> None:
+        self._version += 1
+        self._changed.notify_all()
+
+
+def stamp(unix: float) -> str:
+    """Return unix seconds as the daemon writes them."""
+    return datetime.fromtimestamp(int(unix), tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def starting(app: str) -> dict[str, Any]:
+    """Return the status of an app without a token."""
+    return {
+        "name": app,
+        "state": "starting",
+        "ready": False,
+        "not_ready_because": ["no valid token (starting)"],
+        "expires_at": None,
+        "next_refresh_at": None,
+        "generation": 0,
+        "consecutive_failures": 0,
+        "last_error": None,
+        "outage_budget_seconds": None,
+    }
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers as the API does."""
+
+    protocol_version = "HTTP/1.1"
+
+    @property
+    def daemon(self) -> FakeDaemon:
+        """What the daemon knows."""
+        return cast(Server, self.server).daemon
+
+    def do_GET(self) -> None:
+        """Answer a status or a token."""
+        self._answer()
+
+    def do_POST(self) -> None:
+        """Answer a refresh."""
+        self._answer()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base's name
+        """Keep quiet."""
+
+    def _answer(self) -> None:
+        self.daemon.hear(f"{self.command} {self.path}")
+        target = urlsplit(self.path)
+        refusal = self.daemon.refusals.get(f"{self.command} {target.path}")
+        app, _, route = target.path.removeprefix("/v1/apps").strip("/").partition("/")
+        if refusal is not None:
+            self._refuse(*refusal)
+        elif not app:
+            self._send({"apps": self.daemon.statuses()})
+        elif self.daemon.status(app) is None:
+            self._refuse(404, f'there is no app named "{app}"')
+        elif route == "token":
+            self._token(app, {key: value[0] for key, value in parse_qs(target.query).items()})
+        else:
+            if route == "refresh":
+                self.daemon.on_refresh(app)
+            self._send(self.daemon.status(app))
+
+    def _token(self, app: str, query: dict[str, str]) -> None:
+        if query.get("watch") == "1":
+            return self._watch(app)
+        answer = self.daemon.answer(app)
+        if answer is None:
+            return self._refuse(503, "no valid token (starting)")
+        return self._send(render(answer, Format(query["format"])))
+
+    def _watch(self, app: str) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for answer in self.daemon.tokens(app):
+            line = render(answer, Format.JSON)
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
+            self.daemon.hear(f"told {app}: {answer.access_token}")
+        self.wfile.write(b"0\r\n\r\n")
+
+    def _refuse(self, status: int, detail: str) -> None:
+        problem = {"type": "about:blank", "title": "?", "status": status, "detail": detail}
+        self._send(problem, status, "application/problem+json")
+
+    def _send(self, body: object, status: int = 200, kind: str = "application/json") -> None:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode() + b"\n"
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+class Server(ThreadingMixIn, UnixStreamServer):
+    """Serves a FakeDaemon."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Let clients go whenever they like."""
+
+    def __init__(self, path: Path, daemon: FakeDaemon) -> None:
+        self.daemon = daemon
+        super().__init__(str(path), Handler)
+
+
+@contextmanager
+def fake_daemon(path: Path, known: FakeDaemon | None = None) -> Iterator[FakeDaemon]:
+    """Serve a daemon on a socket that is gone afterwards."""
+    daemon = known or FakeDaemon()
+    with Server(path, daemon) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield daemon
+        finally:
+            daemon.end_streams()
+            server.shutdown()
+            thread.join()
+            path.unlink()
+
+
+@contextmanager
+def canned(path: Path, *answers: bytes) -> Iterator[None]:
+    """Give each connection in turn these bytes for its request, and close it."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        thread = threading.Thread(target=_give, args=(listener, answers))
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
+            path.unlink()
+
+
+def _give(listener: socket.socket, answers: tuple[bytes, ...]) -> None:
+    listener.settimeout(10)
+    for answer in answers:
+        connection, _ = listener.accept()
+        with connection:
+            request = b""
+            while not request.endswith(b"\r\n\r\n"):
+                request += connection.recv(4096)
+            connection.sendall(answer)

@@ -1,0 +1,244 @@
+"""A host without an API key: its session goes on from itself through stops, kills and mishaps."""
+
+import json
+import os
+import random
+import signal
+import stat
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from programs import PATIENCE, Dsm, Workplace, command, emulator, running
+
+LIFETIME = 10
+
+HEAD = """\
+state_dir = "state"
+{head}
+[http]
+listen = []
+[refresh]
+at = 0.1
+jitter = 0.05
+retry_min = "100ms"
+rejected_retry = "1h"
+terminate_after = "100ms"
+"""
+
+
+def asked(url: str, authorization: str = "", body: bytes | None = None) -> Any:  # noqa: ANN401  # JSON
+    """Return what DSM answers."""
+    headers = {"Authorization": authorization} if authorization else {}
+    request = urllib.request.Request(url, body, headers)  # noqa: S310  # the emulator's, http://
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310  # as above
+        return json.load(answer)
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    """Return once something holds."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+class Host:
+    """A host with one app that has a token file, and the emulator that it came from."""
+
+    def __init__(self, directory: Path, dsm: Dsm) -> None:
+        self._dsm = dsm
+        self.url = dsm.url
+        self.directory = directory
+        self.bootstrap = directory / "bootstrap.token"
+        self.token = directory / "payments.token"
+        self.session = directory / "state" / "payments.session"
+        self.log = directory / "log"
+        self.config = self.configured()
+        self.place()
+
+    def configured(self, head: str = "") -> Path:
+        """Write the configuration."""
+        workplace = Workplace(self.directory, self._dsm)
+        output = f'[[apps.payments.files]]\npath = "{self.token}"\n'
+        workplace.sections.append(f'[apps.payments]\ntoken_file = "bootstrap.token"\n{output}')
+        return workplace.write(HEAD.format(head=head))
+
+    def place(self) -> str:
+        """Do as the operator does: log in elsewhere, and bring the token here."""
+        key = self._dsm.api_keys[0]
+        token = asked(f"{self.url}/sys/v1/session/auth", f"Basic {key}", b"")["access_token"]
+        self.bootstrap.touch(mode=0o600)
+        self.bootstrap.write_text(token)
+        return str(token)
+
+    def end_all_sessions(self) -> None:
+        """Break the chain, as an administrator can."""
+        asked(f"{self.url}/control/sessions/end", body=b"{}")
+
+    def held(self) -> str:
+        """Return what consumers find, "" if there is nothing."""
+        return self.token.read_text() if self.token.exists() else ""
+
+    def works(self) -> bool:
+        """Return whether DSM serves a consumer that has just read its token."""
+        return bool(asked(f"{self.url}/crypto/v1/keys", f"Bearer {self.held()}") == [])
+
+    def statistics(self) -> dict[str, Any]:
+        """Return what DSM counted."""
+        found: dict[str, Any] = asked(f"{self.url}/control/statistics")["apps"][0]
+        return found
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """Return the log's lines about one kind of event."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else ()
+        return [line for line in map(json.loads, lines) if line["event"] == name]
+
+    @contextmanager
+    def daemon(self) -> Iterator[int]:
+        """Run the daemon; yield its pid once it has got a new token."""
+        before = self.held()
+        with running("run", "--config", str(self.config), stderr=self.log) as process:
+            eventually(lambda: self.held() not in ("", before))
+            yield process.pid
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    """Yield a host that was given its bootstrap token, with the daemon yet to start."""
+    with emulator("--lifetime", str(LIFETIME)) as dsm:
+        yield Host(tmp_path, dsm)
+
+
+@dataclass
+class Reader:
+    """A consumer that reads its token again and again."""
+
+    host: Host
+    seen: set[str] = field(default_factory=set)
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def read(self) -> None:
+        """Read until done."""
+        while not self.done.wait(0.001):
+            self.seen.add(self.host.held())
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Read while the block runs."""
+        thread = threading.Thread(target=self.read)
+        thread.start()
+        try:
+            yield
+        finally:
+            self.done.set()
+            thread.join(PATIENCE)
+
+
+def test_the_chain_never_breaks_while_the_daemon_is_down_for_less_than_a_lifetime(
+    host: Host,
+) -> None:
+    """Killed or stopped at any instant: it goes on from where it was, and the key is not here."""
+    random.seed(1)
+    reader = Reader(host)
+    with reader.reading():
+        for number in range(10):
+            with host.daemon() as pid:
+                host.bootstrap.unlink(missing_ok=True)
+                time.sleep(random.uniform(0, 1.0))  # noqa: S311  # a time to die
+                os.kill(pid, signal.SIGTERM if number % 5 == 4 else signal.SIGKILL)
+        with host.daemon():
+            assert host.works()
+    counts = host.statistics()
+    assert reader.seen - {""} <= set(counts["tokens"]), "half a token"
+    assert counts["logins"] == 1
+    assert counts["reauths"] > 10
+    assert counts["terminates"] > 0
+    assert host.events("refresh failed") == []
+    assert stat.S_IMODE(host.session.stat().st_mode) == 0o600
+    assert stat.S_IMODE(host.session.parent.stat().st_mode) == 0o700
+
+
+def test_two_daemons_on_one_state_are_one_too_many(host: Host) -> None:
+    """Each would end the sessions that the other lives from."""
+    with host.daemon() as pid:
+        for words in (("run",), ("once", "--timeout", "5s")):
+            second = command(*words, "--config", str(host.config))
+            assert second.returncode == 69
+            told = (
+                f"state_dir {host.session.parent}: it is in use by another refresherd (pid {pid})"
+            )
+            assert told in second.stderr
+            assert "Traceback" not in second.stderr
+        assert host.works()
+
+
+def test_a_broken_chain_is_mended_by_a_new_bootstrap_without_a_restart(host: Host) -> None:
+    """An operator must act, and that is all: the daemon notices by itself."""
+    with host.daemon():
+        before = host.statistics()["terminates"]
+        eventually(lambda: host.statistics()["terminates"] > before)
+        host.end_all_sessions()
+        eventually(lambda: not host.held())
+        eventually(lambda: host.events("refresh failed")[-1]["reason"] == "rejected")
+        host.place()
+        eventually(host.held)
+        assert host.works()
+        assert len(host.events("credential changed")) == 1
+
+
+def test_a_new_bootstrap_comes_before_the_kept_session(host: Host) -> None:
+    """It may be another app's; and one that has died unused does not break the chain."""
+    with host.daemon():
+        pass
+    placed = host.place()
+    with host.daemon():
+        assert json.loads(host.session.read_text())["access_token"] != placed
+    requests = asked(f"{host.url}/control/requests?operation=reauth")
+    assert requests[-1]["status"] == 200
+    host.bootstrap.write_text("x" * 86)
+    with host.daemon():
+        assert host.works()
+        (failure,) = host.events("refresh failed")
+        assert (failure["method"], failure["reason"]) == ("auth", "session_lost")
+
+
+def test_a_garbled_session_file_is_left_for_the_bootstrap(host: Host) -> None:
+    """A disk that failed must not keep the daemon from starting, nor be mistaken for a token."""
+    with host.daemon():
+        pass
+    host.session.write_bytes(b"\x00" * 512)
+    host.place()
+    with host.daemon():
+        assert host.works()
+    (warning,) = host.events("configuration warning")
+    assert warning["message"].startswith(f"{host.session} is not used")
+    assert "Traceback" not in host.log.read_text()
+
+
+def test_single_shots_go_on_from_each_other(host: Host) -> None:
+    """Cron needs the bootstrap token only once."""
+    for _ in range(3):
+        before = host.held()
+        done = command("once", "--config", str(host.config))
+        assert done.returncode == 0, done.stderr
+        assert host.held() != before
+        assert host.works()
+        host.bootstrap.unlink(missing_ok=True)
+
+
+def test_a_stop_that_ends_sessions_leaves_the_last_of_a_chain(host: Host) -> None:
+    """Without it nothing could be started again; the operator is told."""
+    host.configured('shutdown = "terminate"')
+    with host.daemon():
+        pass
+    assert host.works()
+    with host.daemon():
+        assert host.works()
+    assert "token_file" in host.events("configuration warning")[0]["message"]

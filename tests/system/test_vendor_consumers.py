@@ -1,0 +1,73 @@
+"""The proof on real input: Fortanix's own clients live on our tokens across refreshes."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import sdkms.v1
+from programs import Workplace, emulator, eventually, running
+
+LIFETIME = 6
+DURATION = 30.0
+SDKMS_CLI = str(Path(sys.executable).with_name("sdkms-cli"))
+
+
+def list_keys_with_library(token: str, url: str, ca_file: Path) -> object:
+    """List keys as a program that uses the vendor's Python library does."""
+    configuration = sdkms.v1.configuration.Configuration()
+    configuration.host = url
+    configuration.ssl_ca_cert = str(ca_file)
+    configuration.api_key["Authorization"] = token
+    configuration.api_key_prefix["Authorization"] = "Bearer"
+    client = sdkms.v1.ApiClient(configuration=configuration)
+    return sdkms.v1.SecurityObjectsApi(api_client=client).get_security_objects()
+
+
+def list_keys_with_command(token_file: Path, url: str, ca_file: Path, home: Path) -> object:
+    """List keys as a script that calls the vendor's command does."""
+    done = subprocess.run(
+        [SDKMS_CLI, "--ssl-ca-cert", str(ca_file), "list-keys"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "SDKMS_CLI_TOKEN_FILE": str(token_file),
+            "FORTANIX_API_ENDPOINT": url,
+        },
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.timeout(90)
+def test_the_vendors_clients_live_on_our_tokens(tmp_path: Path) -> None:
+    """A consumer that reads its token before each call must never meet one that DSM refuses."""
+    raw, cli, told = (tmp_path / name for name in ("raw.token", "cli.token", "token.json"))
+    outputs = "".join(
+        f'[[apps.payments.files]]\npath = "{path}"\nformat = "{form}"\n'
+        for path, form in ((raw, "raw"), (cli, "sdkms-cli"), (told, "json"))
+    )
+    with emulator("--tls", "--lifetime", str(LIFETIME)) as dsm:
+        assert dsm.ca_file is not None
+        workplace = Workplace(tmp_path, dsm)
+        workplace.app("payments", outputs)
+        config = workplace.write()
+        with running("run", "--config", str(config), stderr=tmp_path / "log"):
+            for path in (raw, cli, told):
+                eventually(path)
+            end = time.monotonic() + DURATION
+            calls = 0
+            while time.monotonic() < end:
+                assert list_keys_with_library(raw.read_text(), dsm.url, dsm.ca_file) == []
+                list_keys_with_command(cli, dsm.url, dsm.ca_file, tmp_path)
+                calls += 2
+            refreshes = json.loads(told.read_text())["generation"] - 1
+    assert refreshes >= 5
+    assert calls >= 20

@@ -1,0 +1,21 @@
+"""Where secrets are revealed: a rule of the house, held by reading the house."""
+
+import re
+from pathlib import Path
+
+import refresherd
+
+PACKAGE = Path(refresherd.__file__).parent
+
+REVEALERS = {"api", "dsm", "outputs"}
+"""What hands secrets to DSM or to consumers; nothing else has a reason to see one."""
+
+
+def test_secrets_are_revealed_at_the_rim_only() -> None:
+    """A secret that is revealed in a second place is one that a log or an error can show."""
+    places = {
+        path.relative_to(PACKAGE).parts[0]
+        for path in PACKAGE.rglob("*.py")
+        if re.search(r"\.reveal\(\)", path.read_text())
+    }
+    assert places == REVEALERS
