@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lab import needs
 
 from refresherd.emulator import App, Emulator, Options
 
@@ -66,14 +67,6 @@ print(json.dumps({
 """
 
 
-def need(what: str, *, missing: bool) -> None:
-    """Skip where a vendor's client isn't installed; on CI its absence is a failure."""
-    if missing and os.environ.get("CI") == "true":
-        pytest.fail(f"{what} is not installed")
-    if missing:
-        pytest.skip(f"{what} is not installed")
-
-
 @pytest.fixture
 async def dsm() -> AsyncIterator[Emulator]:
     """Run an emulator with TLS, an app with an API key and one with a certificate."""
@@ -106,7 +99,7 @@ async def run(program: str, *arguments: str, home: Path, **environment: str) -> 
 
 async def run_library(dsm: Emulator, home: Path, *credential: str) -> Any:  # noqa: ANN401 - JSON
     """Run the library through a whole session and return what it saw."""
-    need("the sdkms library", missing=importlib.util.find_spec("sdkms") is None)
+    needs(importlib.util.find_spec("sdkms"), "the sdkms library")
     finished = await run(
         sys.executable, "-c", LIBRARY_PROGRAM, dsm.url, str(dsm.ca_file), *credential, home=home
     )
@@ -119,7 +112,7 @@ class Cli:
 
     def __init__(self, dsm: Emulator, home: Path) -> None:
         self._program = Path(sys.executable).with_name("sdkms-cli")
-        need("sdkms-cli", missing=not self._program.exists())
+        needs(self._program.exists(), "sdkms-cli")
         self._dsm = dsm
         self._home = home
 

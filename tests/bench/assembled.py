@@ -1,0 +1,36 @@
+"""refresherd in the benchmark's own process, put together as the daemon does it."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, redirect_stderr
+from pathlib import Path
+
+from refresherd.assembly import Assembly, Observers, assemble, keeping, logging_to_stderr
+from refresherd.clock import BootClock
+from refresherd.config import Configuration
+from refresherd.daemon import calm_collector
+from refresherd.metrics import Metrics
+from refresherd.ports import Observer
+
+
+@asynccontextmanager
+async def kept(
+    configuration: Configuration, clock: BootClock, *observers: Observer
+) -> AsyncIterator[Assembly]:
+    """Keep a configuration's apps while the block runs; `observers` are told beside the usual."""
+    with logging_to_stderr(configuration.log, clock) as logs:
+        metrics = Metrics(clock.now())
+        for app in configuration.apps:
+            metrics.add_app(app)
+        observer = Observers(metrics, logs, *observers)
+        assembly = assemble(configuration.apps, os.environ, clock, observer)
+        calm_collector()
+        async with keeping(assembly):
+            yield assembly
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Have the log, at level info and in JSON, go nowhere."""
+    with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
+        yield
