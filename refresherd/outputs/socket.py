@@ -91,9 +91,17 @@ class SocketOutput:
 
         What was bound is handed over even if nobody waits for it any more.
         """
-        if self._handout is None or not self._handout.in_place():
-            bound = bind(self._spec.path, self._spec.ownership)
+        if not self._missing():
+            return
+        bound = bind(self._spec.path, self._spec.ownership)
+        if self._closed:
+            # Here, for another output may want the path, and be next in this lane.
+            bound.close()
+        else:
             loop.call_soon_threadsafe(self._adopt, bound)
+
+    def _missing(self) -> bool:
+        return not self._closed and (self._handout is None or not self._handout.in_place())
 
     def _adopt(self, bound: BoundSocket) -> None:
         if self._closed:

@@ -319,6 +319,31 @@ async def test_a_socket_that_comes_after_the_end_is_cleared_away(
     await eventually(lambda: bound.socket.fileno() == -1)
 
 
+async def test_a_path_passes_to_another_output_even_while_it_is_being_bound(
+    kept: Kept, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reload may follow the start at once: nobody is in the way but ourselves."""
+    slow = Slow(monkeypatch)
+    lanes = Lanes(BRIEF)
+    earlier, other, later = (
+        SocketOutput(kept.app, SocketSpec(path), kept.world, lanes) for _ in range(3)
+    )
+    preparing = [asyncio.create_task(earlier.prepare())]
+    await asyncio.sleep(0.05)
+    preparing[0].cancel()
+    preparing.append(asyncio.create_task(other.prepare()))
+    preparing.append(asyncio.create_task(later.put(token(kept))))
+    await settle()
+    earlier.close()
+    other.close()
+    slow.go_on.set()
+    await asyncio.wait(preparing)
+    await preparing[-1]
+    assert await read(path) == b"token-1"
+    assert len(slow.bound) == 2, "the one under way, and the last"
+    later.close()
+
+
 async def test_an_app_is_ready_when_its_socket_hands_out_the_newest_token(path: Path) -> None:
     """A socket is an output like any other: readiness, events and metrics go by the same words."""
     kept = Kept(grants())
