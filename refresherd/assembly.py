@@ -27,12 +27,11 @@ from refresherd.schedule import BootSchedule
 from refresherd.supervisor import Supervisor
 from refresherd.world import World
 
-ENDING_TIMEOUT = 3.0
+ENDING_TIMEOUT = 2.0
 """Seconds that ending the sessions may take on a stop; the rest idle out."""
 
-DRAIN_TIMEOUT = 1.0
+DRAIN_TIMEOUT = 0.5
 """Seconds that a stop waits for writes that are under way."""
-
 
 COMMANDS_AT_ONCE = 32
 """Hooks' commands that run at a time, so that ten thousand apps don't start as many processes."""

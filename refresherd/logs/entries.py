@@ -92,23 +92,10 @@ def describe(event: Event, failures: int = 0) -> Entry:  # noqa: C901, PLR0912  
         case AppCrashed(app, error, restart_in):
             crash = {"app": app, "restart_in": round(restart_in, 3), "exc_info": error}
             entry = Entry(ERROR, "app crashed", crash, (app, "crash"), type(error).__name__)
-        case ClockJumped(kind, seconds):
-            entry = Entry(INFO, "clock jumped", {"kind": kind, "seconds": round(seconds, 3)})
-        case LoopLagged(lag):
-            level = WARNING if lag >= NOTABLE_LAG else DEBUG
-            entry = Entry(level, "event loop lagged", {"lag": round(lag, 3)}, "lag", str(level))
-        case Started(version, apps):
-            entry = Entry(INFO, "started", {"version": version, "apps": apps})
-        case Warned(message):
-            entry = Entry(WARNING, "configuration warning", {"message": message})
-        case Reloaded(_, started, stopped, restarted, retuned):
-            counts = {"started": started, "stopped": stopped}
-            counts |= {"restarted": restarted, "retuned": retuned}
-            entry = Entry(INFO, "reloaded", counts)
-        case ReloadFailed(message):
-            entry = Entry(ERROR, "reload failed", {"message": message})
-        case Stopping(cause):
-            entry = Entry(INFO, "stopping", {"cause": cause})
+        case ClockJumped() | LoopLagged() | Started() | Stopping():
+            entry = _of_daemon(event)
+        case Warned() | Reloaded() | ReloadFailed():
+            entry = _of_configuration(event)
         case _:
             assert_never(event)
     return entry
@@ -125,6 +112,30 @@ def trouble_of(event: Event) -> Hashable:
             return (app, "hook", hook)
         case _:
             return None
+
+
+def _of_daemon(event: ClockJumped | LoopLagged | Started | Stopping) -> Entry:
+    match event:
+        case ClockJumped(kind, seconds):
+            return Entry(INFO, "clock jumped", {"kind": kind, "seconds": round(seconds, 3)})
+        case LoopLagged(lag):
+            level = WARNING if lag >= NOTABLE_LAG else DEBUG
+            return Entry(level, "event loop lagged", {"lag": round(lag, 3)}, "lag", str(level))
+        case Started(version, apps):
+            return Entry(INFO, "started", {"version": version, "apps": apps})
+        case Stopping(cause):
+            return Entry(INFO, "stopping", {"cause": cause})
+
+
+def _of_configuration(event: Warned | Reloaded | ReloadFailed) -> Entry:
+    match event:
+        case Warned(message):
+            return Entry(WARNING, "configuration warning", {"message": message})
+        case Reloaded(_, started, stopped, restarted, retuned):
+            counts = {"started": started, "stopped": stopped}
+            return Entry(INFO, "reloaded", counts | {"restarted": restarted, "retuned": retuned})
+        case ReloadFailed(message):
+            return Entry(ERROR, "reload failed", {"message": message})
 
 
 def _renewed(event: Renewed, failures: int) -> Entry:
