@@ -1,5 +1,7 @@
 """The table that benchmarks print: what was measured, beside what, and their ratio."""
 
+from collections.abc import Iterable
+
 
 def heading(title: str, beside: str) -> None:
     """Print the heading of a table whose second column of figures is `beside`."""
@@ -11,3 +13,13 @@ def row(what: str, figure: float, beside: float | None = None, aim: str = "") ->
     other = "" if beside is None else f"{beside:.1f}"
     ratio = "" if beside is None else f"{figure / beside:.2f}"
     print(f"{what:<58}{figure:>12.1f}{other:>16}{ratio:>8}{aim:>10}", flush=True)
+
+
+def wide_heading(title: str, columns: Iterable[str]) -> None:
+    """Print the heading of a table with a column for each program."""
+    print(f"\n{title:<42}" + "".join(f"{column:>15}" for column in columns), flush=True)
+
+
+def wide_row(what: str, cells: Iterable[str]) -> None:
+    """Print a line of such a table."""
+    print(f"{what:<42}" + "".join(f"{cell:>15}" for cell in cells), flush=True)

@@ -1,4 +1,4 @@
-"""Runs the benchmarks one after the other, each in a process of its own, in some 80 seconds.
+"""Runs the benchmarks one after the other, each in a process of its own, in some two minutes.
 
 Usage: python tests/bench/run.py [NAME…]
 
@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("refresh", "memory", "start", "crowd", "schedule", "token")
+BENCHMARKS = ("refresh", "memory", "start", "crowd", "schedule", "token", "peers")
 
 TESTS = Path(__file__).parents[1]
 

@@ -1,16 +1,20 @@
 """What benchmarks run against and in: a canned DSM, a directory in memory, a real daemon."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 from bench.canned_dsm import ENTITY_ID
+
+Process: TypeAlias = subprocess.Popen[bytes]
 
 API_KEY = b64encode(f"{ENTITY_ID}:{'s' * 64}".encode()).decode()
 
@@ -43,15 +47,34 @@ def canned_dsm(lifetime: int, tls: Path | None = None) -> Iterator[str]:
         process.communicate(timeout=PATIENCE)
 
 
+def found(name: str) -> str | None:
+    """Return the path of a program, of this virtual environment first; None if it is not there."""
+    beside = str(Path(sys.executable).parent)
+    return shutil.which(name, path=f"{beside}:{os.environ.get('PATH', os.defpath)}")
+
+
 @contextmanager
-def daemon(configuration: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `refresherd run`, its log going nowhere, and stop it by its pid."""
-    program = [sys.executable, "-m", "refresherd", "run", "--config", str(configuration)]
-    process = subprocess.Popen(program, stderr=subprocess.DEVNULL)
+def program(*line: str, environ: Mapping[str, str] | None = None) -> Iterator[Process]:
+    """Run a program, what it prints going nowhere, and stop it by its pid."""
+    process = subprocess.Popen(
+        line,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, **(environ or {})},
+    )
     with _ended(process):
         yield process
         process.terminate()
         process.wait(PATIENCE)
+
+
+@contextmanager
+def daemon(configuration: Path) -> Iterator[Process]:
+    """Run `refresherd run`."""
+    line = (sys.executable, "-m", "refresherd", "run", "--config", str(configuration))
+    with program(*line) as process:
+        yield process
 
 
 def configuration(
@@ -82,12 +105,17 @@ def configuration(
     return path
 
 
-def await_tokens(place: Path, apps: int, process: subprocess.Popen[bytes], pause: float) -> None:
+def await_tokens(place: Path, apps: int, process: Process, pause: float) -> None:
     """Return once so many tokens are in their files; look every `pause` seconds."""
+    eventually(lambda: _tokens(place) >= apps, process, pause)
+
+
+def eventually(holds: Callable[[], bool], process: Process, pause: float = 0.05) -> None:
+    """Return once what a process is to bring about holds; look every `pause` seconds."""
     deadline = time.monotonic() + PATIENCE
-    while _tokens(place) < apps:
+    while not holds():
         if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError("the tokens did not come")
+            raise RuntimeError(f"what was waited for did not come: {process.args!r}")
         time.sleep(pause)
 
 
@@ -97,7 +125,7 @@ def _tokens(place: Path) -> int:
 
 
 @contextmanager
-def _ended(process: subprocess.Popen[bytes] | subprocess.Popen[str]) -> Iterator[None]:
+def _ended(process: Process | subprocess.Popen[str]) -> Iterator[None]:
     try:
         yield
     finally:

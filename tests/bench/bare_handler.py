@@ -1,0 +1,36 @@
+"""An aiohttp.web application that does no more than answer one route, always with the same bytes.
+
+Usage: python tests/bench/bare_handler.py SOCKET BODY
+
+Serves /v1/apps/APP/token on the Unix socket at SOCKET, with what is in the file BODY, until
+it is ended by a signal.
+"""
+
+import sys
+from pathlib import Path
+
+from aiohttp import web
+
+HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store", "Server": "refresherd"}
+"""As refresherd's own answers have them, and aiohttp adds the same ones to both."""
+
+
+def application(body: bytes) -> web.Application:
+    """Return an application that answers so."""
+
+    async def token(_request: web.Request) -> web.Response:
+        return web.Response(body=body, headers=HEADERS)
+
+    made = web.Application()
+    made.router.add_get("/v1/apps/{app}/token", token)
+    return made
+
+
+def main() -> None:
+    """Serve as the arguments say."""
+    socket, body = sys.argv[1:]
+    web.run_app(application(Path(body).read_bytes()), path=socket, access_log=None, print=None)
+
+
+if __name__ == "__main__":
+    main()
