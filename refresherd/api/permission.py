@@ -35,11 +35,12 @@ class Permission:
         A yes holds for the connection until the app is configured anew. A no does not: the
         user that it takes may be created meanwhile.
         """
-        if self.operator(connection) or connection.granted.get(app.name) is app.access:
+        if connection.granted.get(app.name) is app.access:
             return
-        permitted = await self._accounts.permitted(app.access)
         peer = connection.peer
-        if may_read(peer, permitted, self._own_uid):
+        if self.operator(connection) or may_read(
+            peer, await self._accounts.permitted(app.access), self._own_uid
+        ):
             connection.granted[app.name] = app.access
             return
         self._observer.observe(
