@@ -12,7 +12,7 @@ from pathlib import Path
 from aiohttp import web
 
 HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store", "Server": "refresherd"}
-"""As refresherd's own answers have them, and aiohttp adds the same ones to both."""
+"""As refresherd's answers have them; Content-Length and Date are added to both."""
 
 
 def application(body: bytes) -> web.Application:

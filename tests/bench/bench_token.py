@@ -1,43 +1,76 @@
-"""What asking the daemon for a token costs, in ratios to Python doing nothing and to curl."""
+"""What asking the daemon for a token costs, in ratios to Python doing nothing and to curl.
+
+Usage: python tests/bench/run.py token
+
+Processor time first, which hardly feels what else the machine does, and then time as it passes.
+"""
 
 import os
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+from bench import stage
+from bench.report import wide_heading, wide_row
 from programs import REFRESHERD, Workplace, emulator, eventually, running
 
 ROUNDS = 30
 
+MEASURES: Mapping[str, Callable[["Cost"], float]] = {
+    "CPU time": lambda cost: cost.cpu,
+    "time": lambda cost: cost.time,
+}
 
-def spent(line: list[str]) -> float:
-    """Return the processor time of one run, in seconds."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What one run takes, in ms: of a processor, and of time."""
+
+    cpu: float
+    time: float
+
+
+def cost(line: list[str]) -> Cost:
+    """Run a command once."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(line, check=True, stdout=subprocess.DEVNULL, timeout=10)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    after, took = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - began
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(cpu * 1e3, took * 1e3)
 
 
 def compare(socket: Path) -> None:
-    """Run the commands in turn and print the medians and their ratios."""
+    """Run the commands in turn and print our ratios to the others, and everybody's medians."""
     url = "http://localhost/v1/apps/payments/token?format=raw"
+    ours = "refresherd token"
     lines = {
+        ours: [REFRESHERD, "token", "payments", "--socket", str(socket)],
         "python -c pass": [sys.executable, "-c", "pass"],
-        "refresherd token": [REFRESHERD, "token", "payments", "--socket", str(socket)],
     }
-    if shutil.which("curl"):
+    if stage.found("curl"):
         lines["curl"] = ["curl", "--silent", "--unix-socket", str(socket), url]
-    times: dict[str, list[float]] = {name: [] for name in lines}
+    costs: dict[str, list[Cost]] = {name: [] for name in lines}
     for _ in range(ROUNDS):
         for name, line in lines.items():
-            times[name].append(spent(line))
-    bare = median(times["python -c pass"])
-    for name, runs in times.items():
-        print(f"{name:<18} {1000 * median(runs):6.1f} ms CPU  {median(runs) / bare:5.2f}x")
+            costs[name].append(cost(line))
+    beside = list(lines)[1:]
+    wide_heading(f"A token on the command line: {ours} to …", beside)
+    for measure, of in MEASURES.items():
+        wide_row(measure, (f"{_ratio(of, costs[ours], costs[name]):.2f}" for name in beside))
+    wide_row("aim", ["4.00"])
+    wide_heading("The same in figures", lines)
+    for measure, of in MEASURES.items():
+        wide_row(f"{measure}, ms", (f"{median(map(of, runs)):.1f}" for runs in costs.values()))
+
+
+def _ratio(of: Callable[[Cost], float], ours: list[Cost], theirs: list[Cost]) -> float:
+    return median(of(our) / of(their) for our, their in zip(ours, theirs, strict=True))
 
 
 def main() -> None:
