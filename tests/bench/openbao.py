@@ -10,7 +10,7 @@ from socket import create_server
 from typing import Any
 
 from bench import stage
-from bench.load import Target, over_http
+from bench.load import Target, ask, over_http
 
 BAO = "bao"
 
@@ -52,7 +52,11 @@ def openbao_agent(place: Path) -> Iterator[Target]:
         (place / "agent.hcl").write_text(AGENT.format(port=port, place=place))
         with stage.program(bao, *agent, environ=home) as caching:
             stage.eventually((place / "token").exists, caching)
-            yield over_http(place / "agent.sock", "POST", LOGIN, login)
+            target = over_http(place / "agent.sock", "POST", LOGIN, login)
+            ask(target)
+            if b"X-Cache: HIT" not in ask(target):
+                raise RuntimeError("OpenBao Agent does not answer from its cache")
+            yield target
 
 
 def _free_port() -> int:
