@@ -3,19 +3,13 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress
-from math import ceil
 
-from refresherd import lifecycle, readiness
-from refresherd.errors import NoSuchApp, NoToken
+from refresherd import lifecycle, refusals
+from refresherd.errors import NoSuchApp
 from refresherd.lifecycle import Life
 from refresherd.model import Instant, Token
 from refresherd.ports import Apps, Clock, Kept
-
-LONGEST_RETRY_AFTER = 3600.0
-"""Seconds. Whoever obeys asks again at least so often, however far off the next attempt is."""
-
-AT_ONCE = 1.0
-"""Seconds. The shortest `Retry-After` there is."""
+from refresherd.refusals import Ask
 
 
 class Broker:
@@ -38,11 +32,12 @@ class Broker:
         token = self._lasting(self._kept(name), min_ttl)
         if token is not None:
             return token
-        asked_at = self._clock.now()
+        now = self._clock.now()
+        ask = Ask(min_ttl, at=now, until=Instant(now + wait))
         with suppress(TimeoutError):
             async with asyncio.timeout(wait):
-                return await self._awaited(name, min_ttl, asked_at)
-        raise self._none_yet(self._kept(name))
+                return await self._awaited(name, ask)
+        raise refusals.none_yet(self._kept(name).view.life, self._clock.now())
 
     async def refresh(self, name: str, wait: float, *, operator: bool) -> None:
         """Have an attempt made now; return once it has ended, or after `wait` seconds.
@@ -78,14 +73,14 @@ class Broker:
                 await view.changed(version)
                 kept = self._apps.kept(name)
 
-    async def _awaited(self, name: str, min_ttl: float, asked_at: Instant) -> Token:
+    async def _awaited(self, name: str, ask: Ask) -> Token:
         while True:
             kept = self._kept(name)
             version = kept.view.version
-            token = self._lasting(kept, min_ttl)
+            token = self._lasting(kept, ask.min_ttl)
             if token is not None:
                 return token
-            self._refuse_the_hopeless(kept, min_ttl, asked_at)
+            self._refuse_the_hopeless(kept, ask)
             if self._may_hasten(kept):
                 kept.refresh()
             await kept.view.changed(version)
@@ -120,36 +115,14 @@ class Broker:
         soonest = lifecycle.hastened(life, now, kept.app.timing).next_attempt_at
         return soonest < life.next_attempt_at
 
-    def _refuse_the_hopeless(self, kept: Kept, min_ttl: float, asked_at: Instant) -> None:
+    def _refuse_the_hopeless(self, kept: Kept, ask: Ask) -> None:
         """Raise NoToken where waiting brings no token that lives for so long."""
-        life, now = kept.view.life, self._clock.now()
         if kept.view.closed:
-            raise NoToken("the app is being stopped", retry_after=_seconds(AT_ONCE))
-        token = lifecycle.valid_token(life, now)
-        if token is None:
-            return
-        if token.lifetime <= min_ttl:
-            raise NoToken(
-                f"its tokens live for {token.lifetime:g} s only, and {min_ttl:g} s were asked for",
-                retry_after=_seconds(life.next_attempt_at - now),
-            )
-        if life.last_success_at is not None and life.last_success_at >= asked_at:
-            raise NoToken(
-                f"even its newest token lives for another {token.expires_at - now:.3g} s only, "
-                f"and {min_ttl:g} s were asked for",
-                retry_after=_seconds(life.next_attempt_at - now),
-            )
-
-    def _none_yet(self, kept: Kept) -> NoToken:
-        life, now = kept.view.life, self._clock.now()
-        told = readiness.reasons(readiness.AppStatus(kept.app.name, life), now)
-        message = told[0] if told else "no token that lives for so long has come yet"
-        return NoToken(message, retry_after=_seconds(life.next_attempt_at - now))
+            raise refusals.stopping()
+        refusal = refusals.hopeless(kept.view.life, ask, self._clock.now())
+        if refusal is not None:
+            raise refusal
 
 
 def _outcome(life: Life) -> tuple[object, ...]:
     return life.last_success_at, life.failures, life.last_failure
-
-
-def _seconds(wait: float) -> int:
-    return ceil(min(max(wait, AT_ONCE), LONGEST_RETRY_AFTER))

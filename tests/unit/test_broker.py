@@ -222,6 +222,48 @@ async def test_a_refused_credential_is_not_tried_again_for_its_readers() -> None
         assert place.attempts == 2
 
 
+async def test_a_refused_credential_is_told_at_once() -> None:
+    """Only an operator can mend it, so a script should not wait for its whole timeout first."""
+    async with brokerage([BAD_KEY]) as place:
+        await settle()
+        with pytest.raises(NoToken, match=r"DSM refused the credential.*no such key"):
+            await place.broker.token("payments", wait=PATIENT)
+
+
+async def test_a_refusal_is_told_to_who_waits_already() -> None:
+    """Those who ask while the daemon starts are many."""
+    go_on = asyncio.Event()
+    async with brokerage([go_on, BAD_KEY]) as place:
+        ask = asyncio.create_task(place.broker.token("payments", wait=PATIENT))
+        await settle()
+        go_on.set()
+        with pytest.raises(NoToken, match="DSM refused the credential"):
+            await ask
+
+
+async def test_an_attempt_after_a_refusal_is_waited_for() -> None:
+    """An operator who has mended the key and asks for a refresh wants its token."""
+    go_on = asyncio.Event()
+    async with brokerage([BAD_KEY, go_on, FIRST]) as place:
+        await settle()
+        refresh = asyncio.create_task(place.broker.refresh("payments", PATIENT, operator=True))
+        await settle()
+        ask = asyncio.create_task(place.broker.token("payments", wait=PATIENT))
+        await place.advance(1)
+        go_on.set()
+        assert secrets(await ask) == ["token-1"]
+        await refresh
+
+
+async def test_a_probe_that_is_near_after_a_refusal_is_waited_for() -> None:
+    """Whoever waits for longer than `rejected_retry` may see it succeed."""
+    async with brokerage([BAD_KEY, FIRST], Timing(rejected_retry=20.0)) as place:
+        await settle()
+        ask = asyncio.create_task(place.broker.token("payments", wait=PATIENT))
+        await place.advance(20)
+        assert secrets(await ask) == ["token-1"]
+
+
 async def test_an_absurd_wait_is_not_passed_on() -> None:
     """Whoever obeys `Retry-After` should look again before tomorrow."""
     timing = Timing(rejected_retry=1e9)
