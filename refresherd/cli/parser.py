@@ -46,7 +46,7 @@ def parse(name: str, words: Sequence[str]) -> Namespace:
     end = words.index(SEPARATOR) if SEPARATOR in words else len(words)
     arguments, others = command.parse_known_args(words[:end])
     arguments.program = list(words[end + 1 :])
-    if others or not arguments.program:
+    if others or not any(arguments.program[:1]):
         wrong = f"{others[0]} is no option here" if others else "there is no program to run"
         command.error(f"{wrong}; write the program after --, such as -- {PROGRAM}")
     return arguments

@@ -90,6 +90,7 @@ def test_an_option_before_the_command_is_told_where_it_belongs(
         (("wait", "--timeout", "soon"), '"soon" is no time'),
         (("exec", "payments"), "there is no program to run; write the program after --"),
         (("exec", "payments", "--"), "there is no program to run"),
+        (("exec", "payments", "--", "", "x"), "there is no program to run"),
         (("exec", "payments", "env"), "env is no option here; write the program after --"),
         (("exec", "payments", "--on-refresh", "KILL", "--", "x"), '"KILL" is neither'),
     ],
