@@ -1,5 +1,6 @@
 """Outputs that can be written where they are wanted, and accounts that exist."""
 
+import os
 import stat
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from refresherd.config.lines import KeyPath
 from refresherd.config.scalars import Principal
 from refresherd.config.tables import FileTable
 from refresherd.config.wording import quoted
+from refresherd.sockets import LONGEST_PATH
 
 
 def check_targets(document: Document, host: Host, faults: Findings) -> None:
@@ -28,8 +30,22 @@ def check_targets(document: Document, host: Host, faults: Findings) -> None:
 
 
 def _check_target(path: Path, kind: int, key: KeyPath, host: Host, faults: Findings) -> None:
-    if fault := host.directory_fault(path.parent) or _target_fault(path, kind, host.mounts):
+    fault = (
+        host.directory_fault(path.parent)
+        or _length_fault(path, kind)
+        or _target_fault(path, kind, host.mounts)
+    )
+    if fault:
         faults.add(key, fault)
+
+
+def _length_fault(path: Path, kind: int) -> str:
+    length = len(os.fsencode(path))
+    if kind == stat.S_IFSOCK and length > LONGEST_PATH:
+        return (
+            f"a socket's path has {LONGEST_PATH} bytes at most, and this one {length}; shorten it"
+        )
+    return ""
 
 
 def _target_fault(path: Path, kind: int, mounts: frozenset[str]) -> str:

@@ -50,6 +50,7 @@ def test_an_output_may_be_new_or_replace_what_it_was(place: Place) -> None:
         ("files", "x" * 300, "cannot be reached: File name too long"),
         ("files", "pipe", "is there already and is no regular file"),
         ("sockets", "old", "is there already and is no socket"),
+        ("sockets", "x" * 107, "a socket's path has 107 bytes at most"),
         ("sockets", "gone/sock", "does not exist; create it with mkdir -p"),
     ],
 )
