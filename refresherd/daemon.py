@@ -6,7 +6,7 @@ import os
 import resource
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import refresherd.dsm  # noqa: F401  # before whatever else imports aiohttp: see there
@@ -21,12 +21,16 @@ from refresherd.metrics import Exposition, Metrics
 from refresherd.model import Ownership
 from refresherd.ports import Observer
 from refresherd.reload import Reloader
+from refresherd.stopping import end_after
 
 YOUNG_OBJECTS = 10_000
 """So many new objects are waited for before a collection; Python's own choice is 700."""
 
 REQUESTS = (signal.SIGHUP, signal.SIGUSR1)
 """What asks for something, and may be held (blocked) until it is heeded."""
+
+STOP_SECONDS = 4.5
+"""A stop takes this long at most, whatever hangs; its steps' own bounds add up to less."""
 
 SIGNALLED = 128
 """What a shell adds to a signal's number for the exit status of what it ended."""
@@ -106,12 +110,15 @@ def _api(api: Api, assembly: Assembly, clock: BootClock, observer: Observer) -> 
 
 @asynccontextmanager
 async def _serving(*listeners: HttpListener | ApiListener) -> AsyncIterator[None]:
-    """Listen while the block runs, on all of them or on none."""
-    async with AsyncExitStack() as started:
+    """Listen while the block runs, on all of them or on none; they stop side by side."""
+    started: list[HttpListener | ApiListener] = []
+    try:
         for listener in listeners:
             await listener.start()
-            started.push_async_callback(listener.stop)
+            started.append(listener)
         yield
+    finally:
+        await asyncio.gather(*(listener.stop() for listener in started))
 
 
 async def _heed_signals(assembly: Assembly, reloader: Reloader) -> None:
@@ -121,6 +128,7 @@ async def _heed_signals(assembly: Assembly, reloader: Reloader) -> None:
     def end(number: signal.Signals) -> None:
         if stop.is_set():
             os._exit(SIGNALLED + number)
+        end_after(STOP_SECONDS)
         assembly.world.observer.observe(Stopping(number.name))
         stop.set()
 

@@ -49,7 +49,7 @@ class Logs:
         fields = {"message": message, "exc_info": error}
         self._tell(Entry(ERROR, "bug", fields, ("bug", message), type(error).__name__))
 
-    def close(self, timeout: float = 1.0) -> None:
+    def close(self, timeout: float = 0.5) -> None:
         """Write what is left, for at most `timeout` seconds."""
         self._writer.close(timeout)
 
