@@ -155,7 +155,10 @@ class OutputFailed:
 
 @dataclass(frozen=True, slots=True)
 class HookRan:
-    """A hook was run for a new token; `message` says why it came to nothing, if it did."""
+    """A hook was run for a new token.
+
+    `message` says why it came to nothing, if it did; else what its command printed, if anything.
+    """
 
     app: str
     hook: str

@@ -84,9 +84,9 @@ class Notification:
 
     async def _run(self, hook: Hook) -> None:
         began = self._world.clock.now()
-        result, message = HookResult.OK, ""
+        result = HookResult.OK
         try:
-            await hook.run(self._generation)
+            message = await hook.run(self._generation)
         except HookError as error:
             result = HookResult.TIMEOUT if error.timed_out else HookResult.FAILED
             message = str(error)

@@ -175,8 +175,11 @@ class Hook(Protocol):
     def name(self) -> str:
         """What operators know it by. Holds no argument, for one may be a secret."""
 
-    async def run(self, generation: int) -> None:
-        """Do it for the token of this generation. Raises HookError; leaves nothing running."""
+    async def run(self, generation: int) -> str:
+        """Do it for the token of this generation, and return what is to be told of it, if anything.
+
+        Raises HookError; leaves nothing running.
+        """
 
 
 class Observer(Protocol):

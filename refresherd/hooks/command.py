@@ -35,7 +35,7 @@ class CommandHook:
     """A command with its arguments, without a shell.
 
     It runs in /, without input, with no descriptors but its output's, of which the last lines
-    are told if it fails. Of the token it learns the generation only; it reads the app's outputs.
+    are told. Of the token it learns the generation only; it reads the app's outputs.
     """
 
     def __init__(
@@ -54,8 +54,8 @@ class CommandHook:
         self._environ.setdefault("PATH", os.defpath)
         self._environ["REFRESHERD_APP"] = app
 
-    async def run(self, generation: int) -> None:
-        """Run the command to its end. Raises HookError.
+    async def run(self, generation: int) -> str:
+        """Run the command to its end, and return the last that it printed. Raises HookError.
 
         After the timeout, or on cancellation, it is ended with its children. What it leaves
         in the background lives on if it ends by itself.
@@ -74,3 +74,4 @@ class CommandHook:
             raise HookError(f"cannot be started: {error.strerror}") from None
         if status:
             raise HookError(tail.complaint(status, LINES_TOLD))
+        return tail.lines(LINES_TOLD)

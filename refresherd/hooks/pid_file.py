@@ -38,8 +38,8 @@ class SignalHook:
         self._lanes = lanes
         self.name = f"{place} {self._number.name} to {pid_file}"
 
-    async def run(self, generation: int) -> None:  # noqa: ARG002  # a signal can't tell it
-        """Send the signal. Raises HookError."""
+    async def run(self, generation: int) -> str:  # noqa: ARG002  # a signal can't tell it
+        """Send the signal; there is nothing to tell of it. Raises HookError."""
         try:
             async with asyncio.timeout(self._timeout):
                 await self._send()
@@ -50,6 +50,7 @@ class SignalHook:
             raise HookError(f"{self._pid_file}: stale; the process that it names is gone") from None
         except OSError as error:
             raise HookError(f"{self._pid_file}: {error.strerror}") from None
+        return ""
 
     async def _send(self) -> None:
         """Signal the process that the file still names once that process was opened.

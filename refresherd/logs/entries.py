@@ -190,12 +190,13 @@ def _of_hook(event: HookRan, failures: int) -> Entry:
         "result": event.result,
         "duration": round(event.duration, 3),
     }
-    if event.result is not HookResult.OK:
+    if event.message:
         fields["message"] = event.message
+    if event.result is not HookResult.OK:
         return Entry(WARNING, "hook failed", fields, (event.app, "hook", event.hook), event.result)
     if failures:
         fields["recovered_after"] = failures
-    return Entry(INFO if failures else DEBUG, "hook ran", fields)
+    return Entry(INFO if failures or event.message else DEBUG, "hook ran", fields)
 
 
 def _of_request(event: ApiAnswered | AccessDenied | TurnedAway) -> Entry:

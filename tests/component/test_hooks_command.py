@@ -72,9 +72,16 @@ def test_a_hook_is_known_by_its_place_and_its_program() -> None:
 
 
 async def test_a_command_does_its_work(tmp_path: Path) -> None:
-    """What it prints is nobody's business while it succeeds."""
-    await made("touch", f"{tmp_path}/touched").run(1)
+    """And has nothing to tell of it."""
+    assert await made("touch", f"{tmp_path}/touched").run(1) == ""
     assert (tmp_path / "touched").exists()
+
+
+async def test_what_a_command_prints_is_told_though_it_succeeds() -> None:
+    """A warning about tomorrow's failure, say; it would be lost, for it has no terminal."""
+    assert await shell("echo 1; echo reloaded >&2; echo 2 left; echo ok").run(1) == (
+        "reloaded; 2 left; ok"
+    )
 
 
 async def test_a_command_gets_its_arguments_and_next_to_nothing_else(tmp_path: Path) -> None:

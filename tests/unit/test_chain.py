@@ -62,7 +62,7 @@ class Noted:
     def __init__(self) -> None:
         self.generations: list[int] = []
 
-    async def run(self, generation: int) -> None:
+    async def run(self, generation: int) -> str:
         """Take note, and come to nothing, which nobody minds."""
         self.generations.append(generation)
         raise HookError("no such process")

@@ -217,9 +217,10 @@ class CountingHook:
     def __init__(self) -> None:
         self.ran: list[int] = []
 
-    async def run(self, generation: int) -> None:
+    async def run(self, generation: int) -> str:
         """Take note."""
         self.ran.append(generation)
+        return ""
 
 
 async def test_hooks_run_for_each_token() -> None:

@@ -156,6 +156,13 @@ def test_a_hook_that_failed_tells_which_how_and_why() -> None:
     }
 
 
+def test_what_a_hook_printed_is_told_though_it_succeeded() -> None:
+    """It has no terminal, so the log is where its author looks."""
+    entry = describe(HookRan("payments", HOOK, HookResult.OK, 0.1, "2 workers reloaded"))
+    assert entry.level == logging.INFO
+    assert entry.fields["message"] == "2 workers reloaded"
+
+
 def test_a_denial_tells_who_was_denied_what() -> None:
     """An operator either adds them to the app's `access` or asks them what they wanted there."""
     entry = describe(AccessDenied("payments", "/run/api.sock", 1000, 100, 42, "web.service"))

@@ -41,7 +41,7 @@ class FakeHook:
         self._script = chain(script, repeat(None))
         self.runs: list[tuple[int, float]] = []
 
-    async def run(self, generation: int) -> None:
+    async def run(self, generation: int) -> str:
         """Follow the script."""
         self.runs.append((generation, self._clock.now() - 1000))
         match next(self._script):
@@ -51,6 +51,7 @@ class FakeHook:
                 raise error
             case float(seconds):
                 self._clock.advance(seconds)
+        return ""
 
     @property
     def generations(self) -> list[int]:
