@@ -14,13 +14,17 @@ PAUSE_SECONDS = 1.0
 Accepted: TypeAlias = Callable[[socket.socket, object], None]
 """Is given a non-blocking connection, to keep or to close, and its peer's address."""
 
+Failed: TypeAlias = Callable[[OSError], None]
+"""Is told why nobody can be accepted for now."""
+
 
 class Acceptor:
     """Watches one listening, non-blocking socket, which stays its owner's to close."""
 
-    def __init__(self, listening: socket.socket, accepted: Accepted) -> None:
+    def __init__(self, listening: socket.socket, accepted: Accepted, failed: Failed) -> None:
         self._listening = listening
         self._accepted = accepted
+        self._failed = failed
         self._resume: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -41,15 +45,14 @@ class Acceptor:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                self._fail(error)
+                self._pause(error)
                 return
             connection.settimeout(0)
             self._accepted(connection, address)
 
-    def _fail(self, error: OSError) -> None:
+    def _pause(self, error: OSError) -> None:
+        self._failed(error)
         loop = asyncio.get_running_loop()
-        message = "cannot accept a connection"
-        loop.call_exception_handler({"message": message, "exception": error})
         # Callers stay in the queue, so the loop would come back here without end.
         loop.remove_reader(self._listening)
         self._resume = loop.call_later(PAUSE_SECONDS, self.start)

@@ -198,6 +198,14 @@ class TurnedAway:
 
 
 @dataclass(frozen=True, slots=True)
+class AcceptFailed:
+    """Nobody can be let in to a socket for now: the process or the host is out of descriptors."""
+
+    socket: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class AppCrashed:
     """A bug ended an app's tasks; that app alone starts over in `restart_in` seconds.
 
@@ -280,6 +288,7 @@ Event = (
     | ApiAnswered
     | AccessDenied
     | TurnedAway
+    | AcceptFailed
     | AppCrashed
     | ClockJumped
     | LoopLagged

@@ -54,7 +54,7 @@ class ApiListener:
         self._reception = Reception(
             self._service.handle, self._observer, str(self._path), _shares()
         )
-        self._acceptor = Acceptor(listening, self._reception.accepted)
+        self._acceptor = Acceptor(listening, self._reception.accepted, self._reception.failed)
         self._acceptor.start()
 
     async def stop(self) -> None:

@@ -14,7 +14,7 @@ from refresherd.access import Peer, operates
 from refresherd.api.connection import Connection
 from refresherd.api.crowd import Crowd, Shares
 from refresherd.api.problems import whole_answer
-from refresherd.events import TurnedAway
+from refresherd.events import AcceptFailed, TurnedAway
 from refresherd.peers import credentials, identified
 from refresherd.ports import Observer
 
@@ -52,6 +52,10 @@ class Reception:
         arrival = asyncio.create_task(self._arrive(connection, peer))
         self._arriving.add(arrival)
         arrival.add_done_callback(self._arriving.discard)
+
+    def failed(self, error: OSError) -> None:
+        """Tell why nobody can be served for now."""
+        self._observer.observe(AcceptFailed(self._name, error.strerror or str(error)))
 
     async def close(self, patience: float) -> None:
         """End all connections; answers under way get `patience` seconds, twice at most."""

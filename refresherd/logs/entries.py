@@ -7,6 +7,7 @@ from typing import assert_never
 
 from refresherd.errors import Reason
 from refresherd.events import (
+    AcceptFailed,
     AccessDenied,
     ApiAnswered,
     AppCrashed,
@@ -80,7 +81,7 @@ def describe(event: Event, failures: int = 0) -> Entry:  # noqa: C901, PLR0912  
             entry = _of_hook(event, failures)
         case SessionEnded():
             entry = _of_ending(event)
-        case ApiAnswered() | AccessDenied() | TurnedAway():
+        case ApiAnswered() | AccessDenied() | TurnedAway() | AcceptFailed():
             entry = _of_request(event)
         case TokenExpired(app, generation):
             entry = Entry(ERROR, "token expired", {"app": app, "generation": generation})
@@ -199,8 +200,12 @@ def _of_hook(event: HookRan, failures: int) -> Entry:
     return Entry(INFO if failures or event.message else DEBUG, "hook ran", fields)
 
 
-def _of_request(event: ApiAnswered | AccessDenied | TurnedAway) -> Entry:
+def _of_request(event: ApiAnswered | AccessDenied | TurnedAway | AcceptFailed) -> Entry:
     fields: dict[str, object]
+    if isinstance(event, AcceptFailed):
+        advice = f"{event.reason}; raise the limit on open files (in a unit: LimitNOFILE=)"
+        fields = {"socket": event.socket, "message": advice}
+        return Entry(ERROR, "cannot accept connections", fields, (event.socket, "accept"))
     if isinstance(event, ApiAnswered):
         duration = round(event.duration, 6)
         fields = {"route": event.route, "code": event.code, "duration": duration}

@@ -4,6 +4,7 @@ from typing import assert_never
 
 from refresherd.errors import Reason
 from refresherd.events import (
+    AcceptFailed,
     AccessDenied,
     ApiAnswered,
     AppCrashed,
@@ -105,7 +106,7 @@ class Metrics:
                 self.loaded = False
             case TokenExpired() | OutputRemoved() | CredentialChanged() | EntityMismatch():
                 pass
-            case AppCrashed() | AccessDenied() | TurnedAway():
+            case AppCrashed() | AccessDenied() | TurnedAway() | AcceptFailed():
                 pass
             case Warned() | Started() | Stopping():
                 pass

@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TypeAlias
 
-from refresherd.acceptor import Acceptor
+from refresherd.acceptor import Acceptor, Failed
 from refresherd.sockets import BoundSocket
 
 STUCK_SECONDS = 5.0
@@ -22,11 +22,11 @@ Content: TypeAlias = Callable[[socket.socket, object], bytes]
 class Handout:
     """Serves a bound socket until it is closed. Clients are told at once, and wait for nobody."""
 
-    def __init__(self, bound: BoundSocket, content: Content) -> None:
+    def __init__(self, bound: BoundSocket, content: Content, failed: Failed) -> None:
         self._bound = bound
         self._content = content
         self._telling: set[asyncio.Task[None]] = set()
-        self._acceptor = Acceptor(bound.socket, self._accepted)
+        self._acceptor = Acceptor(bound.socket, self._accepted, failed)
         self._acceptor.start()
 
     def in_place(self) -> bool:

@@ -7,7 +7,7 @@ from functools import partial
 from refresherd import peers
 from refresherd.access import ROOT
 from refresherd.errors import OutputError, RefresherdError
-from refresherd.events import AccessDenied
+from refresherd.events import AcceptFailed, AccessDenied
 from refresherd.lanes import Lanes
 from refresherd.model import App, SocketSpec, Token
 from refresherd.outputs.handout import Handout
@@ -107,12 +107,15 @@ class SocketOutput:
         if self._closed:
             bound.close()
         else:
-            self._serve(Handout(bound, self._content))
+            self._serve(Handout(bound, self._content, self._failed))
 
     def _serve(self, handout: Handout | None) -> None:
         if self._handout is not None:
             self._handout.close()
         self._handout = handout
+
+    def _failed(self, error: OSError) -> None:
+        self._world.observer.observe(AcceptFailed(self.name, error.strerror or str(error)))
 
     def _content(self, connection: socket.socket, address: object) -> bytes:
         """Return what a client is told: the token, if it is valid and for it."""

@@ -2,13 +2,14 @@
 
 import json
 import re
+import resource
 import shutil
 import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -168,3 +169,24 @@ def test_a_single_shot_serves_no_sockets(workplace: Workplace) -> None:
     assert (workplace.directory / "payments.token").exists()
     assert not (workplace.directory / "payments.sock").exists()
     assert not (workplace.directory / "api.sock").exists()
+
+
+def test_a_daemon_out_of_descriptors_says_so_and_serves_who_waited(workplace: Workplace) -> None:
+    """A limit that is too low is an operator's to raise, and no bug with a traceback."""
+    sockets = [str(workplace.directory / name) for name in ("api.sock", "payments.sock")]
+    log = workplace.directory / "log"
+    with daemon(workplace) as process, ExitStack() as callers:
+        limits = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+        for path in sockets:
+            callers.enter_context(socket.socket(socket.AF_UNIX)).connect(path)
+        told = [f'"socket":"{path}","message":"Too many open files' for path in sockets]
+        deadline = time.monotonic() + PATIENCE
+        while not all(one in log.read_text() for one in told):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, limits)
+        assert raw(workplace.directory / "payments.sock")
+        assert curl(workplace, "/payments/token?format=raw")
+    assert "LimitNOFILE=" in log.read_text()
+    assert "Traceback" not in log.read_text()

@@ -8,6 +8,7 @@ import pytest
 
 from refresherd.errors import Reason
 from refresherd.events import (
+    AcceptFailed,
     AccessDenied,
     ApiAnswered,
     ApiRoute,
@@ -72,6 +73,7 @@ EVENTS: list[tuple[Event, int, str]] = [
     (ApiAnswered(ApiRoute.TOKEN, 200, 0.0002), logging.DEBUG, "request answered"),
     (AccessDenied("payments", "api", 1000, 100, 42, ""), logging.WARNING, "access denied"),
     (TurnedAway("api", 1000, 128), logging.WARNING, "connection refused"),
+    (AcceptFailed("api", "no files"), logging.ERROR, "cannot accept connections"),
     (AppCrashed("payments", ValueError("x"), 1.0), logging.ERROR, "app crashed"),
     (ClockJumped(Jump.SUSPEND, 3600.0), logging.INFO, "clock jumped"),
     (LoopLagged(0.2), logging.DEBUG, "event loop lagged"),
@@ -196,6 +198,7 @@ def test_only_trouble_has_a_scope() -> None:
         "hook failed",
         "access denied",
         "connection refused",
+        "cannot accept connections",
         "app crashed",
         "event loop lagged",
     }

@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from refresherd.errors import Reason
 from refresherd.events import (
+    AcceptFailed,
     AccessDenied,
     AppCrashed,
     AttemptBegan,
@@ -228,6 +229,7 @@ def test_events_without_a_series_change_nothing(metrics: Metrics) -> None:
         EntityMismatch("payments", "expected", "other"),
         AccessDenied("payments", "api", 1000, 1000, 42, ""),
         TurnedAway("api", 1000, 128),
+        AcceptFailed("api", "no files"),
         AppCrashed("payments", ValueError(), 1.0),
         Started("1.0", 1),
         Warned("a file is readable by all"),
