@@ -88,6 +88,10 @@ class Sessions:
         """Return every token ever issued, or an app's, in order; for tests, hence in full."""
         return [token for token, s in self._issued.items() if app in (None, s.app)]
 
+    def issued(self, token: str) -> Session | None:
+        """Return the session that this token was once issued for, ended or not."""
+        return self._issued.get(token)
+
     def owner(self, token: str) -> App | None:
         """Return the app that this token was once issued to, whether or not it still works."""
         session = self._issued.get(token)

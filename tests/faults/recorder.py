@@ -1,0 +1,71 @@
+"""What the suite writes down of each app: attempts, failures, and the sessions alive at once."""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NoReturn
+
+from faults.daemon import Daemon, Figures
+
+if TYPE_CHECKING:
+    from faults.scene import Scene
+
+LOOK_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """So many attempts had been made at some instant between `began` and `ended` (monotonic)."""
+
+    began: float
+    ended: float
+    attempts: int
+
+
+@dataclass(slots=True)
+class Record:
+    """One app's. `most_alive` is the most sessions ever alive beyond those whose token was lost."""
+
+    looks: list[Look] = field(default_factory=list)
+    figures: Figures = field(default_factory=Figures)
+    most_alive: int = 0
+
+
+async def recording(daemon: Daemon, scenes: Sequence["Scene"]) -> NoReturn:
+    """Look at a daemon and at DSM again and again. A daemon that is down is not looked at."""
+    while True:
+        began = time.monotonic()
+        try:
+            found = await daemon.figures()
+        except OSError:
+            found = {}
+        ended = time.monotonic()
+        for scene in scenes:
+            record = scene.record
+            alive = len(scene.dsm.sessions.live(scene.app))
+            record.most_alive = max(record.most_alive, alive - scene.gate.lost)
+            if scene.name in found:
+                record.figures = found[scene.name]
+                record.looks.append(Look(began, ended, record.figures.attempts))
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+def most_in_a_window(arrivals: Sequence[float], seconds: float) -> int:
+    """Return the most arrivals in any window of that length."""
+    most = first = 0
+    for last, arrival in enumerate(arrivals):
+        while arrival - arrivals[first] > seconds:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+def most_between(looks: Sequence[Look], seconds: float) -> int:
+    """Return the most attempts between two looks that were surely no longer apart than that."""
+    most = first = 0
+    for look in looks:
+        while look.ended - looks[first].began > seconds:
+            first += 1
+        most = max(most, look.attempts - looks[first].attempts)
+    return most

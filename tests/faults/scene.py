@@ -1,0 +1,112 @@
+"""Where a fault takes place: one app of a daemon's, its DSM behind a gate, and its consumers."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dsm_loopback import Authority
+from faults.daemon import Daemon, Figures
+from faults.fault import Setting
+from faults.gate import Gate
+from faults.names import NameServer
+from faults.readers import Output, Reader, Tally, of_api, of_file, of_socket
+from faults.recorder import Record
+from faults.timing import LIFETIME
+
+from refresherd.emulator import App, Emulator
+
+OUTPUTS = """
+[[apps.{name}.files]]
+path = "{name}.token"
+[[apps.{name}.sockets]]
+path = "{name}.sock"
+"""
+
+
+@dataclass(slots=True)
+class Scene:
+    """An app under test. `directory` is the daemon's, with its configuration and all outputs."""
+
+    name: str
+    setting: Setting
+    directory: Path
+    daemon: Daemon
+    dsm: Emulator
+    gate: Gate
+    names: NameServer | None = None
+    authority: Authority | None = None
+    tally: Tally = field(default_factory=Counter)
+    record: Record = field(default_factory=Record)
+
+    @property
+    def app(self) -> App:
+        """The app at DSM."""
+        return self.dsm.apps[0]
+
+    @property
+    def file(self) -> Path:
+        """The token file."""
+        return self.directory / f"{self.name}.token"
+
+    @property
+    def socket(self) -> Path:
+        """The raw socket."""
+        return self.directory / f"{self.name}.sock"
+
+    @property
+    def api(self) -> Path:
+        """The API's socket."""
+        return self.directory / "api.sock"
+
+    @property
+    def key_file(self) -> Path:
+        """Where the daemon reads the API key."""
+        return self.directory / f"{self.name}.key"
+
+    @property
+    def ca_file(self) -> Path:
+        """Where the daemon reads whom to trust."""
+        return self.directory / f"{self.name}.pem"
+
+    @property
+    def figures(self) -> Figures:
+        """What the metrics told of the app at the last look."""
+        return self.record.figures
+
+    def readers(self) -> list[Reader]:
+        """Return a consumer for each output."""
+        ways = {
+            Output.FILE: of_file(self.file),
+            Output.SOCKET: of_socket(self.socket),
+            Output.API: of_api(self.api, self.name),
+        }
+        sessions = self.dsm.sessions
+        return [Reader(output, read, self.app, sessions) for output, read in ways.items()]
+
+    def place(self) -> str:
+        """Write the app's files, and return its part of the configuration."""
+        self.key_file.touch(mode=0o600)
+        self.key_file.write_text(self.app.api_key)
+        ca_file = ""
+        if self.authority is not None:
+            self.ca_file.write_bytes(self.authority.ca_file.read_bytes())
+            ca_file = f'ca_file = "{self.ca_file}"\n'
+        head = f'[apps.{self.name}]\nendpoint = "{self.gate.url}"\n{ca_file}'
+        key = f'api_key_file = "{self.key_file}"\n{self.setting.app}\n'
+        return head + key + OUTPUTS.format(name=self.name)
+
+    async def until(self, condition: Callable[[], bool], within: float) -> float | None:
+        """Return after how many seconds something held, None if it did not in time."""
+        began = time.monotonic()
+        while not condition():
+            if time.monotonic() - began > within:
+                return None
+            await asyncio.sleep(0.05)
+        return time.monotonic() - began
+
+    def age(self) -> float:
+        """Return how old the session is, as a share of its lifetime, by the last look."""
+        return (time.time() - self.figures.succeeded) / LIFETIME

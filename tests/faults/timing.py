@@ -1,0 +1,24 @@
+"""The short times that the suite's daemons run with, in seconds."""
+
+RETRY_MIN = 0.2
+RETRY_MAX = 1.0
+REJECTED_RETRY = 2.0
+TERMINATE_AFTER = 1.0
+TIMEOUT = 1.5
+
+LIFETIME = 10
+"""Enough for a loaded machine to get a retry in before a session's end."""
+
+HEAD = f"""
+[api]
+path = "api.sock"
+[log]
+format = "json"
+[dsm]
+timeout = "{TIMEOUT}s"
+[refresh]
+retry_min = "{RETRY_MIN}s"
+retry_max = "{RETRY_MAX}s"
+rejected_retry = "{REJECTED_RETRY}s"
+terminate_after = "{TERMINATE_AFTER}s"
+"""

@@ -1,0 +1,115 @@
+"""A fault on a scene, from before it begins until all is well again."""
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+
+from faults.fault import Fault
+from faults.readers import Tally
+from faults.scene import Scene
+from faults.timing import LIFETIME
+from faults.verdict import Verdict, complaints
+
+READY_WITHIN = 60.0
+"""Seconds until an app that nothing is wrong with has a token, however slow the host."""
+
+CALM_SECONDS = 1.5
+"""How long consumers are watched after the recovery."""
+
+YOUNG, OLD = 0.33, 0.38
+"""A fault begins at this share of a session's life, just before it is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """How long a fault lasts; `within_budget` where no consumer may notice."""
+
+    name: str
+    seconds: float
+    within_budget: bool = False
+
+
+BRIEF = Length("brief", 0.3 * LIFETIME, within_budget=True)
+LONG = Length("long", 1.2 * LIFETIME)
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What the books said when a fault began."""
+
+    at: float
+    tally: Tally
+    attempts: int
+    failures: Counter[str]
+    arrivals: int
+    looks: int
+    issued: int
+    lost: int
+
+
+async def trial(fault: Fault, scene: Scene, length: Length) -> Verdict:
+    """Let a fault happen and be over, and return what came of it."""
+    if not await _settled(scene):
+        return _hopeless(fault, length, "never had a fresh token to begin with")
+    before = _before(scene)
+    async with fault.during(scene):
+        await asyncio.sleep(length.seconds)
+    ended = time.time()
+    recovery = await scene.until(lambda: _well(scene, ended), fault.recovery)
+    shown = Counter(scene.tally)
+    await asyncio.sleep(CALM_SECONDS)
+    verdict = _measured(fault, scene, length, before, recovery)
+    found = complaints(fault, scene, verdict, since=before.at, calm=scene.tally - shown)
+    return replace(verdict, complaints=found)
+
+
+async def _settled(scene: Scene) -> bool:
+    """Wait until the session is about to become due."""
+
+    def due_soon() -> bool:
+        return scene.figures.state == "fresh" and YOUNG <= scene.age() <= OLD
+
+    return await scene.until(due_soon, READY_WITHIN) is not None
+
+
+def _well(scene: Scene, since: float) -> bool:
+    """Return whether a renewal has succeeded that was sent after an instant of the wall clock."""
+    return scene.figures.state == "fresh" and scene.figures.succeeded >= since
+
+
+def _before(scene: Scene) -> Before:
+    figures, record = scene.figures, scene.record
+    return Before(
+        at=time.monotonic(),
+        tally=Counter(scene.tally),
+        attempts=figures.attempts,
+        failures=Counter(figures.failures),
+        arrivals=len(scene.gate.arrivals),
+        looks=len(record.looks),
+        issued=len(scene.dsm.sessions.tokens(scene.app)),
+        lost=scene.gate.lost,
+    )
+
+
+def _measured(
+    fault: Fault, scene: Scene, length: Length, before: Before, recovery: float | None
+) -> Verdict:
+    issued = len(scene.dsm.sessions.tokens(scene.app)) - before.issued
+    return Verdict(
+        fault=fault.name,
+        length=length.name,
+        within_budget=length.within_budget,
+        seconds=length.seconds,
+        refreshes=issued - (scene.gate.lost - before.lost),
+        seen=scene.tally - before.tally,
+        attempts=scene.figures.attempts - before.attempts,
+        failures=scene.figures.failures - before.failures,
+        arrivals=tuple(scene.gate.arrivals[before.arrivals :]),
+        looks=tuple(scene.record.looks[before.looks :]),
+        recovery=recovery,
+    )
+
+
+def _hopeless(fault: Fault, length: Length, why: str) -> Verdict:
+    return Verdict(fault.name, length.name, length.within_budget, length.seconds, complaints=(why,))

@@ -1,0 +1,114 @@
+"""What came of a fault, and what of it breaks a promise."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from faults.fault import Fault
+from faults.readers import Output, Seen, Tally
+from faults.recorder import Look, most_between, most_in_a_window
+from faults.timing import REJECTED_RETRY, RETRY_MIN
+
+if TYPE_CHECKING:
+    from faults.scene import Scene
+
+WINDOWS = (1.0, 5.0, 10.0)
+
+MOST_ALIVE = 4
+"""The newest session, two in their grace where one comes early, and one that DSM did not end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A row of the table; without `complaints` the promises were kept."""
+
+    fault: str
+    length: str
+    within_budget: bool
+    seconds: float
+    refreshes: int = 0
+    seen: Tally = field(default_factory=Counter)
+    attempts: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    arrivals: tuple[float, ...] = ()
+    looks: tuple[Look, ...] = ()
+    recovery: float | None = None
+    complaints: tuple[str, ...] = ()
+
+    def count(self, *kinds: Seen, outputs: tuple[Output, ...] = tuple(Output)) -> int:
+        """Return how often consumers saw one of these."""
+        return sum(self.seen[output, kind] for output in outputs for kind in kinds)
+
+
+def most_attempts(seconds: float) -> int:
+    """Return how many attempts the backoff allows in a window, whatever the luck.
+
+    Waits are no shorter than `retry_min`, except that a session which DSM calls lost is followed
+    by a login at once; 3 more are for the window's edges.
+    """
+    return int(2 * seconds / RETRY_MIN) + 3
+
+
+def complaints(
+    fault: Fault, scene: "Scene", verdict: Verdict, *, since: float, calm: Tally
+) -> tuple[str, ...]:
+    """Return which promises were broken, each in a sentence."""
+    found = {
+        "a torn token was read": verdict.count(Seen.TORN),
+        "a consumer got no answer": 0 if fault.severs else verdict.count(Seen.ERROR),
+        "an expired token was handed out": _expired(fault, verdict),
+        "a consumer had no token within the budget": _withheld(fault, verdict),
+        "it did not recover in time": verdict.recovery is None,
+        "consumers had no good token after the recovery": _unwell(calm),
+        f"failures for other reasons: {dict(verdict.failures)}": not _told(fault, verdict),
+        "attempts were not bounded by the backoff": not _bounded(verdict),
+        f"{scene.record.most_alive} sessions alive": scene.record.most_alive > MOST_ALIVE,
+        "too many failed logins": not _spared(scene, since),
+        "the daemon is gone": not scene.daemon.alive,
+        "the app's tasks crashed": len(scene.daemon.told("app crashed")),
+    }
+    return tuple(f"{told} ({count})" for told, count in found.items() if count)
+
+
+def _expired(fault: Fault, verdict: Verdict) -> int:
+    """Return how often an expired token was handed out, beyond what is allowed.
+
+    A file that is kept has the expired token once the budget is spent; sockets never hand it out.
+    """
+    if fault.stale:
+        return 0
+    outputs: tuple[Output, ...] = (Output.SOCKET, Output.API)
+    if verdict.within_budget or not fault.reasons:
+        outputs = tuple(Output)
+    return verdict.count(Seen.EXPIRED, outputs=outputs)
+
+
+def _withheld(fault: Fault, verdict: Verdict) -> int:
+    if fault.withdraws or (fault.reasons and not verdict.within_budget):
+        return 0
+    return verdict.count(Seen.NONE)
+
+
+def _unwell(calm: Tally) -> int:
+    return sum(count for (_, seen), count in calm.items() if seen is not Seen.GOOD)
+
+
+def _told(fault: Fault, verdict: Verdict) -> bool:
+    """Return whether the failures are those that the operator is to be told of."""
+    failed = {reason for reason, count in verdict.failures.items() if count}
+    return failed <= fault.reasons and bool(failed) == bool(fault.reasons)
+
+
+def _bounded(verdict: Verdict) -> bool:
+    return all(
+        max(most_in_a_window(verdict.arrivals, window), most_between(verdict.looks, window))
+        <= most_attempts(window)
+        for window in WINDOWS
+    )
+
+
+def _spared(scene: "Scene", since: float) -> bool:
+    """Return whether refused logins came no closer together than `rejected_retry` allows."""
+    refused = [at for at in scene.app.failures if at >= since]
+    seconds = refused[-1] - refused[0] if refused else 0.0
+    return len(refused) <= seconds / REJECTED_RETRY + 2

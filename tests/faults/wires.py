@@ -1,0 +1,77 @@
+"""How a connection fails: behaviours of the gate below HTTP."""
+
+import asyncio
+
+from faults.gate import Exchange, Trouble
+
+GARBAGE = b"\x15\x03\x01\x00\x02\x02\x46 this is not HTTP\r\n\r\n"
+
+
+async def _reset(exchange: Exchange) -> None:
+    exchange.reset()
+
+
+async def _stall(exchange: Exchange) -> None:
+    await exchange.stall()
+
+
+async def _hang_up(exchange: Exchange) -> None:
+    exchange.writer.close()
+
+
+async def _babble(exchange: Exchange) -> None:
+    await exchange.send(GARBAGE)
+    exchange.writer.close()
+
+
+async def _half_a_head(exchange: Exchange) -> None:
+    answer = await exchange.ask()
+    exchange.gate.lost += 1
+    await exchange.send(answer.head[: len(answer.head) // 2])
+
+
+async def _half_a_body(exchange: Exchange) -> None:
+    answer = await exchange.ask()
+    exchange.gate.lost += 1
+    await exchange.send(answer.head + answer.body[: len(answer.body) // 2])
+
+
+async def _reset_in_head(exchange: Exchange) -> None:
+    await _half_a_head(exchange)
+    exchange.reset()
+
+
+async def _reset_in_body(exchange: Exchange) -> None:
+    await _half_a_body(exchange)
+    exchange.reset()
+
+
+async def _stall_in_head(exchange: Exchange) -> None:
+    await _half_a_head(exchange)
+    await exchange.stall()
+
+
+async def _stall_in_body(exchange: Exchange) -> None:
+    await _half_a_body(exchange)
+    await exchange.stall()
+
+
+async def _drip(exchange: Exchange) -> None:
+    answer = await exchange.ask()
+    exchange.gate.lost += 1
+    for number in range(len(answer.whole)):
+        await exchange.send(answer.whole[number : number + 1])
+        await asyncio.sleep(1)
+
+
+RESET_AT_ACCEPT = Trouble(accepted=_reset)
+RESET_AFTER_REQUEST = Trouble(asked=_reset)
+RESET_IN_HEAD = Trouble(asked=_reset_in_head)
+RESET_IN_BODY = Trouble(asked=_reset_in_body)
+HANG_AT_ACCEPT = Trouble(accepted=_stall)
+HANG_AFTER_REQUEST = Trouble(asked=_stall)
+HANG_IN_HEAD = Trouble(asked=_stall_in_head)
+HANG_IN_BODY = Trouble(asked=_stall_in_body)
+CLOSED_AFTER_REQUEST = Trouble(asked=_hang_up)
+NOT_HTTP = Trouble(asked=_babble)
+ONE_BYTE_A_SECOND = Trouble(asked=_drip)
