@@ -15,6 +15,10 @@ from refresherd import __version__
 IDLE_SECONDS = 15.0
 """An idle connection is closed after this long: an open TLS connection costs 80 KiB."""
 
+RESOLVED_SECONDS = 1
+"""An address is looked up anew after this long, enough for a burst of connections to share it:
+aiohttp's own 10 s would hold on to one that is dead for as long as a short outage budget."""
+
 # asyncio would keep a buffer of 256 KiB for each TLS connection, and take as much again for
 # each read. DSM's answers are under 1 KiB, and no TLS record is over 16 (RFC 8446, 5.1).
 SSLProtocol.max_size = 16 * 1024
@@ -49,6 +53,7 @@ def open_session(
         # Terminations go on beside the attempts, and neither is to wait for a connection.
         limit=2 * max_in_flight,
         keepalive_timeout=IDLE_SECONDS,
+        ttl_dns_cache=RESOLVED_SECONDS,
         resolver=resolver,
         socket_factory=_dialled,
         # True is for http://, where nothing is verified because nothing is encrypted.
