@@ -66,6 +66,18 @@ class Daemon:
                 env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
             )
 
+    async def listening(self) -> None:
+        """Return once the process serves its pages. Raises AssertionError if it has ended."""
+        async with asyncio.timeout(PATIENCE):
+            while self.alive:
+                try:
+                    await self.page("/livez")
+                except OSError:
+                    await asyncio.sleep(0.05)
+                else:
+                    return
+        raise AssertionError(self.log.read_text()[-2000:])
+
     async def kill(self) -> None:
         """End the process by SIGKILL."""
         self.signal(signal.SIGKILL)

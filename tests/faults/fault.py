@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from faults.gate import Trouble
+from faults.timing import LIFETIME
 
 if TYPE_CHECKING:
     from faults.scene import Scene
@@ -25,9 +26,11 @@ class Setting:
 
     tls: bool = False
     named: bool = False
-    """DSM has a host name, and the suite its name server; else it is 127.0.0.1."""
+    """DSM has a host name, and the suite a name server; else it is 127.0.0.1."""
+    proxied: bool = False
+    """haproxy stands between."""
     idle: bool = False
-    """Whether a session's life counts from its last use, not from its opening."""
+    """A session's life counts from its last use, not from its opening."""
     app: str = ""
     alone: bool = False
     wrapper: tuple[str, ...] = ()
@@ -38,15 +41,30 @@ PLAIN = Setting()
 
 
 @dataclass(frozen=True, slots=True)
+class Length:
+    """How long a fault lasts; `within_budget` where no consumer may notice."""
+
+    name: str
+    seconds: float
+    within_budget: bool = False
+
+
+BRIEF = Length("brief", 0.3 * LIFETIME, within_budget=True)
+LONG = Length("long", 1.2 * LIFETIME)
+
+
+@dataclass(frozen=True, slots=True)
 class Fault:
     """A fault and what is allowed while it lasts, besides what the outage budget allows.
 
     `reasons` are the failures that an operator may be told of, at least one of them and no
-    other; without any nothing may fail. `withdraws`: consumers may be left without a token
-    within the budget, too. `stale`: DSM ends sessions early, so that a token which is dead may
-    be read until that is noticed. `recovery` bounds, in seconds, how long it takes from the
-    fault's end to the next success. `brief_only`: it makes no sense beyond the budget.
+    other; without any nothing may fail. What is `cached` need not fail. `tells` is an event
+    that must be in the log.
+
+    `withdraws`: consumers may be left without a token within the budget, too. `stale`: DSM
+    ends sessions early, so that a token which is dead may be read until that is noticed.
     `severs`: consumers may be cut off in an answer, since the daemon itself is hit.
+    `recovery` bounds, in seconds, how long it takes from the end to the next success.
     """
 
     name: str
@@ -54,10 +72,12 @@ class Fault:
     during: During
     reasons: frozenset[str] = frozenset()
     setting: Setting = PLAIN
+    lengths: tuple[Length, ...] = (BRIEF, LONG)
+    recovery: float = 15.0
+    cached: bool = False
+    tells: str = ""
     withdraws: bool = False
     stale: bool = False
-    recovery: float = 15.0
-    brief_only: bool = False
     severs: bool = False
 
 

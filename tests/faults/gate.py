@@ -94,7 +94,8 @@ class Gate:
     """Passes requests on to DSM, or does with them what `trouble` says.
 
     `arrivals` holds the instant of each request and of each connection that got no further.
-    `lost` counts the sessions whose token was opened by DSM and never reached the client.
+    `lost` counts the sessions that DSM opened and the client never heard of, `refusals` holds
+    the instant of each login that the gate itself refused.
     """
 
     dsm_port: int
@@ -104,6 +105,7 @@ class Gate:
     port: int = 0
     trouble: Trouble = Trouble()
     arrivals: list[float] = field(default_factory=list)
+    refusals: list[float] = field(default_factory=list)
     lost: int = 0
     _server: asyncio.Server | None = None
     _open: set[Exchange] = field(default_factory=set)

@@ -53,7 +53,7 @@ def judge(content: bytes | None, began: float, app: App, sessions: Sessions) -> 
     session = sessions.issued(content.decode(errors="replace"))
     if session is None or session.app is not app:
         return Seen.TORN
-    return Seen.EXPIRED if session.deadline <= began else Seen.GOOD
+    return Seen.GOOD if session.alive(began) else Seen.EXPIRED
 
 
 class Reader:

@@ -64,8 +64,8 @@ def most_in_a_window(arrivals: Sequence[float], seconds: float) -> int:
 def most_between(looks: Sequence[Look], seconds: float) -> int:
     """Return the most attempts between two looks that were surely no longer apart than that."""
     most = first = 0
-    for look in looks:
-        while look.ended - looks[first].began > seconds:
+    for last, look in enumerate(looks):
+        while first < last and look.ended - looks[first].began > seconds:
             first += 1
         most = max(most, look.attempts - looks[first].attempts)
     return most

@@ -36,10 +36,13 @@ class Scene:
     daemon: Daemon
     dsm: Emulator
     gate: Gate
+    endpoint: str
     names: NameServer | None = None
     authority: Authority | None = None
     tally: Tally = field(default_factory=Counter)
     record: Record = field(default_factory=Record)
+    remarks: list[str] = field(default_factory=list)
+    """What a fault found amiss while it lasted."""
 
     @property
     def app(self) -> App:
@@ -92,11 +95,18 @@ class Scene:
         self.key_file.write_text(self.app.api_key)
         ca_file = ""
         if self.authority is not None:
-            self.ca_file.write_bytes(self.authority.ca_file.read_bytes())
+            self.trust()
             ca_file = f'ca_file = "{self.ca_file}"\n'
-        head = f'[apps.{self.name}]\nendpoint = "{self.gate.url}"\n{ca_file}'
+        head = f'[apps.{self.name}]\nendpoint = "{self.endpoint}"\n{ca_file}'
         key = f'api_key_file = "{self.key_file}"\n{self.setting.app}\n'
         return head + key + OUTPUTS.format(name=self.name)
+
+    def trust(self) -> None:
+        """Have the daemon's CA file name the CA of now."""
+        assert self.authority is not None
+        fresh = self.ca_file.with_suffix(".new")
+        fresh.write_bytes(self.authority.ca_file.read_bytes())
+        fresh.replace(self.ca_file)
 
     async def until(self, condition: Callable[[], bool], within: float) -> float | None:
         """Return after how many seconds something held, None if it did not in time."""

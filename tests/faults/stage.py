@@ -11,6 +11,7 @@ from faults.daemon import Daemon
 from faults.fault import Setting
 from faults.gate import Gate
 from faults.names import NameServer, namespace
+from faults.proxy import reverse_proxy
 from faults.recorder import recording
 from faults.scene import Scene
 from faults.timing import HEAD, LIFETIME
@@ -51,15 +52,18 @@ async def _scene(
 ) -> Scene:
     options = Options(lifetime=LIFETIME, expiry="idle" if setting.idle else "absolute")
     dsm = await stack.enter_async_context(Emulator(options))
-    host = f"{name}.localhost" if setting.named else "127.0.0.1"
+    host = f"{name}.dsm.test" if setting.named else "127.0.0.1"
     authority = _authority(daemon.directory / f"{name}-ca") if setting.tls else None
-    tls = None if authority is None else authority.server()
+    tls = None if authority is None else authority.server(host if setting.named else "localhost")
     gate = Gate(int(dsm.url.rpartition(":")[2]), tls, host)
     await gate.open()
     stack.callback(gate.close)
     if names is not None and setting.named:
         names.zone[host] = gate.address
-    return Scene(name, setting, daemon.directory, daemon, dsm, gate, names, authority)
+    endpoint = gate.url
+    if setting.proxied:
+        endpoint = await stack.enter_async_context(reverse_proxy(daemon.directory, gate.port))
+    return Scene(name, setting, daemon.directory, daemon, dsm, gate, endpoint, names, authority)
 
 
 def _authority(directory: Path) -> Authority:
@@ -84,10 +88,10 @@ async def _name_server(settings: Mapping[str, Setting]) -> AsyncIterator[NameSer
 async def _up(daemon: Daemon) -> AsyncIterator[None]:
     await daemon.start()
     try:
+        await daemon.listening()
         yield
     finally:
-        if daemon.alive:
-            assert await daemon.stop() == 0, daemon.log.read_text()[-2000:]
+        assert await daemon.stop() == 0, daemon.log.read_text()[-2000:]
 
 
 @asynccontextmanager

@@ -1,46 +1,83 @@
-"""Runs faults side by side: those that share a daemon at once, the others beside it."""
+"""Runs faults: each once, or at random for as long as is wanted.
+
+Those that may share a daemon happen side by side in one; the others have daemons of their own,
+a few of them at a time.
+"""
 
 import asyncio
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from random import Random
 
-from faults.fault import Fault
-from faults.scene import Scene
+from faults.fault import Fault, Length
 from faults.stage import stage
-from faults.trial import BRIEF, LONG, Length, trial
+from faults.trial import trial
 from faults.verdict import Verdict
 
+DAEMONS = 4
+"""So many daemons with one app run at a time, beside the one that all others share."""
 
-async def run(faults: Sequence[Fault]) -> list[Verdict]:
-    """Let each fault happen, briefly and for long, and return what came of them."""
-    with tempfile.TemporaryDirectory(prefix="refresherd-faults-") as made:
-        troupes = [
-            _troupe(group, Path(made) / str(number)) for number, group in enumerate(groups(faults))
-        ]
-        return [verdict for found in await asyncio.gather(*troupes) for verdict in found]
+Programme = Callable[[Fault], Iterator[tuple[Fault, Length]]]
+"""What happens on the scene of a fault, one after the other."""
+
+Tell = Callable[[Verdict], None]
 
 
-def groups(faults: Iterable[Fault]) -> list[list[Fault]]:
-    """Return the faults that share a daemon, and each of the others by itself."""
+async def run(faults: Sequence[Fault], tell: Tell) -> None:
+    """Let each fault happen for each of its lengths, and tell what came of it."""
+    gate = asyncio.Semaphore(DAEMONS)
+
+    async def alone(fault: Fault) -> None:
+        async with gate:
+            await _troupe([fault], once, tell)
+
+    together, others = parted(faults)
+    await asyncio.gather(_troupe(together, once, tell), *map(alone, others))
+
+
+async def soak(faults: Sequence[Fault], seconds: float, luck: Random, tell: Tell) -> None:
+    """Let faults happen at random for so many seconds, and tell what came of each."""
+    until = time.monotonic() + seconds
+    together, others = parted(faults)
+
+    def at_random(of: Fault) -> Iterator[tuple[Fault, Length]]:
+        possible = [fault for fault in together if fault.setting == of.setting]
+        while time.monotonic() < until:
+            fault = luck.choice(possible)
+            yield fault, luck.choice(fault.lengths)
+
+    async def alone() -> None:
+        while others and time.monotonic() < until:
+            await _troupe([luck.choice(others)], once, tell)
+
+    await asyncio.gather(_troupe(together, at_random, tell), *(alone() for _ in range(DAEMONS)))
+
+
+def parted(faults: Iterable[Fault]) -> tuple[list[Fault], list[Fault]]:
+    """Return the faults that share a daemon, and those that have one to themselves."""
     faults = list(faults)
     together = [fault for fault in faults if not fault.setting.alone]
-    alone = [[fault] for fault in faults if fault.setting.alone]
-    return [together, *alone] if together else alone
+    return together, [fault for fault in faults if fault.setting.alone]
 
 
-def lengths(fault: Fault) -> tuple[Length, ...]:
-    """Return for how long a fault lasts, each time that it happens."""
-    return (BRIEF,) if fault.brief_only else (BRIEF, LONG)
+def once(fault: Fault) -> Iterator[tuple[Fault, Length]]:
+    """Return a fault for each of its lengths."""
+    return ((fault, length) for length in fault.lengths)
 
 
-async def _troupe(faults: Sequence[Fault], directory: Path) -> list[Verdict]:
-    directory.mkdir()
+async def _troupe(faults: Sequence[Fault], programme: Programme, tell: Tell) -> None:
+    """Run one daemon, with a scene for each of these faults."""
+    if not faults:
+        return
     settings = {fault.name: fault.setting for fault in faults}
-    async with stage(settings, directory) as scenes:
-        found = await asyncio.gather(*(_trials(fault, scenes) for fault in faults))
-    return [verdict for verdicts in found for verdict in verdicts]
+    with tempfile.TemporaryDirectory(prefix="refresherd-faults-") as made:
+        async with stage(settings, Path(made)) as scenes, asyncio.TaskGroup() as acts:
 
+            async def act(of: Fault) -> None:
+                for fault, length in programme(of):
+                    tell(await trial(fault, scenes[of.name], length))
 
-async def _trials(fault: Fault, scenes: Mapping[str, Scene]) -> list[Verdict]:
-    return [await trial(fault, scenes[fault.name], length) for length in lengths(fault)]
+            for fault in faults:
+                acts.create_task(act(fault))

@@ -1,12 +1,15 @@
 """Verdicts as a table in Markdown."""
 
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 
 from faults.readers import Seen
 from faults.verdict import Verdict
 
 COLUMNS = (
     "fault",
+    "times",
     "duration",
     "refreshes",
     "reads",
@@ -14,21 +17,45 @@ COLUMNS = (
     "expired reads",
     "torn reads",
     "attempts",
-    "recovery time",
+    "recovery",
     "verdict",
 )
 
 
-def table(verdicts: Iterable[Verdict]) -> str:
+def table(verdicts: Iterable[Verdict], *, heading: bool = True) -> str:
     """Return the table, a row for each verdict."""
-    rows = [COLUMNS, tuple("---" for _ in COLUMNS), *(_row(verdict) for verdict in verdicts)]
+    rows = [COLUMNS, tuple("---" for _ in COLUMNS)] if heading else []
+    rows += [_row(verdict) for verdict in verdicts]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def merged(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """Return one verdict for each fault and length, with the slowest recovery."""
+    found: dict[tuple[str, str], Verdict] = {}
+    for verdict in verdicts:
+        key = (verdict.fault, verdict.length)
+        found[key] = _both(found[key], verdict) if key in found else verdict
+    return list(found.values())
+
+
+def _both(one: Verdict, other: Verdict) -> Verdict:
+    never = one.recovery is None or other.recovery is None
+    return replace(
+        one,
+        times=one.times + other.times,
+        refreshes=one.refreshes + other.refreshes,
+        seen=Counter(one.seen) + other.seen,
+        attempts=one.attempts + other.attempts,
+        recovery=None if never else max(one.recovery or 0.0, other.recovery or 0.0),
+        complaints=one.complaints + other.complaints,
+    )
 
 
 def _row(verdict: Verdict) -> tuple[str, ...]:
     return (
-        f"`{verdict.fault}` {verdict.length}",
-        f"{verdict.seconds:.1f} s",
+        f"`{verdict.fault}`, {verdict.length}",
+        str(verdict.times),
+        f"{verdict.seconds:.0f} s",
         str(verdict.refreshes),
         str(verdict.count(*Seen)),
         str(verdict.count(Seen.NONE)),

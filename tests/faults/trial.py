@@ -5,11 +5,10 @@ import time
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from faults.fault import Fault
+from faults.fault import Fault, Length
 from faults.readers import Tally
 from faults.scene import Scene
-from faults.timing import LIFETIME
-from faults.verdict import Verdict, complaints
+from faults.verdict import Afterwards, Verdict, complaints
 
 READY_WITHIN = 60.0
 """Seconds until an app that nothing is wrong with has a token, however slow the host."""
@@ -19,19 +18,6 @@ CALM_SECONDS = 1.5
 
 YOUNG, OLD = 0.33, 0.38
 """A fault begins at this share of a session's life, just before it is due."""
-
-
-@dataclass(frozen=True, slots=True)
-class Length:
-    """How long a fault lasts; `within_budget` where no consumer may notice."""
-
-    name: str
-    seconds: float
-    within_budget: bool = False
-
-
-BRIEF = Length("brief", 0.3 * LIFETIME, within_budget=True)
-LONG = Length("long", 1.2 * LIFETIME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +32,7 @@ class Before:
     looks: int
     issued: int
     lost: int
+    logged: int
 
 
 async def trial(fault: Fault, scene: Scene, length: Length) -> Verdict:
@@ -60,8 +47,8 @@ async def trial(fault: Fault, scene: Scene, length: Length) -> Verdict:
     shown = Counter(scene.tally)
     await asyncio.sleep(CALM_SECONDS)
     verdict = _measured(fault, scene, length, before, recovery)
-    found = complaints(fault, scene, verdict, since=before.at, calm=scene.tally - shown)
-    return replace(verdict, complaints=found)
+    afterwards = Afterwards(scene.tally - shown, before.at, before.logged)
+    return replace(verdict, complaints=complaints(fault, scene, verdict, afterwards))
 
 
 async def _settled(scene: Scene) -> bool:
@@ -89,6 +76,7 @@ def _before(scene: Scene) -> Before:
         looks=len(record.looks),
         issued=len(scene.dsm.sessions.tokens(scene.app)),
         lost=scene.gate.lost,
+        logged=scene.daemon.log.stat().st_size,
     )
 
 

@@ -26,6 +26,7 @@ class Verdict:
     length: str
     within_budget: bool
     seconds: float
+    times: int = 1
     refreshes: int = 0
     seen: Tally = field(default_factory=Counter)
     attempts: int = 0
@@ -40,6 +41,15 @@ class Verdict:
         return sum(self.seen[output, kind] for output in outputs for kind in kinds)
 
 
+@dataclass(frozen=True, slots=True)
+class Afterwards:
+    """What consumers saw once all was well, and since when (monotonic, and byte of the log)."""
+
+    calm: Tally
+    since: float
+    logged: int
+
+
 def most_attempts(seconds: float) -> int:
     """Return how many attempts the backoff allows in a window, whatever the luck.
 
@@ -50,7 +60,7 @@ def most_attempts(seconds: float) -> int:
 
 
 def complaints(
-    fault: Fault, scene: "Scene", verdict: Verdict, *, since: float, calm: Tally
+    fault: Fault, scene: "Scene", verdict: Verdict, afterwards: Afterwards
 ) -> tuple[str, ...]:
     """Return which promises were broken, each in a sentence."""
     found = {
@@ -59,15 +69,17 @@ def complaints(
         "an expired token was handed out": _expired(fault, verdict),
         "a consumer had no token within the budget": _withheld(fault, verdict),
         "it did not recover in time": verdict.recovery is None,
-        "consumers had no good token after the recovery": _unwell(calm),
+        "consumers had no good token after the recovery": _unwell(afterwards.calm),
         f"failures for other reasons: {dict(verdict.failures)}": not _told(fault, verdict),
         "attempts were not bounded by the backoff": not _bounded(verdict),
         f"{scene.record.most_alive} sessions alive": scene.record.most_alive > MOST_ALIVE,
-        "too many failed logins": not _spared(scene, since),
+        "too many failed logins": not _spared(scene, afterwards.since),
         "the daemon is gone": not scene.daemon.alive,
-        "the app's tasks crashed": len(scene.daemon.told("app crashed")),
+        "the app's tasks crashed": len(scene.daemon.told("app crashed", since=afterwards.logged)),
+        "the log does not tell of it": not _logged(fault, scene),
     }
-    return tuple(f"{told} ({count})" for told, count in found.items() if count)
+    remarks, scene.remarks = scene.remarks, []
+    return (*remarks, *(f"{told} ({int(count)})" for told, count in found.items() if count))
 
 
 def _expired(fault: Fault, verdict: Verdict) -> int:
@@ -94,9 +106,15 @@ def _unwell(calm: Tally) -> int:
 
 
 def _told(fault: Fault, verdict: Verdict) -> bool:
-    """Return whether the failures are those that the operator is to be told of."""
+    """Return whether the failures are those that the operator is to be told of.
+
+    A session may run out at DSM just when it is to be renewed, so that DSM calls it lost.
+    """
     failed = {reason for reason, count in verdict.failures.items() if count}
-    return failed <= fault.reasons and bool(failed) == bool(fault.reasons)
+    if not fault.reasons:
+        return not failed
+    late = frozenset() if verdict.within_budget else frozenset({"session_lost"})
+    return failed <= fault.reasons | late and bool(failed or fault.cached)
 
 
 def _bounded(verdict: Verdict) -> bool:
@@ -109,6 +127,13 @@ def _bounded(verdict: Verdict) -> bool:
 
 def _spared(scene: "Scene", since: float) -> bool:
     """Return whether refused logins came no closer together than `rejected_retry` allows."""
-    refused = [at for at in scene.app.failures if at >= since]
+    refused = sorted(at for at in (*scene.app.failures, *scene.gate.refusals) if at >= since)
     seconds = refused[-1] - refused[0] if refused else 0.0
     return len(refused) <= seconds / REJECTED_RETRY + 2
+
+
+def _logged(fault: Fault, scene: "Scene") -> bool:
+    """Return whether the log tells of it; of what happens again it does so every 10 minutes."""
+    return not fault.tells or any(
+        one.get("app") == scene.name for one in scene.daemon.told(fault.tells)
+    )

@@ -1,0 +1,19 @@
+"""All faults, and which of them are wanted."""
+
+from collections.abc import Collection
+
+from faults import answers, network, sessions
+from faults.fault import Fault
+
+DSM_SIDE = (*network.FAULTS, *answers.FAULTS, *sessions.FAULTS)
+
+FAULTS = DSM_SIDE
+
+NOISY = frozenset({"hang-at-accept", "hang-after-request", "drip", "json-huge"})
+"""What the neighbours of `neighbours` suffer from, if they are there only for its sake."""
+
+
+def chosen(names: Collection[str]) -> list[Fault]:
+    """Return the faults of these names, with those that one needs around it."""
+    wanted = {*names, *(NOISY if "neighbours" in names else ())}
+    return [fault for fault in FAULTS if fault.name in wanted]

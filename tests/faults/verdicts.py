@@ -1,0 +1,32 @@
+"""For the tests: faults happen side by side once, and each test has its own verdicts."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+
+from faults.catalogue import chosen
+from faults.fault import Fault
+from faults.parts import missing
+from faults.suite import run
+from faults.verdict import Verdict
+from lab import needs
+
+
+def reached(faults: Sequence[Fault], asked: Collection[str]) -> Mapping[str, Sequence[Verdict]]:
+    """Let those of the faults happen for which tests are asked, by the names of the tests."""
+    names = [fault.name for fault in faults if any(f"[{fault.name}]" in name for name in asked)]
+    found: defaultdict[str, list[Verdict]] = defaultdict(list)
+    possible = [fault for fault in chosen(names) if not missing(fault.setting)]
+    asyncio.run(run(possible, lambda verdict: found[verdict.fault].append(verdict)))
+    return found
+
+
+def kept(fault: Fault, verdicts: Mapping[str, Sequence[Verdict]]) -> None:
+    """Fail unless the promises were kept while a fault lasted; skip what can't happen here."""
+    lack = missing(fault.setting)
+    needs(not lack, lack)
+    assert [verdict.length for verdict in verdicts[fault.name]] == [
+        length.name for length in fault.lengths
+    ]
+    for verdict in verdicts[fault.name]:
+        assert verdict.complaints == (), f"{fault.breaks}, {verdict.length}: {verdict}"
