@@ -68,6 +68,11 @@ def late_alert(reason: str) -> ClientOSError:
             "TLS with dsm.example:443 failed: its certificate has expired",
         ),
         (
+            certificate_error(7, "certificate signature failure"),
+            Reason.TLS,
+            f"TLS with dsm.example:443 failed: {UNKNOWN_CA}",
+        ),
+        (
             certificate_error(20, "unable to get local issuer certificate"),
             Reason.TLS,
             f"TLS with dsm.example:443 failed: {UNKNOWN_CA}",
