@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from faults import answers, network, sessions
 from faults.fault import Fault
+from faults.impossible import IMPOSSIBLE
 
 DSM_SIDE = (*network.FAULTS, *answers.FAULTS, *sessions.FAULTS)
 
@@ -16,4 +17,4 @@ NOISY = frozenset({"hang-at-accept", "hang-after-request", "drip", "json-huge"})
 def chosen(names: Collection[str]) -> list[Fault]:
     """Return the faults of these names, with those that one needs around it."""
     wanted = {*names, *(NOISY if "neighbours" in names else ())}
-    return [fault for fault in FAULTS if fault.name in wanted]
+    return [fault for fault in (*FAULTS, *IMPOSSIBLE.values()) if fault.name in wanted]

@@ -3,14 +3,12 @@
 import asyncio
 import socket
 import struct
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
-ADDRESS = "127.53.0.1"
-"""All of 127/8 is this host (RFC 1122, 3.2.1.3), and hardly anybody serves names on this one."""
-
-RESOLV_CONF = f"nameserver {ADDRESS}\noptions timeout:1 attempts:1\n"
+RESOLV_CONF = "nameserver {}\noptions timeout:1 attempts:1\n"
 NSSWITCH_CONF = "passwd: files\ngroup: files\nhosts: files dns\n"
 
 A, IN = 1, 1
@@ -26,17 +24,26 @@ class Silence(Enum):
 
 @dataclass(slots=True)
 class NameServer(asyncio.DatagramProtocol):
-    """Serves names on UDP port 53, for which it takes root; `zone` is by name."""
+    """Serves names on UDP port 53, for which it takes root; `zone` is by name.
 
+    All of 127/8 is this host (RFC 1122, 3.2.1.3): each suite that runs has an address of its own.
+    """
+
+    address: str = ""
     zone: dict[str, str | Silence] = field(default_factory=dict)
     _transport: asyncio.DatagramTransport | None = None
 
     async def open(self) -> None:
-        """Listen."""
+        """Listen. Raises OSError if nothing is free."""
         loop = asyncio.get_running_loop()
-        self._transport, _ = await loop.create_datagram_endpoint(
-            lambda: self, local_addr=(ADDRESS, 53)
-        )
+        for number in range(1, 255):
+            self.address = f"127.53.{number}.1"
+            with suppress(OSError):
+                self._transport, _ = await loop.create_datagram_endpoint(
+                    lambda: self, local_addr=(self.address, 53)
+                )
+                return
+        raise OSError(f"no address for a name server; the last tried was {self.address}")
 
     def close(self) -> None:
         """Listen no more."""
@@ -75,9 +82,9 @@ def answer(data: bytes, end: int, kind: int, known: str | Silence) -> bytes:
     return head + data[12:end] + record
 
 
-def namespace(directory: Path) -> tuple[str, ...]:
-    """Return a command that runs another with this name server alone, in a mount namespace."""
-    (directory / "resolv.conf").write_text(RESOLV_CONF)
+def namespace(directory: Path, server: NameServer) -> tuple[str, ...]:
+    """Return a command that runs another with `server` alone, in a mount namespace."""
+    (directory / "resolv.conf").write_text(RESOLV_CONF.format(server.address))
     (directory / "nsswitch.conf").write_text(NSSWITCH_CONF)
     script = "for f in resolv nsswitch; do mount --bind $0/$f.conf /etc/$f.conf; done; exec $@"
     return ("unshare", "--mount", "sh", "-ec", script, str(directory))

@@ -31,6 +31,7 @@ def _ended(within: float) -> During:
 
 @asynccontextmanager
 async def _reset(scene: Scene) -> AsyncIterator[None]:
+    """Reset the secret. The key file is empty for a moment, as when an editor saves it."""
     scene.dsm.apps.reset_secret(scene.app)
     yield
     scene.key_file.write_text(scene.app.api_key)
@@ -59,7 +60,7 @@ FAULTS = (
         "secret-reset",
         "the app gets another secret, and the key file has it later",
         _reset,
-        LOST | {"rejected"},
+        LOST | {"rejected", "credential"},
         withdraws=True,
         stale=True,
     ),

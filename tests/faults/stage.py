@@ -26,7 +26,7 @@ async def stage(
     """Run a daemon with an app for each setting, consumers at each, until the block ends."""
     async with AsyncExitStack() as stack:
         names = await stack.enter_async_context(_name_server(settings))
-        wrapper = namespace(directory) if names else ()
+        wrapper = namespace(directory, names) if names else ()
         for setting in settings.values():
             wrapper += setting.wrapper
         daemon = Daemon(directory, wrapper)

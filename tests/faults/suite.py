@@ -13,7 +13,7 @@ from random import Random
 
 from faults.fault import Fault, Length
 from faults.stage import stage
-from faults.trial import trial
+from faults.trial import conclusive
 from faults.verdict import Verdict
 
 DAEMONS = 4
@@ -77,7 +77,7 @@ async def _troupe(faults: Sequence[Fault], programme: Programme, tell: Tell) -> 
 
             async def act(of: Fault) -> None:
                 for fault, length in programme(of):
-                    tell(await trial(fault, scenes[of.name], length))
+                    tell(await conclusive(fault, scenes[of.name], length))
 
             for fault in faults:
                 acts.create_task(act(fault))

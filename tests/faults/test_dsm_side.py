@@ -5,17 +5,32 @@ from collections.abc import Mapping, Sequence
 import pytest
 from faults.catalogue import DSM_SIDE
 from faults.fault import Fault
+from faults.impossible import IMPOSSIBLE
 from faults.verdict import Verdict
 from faults.verdicts import kept, reached
+
+# The first test waits for the whole of it, and some of it is repeated on a busy machine.
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(scope="module")
 def verdicts(request: pytest.FixtureRequest) -> Mapping[str, Sequence[Verdict]]:
     """Let those of the faults happen that were asked for."""
-    return reached(DSM_SIDE, {item.name for item in request.session.items})
+    return reached((*DSM_SIDE, *IMPOSSIBLE.values()), {item.name for item in request.session.items})
 
 
 @pytest.mark.parametrize("fault", DSM_SIDE, ids=lambda fault: fault.name)
 def test_the_promises_hold(fault: Fault, verdicts: Mapping[str, Sequence[Verdict]]) -> None:
     """Whatever goes wrong, consumers get good tokens within the budget, and it recovers."""
     kept(fault, verdicts)
+
+
+@pytest.mark.parametrize(
+    ("complaint", "fault"), IMPOSSIBLE.items(), ids=[fault.name for fault in IMPOSSIBLE.values()]
+)
+def test_a_broken_promise_is_seen(
+    complaint: str, fault: Fault, verdicts: Mapping[str, Sequence[Verdict]]
+) -> None:
+    """What nothing could get over has to fail, or the suite proves nothing."""
+    (verdict,) = verdicts[fault.name]
+    assert any(complaint in told for told in verdict.complaints), verdict

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from faults.fault import Fault
@@ -13,6 +14,15 @@ if TYPE_CHECKING:
     from faults.scene import Scene
 
 WINDOWS = (1.0, 5.0, 10.0)
+
+STALL_SECONDS = 1.25
+"""Between the beginning of a look and the end of the next: usually it is a quarter."""
+
+BY_THE_WAY = "connect"
+"""A request may be under way as a fault begins or ends by cutting connections."""
+
+TOO_LATE = "session_lost"
+"""A session may run out at DSM just when it is to be renewed."""
 
 MOST_ALIVE = 4
 """The newest session, two in their grace where one comes early, and one that DSM did not end."""
@@ -35,6 +45,11 @@ class Verdict:
     looks: tuple[Look, ...] = ()
     recovery: float | None = None
     complaints: tuple[str, ...] = ()
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the machine was too busy for the suite to look when it wanted to."""
+        return any(b.ended - a.began > STALL_SECONDS for a, b in pairwise(self.looks))
 
     def count(self, *kinds: Seen, outputs: tuple[Output, ...] = tuple(Output)) -> int:
         """Return how often consumers saw one of these."""
@@ -106,15 +121,12 @@ def _unwell(calm: Tally) -> int:
 
 
 def _told(fault: Fault, verdict: Verdict) -> bool:
-    """Return whether the failures are those that the operator is to be told of.
-
-    A session may run out at DSM just when it is to be renewed, so that DSM calls it lost.
-    """
+    """Return whether the failures are those that the operator is to be told of."""
     failed = {reason for reason, count in verdict.failures.items() if count}
     if not fault.reasons:
         return not failed
-    late = frozenset() if verdict.within_budget else frozenset({"session_lost"})
-    return failed <= fault.reasons | late and bool(failed or fault.cached)
+    by_the_way = {BY_THE_WAY} if verdict.within_budget else {BY_THE_WAY, TOO_LATE}
+    return failed <= fault.reasons | by_the_way and bool(failed & fault.reasons or fault.cached)
 
 
 def _bounded(verdict: Verdict) -> bool:
