@@ -6,8 +6,18 @@ from asyncio.sslproto import SSLProtocol
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from aiohttp import AddrInfoType, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, hdrs
+from aiohttp import (
+    AddrInfoType,
+    ClientRequest,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+    TCPConnector,
+    hdrs,
+)
 from aiohttp.abc import AbstractResolver
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from yarl import URL
 
 from refresherd import __version__
@@ -42,6 +52,24 @@ DIAL: ContextVar[Dial] = ContextVar("refresherd_dsm_dial")
 """The current request's. aiohttp tells of a reused connection only by tracing, at 15 % more CPU."""
 
 
+class Connector(TCPConnector):
+    """Reuses no connection on which something came that nobody asked for.
+
+    aiohttp would take it for the answer to the next request, which may be another app's.
+    """
+
+    async def connect(
+        self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout
+    ) -> Connection:
+        """Return a connection from the pool, or a new one."""
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            protocol = connection.protocol
+            if DIAL.get().made or protocol is None or not protocol.should_close:
+                return connection
+            connection.close()
+
+
 def open_session(
     max_in_flight: int,
     proxy: URL | None,
@@ -49,7 +77,7 @@ def open_session(
     resolver: AbstractResolver,
 ) -> ClientSession:
     """Return a session without cookies, `.netrc`, or a timeout of its own."""
-    connector = TCPConnector(
+    connector = Connector(
         # Terminations go on beside the attempts, and neither is to wait for a connection.
         limit=2 * max_in_flight,
         keepalive_timeout=IDLE_SECONDS,

@@ -112,6 +112,34 @@ async def test_a_connection_that_the_server_closed_is_not_used(connections: Conn
         assert (peer.connections, len(peer.requests)) == (2, 2)
 
 
+@pytest.mark.parametrize("later", [False, True])
+async def test_an_answer_that_nobody_asked_for_is_nobodys(
+    connections: Connections, *, later: bool
+) -> None:
+    """Apps share connections: what comes too much on one would be the next app's token."""
+    stray = reply(200, GRANT.replace(b"new-token", b"stray-token"))
+    sent = asyncio.Event()
+
+    async def twice(connection: Connection) -> None:
+        while True:
+            await connection.request()
+            await connection.send(reply(200, GRANT) + (b"" if later else stray))
+            if later:
+                await asyncio.sleep(0.05)
+                await connection.send(stray)
+            sent.set()
+
+    async with serving(twice) as peer:
+        app = client(connections, Endpoint(peer.http))
+        for _ in range(3):
+            sent.clear()
+            grant = await app.login(Secret(API_KEY), 5)
+            assert grant.access_token.reveal() == "new-token"
+            await sent.wait()
+            await asyncio.sleep(0.05)
+        assert peer.connections == 3
+
+
 def stale(replies: int, *, with_reset: bool) -> Behaviour:
     """Answer so many requests of each connection, and end it as the next one comes."""
 
