@@ -128,6 +128,8 @@ class Renewal:
     def _accept(self, grant: Grant, request: _Request) -> None:
         before = self._cell.life
         replaced = before.token
+        if replaced is not None and request.method is Method.REAUTH:
+            _demand_same_app(grant, replaced)
         if replaced is None and request.method is Method.REAUTH:
             replaced = _resumed(request, grant, before.generation)
         timing, luck = self._app.timing, self._world.luck()
@@ -174,6 +176,16 @@ class Renewal:
                 request_id=error.request_id,
             )
         )
+
+
+def _demand_same_app(grant: Grant, replaced: Token) -> None:
+    """Raise Retryable for a session of another app's.
+
+    A proxy that mixes up its answers must not hand one app's token to another's consumers.
+    """
+    if grant.entity_id != replaced.entity_id:
+        told = "the answer to a reauth names another app than the session's"
+        raise Retryable(Reason.BAD_RESPONSE, told, request_id=grant.request_id)
 
 
 def _resumed(request: _Request, grant: Grant, generation: int) -> Token:

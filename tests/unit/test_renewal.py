@@ -19,6 +19,7 @@ OUTAGE = Retryable(Reason.CONNECT, "connection refused", request_id="r-7")
 DEAD = SessionLost("Session does not exist")
 FORBIDDEN = SessionLost("forbidden", dead=False)
 FIRST, SECOND = islice(grants(), 2)
+OTHER_ID = "00000000-0000-4000-8000-000000000000"
 
 
 async def logged_in(kept: Kept) -> Renewal:
@@ -78,6 +79,21 @@ async def test_a_reauth_that_answers_with_the_same_token_does_not_end_it() -> No
     await due(kept, renewal)
     assert kept.life.generation == 2
     assert renewal.retirement.pending == ()
+
+
+async def test_a_reauth_that_answers_with_another_apps_session_is_none() -> None:
+    """A proxy that mixes up its answers must not hand one app's token to another's consumers."""
+    others = Grant(Secret("another-apps"), OTHER_ID, 600.0, "r-9")
+    kept = Kept([FIRST, others, SECOND])
+    renewal = await logged_in(kept)
+    await due(kept, renewal)
+    assert kept.life.token is not None
+    assert kept.life.token.access_token.reveal() == "token-1"
+    (failed,) = kept.observer.of(AttemptFailed)
+    assert (failed.reason, failed.request_id) == (Reason.BAD_RESPONSE, "r-9")
+    assert renewal.retirement.pending == ()
+    await due(kept, renewal)
+    assert kept.life.token.access_token.reveal() == "token-2"
 
 
 async def test_a_login_can_be_asked_for_each_time() -> None:
