@@ -5,13 +5,13 @@ import json
 import os
 import re
 import signal
-import socket
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from faults.ports import unused_port
 from programs import PATIENCE, REFRESHERD
 
 SAMPLE = re.compile(
@@ -36,9 +36,7 @@ class Daemon:
     """`refresherd run` on the configuration in a directory; `wrapper` is a command before it."""
 
     def __init__(self, directory: Path, wrapper: tuple[str, ...] = ()) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = unused_port()
         self.directory = directory
         self.config = directory / "config.toml"
         self.log = directory / "log"

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
+from faults.ports import unused_port
+
 LENGTH = re.compile(rb"content-length: *([0-9]+)", re.IGNORECASE)
 
 RESET = struct.pack("ii", 1, 0)
@@ -43,6 +45,10 @@ class Exchange:
     def path(self) -> str:
         """What was asked for."""
         return self.head.split(b" ", 2)[1].decode()
+
+    def lose(self) -> None:
+        """Note that the client will not hear of a session that DSM has opened."""
+        self.gate.lost.append(time.monotonic())
 
     async def ask(self) -> Reply:
         """Have DSM carry the request out, and return its answer."""
@@ -94,8 +100,8 @@ class Gate:
     """Passes requests on to DSM, or does with them what `trouble` says.
 
     `arrivals` holds the instant of each request and of each connection that got no further.
-    `lost` counts the sessions that DSM opened and the client never heard of, `refusals` holds
-    the instant of each login that the gate itself refused.
+    `lost` holds the instant of each session that the client never heard of, `refusals` that of
+    each login that the gate itself refused.
     """
 
     dsm_port: int
@@ -106,7 +112,7 @@ class Gate:
     trouble: Trouble = Trouble()
     arrivals: list[float] = field(default_factory=list)
     refusals: list[float] = field(default_factory=list)
-    lost: int = 0
+    lost: list[float] = field(default_factory=list)
     _server: asyncio.Server | None = None
     _open: set[Exchange] = field(default_factory=set)
 
@@ -117,10 +123,10 @@ class Gate:
 
     async def open(self) -> None:
         """Listen, on the same port as before."""
+        self.port = self.port or unused_port()
         self._server = await asyncio.start_server(
             self._handle, self.address, self.port, ssl=self.tls, backlog=64
         )
-        self.port = self._server.sockets[0].getsockname()[1]
 
     def close(self) -> None:
         """Refuse connections, and cut those that there are."""

@@ -24,6 +24,8 @@ ENCRYPTED = Setting(tls=True)
 NAMED = Setting(tls=True, named=True, app='rejected_retry = "30m"')
 PROXIED = Setting(proxied=True, app='session_check = "1s"')
 
+PLAIN_HTTP = Trouble(accepted=answered)
+
 CACHED_FOR = Length("long", 18.0)
 """Longer than the addresses of a name are remembered, which is 10 s."""
 
@@ -99,13 +101,18 @@ async def _ca_rotated(scene: Scene) -> AsyncIterator[None]:
     scene.trust()
 
 
-@asynccontextmanager
-async def _not_tls(scene: Scene) -> AsyncIterator[None]:
-    usual = scene.gate.tls
-    await _reopen(scene, None)
-    with scene.gate.troubled(Trouble(accepted=answered)):
-        yield
-    await _reopen(scene, usual)
+def _without_tls(trouble: Trouble) -> During:
+    """Return how DSM meets TLS with something else for a while."""
+
+    @asynccontextmanager
+    async def during(scene: Scene) -> AsyncIterator[None]:
+        usual = scene.gate.tls
+        await _reopen(scene, None)
+        with scene.gate.troubled(trouble):
+            yield
+        await _reopen(scene, usual)
+
+    return during
 
 
 def _another(scene: Scene) -> Authority:
@@ -161,6 +168,9 @@ CONNECTIONS = (
     _wire("closed", "the connection is closed", wires.CLOSED_AFTER_REQUEST, CONNECT),
     _wire("not-http", "another protocol answers", wires.NOT_HTTP, BAD_RESPONSE),
     _wire("drip", "an answer comes at a byte a second", wires.ONE_BYTE_A_SECOND, TIMEOUT),
+    _wire("head-endless", "an answer's head has no end", wires.ENDLESS_HEAD, BAD_RESPONSE),
+    Fault("answer-twice", "each answer comes twice", gated(wires.TWICE)),
+    Fault("answer-late", "another answer comes later", gated(wires.AGAIN_LATER)),
     Fault(
         "flapping",
         "DSM is there and away, in many ways, at random",
@@ -175,7 +185,9 @@ CERTIFICATES = (
     Fault("tls-wrong-name", "a certificate of another host", _certified("a.b"), TLS, ENCRYPTED),
     Fault("tls-expired", "a certificate that has expired", _certified(days=-1), TLS, ENCRYPTED),
     Fault("tls-unknown-ca", "a certificate of an unknown CA", _unknown_ca, TLS, ENCRYPTED),
-    Fault("tls-plain", "no TLS at all", _not_tls, TLS, ENCRYPTED),
+    Fault("tls-plain", "no TLS at all", _without_tls(PLAIN_HTTP), TLS, ENCRYPTED),
+    Fault("tls-reset", "no handshake", _without_tls(wires.RESET_AT_ACCEPT), CONNECT, ENCRYPTED),
+    Fault("tls-hang", "half a handshake", _without_tls(wires.HANG_AT_ACCEPT), TIMEOUT, ENCRYPTED),
     Fault("ca-rotated", "a new CA, and `ca_file` has it later", _ca_rotated, TLS, ENCRYPTED),
 )
 

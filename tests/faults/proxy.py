@@ -2,11 +2,11 @@
 
 import asyncio
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from faults.ports import unused_port
 from programs import PATIENCE
 
 IDLE = "1s"
@@ -39,9 +39,7 @@ def program() -> str | None:
 @asynccontextmanager
 async def reverse_proxy(directory: Path, behind: int) -> AsyncIterator[str]:
     """Run haproxy before a port of this host, and yield its URL."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
+    port = unused_port()
     config = directory / f"haproxy-{port}.cfg"
     config.write_text(CONFIGURATION.format(port=port, behind=behind, idle=IDLE))
     process = await asyncio.create_subprocess_exec(

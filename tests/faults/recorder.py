@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from faults.daemon import Daemon, Figures
+from faults.timing import LIFETIME
 
 if TYPE_CHECKING:
     from faults.scene import Scene
@@ -43,12 +44,17 @@ async def recording(daemon: Daemon, scenes: Sequence["Scene"]) -> NoReturn:
         ended = time.monotonic()
         for scene in scenes:
             record = scene.record
-            alive = len(scene.dsm.sessions.live(scene.app))
-            record.most_alive = max(record.most_alive, alive - scene.gate.lost)
+            record.most_alive = max(record.most_alive, _alive(scene))
             if scene.name in found:
                 record.figures = found[scene.name]
                 record.looks.append(Look(began, ended, record.figures.attempts))
         await asyncio.sleep(LOOK_SECONDS)
+
+
+def _alive(scene: "Scene") -> int:
+    """Return how many sessions live whose token has reached the daemon."""
+    lost = sum(at > time.monotonic() - LIFETIME for at in scene.gate.lost)
+    return len(scene.dsm.sessions.live(scene.app)) - lost
 
 
 def most_in_a_window(arrivals: Sequence[float], seconds: float) -> int:

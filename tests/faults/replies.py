@@ -61,7 +61,8 @@ def rewritten(*changes: Callable[[bytes], bytes], delivered: bool = False) -> Tr
         if not answer.head.startswith(b"HTTP/1.1 200"):
             await exchange.send(answer.whole)
             return
-        exchange.gate.lost += not delivered
+        if not delivered:
+            exchange.lose()
         await exchange.send(reply(200, next(turns)(answer.body), JSON))
 
     return Trouble(asked=behave)
@@ -82,7 +83,7 @@ def fields(*wanted: dict[str, Any], without: str = "", delivered: bool = False) 
 
 async def _cut_short(exchange: Exchange) -> None:
     answer = await exchange.ask()
-    exchange.gate.lost += 1
+    exchange.lose()
     await exchange.send(Reply(answer.head, answer.body[: len(answer.body) // 2]).whole)
     exchange.writer.close()
 

@@ -4,9 +4,9 @@ RETRY_MIN = 0.2
 RETRY_MAX = 1.0
 REJECTED_RETRY = 2.0
 TERMINATE_AFTER = 1.0
-TIMEOUT = 1.5
+TIMEOUT = 2.0
 
-LIFETIME = 10
+LIFETIME = 12
 """Enough for a loaded machine to get a retry in before a session's end."""
 
 HEAD = f"""

@@ -81,6 +81,7 @@ def _well(scene: Scene, since: float) -> bool:
 
 def _before(scene: Scene) -> Before:
     figures, record = scene.figures, scene.record
+    record.most_alive = 0
     return Before(
         at=time.monotonic(),
         tally=Counter(scene.tally),
@@ -89,7 +90,7 @@ def _before(scene: Scene) -> Before:
         arrivals=len(scene.gate.arrivals),
         looks=len(record.looks),
         issued=len(scene.dsm.sessions.tokens(scene.app)),
-        lost=scene.gate.lost,
+        lost=len(scene.gate.lost),
         logged=scene.daemon.log.stat().st_size,
     )
 
@@ -103,7 +104,7 @@ def _measured(
         length=length.name,
         within_budget=length.within_budget,
         seconds=length.seconds,
-        refreshes=issued - (scene.gate.lost - before.lost),
+        refreshes=issued - (len(scene.gate.lost) - before.lost),
         seen=scene.tally - before.tally,
         attempts=scene.figures.attempts - before.attempts,
         failures=scene.figures.failures - before.failures,

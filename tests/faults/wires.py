@@ -2,7 +2,11 @@
 
 import asyncio
 
-from faults.gate import Exchange, Trouble
+from dsm_loopback import GRANT, reply
+from faults.gate import Exchange, Trouble, passed_on
+
+STRAY = reply(200, GRANT, "Content-Type: application/json")
+"""An answer that is meant for somebody else."""
 
 GARBAGE = b"\x15\x03\x01\x00\x02\x02\x46 this is not HTTP\r\n\r\n"
 
@@ -26,13 +30,13 @@ async def _babble(exchange: Exchange) -> None:
 
 async def _half_a_head(exchange: Exchange) -> None:
     answer = await exchange.ask()
-    exchange.gate.lost += 1
+    exchange.lose()
     await exchange.send(answer.head[: len(answer.head) // 2])
 
 
 async def _half_a_body(exchange: Exchange) -> None:
     answer = await exchange.ask()
-    exchange.gate.lost += 1
+    exchange.lose()
     await exchange.send(answer.head + answer.body[: len(answer.body) // 2])
 
 
@@ -58,10 +62,27 @@ async def _stall_in_body(exchange: Exchange) -> None:
 
 async def _drip(exchange: Exchange) -> None:
     answer = await exchange.ask()
-    exchange.gate.lost += 1
+    exchange.lose()
     for number in range(len(answer.whole)):
         await exchange.send(answer.whole[number : number + 1])
         await asyncio.sleep(1)
+
+
+async def _endless_head(exchange: Exchange) -> None:
+    await exchange.send(b"HTTP/1.1 200 OK\r\n")
+    while not exchange.writer.is_closing():
+        await exchange.send(b"X-More: and more\r\n" * 1000)
+
+
+async def _twice(exchange: Exchange) -> None:
+    answer = await exchange.ask()
+    await exchange.send(answer.whole + STRAY)
+
+
+async def _again_later(exchange: Exchange) -> None:
+    await passed_on(exchange)
+    await asyncio.sleep(0.2)
+    await exchange.send(STRAY)
 
 
 RESET_AT_ACCEPT = Trouble(accepted=_reset)
@@ -74,4 +95,7 @@ HANG_IN_HEAD = Trouble(asked=_stall_in_head)
 HANG_IN_BODY = Trouble(asked=_stall_in_body)
 CLOSED_AFTER_REQUEST = Trouble(asked=_hang_up)
 NOT_HTTP = Trouble(asked=_babble)
+ENDLESS_HEAD = Trouble(asked=_endless_head)
+TWICE = Trouble(asked=_twice)
+AGAIN_LATER = Trouble(asked=_again_later)
 ONE_BYTE_A_SECOND = Trouble(asked=_drip)
