@@ -1,8 +1,10 @@
 """Faults of what DSM, or what stands in its place, answers."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from email.utils import formatdate
 
 from dsm_loopback import reply
 from faults.daemon import operate
@@ -24,6 +26,8 @@ CLIENT_ERRORS = (
 SERVER_ERRORS = (500, 501, 502, 503, 504, 505, 506, 507, 508, 510, 511, 520, 525, 530, 599)
 
 OTHER_ENTITY = "00000000-0000-4000-8000-000000000000"
+
+DAY = 86400
 
 NEVER_ENDS = 4294967295
 """The most that `expires_in` can be."""
@@ -87,7 +91,8 @@ STATUSES = (
     ),
     _busy("retry-after-0", "of 0", "0"),
     _busy("retry-after-1", "of a second", "1"),
-    _busy("retry-after-day", "of a day", "86400"),
+    _busy("retry-after-day", "of a day", str(DAY)),
+    _busy("retry-after-date", "of tomorrow", formatdate(time.time() + DAY, usegmt=True)),
     _busy("retry-after-past", "in the past", "Wed, 21 Oct 2015 07:28:00 GMT"),
     _busy("retry-after-garbage", "that means nothing", "soon; 1e99"),
     Fault("redirect", "redirects", _redirected, BAD_RESPONSE),

@@ -169,6 +169,7 @@ CONNECTIONS = (
     _wire("not-http", "another protocol answers", wires.NOT_HTTP, BAD_RESPONSE),
     _wire("drip", "an answer comes at a byte a second", wires.ONE_BYTE_A_SECOND, TIMEOUT),
     _wire("head-endless", "an answer's head has no end", wires.ENDLESS_HEAD, BAD_RESPONSE),
+    Fault("slow", "answers take half of the timeout", gated(wires.SLOW)),
     Fault("answer-twice", "each answer comes twice", gated(wires.TWICE)),
     Fault("answer-late", "another answer comes later", gated(wires.AGAIN_LATER)),
     Fault(

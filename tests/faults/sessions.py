@@ -29,6 +29,9 @@ def _ended(within: float) -> During:
     return during
 
 
+KEPT = Setting(app='renew = "keepalive"', idle=True)
+
+
 @asynccontextmanager
 async def _reset(scene: Scene) -> AsyncIterator[None]:
     """Reset the secret. The key file is empty for a moment, as when an editor saves it."""
@@ -57,6 +60,15 @@ FAULTS = (
         stale=True,
     ),
     Fault(
+        "session-ended-keepalive",
+        "somebody ends the session that is kept alive",
+        _ended(LIFETIME / 2),
+        LOST,
+        KEPT,
+        withdraws=True,
+        stale=True,
+    ),
+    Fault(
         "secret-reset",
         "the app gets another secret, and the key file has it later",
         _reset,
@@ -76,6 +88,6 @@ FAULTS = (
         "nobody listens, and `renew` is keepalive",
         refused,
         frozenset({"connect"}),
-        Setting(app='renew = "keepalive"', idle=True),
+        KEPT,
     ),
 )

@@ -4,6 +4,7 @@ import asyncio
 
 from dsm_loopback import GRANT, reply
 from faults.gate import Exchange, Trouble, passed_on
+from faults.timing import TIMEOUT
 
 STRAY = reply(200, GRANT, "Content-Type: application/json")
 """An answer that is meant for somebody else."""
@@ -79,6 +80,11 @@ async def _twice(exchange: Exchange) -> None:
     await exchange.send(answer.whole + STRAY)
 
 
+async def _slow(exchange: Exchange) -> None:
+    await asyncio.sleep(TIMEOUT / 2)
+    await passed_on(exchange)
+
+
 async def _again_later(exchange: Exchange) -> None:
     await passed_on(exchange)
     await asyncio.sleep(0.2)
@@ -97,5 +103,6 @@ CLOSED_AFTER_REQUEST = Trouble(asked=_hang_up)
 NOT_HTTP = Trouble(asked=_babble)
 ENDLESS_HEAD = Trouble(asked=_endless_head)
 TWICE = Trouble(asked=_twice)
+SLOW = Trouble(asked=_slow)
 AGAIN_LATER = Trouble(asked=_again_later)
 ONE_BYTE_A_SECOND = Trouble(asked=_drip)

@@ -1,0 +1,51 @@
+"""The suite's own measures: what they count is right, so that what they prove is."""
+
+from collections import Counter
+from dataclasses import replace
+
+from faults.readers import Output, Seen
+from faults.recorder import Look, most_between, most_in_a_window
+from faults.table import merged, table
+from faults.verdict import Verdict
+from hypothesis import given
+from hypothesis import strategies as st
+
+INSTANTS = st.lists(st.integers(0, 50).map(float)).map(sorted)
+VERDICT = Verdict(
+    "refused",
+    "brief",
+    within_budget=True,
+    seconds=3.0,
+    seen=Counter({(Output.FILE, Seen.GOOD): 2}),
+    recovery=0.5,
+)
+
+
+@given(INSTANTS, st.integers(0, 20))
+def test_the_fullest_window_is_found(arrivals: list[float], seconds: int) -> None:
+    """A storm anywhere is a storm, wherever a window would begin."""
+    counts = [sum(a <= other <= a + seconds for other in arrivals) for a in arrivals]
+    assert most_in_a_window(arrivals, seconds) == max(counts, default=0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 5))))
+def test_the_fullest_time_between_two_looks_is_found(steps: list[tuple[int, int, int]]) -> None:
+    """Attempts count for a window only if they were surely made within it."""
+    looks, now, attempts = [], 0, 0
+    for pause, took, made in steps:
+        began = now + pause
+        now, attempts = began + took, attempts + made
+        looks.append(Look(began, now, attempts))
+    pairs = [(a, b) for n, a in enumerate(looks) for b in looks[n:] if b.ended - a.began <= 5]
+    most = max((b.attempts - a.attempts for a, b in pairs), default=0)
+    assert most_between(looks, 5) == most
+
+
+def test_many_trials_of_a_fault_are_one_row() -> None:
+    """A soak's table is as long as a short run's, and hides neither complaint nor slowness."""
+    slow = replace(VERDICT, recovery=7.0, complaints=("a torn token was read (1)",))
+    (row,) = merged([VERDICT, slow, VERDICT])
+    assert (row.times, row.count(*Seen), row.recovery) == (3, 6, 7.0)
+    assert "torn token" in table([row])
+    (never,) = merged([VERDICT, replace(VERDICT, recovery=None)])
+    assert never.recovery is None
