@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from faults.gate import Trouble
-from faults.timing import LIFETIME
+from faults.timing import LIFETIME, RECOVERY
 
 if TYPE_CHECKING:
     from faults.scene import Scene
@@ -73,7 +73,7 @@ class Fault:
     reasons: frozenset[str] = frozenset()
     setting: Setting = PLAIN
     lengths: tuple[Length, ...] = (BRIEF, LONG)
-    recovery: float = 15.0
+    recovery: float = RECOVERY
     cached: bool = False
     tells: str = ""
     withdraws: bool = False

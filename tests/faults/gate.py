@@ -10,8 +10,6 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from faults.ports import unused_port
-
 LENGTH = re.compile(rb"content-length: *([0-9]+)", re.IGNORECASE)
 
 RESET = struct.pack("ii", 1, 0)
@@ -105,10 +103,10 @@ class Gate:
     """
 
     dsm_port: int
+    port: int
     tls: ssl.SSLContext | None = None
     name: str = "127.0.0.1"
     address: str = "127.0.0.1"
-    port: int = 0
     trouble: Trouble = Trouble()
     arrivals: list[float] = field(default_factory=list)
     refusals: list[float] = field(default_factory=list)
@@ -122,8 +120,7 @@ class Gate:
         return f"{'http' if self.tls is None else 'https'}://{self.name}:{self.port}"
 
     async def open(self) -> None:
-        """Listen, on the same port as before."""
-        self.port = self.port or unused_port()
+        """Listen."""
         self._server = await asyncio.start_server(
             self._handle, self.address, self.port, ssl=self.tls, backlog=64
         )

@@ -2,8 +2,9 @@
 
 import asyncio
 import random
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from ssl import SSLContext
 
 from dsm_loopback import Authority
@@ -45,6 +46,30 @@ FLAPS = (
 async def refused(scene: Scene) -> AsyncIterator[None]:
     """Nobody listens."""
     scene.gate.close()
+    yield
+    await scene.gate.open()
+
+
+@asynccontextmanager
+async def _swallowed(scene: Scene) -> AsyncIterator[None]:
+    """Let nobody accept: with its queue full, a listener drops what comes (listen(2))."""
+    scene.gate.close()
+    place = (scene.gate.address, scene.gate.port)
+    with ExitStack() as sockets:
+        listener = sockets.enter_context(socket.create_server(place, backlog=0))
+        for _ in range(4):
+            waiting = sockets.enter_context(socket.socket())
+            waiting.settimeout(0)
+            waiting.connect_ex(listener.getsockname())
+        yield
+    await scene.gate.open()
+
+
+@asynccontextmanager
+async def _restarted(scene: Scene) -> AsyncIterator[None]:
+    scene.gate.close()
+    await scene.daemon.stop()
+    await scene.daemon.start()
     yield
     await scene.gate.open()
 
@@ -161,6 +186,7 @@ CONNECTIONS = (
     _wire("reset-after-request", "a request is reset", wires.RESET_AFTER_REQUEST, CONNECT),
     _wire("reset-in-head", "an answer is reset in its head", wires.RESET_IN_HEAD, CONNECT),
     _wire("reset-in-body", "an answer is reset in its body", wires.RESET_IN_BODY, BAD_RESPONSE),
+    Fault("hang-at-connect", "nobody accepts a connection", _swallowed, TIMEOUT),
     _wire("hang-at-accept", "nobody reads a request", wires.HANG_AT_ACCEPT, TIMEOUT),
     _wire("hang-after-request", "nobody answers", wires.HANG_AFTER_REQUEST, TIMEOUT),
     _wire("hang-in-head", "an answer stops in its head", wires.HANG_IN_HEAD, TIMEOUT),
@@ -169,6 +195,15 @@ CONNECTIONS = (
     _wire("not-http", "another protocol answers", wires.NOT_HTTP, BAD_RESPONSE),
     _wire("drip", "an answer comes at a byte a second", wires.ONE_BYTE_A_SECOND, TIMEOUT),
     _wire("head-endless", "an answer's head has no end", wires.ENDLESS_HEAD, BAD_RESPONSE),
+    Fault(
+        "restarted",
+        "the daemon is restarted while DSM is away",
+        _restarted,
+        CONNECT,
+        Setting(alone=True),
+        withdraws=True,
+        severs=True,
+    ),
     Fault("slow", "answers take half of the timeout", gated(wires.SLOW)),
     Fault("answer-twice", "each answer comes twice", gated(wires.TWICE)),
     Fault("answer-late", "another answer comes later", gated(wires.AGAIN_LATER)),
@@ -188,7 +223,13 @@ CERTIFICATES = (
     Fault("tls-unknown-ca", "a certificate of an unknown CA", _unknown_ca, TLS, ENCRYPTED),
     Fault("tls-plain", "no TLS at all", _without_tls(PLAIN_HTTP), TLS, ENCRYPTED),
     Fault("tls-reset", "no handshake", _without_tls(wires.RESET_AT_ACCEPT), CONNECT, ENCRYPTED),
-    Fault("tls-hang", "half a handshake", _without_tls(wires.HANG_AT_ACCEPT), TIMEOUT, ENCRYPTED),
+    Fault(
+        "tls-hang",
+        "half a handshake",
+        _without_tls(wires.HANG_AT_ACCEPT),
+        TIMEOUT | CONNECT,
+        ENCRYPTED,
+    ),
     Fault("ca-rotated", "a new CA, and `ca_file` has it later", _ca_rotated, TLS, ENCRYPTED),
 )
 

@@ -11,6 +11,7 @@ from faults.daemon import Daemon
 from faults.fault import Setting
 from faults.gate import Gate
 from faults.names import NameServer, namespace
+from faults.ports import held_port
 from faults.proxy import reverse_proxy
 from faults.recorder import recording
 from faults.scene import Scene
@@ -55,7 +56,8 @@ async def _scene(
     host = f"{name}.dsm.test" if setting.named else "127.0.0.1"
     authority = _authority(daemon.directory / f"{name}-ca") if setting.tls else None
     tls = None if authority is None else authority.server(host if setting.named else "localhost")
-    gate = Gate(int(dsm.url.rpartition(":")[2]), tls, host)
+    port = stack.enter_context(held_port())
+    gate = Gate(int(dsm.url.rpartition(":")[2]), port, tls, host)
     await gate.open()
     stack.callback(gate.close)
     if names is not None and setting.named:

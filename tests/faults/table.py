@@ -38,10 +38,18 @@ def merged(verdicts: Iterable[Verdict]) -> list[Verdict]:
     return list(found.values())
 
 
+def total(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return one verdict for all trials, with the slowest recovery."""
+    alike = (replace(one, fault="all", length="together") for one in verdicts)
+    (found,) = merged(alike)
+    return found
+
+
 def _both(one: Verdict, other: Verdict) -> Verdict:
     never = one.recovery is None or other.recovery is None
     return replace(
         one,
+        seconds=max(one.seconds, other.seconds),
         times=one.times + other.times,
         refreshes=one.refreshes + other.refreshes,
         seen=Counter(one.seen) + other.seen,

@@ -9,6 +9,10 @@ TIMEOUT = 2.0
 LIFETIME = 12
 """Enough for a loaded machine to get a retry in before a session's end."""
 
+RECOVERY = LIFETIME / 2 + TIMEOUT + RETRY_MAX + 6.0
+"""An attempt that hangs and the wait after it, or where nothing failed the next renewal; and a
+few seconds for a busy machine."""
+
 HEAD = f"""
 [api]
 path = "api.sock"
