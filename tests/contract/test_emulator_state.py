@@ -132,6 +132,10 @@ def test_every_token_ever_issued_is_remembered_with_its_owner() -> None:
     assert dsm.sessions.tokens(dsm.apps[0]) == issued
     assert dsm.sessions.tokens() == [*issued, other]
     assert dsm.sessions.owner(issued[0]) is dsm.apps[0]
+    first = dsm.sessions.issued(issued[0])
+    assert first is not None
+    assert first.deadline == 1001.0
+    assert dsm.sessions.issued("never issued") is None
     assert len(set(issued)) == 50
 
 

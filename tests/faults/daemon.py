@@ -123,9 +123,17 @@ class Daemon:
 
     def told(self, *events: str, since: int = 0) -> list[dict[str, Any]]:
         """Return what was logged of these events, from a byte of the log on."""
-        lines = self.log.read_bytes()[since:].decode().splitlines()
-        told = [json.loads(line) for line in lines if line.startswith("{")]
-        return [one for one in told if one["event"] in events]
+        return [one for one in self._lines(since) if one["event"] in events]
+
+    def bugs(self, since: int) -> list[dict[str, Any]]:
+        """Return what was logged with a traceback, or by a library."""
+        signs = {"exception", "logger"}
+        return [one for one in self._lines(since) if signs & one.keys() or one["event"] == "bug"]
+
+    def _lines(self, since: int) -> list[dict[str, Any]]:
+        # The last line may be half written.
+        whole, _, _ = self.log.read_bytes()[since:].rpartition(b"\n")
+        return [json.loads(line) for line in whole.splitlines() if line.startswith(b"{")]
 
     async def _gone(self) -> int:
         assert self._process is not None

@@ -37,12 +37,26 @@ class Exchange:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     head: bytes = b""
+    _ahead: bytes = b""
     _dsm: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     @property
     def path(self) -> str:
         """What was asked for."""
         return self.head.split(b" ", 2)[1].decode()
+
+    async def request(self) -> None:
+        """Wait for the next request. Raises EOFError and OSError at the connection's end."""
+        self.head, self._ahead = self._ahead or await self.reader.readuntil(b"\r\n\r\n"), b""
+
+    async def quiet(self, seconds: float) -> bool:
+        """Return whether no request comes for so long; one that comes is the next one."""
+        try:
+            async with asyncio.timeout(seconds):
+                self._ahead = await self.reader.readuntil(b"\r\n\r\n")
+        except TimeoutError:
+            return True
+        return False
 
     def lose(self) -> None:
         """Note that the client will not hear of a session that DSM has opened."""
@@ -164,7 +178,7 @@ class Gate:
             await self.trouble.accepted(exchange)
             return
         while not exchange.writer.is_closing():
-            exchange.head = await exchange.reader.readuntil(b"\r\n\r\n")
+            await exchange.request()
             if not exchange.path.endswith("/terminate"):
                 self.arrivals.append(time.monotonic())
             await (self.trouble.asked or passed_on)(exchange)

@@ -14,6 +14,7 @@ from faults.gate import Trouble
 from faults.names import Silence
 from faults.replies import answered, pages
 from faults.scene import Scene
+from faults.timing import LIFETIME
 
 CONNECT = frozenset({"connect"})
 TIMEOUT = frozenset({"timeout"})
@@ -29,6 +30,9 @@ PLAIN_HTTP = Trouble(accepted=answered)
 
 CACHED_FOR = Length("long", 18.0)
 """Longer than the addresses of a name are remembered, which is 10 s."""
+
+RESTARTING = Length("brief", 0.1 * LIFETIME, within_budget=True)
+"""Not counting the restart itself, which takes a while on a busy machine."""
 
 FLAPPING = Length("flapping", 20.0)
 
@@ -70,6 +74,7 @@ async def _restarted(scene: Scene) -> AsyncIterator[None]:
     scene.gate.close()
     await scene.daemon.stop()
     await scene.daemon.start()
+    await scene.daemon.listening()
     yield
     await scene.gate.open()
 
@@ -201,6 +206,7 @@ CONNECTIONS = (
         _restarted,
         CONNECT,
         Setting(alone=True),
+        lengths=(RESTARTING, LONG),
         withdraws=True,
         severs=True,
     ),

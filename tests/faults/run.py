@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from faults.catalogue import FAULTS, chosen
 from faults.parts import missing
 from faults.suite import run, soak
-from faults.table import merged, table, total
+from faults.table import table, total
 from faults.verdict import Verdict
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -30,7 +30,7 @@ def main() -> int:
 
     def tell(verdict: Verdict) -> None:
         verdicts.append(verdict)
-        if verdict.complaints:
+        if verdict.broken:
             print(table([verdict], heading=False), end="", file=sys.stderr, flush=True)
 
     if options.soak is None:
@@ -38,8 +38,8 @@ def main() -> int:
     else:
         print(f"seed {options.seed}", file=sys.stderr)
         asyncio.run(soak(faults, options.soak, random.Random(options.seed), tell))  # noqa: S311  # to be repeated, not secret
-    options.output.write(table([*merged(verdicts), total(verdicts)]))
-    return int(any(verdict.complaints for verdict in verdicts))
+    options.output.write(table(verdicts) + table([total(verdicts)], heading=False))
+    return int(any(verdict.broken for verdict in verdicts))
 
 
 def _options() -> argparse.Namespace:

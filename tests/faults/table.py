@@ -23,9 +23,9 @@ COLUMNS = (
 
 
 def table(verdicts: Iterable[Verdict], *, heading: bool = True) -> str:
-    """Return the table, a row for each verdict."""
+    """Return the table, a row for each fault and length."""
     rows = [COLUMNS, tuple("---" for _ in COLUMNS)] if heading else []
-    rows += [_row(verdict) for verdict in verdicts]
+    rows += [_row(verdict) for verdict in merged(verdicts)]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
@@ -33,15 +33,14 @@ def merged(verdicts: Iterable[Verdict]) -> list[Verdict]:
     """Return one verdict for each fault and length, with the slowest recovery."""
     found: dict[tuple[str, str], Verdict] = {}
     for verdict in verdicts:
-        key = (verdict.fault, verdict.length)
-        found[key] = _both(found[key], verdict) if key in found else verdict
+        key, judged = (verdict.fault, verdict.length), _judged(verdict)
+        found[key] = _both(found[key], judged) if key in found else judged
     return list(found.values())
 
 
 def total(verdicts: Iterable[Verdict]) -> Verdict:
     """Return one verdict for all trials, with the slowest recovery."""
-    alike = (replace(one, fault="all", length="together") for one in verdicts)
-    (found,) = merged(alike)
+    (found,) = merged(replace(one, fault="all", length="together") for one in verdicts)
     return found
 
 
@@ -56,6 +55,7 @@ def _both(one: Verdict, other: Verdict) -> Verdict:
         attempts=one.attempts + other.attempts,
         recovery=None if never else max(one.recovery or 0.0, other.recovery or 0.0),
         complaints=one.complaints + other.complaints,
+        spoilt=one.spoilt + other.spoilt,
     )
 
 
@@ -71,5 +71,19 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
         str(verdict.count(Seen.TORN)),
         str(verdict.attempts),
         "never" if verdict.recovery is None else f"{verdict.recovery:.1f} s",
-        "; ".join(verdict.complaints) or "kept",
+        _judgement(verdict),
     )
+
+
+def _judged(verdict: Verdict) -> Verdict:
+    """Return a verdict to be added up: what the machine's standing still has spoilt is counted."""
+    if verdict.broken or not verdict.complaints:
+        return replace(verdict, looks=())
+    return replace(verdict, looks=(), complaints=(), spoilt=1)
+
+
+def _judgement(verdict: Verdict) -> str:
+    told = list(verdict.complaints)
+    if verdict.spoilt:
+        told.append(f"{verdict.spoilt} proved nothing, for the machine stood still")
+    return "; ".join(told) or "kept"

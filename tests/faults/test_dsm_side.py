@@ -8,6 +8,7 @@ from faults.fault import Fault
 from faults.impossible import IMPOSSIBLE
 from faults.verdict import Verdict
 from faults.verdicts import kept, reached
+from lab import needs
 
 # The first test waits for the whole of it, and some of it is repeated on a busy machine.
 pytestmark = pytest.mark.timeout(400)
@@ -33,4 +34,5 @@ def test_a_broken_promise_is_seen(
 ) -> None:
     """What nothing could get over has to fail, or the suite proves nothing."""
     (verdict,) = verdicts[fault.name]
+    needs(not verdict.stalled, "a machine that is less busy")
     assert any(complaint in told for told in verdict.complaints), verdict

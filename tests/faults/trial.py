@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 from faults.fault import Fault, Length
-from faults.readers import Seen, Tally
+from faults.readers import Tally
+from faults.recorder import Look
 from faults.scene import Scene
 from faults.verdict import Afterwards, Verdict, complaints
 
@@ -15,8 +16,6 @@ READY_WITHIN = 60.0
 
 CALM_SECONDS = 1.5
 """How long consumers are watched after the recovery."""
-
-TRIES = 3
 
 YOUNG, OLD = 0.33, 0.38
 """A fault begins at this share of a session's life, just before it is due."""
@@ -38,21 +37,18 @@ class Before:
 
 
 async def conclusive(fault: Fault, scene: Scene, length: Length) -> Verdict:
-    """Let a fault happen, and again if that went wrong while the machine stood still.
-
-    Such a trial proves nothing, but for a torn token: that is never in order.
-    """
-    for _ in range(TRIES - 1):
-        verdict = await trial(fault, scene, length)
-        if not verdict.complaints or not verdict.stalled or verdict.count(Seen.TORN):
-            return verdict
-    return await trial(fault, scene, length)
+    """Let a fault happen, and once more if the machine stood still the first time."""
+    verdict = await trial(fault, scene, length)
+    if verdict.complaints and not verdict.broken:
+        return await trial(fault, scene, length)
+    return verdict
 
 
 async def trial(fault: Fault, scene: Scene, length: Length) -> Verdict:
     """Let a fault happen and be over, and return what came of it."""
+    looked = len(scene.record.looks)
     if not await _settled(scene):
-        return _hopeless(fault, length, "never had a fresh token to begin with")
+        return _hopeless(fault, length, tuple(scene.record.looks[looked:]))
     before = _before(scene)
     async with fault.during(scene):
         await asyncio.sleep(length.seconds)
@@ -114,5 +110,12 @@ def _measured(
     )
 
 
-def _hopeless(fault: Fault, length: Length, why: str) -> Verdict:
-    return Verdict(fault.name, length.name, length.within_budget, length.seconds, complaints=(why,))
+def _hopeless(fault: Fault, length: Length, looks: tuple[Look, ...]) -> Verdict:
+    return Verdict(
+        fault.name,
+        length.name,
+        length.within_budget,
+        length.seconds,
+        looks=looks,
+        complaints=("there was no fresh token to begin with",),
+    )

@@ -45,11 +45,21 @@ class Verdict:
     looks: tuple[Look, ...] = ()
     recovery: float | None = None
     complaints: tuple[str, ...] = ()
+    spoilt: int = 0
+    """So many of the `times` proved nothing."""
 
     @property
     def stalled(self) -> bool:
         """Whether the machine was too busy for the suite to look when it wanted to."""
         return any(b.ended - a.began > STALL_SECONDS for a, b in pairwise(self.looks))
+
+    @property
+    def broken(self) -> bool:
+        """Whether a promise was broken. While the machine stands still nothing is proved.
+
+        A torn token is never in order.
+        """
+        return bool(self.complaints) and (not self.stalled or self.count(Seen.TORN) > 0)
 
     def count(self, *kinds: Seen, outputs: tuple[Output, ...] = tuple(Output)) -> int:
         """Return how often consumers saw one of these."""
@@ -90,7 +100,7 @@ def complaints(
         f"{scene.record.most_alive} sessions alive": scene.record.most_alive > MOST_ALIVE,
         "too many failed logins": not _spared(scene, afterwards.since),
         "the daemon is gone": not scene.daemon.alive,
-        "the app's tasks crashed": len(scene.daemon.told("app crashed", since=afterwards.logged)),
+        "there is a bug in the log": len(scene.daemon.bugs(afterwards.logged)),
         "the log does not tell of it": not _logged(fault, scene),
     }
     remarks, scene.remarks = scene.remarks, []

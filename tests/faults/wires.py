@@ -87,8 +87,8 @@ async def _slow(exchange: Exchange) -> None:
 
 async def _again_later(exchange: Exchange) -> None:
     await passed_on(exchange)
-    await asyncio.sleep(0.2)
-    await exchange.send(STRAY)
+    if await exchange.quiet(0.2):
+        await exchange.send(STRAY)
 
 
 RESET_AT_ACCEPT = Trouble(accepted=_reset)
