@@ -10,14 +10,20 @@ from dsm_loopback import reply
 from faults.daemon import operate
 from faults.fault import LONG, During, Fault, Setting, gated
 from faults.gate import Trouble
+from faults.reasons import (
+    BAD_RESPONSE,
+    MFA_REQUIRED,
+    REJECTED,
+    SERVER_ERROR,
+    SESSION_LOST,
+    THROTTLED,
+    TIMEOUT,
+)
 from faults.replies import CUT_SHORT, HTML, PAGE, answering, bodies, fields, pages, rewritten
 from faults.scene import Scene
 
-BAD_RESPONSE = frozenset({"bad_response"})
-SERVER_ERROR = frozenset({"server_error"})
-BUSY = frozenset({"throttled", "server_error"})
-REFUSED = frozenset({"session_lost", "rejected"})
-SECOND_FACTOR = frozenset({"mfa_required"})
+BUSY = THROTTLED | SERVER_ERROR
+REFUSED = SESSION_LOST | REJECTED
 
 CLIENT_ERRORS = (
     *(400, 402, 404, 405, 406, 407, 409, 410, 411, 412, 413, 414, 415, 416, 417, 418),
@@ -84,11 +90,9 @@ STATUSES = (
     _odd("status-4xx", "errors of 4xx, with a page", pages(*CLIENT_ERRORS)),
     Fault("status-401", "401, whatever is sent", gated(pages(401)), REFUSED, withdraws=True),
     Fault("status-403", "403, whatever is sent", gated(pages(403)), REFUSED),
-    Fault("status-408", "408 with a page", gated(pages(408)), frozenset({"timeout"})),
+    Fault("status-408", "408 with a page", gated(pages(408)), TIMEOUT),
     Fault("status-5xx", "errors of 5xx, with a page", gated(pages(*SERVER_ERRORS)), SERVER_ERROR),
-    Fault(
-        "status-busy", "425 and 429, with a page", gated(pages(425, 429)), frozenset({"throttled"})
-    ),
+    Fault("status-busy", "425 and 429, with a page", gated(pages(425, 429)), THROTTLED),
     _busy("retry-after-0", "of 0", "0"),
     _busy("retry-after-1", "of a second", "1"),
     _busy("retry-after-day", "of a day", str(DAY)),
@@ -135,7 +139,7 @@ GRANTS = (
                 {"fido2_assertion_options": {}},
             )
         ),
-        SECOND_FACTOR,
+        MFA_REQUIRED,
     ),
     Fault(
         "entity-other",

@@ -2,11 +2,17 @@
 
 from collections.abc import Collection
 
-from faults import answers, network, sessions
+from faults import addresses, answers, encryption, outages, sessions
 from faults.fault import Fault
 from faults.impossible import IMPOSSIBLE
 
-DSM_SIDE = (*network.FAULTS, *answers.FAULTS, *sessions.FAULTS)
+DSM_SIDE = (
+    *outages.FAULTS,
+    *encryption.FAULTS,
+    *addresses.FAULTS,
+    *answers.FAULTS,
+    *sessions.FAULTS,
+)
 
 FAULTS = DSM_SIDE
 

@@ -58,8 +58,7 @@ class Fault:
     """A fault and what is allowed while it lasts, besides what the outage budget allows.
 
     `reasons` are the failures that an operator may be told of, at least one of them and no
-    other; without any nothing may fail. What is `cached` need not fail. `tells` is an event
-    that must be in the log.
+    other; without any nothing may fail. `tells` is an event that must be in the log.
 
     `withdraws`: consumers may be left without a token within the budget, too. `stale`: DSM
     ends sessions early, so that a token which is dead may be read until that is noticed.
@@ -74,11 +73,16 @@ class Fault:
     setting: Setting = PLAIN
     lengths: tuple[Length, ...] = (BRIEF, LONG)
     recovery: float = RECOVERY
-    cached: bool = False
     tells: str = ""
     withdraws: bool = False
     stale: bool = False
     severs: bool = False
+
+
+@asynccontextmanager
+async def nothing(_: "Scene") -> AsyncIterator[None]:
+    """Let nothing happen."""
+    yield
 
 
 def gated(trouble: Trouble) -> During:

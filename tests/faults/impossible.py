@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from faults.fault import BRIEF, LONG, Fault
-from faults.network import CONNECT, refused
+from faults.outages import refused
+from faults.reasons import CONNECT, TLS
 from faults.scene import Scene
 
 
@@ -65,7 +66,7 @@ IMPOSSIBLE = {
         "impossible-silence",
         "an outage of which nobody may hear",
         refused,
-        frozenset({"tls"}),
+        TLS,
         lengths=(BRIEF,),
     ),
     "it did not recover in time": Fault(

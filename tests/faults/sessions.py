@@ -4,14 +4,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from faults.fault import BRIEF, During, Fault, Setting
-from faults.network import refused
+from faults.outages import refused
+from faults.reasons import CONNECT, CREDENTIAL, REJECTED, SESSION_LOST
 from faults.scene import Scene
 from faults.timing import LIFETIME
 
-LOST = frozenset({"session_lost"})
-
 CHECKED = Setting(app='session_check = "1s"\nat = 0.9\njitter = 0.0')
-"""Checked after 1 s and renewed after 9, so that it is the check that notices."""
+"""Checked after 1 s and renewed near its end, so that it is the check that notices."""
 
 
 def _ended(within: float) -> During:
@@ -45,7 +44,7 @@ FAULTS = (
         "session-ended",
         "somebody ends the session",
         _ended(LIFETIME / 2),
-        LOST,
+        SESSION_LOST,
         withdraws=True,
         stale=True,
     ),
@@ -53,7 +52,7 @@ FAULTS = (
         "session-ended-checked",
         "somebody ends the session, and `session_check` asks",
         _ended(4.0),
-        LOST,
+        SESSION_LOST,
         CHECKED,
         lengths=(BRIEF,),
         withdraws=True,
@@ -63,7 +62,7 @@ FAULTS = (
         "session-ended-keepalive",
         "somebody ends the session that is kept alive",
         _ended(LIFETIME / 2),
-        LOST,
+        SESSION_LOST,
         KEPT,
         withdraws=True,
         stale=True,
@@ -72,7 +71,7 @@ FAULTS = (
         "secret-reset",
         "the app gets another secret, and the key file has it later",
         _reset,
-        LOST | {"rejected", "credential"},
+        SESSION_LOST | REJECTED | CREDENTIAL,
         withdraws=True,
         stale=True,
     ),
@@ -80,14 +79,14 @@ FAULTS = (
         "refused-auth",
         "nobody listens, and `renew` is auth",
         refused,
-        frozenset({"connect"}),
+        CONNECT,
         Setting(app='renew = "auth"'),
     ),
     Fault(
         "refused-keepalive",
         "nobody listens, and `renew` is keepalive",
         refused,
-        frozenset({"connect"}),
+        CONNECT,
         KEPT,
     ),
 )

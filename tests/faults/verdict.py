@@ -136,7 +136,7 @@ def _told(fault: Fault, verdict: Verdict) -> bool:
     if not fault.reasons:
         return not failed
     by_the_way = {BY_THE_WAY} if verdict.within_budget else {BY_THE_WAY, TOO_LATE}
-    return failed <= fault.reasons | by_the_way and bool(failed & fault.reasons or fault.cached)
+    return failed <= fault.reasons | by_the_way and bool(failed & fault.reasons)
 
 
 def _bounded(verdict: Verdict) -> bool:
