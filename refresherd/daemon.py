@@ -3,14 +3,13 @@
 import asyncio
 import gc
 import os
-import resource
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 
 import refresherd.dsm  # noqa: F401  # before whatever else imports aiohttp: see there
-from refresherd import __version__, state
+from refresherd import __version__, process, state
 from refresherd.api import ApiListener, service
 from refresherd.assembly import Assembly, Observers, assemble, keeping, logging_to_stderr
 from refresherd.clock import BootClock
@@ -35,35 +34,22 @@ STOP_SECONDS = 4.5
 SIGNALLED = 128
 """What a shell adds to a signal's number for the exit status of what it ended."""
 
-DESCRIPTORS = 65536
-"""As many open files and sockets are enough for ten thousand apps and their consumers."""
-
 
 def run(configuration: Configuration, environ: Mapping[str, str]) -> None:
     """Run the daemon until TERM or INT. Raises RefresherdError where it cannot start.
 
     Who starts it should block HUP and USR1 first: before they are heeded they end a process.
     """
+    process.keep_memory_private()
+    process.raise_descriptor_limit()
     if configuration.state_dir is not None:
         state.claim(configuration.state_dir)
-    _raise_descriptor_limit()
     try:
         asyncio.run(_run(configuration, environ))
     finally:
         # Python sets every handler back while it ends, and then a HUP would still end the process.
         for number in REQUESTS:
             signal.signal(number, signal.SIG_IGN)
-
-
-def _raise_descriptor_limit() -> None:
-    """Take what the host allows: sockets of apps and connections of clients need one each.
-
-    The usual soft limit of 1024 is for programs that use select(2).
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def calm_collector() -> None:
