@@ -17,7 +17,7 @@ from refresherd.events import Event
 from refresherd.hooks import hooks
 from refresherd.lanes import Lanes
 from refresherd.logs import Logs, captured, configure
-from refresherd.model import App, TokenFile, session_file
+from refresherd.model import App, Instant, TokenFile, session_file
 from refresherd.outputs.file import FileOutput
 from refresherd.outputs.leftovers import Leftovers
 from refresherd.outputs.session import SessionFile
@@ -58,6 +58,10 @@ class Assembly:
     lanes: Lanes
     connections: Connections
     supervisor: Supervisor
+
+    def overdue(self, now: Instant) -> float:
+        """Return for how many seconds something has been due that nobody has begun."""
+        return max(self.schedule.overdue(now), self.supervisor.overdue(now))
 
 
 class Equipper:

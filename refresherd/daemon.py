@@ -5,14 +5,14 @@ import gc
 import os
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from functools import partial
 
 import refresherd.dsm  # noqa: F401  # before whatever else imports aiohttp: see there
 from refresherd import __version__, process, state
 from refresherd.api import ApiListener, service
 from refresherd.assembly import Assembly, Observers, assemble, keeping, logging_to_stderr
-from refresherd.clock import BootClock
+from refresherd.clock import BootClock, JumpDetector
 from refresherd.config import Api, Configuration
 from refresherd.events import Started, Stopping, Warned
 from refresherd.http import HttpListener
@@ -21,6 +21,7 @@ from refresherd.model import Ownership
 from refresherd.ports import Observer
 from refresherd.reload import Reloader
 from refresherd.stopping import end_after
+from refresherd.systemd import Manager, Notifier, Reporter, Watchdog, caution, without_own
 
 YOUNG_OBJECTS = 10_000
 """So many new objects are waited for before a collection; Python's own choice is 700."""
@@ -42,10 +43,12 @@ def run(configuration: Configuration, environ: Mapping[str, str]) -> None:
     """
     process.keep_memory_private()
     process.raise_descriptor_limit()
+    manager = Manager.of(environ, os.getpid())
     if configuration.state_dir is not None:
         state.claim(configuration.state_dir)
     try:
-        asyncio.run(_run(configuration, environ))
+        with closing(Notifier(manager.notify_socket)) as notifier:
+            asyncio.run(_run(configuration, without_own(environ), manager, notifier))
     finally:
         # Python sets every handler back while it ends, and then a HUP would still end the process.
         for number in REQUESTS:
@@ -63,26 +66,57 @@ def calm_collector() -> None:
     gc.set_threshold(YOUNG_OBJECTS)
 
 
-async def _run(configuration: Configuration, environ: Mapping[str, str]) -> None:
+async def _run(
+    configuration: Configuration, environ: Mapping[str, str], manager: Manager, notifier: Notifier
+) -> None:
     clock = BootClock()
     with logging_to_stderr(configuration.log, clock) as logs:
         metrics = Metrics(clock.now())
         for app in configuration.apps:
             metrics.add_app(app)
-        observer = Observers(metrics, logs)
+        reporter = Reporter(notifier, clock, configuration.ready)
+        observer = Observers(metrics, logs, reporter)
         apps, state_dir = configuration.apps, configuration.state_dir
         assembly = assemble(apps, environ, clock, observer, state_dir)
         calm_collector()
         render = Exposition(metrics, assembly.supervisor, clock).render
         http = HttpListener(configuration.http.listen, render, assembly.supervisor, clock)
         api = _api(configuration.api, assembly, clock, observer)
-        async with _serving(http, *api):
-            for warning in configuration.warnings:
+        async with _serving(http, *api), _telling(assembly, manager, notifier, reporter):
+            for warning in (*configuration.warnings, *_cautions(configuration, manager)):
                 observer.observe(Warned(warning))
             observer.observe(Started(__version__, len(configuration.apps)))
-            reloader = Reloader(configuration, environ, assembly, metrics)
+            ended = reporter.reload_ended
+            reloader = Reloader(configuration, environ, assembly, metrics, ended)
             async with keeping(assembly, reloader.ends_sessions):
-                await _heed_signals(assembly, reloader)
+                await _heed_signals(assembly, reloader, reporter)
+
+
+def _cautions(configuration: Configuration, manager: Manager) -> list[str]:
+    """Return what its operator should know of the unit."""
+    if manager.watchdog is None:
+        return []
+    return [line for line in (caution(manager.watchdog, configuration.apps),) if line]
+
+
+@asynccontextmanager
+async def _telling(
+    assembly: Assembly, manager: Manager, notifier: Notifier, reporter: Reporter
+) -> AsyncIterator[None]:
+    """Tell the service manager how it goes while the block runs, if there is one."""
+    async with asyncio.TaskGroup() as group:
+        tasks = []
+        if notifier.heard:
+            tasks.append(group.create_task(reporter.run(assembly.supervisor)))
+        if notifier.heard and manager.watchdog is not None:
+            clock, jumps = assembly.world.clock, JumpDetector().jumps
+            watchdog = Watchdog(notifier, manager.watchdog, clock, assembly.overdue, jumps)
+            tasks.append(group.create_task(watchdog.run()))
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
 
 
 def _api(api: Api, assembly: Assembly, clock: BootClock, observer: Observer) -> list[ApiListener]:
@@ -107,7 +141,7 @@ async def _serving(*listeners: HttpListener | ApiListener) -> AsyncIterator[None
         await asyncio.gather(*(listener.stop() for listener in started))
 
 
-async def _heed_signals(assembly: Assembly, reloader: Reloader) -> None:
+async def _heed_signals(assembly: Assembly, reloader: Reloader, reporter: Reporter) -> None:
     """Do what signals say until one of them says stop; a second of those ends the process."""
     stop = asyncio.Event()
 
@@ -121,7 +155,7 @@ async def _heed_signals(assembly: Assembly, reloader: Reloader) -> None:
     _heed(signal.SIGTERM, partial(end, signal.SIGTERM))
     _heed(signal.SIGINT, partial(end, signal.SIGINT))
     _heed(signal.SIGUSR1, assembly.supervisor.refresh_all)
-    _heed(signal.SIGHUP, reloader.request)
+    _heed(signal.SIGHUP, reloader.request, at_once=reporter.reload_begins)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, REQUESTS)
     async with asyncio.TaskGroup() as tasks:
         reloads = tasks.create_task(reloader.run())
@@ -129,8 +163,12 @@ async def _heed_signals(assembly: Assembly, reloader: Reloader) -> None:
         reloads.cancel()
 
 
-def _heed(number: signal.Signals, act: Callable[[], None]) -> None:
+def _heed(
+    number: signal.Signals, act: Callable[[], None], at_once: Callable[[], None] = lambda: None
+) -> None:
     """Have the event loop do something at a signal, and nothing any more once it is closed.
+
+    What is to be done `at_once` comes first, in the signal's handler: before the loop's turn.
 
     Its own `add_signal_handler` is not for floods: it has Python complain on standard error of
     signals that come faster than the loop looks. And its handlers end with the loop, so that
@@ -139,6 +177,7 @@ def _heed(number: signal.Signals, act: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
 
     def handle(*_: object) -> None:
+        at_once()
         with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(act)
 

@@ -9,7 +9,7 @@ from refresherd import lifecycle, policy
 from refresherd.delivery import Delivery
 from refresherd.equipment import Equipment
 from refresherd.events import AppCrashed
-from refresherd.lifecycle import State, begin
+from refresherd.lifecycle import ALWAYS, State, begin
 from refresherd.model import App, Instant, Timing, Token
 from refresherd.notification import Notification
 from refresherd.ports import TokenView
@@ -36,6 +36,7 @@ class Keeper:
         "_notification",
         "_refresher",
         "_renewal",
+        "_resumes_at",
         "_world",
         "app",
     )
@@ -63,6 +64,7 @@ class Keeper:
         self._deliveries = (*served, *stored)
         self._notification = Notification(app.name, equipment.hooks, served, self._cell, world)
         self._refresher = Refresher(app, self._cell, self._renewal, self._chores(), world)
+        self._resumes_at = ALWAYS
 
     @property
     def view(self) -> TokenView:
@@ -78,6 +80,10 @@ class Keeper:
         """Make an attempt now; one that is under way serves."""
         self._refresher.refresh()
 
+    def overdue(self, now: Instant) -> float:
+        """Return for how many seconds what is due has not been begun, a crash's pause aside."""
+        return max(0.0, min(self._refresher.overdue(now), now - self._resumes_at))
+
     async def run(self) -> NoReturn:
         """Keep the app until cancelled; a bug in it stays its own."""
         crashes = 0
@@ -91,8 +97,8 @@ class Keeper:
                 pause = policy.backoff(crashes, RESTARTS, self._world.luck())
                 self._world.observer.observe(AppCrashed(self.app.name, error, pause))
                 _heed_cancellation()
-            alarm = self._world.schedule.alarm()
-            await alarm.wait(Instant(self._world.clock.now() + pause))
+            self._resumes_at = Instant(self._world.clock.now() + pause)
+            await self._world.schedule.alarm().wait(self._resumes_at)
 
     def reloaded(self) -> None:
         """Look for a credential that was replaced in its place; try a refused one again now."""

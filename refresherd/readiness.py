@@ -1,9 +1,19 @@
 """Is an app ready, and if not, why? A verdict over reports, without looking anywhere."""
 
 from dataclasses import dataclass
+from enum import StrEnum
+from typing import assert_never
 
 from refresherd.lifecycle import Life, valid_token
 from refresherd.model import Instant, Token
+
+
+class Ready(StrEnum):
+    """When the service manager hears that the daemon is ready."""
+
+    ALL = "all"
+    ANY = "any"
+    STARTED = "started"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +66,16 @@ def _serves(output: OutputStatus, token: Token, now: Instant) -> bool:
 def ready(status: AppStatus, now: Instant) -> bool:
     """Return whether the app has a valid token and every output holds it."""
     return not reasons(status, now)
+
+
+def enough(wanted: Ready, served: int, apps: int) -> bool:
+    """Return whether the daemon is ready when so many of its apps are."""
+    match wanted:
+        case Ready.ALL:
+            return served == apps
+        case Ready.ANY:
+            return served > 0
+        case Ready.STARTED:
+            return True
+        case _:
+            assert_never(wanted)

@@ -62,6 +62,11 @@ class Refresher:
         """See what is due now: somebody gave a chore something to do."""
         self._alarm.ring()
 
+    def overdue(self, now: Instant) -> float:
+        """Return for how many seconds a renewal or an expiry has been due that is not begun."""
+        busy = self._renewal in self._under_way
+        return max(0.0, now - lifecycle.wake_at(self._cell.life, busy=busy))
+
     def _wake_at(self) -> Instant:
         busy = self._renewal in self._under_way
         renewal_at = lifecycle.wake_at(self._cell.life, busy=busy)

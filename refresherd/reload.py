@@ -1,7 +1,7 @@
 """Reloads the configuration: read, compared with the one in force, applied; or refused whole."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from operator import attrgetter
 from typing import NoReturn
@@ -43,13 +43,16 @@ class Reloader:
         environ: Mapping[str, str],
         assembly: Assembly,
         metrics: Metrics,
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
+        """Reload into `assembly`; `ended` is told when no reload that was asked for is left."""
         self._started_with = configuration
         self._configuration = configuration
         self._environ = environ
         self._assembly = assembly
         self._metrics = metrics
         self._observer = assembly.world.observer
+        self._ended = ended
         self._wanted = asyncio.Event()
 
     def ends_sessions(self) -> bool:
@@ -66,6 +69,8 @@ class Reloader:
             await self._wanted.wait()
             self._wanted.clear()
             await self._reload()
+            if not self._wanted.is_set():
+                self._ended()
 
     async def _reload(self) -> None:
         path = self._configuration.path

@@ -60,6 +60,10 @@ class Supervisor:
         """Return an app's keeper, None if there is none of that name."""
         return self._keepers.get(name)
 
+    def overdue(self, now: Instant) -> float:
+        """Return for how many seconds the app that is worst off has waited to be attended to."""
+        return max((keeper.overdue(now) for keeper in self._keepers.values()), default=0.0)
+
     def refresh_all(self) -> None:
         """Have every app refreshed as soon as `run` runs, a batch at a time."""
         self._refreshes.request()

@@ -5,6 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from refresherd.model import App
+from refresherd.readiness import Ready
 
 
 class Shutdown(StrEnum):
@@ -12,14 +13,6 @@ class Shutdown(StrEnum):
 
     KEEP = "keep"
     TERMINATE = "terminate"
-
-
-class Ready(StrEnum):
-    """When the service manager hears that the daemon is ready."""
-
-    ALL = "all"
-    ANY = "any"
-    STARTED = "started"
 
 
 class Level(StrEnum):

@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from refresherd.config.addresses import EndpointUrl, Listen, ProxyUrl
-from refresherd.config.configuration import Level, LogFormat, Ready, Shutdown
+from refresherd.config.configuration import Level, LogFormat, Shutdown
 from refresherd.config.scalars import (
     AppId,
     Argument,
@@ -20,6 +20,7 @@ from refresherd.config.scalars import (
     Variable,
 )
 from refresherd.model import Format, Method, OnExpiry
+from refresherd.readiness import Ready
 
 APP_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 """Names stand in URLs and metric labels."""
