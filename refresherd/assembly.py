@@ -22,8 +22,9 @@ from refresherd.outputs.file import FileOutput
 from refresherd.outputs.leftovers import Leftovers
 from refresherd.outputs.session import SessionFile
 from refresherd.outputs.socket import SocketOutput
-from refresherd.ports import Chain, Observer, Output
+from refresherd.ports import Chain, Observer, Output, Sessions
 from refresherd.schedule import BootSchedule
+from refresherd.sockets import Listen, bind
 from refresherd.supervisor import Supervisor
 from refresherd.world import World
 
@@ -64,22 +65,39 @@ class Assembly:
         return max(self.schedule.overdue(now), self.supervisor.overdue(now))
 
 
+def _no_sessions(_: App) -> None:
+    """Return that no app's sessions outlive the process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the service manager may give: listening sockets, and where sessions outlive us."""
+
+    listen: Listen = bind
+    sessions: Callable[[App], Sessions | None] = _no_sessions
+
+
+NOTHING_GIVEN = Given()
+
+
 class Equipper:
     """Equips apps; those of one endpoint share its gates, all of them connections and lanes."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  # everything comes together here
         self,
         connections: Connections,
         lanes: Lanes,
         world: World,
         environ: Mapping[str, str],
         state_dir: Path | None,
+        given: Given,
     ) -> None:
         self._connections = connections
         self._lanes = lanes
         self._world = world
         self._environ = environ
         self._state_dir = state_dir
+        self._given = given
         self._leftovers = Leftovers()
         self._commands = asyncio.Semaphore(COMMANDS_AT_ONCE)
         self._gates: dict[tuple[str, int], tuple[asyncio.Semaphore, asyncio.Semaphore]] = {}
@@ -95,15 +113,21 @@ class Equipper:
             outputs=self._outputs(app),
             hooks=hooks(app, self._environ, self._lanes, self._commands),
             chain=self._chain(app),
+            # Without a key the chain is what a restart goes on from.
+            sessions=None if chained(app, self._state_dir) else self._given.sessions(app),
         )
 
     def _outputs(self, app: App) -> tuple[Output, ...]:
         clock, lanes = self._world.clock, self._lanes
         files = (FileOutput(app, spec, clock, lanes, self._leftovers) for spec in app.files)
-        return (*files, *(SocketOutput(app, spec, self._world, lanes) for spec in app.sockets))
+        sockets = (
+            SocketOutput(app, spec, self._world, lanes, listen=self._given.listen)
+            for spec in app.sockets
+        )
+        return (*files, *sockets)
 
     def _chain(self, app: App) -> Chain | None:
-        if self._state_dir is None or not isinstance(app.credential, TokenFile):
+        if self._state_dir is None or not chained(app, self._state_dir):
             return None
         path = session_file(self._state_dir, app.name)
         return SessionFile(app, path, self._world, self._lanes, self._leftovers)
@@ -116,12 +140,18 @@ class Equipper:
         return gates
 
 
-def assemble(
+def chained(app: App, state_dir: Path | None) -> bool:
+    """Return whether an app has no key, and keeps its newest session in the state directory."""
+    return state_dir is not None and isinstance(app.credential, TokenFile)
+
+
+def assemble(  # noqa: PLR0913, PLR0917  # everything comes together here
     apps: Iterable[App],
     environ: Mapping[str, str],
     clock: BootClock,
     observer: Observer,
     state_dir: Path | None = None,
+    given: Given = NOTHING_GIVEN,
 ) -> Assembly:
     """Return everything that keeps these apps, not yet running. `state_dir` is claimed before."""
     lanes = Lanes()
@@ -129,7 +159,7 @@ def assemble(
     connections = Connections(lanes, clock)
     # Spreading load needs no secrecy.
     world = World(clock, schedule, observer, luck=random.random)
-    equipper = Equipper(connections, lanes, world, environ, state_dir)
+    equipper = Equipper(connections, lanes, world, environ, state_dir, given)
     supervisor = Supervisor(apps, equipper, world)
     return Assembly(world, schedule, lanes, connections, supervisor)
 

@@ -4,15 +4,17 @@ import asyncio
 import gc
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import asynccontextmanager, suppress
 from functools import partial
+from pathlib import Path
 
 import refresherd.dsm  # noqa: F401  # before whatever else imports aiohttp: see there
 from refresherd import __version__, process, state
 from refresherd.api import ApiListener, service
 from refresherd.assembly import Assembly, Observers, assemble, keeping, logging_to_stderr
-from refresherd.clock import BootClock, JumpDetector
+from refresherd.clock import BootClock
 from refresherd.config import Api, Configuration
 from refresherd.events import Started, Stopping, Warned
 from refresherd.http import HttpListener
@@ -21,7 +23,8 @@ from refresherd.model import Ownership
 from refresherd.ports import Observer
 from refresherd.reload import Reloader
 from refresherd.stopping import end_after
-from refresherd.systemd import Manager, Notifier, Reporter, Watchdog, caution, without_own
+from refresherd.systemd import Reporter, without_own
+from refresherd.unit import Unit, unit
 
 YOUNG_OBJECTS = 10_000
 """So many new objects are waited for before a collection; Python's own choice is 700."""
@@ -43,12 +46,11 @@ def run(configuration: Configuration, environ: Mapping[str, str]) -> None:
     """
     process.keep_memory_private()
     process.raise_descriptor_limit()
-    manager = Manager.of(environ, os.getpid())
-    if configuration.state_dir is not None:
-        state.claim(configuration.state_dir)
     try:
-        with closing(Notifier(manager.notify_socket)) as notifier:
-            asyncio.run(_run(configuration, without_own(environ), manager, notifier))
+        with unit(configuration, environ) as me:
+            if configuration.state_dir is not None:
+                state.claim(configuration.state_dir)
+            asyncio.run(_run(configuration, without_own(environ), me))
     finally:
         # Python sets every handler back while it ends, and then a HUP would still end the process.
         for number in REQUESTS:
@@ -66,24 +68,22 @@ def calm_collector() -> None:
     gc.set_threshold(YOUNG_OBJECTS)
 
 
-async def _run(
-    configuration: Configuration, environ: Mapping[str, str], manager: Manager, notifier: Notifier
-) -> None:
+async def _run(configuration: Configuration, environ: Mapping[str, str], me: Unit) -> None:
     clock = BootClock()
     with logging_to_stderr(configuration.log, clock) as logs:
         metrics = Metrics(clock.now())
         for app in configuration.apps:
             metrics.add_app(app)
-        reporter = Reporter(notifier, clock, configuration.ready)
+        reporter = Reporter(me.notifier, clock, configuration.ready)
         observer = Observers(metrics, logs, reporter)
         apps, state_dir = configuration.apps, configuration.state_dir
-        assembly = assemble(apps, environ, clock, observer, state_dir)
+        assembly = assemble(apps, environ, clock, observer, state_dir, me.given)
         calm_collector()
         render = Exposition(metrics, assembly.supervisor, clock).render
         http = HttpListener(configuration.http.listen, render, assembly.supervisor, clock)
-        api = _api(configuration.api, assembly, clock, observer)
-        async with _serving(http, *api), _telling(assembly, manager, notifier, reporter):
-            for warning in (*configuration.warnings, *_cautions(configuration, manager)):
+        api = _api(configuration.api, assembly, clock, observer, me.api)
+        async with _serving(http, *api), me.telling(assembly, reporter):
+            for warning in (*configuration.warnings, *me.cautions):
                 observer.observe(Warned(warning))
             observer.observe(Started(__version__, len(configuration.apps)))
             ended = reporter.reload_ended
@@ -92,40 +92,20 @@ async def _run(
                 await _heed_signals(assembly, reloader, reporter)
 
 
-def _cautions(configuration: Configuration, manager: Manager) -> list[str]:
-    """Return what its operator should know of the unit."""
-    if manager.watchdog is None:
-        return []
-    return [line for line in (caution(manager.watchdog, configuration.apps),) if line]
-
-
-@asynccontextmanager
-async def _telling(
-    assembly: Assembly, manager: Manager, notifier: Notifier, reporter: Reporter
-) -> AsyncIterator[None]:
-    """Tell the service manager how it goes while the block runs, if there is one."""
-    async with asyncio.TaskGroup() as group:
-        tasks = []
-        if notifier.heard:
-            tasks.append(group.create_task(reporter.run(assembly.supervisor)))
-        if notifier.heard and manager.watchdog is not None:
-            clock, jumps = assembly.world.clock, JumpDetector().jumps
-            watchdog = Watchdog(notifier, manager.watchdog, clock, assembly.overdue, jumps)
-            tasks.append(group.create_task(watchdog.run()))
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-
-
-def _api(api: Api, assembly: Assembly, clock: BootClock, observer: Observer) -> list[ApiListener]:
+def _api(
+    api: Api,
+    assembly: Assembly,
+    clock: BootClock,
+    observer: Observer,
+    passed: socket.socket | None,
+) -> list[ApiListener]:
     """Return the API socket's listener, or none."""
     if api.path is None:
         return []
-    served = service(assembly.supervisor, clock, observer, assembly.lanes, str(api.path))
+    path = api.path if passed is None else Path(passed.getsockname())
+    served = service(assembly.supervisor, clock, observer, assembly.lanes, str(path))
     ownership = Ownership(mode=api.mode, group=api.group)
-    return [ApiListener(api.path, ownership, served, observer)]
+    return [ApiListener(path, ownership, served, observer, passed=passed)]
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from refresherd.model import App
-from refresherd.ports import Chain, CredentialSource, Hook, Output, SessionClient
+from refresherd.ports import Chain, CredentialSource, Hook, Output, SessionClient, Sessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,8 @@ class Equipment:
 
     Apps of one endpoint share its gates: `attempts` admits `max_in_flight` at once,
     `endings` a few, so that ending old sessions never delays getting new ones. `chain` is there
-    for an app that has no key, and where there is a place for state.
+    for an app that has no key, and where there is a place for state; `sessions` for one that has
+    a key, where somebody keeps them over a restart.
     """
 
     client: SessionClient
@@ -24,6 +25,7 @@ class Equipment:
     outputs: tuple[Output, ...] = ()
     hooks: tuple[Hook, ...] = ()
     chain: Chain | None = None
+    sessions: Sessions | None = None
 
 
 Equip = Callable[[App], Equipment]

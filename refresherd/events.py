@@ -70,6 +70,16 @@ class Renewed:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionResumed:
+    """An app goes on with the session that it had before the daemon was restarted."""
+
+    app: str
+    generation: int
+    expires_at: Instant
+    next_refresh_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptFailed:
     """An attempt came to nothing; the next one is at `next_refresh_at`."""
 
@@ -277,6 +287,7 @@ Event = (
     | Renewed
     | AttemptFailed
     | SessionChecked
+    | SessionResumed
     | TokenExpired
     | CredentialChanged
     | EntityMismatch

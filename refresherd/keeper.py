@@ -36,6 +36,7 @@ class Keeper:
         "_notification",
         "_refresher",
         "_renewal",
+        "_reported",
         "_resumes_at",
         "_world",
         "app",
@@ -59,9 +60,12 @@ class Keeper:
             kept.get(output.name) or Delivery(app.name, output, self._cell, world)
             for output in equipment.outputs
         )
-        chains = () if equipment.chain is None else (equipment.chain,)
-        stored = tuple(Delivery(app.name, chain, self._cell, world) for chain in chains)
-        self._deliveries = (*served, *stored)
+        chained, stored = (
+            () if store is None else (Delivery(app.name, store, self._cell, world),)
+            for store in (equipment.chain, equipment.sessions)
+        )
+        self._reported = (*served, *chained)
+        self._deliveries = (*self._reported, *stored)
         self._notification = Notification(app.name, equipment.hooks, served, self._cell, world)
         self._refresher = Refresher(app, self._cell, self._renewal, self._chores(), world)
         self._resumes_at = ALWAYS
@@ -73,7 +77,7 @@ class Keeper:
 
     def status(self) -> AppStatus:
         """Return what readers are told of the app."""
-        outputs = tuple(delivery.status for delivery in self._deliveries)
+        outputs = tuple(delivery.status for delivery in self._reported)
         return AppStatus(self.app.name, self._cell.life, outputs)
 
     def refresh(self) -> None:

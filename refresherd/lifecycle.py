@@ -85,6 +85,18 @@ def begin(now: Instant, generation: int = 0) -> Life:
     return Life(State.STARTING, next_attempt_at=now, generation=generation)
 
 
+def succeeding(life: Life, generation: int) -> Life:
+    """Return the life of an app whose last token, in an earlier run, had this generation."""
+    return replace(life, generation=generation)
+
+
+def resumed(token: Token, now: Instant, timing: Timing, luck: float) -> Life:
+    """Return the life of an app that goes on with a token of an earlier run."""
+    renewed_at = Instant(token.expires_at - token.lifetime)
+    life = _fresh(begin(now), token, now, timing, luck)
+    return replace(life, last_success_at=renewed_at)
+
+
 def valid_token(life: Life, now: Instant) -> Token | None:
     """Return the token that a consumer may be handed now, None if there is none."""
     if life.token is None or life.token.expires_at <= now:

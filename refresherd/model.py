@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from hashlib import sha256
 from hmac import compare_digest
 from pathlib import Path
 from typing import NewType
@@ -21,6 +22,10 @@ class Secret:
     def reveal(self) -> str:
         """Return the string itself, for the wire or an output."""
         return self._value
+
+    def fingerprint(self) -> str:
+        """Return what tells it from any other without giving it away: they are random."""
+        return sha256(self._value.encode()).hexdigest()
 
     def __repr__(self) -> str:
         return "***"
@@ -219,3 +224,11 @@ class Token:
     issued_at: Instant
     lifetime: float
     expires_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """A session of an earlier run; `credential` is the fingerprint of what it was got by."""
+
+    token: Token
+    credential: str

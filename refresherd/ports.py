@@ -5,7 +5,7 @@ from typing import Protocol
 
 from refresherd.events import Event
 from refresherd.lifecycle import Life
-from refresherd.model import App, Grant, Instant, Secret, Token
+from refresherd.model import App, Grant, Inherited, Instant, Secret, Token
 from refresherd.readiness import AppStatus
 
 
@@ -166,6 +166,16 @@ class Chain(Output, Protocol):
 
     def begin(self, bootstrap: Secret) -> None:
         """Have the tokens from now on go back to this bootstrap."""
+
+
+class Sessions(Output, Protocol):
+    """The newest sessions of an app where the daemon's next run finds them: an Output."""
+
+    def inherited(self) -> tuple[Inherited, ...]:
+        """Return the sessions of an earlier run, the newest first, until `begin` or `remove`."""
+
+    def begin(self, credential: str) -> None:
+        """Have the sessions from now on be got by the credential of this fingerprint."""
 
 
 class Hook(Protocol):

@@ -10,6 +10,7 @@ from refresherd.events import AttemptBegan, AttemptFailed, EntityMismatch, Renew
 from refresherd.lifecycle import Life
 from refresherd.model import App, Grant, Instant, Method, Secret, Token
 from refresherd.proof import Proof, Proofs
+from refresherd.resumption import Resumption
 from refresherd.retirement import Retirement
 from refresherd.rotation import Rotation
 from refresherd.store import Cell
@@ -33,7 +34,16 @@ class Renewal:
     outlives a crash of the app's tasks.
     """
 
-    __slots__ = ("_app", "_cell", "_equipment", "_proofs", "_world", "retirement", "rotation")
+    __slots__ = (
+        "_app",
+        "_cell",
+        "_equipment",
+        "_proofs",
+        "_resumption",
+        "_world",
+        "retirement",
+        "rotation",
+    )
 
     def __init__(self, app: App, cell: Cell, equipment: Equipment, world: World) -> None:
         self.rotation = Rotation(app, cell, equipment.credential, world)
@@ -42,6 +52,7 @@ class Renewal:
         self._cell = cell
         self._equipment = equipment
         self._proofs = Proofs(equipment)
+        self._resumption = Resumption(app, cell, equipment, world)
         self._world = world
 
     def follow(self, earlier: "Renewal") -> None:
@@ -50,7 +61,9 @@ class Renewal:
         self.retirement.follow(earlier.retirement)
 
     async def attempt(self) -> None:
-        """Renew the session by the method that its life names."""
+        """Renew the session by the method that its life names, or go on with one of before."""
+        if await self._resumption.resume(self.rotation, self.retirement):
+            return
         life = self._cell.life
         method, began = life.method, self._world.clock.now()
         try:
@@ -144,8 +157,8 @@ class Renewal:
         if lifecycle.valid_token(life, now) is None:
             told = "the token had run out before the answer came"
             raise Retryable(Reason.BAD_RESPONSE, told, request_id=request_id)
-        if request.method is Method.AUTH and self._equipment.chain is not None:
-            self._equipment.chain.begin(request.secret)
+        if request.method is Method.AUTH:
+            self._log_in_with(request.secret)
         self._cell.publish(life)
         self._world.observer.observe(
             Renewed(
@@ -160,6 +173,13 @@ class Renewal:
             )
         )
         self.rotation.renewed()
+
+    def _log_in_with(self, credential: Secret) -> None:
+        """Have what keeps sessions over a restart know what the new one goes back to."""
+        if self._equipment.chain is not None:
+            self._equipment.chain.begin(credential)
+        if self._equipment.sessions is not None:
+            self._equipment.sessions.begin(credential.fingerprint())
 
     def _fail(self, life: Life, error: DsmError, method: Method, began: Instant) -> None:
         self._cell.publish(life)

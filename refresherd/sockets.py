@@ -3,10 +3,12 @@
 import os
 import socket
 import stat
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from errno import EADDRINUSE, ENOENT, EROFS
 from pathlib import Path
+from typing import TypeAlias
 
 from refresherd.accounts import group_id, user_id
 from refresherd.errors import RefresherdError
@@ -45,6 +47,36 @@ class BoundSocket:
             with suppress(OSError):
                 self.path.unlink()
         self.socket.close()
+
+
+@dataclass(frozen=True, slots=True)
+class LentSocket:
+    """A listening socket that belongs to who started the daemon, who keeps it in its place."""
+
+    socket: socket.socket
+
+    def in_place(self) -> bool:
+        """Return whether clients find it: that is its owner's care."""
+        return True
+
+    def close(self) -> None:
+        """Leave it as it is: clients wait in its queue until somebody accepts them again."""
+
+
+Listening: TypeAlias = BoundSocket | LentSocket
+
+Listen: TypeAlias = Callable[[Path, Ownership], Listening]
+"""Returns a socket that listens at a path. Raises RefresherdError. It may block."""
+
+
+def lending(lent: Mapping[Path, socket.socket]) -> Listen:
+    """Return what listens on the sockets that were lent, and binds one elsewhere."""
+
+    def listen(path: Path, ownership: Ownership) -> Listening:
+        found = lent.get(path)
+        return bind(path, ownership) if found is None else LentSocket(found)
+
+    return listen
 
 
 def bind(path: Path, ownership: Ownership) -> BoundSocket:

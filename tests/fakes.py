@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, TypeVar
 from refresherd import ports
 from refresherd.errors import OutputError, Retryable
 from refresherd.events import Event
-from refresherd.model import Grant, Instant, Secret, Token
+from refresherd.model import Grant, Inherited, Instant, Secret, Token
 
 E = TypeVar("E")
 
@@ -331,6 +331,28 @@ class FakeChain(FakeOutput):
         self.disk.token = None
 
 
+class FakeSessions(FakeOutput):
+    """What keeps an app's sessions over a restart: `found` is what an earlier run left."""
+
+    def __init__(self, *found: Inherited) -> None:
+        super().__init__("systemd's fd store", removes_expired=True)
+        self.found = found
+        self.origin = ""
+
+    def inherited(self) -> tuple[Inherited, ...]:
+        """Return what is left of an earlier run."""
+        return self.found
+
+    def begin(self, credential: str) -> None:
+        """Take note, and have nothing left."""
+        self.found, self.origin = (), credential
+
+    async def remove(self) -> None:
+        """Hold nothing, and have nothing left."""
+        self.found = ()
+        await super().remove()
+
+
 async def _play(script: Iterator[Grant | BaseException | asyncio.Event | None]) -> Grant | None:
     """Take entries from a script up to the first that is not a wait."""
     for entry in script:
@@ -354,5 +376,6 @@ if TYPE_CHECKING:
         credential: ports.CredentialSource = FakeCredential()
         output: ports.Output = FakeOutput()
         chain: ports.Chain = FakeChain()
+        sessions: ports.Sessions = FakeSessions()
         told: ports.Observer = observer
-        return ports_clock, schedule, alarm, client, credential, output, chain, told
+        return ports_clock, schedule, alarm, client, credential, output, chain, sessions, told

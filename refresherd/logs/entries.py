@@ -29,6 +29,7 @@ from refresherd.events import (
     Renewed,
     SessionChecked,
     SessionEnded,
+    SessionResumed,
     Started,
     Stopping,
     TokenExpired,
@@ -75,6 +76,9 @@ def describe(event: Event, failures: int = 0) -> Entry:  # noqa: C901, PLR0912  
             entry = Entry(DEBUG, "attempt began", attempt)
         case SessionChecked(app, _, duration):
             entry = Entry(DEBUG, "session checked", {"app": app, "duration": round(duration, 3)})
+        case SessionResumed(app, generation, expires_at, next_refresh_at):
+            fields = {"app": app, "generation": generation, "expires_at": expires_at}
+            entry = Entry(INFO, "session resumed", fields | {"next_refresh_at": next_refresh_at})
         case OutputWritten() | OutputRemoved() | OutputFailed():
             entry = _of_output(event, failures)
         case HookRan():

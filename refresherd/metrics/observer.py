@@ -25,6 +25,7 @@ from refresherd.events import (
     Renewed,
     SessionChecked,
     SessionEnded,
+    SessionResumed,
     Started,
     Stopping,
     TokenExpired,
@@ -108,7 +109,7 @@ class Metrics:
                 pass
             case AppCrashed() | AccessDenied() | TurnedAway() | AcceptFailed():
                 pass
-            case Warned() | Started() | Stopping():
+            case Warned() | Started() | Stopping() | SessionResumed():
                 pass
             case _:
                 assert_never(event)

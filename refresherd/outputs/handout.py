@@ -8,7 +8,7 @@ from functools import partial
 from typing import TypeAlias
 
 from refresherd.acceptor import Acceptor, Failed
-from refresherd.sockets import BoundSocket
+from refresherd.sockets import Listening
 
 STUCK_SECONDS = 5.0
 """A client that has not taken in what it is told after this long is cut off."""
@@ -20,9 +20,9 @@ Content: TypeAlias = Callable[[socket.socket, object], bytes]
 
 
 class Handout:
-    """Serves a bound socket until it is closed. Clients are told at once, and wait for nobody."""
+    """Serves a socket until it is closed. Clients are told at once, and wait for nobody."""
 
-    def __init__(self, bound: BoundSocket, content: Content, failed: Failed) -> None:
+    def __init__(self, bound: Listening, content: Content, failed: Failed) -> None:
         self._bound = bound
         self._content = content
         self._telling: set[asyncio.Task[None]] = set()

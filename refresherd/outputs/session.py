@@ -15,7 +15,6 @@ from refresherd.outputs.replaced import PATIENCE_SECONDS, ReplacedFile
 from refresherd.outputs.session_record import (
     LONGEST,
     SessionRecord,
-    fingerprint,
     parsed,
     written,
 )
@@ -76,14 +75,14 @@ class SessionFile:
             await self._read()
         except OutputError as error:
             raise Retryable(Reason.CREDENTIAL, str(error)) from error
-        if bootstrap is not None and fingerprint(bootstrap) != self._origin:
+        if bootstrap is not None and bootstrap.fingerprint() != self._origin:
             return None
         return self._newest
 
     def begin(self, bootstrap: Secret) -> None:
         """Have what is kept from now on go back to this bootstrap."""
         self._known = True
-        self._origin = fingerprint(bootstrap)
+        self._origin = bootstrap.fingerprint()
         self._newest = None
 
     async def put(self, token: Token) -> None:

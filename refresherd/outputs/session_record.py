@@ -3,7 +3,6 @@
 import json
 import re
 from dataclasses import dataclass
-from hashlib import sha256
 
 from refresherd.formats import timestamp
 from refresherd.model import Secret, Token
@@ -25,11 +24,6 @@ class SessionRecord:
     endpoint: str
     origin: str
     access_token: Secret
-
-
-def fingerprint(token: Secret) -> str:
-    """Return what tells a token from any other without giving it away: 512 bits are random."""
-    return sha256(token.reveal().encode()).hexdigest()
 
 
 def written(token: Token, endpoint: str, origin: str, expires_at: float) -> bytes:

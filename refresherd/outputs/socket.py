@@ -12,7 +12,7 @@ from refresherd.lanes import Lanes
 from refresherd.model import App, SocketSpec, Token
 from refresherd.outputs.handout import Handout
 from refresherd.outputs.rendering import rendered
-from refresherd.sockets import BoundSocket, bind
+from refresherd.sockets import Listen, Listening, bind
 from refresherd.world import World
 
 PATIENCE_SECONDS = 10.0
@@ -28,19 +28,21 @@ class SocketOutput:
     Where the app's `access` names units, LoadCredential= gets the token in those alone.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # as many as anything in the world takes
         self,
         app: App,
         spec: SocketSpec,
         world: World,
         lanes: Lanes,
         *,
+        listen: Listen = bind,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._app = app
         self._spec = spec
         self._world = world
         self._lanes = lanes
+        self._listen_at = listen
         self._patience = patience
         self._token: Token | None = None
         self._handout: Handout | None = None
@@ -70,7 +72,7 @@ class SocketOutput:
         self._token = None
 
     def close(self) -> None:
-        """Stop listening, for good, and remove the socket's file."""
+        """Stop listening, for good, and remove the socket's file unless it is another's."""
         self._closed = True
         self._serve(None)
 
@@ -93,7 +95,7 @@ class SocketOutput:
         """
         if not self._missing():
             return
-        bound = bind(self._spec.path, self._spec.ownership)
+        bound = self._listen_at(self._spec.path, self._spec.ownership)
         if self._closed:
             # Here, for another output may want the path, and be next in this lane.
             bound.close()
@@ -103,7 +105,7 @@ class SocketOutput:
     def _missing(self) -> bool:
         return not self._closed and (self._handout is None or not self._handout.in_place())
 
-    def _adopt(self, bound: BoundSocket) -> None:
+    def _adopt(self, bound: Listening) -> None:
         if self._closed:
             bound.close()
         else:

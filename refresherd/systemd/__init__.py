@@ -1,8 +1,23 @@
 """The service manager: what it gave this process, and what it is told in return."""
 
-from refresherd.systemd.manager import Manager, without_own
+from refresherd.systemd.activation import activated
+from refresherd.systemd.fd_store import PREFIX, FdStore, StoredSessions, boot_id
+from refresherd.systemd.manager import Manager, keep_from_children, without_own
 from refresherd.systemd.notify import Notifier
 from refresherd.systemd.reporter import Reporter
-from refresherd.systemd.watchdog import Watchdog, caution
+from refresherd.systemd.watchdog import Watchdog, cautions
 
-__all__ = ["Manager", "Notifier", "Reporter", "Watchdog", "caution", "without_own"]
+__all__ = [
+    "PREFIX",
+    "FdStore",
+    "Manager",
+    "Notifier",
+    "Reporter",
+    "StoredSessions",
+    "Watchdog",
+    "activated",
+    "boot_id",
+    "cautions",
+    "keep_from_children",
+    "without_own",
+]

@@ -15,6 +15,7 @@ from refresherd.events import (
     Reloaded,
     ReloadFailed,
     Renewed,
+    SessionResumed,
     Stopping,
     TokenExpired,
 )
@@ -70,6 +71,7 @@ class Reporter:
         match event:
             case (
                 Renewed(app)
+                | SessionResumed(app)
                 | AttemptFailed(app)
                 | TokenExpired(app)
                 | CredentialChanged(app)

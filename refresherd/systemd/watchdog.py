@@ -70,18 +70,16 @@ def stalled(overdue: float, lag: float, every: float) -> str:
     return ""
 
 
-def caution(interval: float, apps: Iterable[App]) -> str:
-    """Return a warning if the watchdog's interval is too short to be sure of, "" if it is not.
+def cautions(interval: float, apps: Iterable[App]) -> list[str]:
+    """Return a line if the watchdog's interval is too short to be sure of.
 
     The longest step that apps may take is an attempt, or a hook.
     """
     longest, key = max(step for app in apps for step in _steps(app))
     if interval >= longest:
-        return ""
-    return (
-        f"WatchdogSec={interval:g}s is shorter than the longest step, {longest:g} s for {key}; "
-        "make it longer, or slow will be taken for stuck"
-    )
+        return []
+    told = f"WatchdogSec={interval:g}s is shorter than the longest step, {longest:g} s for {key}"
+    return [f"{told}; make it longer, or slow will be taken for stuck"]
 
 
 def _steps(app: App) -> Iterable[tuple[float, str]]:

@@ -26,10 +26,9 @@ from refresherd.keeper import Keeper
 from refresherd.lanes import Lanes
 from refresherd.model import Format, Grant, Ownership, Secret, SocketSpec, Token
 from refresherd.outputs import handout
-from refresherd.outputs import socket as output_module
 from refresherd.outputs.socket import SocketOutput
 from refresherd.ports import Output
-from refresherd.sockets import BoundSocket, bind
+from refresherd.sockets import BoundSocket, bind, lending
 
 FIRST, SECOND = islice(grants(), 2)
 PRIVATE = Ownership(mode=0o600)
@@ -272,10 +271,9 @@ async def test_closing_cuts_off_who_is_being_served(kept: Kept, path: Path) -> N
 class Slow:
     """Binding on a filesystem that hangs until told."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self) -> None:
         self.go_on = threading.Event()
         self.bound: list[BoundSocket] = []
-        monkeypatch.setattr(output_module, "bind", self)
 
     def __call__(self, path: Path, ownership: Ownership) -> BoundSocket:
         """Bind, late."""
@@ -285,12 +283,12 @@ class Slow:
 
 
 async def test_a_hanging_filesystem_is_told_and_its_socket_served_when_it_comes(
-    kept: Kept, path: Path, monkeypatch: pytest.MonkeyPatch
+    kept: Kept, path: Path
 ) -> None:
     """Nobody waits for it any more, and still it is the output's."""
-    slow = Slow(monkeypatch)
+    slow = Slow()
     spec = SocketSpec(path, Format.RAW, PRIVATE)
-    output = SocketOutput(kept.app, spec, kept.world, Lanes(BRIEF), patience=0.1)
+    output = SocketOutput(kept.app, spec, kept.world, Lanes(BRIEF), listen=slow, patience=0.1)
     with pytest.raises(OutputError, match=r"no answer for 0\.1 s; its filesystem hangs"):
         await output.put(token(kept))
     slow.go_on.set()
@@ -300,13 +298,11 @@ async def test_a_hanging_filesystem_is_told_and_its_socket_served_when_it_comes(
     assert not path.exists()
 
 
-async def test_a_socket_that_comes_after_the_end_is_cleared_away(
-    kept: Kept, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_socket_that_comes_after_the_end_is_cleared_away(kept: Kept, path: Path) -> None:
     """A stop does not wait for a hanging filesystem, and must not leave its socket behind."""
-    slow = Slow(monkeypatch)
+    slow = Slow()
     lanes = Lanes(BRIEF)
-    output = SocketOutput(kept.app, SocketSpec(path), kept.world, lanes)
+    output = SocketOutput(kept.app, SocketSpec(path), kept.world, lanes, listen=slow)
     preparing = asyncio.create_task(output.prepare())
     await asyncio.sleep(0.05)
     preparing.cancel()
@@ -320,13 +316,13 @@ async def test_a_socket_that_comes_after_the_end_is_cleared_away(
 
 
 async def test_a_path_passes_to_another_output_even_while_it_is_being_bound(
-    kept: Kept, path: Path, monkeypatch: pytest.MonkeyPatch
+    kept: Kept, path: Path
 ) -> None:
     """A reload may follow the start at once: nobody is in the way but ourselves."""
-    slow = Slow(monkeypatch)
+    slow = Slow()
     lanes = Lanes(BRIEF)
     earlier, other, later = (
-        SocketOutput(kept.app, SocketSpec(path), kept.world, lanes) for _ in range(3)
+        SocketOutput(kept.app, SocketSpec(path), kept.world, lanes, listen=slow) for _ in range(3)
     )
     preparing = [asyncio.create_task(earlier.prepare())]
     await asyncio.sleep(0.05)
@@ -398,3 +394,26 @@ def test_the_umask_of_the_daemon_is_left_alone(kept: Kept, path: Path) -> None:
         asyncio.run(prepare())
     finally:
         assert os.umask(before) == 0o027
+
+
+async def test_a_socket_that_was_lent_is_served_and_never_touched(kept: Kept, path: Path) -> None:
+    """It is systemd's, which listens on: whoever connects during a restart waits for the answer."""
+    lent = bind(path, PRIVATE)
+    inode = path.stat().st_ino
+    listen = lending({path: lent.socket})
+    for _ in range(2):
+        output = SocketOutput(kept.app, SocketSpec(path), kept.world, Lanes(BRIEF), listen=listen)
+        reading = asyncio.create_task(read(path))
+        await asyncio.sleep(0.05)
+        assert not reading.done()
+        await output.put(token(kept))
+        assert await reading == b"token-1"
+        output.close()
+        assert path.stat().st_ino == inode
+    other = path.with_name("other.sock")
+    elsewhere = SocketOutput(kept.app, SocketSpec(other), kept.world, Lanes(BRIEF), listen=listen)
+    await elsewhere.put(token(kept))
+    assert await read(other) == b"token-1"
+    elsewhere.close()
+    assert not other.exists()
+    lent.close()

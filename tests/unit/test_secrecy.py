@@ -7,8 +7,8 @@ import refresherd
 
 PACKAGE = Path(refresherd.__file__).parent
 
-REVEALERS = {"api", "dsm", "outputs"}
-"""What hands secrets to DSM or to consumers; nothing else has a reason to see one."""
+REVEALERS = {"api", "dsm", "outputs", "systemd"}
+"""What hands secrets to DSM, consumers or the fd store; nothing else has a reason to see one."""
 
 
 def test_secrets_are_revealed_at_the_rim_only() -> None:

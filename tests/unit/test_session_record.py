@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresherd.model import Instant, Secret, Token
-from refresherd.outputs.session_record import LONGEST, fingerprint, parsed, written
+from refresherd.outputs.session_record import LONGEST, parsed, written
 
 URL = "https://amer.smartkey.io"
 FIELDS = {"endpoint": URL, "bootstrap_sha256": "00", "access_token": "tUk3wMZ-0_x"}
@@ -35,9 +35,9 @@ def test_people_are_told_what_it_is() -> None:
 
 def test_a_fingerprint_tells_bootstraps_apart_and_gives_none_away() -> None:
     """The file says only where its session comes from."""
-    one, other = fingerprint(Secret("one")), fingerprint(Secret("other"))
+    one, other = Secret("one").fingerprint(), Secret("other").fingerprint()
     assert one != other
-    assert one == fingerprint(Secret("one"))
+    assert one == Secret("one").fingerprint()
     assert "one" not in one
 
 

@@ -19,6 +19,8 @@ from refresherd.events import (
     OutputWritten,
     Reloaded,
     ReloadFailed,
+    Renewed,
+    SessionResumed,
     Stopping,
     TokenExpired,
 )
@@ -28,6 +30,7 @@ from refresherd.readiness import AppStatus, Ready
 from refresherd.systemd.notify import Notifier
 from refresherd.systemd.reporter import Reporter
 
+RENEWED = Renewed("a", "https://dsm", Method.AUTH, 0.1, 1, Instant(1), Instant(1), "")
 ERROR = Retryable(Reason.CONNECT, "connection refused")
 Story = Callable[[], Coroutine[None, None, None]]
 
@@ -279,6 +282,23 @@ def test_a_stop_is_told_with_its_cause_even_in_a_flood(manager: ServiceManager) 
     service.live(story, deaf=True)
     (last,) = manager.take()
     assert last.lines == ("STOPPING=1", "STATUS=stopping: SIGTERM")
+
+
+@pytest.mark.parametrize("event", [RENEWED, SessionResumed("a", 1, Instant(1), Instant(1))])
+def test_an_app_without_outputs_is_ready_with_its_token(
+    manager: ServiceManager, event: Event
+) -> None:
+    """Consumers of the API socket need no file, and no write tells of its token."""
+    service = Service(manager, "a")
+
+    async def story() -> None:
+        now = service.machine.now()
+        life = lifecycle.granted(service.apps["a"], next(grants(600.0)), now, Timing(), 0.0)
+        await asyncio.sleep(1.0)
+        service.happens(life, "a", event)
+
+    service.live(story)
+    assert service.said("READY") == ["1"]
 
 
 def test_a_thousand_apps_are_looked_at_in_turns(manager: ServiceManager) -> None:

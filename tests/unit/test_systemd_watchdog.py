@@ -13,7 +13,7 @@ from simulation import Machine, simulate
 from refresherd.clock import JumpDetector
 from refresherd.model import ApiKeyFile, App, Endpoint, HookSpec, Instant
 from refresherd.systemd.notify import Notifier
-from refresherd.systemd.watchdog import MOST_OVERDUE, Watchdog, caution, stalled
+from refresherd.systemd.watchdog import MOST_OVERDUE, Watchdog, cautions, stalled
 
 INTERVAL = 30.0
 
@@ -114,6 +114,6 @@ def test_an_interval_shorter_than_a_step_is_warned_of() -> None:
     """An operator who copies WatchdogSec=5 should learn that an attempt may take 20 s."""
     app = App("a", Endpoint("https://dsm", timeout=20.0), ApiKeyFile(Path("key")))
     hooked = App("b", app.endpoint, app.credential, hooks=(HookSpec(("x",), timeout=45.0),))
-    assert "20 s for apps.a (dsm.timeout)" in caution(5.0, [app])
-    assert "45 s for apps.b.hooks[0].timeout" in caution(30.0, [app, hooked])
-    assert caution(30.0, [app]) == ""
+    assert "20 s for apps.a (dsm.timeout)" in cautions(5.0, [app])[0]
+    assert "45 s for apps.b.hooks[0].timeout" in cautions(30.0, [app, hooked])[0]
+    assert cautions(30.0, [app]) == []

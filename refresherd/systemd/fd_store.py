@@ -1,0 +1,180 @@
+"""Sessions in the service manager's fd store: they outlive the process, and leave no trace on disk.
+
+`sd_pid_notify_with_fds(3)`: FDSTORE=1 adds a descriptor under FDNAME=, FDSTOREREMOVE=1 removes
+all of that name. At the next start they are passed on like sockets.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from refresherd.errors import OutputError
+from refresherd.model import App, Inherited, Token
+from refresherd.systemd import memfd
+from refresherd.systemd.manager import Descriptor
+from refresherd.systemd.notify import Notifier
+from refresherd.systemd.session_record import (
+    LONGEST,
+    SessionRecord,
+    parsed,
+    recorded,
+    source_fingerprint,
+    written,
+)
+
+PREFIX = "session."
+"""With which the names of stored sessions begin."""
+
+KEPT = 2
+"""Sessions of an app that are stored: the newest, and the one that it replaced, which a later run
+ends if this one is killed before it could."""
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+class FdStore:
+    """What the manager holds. A session has a name of its own, and is added before one goes.
+
+    So there is always a whole one, whenever the process is killed.
+    """
+
+    def __init__(self, notifier: Notifier, boot_id: str) -> None:
+        self._notifier = notifier
+        self._boot_id = boot_id
+        self._names: dict[str, list[str]] = {}
+        """What is stored of each app, the oldest first."""
+        self._leaving: list[str] = []
+        """What is to be removed, as soon as the manager listens."""
+        self._inherited: dict[str, tuple[Inherited, ...]] = {}
+        self._origins: dict[str, str] = {}
+        """Fingerprints of the credentials by which apps got their sessions."""
+
+    def adopt(self, passed: Iterable[Descriptor], apps: Mapping[str, App]) -> list[str]:
+        """Take over what an earlier run has stored for these apps; drop and close the rest.
+
+        Returns a line for each that is dropped, with the reason.
+        """
+        lines = []
+        found: list[tuple[SessionRecord, str]] = []
+        for one in passed:
+            try:
+                record = parsed(memfd.content(one.fd, LONGEST + 1))
+                self._check(record, apps)
+            except (OSError, ValueError) as error:
+                lines.append(f"a stored session is dropped ({one.name}): {_said(error)}")
+                self._leaving.append(one.name)
+            else:
+                found.append((record, one.name))
+        found.sort(key=lambda pair: (pair[0].token.generation, pair[0].token.expires_at))
+        for record, name in found:
+            self._names.setdefault(record.app, []).append(name)
+            newest = Inherited(record.token, record.credential)
+            self._inherited[record.app] = (newest, *self._inherited.get(record.app, ()))
+        self._sweep()
+        return lines
+
+    def inherited(self, app: str) -> tuple[Inherited, ...]:
+        """Return an app's sessions of an earlier run, the newest first, until it has one anew."""
+        return self._inherited.get(app, ())
+
+    def begin(self, app: str, credential: str) -> None:
+        """Have the app's sessions from now on be got by the credential of this fingerprint."""
+        self._inherited.pop(app, None)
+        self._origins[app] = credential
+
+    def keep(self, app: App, token: Token) -> None:
+        """Store a token. Raises OutputError where the manager does not take it now."""
+        name = f"{PREFIX}{app.name}.{token.generation}.{int(token.expires_at * 1000)}"
+        names = self._names.setdefault(app.name, [])
+        if name in names:
+            return
+        origin = self._origins.get(app.name, "")
+        try:
+            with memfd.sealed(written(recorded(app, token, origin, self._boot_id))) as fd:
+                self._store(name, fd)
+        except OSError as error:
+            raise OutputError(f"cannot store the session: {error.strerror}") from error
+        names.append(name)
+        self._leaving += names[:-KEPT]
+        del names[:-KEPT]
+        self._sweep()
+
+    def forget(self, app: str) -> None:
+        """Store nothing of an app any more."""
+        self._inherited.pop(app, None)
+        self._leaving += self._names.pop(app, [])
+        self._sweep()
+
+    def _store(self, name: str, fd: int) -> None:
+        told = ("FDSTORE=1", f"FDNAME={name}", "FDPOLL=0")
+        if not self._notifier.send(*told, descriptors=[fd]):
+            raise OutputError("the service manager does not take the session now")
+
+    def _sweep(self) -> None:
+        while self._leaving:
+            if not self._notifier.send("FDSTOREREMOVE=1", f"FDNAME={self._leaving[0]}"):
+                return
+            del self._leaving[0]
+
+    def _check(self, record: SessionRecord, apps: Mapping[str, App]) -> None:
+        """Raise ValueError if a session is not one that its app would get as configured now."""
+        app = apps.get(record.app)
+        if app is None:
+            raise ValueError("no such app keeps its session here")
+        if app.endpoint.url != record.endpoint:
+            raise ValueError("it is one at another endpoint")
+        if source_fingerprint(app.credential) != record.source:
+            raise ValueError("it was got by another credential")
+        if self._boot_id and record.boot_id and self._boot_id != record.boot_id:
+            raise ValueError("it is of an earlier boot")
+
+
+class StoredSessions:
+    """One app's sessions in the fd store: Sessions, and so an Output."""
+
+    def __init__(self, store: FdStore, app: App) -> None:
+        self._app = app
+        self._store = store
+
+    @property
+    def name(self) -> str:
+        """What stands in the log."""
+        return "systemd's fd store"
+
+    @property
+    def removes_expired(self) -> bool:
+        """Always: nobody can go on from one."""
+        return True
+
+    def inherited(self) -> tuple[Inherited, ...]:
+        """Return the sessions of an earlier run, the newest first, until there is one anew."""
+        return self._store.inherited(self._app.name)
+
+    def begin(self, credential: str) -> None:
+        """Have the sessions from now on be got by the credential of this fingerprint."""
+        self._store.begin(self._app.name, credential)
+
+    async def prepare(self) -> None:
+        """Do nothing: a manager that keeps no descriptors says so to nobody."""
+
+    async def put(self, token: Token) -> None:
+        """Store this token. Raises OutputError."""
+        self._store.keep(self._app, token)
+
+    async def remove(self) -> None:
+        """Store nothing any more."""
+        self._store.forget(self._app.name)
+
+    def close(self) -> None:
+        """Do nothing: what is stored is for the next run."""
+
+
+def boot_id(path: Path = BOOT_ID) -> str:
+    """Return what tells this boot of the machine from any other, "" where /proc hides it."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
+
+
+def _said(error: OSError | ValueError) -> str:
+    return str(error.strerror) if isinstance(error, OSError) else str(error)
