@@ -141,9 +141,9 @@ class LogTable(Table, frozen=True, kw_only=True):
     """What is logged, and how it looks."""
 
     level: Annotated[Level, about("The least severe lines that are written.")] = Level.INFO
-    format: Annotated[LogFormat, about('"auto": console on a terminal, else json.')] = (
-        LogFormat.AUTO
-    )
+    format: Annotated[
+        LogFormat, about('"auto": console on a terminal, fields on systemd\'s journal, else json.')
+    ] = LogFormat.AUTO
 
 
 class AccessTable(Table, frozen=True, kw_only=True):

@@ -3,12 +3,13 @@
 import os
 import select
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from queue import SimpleQueue
 from typing import TextIO, TypeAlias
 
-Write: TypeAlias = Callable[[bytes], None]
+Write: TypeAlias = Callable[[Sequence[bytes]], None]
+"""Takes lines in their order; an empty one, which ends them, is to be passed over."""
 
 MAX_LINES = 10_000
 """More than so many unwritten lines are dropped, and counted."""
@@ -68,7 +69,7 @@ class LineWriter:
             batch = self._batch()
             closing = batch[-1] == CLOSE
             try:
-                self._write(b"".join(batch))
+                self._write(batch)
             except BrokenPipeError:
                 # Nobody reads any more, and nobody is left to be told so.
                 self._write = _discard
@@ -97,13 +98,13 @@ def writing_to(stream: TextIO) -> Write:
     return partial(_write_all, descriptor)
 
 
-def _write_text(stream: TextIO, lines: bytes) -> None:
-    stream.write(lines.decode())
+def _write_text(stream: TextIO, lines: Sequence[bytes]) -> None:
+    stream.write(b"".join(lines).decode())
     stream.flush()
 
 
-def _write_all(descriptor: int, lines: bytes) -> None:
-    left = memoryview(lines)
+def _write_all(descriptor: int, lines: Sequence[bytes]) -> None:
+    left = memoryview(b"".join(lines))
     while left:
         try:
             left = left[os.write(descriptor, left) :]
@@ -114,5 +115,5 @@ def _write_all(descriptor: int, lines: bytes) -> None:
             poll.poll(POLL_MILLISECONDS)
 
 
-def _discard(_: bytes) -> None:
+def _discard(_: Sequence[bytes]) -> None:
     pass

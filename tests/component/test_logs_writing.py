@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any, TextIO
 
@@ -136,11 +136,11 @@ def test_a_full_disk_costs_only_the_lines_it_has_no_room_for() -> None:
     full.set()
     tried = threading.Event()
 
-    def write(lines: bytes) -> None:
+    def write(lines: Sequence[bytes]) -> None:
         tried.set()
         if full.is_set():
             raise OSError(errno.ENOSPC, "No space left on device")
-        written.append(lines)
+        written.extend(lines)
 
     writer = LineWriter(write)
     writer.put(b"lost\n")

@@ -1,0 +1,149 @@
+"""Log lines for the journal: on a socket of the test's own, and on standard error."""
+
+import json
+import os
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+import pytest
+from fakes import FakeClock
+
+from refresherd.events import AppCrashed, Event, OutputFailed, Started, Warned
+from refresherd.logs import configure
+from refresherd.logs.journal import Datagrams
+from refresherd.logs.writer import LineWriter
+
+FAILED = OutputFailed("payments", "/run/a", "disk full\nAPP=forged", 1.0)
+CRASHED = AppCrashed("payments", ValueError("broken"), 1.0)
+
+
+class Journal:
+    """A journal that understands the native protocol, and nothing else."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.settimeout(10)
+        self._socket.bind(str(path))
+
+    def entry(self) -> dict[str, str]:
+        """Return the next entry's fields."""
+        left, fields = self._socket.recv(1 << 18), {}
+        while left:
+            line, _, left = left.partition(b"\n")
+            name, equals, value = line.partition(b"=")
+            if not equals:
+                (length,) = struct.unpack("<Q", left[:8])
+                value, left = left[8 : 8 + length], left[9 + length :]
+            assert name.decode() not in fields
+            fields[name.decode()] = value.decode()
+        return fields
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._socket.close()
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """Yield a journal."""
+    journal = Journal(tmp_path / "journal")
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def stderr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TextIO]:
+    """Yield a stream of which the environment says that it leads to the journal."""
+    with (tmp_path / "stderr").open("w+") as stream:
+        found = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
+        yield stream
+
+
+def log(form: str, stream: TextIO, path: Path, *events: Event) -> str:
+    """Log some events and return what got to the stream."""
+    logs = configure("info", form, stream, FakeClock(), path)
+    for event in events:
+        logs.observe(event)
+    logs.close()
+    stream.seek(0)
+    return stream.read()
+
+
+def test_an_entry_has_its_app_and_its_level(journal: Journal, stderr: TextIO) -> None:
+    """`journalctl APP=payments -p warning` is what an operator asks."""
+    assert log("auto", stderr, journal.path, FAILED) == ""
+    entry = journal.entry()
+    assert (entry["APP"], entry["PRIORITY"]) == ("payments", "4")
+    assert entry["SYSLOG_IDENTIFIER"] == "refresherd"
+    assert entry["REFRESHERD_EVENT"] == "output failed"
+    assert entry["REFRESHERD_OUTPUT"] == "/run/a"
+    assert entry["REFRESHERD_RETRY_IN"] == "1.0"
+    assert entry["MESSAGE"].startswith("output failed      app=payments output=/run/a ")
+
+
+def test_no_value_forges_a_field(journal: Journal, stderr: TextIO) -> None:
+    """What DSM or a path brings in may have lines of its own."""
+    log("auto", stderr, journal.path, FAILED)
+    entry = journal.entry()
+    assert entry["APP"] == "payments"
+    assert entry["REFRESHERD_MESSAGE"] == "disk full\nAPP=forged"
+
+
+def test_a_traceback_is_part_of_the_message(journal: Journal, stderr: TextIO) -> None:
+    """The journal shows the message, whatever lines it has."""
+    log("auto", stderr, journal.path, CRASHED, Started("1.0", 1))
+    crashed, started = journal.entry(), journal.entry()
+    assert "ValueError: broken" in crashed["MESSAGE"]
+    assert (crashed["PRIORITY"], started["PRIORITY"]) == ("3", "6")
+    assert "APP" not in started
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_text_that_was_asked_for_carries_its_level(
+    form: str, journal: Journal, stderr: TextIO
+) -> None:
+    """Who reads lines with a tool of their own still has `journalctl -p`, for every line."""
+    lines = log(form, stderr, journal.path, Warned("hm"), CRASHED).splitlines()
+    assert lines[0].startswith("<4>")
+    assert all(line.startswith("<3>") for line in lines[1:])
+    if form == "json":
+        assert json.loads(lines[0].removeprefix("<4>"))["message"] == "hm"
+
+
+def test_without_a_journal_to_speak_to_the_lines_are_json(tmp_path: Path, stderr: TextIO) -> None:
+    """A service whose view of /run is restricted still has its lines, with their level."""
+    (line,) = log("auto", stderr, tmp_path / "none", Warned("hm")).splitlines()
+    assert json.loads(line.removeprefix("<4>"))["message"] == "hm"
+
+
+def test_a_stream_that_leads_elsewhere_gets_plain_lines(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`2>file` in a wrapper: the variable still stands for what was there before."""
+    monkeypatch.setenv("JOURNAL_STREAM", "1:2")
+    with (tmp_path / "file").open("w+") as elsewhere:
+        (line,) = log("auto", elsewhere, journal.path, Warned("hm")).splitlines()
+    assert json.loads(line)["message"] == "hm"
+
+
+def test_entries_that_the_journal_did_not_take_are_counted(tmp_path: Path) -> None:
+    """A journal that is away for a moment must not end the log for good, nor the daemon."""
+    path = tmp_path / "journal"
+    writer = LineWriter(Datagrams(path))
+    writer.put(b"MESSAGE=lost\n")
+    deadline = time.monotonic() + 10
+    while (dropped := writer.take_dropped()) == 0:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert dropped == 1
+    journal = Journal(path)
+    writer.put(b"MESSAGE=told\n")
+    assert journal.entry() == {"MESSAGE": "told"}
+    writer.close(10)
+    journal.close()
