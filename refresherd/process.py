@@ -27,8 +27,9 @@ def keep_memory_private() -> None:
     Its files in /proc are root's from now on; those of its own it may read all the same, for the
     kernel lets a process look at itself.
     """
-    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+    soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    if soft:  # else a unit has seen to it, which may forbid the call as well
+        resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
     # Where the host allows no memory that is made executable, ctypes may not even be imported.
     with suppress(ImportError, MemoryError, OSError):
         import ctypes  # noqa: PLC0415  # as above

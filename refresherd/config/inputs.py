@@ -42,7 +42,7 @@ def _check_credential(app: AppDocument, environ: Environ, host: Host, faults: Fi
         judge = partial(_judge, own.api_key_file.path, api_key_fault, trusted=trusted)
         _note(judge, (*app.path, "api_key_file"), faults)
     if own.api_key_credential and directory is not None:
-        judge = partial(_judge, directory / own.api_key_credential, api_key_fault, trusted=True)
+        judge = partial(_judge_passed, directory, own.api_key_credential)
         _note(judge, (*app.path, "api_key_credential"), faults)
     if own.cert_file:
         _note(partial(judge_certificate, own.cert_file.path), (*app.path, "cert_file"), faults)
@@ -95,6 +95,16 @@ def _judge(path: Path, fault_of: Verdict, *, trusted: bool = False) -> None:
         refuse_open(path, mode)
     if fault := fault_of(content):
         raise Unusable(f"{quoted(str(path))}: {fault}")
+
+
+def _judge_passed(directory: Path, name: str) -> None:
+    """Raise Unusable for a credential that systemd has not passed on, or that is no API key."""
+    if gone(directory / name) and not secretive(name):
+        raise Unusable(
+            f"systemd has passed on no credential {quoted(name)} (there is none in {directory}); "
+            f"write LoadCredential={name}:FILE in the unit"
+        )
+    _judge(directory / name, api_key_fault, trusted=True)
 
 
 def _check_authorities(location: Location, key: KeyPath, faults: Findings) -> None:

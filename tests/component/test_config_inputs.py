@@ -136,8 +136,14 @@ def test_what_systemd_keeps_in_its_directory_is_trusted(place: Place) -> None:
     place.write("credentials/a", API_KEY, 0o444)
     assert place.faults(app("api_key_credential = 'a'")) == ()
     assert place.faults(app("api_key_file = 'credentials/a'")) == ()
+
+
+def test_a_credential_that_systemd_did_not_pass_on_is_named_by_its_unit(place: Place) -> None:
+    """It is not for the operator to create: the unit has to say where it is from."""
+    place.environ["CREDENTIALS_DIRECTORY"] = str(place.directory)
     (fault,) = place.faults(app("api_key_credential = 'b'"))
-    assert fault.startswith(f'4: apps.a.api_key_credential: "{directory}/b" does not exist')
+    assert fault.startswith('4: apps.a.api_key_credential: systemd has passed on no credential "b"')
+    assert fault.endswith("write LoadCredential=b:FILE in the unit")
 
 
 def test_a_token_file_holds_a_token(place: Place) -> None:
