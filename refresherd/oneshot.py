@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from refresherd import readiness, state
+from refresherd import process, readiness, state
 from refresherd.assembly import Observers, assemble, keeping, logging_to_stderr
 from refresherd.clock import BootClock
 from refresherd.config import Configuration
@@ -13,6 +13,7 @@ from refresherd.events import Event
 from refresherd.lifecycle import State
 from refresherd.model import Instant
 from refresherd.readiness import AppStatus
+from refresherd.systemd import without_own
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ async def once(
     it would be gone before anybody came. Raises RefresherdError where a daemon is at work on
     the same state.
     """
+    process.keep_memory_private()
     if configuration.state_dir is not None:
         state.claim(configuration.state_dir)
     clock = BootClock()
@@ -56,7 +58,7 @@ async def once(
     apps = [replace(app, hooks=(), sockets=()) for app in configuration.apps]
     with logging_to_stderr(configuration.log, clock) as logs:
         observer = Observers(logs, bell)
-        assembly = assemble(apps, environ, clock, observer, configuration.state_dir)
+        assembly = assemble(apps, without_own(environ), clock, observer, configuration.state_dir)
         supervisor = assembly.supervisor
         async with keeping(assembly):
             with suppress(TimeoutError):  # the verdicts tell who was too late

@@ -44,7 +44,8 @@ class FdStore:
         """What is stored of each app, the oldest first."""
         self._leaving: list[str] = []
         """What is to be removed, as soon as the manager listens."""
-        self._inherited: dict[str, tuple[Inherited, ...]] = {}
+        self._inherited: dict[str, tuple[SessionRecord, ...]] = {}
+        """What an earlier run has left of each app, the newest first."""
         self._origins: dict[str, str] = {}
         """Fingerprints of the credentials by which apps got their sessions."""
 
@@ -67,14 +68,18 @@ class FdStore:
         found.sort(key=lambda pair: (pair[0].token.generation, pair[0].token.expires_at))
         for record, name in found:
             self._names.setdefault(record.app, []).append(name)
-            newest = Inherited(record.token, record.credential)
-            self._inherited[record.app] = (newest, *self._inherited.get(record.app, ()))
+            self._inherited[record.app] = (record, *self._inherited.get(record.app, ()))
         self._sweep()
         return lines
 
-    def inherited(self, app: str) -> tuple[Inherited, ...]:
-        """Return an app's sessions of an earlier run, the newest first, until it has one anew."""
-        return self._inherited.get(app, ())
+    def inherited(self, app: App) -> tuple[Inherited, ...]:
+        """Return an app's sessions of an earlier run, the newest first, until it has one anew.
+
+        A reload may have changed the app since the start, so they are looked at once more.
+        """
+        records = self._inherited.get(app.name, ())
+        own = (record for record in records if not _foreign(record, app))
+        return tuple(Inherited(record.token, record.credential) for record in own)
 
     def begin(self, app: str, credential: str) -> None:
         """Have the app's sessions from now on be got by the credential of this fingerprint."""
@@ -120,10 +125,8 @@ class FdStore:
         app = apps.get(record.app)
         if app is None:
             raise ValueError("no such app keeps its session here")
-        if app.endpoint.url != record.endpoint:
-            raise ValueError("it is one at another endpoint")
-        if source_fingerprint(app.credential) != record.source:
-            raise ValueError("it was got by another credential")
+        if fault := _foreign(record, app):
+            raise ValueError(fault)
         if self._boot_id and record.boot_id and self._boot_id != record.boot_id:
             raise ValueError("it is of an earlier boot")
 
@@ -147,7 +150,7 @@ class StoredSessions:
 
     def inherited(self) -> tuple[Inherited, ...]:
         """Return the sessions of an earlier run, the newest first, until there is one anew."""
-        return self._store.inherited(self._app.name)
+        return self._store.inherited(self._app)
 
     def begin(self, credential: str) -> None:
         """Have the sessions from now on be got by the credential of this fingerprint."""
@@ -174,6 +177,15 @@ def boot_id(path: Path = BOOT_ID) -> str:
         return path.read_text().strip()
     except OSError:
         return ""
+
+
+def _foreign(record: SessionRecord, app: App) -> str:
+    """Return why a session is not one of the app's as it is configured, "" if it is."""
+    if app.endpoint.url != record.endpoint:
+        return "it is one at another endpoint"
+    if source_fingerprint(app.credential) != record.source:
+        return "it was got by another credential"
+    return ""
 
 
 def _said(error: OSError | ValueError) -> str:

@@ -148,8 +148,19 @@ async def test_a_foreign_session_is_dropped_and_removed(
     await StoredSessions(FdStore(notifier, "boot"), APP).put(token(1))
     store, (line,) = next_run(manager, notifier, app, boot=boot)
     assert line == f"a stored session is dropped (session.payments.1.1900000): {why}"
-    assert store.inherited("payments") == ()
+    assert store.inherited(APP) == ()
     assert stored(manager) == []
+
+
+@pytest.mark.parametrize("changed", [MOVED, REKEYED])
+async def test_a_reload_before_the_session_is_taken_up_is_heeded(
+    manager: ServiceManager, notifier: Notifier, changed: App
+) -> None:
+    """The key may be long in coming, and the app be another's by then: at another server, even."""
+    await StoredSessions(FdStore(notifier, "boot"), APP).put(token(1))
+    store, _ = next_run(manager, notifier, APP)
+    assert StoredSessions(store, changed).inherited() == ()
+    assert len(StoredSessions(store, APP).inherited()) == 1
 
 
 async def test_where_no_boot_can_be_told_the_others_checks_suffice(
@@ -158,7 +169,7 @@ async def test_where_no_boot_can_be_told_the_others_checks_suffice(
     """A unit with ProcSubset=pid has no boot id; the store does not outlive a boot anyway."""
     await StoredSessions(FdStore(notifier, boot_id(tmp_path / "none")), APP).put(token(1))
     store, lines = next_run(manager, notifier, APP, boot=boot_id())
-    assert (len(store.inherited("payments")), lines) == (1, [])
+    assert (len(store.inherited(APP)), lines) == (1, [])
 
 
 def test_what_is_garbled_is_dropped_and_removed(
