@@ -65,7 +65,8 @@ class Keeper:
             for store in (equipment.chain, equipment.sessions)
         )
         self._reported = (*served, *chained)
-        self._deliveries = (*self._reported, *stored)
+        # What a restart goes on from comes first: a kill loses no token that a consumer has seen.
+        self._deliveries = (*stored, *self._reported)
         self._notification = Notification(app.name, equipment.hooks, served, self._cell, world)
         self._refresher = Refresher(app, self._cell, self._renewal, self._chores(), world)
         self._resumes_at = ALWAYS

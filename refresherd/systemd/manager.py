@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 FIRST_PASSED = 3
@@ -67,7 +68,8 @@ def without_own(environ: Mapping[str, str]) -> dict[str, str]:
 def keep_from_children(passed: tuple[Descriptor, ...]) -> None:
     """Have no program that is run here inherit what was passed on."""
     for one in passed:
-        os.set_inheritable(one.fd, False)  # noqa: FBT003  # the function's only form
+        with suppress(OSError):  # a wrapper in between has closed it
+            os.set_inheritable(one.fd, False)  # noqa: FBT003  # the function's only form
 
 
 def _watchdog(environ: Mapping[str, str], pid: int) -> float | None:

@@ -141,7 +141,7 @@ def test_programs_that_are_run_inherit_nothing_that_was_passed() -> None:
     """A hook that lives on would keep the socket open, and could answer on it."""
     reading, writing = os.pipe()
     os.set_inheritable(reading, True)  # noqa: FBT003  # the function's only form
-    keep_from_children((Descriptor(reading, ""),))
+    keep_from_children((Descriptor(999, "closed"), Descriptor(reading, "")))
     assert not os.get_inheritable(reading)
     os.close(reading)
     os.close(writing)

@@ -204,6 +204,22 @@ async def test_the_store_of_sessions_is_no_output_of_the_apps() -> None:
     assert app.sessions.holds is None
 
 
+async def test_a_token_is_stored_before_a_consumer_sees_it() -> None:
+    """A kill in between would have the next run go back to the one before."""
+    app = Restarted([NEXT], [])
+    seen: list[str] = []
+
+    class Watched(FakeOutput):
+        async def put(self, token: Token) -> None:
+            seen.append("stored" if app.sessions.holds == token else "lost")
+            await super().put(token)
+
+    app.outputs = (Watched(),)
+    async with running(app.keeper().run()):
+        await settle()
+    assert seen == ["stored"]
+
+
 @given(st.floats(0, 599.9), st.floats(0, 1, exclude_max=True))
 def test_a_resumed_life_is_like_the_one_before(age: float, luck: float) -> None:
     """Nothing may be due later than it would have been without the restart."""
