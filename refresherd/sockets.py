@@ -105,6 +105,22 @@ def bind(path: Path, ownership: Ownership) -> BoundSocket:
     return BoundSocket(bound, path, inode)
 
 
+def held(path: Path) -> bool:
+    """Return whether a socket of this process listens at `path`: bound, or passed on to it."""
+    place = os.path.realpath(path)
+    return any(_listens_at(int(link.name), place) for link in Path("/proc/self/fd").iterdir())
+
+
+def _listens_at(fd: int, place: str) -> bool:
+    with suppress(OSError):  # it was closed in the meantime
+        if stat.S_ISSOCK(os.fstat(fd).st_mode):
+            with socket.socket(fileno=os.dup(fd)) as copy:
+                if copy.family == socket.AF_UNIX:
+                    listens = copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+                    return bool(listens) and os.path.realpath(copy.getsockname()) == place
+    return False
+
+
 def _bind(bound: socket.socket, path: Path) -> tuple[int, int]:
     # The path's mode is the socket's less the umask. A umask belongs to all threads: setting
     # one here would have others create files by it.

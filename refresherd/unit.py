@@ -55,6 +55,8 @@ def unit(configuration: Configuration, environ: Mapping[str, str]) -> Iterator[U
     """
     manager = Manager.of(environ, os.getpid())
     notifier = Notifier(manager.notify_socket)
+    # Before ten thousand apps are put together: the manager may be about to give up.
+    notifier.send(systemd.EXTENSION)
     try:
         yield _sorted(manager, notifier, configuration)
     finally:

@@ -4,6 +4,7 @@ import os
 import stat
 from pathlib import Path
 
+from refresherd import sockets
 from refresherd.config.document import AppDocument, Document
 from refresherd.config.findings import Findings
 from refresherd.config.host import Host
@@ -11,7 +12,6 @@ from refresherd.config.lines import KeyPath
 from refresherd.config.scalars import Principal
 from refresherd.config.tables import FileTable
 from refresherd.config.wording import quoted
-from refresherd.sockets import LONGEST_PATH
 
 
 def check_targets(document: Document, host: Host, faults: Findings) -> None:
@@ -30,21 +30,17 @@ def check_targets(document: Document, host: Host, faults: Findings) -> None:
 
 
 def _check_target(path: Path, kind: int, key: KeyPath, host: Host, faults: Findings) -> None:
-    fault = (
-        host.directory_fault(path.parent)
-        or _length_fault(path, kind)
-        or _target_fault(path, kind, host.mounts)
-    )
-    if fault:
+    fault = host.directory_fault(path.parent)
+    if fault and kind == stat.S_IFSOCK and sockets.held(path):
+        return  # it is there, so nobody has to make it: systemd has passed it on
+    if fault := fault or _length_fault(path, kind) or _target_fault(path, kind, host.mounts):
         faults.add(key, fault)
 
 
 def _length_fault(path: Path, kind: int) -> str:
     length = len(os.fsencode(path))
-    if kind == stat.S_IFSOCK and length > LONGEST_PATH:
-        return (
-            f"a socket's path has {LONGEST_PATH} bytes at most, and this one {length}; shorten it"
-        )
+    if kind == stat.S_IFSOCK and length > sockets.LONGEST_PATH:
+        return f"a socket's path has {sockets.LONGEST_PATH} bytes at most, and this one {length}; shorten it"
     return ""
 
 

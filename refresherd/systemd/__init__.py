@@ -4,10 +4,11 @@ from refresherd.systemd.activation import activated
 from refresherd.systemd.fd_store import PREFIX, FdStore, StoredSessions, boot_id
 from refresherd.systemd.manager import Manager, keep_from_children, without_own
 from refresherd.systemd.notify import Notifier
-from refresherd.systemd.reporter import Reporter
+from refresherd.systemd.reporter import EXTENSION, Reporter
 from refresherd.systemd.watchdog import Watchdog, cautions
 
 __all__ = [
+    "EXTENSION",
     "PREFIX",
     "FdStore",
     "Manager",

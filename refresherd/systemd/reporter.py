@@ -39,9 +39,9 @@ RETRY = 0.1
 
 EXTEND_EVERY = 20.0
 
-EXTENSION = 60.0
-"""Seconds that the manager waits on for a start after it last heard of it. It gives up by its own
-TimeoutStartSec= if nothing comes, and so it does not wait for a daemon that hangs."""
+EXTENSION = f"EXTEND_TIMEOUT_USEC={60 * MICROSECONDS}"
+"""Has the manager wait for a start for 60 s more from when it last heard of it. It gives up by its
+own TimeoutStartSec= if nothing comes, and so it does not wait for a daemon that hangs."""
 
 
 class Reporter:
@@ -139,7 +139,7 @@ class Reporter:
         )
         owed = said = self._owed
         if starting:
-            said = (*owed, f"EXTEND_TIMEOUT_USEC={int(EXTENSION * MICROSECONDS)}")
+            said = (*owed, EXTENSION)
         if not said and text == self._told:
             return True
         if not self._notifier.send(*said, f"STATUS={text}"):

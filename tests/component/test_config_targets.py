@@ -107,6 +107,22 @@ def test_a_directory_that_may_not_be_written_is_refused(
     assert f"is not writable for this user (uid {os.getuid()})" in fault
 
 
+def test_where_systemd_listens_nobody_has_to_write(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With DynamicUser= a socket is passed on whose directory is root's, at a reload as well."""
+    monkeypatch.setattr("refresherd.config.host.os.access", lambda *_: False)
+    path = place.directory / "a.sock"
+    with socket.socket(socket.AF_UNIX) as server, socket.create_server(("127.0.0.1", 0)):
+        server.bind(str(path))
+        (fault,) = place.faults(output("path = 'a.sock'", "sockets"))
+        assert "is not writable" in fault
+        server.listen()
+        assert place.faults(output("path = 'a.sock'", "sockets")) == ()
+        (fault,) = place.faults(output("path = 'b.sock'", "sockets"))
+        assert "is not writable" in fault
+
+
 def test_a_read_only_file_system_is_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Root is told as well, whom modes do not stop."""
     read_only = SimpleNamespace(f_flag=os.ST_RDONLY)
