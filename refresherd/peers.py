@@ -5,9 +5,12 @@ import re
 import select
 import socket
 import struct
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from refresherd import cgroups
 from refresherd.access import OVERFLOW_ID, Peer
 
 UCRED = struct.Struct("iII")
@@ -36,7 +39,7 @@ def credentials(connection: socket.socket) -> Peer:
 def identified(connection: socket.socket, peer: Peer) -> Peer:
     """Return the peer with its groups and its unit; without them where they are not certain."""
     groups = _groups(connection, peer) - {OVERFLOW_ID}
-    return replace(peer, groups=groups, unit=unit_of(_told(connection, peer, "cgroup")))
+    return replace(peer, groups=groups, unit=_unit(connection, peer))
 
 
 def claimed_unit(address: object) -> str:
@@ -85,16 +88,25 @@ def _unit_in(path: str) -> str:
     return ""
 
 
+def _unit(connection: socket.socket, peer: Peer) -> str:
+    """Return the peer's unit by its /proc/PID/cgroup, or by the groups where it is hidden."""
+    told = _certain(connection, peer, lambda: _read(peer, "cgroup"))
+    if told:
+        return unit_of(told)
+    return _certain(connection, peer, lambda: _unit_in(cgroups.unit_path(peer.pid)))
+
+
 def _groups(connection: socket.socket, peer: Peer) -> frozenset[int]:
     try:
         told = connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, MOST_OPTION_BYTES)
     except OSError:  # too many of them, or an older kernel
-        return groups_of(_told(connection, peer, "status"), peer.uid)
+        status = _certain(connection, peer, lambda: _read(peer, "status"))
+        return groups_of(status, peer.uid)
     return frozenset(struct.unpack(f"{len(told) // 4}I", told))
 
 
-def _told(connection: socket.socket, peer: Peer, name: str) -> str:
-    """Return a file in the peer's /proc/PID, "" unless it is certainly that process's.
+def _certain(connection: socket.socket, peer: Peer, told: Callable[[], str]) -> str:
+    """Return what is told of the peer's pid, "" unless it is certainly of that process.
 
     A pid may come to belong to another process, but not while this one lives.
     """
@@ -103,13 +115,17 @@ def _told(connection: socket.socket, peer: Peer, name: str) -> str:
     except (OSError, AttributeError):  # it has ended, or Python was built without pidfds
         return ""
     try:
-        text = Path(f"/proc/{peer.pid}/{name}").read_text(errors="replace")
-    except OSError:
-        return ""
-    else:
+        text = told()
         return "" if _ended(process) else text
     finally:
         os.close(process)
+
+
+def _read(peer: Peer, name: str) -> str:
+    """Return a file in the /proc of the peer's pid, "" if there is none to be seen."""
+    with suppress(OSError):
+        return Path(f"/proc/{peer.pid}/{name}").read_text(errors="replace")
+    return ""
 
 
 def _pidfd(connection: socket.socket, peer: Peer) -> int:

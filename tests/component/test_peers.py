@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from strangers import AS_ROOT, As, reachable, stranger, unit_group
 
-from refresherd import peers
+from refresherd import cgroups, peers
 from refresherd.access import OVERFLOW_ID, Peer
 from refresherd.peers import credentials, identified
 
@@ -136,16 +136,31 @@ def test_a_process_that_ends_while_it_is_looked_at_has_no_unit(
         assert seen(connection).unit == ""
 
 
-def test_a_process_that_may_not_be_looked_at_has_no_unit(
+def test_a_process_that_proc_hides_is_found_in_the_control_groups(
+    listening: socket.socket, unit: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ProtectProc= in the daemon's own unit, /proc has no processes of others."""
+
+    def deny(path: Path, **_: str) -> str:
+        raise FileNotFoundError(path)
+
+    with caller(listening) as (connection, process):
+        (unit / "cgroup.procs").write_text(str(process.pid))
+        monkeypatch.setattr(Path, "read_text", deny)
+        assert seen(connection).unit == unit.name
+
+
+def test_a_process_that_can_be_found_nowhere_has_no_unit(
     listening: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With hidepid=, or ProtectProc= in the daemon's own unit, /proc is empty."""
+    """A host may hide both; then nobody gets a token for the sake of a unit."""
 
     def deny(path: Path, **_: str) -> str:
         raise PermissionError(path)
 
     with caller(listening) as (connection, _):
         monkeypatch.setattr(Path, "read_text", deny)
+        monkeypatch.setattr(cgroups, "unit_path", lambda _: "")
         assert seen(connection).unit == ""
 
 
