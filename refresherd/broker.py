@@ -11,6 +11,12 @@ from refresherd.model import Instant, Token
 from refresherd.ports import Apps, Clock, Kept
 from refresherd.refusals import Ask
 
+FIRST_SECONDS = 1.0
+"""For so long whoever asks waits for a first token or the first failure, wanted or not: a daemon
+that takes over from another one has its sessions within milliseconds."""
+
+NO_OUTCOME = (None, 0, None)
+
 
 class Broker:
     """Hands out tokens on request: never an expired one, and not a refresh more than it takes.
@@ -19,9 +25,11 @@ class Broker:
     whoever may only read its token neither shortens a backoff nor burns a credential.
     """
 
-    def __init__(self, apps: Apps, clock: Clock) -> None:
+    def __init__(self, apps: Apps, clock: Clock, first: float = FIRST_SECONDS) -> None:
+        """Wait up to `first` seconds for what a daemon that has just begun has to begin with."""
         self._apps = apps
         self._clock = clock
+        self._first = first
 
     async def token(self, name: str, min_ttl: float = 0.0, wait: float = 0.0) -> Token:
         """Return a token that lives for at least `min_ttl` seconds more, refreshed if need be.
@@ -29,6 +37,8 @@ class Broker:
         Waits for one up to `wait` seconds. Raises NoSuchApp; and NoToken, at once where
         there is nothing to hope for.
         """
+        if _untried(self._kept(name)):
+            await self._begun(name)
         token = self._lasting(self._kept(name), min_ttl)
         if token is not None:
             return token
@@ -72,6 +82,14 @@ class Broker:
             else:
                 await view.changed(version)
                 kept = self._apps.kept(name)
+
+    async def _begun(self, name: str) -> None:
+        """Return once it is known whether an app has anything to begin with."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._first):
+                while _untried(self._kept(name)):
+                    view = self._kept(name).view
+                    await view.changed(view.version)
 
     async def _awaited(self, name: str, ask: Ask) -> Token:
         while True:
@@ -122,6 +140,11 @@ class Broker:
         refusal = refusals.hopeless(kept.view.life, ask, self._clock.now())
         if refusal is not None:
             raise refusal
+
+
+def _untried(kept: Kept) -> bool:
+    life = kept.view.life
+    return not kept.view.closed and life.token is None and _outcome(life) == NO_OUTCOME
 
 
 def _outcome(life: Life) -> tuple[object, ...]:

@@ -90,6 +90,8 @@ async def _run(configuration: Configuration, environ: Mapping[str, str], me: Uni
             reloader = Reloader(configuration, environ, assembly, metrics, ended)
             async with keeping(assembly, reloader.ends_sessions):
                 await _heed_signals(assembly, reloader, reporter)
+                for listener in api:
+                    await listener.leave()
 
 
 def _api(

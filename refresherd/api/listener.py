@@ -1,5 +1,6 @@
 """The API socket's life: bound, served, and stopped within a second."""
 
+import asyncio
 import os
 import resource
 import socket
@@ -15,6 +16,9 @@ from refresherd.sockets import BoundSocket, bind
 
 STOP_SECONDS = 0.2
 """aiohttp waits twice this long for answers under way before it cuts them off."""
+
+LAST_SECONDS = 0.1
+"""Who has come in has asked by then: clients do so at once."""
 
 DEFAULT_DIRECTORY = Path("/run/refresherd")
 """systemd makes it (RuntimeDirectory=), but a daemon started by hand finds it missing."""
@@ -56,6 +60,15 @@ class ApiListener:
         )
         self._acceptor = Acceptor(listening, self._reception.accepted, self._reception.failed)
         self._acceptor.start()
+
+    async def leave(self) -> None:
+        """Leave who comes from now on to the next daemon, if it gets the same socket.
+
+        To be called while apps still have tokens, for those who have come in already.
+        """
+        if self._passed is not None and self._acceptor is not None:
+            self._acceptor.stop()
+            await asyncio.sleep(LAST_SECONDS)
 
     async def stop(self) -> None:
         """Stop listening, and cut off who has not had an answer within a second."""

@@ -1,5 +1,6 @@
 """Where the API listens, who may connect, and what it leaves behind."""
 
+import asyncio
 import os
 import resource
 import socket
@@ -95,6 +96,24 @@ async def test_a_socket_passed_in_is_served_and_left_alone(directory: Path) -> N
             await served.stop()
             assert path.exists()
             assert passed.fileno() >= 0
+
+
+async def test_whoever_comes_while_a_daemon_leaves_is_served_by_the_next(directory: Path) -> None:
+    """The apps of the one that leaves are about to be stopped: it would have to refuse."""
+    path = directory / "api.sock"
+    with socket.socket(socket.AF_UNIX) as passed:
+        passed.bind(str(path))
+        passed.listen()
+        first, second = listening(path, passed=passed), listening(path, passed=passed)
+        await first.start()
+        await first.leave()
+        waiting = asyncio.create_task(assert_answers(path))
+        await asyncio.sleep(0)
+        await first.stop()
+        assert not waiting.done()
+        await second.start()
+        await waiting
+        await second.stop()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes the directory")

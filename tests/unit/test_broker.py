@@ -185,14 +185,32 @@ async def test_the_first_token_may_be_waited_for() -> None:
     """A service that starts together with the daemon need not fail."""
     go_on = asyncio.Event()
     async with brokerage([go_on, FIRST]) as place:
+        hasty = Broker(place.supervisor, place.kept.clock, first=0)
         with pytest.raises(NoToken, match=r"no valid token \(starting\)") as raised:
-            await place.broker.token("payments")
+            await hasty.token("payments")
         assert raised.value.retry_after == 1
         ask = asyncio.create_task(place.broker.token("payments", min_ttl=30, wait=PATIENT))
         await settle()
         go_on.set()
         assert secrets(await ask) == ["token-1"]
         assert place.attempts == 1
+
+
+async def test_a_daemon_that_has_just_begun_turns_nobody_away() -> None:
+    """Whoever asks while the daemon is restarted is served when it is there, as if nothing was."""
+    go_on = asyncio.Event()
+    async with brokerage([go_on, FIRST]) as place:
+        ask = asyncio.create_task(place.broker.token("payments"))
+        await settle()
+        go_on.set()
+        assert secrets(await ask) == ["token-1"]
+
+
+async def test_the_first_failure_is_told_at_once() -> None:
+    """Who has not asked to wait is told as soon as it is known that there is no token."""
+    async with brokerage([REFUSED]) as place:
+        with pytest.raises(NoToken):
+            await place.broker.token("payments")
 
 
 async def test_an_expired_token_is_handed_to_nobody() -> None:
