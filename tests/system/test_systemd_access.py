@@ -1,0 +1,116 @@
+"""Credentials and tokens that go through systemd, and who gets them."""
+
+import pytest
+from host import SERVICE, UNITS, Host, shown, token
+
+SOCKET = """\
+[[apps.payments.sockets]]
+path = "/run/refresherd/payments.sock"
+[apps.payments.access]
+units = ["consumer.service"]
+groups = ["games"]
+"""
+
+CREDENTIAL = """\
+[Service]
+Type=oneshot
+LoadCredential=token:/run/refresherd/payments.sock
+ExecStartPre=test -s ${CREDENTIALS_DIRECTORY}/token
+ExecStart=sh -c 'cat "$CREDENTIALS_DIRECTORY/token" >/run/taken'
+DynamicUser=no
+"""
+
+ASK = (
+    *("curl", "-sS", "-o", "/dev/null", "-w", "%{http_code}"),
+    *("--unix-socket", "/run/refresherd/api.sock", "http://localhost/v1/apps/payments/token"),
+)
+
+
+@pytest.fixture
+def started(host: Host) -> Host:
+    """Return a host whose daemon hands out tokens to some."""
+    host.app("payments", SOCKET)
+    host.systemctl("start", SERVICE)
+    return host
+
+
+def asked(host: Host, *properties: str) -> str:
+    """Return the HTTP status that a process of a unit with these properties is answered."""
+    options = ("--quiet", "--pipe", "--wait", "--collect", "--uid=daemon")
+    return host.box.run("systemd-run", *options, *properties, *ASK).stdout
+
+
+def test_a_unit_gets_the_token_as_its_credential(started: Host) -> None:
+    """No file, no library, no rights: LoadCredential= with the socket's path is all it takes."""
+    started.unit("consumer.service", CREDENTIAL)
+    started.systemctl("start", "consumer.service")
+    assert started.box.read("/run/taken") == token(started)
+
+
+def test_another_unit_gets_nothing(started: Host) -> None:
+    """Its start fails, rather than that it runs with an empty token."""
+    started.box.run("rm", "-f", "/run/taken")
+    started.unit("other.service", CREDENTIAL)
+    assert started.box.run("systemctl", "start", "other.service", check=False).returncode != 0
+    assert not (started.box.root / "run/taken").exists()
+
+
+def test_the_api_tells_units_and_groups_apart(started: Host) -> None:
+    """The hardened daemon sees no other processes, and knows whose they are all the same."""
+    assert asked(started, "--unit=consumer") == "200"
+    assert asked(started, "--unit=other") == "403"
+    assert asked(started, "--unit=other", "--property=SupplementaryGroups=games") == "200"
+
+
+def test_files_are_given_to_groups(host: Host) -> None:
+    """As drop-ins/hand-over.conf says: a group that the daemon is a member of needs no more."""
+    host.app("payments", 'group = "games"\n')
+    host.drop_in((UNITS / "drop-ins" / "hand-over.conf").read_text(), "hand-over")
+    host.drop_in("[Service]\nSupplementaryGroups=games\n")
+    host.systemctl("start", SERVICE)
+    assert owner(host) == "refresherd:games"
+
+
+def test_files_are_given_to_anybody(host: Host) -> None:
+    """As drop-ins/hand-over.conf says: with two capabilities."""
+    host.app("payments", 'owner = "daemon"\ngroup = "games"\n')
+    text = (UNITS / "drop-ins" / "hand-over.conf").read_text()
+    host.drop_in(text.replace("#Cap", "Cap").replace("#Amb", "Amb"), "hand-over")
+    host.systemctl("start", SERVICE)
+    assert owner(host) == "daemon:games"
+
+
+def owner(host: Host) -> str:
+    """Return whose the token's file is."""
+    return host.box.ask("stat", "--format=%U:%G", "/run/refresherd/payments.token")
+
+
+def test_keys_are_encrypted_at_rest(host: Host) -> None:
+    """A key that only this host can read, on its disk and in its backups."""
+    host.app("payments")
+    key, sealed = "/etc/refresherd/payments.key", "/etc/refresherd/payments.cred"
+    host.box.run("systemd-creds", "encrypt", "--with-key=host", "--name=payments", key, sealed)
+    host.box.run("rm", key)
+    host.drop_in(f"[Service]\nLoadCredentialEncrypted=payments:{sealed}\n", "payments")
+    host.systemctl("start", SERVICE)
+    assert token(host) in host.statistics("payments")["tokens"]
+
+
+def test_restart_picks_up_a_changed_key(started: Host) -> None:
+    """Before version 260 systemd reads credentials at the start only: a restart costs nothing."""
+    before = token(started)
+    key = started.dsm("apps/reset-secret", {"app": "payments"})["api_key"]
+    started.box.write("/etc/refresherd/payments.key", key, 0o600)
+    started.systemctl("restart", SERVICE)
+    after = token(started)
+    assert after != before
+    assert after in started.statistics("payments")["live_tokens"]
+
+
+def test_state_is_the_daemons_alone(host: Host) -> None:
+    """What a restart needs is in a directory that nobody else looks into."""
+    host.app("payments")
+    host.systemctl("start", SERVICE)
+    found = host.box.ask("stat", "--format=%U %a", "/var/lib/refresherd")
+    assert found == "refresherd 700"
+    assert shown(host, "ActiveState") == "active"

@@ -1,0 +1,38 @@
+"""A hook of the hardened daemon's that reloads a service."""
+
+from box import until
+from host import SERVICE, UNITS, Host, journal
+from lab import needs_tool
+
+HOOK = """\
+[[apps.payments.hooks]]
+command = ["systemctl", "reload", "payments.service"]
+"""
+
+RELOADS = """\
+[Service]
+ExecStart=sleep infinity
+ExecReload=touch /run/reloaded
+"""
+
+
+def polkit_rule() -> str:
+    """Return the rule that the example of a consumer tells of."""
+    text = (UNITS / "examples" / "payments.service").read_text()
+    lines = [line.removeprefix("#     ") for line in text.splitlines() if line.startswith("#     ")]
+    return "\n".join(lines[lines.index("polkit.addRule(function(action, subject) {") :])
+
+
+def test_a_hook_may_do_what_polkit_allows(host: Host) -> None:
+    """The daemon has no privileges; the rule that the example shows is all that it takes."""
+    needs_tool("pkcheck")
+    host.box.write("/etc/polkit-1/rules.d/refresherd.rules", polkit_rule())
+    host.unit("payments.service", RELOADS)
+    host.unit("other.service", RELOADS.replace("reloaded", "other"))
+    host.systemctl("start", "payments.service", "other.service")
+    host.app("payments", HOOK + HOOK.replace("payments.service", "other.service"))
+    host.systemctl("start", SERVICE)
+    reloaded, other = host.box.root / "run/reloaded", host.box.root / "run/other"
+    until(reloaded.exists, lambda: journal(host))
+    until(lambda: "Interactive authentication required" in journal(host), lambda: journal(host))
+    assert not other.exists()

@@ -1,0 +1,133 @@
+"""The daemon killed, hung and restarted by a real systemd, which keeps its sessions meanwhile."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from box import until
+from host import SERVICE, Host, journal, shown, token, wait_for
+
+TOKEN = "/run/refresherd/payments.token"
+
+# A consumer that reads as fast as it can, each time on a new connection.
+CONSUME = """\
+while test ! -e /run/enough; do
+  curl -sS --fail-with-body --unix-socket /run/refresherd/api.sock -w '\\n' \
+    'http://localhost/v1/apps/payments/token?format=raw' >>/run/consumed 2>&1
+done
+"""
+
+
+@pytest.fixture
+def logins(host: Host) -> int:
+    """Start the daemon, and return how often its app has logged in by then."""
+    host.app("payments")
+    host.systemctl("start", SERVICE)
+    return int(host.statistics("payments")["logins"])
+
+
+@contextmanager
+def consumer(host: Host) -> Iterator[None]:
+    """Have somebody read tokens until the block ends, and check that there were no others."""
+    host.box.run("rm", "-f", "/run/enough", "/run/consumed")
+    host.box.run("systemd-run", "--unit=consumer", "--collect", "sh", "-c", CONSUME)
+    lines = consumed(host)
+    until(lambda: consumed(host) > lines)
+    yield
+    lines = consumed(host)
+    until(lambda: consumed(host) > lines + 1)
+    host.box.run("touch", "/run/enough")
+    wait_for(host, "ActiveState", "inactive", "consumer.service")
+    read = set(host.box.read("/run/consumed").splitlines())
+    assert read <= set(host.statistics("payments")["tokens"])
+
+
+def consumed(host: Host) -> int:
+    """Return how often the consumer has read."""
+    return len(host.box.read("/run/consumed").splitlines())
+
+
+def kill(host: Host, signal: str) -> None:
+    """Send the daemon a signal."""
+    host.systemctl("kill", "--kill-whom=main", f"--signal={signal}", SERVICE)
+
+
+def test_restart_keeps_the_session(host: Host, logins: int) -> None:
+    """An upgrade costs no login and no token; consumers of the API see nothing of it."""
+    before = host.box.read(TOKEN)
+    with consumer(host):
+        host.systemctl("restart", SERVICE)
+    assert (host.box.read(TOKEN), token(host)) == (before, before)
+    assert host.statistics("payments")["logins"] == logins
+
+
+def test_file_is_there_all_the_time(host: Host, logins: int) -> None:
+    """Consumers of a file read it whenever they like."""
+    inode = host.box.ask("stat", "--format=%i", TOKEN)
+    host.systemctl("stop", SERVICE)
+    assert host.box.ask("stat", "--format=%i", TOKEN) == inode
+    host.systemctl("start", SERVICE)
+    assert host.statistics("payments")["logins"] >= logins
+
+
+def test_killed_daemon_comes_back_with_the_session(host: Host, logins: int) -> None:
+    """A crash costs no login, and who asks meanwhile waits for the answer."""
+    before = host.box.read(TOKEN)
+    pid = shown(host, "MainPID")
+    kill(host, "KILL")
+    assert token(host) == before
+    assert shown(host, "MainPID") != pid
+    assert host.box.read(TOKEN) == before
+    assert host.statistics("payments")["logins"] == logins
+
+
+def test_session_goes_on_from_where_it_was(host: Host, logins: int) -> None:
+    """A daemon that is restarted often still refreshes in time, and by the session it has."""
+    url = "http://localhost/v1/apps/payments"
+    ask = ("curl", "-sS", "--unix-socket", "/run/refresherd/api.sock", url)
+    before = json.loads(host.box.run(*ask).stdout)
+    host.systemctl("restart", SERVICE)
+    after = json.loads(host.box.run(*ask).stdout)
+    assert after["expires_at"] == before["expires_at"]
+    host.box.run("/opt/refresherd/bin/refresherd", "refresh", "payments")
+    assert host.statistics("payments")["logins"] == logins
+
+
+def test_stopped_process_is_replaced(host: Host) -> None:
+    """A daemon that hangs would let every token expire; the watchdog sees to it."""
+    host.app("payments")
+    host.drop_in("[Service]\nWatchdogSec=1s\n")
+    host.systemctl("start", SERVICE)
+    before, pid = host.box.read(TOKEN), shown(host, "MainPID")
+    kill(host, "STOP")
+    until(lambda: shown(host, "NRestarts") == "1", lambda: journal(host))
+    wait_for(host, "ActiveState", "active")
+    assert shown(host, "MainPID") != pid
+    assert token(host) == before
+
+
+def test_healthy_daemon_is_left_alone(host: Host) -> None:
+    """A watchdog that bites the healthy is worse than none."""
+    host.app("payments")
+    host.drop_in("[Service]\nWatchdogSec=2s\n")
+    host.systemctl("start", SERVICE)
+    began = float(shown(host, "ActiveEnterTimestampMonotonic"))
+    until(lambda: float(host.box.read("/proc/uptime").split()[0]) * 1e6 > began + 5e6)
+    assert (shown(host, "ActiveState"), shown(host, "NRestarts")) == ("active", "0")
+
+
+def test_session_of_another_endpoint_is_not_taken_up(host: Host, logins: int) -> None:
+    """A token must never go to another server than the one that issued it."""
+    text = host.box.read("/etc/refresherd/config.toml")
+    host.configure(text.replace("http://127.0.0.1:8080", "http://localhost:8080"))
+    host.systemctl("restart", SERVICE)
+    assert host.statistics("payments")["logins"] == logins + 1
+
+
+def test_stop_is_quick(host: Host, logins: int) -> None:
+    """A host that shuts down waits for nobody; five seconds are the daemon's own promise."""
+    assert logins
+    host.systemctl("stop", SERVICE)
+    assert shown(host, "Result") == "success"
+    assert shown(host, "ExecMainStatus") == "0"

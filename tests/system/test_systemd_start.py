@@ -1,0 +1,160 @@
+"""The service's start on a real systemd."""
+
+import json
+import subprocess
+
+import pytest
+from box import PATIENCE, Box, until
+from host import APP, HEAD, SERVICE, SOCKET, UNITS, Host, journal, settled, shown, token, wait_for
+
+AWAY = {"reset": "before"}
+"""What the DSM does to every request."""
+
+TOKEN = "/run/refresherd/payments.token"
+
+
+def begin(box: Box) -> "subprocess.Popen[bytes]":
+    """Begin to start the service."""
+    return subprocess.Popen(box.command("systemctl", "start", SERVICE))
+
+
+def test_hardened_unit_delivers_tokens(host: Host) -> None:
+    """Hardening that keeps the daemon from its work is a fault of the unit."""
+    host.app("payments")
+    host.systemctl("start", SERVICE)
+    assert host.box.read(TOKEN) in host.statistics("payments")["tokens"]
+    assert host.box.ask("stat", "--format=%U:%G %a", TOKEN) == "refresherd:refresherd 644"
+    assert shown(host, "StatusText").startswith("1 of 1 fresh")
+
+
+def test_start_waits_for_the_tokens(host: Host) -> None:
+    """Units ordered after the service may rely on it; an operator sees who is missing, and why.
+
+    The start goes on beyond its time limit, since nothing would come of starting over.
+    """
+    host.app("payments")
+    host.drop_in("[Service]\nTimeoutStartSec=8s\n")
+    fault = host.dsm("faults", AWAY)["id"]
+    start = begin(host.box)
+    began = float(shown(host, "InactiveExitTimestampMonotonic"))
+    until(lambda: "payments" in shown(host, "StatusText"), lambda: shown(host, "StatusText"))
+    until(lambda: float(host.box.read("/proc/uptime").split()[0]) * 1e6 > began + 9e6)
+    assert (shown(host, "ActiveState"), start.poll()) == ("activating", None)
+    assert shown(host, "NRestarts") == "0"
+    host.box.run("curl", "-sS", "-X", "DELETE", f"http://127.0.0.1:8080/control/faults?id={fault}")
+    assert start.wait(PATIENCE) == 0
+    assert host.box.read(TOKEN) in host.statistics("payments")["tokens"]
+
+
+@pytest.mark.parametrize("ready", ["any", "started"])
+def test_start_need_not_wait_for_everyone(host: Host, ready: str) -> None:
+    """Whoever has one flaky app among many may not want all consumers to wait for it."""
+    host.app("payments", head=f'ready = "{ready}"\n{HEAD}')
+    host.app("lagging", APP.format(name="payments"), head=f'ready = "{ready}"\n{HEAD}')
+    host.dsm("faults", {**AWAY, "app": "lagging"})
+    host.systemctl("start", SERVICE)
+    assert not host.box.read("/run/refresherd/lagging.token")
+
+
+def test_faulty_configuration_is_not_tried_again(host: Host) -> None:
+    """Trying again mends no typo; the journal names its line."""
+    host.app("payments", head=HEAD.replace("endpoint", "endpiont"))
+    assert begin(host.box).wait(PATIENCE) != 0
+    assert settled(host) == ("failed", "78", "0")
+    assert "/etc/refresherd/config.toml:" in journal(host)
+
+
+def test_missing_credential_is_named(host: Host) -> None:
+    """An operator reads what to write into the unit."""
+    host.app("payments")
+    host.box.run("rm", "/etc/systemd/system/refresherd.service.d/payments.conf")
+    host.systemctl("daemon-reload")
+    assert begin(host.box).wait(PATIENCE) != 0
+    assert settled(host) == ("failed", "78", "0")
+    assert "LoadCredential=" in journal(host)
+
+
+def test_credential_that_systemd_was_not_told_of_is_named(host: Host) -> None:
+    """The unit may load one credential and the configuration ask for another."""
+    host.app("payments")
+    host.drop_in("[Service]\nLoadCredential=\nLoadCredential=other:/etc/hostname\n", "payments")
+    assert begin(host.box).wait(PATIENCE) != 0
+    assert settled(host) == ("failed", "78", "0")
+    assert "payments" in journal(host)
+
+
+def test_socket_is_there_before_the_daemon(host: Host) -> None:
+    """A consumer that starts first starts the daemon, and waits for its token."""
+    host.app("payments")
+    host.systemctl("start", SOCKET)
+    assert shown(host, "ActiveState") == "inactive"
+    assert token(host) in host.statistics("payments")["tokens"]
+    assert shown(host, "ActiveState") == "active"
+
+
+def test_client_of_a_faulty_daemon_starts_it_a_few_times_only(host: Host) -> None:
+    """Each waiting client has systemd start the daemon: a typo must not become a spinning host."""
+    host.app("payments", head=HEAD.replace("endpoint", "endpiont"))
+    assert int(shown(host, "TriggerLimitBurst", SOCKET)) <= 10
+    host.drop_in("[Socket]\nTriggerLimitBurst=2\n", unit=SOCKET)
+    host.systemctl("start", SOCKET)
+    with pytest.raises(AssertionError):
+        token(host)
+    wait_for(host, "Result", "trigger-limit-hit", SOCKET)
+    host.app("payments")
+    host.systemctl("start", SERVICE)
+    assert token(host) in host.statistics("payments")["tokens"]
+
+
+def test_each_instance_has_a_configuration(host: Host) -> None:
+    """Two teams on one host, say, each with a daemon of its own."""
+    host.app("payments")
+    text = host.box.read("/etc/refresherd/config.toml").replace("refresherd/", "refresherd/blue/")
+    host.box.write(
+        "/etc/refresherd/blue/config.toml", f'{text}[api]\npath = "/run/refresherd/blue/api.sock"\n'
+    )
+    instance = "refresherd@blue.service"
+    host.drop_in("[Service]\nLoadCredential=payments:/etc/refresherd/payments.key\n", unit=instance)
+    host.systemctl("start", SERVICE, instance)
+    tokens = {host.box.read(TOKEN), host.box.read("/run/refresherd/blue/payments.token")}
+    assert len(tokens) == 2
+    assert tokens <= set(host.statistics("payments")["tokens"])
+    host.systemctl("stop", instance)
+    assert token(host) == host.box.read(TOKEN)
+
+
+def test_a_user_for_the_time_being_will_do(host: Host) -> None:
+    """With DynamicUser= the socket is elsewhere, and consumers of it miss nothing."""
+    host.box.run("userdel", "--force", "refresherd")
+    host.box.run("rm", "-r", "/etc/tmpfiles.d/refresherd.conf", "/run/refresherd")
+    host.app("payments")
+    host.drop_in((UNITS / "drop-ins" / "dynamic-user.conf").read_text(), "dynamic-user")
+    elsewhere = "[Socket]\nListenStream=\nListenStream=/run/refresherd-api.sock\n"
+    host.drop_in(elsewhere, unit=SOCKET)
+    host.systemctl("start", SERVICE)
+    before = token(host, "/run/refresherd-api.sock")
+    assert host.box.run("runuser", "--user", "daemon", "cat", TOKEN).stdout == before
+    host.systemctl("restart", SERVICE)
+    assert token(host, "/run/refresherd-api.sock") == before
+
+
+def test_nothing_of_the_memory_reaches_the_disk(host: Host) -> None:
+    """A dump of the process would hold every key and token."""
+    host.app("payments")
+    host.systemctl("start", SERVICE)
+    pid = shown(host, "MainPID")
+    limits = host.box.read(f"/proc/{pid}/limits")
+    assert "Max core file size        0                    0  " in limits
+    # What an undumpable process has in /proc belongs to root.
+    assert host.box.ask("stat", "--format=%U", f"/proc/{pid}/mem") == "root"
+
+
+def test_journal_has_fields(host: Host) -> None:
+    """`journalctl APP=payments -p warning` is what an operator asks."""
+    host.app("payments")
+    host.dsm("faults", {"status": 503, "times": 1})
+    host.systemctl("start", SERVICE)
+    options = ("--output=json", "--priority=warning", "APP=payments", f"_SYSTEMD_UNIT={SERVICE}")
+    until(lambda: host.box.ask("journalctl", *options), lambda: journal(host))
+    entries = [json.loads(line) for line in host.box.ask("journalctl", *options).splitlines()]
+    assert {entry["PRIORITY"] for entry in entries} <= {"3", "4"}

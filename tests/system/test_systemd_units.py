@@ -1,0 +1,81 @@
+"""The unit files, as systemd itself judges them."""
+
+import re
+from collections.abc import Iterable
+
+import pytest
+from host import ADDED, PROGRAM, UNITS, Host
+
+MOST_EXPOSED = "1.2"
+
+INSTALLED = ("refresherd.service", "refresherd@blue.service", "refresherd-api.socket")
+EXAMPLES = sorted(path.name for path in (UNITS / "examples").glob("*.service"))
+
+SUGGESTED = re.compile(r"^#(?=[A-Za-z]+=)", re.MULTILINE)
+"""What is before a setting to be had by leaving it out."""
+
+OF_INSTANCES = ("Description", "ExecStart", "RuntimeDirectory", "StateDirectory", "Wants", "Also")
+"""What a template has otherwise, and what it has no use for."""
+
+
+def verified(host: Host, name: str) -> str:
+    """Return what systemd finds wrong with a unit; without these options it forgives all."""
+    options = ("--recursive-errors=no", "--man=no")
+    done = host.box.run("systemd-analyze", "verify", *options, name, check=False)
+    return done.stderr if done.returncode else ""
+
+
+@pytest.mark.parametrize("name", INSTALLED)
+def test_systemd_knows_every_line(host: Host, name: str) -> None:
+    """A key that systemd doesn't know is ignored: what it was meant to guard is open."""
+    assert verified(host, f"/etc/systemd/system/{name}") == ""
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_are_units_too(host: Host, name: str) -> None:
+    """People copy them."""
+    text = (UNITS / "examples" / name).read_text()
+    programs = [word for word in text.split() if "=/usr/local/bin/" in word]
+    for program in programs:
+        host.box.write(program.partition("=")[2], "#!/bin/sh\n", 0o755)
+    host.unit(name, text)
+    assert verified(host, f"{ADDED}/{name}") == ""
+
+
+@pytest.mark.parametrize("name", ["credentials.conf", "dynamic-user.conf", "hand-over.conf"])
+def test_additions_are_known_to_every_version(host: Host, name: str) -> None:
+    """Those that only newer versions know say so by their names."""
+    text = (UNITS / "drop-ins" / name).read_text()
+    host.drop_in(SUGGESTED.sub("", text), "addition")
+    assert verified(host, "/etc/systemd/system/refresherd.service") == ""
+
+
+@pytest.mark.parametrize("name", ["refresherd.service", "refresherd@.service"])
+def test_exposure_is_low(host: Host, name: str) -> None:
+    """An administrator sees at a glance that the daemon can do little else than its work."""
+    path = f"/etc/systemd/system/{name}"
+    limit = str(int(float(MOST_EXPOSED) * 10))
+    options = ("--offline=true", f"--threshold={limit}")
+    told = host.box.run("systemd-analyze", "security", *options, path, check=False)
+    assert told.returncode == 0, told.stdout[-200:]
+    assert f"{PROGRAM} run" in host.box.read(path)
+
+
+def test_instances_are_guarded_as_the_single_daemon_is() -> None:
+    """What is hardened in one unit must not be forgotten in the other."""
+    single, template = (
+        settings((UNITS / name).read_text())
+        for name in ("refresherd.service", "refresherd@.service")
+    )
+    assert shared(single) == shared(template)
+
+
+def shared(lines: Iterable[str]) -> list[str]:
+    """Return the settings that are the same for all."""
+    return [line for line in lines if line.partition("=")[0] not in OF_INSTANCES]
+
+
+def settings(text: str) -> list[str]:
+    """Return a unit's lines without comments."""
+    lines = (line for line in text.splitlines() if line)
+    return [line for line in lines if not line.startswith("#")]
