@@ -33,7 +33,7 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    value: Any = None
+    value: Any = field(default=None, repr=False)
     error: BaseException | None = None
 
 

@@ -1,6 +1,6 @@
 """The values that everything else speaks of: apps as configured, tokens as issued."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
 from hmac import compare_digest
@@ -73,7 +73,8 @@ class Endpoint:
     url: str
     ca_file: Path | None = None
     timeout: float = 20.0
-    proxy: str = ""
+    # The name of a user in it may be a secret as well.
+    proxy: str = field(default="", repr=False)
     max_in_flight: int = 32
 
 

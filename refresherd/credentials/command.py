@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from refresherd import subprocesses
 from refresherd.credentials.parse import LONGEST, api_key, unreadable
+from refresherd.masking import MASK, SHORTEST, masked
 from refresherd.model import Secret
 from refresherd.subprocesses import Program, Tail
 
@@ -58,5 +59,14 @@ async def _printed(program: Program) -> bytes:
     except OSError as error:
         raise unreadable(name, error.strerror) from None
     if status and len(key.raw) <= LONGEST:
-        raise unreadable(name, complaints.complaint(status))
+        raise unreadable(name, _without(key.raw, complaints.complaint(status)))
     return key.raw
+
+
+def _without(printed: bytes, complaint: str) -> str:
+    """Take out of a complaint what the command has printed: a shell that traces tells it twice."""
+    said = printed.decode(errors="replace")
+    for word in said.split():
+        if len(word) >= SHORTEST:
+            complaint = complaint.replace(word, MASK)
+    return masked(complaint, said.strip())

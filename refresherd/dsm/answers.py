@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 from refresherd.dsm.grants import looks_like_a_page, page, read_grant
 from refresherd.dsm.operations import Operation
 from refresherd.dsm.retry_after import retry_after
-from refresherd.dsm.text import MASK, plain, words
+from refresherd.dsm.text import plain, words
 from refresherd.errors import DsmError, Reason, Rejected, Retryable, SessionLost
+from refresherd.masking import MASK
 from refresherd.model import Grant, Secret
 
 LONGEST_REQUEST_ID = 128

@@ -29,6 +29,10 @@ class AuthResponse(msgspec.Struct):
     challenge: Any = None
     fido2_assertion_options: Any = None
 
+    def __repr__(self) -> str:
+        # It holds the token as the decoder made it, before it is a Secret.
+        return "AuthResponse()"
+
 
 DECODER = msgspec.json.Decoder(AuthResponse)
 

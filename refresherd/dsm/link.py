@@ -8,7 +8,7 @@ turned out to be stale.
 import asyncio
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import (
     ClientConnectionResetError,
@@ -43,7 +43,7 @@ class Route:
     """What apps must agree in to share connections."""
 
     endpoint: URL
-    proxy: str
+    proxy: str = field(repr=False)
     max_in_flight: int
     trust: Trust
 

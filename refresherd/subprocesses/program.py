@@ -4,7 +4,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from errno import ENOENT
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, STDOUT, Popen
@@ -19,7 +19,7 @@ class Program:
     """
 
     argv: tuple[str, ...]
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
     directory: str | None = None
     umask: int = -1
 

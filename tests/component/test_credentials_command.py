@@ -67,6 +67,9 @@ async def test_long_output_on_standard_error_is_no_trouble() -> None:
         ("kill -TERM $$", "killed by signal 15"),
         ("true", "empty"),
         ("echo hunter2 and more", "not an API key (base64) on one line"),
+        (f"echo {API_KEY}; echo 'bad: {API_KEY}' >&2; exit 2", "exit status 2: bad: ***"),
+        (f"echo '+ login {API_KEY}' >&2; exit 2", "exit status 2: + login ***"),
+        ("echo user hunter-2222; echo 'no hunter-2222' >&2; exit 2", "exit status 2: no ***"),
         ("yes", "over 65536 bytes, which an API key (base64) never has"),
     ],
 )

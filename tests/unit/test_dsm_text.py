@@ -59,6 +59,12 @@ def test_a_secret_across_the_end_of_what_is_read_is_masked() -> None:
     assert "c2Vj" not in words(body, SENT)
 
 
+def test_a_token_across_the_end_of_what_is_read_is_masked() -> None:
+    """One just issued is known by its length alone, which a cut takes away."""
+    body = b"x " * 2035 + b'{"access_token":"' + b"Zq3-" * 21 + b'Zq"}'
+    assert "Zq3" not in words(body, SENT)
+
+
 def test_binary_answers_have_no_words() -> None:
     """Bytes that are no text would tell an operator nothing."""
     assert words(b"\x1f\x8b\0\0binary", SENT) == ""

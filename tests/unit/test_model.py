@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from yarl import URL
 
+from refresherd.dsm.answers import Answer, Exchange
+from refresherd.dsm.grants import AuthResponse
+from refresherd.dsm.link import Route
+from refresherd.dsm.operations import Operation
+from refresherd.dsm.trust import Trust
+from refresherd.lanes import _Outcome
 from refresherd.model import (
     ApiKeyFile,
     App,
@@ -22,6 +29,7 @@ from refresherd.model import (
     Timing,
     Token,
 )
+from refresherd.subprocesses import Program
 
 LONG = st.text(min_size=5)
 
@@ -52,6 +60,22 @@ def test_a_value_that_holds_a_secret_hides_it(value: str) -> None:
     grant = Grant(secret, "entity", 600.0)
     token = Token(secret, "entity", 1, Instant(0), 600.0, Instant(600))
     assert f"<{value}>" not in repr(grant) + repr(token)
+
+
+def test_what_holds_a_secret_before_it_is_one_hides_it() -> None:
+    """The environment, a proxy's user and DSM's answer may be printed by a debugging loop."""
+    secret = "hunter-2222"
+    answer = Answer(200, {"X": secret}, secret.encode())
+    holders = (
+        Endpoint("https://amer.smartkey.io", proxy=f"http://{secret}@proxy"),
+        Route(URL("https://amer.smartkey.io"), f"http://{secret}@proxy", 1, Trust()),
+        Program(("true",), {"API_KEY": secret}),
+        AuthResponse("Bearer", 1, "", secret),
+        answer,
+        Exchange(Operation.LOGIN, Secret(secret), answer, 0.0),
+        _Outcome(secret.encode()),
+    )
+    assert [holder for holder in holders if secret in repr(holder)] == []
 
 
 def fail(secret: Secret) -> None:
