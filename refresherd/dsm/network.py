@@ -27,7 +27,7 @@ UNKNOWN_CA = "its certificate is signed by no CA that is trusted here (ca_file)"
 CERTIFICATE_FAULTS: Mapping[int, str] = MappingProxyType(
     {
         7: UNKNOWN_CA,  # a CA of the same name is trusted, but has another key: one was replaced
-        9: "its certificate is not valid yet",
+        9: "its certificate is not valid yet; is this host's clock right?",
         10: "its certificate has expired",
         18: "its certificate is self-signed and not trusted here (ca_file)",
         19: UNKNOWN_CA,

@@ -63,6 +63,12 @@ def late_alert(reason: str) -> ClientOSError:
     ("error", "reason", "message"),
     [
         (
+            certificate_error(9, "certificate is not yet valid"),
+            Reason.TLS,
+            "TLS with dsm.example:443 failed: "
+            "its certificate is not valid yet; is this host's clock right?",
+        ),
+        (
             certificate_error(10, "certificate has expired"),
             Reason.TLS,
             "TLS with dsm.example:443 failed: its certificate has expired",
