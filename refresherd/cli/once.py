@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from refresherd.cli import bug
 from refresherd.cli.exits import Exit
 from refresherd.config import Configuration, load
 from refresherd.oneshot import Verdict, once
@@ -14,6 +15,7 @@ from refresherd.oneshot import Verdict, once
 
 def execute(arguments: argparse.Namespace) -> Exit:
     """Get the tokens, write the files, and tell what became of each app."""
+    sys.excepthook = bug.told
     configuration = load(Path(arguments.config), os.environ)
     unknown = set(arguments.app) - {app.name for app in configuration.apps}
     if unknown:

@@ -95,7 +95,7 @@ async def stopped(directory: Path) -> None:
         await changed.ready()
         changed.daemon.signal(signal.SIGSTOP)
         asked = [
-            asyncio.create_task(read())
+            asyncio.ensure_future(read())
             for name in changed.apps
             for read in (
                 of_socket(directory / f"{name}.sock"),

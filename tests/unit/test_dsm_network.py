@@ -59,14 +59,16 @@ def late_alert(reason: str) -> ClientOSError:
     return error
 
 
+NOT_YET = "its certificate is not valid yet; is this host's clock right?"
+
+
 @pytest.mark.parametrize(
     ("error", "reason", "message"),
     [
         (
             certificate_error(9, "certificate is not yet valid"),
             Reason.TLS,
-            "TLS with dsm.example:443 failed: "
-            "its certificate is not valid yet; is this host's clock right?",
+            f"TLS with dsm.example:443 failed: {NOT_YET}",
         ),
         (
             certificate_error(10, "certificate has expired"),
