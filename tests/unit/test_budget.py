@@ -1,0 +1,160 @@
+"""How often a refused credential is tried: never so often that DSM resets it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refresherd import budget
+from refresherd.budget import DAY, FREE, MOST, NEVER_YET, SCHEDULED, SPACING, WINDOW, History
+from refresherd.model import Instant
+
+NOW = Instant(1_000_000)
+
+WAITS = st.one_of(st.sampled_from([0.0, 1.0, SPACING, WINDOW]), st.floats(0, 2 * WINDOW))
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Somebody wants a login, `wait` seconds after the one before, and `asked` for it or not."""
+
+    wait: float
+    asked: bool
+
+
+WISHES = st.lists(st.builds(Wish, WAITS, st.booleans()), max_size=300)
+
+
+def refused_at(*instants: float) -> History:
+    """Return the history of a credential that was refused at these instants."""
+    return History(tuple(Instant(at) for at in instants))
+
+
+def most_within_a_day(failures: Sequence[float]) -> int:
+    """Return how many of these were at most within any 24 hours."""
+    return max((sum(at <= one <= at + DAY for one in failures) for at in failures), default=0)
+
+
+def granted(wishes: list[Wish], history: History = History()) -> list[float]:  # noqa: B008  # frozen
+    """Return when there were logins, where each wish is fulfilled if it may be, and DSM refuses."""
+    now, failures = NOW, list[float]()
+    for wish in wishes:
+        now = Instant(now + wish.wait)
+        if budget.allowed_at(history, now, asked=wish.asked) <= now:
+            failures.append(now)
+            history = budget.recent(budget.refused(history, now), now)
+    return failures
+
+
+@given(WISHES)
+def test_no_day_sees_more_than_fifty(wishes: list[Wish]) -> None:
+    """DSM resets the secret after a hundred, and the promise is half of that."""
+    assert most_within_a_day(granted(wishes)) <= MOST
+
+
+def test_not_even_a_flood_of_requests_gets_more() -> None:
+    """One a second for two days: the first fifty go out, and the next a day later."""
+    failures = granted([Wish(1.0, asked=True)] * 170_000)
+    assert len(failures) == 2 * MOST
+    assert failures[MOST] - failures[0] >= DAY
+
+
+def test_the_schedule_alone_stays_well_below() -> None:
+    """So that there is always something left for an operator to ask for."""
+    failures = granted([Wish(60.0, asked=False)] * 5000)
+    assert most_within_a_day(failures) <= SCHEDULED
+    gaps = [later - earlier for earlier, later in pairwise(failures)]
+    assert all(gap == 60 for gap in gaps[: FREE - 1])
+    assert all(SPACING <= gap < SPACING + 60 for gap in gaps[FREE - 1 :])
+
+
+@given(WISHES, st.booleans())
+def test_there_is_always_a_next_time(wishes: list[Wish], asked: bool) -> None:  # noqa: FBT001
+    """Nothing is for ever: it is at most a window off, and then the login may be made."""
+    history = refused_at(*granted(wishes))
+    now = Instant(max(history.failed, default=NOW))
+    at = budget.allowed_at(history, now, asked=asked)
+    assert now <= at <= now + WINDOW
+    assert budget.allowed_at(history, at, asked=asked) == at
+    assert budget.places(history, at, patient=True) >= 1
+
+
+@given(WISHES)
+def test_what_is_forgotten_had_stopped_to_count(wishes: list[Wish]) -> None:
+    """A history that is cut short allows what the long one does."""
+    history, now = History(), NOW
+    for wish in wishes:
+        now = Instant(now + wish.wait)
+        history = budget.refused(history, now)
+        short = budget.recent(history, now)
+        for asked in (False, True):
+            allowed = budget.allowed_at(history, now, asked=asked)
+            assert budget.allowed_at(short, now, asked=asked) == allowed
+
+
+def test_a_good_key_is_never_made_to_wait() -> None:
+    """However long the outage was before which it worked."""
+    for history in (History(), History(good_at=Instant(5.0))):
+        assert budget.allowed_at(history, NOW, asked=False) == NOW
+
+
+def test_a_mended_key_is_not_made_to_wait_for_its_past() -> None:
+    """Its refusals count towards the most of all alone: DSM may not have forgotten them."""
+    history = budget.good(refused_at(*range(30)), Instant(30))
+    assert budget.allowed_at(history, Instant(31), asked=False) == Instant(31)
+    assert budget.places(history, Instant(31), patient=True) == FREE
+    burnt = budget.good(refused_at(*range(MOST)), Instant(MOST))
+    assert budget.allowed_at(burnt, Instant(MOST), asked=True) == WINDOW
+
+
+def test_a_key_that_was_taken_back_is_spaced_anew() -> None:
+    """What came after the success counts as ever."""
+    history = budget.good(refused_at(*range(20)), Instant(20))
+    for at in range(21, 21 + FREE):
+        assert budget.allowed_at(history, Instant(at), asked=False) == Instant(at)
+        history = budget.refused(history, Instant(at))
+    assert budget.allowed_at(history, Instant(40), asked=False) == 20 + FREE + SPACING
+
+
+def test_a_success_shows_that_what_was_cut_off_had_not_failed() -> None:
+    """A crash loop with a good key is not to shut that out."""
+    history = History()
+    for at in range(MOST):
+        history = budget.cut_off(history, Instant(at))
+    assert budget.allowed_at(history, Instant(MOST), asked=True) == WINDOW
+    assert budget.good(history, Instant(60)) == History(good_at=Instant(60))
+
+
+def test_a_lost_record_lets_one_login_find_out() -> None:
+    """A good key works at once; a wrong one gets nowhere near the hundred, whatever was lost."""
+    history = budget.unknown(NOW)
+    assert budget.allowed_at(history, NOW, asked=False) == NOW
+    assert budget.places(history, NOW, patient=False) == 1
+    assert budget.good(history, NOW).failed == ()
+    failures = granted([Wish(1.0, asked=True)] * 500, history)
+    assert MOST + len(failures) < 100
+
+
+def test_one_login_finds_out_for_all() -> None:
+    """Unless it is not answered; and once it is known to be good, many may go at a time."""
+    fresh = History()
+    assert budget.places(fresh, NOW, patient=True) == 1
+    assert budget.places(fresh, NOW, patient=False) == FREE
+    refused = refused_at(NOW - 2, NOW - 1)
+    assert budget.places(refused, NOW, patient=False) == FREE - 2
+    assert budget.places(budget.good(refused, NOW), NOW, patient=True) == FREE
+
+
+@given(st.lists(st.floats(0, WINDOW), max_size=80), st.booleans(), st.booleans())
+def test_those_under_way_never_take_more_than_is_left(
+    ages: list[float],
+    proven: bool,  # noqa: FBT001  # hypothesis passes by position
+    patient: bool,  # noqa: FBT001  # as above
+) -> None:
+    """All of them may be refused."""
+    instants = sorted(NOW - age for age in ages)
+    history = History(tuple(map(Instant, instants)), good_at=NOW if proven else NEVER_YET)
+    counted = len(budget.recent(history, NOW).failed)
+    assert budget.places(history, NOW, patient=patient) + counted <= max(MOST, counted)
