@@ -9,17 +9,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from refresherd import credentials
-from refresherd.clock import BootClock, JumpDetector
+from refresherd.clock import BootClock, JumpDetector, boot_id
 from refresherd.config import Log
 from refresherd.dsm import Connections
 from refresherd.equipment import Equipment
 from refresherd.events import Event
 from refresherd.hooks import hooks
 from refresherd.lanes import Lanes
+from refresherd.ledger import Ledger
 from refresherd.logs import Logs, captured, configure
-from refresherd.model import App, Instant, TokenFile, session_file
+from refresherd.model import (
+    ApiKeyCommand,
+    ApiKeyEnv,
+    ApiKeyFile,
+    App,
+    Instant,
+    TokenFile,
+    login_file,
+    session_file,
+)
 from refresherd.outputs.file import FileOutput
 from refresherd.outputs.leftovers import Leftovers
+from refresherd.outputs.logins import LoginFile, UnsavedLogins
 from refresherd.outputs.session import SessionFile
 from refresherd.outputs.socket import SocketOutput
 from refresherd.ports import Chain, Observer, Output, Sessions
@@ -36,6 +47,9 @@ DRAIN_TIMEOUT = 0.5
 
 COMMANDS_AT_ONCE = 32
 """Hooks' commands that run at a time, so that ten thousand apps don't start as many processes."""
+
+API_KEYS = (ApiKeyFile, ApiKeyEnv, ApiKeyCommand)
+"""The credentials whose failed logins DSM counts."""
 
 
 class Observers:
@@ -58,6 +72,7 @@ class Assembly:
     schedule: BootSchedule
     lanes: Lanes
     connections: Connections
+    ledger: Ledger
     supervisor: Supervisor
 
     def overdue(self, now: Instant) -> float:
@@ -81,7 +96,10 @@ NOTHING_GIVEN = Given()
 
 
 class Equipper:
-    """Equips apps; those of one endpoint share its gates, all of them connections and lanes."""
+    """Equips apps; those of one endpoint share its gates, all of them connections and lanes.
+
+    All that have an API key share the `ledger` of their logins.
+    """
 
     def __init__(  # noqa: PLR0913, PLR0917  # everything comes together here
         self,
@@ -99,6 +117,8 @@ class Equipper:
         self._state_dir = state_dir
         self._given = given
         self._leftovers = Leftovers()
+        store = UnsavedLogins() if state_dir is None else self._login_file(state_dir)
+        self.ledger = Ledger(store, world)
         self._commands = asyncio.Semaphore(COMMANDS_AT_ONCE)
         self._gates: dict[tuple[str, int], tuple[asyncio.Semaphore, asyncio.Semaphore]] = {}
 
@@ -115,6 +135,7 @@ class Equipper:
             chain=self._chain(app),
             # Without a key the chain is what a restart goes on from.
             sessions=None if chained(app, self._state_dir) else self._given.sessions(app),
+            logins=self.ledger if isinstance(app.credential, API_KEYS) else None,
         )
 
     def _outputs(self, app: App) -> tuple[Output, ...]:
@@ -125,6 +146,10 @@ class Equipper:
             for spec in app.sockets
         )
         return (*files, *sockets)
+
+    def _login_file(self, state_dir: Path) -> LoginFile:
+        path, lanes = login_file(state_dir), self._lanes
+        return LoginFile(path, boot_id(), self._world, lanes, self._leftovers)
 
     def _chain(self, app: App) -> Chain | None:
         if self._state_dir is None or not chained(app, self._state_dir):
@@ -161,7 +186,7 @@ def assemble(  # noqa: PLR0913, PLR0917  # everything comes together here
     world = World(clock, schedule, observer, luck=random.random)
     equipper = Equipper(connections, lanes, world, environ, state_dir, given)
     supervisor = Supervisor(apps, equipper, world)
-    return Assembly(world, schedule, lanes, connections, supervisor)
+    return Assembly(world, schedule, lanes, connections, equipper.ledger, supervisor)
 
 
 @contextmanager
@@ -186,6 +211,7 @@ async def keeping(
     """
     async with assembly.connections, asyncio.TaskGroup() as tasks:
         timeline = tasks.create_task(assembly.schedule.run())
+        journal = tasks.create_task(assembly.ledger.journal.run())
         apps = tasks.create_task(assembly.supervisor.run())
         try:
             yield
@@ -194,6 +220,8 @@ async def keeping(
             await asyncio.wait({apps})
             if end_sessions():
                 await _bounded(assembly.supervisor.end_sessions(), ENDING_TIMEOUT)
+            journal.cancel()
+            await _bounded(assembly.ledger.journal.close(), DRAIN_TIMEOUT)
             await _bounded(assembly.lanes.drained(), DRAIN_TIMEOUT)
             timeline.cancel()
 

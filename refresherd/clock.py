@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from refresherd.events import ClockJumped, Jump
 from refresherd.model import Instant
@@ -17,6 +18,9 @@ TORN_SECONDS = 0.001
 """A reading that took longer was interrupted half-way, and is taken again."""
 
 TRIES = 5
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+"""random(4): it is generated once, and does not change while the machine is up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,14 @@ def read_clocks(gettime: Callable[[int], float] = time.clock_gettime) -> Reading
         if boot - began <= TORN_SECONDS:
             break
     return Reading(boot, monotonic, wall)
+
+
+def boot_id(path: Path = BOOT_ID) -> str:
+    """Return what tells this boot from all others, "" where the kernel does not say."""
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
 
 
 class BootClock:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from refresherd.model import App
-from refresherd.ports import Chain, CredentialSource, Hook, Output, SessionClient, Sessions
+from refresherd.ports import Chain, CredentialSource, Hook, Logins, Output, SessionClient, Sessions
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class Equipment:
     hooks: tuple[Hook, ...] = ()
     chain: Chain | None = None
     sessions: Sessions | None = None
+    logins: Logins | None = None
 
 
 Equip = Callable[[App], Equipment]

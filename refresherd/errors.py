@@ -10,6 +10,7 @@ RefresherdError
     ├── Retryable         try again after a backoff
     ├── SessionLost       log in anew, at once and once
     └── Rejected          an operator must act; probed rarely
+        └── Withheld      DSM was not even asked
 """
 
 from enum import StrEnum
@@ -84,6 +85,7 @@ class Retryable(DsmError):
     """Network trouble, overload or an unreadable answer: it may pass by itself.
 
     `retry_after` is the wait in seconds that the server asked for, None if it named none.
+    `counted` tells whether DSM may count it as a failed login all the same.
     """
 
     def __init__(
@@ -93,9 +95,11 @@ class Retryable(DsmError):
         *,
         request_id: str = "",
         retry_after: float | None = None,
+        counted: bool = False,
     ) -> None:
         super().__init__(reason, message, request_id=request_id)
         self.retry_after = retry_after
+        self.counted = counted
 
 
 class SessionLost(DsmError):
@@ -112,3 +116,15 @@ class SessionLost(DsmError):
 
 class Rejected(DsmError):
     """DSM refuses the credential, or wants a second factor: retrying burns the credential."""
+
+
+class Withheld(Rejected):
+    """A login was not sent, since so many with the same credential have failed.
+
+    `until` is the boot time at which one is allowed again; None where DSM has just refused
+    the credential to somebody else, so that the wait is that of any refusal.
+    """
+
+    def __init__(self, message: str, until: float | None = None) -> None:
+        super().__init__(Reason.REJECTED, message)
+        self.until = until

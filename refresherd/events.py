@@ -95,6 +95,15 @@ class AttemptFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class LoginWithheld:
+    """A login was not sent, to spare its credential; the next attempt is at `next_refresh_at`."""
+
+    app: str
+    message: str
+    next_refresh_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
 class SessionChecked:
     """DSM was asked whether a session still lives, and it does."""
 
@@ -286,6 +295,7 @@ Event = (
     AttemptBegan
     | Renewed
     | AttemptFailed
+    | LoginWithheld
     | SessionChecked
     | SessionResumed
     | TokenExpired

@@ -60,7 +60,8 @@ class Life:
     has run out. `dead` says that DSM declared the last one dead, so that outputs drop it.
     `method` is what the next attempt does. `login_at` is the earliest instant of a login:
     a refused credential is spared until then, and a live token is renewed meanwhile.
-    `check_at` is when to ask whether the session still lives, None for never.
+    `check_at` is when to ask whether the session still lives, None for never. `asked` tells
+    that somebody wants the next attempt, which then is not only the schedule's.
     """
 
     state: State
@@ -75,14 +76,16 @@ class Life:
     last_success_at: Instant | None = None
     login_at: Instant = ALWAYS
     check_at: Instant | None = None
+    asked: bool = False
 
 
-def begin(now: Instant, generation: int = 0) -> Life:
+def begin(now: Instant, generation: int = 0, *, asked: bool = False) -> Life:
     """Return the life of an app that has just been started: due at once.
 
-    `generation` is that of its last token, where it had one under other settings.
+    `generation` is that of its last token, where it had one under other settings. `asked`
+    tells that an operator has just configured it.
     """
-    return Life(State.STARTING, next_attempt_at=now, generation=generation)
+    return Life(State.STARTING, next_attempt_at=now, generation=generation, asked=asked)
 
 
 def succeeding(life: Life, generation: int) -> Life:
@@ -179,7 +182,7 @@ def failed(life: Life, error: DsmError, now: Instant, timing: Timing, luck: floa
         last_failure=Failure(error.reason, error.message, now),
     )
     if isinstance(error, Rejected) and life.method is Method.AUTH:
-        known = replace(known, login_at=Instant(now + timing.rejected_retry))
+        known = replace(known, login_at=policy.spared_until(error, now, timing))
     again = Instant(now + _wait(known, error, now, timing, luck))
     login_at = now if _unrenewable(life, error) else again
     method, at = _next_attempt(known, now, login_at, again, timing)
@@ -189,6 +192,8 @@ def failed(life: Life, error: DsmError, now: Instant, timing: Timing, luck: floa
         method=method,
         next_attempt_at=at,
         check_at=None if valid_token(known, now) is None else life.check_at,
+        # A login that follows at once belongs to the attempt that somebody asked for.
+        asked=life.asked and at <= now,
     )
 
 
@@ -211,7 +216,7 @@ def hastened(life: Life, now: Instant, timing: Timing) -> Life:
     """
     spaced = max(now, Instant(_last_attempt_at(life) + timing.retry_min))
     at = min(life.next_attempt_at, spaced)
-    return replace(life, next_attempt_at=at, login_at=min(life.login_at, at))
+    return replace(life, next_attempt_at=at, login_at=min(life.login_at, at), asked=True)
 
 
 def relogged(life: Life, now: Instant, timing: Timing) -> Life:

@@ -211,6 +211,11 @@ def session_file(state_dir: Path, app: str) -> Path:
     return state_dir / f"{app}.session"
 
 
+def login_file(state_dir: Path) -> Path:
+    """Return where the failed logins of all API keys outlive a restart."""
+    return state_dir / "logins"
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """A session's bearer token.

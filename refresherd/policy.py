@@ -5,6 +5,7 @@ Every `luck` is a random number in [0, 1) that the caller draws. Times in second
 
 from math import inf
 
+from refresherd.errors import Rejected, Withheld
 from refresherd.model import Instant, Timing, Token
 
 NO_TOKEN_RETRY_AFTER = 300.0
@@ -49,6 +50,13 @@ def honoured(retry_after: float | None, remaining: float | None) -> float:
         return 0.0
     ceiling = NO_TOKEN_RETRY_AFTER if remaining is None else remaining / 2
     return min(max(retry_after, 0.0), ceiling)
+
+
+def spared_until(error: Rejected, now: Instant, timing: Timing) -> Instant:
+    """Return when a refused credential may be tried again by the schedule."""
+    if isinstance(error, Withheld) and error.until is not None:
+        return Instant(error.until)
+    return Instant(now + timing.rejected_retry)
 
 
 def attempt_timeout(timeout: float, remaining: float | None) -> float:

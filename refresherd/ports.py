@@ -1,8 +1,10 @@
 """What the core asks of the world, in its own words: Protocols, no code."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from refresherd.budget import History
 from refresherd.events import Event
 from refresherd.lifecycle import Life
 from refresherd.model import App, Grant, Inherited, Instant, Secret, Token
@@ -67,6 +69,36 @@ class CredentialSource(Protocol):
     @property
     def entity_id(self) -> str:
         """The app's UUID as the last credential read names it, "" if it names none."""
+
+
+class Turn(Protocol):
+    """A login's place among those with the same credential."""
+
+    async def begin(self) -> None:
+        """Have it on record, as well as that can be done in a while, that the login is sent."""
+
+
+class Logins(Protocol):
+    """All logins by API key, whichever apps make them: none burns its credential."""
+
+    def turn(self, credential: Secret, *, asked: bool) -> AbstractAsyncContextManager[Turn]:
+        """Let the block log in when it is its turn; what it raises is what came of the login.
+
+        `asked` tells that an operator wants it. Raises Withheld where none may be sent.
+        """
+
+
+class LoginStore(Protocol):
+    """Where the histories of credentials outlive a restart, by the credentials' fingerprints."""
+
+    def fingerprint(self, credential: Secret) -> str:
+        """Return what tells a credential from others, once `load` has returned."""
+
+    async def load(self) -> Mapping[str, History] | None:
+        """Return what an earlier run has saved; None where that is lost, which was told."""
+
+    async def save(self, histories: Mapping[str, History]) -> None:
+        """Replace what is saved, durably. Raises OutputError, soon if it hangs."""
 
 
 class TokenView(Protocol):

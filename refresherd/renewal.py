@@ -1,14 +1,23 @@
 """One attempt at an app's session: what is asked of DSM, and what comes of it."""
 
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import assert_never
 
 from refresherd import lifecycle, policy
 from refresherd.equipment import Equipment
-from refresherd.errors import DsmError, Reason, Rejected, Retryable, SessionLost
-from refresherd.events import AttemptBegan, AttemptFailed, EntityMismatch, Renewed, SessionChecked
+from refresherd.errors import DsmError, Reason, Rejected, Retryable, SessionLost, Withheld
+from refresherd.events import (
+    AttemptBegan,
+    AttemptFailed,
+    EntityMismatch,
+    LoginWithheld,
+    Renewed,
+    SessionChecked,
+)
 from refresherd.lifecycle import Life
 from refresherd.model import App, Grant, Instant, Method, Secret, Token
+from refresherd.ports import Turn
 from refresherd.proof import Proof, Proofs
 from refresherd.resumption import Resumption
 from refresherd.retirement import Retirement
@@ -69,11 +78,14 @@ class Renewal:
         try:
             proof = await self._proofs.choose(life)
             method = proof.method
-            async with self._equipment.attempts:
+            if proof.placed is not None:
+                self.rotation.remember(proof.placed)
+            # In line first: who waits there must not take others' places at the endpoint.
+            async with self._turn(proof) as turn, self._equipment.attempts:
                 if self._cell.life.method is not life.method:
                     return  # the token ran out in the queue: a login is due instead
-                if proof.placed is not None:
-                    self.rotation.remember(proof.placed)
+                if turn is not None:
+                    await turn.begin()
                 request = self._begin(proof, life.next_attempt_at)
                 began = request.sent_at
                 await self._renew(request)
@@ -100,6 +112,11 @@ class Renewal:
         now, url = self._world.clock.now(), self._app.endpoint.url
         self._cell.publish(lifecycle.checked(self._cell.life, now, timing))
         self._world.observer.observe(SessionChecked(self._app.name, url, now - request.sent_at))
+
+    def _turn(self, proof: Proof) -> AbstractAsyncContextManager[Turn | None]:
+        if proof.method is not Method.AUTH or self._equipment.logins is None:
+            return nullcontext()
+        return self._equipment.logins.turn(proof.secret, asked=self._cell.life.asked)
 
     def _begin(self, proof: Proof, due: Instant) -> _Request:
         now = self._world.clock.now()
@@ -183,6 +200,11 @@ class Renewal:
 
     def _fail(self, life: Life, error: DsmError, method: Method, began: Instant) -> None:
         self._cell.publish(life)
+        if isinstance(error, Withheld):
+            # No attempt, for DSM was not asked.
+            withheld = LoginWithheld(self._app.name, error.message, life.next_attempt_at)
+            self._world.observer.observe(withheld)
+            return
         self._world.observer.observe(
             AttemptFailed(
                 app=self._app.name,

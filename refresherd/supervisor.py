@@ -135,7 +135,7 @@ class Supervisor:
             del self._leaving[keeper]
 
     def _keeper(self, app: App, generation: int = 0) -> Keeper:
-        cell = Cell(begin(self._world.clock.now(), generation))
+        cell = Cell(begin(self._world.clock.now(), generation, asked=True))
         return Keeper(app, self._equip(app), self._world, cell)
 
 

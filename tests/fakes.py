@@ -13,12 +13,14 @@ A suspend is `clock.advance(3600)` and then `await schedule.advance(0)`.
 """
 
 import asyncio
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, count, repeat
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from refresherd import ports
+from refresherd.budget import History
 from refresherd.errors import OutputError, Retryable
 from refresherd.events import Event
 from refresherd.model import Grant, Inherited, Instant, Secret, Token
@@ -353,6 +355,37 @@ class FakeSessions(FakeOutput):
         await super().remove()
 
 
+class FakeLoginStore:
+    """A login store in memory: `kept` is what the next run finds, None where that is lost.
+
+    `script` has an entry per save: None succeeds, an OutputError is raised, an Event waited for;
+    when it runs out, saves succeed. The fingerprint of a key is the key itself.
+    """
+
+    def __init__(
+        self,
+        kept: Mapping[str, History] | None = MappingProxyType({}),
+        script: Iterable[OutputError | asyncio.Event | None] = (),
+    ) -> None:
+        self.kept = kept
+        self.saves = 0
+        self._script = chain(script, repeat(None))
+
+    def fingerprint(self, credential: Secret) -> str:
+        """Return the key."""
+        return credential.reveal()
+
+    async def load(self) -> Mapping[str, History] | None:
+        """Return what is kept."""
+        return self.kept
+
+    async def save(self, histories: Mapping[str, History]) -> None:
+        """Keep this, if the script lets it."""
+        self.saves += 1
+        await _play(self._script)
+        self.kept = histories
+
+
 async def _play(script: Iterator[Grant | BaseException | asyncio.Event | None]) -> Grant | None:
     """Take entries from a script up to the first that is not a wait."""
     for entry in script:
@@ -378,4 +411,16 @@ if TYPE_CHECKING:
         chain: ports.Chain = FakeChain()
         sessions: ports.Sessions = FakeSessions()
         told: ports.Observer = observer
-        return ports_clock, schedule, alarm, client, credential, output, chain, sessions, told
+        store: ports.LoginStore = FakeLoginStore()
+        return (
+            ports_clock,
+            schedule,
+            alarm,
+            client,
+            credential,
+            output,
+            chain,
+            sessions,
+            told,
+            store,
+        )

@@ -40,7 +40,8 @@ def _check_target(path: Path, kind: int, key: KeyPath, host: Host, faults: Findi
 def _length_fault(path: Path, kind: int) -> str:
     length = len(os.fsencode(path))
     if kind == stat.S_IFSOCK and length > sockets.LONGEST_PATH:
-        return f"a socket's path has {sockets.LONGEST_PATH} bytes at most, and this one {length}; shorten it"
+        most = sockets.LONGEST_PATH
+        return f"a socket's path has {most} bytes at most, and this one {length}; shorten it"
     return ""
 
 

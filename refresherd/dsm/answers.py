@@ -97,6 +97,9 @@ def _refusal(exchange: Exchange) -> DsmError:
         message,
         request_id=request_id,
         retry_after=retry_after(exchange.answer.headers, exchange.wall),
+        # A key that DSM finds malformed may count as a failed one. A 404 can't: an app that
+        # does not exist has no secret to reset.
+        counted=exchange.operation.is_login and status == HTTPStatus.BAD_REQUEST,
     )
 
 

@@ -20,6 +20,7 @@ from refresherd.events import (
     Event,
     HookRan,
     HookResult,
+    LoginWithheld,
     LoopLagged,
     OutputFailed,
     OutputRemoved,
@@ -71,6 +72,9 @@ def describe(event: Event, failures: int = 0) -> Entry:  # noqa: C901, PLR0912  
             entry = _renewed(event, failures)
         case AttemptFailed():
             entry = _failed(event)
+        case LoginWithheld(app, message, next_at):
+            withheld = {"app": app, "message": message, "next_refresh_at": next_at}
+            entry = Entry(ERROR, "login withheld", withheld, (app, "attempt"), "withheld")
         case AttemptBegan(app, method, delay):
             attempt = {"app": app, "method": method, "delay": round(delay, 3)}
             entry = Entry(DEBUG, "attempt began", attempt)

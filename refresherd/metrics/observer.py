@@ -16,6 +16,7 @@ from refresherd.events import (
     Event,
     HookRan,
     Jump,
+    LoginWithheld,
     LoopLagged,
     OutputFailed,
     OutputRemoved,
@@ -107,7 +108,7 @@ class Metrics:
                 self.loaded = False
             case TokenExpired() | OutputRemoved() | CredentialChanged() | EntityMismatch():
                 pass
-            case AppCrashed() | AccessDenied() | TurnedAway() | AcceptFailed():
+            case AppCrashed() | AccessDenied() | TurnedAway() | AcceptFailed() | LoginWithheld():
                 pass
             case Warned() | Started() | Stopping() | SessionResumed():
                 pass

@@ -1,16 +1,14 @@
 """The newest session of an app that has only a live token, where the daemon's next run finds it."""
 
-import os
-import stat
 from pathlib import Path
 
 from refresherd.errors import OutputError, Reason, Retryable
 from refresherd.events import Warned
 from refresherd.lanes import Lanes
 from refresherd.model import App, Ownership, Secret, Token
-from refresherd.outputs.advice import failure
 from refresherd.outputs.atomic import Target
 from refresherd.outputs.leftovers import Leftovers
+from refresherd.outputs.reading import content
 from refresherd.outputs.replaced import PATIENCE_SECONDS, ReplacedFile
 from refresherd.outputs.session_record import (
     LONGEST,
@@ -105,7 +103,7 @@ class SessionFile:
     async def _read(self) -> None:
         """Learn where an earlier run left off, unless that is known."""
         if not self._known:
-            self._learn(await self._file.blocking(self._content))
+            self._learn(await self._file.blocking(lambda: content(self.name, LONGEST)))
 
     def _learn(self, raw: bytes | None) -> None:
         # Who asked at the same time may have come first, and a chain may have begun since.
@@ -122,18 +120,3 @@ class SessionFile:
         if record.endpoint != self._endpoint:
             raise ValueError(f"its session is not one at {self._endpoint}")
         self._origin, self._newest = record.origin, record.access_token
-
-    def _content(self) -> bytes | None:
-        """Return what is in the file, None if there is none. Raises OutputError."""
-        try:
-            # A pipe in the file's place would block until somebody writes to it.
-            fd = os.open(self.name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            try:
-                # One byte more than is taken, for the parser to see that it is too long.
-                return os.read(fd, LONGEST + 1) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
-            finally:
-                os.close(fd)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise failure(self.name, "read it", error) from error

@@ -23,6 +23,7 @@ from refresherd.events import (
     HookRan,
     HookResult,
     Jump,
+    LoginWithheld,
     LoopLagged,
     OutputFailed,
     OutputRemoved,
@@ -58,6 +59,7 @@ EVENTS: list[tuple[Event, int, str]] = [
     (replace(FAILED, reason=Reason.SESSION_LOST), logging.WARNING, "refresh failed"),
     (replace(FAILED, reason=Reason.REJECTED), logging.ERROR, "refresh failed"),
     (replace(FAILED, reason=Reason.MFA_REQUIRED), logging.ERROR, "refresh failed"),
+    (LoginWithheld("payments", "50 have failed", Instant(1030)), logging.ERROR, "login withheld"),
     (SessionChecked("payments", URL, 0.02), logging.DEBUG, "session checked"),
     (
         SessionResumed("payments", 7, Instant(1600), Instant(1300)),
@@ -198,6 +200,7 @@ def test_only_trouble_has_a_scope() -> None:
     troubled = {e.event for e in (describe(event) for event, *_ in EVENTS) if e.scope is not None}
     assert troubled == {
         "refresh failed",
+        "login withheld",
         "entity mismatch",
         "session not ended",
         "output failed",

@@ -1,0 +1,124 @@
+"""Lets apps log in by key only as often as no key is burnt by, whichever of them share it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from refresherd import budget
+from refresherd.budget import NEVER_YET, History
+from refresherd.errors import Withheld
+from refresherd.formats import timestamp
+from refresherd.journal import Journal
+from refresherd.logins import Account, Turn
+from refresherd.model import Instant, Secret
+from refresherd.ports import LoginStore
+from refresherd.world import World
+
+PATIENCE = 2.0
+"""Seconds for which an app waits to learn from another's login. A DSM that hangs for one app,
+perhaps at another address, so holds up no other."""
+
+SWEEP_EVERY = 3600.0
+"""Seconds after which credentials are forgotten that nobody uses any more."""
+
+
+class Ledger:
+    """The Logins of all apps. One counts as failed from before it is sent until it is answered.
+
+    What an app learns of its credential serves the others that have come meanwhile: they take
+    over a refusal, and go on after a success.
+    """
+
+    def __init__(self, store: LoginStore, world: World) -> None:
+        self._store = store
+        self._world = world
+        self._accounts: dict[str, Account] = {}
+        self._records: dict[str, History] = {}
+        self._sweep_at = NEVER_YET
+        self._loading = asyncio.Lock()
+        self._loaded = self._lost = False
+        self.journal = Journal(store, self._records, world)
+
+    @asynccontextmanager
+    async def turn(self, credential: Secret, *, asked: bool) -> AsyncIterator[Turn]:
+        """Let the block log in when it is its turn; what it raises is what came of the login.
+
+        `asked` tells that an operator wants it. Raises Withheld where none may be sent.
+        """
+        await self._load()
+        account = self._account(self._store.fingerprint(credential))
+        turn = await self._admitted(account, asked=asked)
+        try:
+            yield turn
+        except BaseException as error:
+            self._settle(account, turn, error)
+            raise
+        self._settle(account, turn, None)
+
+    async def _load(self) -> None:
+        async with self._loading:
+            if not self._loaded:
+                kept = await self._store.load()
+                self._loaded, self._lost = True, kept is None
+                self._records.update(kept or {})
+                for name, history in self._records.items():
+                    self._accounts[name] = Account(name, history, self._records)
+
+    def _account(self, name: str) -> Account:
+        now = self._world.clock.now()
+        if now >= self._sweep_at:
+            self._sweep(now)
+        account = self._accounts.get(name)
+        if account is None:
+            history = budget.unknown(now) if self._lost else History()
+            account = self._accounts[name] = Account(name, history, self._records)
+        return account
+
+    def _sweep(self, now: Instant) -> None:
+        self._sweep_at = Instant(now + SWEEP_EVERY)
+        for account in tuple(self._accounts.values()):
+            account.record(now)
+            if account.idle():
+                del self._accounts[account.name]
+
+    async def _admitted(self, account: Account, *, asked: bool) -> Turn:
+        """Return the turn once it has come. Raises Withheld where it does not."""
+        if not self._has_room(account, asked=asked, patient=True):
+            await self._waited(account, asked=asked)
+        turn = Turn(account, self.journal, self._world.clock)
+        account.under_way.append(turn)
+        return turn
+
+    async def _waited(self, account: Account, *, asked: bool) -> None:
+        """Return when there is room. Raises Withheld where DSM refuses the credential meanwhile."""
+        seen, patient = account.refusals, True
+        alarm = self._world.schedule.alarm()
+        account.line[alarm] = None
+        try:
+            while not self._has_room(account, asked=asked, patient=patient):
+                until = Instant(self._world.clock.now() + PATIENCE)
+                await alarm.wait(until)
+                patient = patient and self._world.clock.now() < until
+                if account.refusals > seen:
+                    raise Withheld(account.refusal)
+        finally:
+            del account.line[alarm]
+
+    def _has_room(self, account: Account, *, asked: bool, patient: bool) -> bool:
+        """Return whether another login may begin now. Raises Withheld where none may for long."""
+        history, now = account.history, self._world.clock.now()
+        until = budget.allowed_at(history, now, asked=asked)
+        if until > now:
+            failed = len(budget.recent(history, now).failed)
+            at = timestamp(self._world.clock.wall(until))
+            told = f"{failed} logins with this key have failed within 24 hours"
+            advice = f"the next is allowed at {at}; mend or replace the key"
+            raise Withheld(f"{told}; {advice}", until)
+        return len(account.under_way) < budget.places(history, now, patient=patient)
+
+    def _settle(self, account: Account, turn: Turn, error: BaseException | None) -> None:
+        account.settle(turn, error, self._world.clock.now())
+        if turn.begun_at is not None:
+            self.journal.soon()
+        if account.idle():
+            self._accounts.pop(account.name, None)

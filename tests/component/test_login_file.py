@@ -1,0 +1,205 @@
+"""The failed logins in a real file: what the next run finds, and what nobody finds there."""
+
+import asyncio
+import base64
+import hashlib
+import os
+import stat
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from fakes import API_KEY, FakeClock, FakeSchedule, RecordingObserver
+from lab import needs, needs_root
+
+from refresherd.budget import History
+from refresherd.errors import OutputError
+from refresherd.events import Warned
+from refresherd.lanes import Lanes
+from refresherd.model import Instant, Secret
+from refresherd.outputs.logins import LoginFile, UnsavedLogins
+from refresherd.world import World
+
+KEY = Secret(API_KEY)
+HISTORY = History(refused=(Instant(900.0), Instant(990.0)), cut_off=(Instant(995.0),))
+
+
+class Runs:
+    """Runs, one after the other, on the same file."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "logins"
+        self.observer = RecordingObserver()
+        self.clock = FakeClock()
+        self.world = World(self.clock, FakeSchedule(self.clock), self.observer, lambda: 0.0)
+
+    def next(self, boot_id: str = "one", patience: float = 10.0) -> LoginFile:
+        """Return the file as the next run sees it."""
+        return LoginFile(self.path, boot_id, self.world, Lanes(), patience=patience)
+
+    async def first(self) -> LoginFile:
+        """Return the file of a run in which logins have failed."""
+        store = self.next()
+        assert await store.load() == {}
+        await store.save({store.fingerprint(KEY): HISTORY})
+        return store
+
+    @property
+    def warnings(self) -> list[str]:
+        """What operators were told."""
+        return [warned.message for warned in self.observer.of(Warned)]
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Runs:
+    """Return runs, of which there has been none."""
+    return Runs(tmp_path)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """Mount a disk of 16 KiB."""
+    needs_root()
+    place = tmp_path / "disk"
+    place.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=16k", "tmpfs"]
+    mounted = subprocess.run(["mount", *options, str(place)], check=False)  # noqa: S607  # PATH's
+    needs(mounted.returncode == 0, "the right to mount (CAP_SYS_ADMIN)")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)  # noqa: S607  # PATH's
+
+
+async def found(store: LoginFile) -> Mapping[str, History]:
+    """Return what a run has loaded, which was not lost."""
+    kept = await store.load()
+    assert kept is not None
+    return kept
+
+
+async def test_the_next_run_finds_what_failed(runs: Runs) -> None:
+    """By the same fingerprint, which the file's own key makes."""
+    await runs.first()
+    store = runs.next()
+    assert await found(store) == {store.fingerprint(KEY): HISTORY}
+    assert runs.warnings == []
+
+
+async def test_a_reboot_and_the_wall_clock_between(runs: Runs) -> None:
+    """Boot time has begun anew, and the failures are as old as the wall clock says."""
+    await runs.first()
+    runs.clock.set(10.0)
+    runs.clock.offset += 1050.0
+    store = runs.next("two")
+    (history,) = (await found(store)).values()
+    assert history == History((Instant(-150.0), Instant(-60.0)), (Instant(-55.0),))
+
+
+async def test_it_gives_no_key_away(runs: Runs) -> None:
+    """Neither the key nor what could be looked up in a list: not its hash, nor the app's id."""
+    await runs.first()
+    content = runs.path.read_text()
+    app_id, secret = base64.b64decode(API_KEY).decode().split(":")
+    for told in (API_KEY, app_id, secret):
+        assert told not in content
+        for digest in ("md5", "sha1", "sha256", "sha512"):
+            hashed = hashlib.new(digest, told.encode())
+            assert hashed.hexdigest() not in content
+            assert base64.b64encode(hashed.digest()).decode() not in content
+
+
+async def test_two_hosts_know_a_key_by_different_names(tmp_path: Path) -> None:
+    """A stolen file tells nothing about another host."""
+    names = set()
+    for host in ("one", "two"):
+        (tmp_path / host).mkdir()
+        names.add((await Runs(tmp_path / host).first()).fingerprint(KEY))
+    assert len(names) == 2
+    unsaved = UnsavedLogins()
+    assert unsaved.fingerprint(KEY) == unsaved.fingerprint(Secret(API_KEY)) not in names
+    await unsaved.save({unsaved.fingerprint(KEY): HISTORY})
+    assert await unsaved.load() == {}
+
+
+async def test_only_the_daemons_user_may_read_it(runs: Runs) -> None:
+    """No umask opens it, and no temporary file is left."""
+    umask = os.umask(0)
+    try:
+        await runs.first()
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE(runs.path.stat().st_mode) == 0o600
+    assert list(runs.path.parent.iterdir()) == [runs.path]
+
+
+async def test_what_a_killed_run_left_is_swept(runs: Runs) -> None:
+    """A run that is killed in a write leaves the old file, and a temporary one beside it."""
+    await runs.first()
+    left = runs.path.with_name(".logins.0123456789abcdef.tmp")
+    left.write_text("half a fi")
+    store = runs.next()
+    assert await found(store) == {store.fingerprint(KEY): HISTORY}
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00" * 4096, b"{}", b"PNG", b"[" * 99_999])
+async def test_a_garbled_file_is_told_once_and_begun_anew(runs: Runs, content: bytes) -> None:
+    """It is lost, and known to be: what follows is more careful than with none at all."""
+    runs.path.write_bytes(content)
+    store = runs.next()
+    assert await store.load() is None
+    (warning,) = runs.warnings
+    assert warning.startswith(f"{runs.path} is not used, and is replaced with the next login: it ")
+    await store.save({store.fingerprint(KEY): HISTORY})
+    store = runs.next()
+    assert await found(store) == {store.fingerprint(KEY): HISTORY}
+
+
+async def test_what_is_no_file_is_as_good_as_garbled(runs: Runs) -> None:
+    """A pipe would otherwise be waited for until somebody writes to it."""
+    os.mkfifo(runs.path)
+    store = runs.next()
+    assert await store.load() is None
+    await store.save({})
+    assert runs.path.is_file()
+
+
+async def test_a_directory_in_its_place_is_told(runs: Runs) -> None:
+    """With what to do about it; logins go on without."""
+    runs.path.mkdir()
+    store = runs.next()
+    assert await store.load() is None
+    with pytest.raises(OutputError, match="remove the directory in its place"):
+        await store.save({})
+
+
+async def test_a_full_disk_leaves_the_old_file(disk: Path) -> None:
+    """Half a file would be no better than none."""
+    runs = Runs(disk)
+    store = await runs.first()
+    (disk / "filler").write_bytes(b"x" * 8192)
+    long = History(tuple(Instant(float(at)) for at in range(1000)))
+    with pytest.raises(OutputError, match="free space"):
+        await store.save({store.fingerprint(KEY): long})
+    store = runs.next()
+    assert await found(store) == {store.fingerprint(KEY): HISTORY}
+
+
+async def test_a_filesystem_that_hangs_is_given_up_soon(runs: Runs) -> None:
+    """Every first login waits for it."""
+    lanes, release = Lanes(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def hang() -> None:
+        asyncio.run_coroutine_threadsafe(release.wait(), loop).result()
+
+    stuck = asyncio.create_task(lanes.call(str(runs.path.parent), hang))
+    await asyncio.sleep(0)
+    store = LoginFile(runs.path, "one", runs.world, lanes, patience=0.01)
+    assert await store.load() is None
+    (warning,) = runs.warnings
+    assert warning.startswith("the failed logins of earlier runs are not known: ")
+    with pytest.raises(OutputError, match="hangs"):
+        await store.save({})
+    release.set()
+    await stuck
