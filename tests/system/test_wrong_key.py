@@ -1,0 +1,66 @@
+"""A daemon with a wrong key that is killed over and over: DSM is not asked until it resets it."""
+
+import json
+import os
+import signal
+import time
+import urllib.request
+from pathlib import Path
+
+from programs import PATIENCE, Dsm, Workplace, emulator, eventually, running
+
+from refresherd.budget import MOST
+
+HEAD = """\
+state_dir = "state"
+[http]
+listen = []
+[refresh]
+retry_min = "100ms"
+rejected_retry = "1s"
+"""
+
+KILLS = 25
+
+FLOOD = 4
+"""Signals to each run: twice as many in all as logins may fail."""
+
+
+def failed_logins(dsm: Dsm) -> int:
+    """Return how many logins the emulator has refused."""
+    url = f"{dsm.url}/control/statistics"
+    with urllib.request.urlopen(url, timeout=PATIENCE) as answer:  # noqa: S310  # the emulator's
+        return sum(app["failed_logins"] for app in json.load(answer)["apps"])
+
+
+def appeared(path: Path) -> None:
+    """Return once there is something at a path."""
+    deadline = time.monotonic() + PATIENCE
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_kill_loop_with_a_wrong_key_burns_nothing(tmp_path: Path) -> None:
+    """Neither kills nor a flood of requests get beyond the most; and a mended key ends it."""
+    with emulator() as dsm:
+        place = Workplace(tmp_path, dsm)
+        token = tmp_path / "payments.token"
+        place.app("payments", f'[[apps.payments.files]]\npath = "{token}"\n')
+        config = str(place.write(HEAD))
+        key = tmp_path / "payments.key"
+        right = key.read_text()
+        key.write_text(right[:-8] + "AAAAAAA=")
+        for _ in range(KILLS):
+            with running("run", "--config", config) as process:
+                appeared(tmp_path / "api.sock")
+                for _ in range(FLOOD):
+                    os.kill(process.pid, signal.SIGUSR1)
+                    time.sleep(0.15)
+                process.kill()
+                process.wait(PATIENCE)
+            (tmp_path / "api.sock").unlink()
+        assert 10 <= failed_logins(dsm) <= MOST
+        with running("run", "--config", config):
+            key.write_text(right)
+            assert eventually(token)
