@@ -38,9 +38,10 @@ class Hooked:
     def __init__(self) -> None:
         self.ran: list[int] = []
 
-    async def run(self, generation: int) -> None:
-        """Take note."""
+    async def run(self, generation: int) -> str:
+        """Take note; there is nothing to tell."""
         self.ran.append(generation)
+        return ""
 
 
 class Restarted(Kept):
