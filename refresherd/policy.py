@@ -15,15 +15,24 @@ SHORTEST_ATTEMPT = 1.0
 """An attempt gets at least this long, however little of the token's life is left."""
 
 
+SOONEST_RENEWAL = 1.0
+"""Seconds that a token is left alone, whatever the share of its lifetime is that they make."""
+
+
 def refresh_at(token: Token, timing: Timing, luck: float) -> Instant:
-    """Return when a token is due: at a share of its lifetime, a little earlier by luck."""
+    """Return when a token is due: at a share of its lifetime, a little earlier by luck.
+
+    Not within a second, or within half of a life that is so short: a DSM that grants a
+    second at a time would be asked twenty times in each.
+    """
     share = timing.at - timing.jitter * luck
-    return Instant(token.expires_at - token.lifetime * (1 - share))
+    rest = min(token.lifetime * (1 - share), _longest_rest(token.lifetime))
+    return Instant(token.expires_at - rest)
 
 
 def outage_budget(lifetime: float, timing: Timing) -> float:
     """Return how long DSM may be away without a consumer noticing."""
-    return lifetime * (1 - timing.at)
+    return min(lifetime * (1 - timing.at), _longest_rest(lifetime))
 
 
 def backoff(failures: int, timing: Timing, luck: float, remaining: float = inf) -> float:
@@ -73,3 +82,8 @@ def attempt_timeout(timeout: float, remaining: float | None) -> float:
 def terminate_at(replaced: Token, now: Instant, grace: float) -> Instant:
     """Return when a replaced session ends: after its grace, never past its expiry."""
     return Instant(min(now + grace, replaced.expires_at))
+
+
+def _longest_rest(lifetime: float) -> float:
+    """Return what is left of a lifetime when it may be renewed at the soonest."""
+    return lifetime - min(SOONEST_RENEWAL, lifetime / 2)

@@ -71,6 +71,13 @@ def test_the_outage_budget_is_always_left(
     assert issued_at + lifetime - due >= budget - 1e-6 * max(1, lifetime)
 
 
+@given(LIFETIMES, shares(), LUCK)
+def test_short_lives_cause_no_hot_loop(lifetime: float, share: Share, luck: float) -> None:
+    """A DSM that grants a second at a time is asked twice in it, not as often as `at` says."""
+    due = policy.refresh_at(token(0, lifetime), share.timing, luck)
+    assert due >= min(1.0, lifetime / 2) - 1e-6 * lifetime
+
+
 @given(LIFETIMES, shares(), LUCK, LUCK)
 def test_more_luck_is_never_later(lifetime: float, share: Share, one: float, other: float) -> None:
     """Jitter spreads a fleet towards earlier renewals only."""
