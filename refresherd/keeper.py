@@ -60,6 +60,7 @@ class Keeper:
             kept.get(output.name) or Delivery(app.name, output, self._cell, world)
             for output in equipment.outputs
         )
+        self._renewal.retirement.holders = served
         chained, stored = (
             () if store is None else (Delivery(app.name, store, self._cell, world),)
             for store in (equipment.chain, equipment.sessions)

@@ -1,6 +1,7 @@
 """Replaced sessions are ended after their grace, so that they do not pile up in DSM."""
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from refresherd import policy
 from refresherd.equipment import Equipment
@@ -8,6 +9,7 @@ from refresherd.errors import DsmError, Retryable, SessionLost
 from refresherd.events import Ending, SessionEnded
 from refresherd.lifecycle import NEVER
 from refresherd.model import App, Instant, Token
+from refresherd.readiness import OutputStatus
 from refresherd.world import World
 
 MOST_PENDING = 64
@@ -15,14 +17,29 @@ MOST_PENDING = 64
 
 TRIES = 3
 
+SHORTEST_LOOK = 1.0
+"""Seconds, at least, between two looks whether an output that is behind still holds a token."""
+
+
+class Holder(Protocol):
+    """Who may still hold a replaced token."""
+
+    @property
+    def status(self) -> OutputStatus:
+        """What it holds."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Leaving:
-    """A replaced session, when its end is due, and how often that was tried in vain."""
+    """A replaced session, when its end is due, and how often that was tried in vain.
+
+    `held` says that an output held its token at the last look.
+    """
 
     token: Token
     at: Instant
     failures: int = 0
+    held: bool = False
 
 
 class Retirement:
@@ -30,15 +47,19 @@ class Retirement:
 
     So what waits for its end costs next to nothing, outlives a crash of the app's tasks,
     and cannot pile up while terminations hang.
+
+    What `holders` hold is spared, and for a grace after: an output on a full disk must not
+    leave its consumers with a dead token while the one that they have could live on.
     """
 
-    __slots__ = ("_app", "_equipment", "_pending", "_world")
+    __slots__ = ("_app", "_equipment", "_pending", "_world", "holders")
 
     def __init__(self, app: App, equipment: Equipment, world: World) -> None:
         self._app = app
         self._equipment = equipment
         self._world = world
         self._pending: tuple[_Leaving, ...] = ()
+        self.holders: tuple[Holder, ...] = ()
 
     @property
     def pending(self) -> tuple[Token, ...]:
@@ -67,7 +88,13 @@ class Retirement:
     async def work(self) -> None:
         """End the sessions that are due, one after the other."""
         while self.due_at <= self._world.clock.now():
-            await self._end(min(self._endable(), key=lambda leaving: leaving.at))
+            leaving = min(self._endable(), key=lambda leaving: leaving.at)
+            now, grace = self._world.clock.now(), self._app.timing.terminate_after
+            spared = _spared(leaving, self.holders, now, grace or 0.0)
+            if spared is None:
+                await self._end(leaving)
+            else:
+                self._pending = tuple(spared if one is leaving else one for one in self._pending)
 
     async def _end(self, leaving: _Leaving) -> None:
         error = await end_session(self._app, self._equipment, leaving.token)
@@ -95,6 +122,22 @@ class Retirement:
             oldest, *others = pending
             pending = (replace(oldest, at=min(oldest.at, now)), *others)
         return pending
+
+
+def _spared(
+    leaving: _Leaving, holders: tuple[Holder, ...], now: Instant, grace: float
+) -> _Leaving | None:
+    """Return when to look again for a session whose token has readers, or had at the last look.
+
+    None if it may be ended.
+    """
+    token = leaving.token
+    holds = (holder.status.holds for holder in holders)
+    held = any(one is not None and one.access_token == token.access_token for one in holds)
+    if token.expires_at <= now or not (held or leaving.held):
+        return None
+    at = policy.terminate_at(token, now, max(grace, SHORTEST_LOOK))
+    return replace(leaving, at=at, held=held)
 
 
 def dispensable(token: Token, equipment: Equipment) -> bool:

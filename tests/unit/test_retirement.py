@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
 
 import pytest
 from fakes import settle
@@ -11,6 +13,7 @@ from refresherd.errors import DsmError, Reason, Retryable, SessionLost
 from refresherd.events import Ending, SessionEnded
 from refresherd.lifecycle import NEVER
 from refresherd.model import Instant, Secret, Timing, Token
+from refresherd.readiness import OutputStatus
 from refresherd.retirement import MOST_PENDING, Retirement
 
 OUTAGE = Retryable(Reason.CONNECT, "connection refused")
@@ -193,3 +196,43 @@ async def test_what_waits_for_its_end_outlives_a_change_of_settings(
     while later.retirement.due_at < NEVER:
         await later.due()
     assert later.kept.scripted.instants("terminate") == instants
+
+
+@dataclass(slots=True)
+class Reader:
+    """An output that holds a token."""
+
+    holds: Token | None
+
+    @property
+    def status(self) -> OutputStatus:
+        """What it holds."""
+        return OutputStatus("/run/payments.token", self.holds)
+
+
+async def test_a_session_is_spared_while_an_output_is_behind() -> None:
+    """On a full disk the old token is all that consumers have, and it could live on."""
+    retired = Retired([None])
+    behind = Reader(token(1))
+    retired.retirement.holders = (Reader(token(2)), behind)
+    retired.retirement.retire(token(1))
+    assert [await retired.due() for _ in range(2)] == [1060.0, 1120.0]
+    assert retired.ended == []
+    behind.holds = token(2)
+    assert await retired.due() == 1180.0
+    assert retired.ended == [], "who has read the old one just now finishes with it"
+    assert await retired.due() == 1240.0
+    assert retired.ended == ["token-1"]
+
+
+@pytest.mark.parametrize("grace", [60.0, 0.0])
+async def test_a_session_is_spared_up_to_its_expiry_only(grace: float) -> None:
+    """A disk that stays full must neither let sessions pile up nor be looked at without a rest."""
+    retired = Retired([None], Timing(terminate_after=grace))
+    retired.retirement.holders = (Reader(token(1, left=100.0)),)
+    retired.retirement.retire(token(1, left=100.0))
+    looks = []
+    while not retired.ended:
+        looks.append(await retired.due())
+    assert looks[-1] == 1100.0
+    assert all(later - one >= 1.0 for one, later in pairwise(looks))
