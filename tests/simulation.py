@@ -18,6 +18,7 @@ from fakes import RecordingObserver
 
 from refresherd.clock import JumpDetector, Reading
 from refresherd.model import Instant
+from refresherd.ports import Observer
 from refresherd.schedule import BootSchedule
 
 
@@ -65,9 +66,9 @@ class Machine:
         """Hold up the event loop."""
         self.monotonic += seconds
 
-    def schedule(self) -> BootSchedule:
-        """Return a schedule that lives on this machine."""
-        return BootSchedule(self, self.observer, JumpDetector(self.read).jumps)
+    def schedule(self, observer: Observer | None = None) -> BootSchedule:
+        """Return a schedule that lives on this machine, and tells `observer` where one is named."""
+        return BootSchedule(self, observer or self.observer, JumpDetector(self.read).jumps)
 
 
 class SimulatedSelector(selectors.DefaultSelector):
