@@ -1,0 +1,69 @@
+"""Every await of the core is cut once, and whoever is cut can be kept on."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from incidents import Incident, Reload, Restart
+from model_dsm import Habits
+from model_host import Host, an_app
+from simulation import simulate
+from suspensions import Suspensions
+from troubles import Kind
+
+from refresherd.model import Method, Timing
+
+TIMING = Timing(terminate_after=5.0, session_check=20.0)
+LASTS = 75.0
+"""Seconds in which an app logs in, renews, checks, ends a session and delivers to a full disk."""
+
+AFTERWARDS = 70.0
+
+
+def cut(number: int, incident: Incident, renew: Method) -> tuple[int, list[str]]:
+    """Have something happen at that suspension of an app's life, and keep the app on.
+
+    Return how many suspensions there were, and which promises were broken.
+    """
+    app = an_app("a", replace(TIMING, renew=renew))
+    host = Host(Habits(lifetime=60.0, idle=True), lambda: 0.0)
+    happening: list[asyncio.Task[None]] = []
+
+    def happens() -> None:
+        happening.append(asyncio.get_running_loop().create_task(incident.happen(host)))
+
+    suspensions = Suspensions(number, happens)
+    total = 0
+
+    async def main() -> None:
+        nonlocal total
+        await host.start([app], suspensions.start)
+        consumers = asyncio.create_task(host.consume())
+        host.troubles.begin(Kind.FULL, 2.0)
+        await asyncio.sleep(LASTS)
+        total = suspensions.number
+        await asyncio.gather(*happening)
+        if number:
+            assert happening, "the cuts go through all of it"
+            await asyncio.sleep(AFTERWARDS)
+        consumers.cancel()
+        await host.stop()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    simulate(host.machine, main())
+    host.promises.finish()
+    return total, host.promises.broken
+
+
+@pytest.mark.parametrize("renew", Method)
+@pytest.mark.parametrize(
+    "incident",
+    [Reload(an_app("a", replace(TIMING, at=0.6))), Restart(), Restart(end_sessions=True)],
+    ids=["retuned", "killed", "stopped"],
+)
+def test_an_app_that_is_cut_at_any_await_can_be_kept_on(incident: Incident, renew: Method) -> None:
+    """A reload or a stop comes when it comes: nothing may be left behind, held or forgotten."""
+    total, broken = cut(0, incident, renew)
+    assert broken == []
+    for number in range(1, total + 1):
+        assert cut(number, incident, renew)[1] == [], f"cut at suspension {number} of {total}"
