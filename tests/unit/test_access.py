@@ -35,6 +35,11 @@ def test_root_and_the_daemons_user_need_not_be_named(uid: int) -> None:
     assert may_read(peer, NOBODY, OWN)
 
 
+def test_the_first_process_is_somebody() -> None:
+    """LoadCredential= has systemd itself connect, and a container's only process is number 1."""
+    assert may_read(Peer(uid=0, gid=0, pid=1), NOBODY, OWN)
+
+
 def test_a_stranger_is_denied() -> None:
     """The socket itself is open to all."""
     assert not operates(STRANGER, OWN)

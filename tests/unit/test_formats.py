@@ -1,6 +1,7 @@
 """What consumers read, byte for byte, and that no value can bend its shape."""
 
 import json
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -129,6 +130,17 @@ def test_sdkms_cli_has_the_two_lines_of_the_vendors_file(answer: Answer) -> None
         ["app-token", answer.access_token],
         ["end-point", answer.endpoint],
     ]
+
+
+def test_a_timestamp_is_in_utc_wherever_the_host_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Consumers take the Z at its word, and a host's local time may be hours off."""
+    monkeypatch.setenv("TZ", "Etc/GMT-9")
+    time.tzset()
+    try:
+        assert timestamp(0.0) == "1970-01-01T00:00:00Z"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 @given(st.floats(0, YEAR_9999))

@@ -24,6 +24,9 @@ REFUSED = Rejected(Reason.REJECTED, "bad key")
 MFA = Rejected(Reason.MFA_REQUIRED, "DSM wants a second factor")
 
 
+GRANT = Grant(Secret("granted"), "8f2b7a36-59c2-4f0e-9c52-2d1f3e0a7c11", 600.0)
+
+
 def grant(lifetime: float = 600.0) -> Grant:
     """Return what DSM answers to a login."""
     return Grant(Secret("token"), "", lifetime)
@@ -75,6 +78,27 @@ def test_a_token_lives_from_before_its_request() -> None:
     assert lifecycle.valid_token(life, at(599.9)) is life.token
     assert lifecycle.valid_token(life, at(600)) is None
     assert life.last_success_at == NOW
+
+
+def test_a_token_is_the_one_that_was_granted() -> None:
+    """What DSM answers is what consumers get, and what its metrics name."""
+    life = lifecycle.granted(lifecycle.begin(NOW), GRANT, NOW, TIMING, 0.0)
+    assert life.token is not None
+    assert life.token.access_token == GRANT.access_token
+    assert life.token.entity_id == GRANT.entity_id
+
+
+def test_expiry_is_woken_for_while_the_next_attempt_is_far_off() -> None:
+    """Readers must be told in time that there is no token, however long the wait after trouble."""
+    life = replace(fresh(), next_attempt_at=at(1800), check_at=None)
+    assert lifecycle.wake_at(life, busy=False) == at(600)
+    assert lifecycle.next_action(life, at(600), busy=False) is Action.EXPIRE
+
+
+def test_a_spared_credential_is_tried_as_soon_as_its_wait_is_over() -> None:
+    """A session that is lost at that very instant must not wait for another backoff."""
+    life = lifecycle.failed(replace(fresh(), login_at=at(300)), FORBIDDEN, at(300), TIMING, 0.0)
+    assert (life.method, life.next_attempt_at) == (Method.AUTH, at(300))
 
 
 def test_a_success_forgets_all_trouble() -> None:

@@ -171,6 +171,12 @@ def test_a_hanging_attempt_leaves_time_for_another(timeout: float, remaining: fl
         assert allowed >= min(timeout, policy.SHORTEST_ATTEMPT)
 
 
+def test_half_of_what_is_left_is_used_and_half_is_kept() -> None:
+    """A slow DSM gets the time that there is, and another attempt its half of it."""
+    assert policy.attempt_timeout(20.0, 30.0) == 15.0
+    assert policy.backoff(10, Timing(retry_max=30.0), 1 - 1e-12, 30.0) == pytest.approx(15.0)
+
+
 @given(NOW, LIFETIMES, WAITS, WAITS)
 def test_a_replaced_session_ends_after_its_grace(
     issued_at: float, lifetime: float, age: float, grace: float
