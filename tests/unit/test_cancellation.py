@@ -1,6 +1,8 @@
 """Every await of the core is cut once, and whoever is cut can be kept on."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import aclosing
 from dataclasses import replace
 
 import pytest
@@ -11,9 +13,12 @@ from simulation import simulate
 from suspensions import Suspensions
 from troubles import Kind
 
+from refresherd.broker import Broker
 from refresherd.model import Method, Timing
 
 TIMING = Timing(terminate_after=5.0, session_check=20.0)
+Ask = Callable[[Broker], Coroutine[object, object, object]]
+
 LASTS = 75.0
 """Seconds in which an app logs in, renews, checks, ends a session and delivers to a full disk."""
 
@@ -67,3 +72,58 @@ def test_an_app_that_is_cut_at_any_await_can_be_kept_on(incident: Incident, rene
     assert broken == []
     for number in range(1, total + 1):
         assert cut(number, incident, renew)[1] == [], f"cut at suspension {number} of {total}"
+
+
+async def watched_once(broker: Broker) -> None:
+    """Watch for the current token and the next one."""
+    async with aclosing(broker.watch("a")) as tokens:
+        await anext(tokens)
+        await anext(tokens)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda broker: broker.token("a", 59.0, 40.0),
+        lambda broker: broker.refresh("a", 40.0, operator=True),
+        watched_once,
+    ],
+    ids=["token", "refresh", "watch"],
+)
+def test_who_is_cut_while_asking_leaves_nothing_behind(ask: Ask) -> None:
+    """Consumers give up when they like; the attempt that they caused serves the next one."""
+    total = _asked(ask, 0)
+    assert total > 0
+    for number in range(1, total + 1):
+        _asked(ask, number)
+
+
+def _asked(ask: Ask, number: int) -> int:
+    """Cut who asks at that suspension, ask again, and return how many there were."""
+    host = Host(Habits(lifetime=60.0), lambda: 0.0)
+    total = 0
+
+    async def main() -> None:
+        nonlocal total
+        await host.start([an_app("a", TIMING)])
+        await asyncio.sleep(10)
+        before = asyncio.all_tasks()
+        asking: asyncio.Task[object]
+
+        def end() -> None:
+            asking.cancel()
+
+        suspensions = Suspensions(number, end)
+        asking = suspensions.start(ask(host.broker))
+        await asyncio.wait({asking})
+        total = suspensions.number
+        assert asking.cancelled() == bool(number)
+        await ask(host.broker)
+        await asyncio.sleep(1)
+        assert asyncio.all_tasks() == before
+        await host.stop()
+
+    simulate(host.machine, main())
+    host.promises.finish()
+    assert host.promises.broken == []
+    return total

@@ -1,0 +1,120 @@
+"""Outputs and watchers that are cut at any await: nothing stays behind, and they can go on."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from api_place import BRIEF, eventually, served
+from fakes import settle
+from file_writer import APP, beside, output, token
+from kept import Kept
+from strangers import reachable
+from suspensions import Suspensions
+
+from refresherd.lanes import Lanes
+from refresherd.model import SocketSpec
+from refresherd.outputs.session import SessionFile
+from refresherd.outputs.socket import SocketOutput
+from refresherd.ports import Output
+
+Make = Callable[[Path, Lanes], Output]
+
+
+def descriptors() -> list[str]:
+    """Return what this process has open."""
+    entries = [entry for entry in Path("/proc/self/fd").iterdir() if entry.exists()]
+    return sorted(str(entry.readlink()) for entry in entries)
+
+
+def a_file(path: Path, lanes: Lanes) -> Output:
+    """Return a file output."""
+    return output(path, lanes=lanes)
+
+
+def a_session(path: Path, lanes: Lanes) -> Output:
+    """Return a session file."""
+    return SessionFile(APP, path, Kept().world, lanes)
+
+
+def a_socket(path: Path, lanes: Lanes) -> Output:
+    """Return a socket output."""
+    return SocketOutput(APP, SocketSpec(path), Kept().world, lanes)
+
+
+async def work(made: Output) -> None:
+    """Have an output do all that it can."""
+    await made.prepare()
+    await made.put(token(1))
+    await made.put(token(2))
+    await made.remove()
+    await made.put(token(3))
+
+
+async def lived(make: Make, path: Path, cut: int) -> int:
+    """Cut an output's work at that suspension, go on with it, and return how many there were."""
+    lanes = Lanes(BRIEF)
+    made = make(path, lanes)
+    task: asyncio.Task[None]
+
+    def end() -> None:
+        task.cancel()
+
+    suspensions = Suspensions(cut, end)
+    task = suspensions.start(work(made))
+    await asyncio.wait({task})
+    assert task.cancelled() == bool(cut)
+    async with asyncio.timeout(20):
+        await lanes.drained()
+        total = suspensions.number
+        await work(made)
+    assert beside(path) == [], "no temporary file"
+    assert path.exists()
+    made.close()
+    await settle()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    return total
+
+
+@pytest.mark.parametrize("make", [a_file, a_session, a_socket])
+async def test_an_output_that_is_cut_at_any_await_works_on(make: Make) -> None:
+    """A reload cuts a write where it stands: no temporary file, no descriptor, no dead socket."""
+    with reachable() as directory:
+        path = directory / "token"
+        total = await lived(make, path, 0)
+        assert total > 0
+        before = descriptors()
+        for number in range(1, total + 1):
+            await lived(make, path, number)
+        assert descriptors() == before
+
+
+@pytest.mark.parametrize(
+    "request_line", ["GET /v1/apps/payments/token?watch=1", "POST /v1/apps/payments/refresh"]
+)
+async def test_a_client_may_hang_up_at_any_moment(request_line: str) -> None:
+    """Consumers are killed and restarted by the thousand, and the daemon runs for years."""
+    async with served() as place:
+        await place.get("/v1/apps")
+        tasks, open_before = len(asyncio.all_tasks()), len(descriptors())
+        for turns in range(30):
+            await _hang_up_after(turns, place.path, f"{request_line} HTTP/1.1\r\nHost: x\r\n\r\n")
+            await place.advance(1)
+        await eventually(lambda: len(asyncio.all_tasks()) == tasks)
+        await eventually(lambda: len(descriptors()) == open_before)
+        assert (await place.get("/v1/apps/payments/token"))[0] == 200
+
+
+async def _hang_up_after(turns: int, path: Path, sent: str) -> None:
+    with socket.socket(socket.AF_UNIX) as client:
+        client.setblocking(False)  # noqa: FBT003  # socket's own signature
+        client.connect(str(path))
+        await _turn(2)
+        client.send(sent.encode())
+        await _turn(turns)
+
+
+async def _turn(turns: int) -> None:
+    for _ in range(turns):
+        await asyncio.sleep(0)
