@@ -98,13 +98,14 @@ class ModelHook:
         self._app = app
         self._runs = count(1)
 
-    async def run(self, generation: int) -> None:
+    async def run(self, generation: int) -> str:
         """Look at the files; one that is cut short is to be run again."""
         files = [self._host.files.get(str(spec.path)) for spec in self._app.files]
         await asyncio.sleep(0.5)
         self._host.promises.told(self._app.name, generation, files)
         if next(self._runs) % 3 == 0:
             raise HookError("exit status 1")
+        return ""
 
 
 class Host:
