@@ -211,7 +211,7 @@ async def keeping(
     """
     async with assembly.connections, asyncio.TaskGroup() as tasks:
         timeline = tasks.create_task(assembly.schedule.run())
-        journal = tasks.create_task(assembly.ledger.journal.run())
+        record = tasks.create_task(assembly.ledger.write_ahead.run())
         apps = tasks.create_task(assembly.supervisor.run())
         try:
             yield
@@ -220,8 +220,8 @@ async def keeping(
             await asyncio.wait({apps})
             if end_sessions():
                 await _bounded(assembly.supervisor.end_sessions(), ENDING_TIMEOUT)
-            journal.cancel()
-            await _bounded(assembly.ledger.journal.close(), DRAIN_TIMEOUT)
+            record.cancel()
+            await _bounded(assembly.ledger.write_ahead.close(), DRAIN_TIMEOUT)
             await _bounded(assembly.lanes.drained(), DRAIN_TIMEOUT)
             timeline.cancel()
 

@@ -11,8 +11,8 @@ from kept import running
 from refresherd.budget import FREE, MOST, NEVER_YET, SPACING, WINDOW, History
 from refresherd.errors import OutputError, Reason, Rejected, Retryable, Withheld
 from refresherd.events import Warned
-from refresherd.journal import RETRY, SOON
-from refresherd.ledger import PATIENCE, SWEEP_EVERY, Ledger
+from refresherd.ledger.ledger import PATIENCE, SWEEP_EVERY, Ledger
+from refresherd.ledger.write_ahead import RETRY, SOON
 from refresherd.model import Instant, Secret
 from refresherd.world import World
 
@@ -115,7 +115,7 @@ async def test_the_refusal_of_one_serves_those_who_came_meanwhile() -> None:
         assert isinstance(outcome, Withheld)
         assert (outcome.message, outcome.until) == (REFUSED.message, None)
     assert host.sent == 0
-    assert host.ledger.journal is not None
+    assert host.ledger.write_ahead is not None
     assert await host.outcome(REFUSED) is REFUSED, "who comes later finds out anew"
 
 
@@ -193,7 +193,7 @@ async def test_an_outage_uses_nothing_up(error: Retryable) -> None:
     for _ in range(3 * MOST):
         assert await host.outcome(error) is error
     assert await host.outcome() is None
-    await host.ledger.journal.close()
+    await host.ledger.write_ahead.close()
     assert host.history() == History()
 
 
@@ -219,7 +219,7 @@ async def test_a_second_factor_is_no_wrong_key() -> None:
     mfa = Rejected(Reason.MFA_REQUIRED, "a second factor is wanted")
     for _ in range(2 * FREE):
         assert await host.outcome(mfa) is mfa
-    await host.ledger.journal.close()
+    await host.ledger.write_ahead.close()
     assert host.history() == History()
 
 
@@ -264,7 +264,7 @@ async def test_a_success_clears_what_a_crash_loop_left() -> None:
     """The key is good, so it never failed."""
     host = Host(FakeLoginStore({KEY: History(cut_off=(Instant(1.0),) * (FREE - 1))}))
     assert await host.outcome() is None
-    await host.ledger.journal.close()
+    await host.ledger.write_ahead.close()
     assert host.history() == History()
 
 
@@ -285,7 +285,7 @@ async def test_a_turn_that_is_not_used_leaves_nothing() -> None:
     for _ in range(2 * MOST):
         async with host.ledger.turn(Secret(KEY), asked=False):
             pass
-    await host.ledger.journal.close()
+    await host.ledger.write_ahead.close()
     assert (host.history(), host.store.saves) == (History(), 0)
 
 
@@ -293,7 +293,7 @@ async def test_the_next_run_goes_on_counting() -> None:
     """A restart is no way around it."""
     host = Host()
     await host.refusals(FREE)
-    await host.ledger.journal.close()
+    await host.ledger.write_ahead.close()
     host.restart()
     assert isinstance(await host.outcome(), Withheld)
 
@@ -322,7 +322,7 @@ async def test_thousands_at_once_share_their_writes() -> None:
 async def test_answers_are_written_soon_but_nobody_waits_for_that() -> None:
     """A login that has succeeded is not to look cut off to the next run."""
     host = Host()
-    async with running(host.ledger.journal.run()):
+    async with running(host.ledger.write_ahead.run()):
         assert await host.outcome() is None
         assert host.history().cut_off
         await host.schedule.advance(SOON)
@@ -335,7 +335,7 @@ async def test_answers_are_written_soon_but_nobody_waits_for_that() -> None:
 async def test_a_full_disk_stops_no_login() -> None:
     """It is told once, tried again now and then, and what was missed is written then."""
     host = Host(FakeLoginStore(script=[FULL] * 3))
-    async with running(host.ledger.journal.run()):
+    async with running(host.ledger.write_ahead.run()):
         await host.refusals(3)
         assert host.sent == 3
         await host.schedule.advance(3 * RETRY)
@@ -365,9 +365,9 @@ async def test_what_is_written_at_the_end_is_written_once() -> None:
     """A stop has half a second for it."""
     host = Host()
     await host.refusals(1)
-    await host.ledger.journal.close()
+    await host.ledger.write_ahead.close()
     saves = host.store.saves
-    await host.ledger.journal.close()
+    await host.ledger.write_ahead.close()
     assert (host.store.saves, len(host.history().refused)) == (saves, 1)
 
 
@@ -377,9 +377,9 @@ async def test_keys_that_nobody_uses_any_more_are_forgotten() -> None:
     for day in range(5):
         assert await host.outcome(REFUSED, key=f"{day}") is REFUSED
         host.clock.advance(WINDOW + SWEEP_EVERY)
-    await host.ledger.journal.close()
+    await host.ledger.write_ahead.close()
     assert await host.outcome(REFUSED) is REFUSED
-    await host.ledger.journal.close()
+    await host.ledger.write_ahead.close()
     assert set(host.store.kept or {}) == {KEY}
 
 
@@ -388,7 +388,7 @@ async def test_a_history_tells_when_the_key_was_good() -> None:
     host = Host()
     await host.refusals(2 * FREE)
     assert await host.outcome(asked=True) is None
-    await host.ledger.journal.close()
+    await host.ledger.write_ahead.close()
     assert host.history().good_at > NEVER_YET
     host.restart()
     assert await host.outcome() is None

@@ -184,7 +184,7 @@ class Host:
             return Equipment(self.dsm, self.key, gate, gate, outputs, logins=ledger)
 
         self.supervisor = Supervisor(self.apps, equip, world)
-        runs = (self.supervisor.run(), ledger.journal.run())
+        runs = (self.supervisor.run(), ledger.write_ahead.run())
         self._tasks = [asyncio.create_task(run) for run in runs]
         await self.schedule.advance(0)
 

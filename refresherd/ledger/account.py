@@ -7,7 +7,7 @@ from itertools import islice
 from refresherd import budget
 from refresherd.budget import History
 from refresherd.errors import DsmError, Reason, Rejected, Retryable
-from refresherd.journal import Journal
+from refresherd.ledger.write_ahead import WriteAhead
 from refresherd.model import Instant
 from refresherd.ports import Alarm, Clock
 
@@ -60,11 +60,11 @@ class Account:
 class Turn:
     """A login's turn; `begun_at` is None as long as nothing can have been sent."""
 
-    __slots__ = ("_account", "_clock", "_journal", "begun_at")
+    __slots__ = ("_account", "_clock", "_write_ahead", "begun_at")
 
-    def __init__(self, account: Account, journal: Journal, clock: Clock) -> None:
+    def __init__(self, account: Account, write_ahead: WriteAhead, clock: Clock) -> None:
         self._account = account
-        self._journal = journal
+        self._write_ahead = write_ahead
         self._clock = clock
         self.begun_at: Instant | None = None
 
@@ -72,7 +72,7 @@ class Turn:
         """Have it on record that the login is sent, or as good as sent."""
         self.begun_at = self._clock.now()
         self._account.record(self.begun_at)
-        await self._journal.written()
+        await self._write_ahead.written()
 
 
 def _outcome(error: BaseException | None) -> Callable[[History, Instant], History]:

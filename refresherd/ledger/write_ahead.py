@@ -19,7 +19,7 @@ RETRY = 10.0
 """Seconds between two tries of a write while writes fail. Nobody waits for those."""
 
 
-class Journal:
+class WriteAhead:
     """Writes the histories to a store, as they are at the moment of the write."""
 
     def __init__(self, store: LoginStore, histories: Mapping[str, History], world: World) -> None:

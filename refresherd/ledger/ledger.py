@@ -8,8 +8,8 @@ from refresherd import budget
 from refresherd.budget import NEVER_YET, History
 from refresherd.errors import Withheld
 from refresherd.formats import timestamp
-from refresherd.journal import Journal
-from refresherd.logins import Account, Turn
+from refresherd.ledger.account import Account, Turn
+from refresherd.ledger.write_ahead import WriteAhead
 from refresherd.model import Instant, Secret
 from refresherd.ports import LoginStore
 from refresherd.world import World
@@ -37,7 +37,7 @@ class Ledger:
         self._sweep_at = NEVER_YET
         self._loading = asyncio.Lock()
         self._loaded = self._lost = False
-        self.journal = Journal(store, self._records, world)
+        self.write_ahead = WriteAhead(store, self._records, world)
 
     @asynccontextmanager
     async def turn(self, credential: Secret, *, asked: bool) -> AsyncIterator[Turn]:
@@ -85,7 +85,7 @@ class Ledger:
         """Return the turn once it has come. Raises Withheld where it does not."""
         if not self._has_room(account, asked=asked, patient=True):
             await self._waited(account, asked=asked)
-        turn = Turn(account, self.journal, self._world.clock)
+        turn = Turn(account, self.write_ahead, self._world.clock)
         account.under_way.append(turn)
         return turn
 
@@ -119,6 +119,6 @@ class Ledger:
     def _settle(self, account: Account, turn: Turn, error: BaseException | None) -> None:
         account.settle(turn, error, self._world.clock.now())
         if turn.begun_at is not None:
-            self.journal.soon()
+            self.write_ahead.soon()
         if account.idle():
             self._accounts.pop(account.name, None)
