@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 
-from refresherd import lifecycle, refusals
+from refresherd import intervention, lifecycle, refusals
 from refresherd.errors import NoSuchApp
 from refresherd.lifecycle import Life
 from refresherd.model import Instant, Token
@@ -130,7 +130,7 @@ class Broker:
         life, now = kept.view.life, self._clock.now()
         if life.failures or lifecycle.valid_token(life, now) is None:
             return False
-        soonest = lifecycle.hastened(life, now, kept.app.timing).next_attempt_at
+        soonest = intervention.hastened(life, now, kept.app.timing).next_attempt_at
         return soonest < life.next_attempt_at
 
     def _refuse_the_hopeless(self, kept: Kept, ask: Ask) -> None:

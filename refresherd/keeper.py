@@ -5,7 +5,7 @@ from collections.abc import Coroutine, Iterable, Mapping
 from types import MappingProxyType
 from typing import NoReturn
 
-from refresherd import lifecycle, policy
+from refresherd import intervention, policy
 from refresherd.delivery import Delivery
 from refresherd.equipment import Equipment
 from refresherd.events import AppCrashed
@@ -162,7 +162,7 @@ class Keeper:
         # What was changed may be a proxy that was in the way, so trouble's wait ends by any change.
         if timing != self.app.timing or life.state is not State.FRESH:
             now, luck = self._world.clock.now(), self._world.luck()
-            self._cell.publish(lifecycle.retuned(life, now, timing, luck))
+            self._cell.publish(intervention.retuned(life, now, timing, luck))
 
     def _chores(self) -> tuple[Chore, ...]:
         chores: tuple[Chore, ...] = (

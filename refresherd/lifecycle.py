@@ -161,7 +161,7 @@ def checked(life: Life, now: Instant, timing: Timing) -> Life:
     """Return the life after a check that found the session alive, or found nothing out."""
     if life.check_at is None:
         return life  # the token ran out meanwhile
-    return replace(life, check_at=_check_at(now, timing))
+    return replace(life, check_at=policy.check_at(now, timing))
 
 
 def check_failed(life: Life, error: DsmError, now: Instant, timing: Timing, luck: float) -> Life:
@@ -209,48 +209,6 @@ def expired(life: Life, now: Instant) -> Life:
     )
 
 
-def hastened(life: Life, now: Instant, timing: Timing) -> Life:
-    """Return the life with its next attempt due now, whatever it waited for: somebody asked.
-
-    Not within `retry_min` of the last one, though: asking again and again floods nobody.
-    """
-    spaced = max(now, Instant(_last_attempt_at(life) + timing.retry_min))
-    at = min(life.next_attempt_at, spaced)
-    return replace(life, next_attempt_at=at, login_at=min(life.login_at, at), asked=True)
-
-
-def relogged(life: Life, now: Instant, timing: Timing) -> Life:
-    """Return the life with a login due now, since its credential is another: the token stays."""
-    return replace(hastened(life, now, timing), method=Method.AUTH)
-
-
-def retuned(life: Life, now: Instant, timing: Timing, luck: float) -> Life:
-    """Return the life under another timing: the session stays, and what is due follows.
-
-    What failed may work under the new settings, so a wait after it ends.
-    """
-    token = valid_token(life, now)
-    if token is None:
-        return hastened(life, now, timing)
-    if life.state is not State.FRESH:
-        # A login that trouble has made due stays one.
-        method = life.method if life.method is Method.AUTH else timing.renew
-        soon = hastened(life, now, timing)
-        return replace(soon, method=method, check_at=_check_at(now, timing))
-    return replace(
-        life,
-        method=timing.renew,
-        next_attempt_at=policy.refresh_at(token, timing, luck),
-        login_at=min(life.login_at, now),
-        check_at=_check_at(now, timing),
-    )
-
-
-def _last_attempt_at(life: Life) -> Instant:
-    failed_at = ALWAYS if life.last_failure is None else life.last_failure.at
-    return max(failed_at, life.last_success_at or ALWAYS)
-
-
 def _fresh(life: Life, token: Token, now: Instant, timing: Timing, luck: float) -> Life:
     return Life(
         State.FRESH,
@@ -260,7 +218,7 @@ def _fresh(life: Life, token: Token, now: Instant, timing: Timing, luck: float) 
         generation=token.generation,
         last_success_at=now,
         login_at=life.login_at,
-        check_at=_check_at(now, timing),
+        check_at=policy.check_at(now, timing),
     )
 
 
@@ -303,7 +261,3 @@ def _troubled(life: Life, now: Instant) -> State:
     if valid_token(life, now) is not None:
         return State.RETRYING
     return State.STARTING if life.generation == 0 else State.EXPIRED
-
-
-def _check_at(now: Instant, timing: Timing) -> Instant | None:
-    return None if timing.session_check is None else Instant(now + timing.session_check)

@@ -14,20 +14,24 @@ NO_TOKEN_RETRY_AFTER = 300.0
 SHORTEST_ATTEMPT = 1.0
 """An attempt gets at least this long, however little of the token's life is left."""
 
-
 SOONEST_RENEWAL = 1.0
 """Seconds that a token is left alone, whatever the share of its lifetime is that they make."""
+
+LATEST_RENEWAL = 86_400.0
+"""Seconds after which a token is renewed, however long it lives: DSM may grant 136 years, and a
+session that somebody has ended would never be missed."""
 
 
 def refresh_at(token: Token, timing: Timing, luck: float) -> Instant:
     """Return when a token is due: at a share of its lifetime, a little earlier by luck.
 
     Not within a second, or within half of a life that is so short: a DSM that grants a
-    second at a time would be asked twenty times in each.
+    second at a time would be asked twenty times in each. And within a day.
     """
     share = timing.at - timing.jitter * luck
-    rest = min(token.lifetime * (1 - share), _longest_rest(token.lifetime))
-    return Instant(token.expires_at - rest)
+    longest = LATEST_RENEWAL * share / timing.at
+    rest = max(token.lifetime * (1 - share), token.lifetime - longest)
+    return Instant(token.expires_at - min(rest, _longest_rest(token.lifetime)))
 
 
 def outage_budget(lifetime: float, timing: Timing) -> float:
@@ -87,3 +91,8 @@ def terminate_at(replaced: Token, now: Instant, grace: float) -> Instant:
 def _longest_rest(lifetime: float) -> float:
     """Return what is left of a lifetime when it may be renewed at the soonest."""
     return lifetime - min(SOONEST_RENEWAL, lifetime / 2)
+
+
+def check_at(now: Instant, timing: Timing) -> Instant | None:
+    """Return when to ask whether the session still lives, None for never."""
+    return None if timing.session_check is None else Instant(now + timing.session_check)

@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import NoReturn, Protocol, assert_never
 
-from refresherd import lifecycle
+from refresherd import intervention, lifecycle
 from refresherd.events import TokenExpired
 from refresherd.lifecycle import Action
 from refresherd.model import App, Instant
@@ -55,7 +55,7 @@ class Refresher:
     def refresh(self) -> None:
         """Make an attempt now. One that is under way serves, for its outcome sets the next."""
         now = self._world.clock.now()
-        self._cell.publish(lifecycle.hastened(self._cell.life, now, self._app.timing))
+        self._cell.publish(intervention.hastened(self._cell.life, now, self._app.timing))
         self._alarm.ring()
 
     def attend(self) -> None:

@@ -159,7 +159,7 @@ class Renewal:
         before = self._cell.life
         replaced = before.token
         if replaced is not None and request.method is Method.REAUTH:
-            _demand_same_app(grant, replaced)
+            self._demand_same_app(grant, replaced)
         if replaced is None and request.method is Method.REAUTH:
             replaced = _resumed(request, grant, before.generation)
         timing, luck = self._app.timing, self._world.luck()
@@ -168,6 +168,17 @@ class Renewal:
         # Nobody could try whether a reauth may answer with the very token that it was asked by.
         if replaced is not None and replaced.access_token != grant.access_token:
             self.retirement.retire(replaced)
+
+    def _demand_same_app(self, grant: Grant, replaced: Token) -> None:
+        """Raise Retryable for another app's session.
+
+        A proxy that mixes up its answers must not hand one app's token to another's consumers.
+        Only where the login has shown that DSM's entity_id is the app's UUID: nobody could try.
+        """
+        own = self._equipment.credential.entity_id.lower()
+        if own == replaced.entity_id.lower() != grant.entity_id.lower():
+            told = "the answer to a reauth names another app than the session's"
+            raise Retryable(Reason.BAD_RESPONSE, told, request_id=grant.request_id)
 
     def _succeed(self, life: Life, request: _Request, request_id: str) -> None:
         now = self._world.clock.now()
@@ -218,16 +229,6 @@ class Renewal:
                 request_id=error.request_id,
             )
         )
-
-
-def _demand_same_app(grant: Grant, replaced: Token) -> None:
-    """Raise Retryable for a session of another app's.
-
-    A proxy that mixes up its answers must not hand one app's token to another's consumers.
-    """
-    if grant.entity_id != replaced.entity_id:
-        told = "the answer to a reauth names another app than the session's"
-        raise Retryable(Reason.BAD_RESPONSE, told, request_id=grant.request_id)
 
 
 def _resumed(request: _Request, grant: Grant, generation: int) -> Token:

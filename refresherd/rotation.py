@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable
 
-from refresherd import lifecycle
+from refresherd import intervention
 from refresherd.errors import Retryable
 from refresherd.events import CredentialChanged
 from refresherd.lifecycle import ALWAYS, NEVER, State
@@ -95,5 +95,5 @@ class Rotation:
         self._other = None if found == self._used else found
         if self._other is not None:
             now = self._world.clock.now()
-            self._cell.publish(lifecycle.relogged(self._cell.life, now, self._app.timing))
+            self._cell.publish(intervention.relogged(self._cell.life, now, self._app.timing))
             self._world.observer.observe(CredentialChanged(self._app.name))

@@ -25,7 +25,7 @@ def describe(configuration: Configuration) -> list[str]:
 
 
 def _app(app: App) -> Iterator[str]:
-    share = outage_budget(1.0, app.timing)
+    share = 1 - app.timing.at
     usual = outage_budget(USUAL_LIFETIME, app.timing)
     credential = _credential(app.credential)
     yield f"{app.name}: {credential}, {app.endpoint.url}, renewed by {app.timing.renew}"

@@ -7,7 +7,7 @@ from itertools import islice
 from fakes import FakeOutput, grants, settle
 from kept import Kept
 
-from refresherd import lifecycle
+from refresherd import intervention, lifecycle
 from refresherd.delivery import Delivery
 from refresherd.errors import OutputError, SessionLost
 from refresherd.events import OutputFailed, OutputRemoved, OutputWritten
@@ -80,7 +80,7 @@ async def test_each_new_token_is_written_once() -> None:
     await delivered.catch_up()
     written = OutputStatus(PATH, delivered.kept.life.token, "", Instant(1000))
     assert delivered.delivery.status == written
-    delivered.kept.cell.publish(lifecycle.hastened(delivered.kept.life, Instant(1001), Timing()))
+    delivered.kept.cell.publish(intervention.hastened(delivered.kept.life, Instant(1001), Timing()))
     await delivered.catch_up()
     delivered.renew()
     await delivered.catch_up()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd import lifecycle
+from refresherd import intervention, lifecycle
 from refresherd.errors import DsmError, Reason, Rejected, Retryable, SessionLost
 from refresherd.lifecycle import ALWAYS, NEVER, Action, Life, State
 from refresherd.model import Grant, Instant, Method, Secret, Timing
@@ -225,31 +225,31 @@ def test_an_expiry_does_not_hasten_the_login_of_a_refused_credential() -> None:
 
 def test_haste_ends_every_wait() -> None:
     """`refresh` and a changed key take effect at once, on the credential too."""
-    life = lifecycle.hastened(after(lifecycle.begin(NOW), REFUSED), at(310), TIMING)
+    life = intervention.hastened(after(lifecycle.begin(NOW), REFUSED), at(310), TIMING)
     assert lifecycle.next_action(life, at(310), busy=False) is Action.ATTEMPT
     assert lifecycle.failed(life, OUTAGE, at(310), TIMING, 0.0).state is State.STARTING
-    assert lifecycle.hastened(fresh(), at(10), TIMING).next_attempt_at == at(10)
-    assert lifecycle.hastened(lifecycle.begin(NOW), at(10), TIMING).next_attempt_at == NOW
+    assert intervention.hastened(fresh(), at(10), TIMING).next_attempt_at == at(10)
+    assert intervention.hastened(lifecycle.begin(NOW), at(10), TIMING).next_attempt_at == NOW
 
 
 def test_haste_is_no_flood() -> None:
     """A script that asks ten times a second must not have DSM asked as often."""
-    just_renewed = lifecycle.hastened(fresh(), at(0.1), TIMING)
+    just_renewed = intervention.hastened(fresh(), at(0.1), TIMING)
     assert just_renewed.next_attempt_at == at(TIMING.retry_min)
-    just_failed = lifecycle.hastened(after(fresh(), OUTAGE), at(300), TIMING)
+    just_failed = intervention.hastened(after(fresh(), OUTAGE), at(300), TIMING)
     assert just_failed.next_attempt_at == at(300 + TIMING.retry_min)
 
 
 def test_asking_again_and_again_hastens_nothing() -> None:
     """Whoever may ask could else have DSM flooded through the daemon."""
     failed = lifecycle.failed(lifecycle.begin(NOW), OUTAGE, NOW, TIMING, 0.9)
-    assert lifecycle.hastened(failed, at(0.5), TIMING).next_attempt_at == at(1)
-    assert lifecycle.hastened(fresh(), at(0.5), TIMING).next_attempt_at == at(1)
+    assert intervention.hastened(failed, at(0.5), TIMING).next_attempt_at == at(1)
+    assert intervention.hastened(fresh(), at(0.5), TIMING).next_attempt_at == at(1)
 
 
 def test_another_credential_is_logged_in_with_while_the_token_stays() -> None:
     """Consumers keep the session of the old key until the new one has brought another."""
-    life = lifecycle.relogged(fresh(), at(10), TIMING)
+    life = intervention.relogged(fresh(), at(10), TIMING)
     assert (life.method, life.next_attempt_at) == (Method.AUTH, at(10))
     assert lifecycle.valid_token(life, at(10)) is not None
 
@@ -257,26 +257,26 @@ def test_another_credential_is_logged_in_with_while_the_token_stays() -> None:
 def test_another_timing_keeps_the_session() -> None:
     """A reload that changes `at` or `renew` is no reason for a login."""
     timing = Timing(at=0.8, renew=Method.KEEPALIVE, session_check=10.0)
-    life = lifecycle.retuned(fresh(), at(20), timing, 0.0)
+    life = intervention.retuned(fresh(), at(20), timing, 0.0)
     assert (life.state, life.method) == (State.FRESH, Method.KEEPALIVE)
     assert (life.next_attempt_at, life.check_at) == (at(480), at(30))
-    troubled = lifecycle.retuned(after(fresh(), OUTAGE), at(310), timing, 0.0)
+    troubled = intervention.retuned(after(fresh(), OUTAGE), at(310), timing, 0.0)
     assert (troubled.state, troubled.next_attempt_at) == (State.RETRYING, at(301))
 
 
 def test_another_timing_ends_every_wait_after_trouble() -> None:
     """What failed may work under the new settings: a proxy, a CA, another way to renew."""
     timing = Timing(renew=Method.KEEPALIVE, session_check=10.0)
-    refused = lifecycle.retuned(after(fresh(), FORBIDDEN, REFUSED), at(310), timing, 0.0)
+    refused = intervention.retuned(after(fresh(), FORBIDDEN, REFUSED), at(310), timing, 0.0)
     assert (refused.method, refused.next_attempt_at) == (Method.KEEPALIVE, at(301))
     assert (refused.login_at, refused.check_at) == (at(301), at(320))
-    due_to_log_in = lifecycle.retuned(after(fresh(), FORBIDDEN), at(300), timing, 0.0)
+    due_to_log_in = intervention.retuned(after(fresh(), FORBIDDEN), at(300), timing, 0.0)
     assert (due_to_log_in.method, due_to_log_in.next_attempt_at) == (Method.AUTH, at(300))
-    without = lifecycle.retuned(after(lifecycle.begin(NOW), REFUSED), at(310), timing, 0.0)
+    without = intervention.retuned(after(lifecycle.begin(NOW), REFUSED), at(310), timing, 0.0)
     assert (without.method, without.next_attempt_at) == (Method.AUTH, at(310))
     assert without.check_at is None
     renewed = lifecycle.granted(after(fresh(), FORBIDDEN, REFUSED), grant(), at(320), TIMING, 0.0)
-    assert lifecycle.retuned(renewed, at(330), Timing(), 0.0).login_at == at(330)
+    assert intervention.retuned(renewed, at(330), Timing(), 0.0).login_at == at(330)
 
 
 def test_generations_go_on_after_a_new_beginning() -> None:
@@ -397,11 +397,11 @@ def asked(life: Life, ask: Ask, now: Instant, timing: Timing) -> Life:
         life = lifecycle.expired(life, now)
     match ask.of:
         case "refresh":
-            return lifecycle.hastened(life, now, timing)
+            return intervention.hastened(life, now, timing)
         case "login":
-            return lifecycle.relogged(life, now, timing)
+            return intervention.relogged(life, now, timing)
         case _:
-            return lifecycle.retuned(life, now, ask.timing, 0.5)
+            return intervention.retuned(life, now, ask.timing, 0.5)
 
 
 @given(st.lists(st.one_of(STEPS, ASKS), max_size=12), TIMINGS)
@@ -438,7 +438,7 @@ def test_asking_never_makes_two_attempts_within_retry_min(
         life = advanced(life, step, timing)
     last = life.last_success_at if life.last_failure is None else life.last_failure.at
     assert last is not None
-    ask = lifecycle.relogged if login else lifecycle.hastened
+    ask = intervention.relogged if login else intervention.hastened
     soon = ask(life, Instant(last + pause), timing)
     assert soon.next_attempt_at >= min(life.next_attempt_at, last + timing.retry_min)
     assert soon.next_attempt_at <= max(last + pause, last + timing.retry_min)

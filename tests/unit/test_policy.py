@@ -86,6 +86,16 @@ def test_more_luck_is_never_later(lifetime: float, share: Share, one: float, oth
     assert policy.refresh_at(live, share.timing, high) <= policy.refresh_at(live, share.timing, low)
 
 
+@given(shares(), LUCK)
+def test_a_token_that_lives_for_ever_is_renewed_daily(share: Share, luck: float) -> None:
+    """A session that was ended from outside would never be missed; a fleet is spread all the same.
+
+    DSM may grant 4294967295 s.
+    """
+    due = policy.refresh_at(token(0, 4294967295.0), share.timing, luck)
+    assert due == pytest.approx(86_400 * (1 - share.timing.jitter * luck / share.timing.at))
+
+
 def test_renewal_is_counted_from_expiry() -> None:
     """A kept-alive session's expiry moves while its issue stays, and renewals move with it."""
     kept = Token(Secret("t"), "", 1, Instant(0), 600.0, Instant(1000))

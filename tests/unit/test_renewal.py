@@ -96,6 +96,16 @@ async def test_a_reauth_that_answers_with_another_apps_session_is_none() -> None
     assert kept.life.token.access_token.reveal() == "token-2"
 
 
+async def test_an_entity_id_that_is_not_the_apps_may_change() -> None:
+    """Nobody could try what it is on a live DSM: where a login contradicts us, so may a reauth."""
+    grants = [replace(one, entity_id=name) for one, name in ((FIRST, "one"), (SECOND, "other"))]
+    kept = Kept(grants)
+    renewal = await logged_in(kept)
+    await due(kept, renewal)
+    assert kept.life.token is not None
+    assert kept.life.token.access_token.reveal() == "token-2"
+
+
 async def test_a_login_can_be_asked_for_each_time() -> None:
     """`renew = "auth"` is for those whose sessions a reauth would not do."""
     kept = Kept([FIRST, SECOND], timing=Timing(renew=Method.AUTH))
