@@ -107,7 +107,7 @@ def _api(
     path = api.path if passed is None else Path(passed.getsockname())
     served = service(assembly.supervisor, clock, observer, assembly.lanes, str(path))
     ownership = Ownership(mode=api.mode, group=api.group)
-    return [ApiListener(path, ownership, served, observer, passed=passed)]
+    return [ApiListener(path, ownership, served, observer, assembly.lanes, passed=passed)]
 
 
 @asynccontextmanager

@@ -118,7 +118,7 @@ async def served(
         path = directory / "api.sock"
         clock, observer = kept.kept.clock, kept.kept.observer
         answers = service(kept.supervisor, clock, observer, Lanes(BRIEF), str(path))
-        listener = ApiListener(path, EVERYBODY, answers, observer)
+        listener = ApiListener(path, EVERYBODY, answers, observer, Lanes())
         async with ClientSession("http://localhost", connector=UnixConnector(str(path))) as own:
             await listener.start()
             place = Place(path, kept, listener, own, asyncio.create_task(kept.supervisor.run()))

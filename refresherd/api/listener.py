@@ -4,12 +4,16 @@ import asyncio
 import os
 import resource
 import socket
+from functools import partial
 from pathlib import Path
 
 from refresherd.acceptor import Acceptor
 from refresherd.api.crowd import Shares
 from refresherd.api.reception import Reception
 from refresherd.api.service import Service
+from refresherd.errors import RefresherdError
+from refresherd.events import Warned
+from refresherd.lanes import Lanes
 from refresherd.model import Ownership
 from refresherd.ports import Observer
 from refresherd.sockets import BoundSocket, bind
@@ -23,18 +27,22 @@ LAST_SECONDS = 0.1
 DEFAULT_DIRECTORY = Path("/run/refresherd")
 """systemd makes it (RuntimeDirectory=), but a daemon started by hand finds it missing."""
 
+LOOK_SECONDS = 2.0
+"""Between two looks whether clients still find the socket: somebody may remove its file."""
+
 OPEN_TO_ALL = 0o755
 
 
 class ApiListener:
     """Serves the API at `path`, or on the listening socket `passed` by who started the daemon."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the last has its default for a path alone
         self,
         path: Path,
         ownership: Ownership,
         service: Service,
         observer: Observer,
+        lanes: Lanes,
         *,
         passed: socket.socket | None = None,
     ) -> None:
@@ -42,10 +50,12 @@ class ApiListener:
         self._ownership = ownership
         self._service = service
         self._observer = observer
+        self._lanes = lanes
         self._passed = passed
         self._bound: BoundSocket | None = None
         self._acceptor: Acceptor | None = None
         self._reception: Reception | None = None
+        self._looks: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Listen. Raises RefresherdError, which says what is in the way."""
@@ -54,12 +64,12 @@ class ApiListener:
             _make_default_directory(self._path.parent)
             self._bound = bind(self._path, self._ownership)
             listening = self._bound.socket
+            self._looks = asyncio.create_task(self._look_again_and_again(self._bound))
         listening.settimeout(0)
         self._reception = Reception(
             self._service.handle, self._observer, str(self._path), _shares()
         )
-        self._acceptor = Acceptor(listening, self._reception.accepted, self._reception.failed)
-        self._acceptor.start()
+        self._acceptor = _accepting(listening, self._reception)
 
     async def leave(self) -> None:
         """Leave who comes from now on to the next daemon, if it gets the same socket.
@@ -72,13 +82,51 @@ class ApiListener:
 
     async def stop(self) -> None:
         """Stop listening, and cut off who has not had an answer within a second."""
+        if self._looks is not None:
+            self._looks.cancel()
         if self._acceptor is not None:
             self._acceptor.stop()
         if self._bound is not None:
             self._bound.close()
         if self._reception is not None:
             await self._reception.close(STOP_SECONDS)
-        self._acceptor = self._bound = self._reception = None
+        self._acceptor = self._bound = self._reception = self._looks = None
+
+    async def _look_again_and_again(self, bound: BoundSocket) -> None:
+        """Listen anew wherever the socket's file has gone; what is in the way is told once."""
+        told = ""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                bound = await self._lanes.call(
+                    str(self._path.parent), partial(self._seen_to, bound)
+                )
+            except RefresherdError as error:
+                if str(error) != told:
+                    self._observer.observe(Warned(told := str(error)))
+            else:
+                told = ""
+                self._adopt(bound)
+
+    def _seen_to(self, bound: BoundSocket) -> BoundSocket:
+        """Return the socket that clients find, another if need be. It may block."""
+        return bound if bound.in_place() else bind(self._path, self._ownership)
+
+    def _adopt(self, bound: BoundSocket) -> None:
+        if bound is self._bound or self._reception is None:
+            return
+        if self._acceptor is not None:
+            self._acceptor.stop()
+        if self._bound is not None:
+            self._bound.close()
+        self._bound = bound
+        self._acceptor = _accepting(bound.socket, self._reception)
+
+
+def _accepting(listening: socket.socket, reception: Reception) -> Acceptor:
+    acceptor = Acceptor(listening, reception.accepted, reception.failed)
+    acceptor.start()
+    return acceptor
 
 
 def _shares() -> Shares:

@@ -17,7 +17,9 @@ from kept import Kept
 
 from refresherd.api import ApiListener, listener, service
 from refresherd.api.crowd import Shares
+from refresherd.api.listener import LOOK_SECONDS
 from refresherd.errors import RefresherdError
+from refresherd.events import Warned
 from refresherd.lanes import Lanes
 from refresherd.model import Ownership
 from refresherd.supervisor import Supervisor
@@ -33,13 +35,16 @@ def directory() -> Iterator[Path]:
 
 
 def listening(
-    path: Path, ownership: Ownership = OPEN, passed: socket.socket | None = None
+    path: Path,
+    ownership: Ownership = OPEN,
+    passed: socket.socket | None = None,
+    observer: RecordingObserver | None = None,
 ) -> ApiListener:
     """Return a listener of no apps."""
     supervisor = Supervisor((), lambda _: Kept().equipment, Kept().world)
-    observer = RecordingObserver()
+    observer = observer or RecordingObserver()
     answers = service(supervisor, FakeClock(), observer, Lanes(BRIEF), str(path))
-    return ApiListener(path, ownership, answers, observer, passed=passed)
+    return ApiListener(path, ownership, answers, observer, Lanes(), passed=passed)
 
 
 async def assert_answers(path: Path) -> None:
@@ -60,6 +65,44 @@ async def test_the_socket_is_there_from_start_to_stop(directory: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o660
     await served.stop()
     assert not path.exists()
+
+
+async def again(path: Path) -> None:
+    """Return once there is a socket at a path."""
+    async with asyncio.timeout(30):
+        while not path.is_socket():  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0.05)
+
+
+async def test_a_socket_that_was_removed_comes_back(directory: Path) -> None:
+    """A clean-up of /run must not leave consumers without tokens until a restart."""
+    path = directory / "api.sock"
+    served = listening(path)
+    await served.start()
+    path.unlink()
+    await again(path)
+    await assert_answers(path)
+    await served.stop()
+    assert not path.exists()
+
+
+async def test_what_is_in_a_sockets_place_is_told_once_and_left_alone(directory: Path) -> None:
+    """It is somebody's; once they move it away, the API is back by itself."""
+    path, observer = directory / "api.sock", RecordingObserver()
+    served = listening(path, observer=observer)
+    await served.start()
+    path.unlink()
+    path.touch()
+    async with asyncio.timeout(30):
+        while not observer.of(Warned):  # noqa: ASYNC110  # the observer has no event to wait for
+            await asyncio.sleep(0.05)
+    assert "no socket; move it away" in observer.of(Warned)[0].message
+    await asyncio.sleep(LOOK_SECONDS * 1.5)
+    assert len(observer.of(Warned)) == 1
+    path.unlink()
+    await again(path)
+    await assert_answers(path)
+    await served.stop()
 
 
 async def test_stopping_twice_or_unstarted_is_fine(directory: Path) -> None:
