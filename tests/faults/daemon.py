@@ -15,7 +15,7 @@ from faults.ports import unused_port
 from programs import PATIENCE, REFRESHERD
 
 SAMPLE = re.compile(
-    r"^refresherd_(refresh_attempts_total|refresh_failures_total|app_state"
+    r"^refresherd_(refresh_attempts_total|refresh_failures_total|app_state|app_ready"
     r'|last_refresh_success_timestamp_seconds)\{app="([^"]+)"'
     r'(?:,method="[^"]*")?(?:,(?:reason|state)="([^"]*)")?\} (\S+)$',
     re.MULTILINE,
@@ -30,6 +30,7 @@ class Figures:
     failures: Counter[str] = field(default_factory=Counter)
     state: str = ""
     succeeded: float = 0.0
+    ready: bool = False
 
 
 class Daemon:
@@ -106,6 +107,8 @@ class Daemon:
                 figures.failures[label] += int(float(value))
             elif name == "last_refresh_success_timestamp_seconds":
                 figures.succeeded = float(value)
+            elif name == "app_ready":
+                figures.ready = bool(float(value))
             elif float(value):
                 figures.state = label
         return found

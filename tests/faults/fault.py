@@ -3,9 +3,11 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from faults.gate import Trouble
+from faults.readers import Output
 from faults.timing import LIFETIME, RECOVERY
 
 if TYPE_CHECKING:
@@ -15,13 +17,23 @@ During = Callable[["Scene"], AbstractAsyncContextManager[None]]
 """Begins a fault and, when the block is left, ends it."""
 
 
+class Disk(Enum):
+    """What an app's files are on; all but the first have a daemon for the host's faults."""
+
+    SHARED = "the daemon's directory"
+    OWN = "a directory of the app's own"
+    MEMORY = "a tmpfs"
+    FUSE = "a filesystem in user space"
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """What must be there for a fault: apps of the same setting can suffer the same faults.
 
-    `app` is more lines of the app's table, `outputs` replaces its usual file and socket. Those
-    that are `alone` have a daemon to themselves, which `wrapper` (a command) starts and which
-    `head` (TOML) configures.
+    `app` is more lines of the app's table, `key` the line that names its credential (an API key's,
+    a command's, or the session's in a bootstrap file). Those that
+    are `alone` have a daemon to themselves, which `wrapper` (a command) starts and which `head`
+    (TOML) configures.
     """
 
     tls: bool = False
@@ -31,6 +43,9 @@ class Setting:
     """haproxy stands between."""
     idle: bool = False
     """A session's life counts from its last use, not from its opening."""
+    key: str = 'api_key_file = "{name}.key"'
+    disk: Disk = Disk.SHARED
+    """What the token file is on."""
     app: str = ""
     alone: bool = False
     wrapper: tuple[str, ...] = ()
@@ -62,7 +77,9 @@ class Fault:
 
     `withdraws`: consumers may be left without a token within the budget, too. `stale`: DSM
     ends sessions early, so that a token which is dead may be read until that is noticed.
-    `severs`: consumers may be cut off in an answer, since the daemon itself is hit.
+    `severs`: consumers may be cut off in an answer, since the daemon itself is hit. An output
+    that is `stuck` keeps the token that it has, also when that runs out; one that is `spoilt` may
+    be without one, or out of reach.
     `recovery` bounds, in seconds, how long it takes from the end to the next success.
     """
 
@@ -77,6 +94,8 @@ class Fault:
     withdraws: bool = False
     stale: bool = False
     severs: bool = False
+    stuck: frozenset[Output] = frozenset()
+    spoilt: frozenset[Output] = frozenset()
 
 
 @asynccontextmanager

@@ -1,10 +1,11 @@
 """What of this machine a fault needs, so that one without it can be left out."""
 
 import os
+import shutil
 import subprocess
 from functools import cache
 
-from faults.fault import Setting
+from faults.fault import Disk, Setting
 from faults.proxy import program
 
 
@@ -12,6 +13,12 @@ def missing(setting: Setting) -> str:
     """Return what a setting lacks here, "" for nothing."""
     if setting.proxied and program() is None:
         return "the program haproxy"
+    if setting.disk is not Disk.SHARED and os.geteuid() != 0:
+        return "to run as root"
+    wanted = (*setting.wrapper[:1], *(["bindfs"] if setting.disk is Disk.FUSE else []))
+    for one in wanted:
+        if shutil.which(one) is None:
+            return f"the program {one}"
     if setting.named and not _has_namespaces():
         return "root, and a mount namespace of its own"
     return ""

@@ -1,6 +1,8 @@
 """Consumers that loop over a token's outputs, and judge every token by DSM's own books."""
 
 import asyncio
+import os
+import stat
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -82,15 +84,23 @@ class Reader:
 
 
 def of_file(path: Path) -> Read:
-    """Return how to read a token file."""
+    """Return how to read a token file: in a thread, since its filesystem may hang."""
 
     async def read() -> bytes | None:
         try:
-            return path.read_bytes()
+            return await asyncio.to_thread(_content, path)
         except FileNotFoundError:
             return None
 
     return read
+
+
+def _content(path: Path) -> bytes:
+    """Return what is in a file. A pipe in its place is not waited for: it raises EOFError."""
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise EOFError(path)
+        return file.read()
 
 
 def of_socket(path: Path) -> Read:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dsm_loopback import Authority
 from faults.daemon import Daemon, Figures
-from faults.fault import Setting
+from faults.fault import Disk, Setting
 from faults.gate import Gate
 from faults.names import NameServer
 from faults.readers import Output, Reader, Tally, of_api, of_file, of_socket
@@ -20,7 +20,7 @@ from refresherd.emulator import App, Emulator
 
 OUTPUTS = """
 [[apps.{name}.files]]
-path = "{name}.token"
+path = "{file}"
 [[apps.{name}.sockets]]
 path = "{name}.sock"
 """
@@ -52,7 +52,13 @@ class Scene:
     @property
     def file(self) -> Path:
         """The token file."""
-        return self.directory / f"{self.name}.token"
+        return self.home / f"{self.name}.token"
+
+    @property
+    def home(self) -> Path:
+        """The directory of the token file."""
+        own = self.setting.disk is not Disk.SHARED
+        return self.directory / f"{self.name}.d" if own else self.directory
 
     @property
     def socket(self) -> Path:
@@ -98,8 +104,13 @@ class Scene:
             self.trust()
             ca_file = f'ca_file = "{self.ca_file}"\n'
         head = f'[apps.{self.name}]\nendpoint = "{self.endpoint}"\n{ca_file}'
-        key = f'api_key_file = "{self.key_file}"\n{self.setting.app}\n'
-        return head + key + OUTPUTS.format(name=self.name)
+        key = self.setting.key.format(name=self.name, directory=self.directory)
+        if "bootstrap" in key:
+            bootstrap = self.directory / f"{self.name}.bootstrap"
+            bootstrap.touch(mode=0o600)
+            bootstrap.write_text(self.dsm.sessions.open(self.app).token)
+        outputs = OUTPUTS.format(name=self.name, file=self.file)
+        return head + f"{key}\n{self.setting.app}\n" + outputs
 
     def trust(self) -> None:
         """Have the daemon's CA file name the CA of now."""

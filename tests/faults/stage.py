@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from dsm_loopback import Authority
 from faults.daemon import Daemon
+from faults.disks import on_disk
 from faults.fault import Setting
 from faults.gate import Gate
 from faults.names import NameServer, namespace
@@ -28,15 +29,15 @@ async def stage(
     async with AsyncExitStack() as stack:
         names = await stack.enter_async_context(_name_server(settings))
         wrapper = namespace(directory, names) if names else ()
-        for setting in settings.values():
-            wrapper += setting.wrapper
+        for part in {setting.wrapper: None for setting in settings.values()}:
+            wrapper += part
         daemon = Daemon(directory, wrapper)
         scenes = {}
         for name, setting in settings.items():
             scenes[name] = await _scene(name, setting, daemon, names, stack)
         http = f'[http]\nlisten = ["127.0.0.1:{daemon.port}"]\n'
         head = "".join({setting.head or HEAD: None for setting in settings.values()})
-        daemon.config.write_text(http + head + "\n".join(s.place() for s in scenes.values()))
+        daemon.config.write_text(head + http + "\n".join(s.place() for s in scenes.values()))
         await stack.enter_async_context(_up(daemon))
         tasks = [recording(daemon, tuple(scenes.values()))]
         tasks += [reader.run(s.tally) for s in scenes.values() for reader in s.readers()]
@@ -65,7 +66,9 @@ async def _scene(
     endpoint = gate.url
     if setting.proxied:
         endpoint = await stack.enter_async_context(reverse_proxy(daemon.directory, gate.port))
-    return Scene(name, setting, daemon.directory, daemon, dsm, gate, endpoint, names, authority)
+    scene = Scene(name, setting, daemon.directory, daemon, dsm, gate, endpoint, names, authority)
+    await stack.enter_async_context(on_disk(setting.disk, scene.home))
+    return scene
 
 
 def _authority(directory: Path) -> Authority:

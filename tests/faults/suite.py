@@ -1,7 +1,7 @@
 """Runs faults: each once, or at random for as long as is wanted.
 
-Those that may share a daemon happen side by side in one; the others have daemons of their own,
-a few of them at a time.
+Those that may share a daemon happen side by side in one for each side; the others have daemons
+of their own, a few of them at a time.
 """
 
 import asyncio
@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 
-from faults.fault import Fault, Length
+from faults.fault import Disk, Fault, Length
 from faults.stage import stage
 from faults.trial import conclusive
 from faults.verdict import Verdict
 
-DAEMONS = 4
+DAEMONS = 5
 """So many daemons with one app run at a time, beside the one that all others share."""
 
 Programme = Callable[[Fault], Iterator[tuple[Fault, Length]]]
@@ -33,17 +33,17 @@ async def run(faults: Sequence[Fault], tell: Tell) -> None:
         async with gate:
             await _troupe([fault], once, tell)
 
-    together, others = parted(faults)
-    await asyncio.gather(_troupe(together, once, tell), *map(alone, others))
+    shared, others = parted(faults)
+    await asyncio.gather(*(_troupe(some, once, tell) for some in shared), *map(alone, others))
 
 
 async def soak(faults: Sequence[Fault], seconds: float, luck: Random, tell: Tell) -> None:
     """Let faults happen at random for so many seconds, and tell what came of each."""
     until = time.monotonic() + seconds
-    together, others = parted(faults)
+    shared, others = parted(faults)
 
     def at_random(of: Fault) -> Iterator[tuple[Fault, Length]]:
-        possible = [fault for fault in together if fault.setting == of.setting]
+        possible = [fault for some in shared for fault in some if fault.setting == of.setting]
         while time.monotonic() < until:
             fault = luck.choice(possible)
             yield fault, luck.choice(fault.lengths)
@@ -52,14 +52,20 @@ async def soak(faults: Sequence[Fault], seconds: float, luck: Random, tell: Tell
         while others and time.monotonic() < until:
             await _troupe([luck.choice(others)], once, tell)
 
-    await asyncio.gather(_troupe(together, at_random, tell), *(alone() for _ in range(DAEMONS)))
+    troupes = (_troupe(some, at_random, tell) for some in shared)
+    await asyncio.gather(*troupes, *(alone() for _ in range(DAEMONS)))
 
 
-def parted(faults: Iterable[Fault]) -> tuple[list[Fault], list[Fault]]:
-    """Return the faults that share a daemon, and those that have one to themselves."""
+def parted(faults: Iterable[Fault]) -> tuple[list[list[Fault]], list[Fault]]:
+    """Return the faults that share one of two daemons, and those that have one to themselves.
+
+    A daemon for DSM's side may have mounts of its own, and would not see those of the host's.
+    """
     faults = list(faults)
     together = [fault for fault in faults if not fault.setting.alone]
-    return together, [fault for fault in faults if fault.setting.alone]
+    host = [fault for fault in together if fault.setting.disk is not Disk.SHARED]
+    dsm = [fault for fault in together if fault.setting.disk is Disk.SHARED]
+    return [dsm, host], [fault for fault in faults if fault.setting.alone]
 
 
 def once(fault: Fault) -> Iterator[tuple[Fault, Length]]:

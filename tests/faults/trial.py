@@ -71,8 +71,9 @@ async def _settled(scene: Scene) -> bool:
 
 
 def _well(scene: Scene, since: float) -> bool:
-    """Return whether a renewal has succeeded that was sent after an instant of the wall clock."""
-    return scene.figures.state == "fresh" and scene.figures.succeeded >= since
+    """Return whether a renewal has succeeded since (wall clock) and has reached all outputs."""
+    figures = scene.figures
+    return figures.state == "fresh" and figures.ready and figures.succeeded >= since
 
 
 def _before(scene: Scene) -> Before:

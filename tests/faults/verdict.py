@@ -90,7 +90,7 @@ def complaints(
     """Return which promises were broken, each in a sentence."""
     found = {
         "a torn token was read": verdict.count(Seen.TORN),
-        "a consumer got no answer": 0 if fault.severs else verdict.count(Seen.ERROR),
+        "a consumer got no answer": _cut_off(fault, verdict),
         "an expired token was handed out": _expired(fault, verdict),
         "a consumer had no token within the budget": _withheld(fault, verdict),
         "it did not recover in time": verdict.recovery is None,
@@ -117,13 +117,21 @@ def _expired(fault: Fault, verdict: Verdict) -> int:
     outputs: tuple[Output, ...] = (Output.SOCKET, Output.API)
     if verdict.within_budget or not fault.reasons:
         outputs = tuple(Output)
+    may = fault.spoilt if verdict.within_budget else fault.spoilt | fault.stuck
+    outputs = tuple(output for output in outputs if output not in may)
     return verdict.count(Seen.EXPIRED, outputs=outputs)
+
+
+def _cut_off(fault: Fault, verdict: Verdict) -> int:
+    outputs = tuple(output for output in Output if output not in fault.spoilt)
+    return 0 if fault.severs else verdict.count(Seen.ERROR, outputs=outputs)
 
 
 def _withheld(fault: Fault, verdict: Verdict) -> int:
     if fault.withdraws or (fault.reasons and not verdict.within_budget):
         return 0
-    return verdict.count(Seen.NONE)
+    outputs = tuple(output for output in Output if output not in fault.spoilt)
+    return verdict.count(Seen.NONE, outputs=outputs)
 
 
 def _unwell(calm: Tally) -> int:
