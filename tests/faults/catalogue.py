@@ -2,7 +2,17 @@
 
 from collections.abc import Collection
 
-from faults import addresses, answers, encryption, outages, sessions
+from faults import (
+    addresses,
+    answers,
+    calls,
+    encryption,
+    files,
+    outages,
+    places,
+    process,
+    sessions,
+)
 from faults.fault import Fault
 from faults.impossible import IMPOSSIBLE
 
@@ -14,7 +24,9 @@ DSM_SIDE = (
     *sessions.FAULTS,
 )
 
-FAULTS = DSM_SIDE
+HOST_SIDE = (*process.FAULTS, *files.FAULTS, *places.FAULTS, *calls.FAULTS)
+
+FAULTS = (*DSM_SIDE, *HOST_SIDE)
 
 NOISY = frozenset({"hang-at-accept", "hang-after-request", "drip", "json-huge"})
 """What the neighbours of `neighbours` suffer from, if they are there only for its sake."""
