@@ -8,14 +8,17 @@ from refresherd.masking import MASK, SHORTEST, masked
 from refresherd.model import Secret
 from refresherd.subprocesses import Program, Tail
 
-COMMAND_SECONDS = 30.0
-
 
 class CommandSource:
-    """A command that prints an API key: a password manager's, a cloud's."""
+    """A command that prints an API key: a password manager's, a cloud's.
 
-    def __init__(self, argv: tuple[str, ...], environ: Mapping[str, str]) -> None:
+    It gets `timeout` seconds, as the attempt that it is part of: one that hangs leaves time for
+    another while the token lives.
+    """
+
+    def __init__(self, argv: tuple[str, ...], environ: Mapping[str, str], timeout: float) -> None:
         self._program = Program(argv, environ)
+        self._timeout = timeout
         self._entity_id = ""
 
     @property
@@ -26,10 +29,10 @@ class CommandSource:
     async def read(self) -> Secret:
         """Run the command and return the API key that it prints. Raises Retryable.
 
-        It gets no input. After 30 s, or on cancellation, it is ended with its children.
+        It gets no input. After the timeout, or on cancellation, it is ended with its children.
         """
         name = self._program.argv[0]
-        parsed = api_key(await _printed(self._program), name)
+        parsed = api_key(await _printed(self._program, self._timeout), name)
         self._entity_id = parsed.entity_id
         return parsed.secret
 
@@ -49,13 +52,13 @@ class _Key:
         return len(self.raw) <= LONGEST
 
 
-async def _printed(program: Program) -> bytes:
+async def _printed(program: Program, timeout: float) -> bytes:
     key, complaints = _Key(), Tail()
     name = program.argv[0]
     try:
-        status = await subprocesses.run(program, COMMAND_SECONDS, key.take, complaints.take)
+        status = await subprocesses.run(program, timeout, key.take, complaints.take)
     except TimeoutError:
-        raise unreadable(name, f"not done within {COMMAND_SECONDS:g} s") from None
+        raise unreadable(name, f"not done within {timeout:g} s") from None
     except OSError as error:
         raise unreadable(name, error.strerror) from None
     if status and len(key.raw) <= LONGEST:

@@ -23,7 +23,7 @@ def source(app: App, environ: Mapping[str, str], lanes: Lanes) -> CredentialSour
         case ApiKeyEnv(variable):
             return EnvSource(variable, environ)
         case ApiKeyCommand(argv):
-            return CommandSource(argv, environ)
+            return CommandSource(argv, environ, app.endpoint.timeout)
         case Certificate():
             return CertificateSource(credential, lanes)
         case _:

@@ -9,7 +9,7 @@ import pytest
 from fakes import API_KEY, ENTITY_ID
 from processes import over, pids, until
 
-from refresherd.credentials import command, source
+from refresherd.credentials import source
 from refresherd.errors import Reason, Retryable
 from refresherd.lanes import Lanes
 from refresherd.model import ApiKeyCommand, App, Endpoint
@@ -17,14 +17,19 @@ from refresherd.ports import CredentialSource
 from refresherd.subprocesses import child
 
 
-def shell(script: str, environ: dict[str, str] | None = None) -> CredentialSource:
+def shell(
+    script: str, environ: dict[str, str] | None = None, timeout: float = 20.0
+) -> CredentialSource:
     """Return the source of an app whose key a shell script prints."""
-    return made(("/bin/sh", "-c", script), environ)
+    return made(("/bin/sh", "-c", script), environ, timeout)
 
 
-def made(argv: tuple[str, ...], environ: dict[str, str] | None = None) -> CredentialSource:
+def made(
+    argv: tuple[str, ...], environ: dict[str, str] | None = None, timeout: float = 20.0
+) -> CredentialSource:
     """Return the source of an app whose key a command prints."""
-    app = App("payments", Endpoint("https://amer.smartkey.io"), ApiKeyCommand(argv))
+    endpoint = Endpoint("https://amer.smartkey.io", timeout=timeout)
+    app = App("payments", endpoint, ApiKeyCommand(argv))
     return source(app, {"PATH": os.environ["PATH"], **(environ or {})}, Lanes())
 
 
@@ -85,12 +90,9 @@ async def test_a_command_that_is_not_there_is_named() -> None:
     )
 
 
-async def test_a_hanging_command_is_killed_with_its_children(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One login attempt after the other would leave a heap of them."""
-    monkeypatch.setattr(command, "COMMAND_SECONDS", 0.3)
-    hanging = shell(f"sleep 60 & echo $$ $! > {tmp_path}/pids; wait")
+async def test_a_hanging_command_is_killed_with_its_children(tmp_path: Path) -> None:
+    """One login attempt after the other would leave a heap of them; `timeout` bounds each."""
+    hanging = shell(f"sleep 60 & echo $$ $! > {tmp_path}/pids; wait", timeout=0.3)
     assert await fault(hanging) == "/bin/sh: not done within 0.3 s"
     running = pids(tmp_path / "pids")
     assert len(running) == 2
