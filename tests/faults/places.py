@@ -16,6 +16,12 @@ HOST = Setting(disk=Disk.OWN, wrapper=BARE_ROOT)
 LOGIN = Setting(disk=Disk.OWN, wrapper=BARE_ROOT, app='renew = "auth"')
 ALONE = Setting(alone=True)
 
+SCRIPT = "cat $0.key; test ! -e $0.hang || sleep 1000"
+
+COMMAND = f'api_key_command = ["sh", "-c", "{SCRIPT}", "{{directory}}/{{name}}"]'
+
+ASKING = Setting(disk=Disk.OWN, wrapper=BARE_ROOT, key=COMMAND, app='renew = "auth"')
+
 
 @asynccontextmanager
 async def _socket_removed(scene: Scene) -> AsyncIterator[None]:
@@ -70,6 +76,14 @@ async def _key_cut(scene: Scene) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def _command_hanging(scene: Scene) -> AsyncIterator[None]:
+    hang = scene.directory / f"{scene.name}.hang"
+    hang.touch()
+    yield
+    hang.unlink()
+
+
+@asynccontextmanager
 async def _nothing(_: Scene) -> AsyncIterator[None]:
     yield
 
@@ -113,6 +127,13 @@ FAULTS = (
     _key("key-removed", "the key file is removed, and comes back", _key_removed),
     _key("key-unreadable", "the key file may not be read", _key_unreadable),
     _key("key-empty", "the key file is empty", _key_cut),
+    Fault(
+        "command-hanging",
+        "the command that prints the key hangs",
+        _command_hanging,
+        frozenset({"timeout", "credential"}),
+        ASKING,
+    ),
     Fault(
         "host-neighbours",
         "other apps' files, sockets and keys are in trouble",
