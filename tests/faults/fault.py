@@ -73,7 +73,8 @@ class Fault:
     """A fault and what is allowed while it lasts, besides what the outage budget allows.
 
     `reasons` are the failures that an operator may be told of, at least one of them and no
-    other; without any nothing may fail. `tells` is an event that must be in the log.
+    other; without any nothing may fail. What is `mild` need not fail. `tells` is an event that
+    must be in the log.
 
     `withdraws`: consumers may be left without a token within the budget, too. `stale`: DSM
     ends sessions early, so that a token which is dead may be read until that is noticed.
@@ -94,6 +95,9 @@ class Fault:
     withdraws: bool = False
     stale: bool = False
     severs: bool = False
+    mild: bool = False
+    blinds: bool = False
+    """The suite can't look either, which does not mean that the machine stands still."""
     stuck: frozenset[Output] = frozenset()
     spoilt: frozenset[Output] = frozenset()
 

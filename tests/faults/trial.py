@@ -101,6 +101,7 @@ def _measured(
         length=length.name,
         within_budget=length.within_budget,
         seconds=length.seconds,
+        blind=fault.blinds,
         refreshes=issued - (len(scene.gate.lost) - before.lost),
         seen=scene.tally - before.tally,
         attempts=scene.figures.attempts - before.attempts,

@@ -47,11 +47,14 @@ class Verdict:
     complaints: tuple[str, ...] = ()
     spoilt: int = 0
     """So many of the `times` proved nothing."""
+    blind: bool = False
 
     @property
     def stalled(self) -> bool:
         """Whether the machine was too busy for the suite to look when it wanted to."""
-        return any(b.ended - a.began > STALL_SECONDS for a, b in pairwise(self.looks))
+        return not self.blind and any(
+            b.ended - a.began > STALL_SECONDS for a, b in pairwise(self.looks)
+        )
 
     @property
     def broken(self) -> bool:
@@ -144,7 +147,7 @@ def _told(fault: Fault, verdict: Verdict) -> bool:
     if not fault.reasons:
         return not failed
     by_the_way = {BY_THE_WAY} if verdict.within_budget else {BY_THE_WAY, TOO_LATE}
-    return failed <= fault.reasons | by_the_way and bool(failed & fault.reasons)
+    return failed <= fault.reasons | by_the_way and bool(failed & fault.reasons or fault.mild)
 
 
 def _bounded(verdict: Verdict) -> bool:
