@@ -1,6 +1,7 @@
 """Brings one output to the newest token, and tries again by itself while it fails."""
 
 from dataclasses import replace
+from math import inf
 
 from refresherd import policy
 from refresherd.errors import OutputError
@@ -64,8 +65,9 @@ class Delivery:
             await self._deliver()
         except OutputError as error:
             self._failures += 1
-            pause = policy.backoff(self._failures, RETRIES, self._world.luck())
-            self._retry_at = Instant(self._world.clock.now() + pause)
+            now, luck = self._world.clock.now(), self._world.luck()
+            pause = policy.backoff(self._failures, RETRIES, luck, self._left(now))
+            self._retry_at = Instant(now + pause)
             self._failed(error, pause)
         else:
             self._seen = version
@@ -81,6 +83,11 @@ class Delivery:
     def close(self) -> None:
         """Have the output serve nobody any more."""
         self._output.close()
+
+    def _left(self, now: Instant) -> float:
+        """Return how long what the output holds is good for yet: as long as there is no hurry."""
+        held = self._status.holds
+        return inf if held is None or held.expires_at <= now else held.expires_at - now
 
     async def _deliver(self) -> None:
         if not self._prepared:

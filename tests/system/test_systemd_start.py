@@ -89,6 +89,9 @@ def test_socket_is_there_before_the_daemon(host: Host) -> None:
     host.systemctl("start", SOCKET)
     assert shown(host, "ActiveState") == "inactive"
     assert token(host) in host.statistics("payments")["tokens"]
+    host.systemctl(
+        "start", SERVICE
+    )  # joins the start that the client began: READY follows the token
     assert shown(host, "ActiveState") == "active"
 
 

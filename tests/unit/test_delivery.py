@@ -73,6 +73,20 @@ async def test_an_output_is_prepared_before_there_is_a_token() -> None:
     assert delivered.delivery.status == OutputStatus(PATH)
 
 
+async def test_a_token_about_to_run_out_in_an_output_is_replaced_with_haste() -> None:
+    """A disk that has room again in its token's last seconds is not left for another ten."""
+    delivered = Delivered([None, None, *[DISK_FULL] * 50])
+    delivered.renew()
+    await delivered.catch_up()
+    held = delivered.delivery.status.holds
+    assert held is not None
+    delivered.kept.clock.advance(300)
+    delivered.kept.luck = 1.0  # as late as may be
+    delivered.renew()
+    tries = await delivered.catch_up()
+    assert any(held.expires_at - 1 < at < held.expires_at for at in tries)
+
+
 async def test_each_new_token_is_written_once() -> None:
     """Consumers get every token, and nothing is written for news that are none."""
     delivered = Delivered()
