@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from refresherd.events import Event
+from refresherd.events import AcceptFailed, Event
 from refresherd.logs.entries import DEBUG, ERROR, ONLY_DEBUG, WARNING, Entry, describe, trouble_of
 from refresherd.logs.repeats import Repeats
 from refresherd.logs.without_rich import structlog
@@ -41,8 +41,14 @@ class Logs:
         self._tell(Entry(level, record.getMessage().strip(), fields, scope))
 
     def loop_failed(self, _: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
-        """Log a bug that ended up in the event loop: its exception handler."""
-        self.bug(str(context["message"]), context.get("exception"))
+        """Log what ended up in the event loop: its exception handler."""
+        error, listening = context.get("exception"), context.get("socket")
+        if isinstance(error, OSError) and listening is not None:
+            # No bug: asyncio accepts TCP connections for us, and there are no descriptors left.
+            name = "{}:{}".format(*listening.getsockname()[:2])
+            self.observe(AcceptFailed(name, error.strerror or str(error)))
+        else:
+            self.bug(str(context["message"]), error)
 
     def bug(self, message: str, error: BaseException | None) -> None:
         """Log what nobody caught."""

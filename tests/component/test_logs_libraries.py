@@ -4,6 +4,8 @@ import asyncio
 import io
 import json
 import logging
+import resource
+import socket
 import sys
 import threading
 import warnings
@@ -129,6 +131,28 @@ def test_the_loops_complaint_without_an_exception_is_told() -> None:
     with asyncio.Runner() as runner:
         log.logs.loop_failed(runner.get_loop(), {"message": "Task was destroyed"})
     assert log.lines() == [{"level": "error", "event": "bug", "message": "Task was destroyed"}]
+
+
+async def test_a_listener_without_descriptors_is_no_bug() -> None:
+    """The operator has a limit to raise, which a traceback of the event loop's does not say."""
+    log = Log()
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(log.logs.loop_failed)
+    server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.create_connection(server.sockets[0].getsockname()):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (server.sockets[0].fileno(), hard))
+        try:
+            await asyncio.sleep(0.01)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    server.close()
+    await server.wait_closed()
+    loop.set_exception_handler(None)
+    line, *_ = log.lines()
+    assert (line["level"], line["event"]) == ("error", "cannot accept connections")
+    assert line["message"].startswith("Too many open files; raise the limit")
+    assert "exception" not in line
 
 
 def thread_ends() -> None:
