@@ -36,8 +36,8 @@ class Resumption:
         placed = await self._placed()
         now, luck = self._world.clock.now(), self._world.luck()
         if fault := _fault(newest, placed, now):
-            told = f"{self._app.name}: the stored session is dropped: {fault}"
-            self._world.observer.observe(Warned(told))
+            told = f"the stored session is dropped: {fault}"
+            self._world.observer.observe(Warned(told, self._app.name))
             await sessions.remove()
             generation = newest.token.generation
             self._cell.publish(lifecycle.succeeding(self._cell.life, generation))

@@ -50,9 +50,10 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Warned:
-    """The configuration has something that its operator should know."""
+    """There is something that an operator should know, perhaps about one app alone."""
 
     message: str
+    app: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,8 +103,11 @@ def describe(event: Event, failures: int = 0) -> Entry:  # noqa: C901, PLR0912  
             entry = Entry(ERROR, "app crashed", crash, (app, "crash"), type(error).__name__)
         case ClockJumped() | LoopLagged() | Started() | Stopping():
             entry = _of_daemon(event)
-        case Warned() | Reloaded() | ReloadFailed():
-            entry = _of_configuration(event)
+        case Warned(message, app):
+            about = {"app": app} if app else {}
+            entry = Entry(WARNING, "warning", {**about, "message": message})
+        case Reloaded() | ReloadFailed():
+            entry = _of_reload(event)
         case _:
             assert_never(event)
     return entry
@@ -136,10 +139,8 @@ def _of_daemon(event: ClockJumped | LoopLagged | Started | Stopping) -> Entry:
             return Entry(INFO, "stopping", {"cause": cause})
 
 
-def _of_configuration(event: Warned | Reloaded | ReloadFailed) -> Entry:
+def _of_reload(event: Reloaded | ReloadFailed) -> Entry:
     match event:
-        case Warned(message):
-            return Entry(WARNING, "configuration warning", {"message": message})
         case Reloaded(_, started, stopped, restarted, retuned):
             counts = {"started": started, "stopped": stopped}
             return Entry(INFO, "reloaded", counts | {"restarted": restarted, "retuned": retuned})

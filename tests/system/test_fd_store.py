@@ -139,8 +139,8 @@ def test_a_changed_key_is_not_overlooked(host: Host) -> None:
     key.write_text(host.dsm.api_keys[1])
     with host.daemon():
         assert host.token.read_text() != first
-    warnings = [line["message"] for line in host.events("configuration warning")]
-    assert warnings == ["payments: the stored session is dropped: the credential has changed"]
+    warnings = [(line["app"], line["message"]) for line in host.events("warning")]
+    assert warnings == [("payments", "the stored session is dropped: the credential has changed")]
 
 
 def test_sessions_that_are_ended_on_stop_are_not_stored(host: Host) -> None:

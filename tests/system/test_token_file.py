@@ -217,7 +217,7 @@ def test_a_garbled_session_file_is_left_for_the_bootstrap(host: Host) -> None:
     host.place()
     with host.daemon():
         assert host.works()
-    (warning,) = host.events("configuration warning")
+    (warning,) = host.events("warning")
     assert warning["message"].startswith(f"{host.session} is not used")
     assert "Traceback" not in host.log.read_text()
 
@@ -241,4 +241,4 @@ def test_a_stop_that_ends_sessions_leaves_the_last_of_a_chain(host: Host) -> Non
     assert host.works()
     with host.daemon():
         assert host.works()
-    assert "token_file" in host.events("configuration warning")[0]["message"]
+    assert "token_file" in host.events("warning")[0]["message"]

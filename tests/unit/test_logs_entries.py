@@ -87,7 +87,7 @@ EVENTS: list[tuple[Event, int, str]] = [
     (LoopLagged(0.2), logging.DEBUG, "event loop lagged"),
     (LoopLagged(2.0), logging.WARNING, "event loop lagged"),
     (Started("1.0", 3), logging.INFO, "started"),
-    (Warned("key readable by all"), logging.WARNING, "configuration warning"),
+    (Warned("key readable by all", "payments"), logging.WARNING, "warning"),
     (Reloaded(Instant(1000), 1, 0, 2, 0), logging.INFO, "reloaded"),
     (ReloadFailed("line 3"), logging.ERROR, "reload failed"),
     (Stopping("SIGTERM"), logging.INFO, "stopping"),
@@ -103,6 +103,11 @@ def test_an_event_is_told_in_its_words_at_its_level(
     assert (entry.level, entry.event) == (level, sentence)
     if hasattr(event, "app"):
         assert entry.fields["app"] == "payments"
+
+
+def test_a_warning_about_no_app_names_none() -> None:
+    """An empty name would be an app of its own for whoever filters by it."""
+    assert describe(Warned("the disk is full")).fields == {"message": "the disk is full"}
 
 
 def test_no_event_is_forgotten_here() -> None:

@@ -110,7 +110,7 @@ async def test_a_session_that_is_no_good_is_dropped_with_a_line(found: Inherited
     async with running(app.keeper().run()):
         await settle()
         assert app.observer.of(Warned) == [
-            Warned(f"payments: the stored session is dropped: {why}")
+            Warned(f"the stored session is dropped: {why}", "payments")
         ]
         assert app.sessions.removes == 1
         assert app.requests() == [("login", API_KEY, 1000)]
