@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Iterable
 from itertools import count
 from pathlib import Path
 
-from fakes import ENTITY_ID, FakeCredential
+from fakes import ENTITY_ID, FakeCredential, settle
 from model_dsm import Habits, ModelClient, ModelDsm
 from promises import Promises
 from simulation import Machine
@@ -169,11 +169,15 @@ class Host:
         self.apps = new
 
     async def consume(self) -> None:
-        """Be every app's consumers: read the files, and ask the daemon, again and again."""
+        """Be every app's consumers: read the files, and ask the daemon, again and again.
+
+        Not amid what happens at the same instant: until it is over, a file may be behind.
+        """
         while True:
             await asyncio.sleep(LOOK_EVERY)
             for app in self.apps:
                 await self.ask(app.name)
+                await settle()
                 for spec in app.files:
                     self.promises.read(app, self.files.get(str(spec.path)))
                 self.promises.hold(app)

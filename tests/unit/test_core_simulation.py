@@ -20,7 +20,7 @@ from incidents import (
     Trouble,
 )
 from model_dsm import Habits
-from model_host import Host, an_app
+from model_host import LOOK_EVERY, Host, an_app
 from simulation import simulate
 from troubles import INSTANTS, Kind
 
@@ -159,6 +159,13 @@ def test_no_promise_is_broken_by_a_single_incident(incident: Incident) -> None:
 def test_a_session_that_is_ended_long_before_its_renewal_is_noticed_by_a_check() -> None:
     """Its consumers would have a dead token for minutes, and `session_check` is to spare them."""
     assert live(Story(IDLE, TRIO, [(65.0, LogOut("a"))]), peace=200.0) == []
+
+
+def test_a_look_amid_an_instant_is_no_judgement() -> None:
+    """A renewal is answered just before a look that is due at the same instant of the loop."""
+    before = IDLE.latency + 5e-10
+    plan = [(12 * LOOK_EVERY - before, Refresh())]
+    assert live(Story(IDLE, [an_app("a", Timing())], plan), peace=20.0) == []
 
 
 @settings(max_examples=EXAMPLES, phases=set(Phase) - {Phase.explain})
