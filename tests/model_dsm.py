@@ -63,6 +63,7 @@ class ModelDsm:
         self.sessions: dict[str, Session] = {}
         self.requests: dict[str, list[Request]] = defaultdict(list)
         self.refusals: dict[str, list[float]] = defaultdict(list)
+        self._alive: dict[str, list[str]] = defaultdict(list)
         self._numbers = count(1)
 
     def lives(self, token: str) -> bool:
@@ -73,7 +74,9 @@ class ModelDsm:
 
     def living(self, app: str) -> list[str]:
         """Return an app's live sessions, the oldest first."""
-        return [t for t, one in self.sessions.items() if one.app == app and self.lives(t)]
+        # Who is dead stays so, and in a short-lived habit they are thousands.
+        self._alive[app] = [token for token in self._alive[app] if self.lives(token)]
+        return list(self._alive[app])
 
     def use(self, token: str) -> None:
         """Take note that a session is used."""
@@ -92,6 +95,7 @@ class ModelDsm:
             lifetime = odd if self.troubles.now(kind, app) else lifetime
         token = f"{app}-{next(self._numbers)}"
         self.sessions[token] = Session(app, lifetime, sent_at, sent_at)
+        self._alive[app].append(token)
         return Grant(Secret(token), ENTITY_ID, lifetime)
 
 
