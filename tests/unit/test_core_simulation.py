@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from random import Random
 
 import pytest
-from hypothesis import Phase, given, settings
+from drawn import drawn
+from hypothesis import given
 from hypothesis import strategies as st
 from incidents import (
     Ask,
@@ -28,9 +29,6 @@ from refresherd.model import App, Method, Timing
 
 HOUR = 3600.0
 TEN_YEARS = 315_576_000.0
-
-EXAMPLES = settings().max_examples // 12
-"""The usual hundred would take a minute; `--hypothesis-profile=long` lives through years."""
 
 Plan = Sequence[tuple[float, Incident]]
 """Incidents, each so many seconds after the one before has happened."""
@@ -168,7 +166,7 @@ def test_a_look_amid_an_instant_is_no_judgement() -> None:
     assert live(Story(IDLE, [an_app("a", Timing())], plan), peace=20.0) == []
 
 
-@settings(max_examples=EXAMPLES, phases=set(Phase) - {Phase.explain})
+@drawn(examples=12)
 @given(stories())
 def test_whatever_happens_no_promise_is_broken(story: Story) -> None:
     """Not one of the nine, in any order of troubles; and all is well an hour after the last."""
