@@ -21,7 +21,7 @@ from refresherd.events import (
 )
 from refresherd.lifecycle import valid_token
 from refresherd.model import App, Instant, Method, Timing, Token
-from refresherd.policy import NO_TOKEN_RETRY_AFTER
+from refresherd.policy import LATEST_RENEWAL, NO_TOKEN_RETRY_AFTER
 from refresherd.ports import Roster
 from refresherd.retirement import MOST_PENDING
 
@@ -169,6 +169,7 @@ class Promises:
             self._break(name, f"has no token: {status.life}")
         if token is not None:
             self._noticed(app, token)
+            self._renewable(app, token)
         for living in self._dsm.living(name):
             self._ended(app, living, token)
 
@@ -261,6 +262,12 @@ class Promises:
         late = self._now > session.ended_at + check + SLACK + SLOW
         if late and not self._dsm.troubles.since(app.name, session.ended_at, *kinds):
             self._break(app.name, "a session that was ended is not noticed")
+
+    def _renewable(self, app: App, token: Token) -> None:
+        """Judge whether a session that was granted for years is renewed all the same."""
+        since = token.expires_at - token.lifetime
+        if self._now > since + LATEST_RENEWAL + SLACK and not self._excused(app):
+            self._break(app.name, f"generation {token.generation} was renewed days ago")
 
     def _ended(self, app: App, living: str, token: Token | None) -> None:
         """Judge whether a replaced session has been ended in time."""

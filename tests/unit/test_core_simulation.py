@@ -27,7 +27,7 @@ from troubles import INSTANTS, Kind
 
 from refresherd.model import App, Method, Timing
 
-HOUR = 3600.0
+HOUR, DAY = 3600.0, 86_400.0
 TEN_YEARS = 315_576_000.0
 
 Plan = Sequence[tuple[float, Incident]]
@@ -157,6 +157,12 @@ def test_no_promise_is_broken_by_a_single_incident(incident: Incident) -> None:
 def test_a_session_that_is_ended_long_before_its_renewal_is_noticed_by_a_check() -> None:
     """Its consumers would have a dead token for minutes, and `session_check` is to spare them."""
     assert live(Story(IDLE, TRIO, [(65.0, LogOut("a"))]), peace=200.0) == []
+
+
+def test_a_session_that_is_granted_for_years_is_renewed_within_a_day() -> None:
+    """Nobody would notice otherwise that somebody has ended it; it is the same with keep-alives."""
+    plan: Plan = [(0.0, Trouble(Kind.ENDLESS, HOUR)), (1.0, Suspend(DAY - 600))]
+    assert live(Story(IDLE, TRIO, plan), peace=900.0) == []
 
 
 def test_a_look_amid_an_instant_is_no_judgement() -> None:
