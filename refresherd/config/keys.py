@@ -13,7 +13,7 @@ PREFIXES = (
     (rb"export\s", "`export` in front"),
     (rb"FORTANIX_API_KEY\s*=", "`FORTANIX_API_KEY=` in front"),
     (rb"SDKMS_API_KEY\s*=", "`SDKMS_API_KEY=` in front"),
-    (rb"[A-Za-z_]\w*\s*=\s*[^=\s]", "a variable's name and `=` in front"),
+    (rb"[A-Za-z_]\w*[ \t]*=[ \t]*[^=\s]", "a variable's name and `=` in front"),
     (rb"[\"']", "quotes around it"),
 )
 
@@ -37,6 +37,8 @@ def api_key_fault(content: bytes) -> str:
     for pattern, fault in NO_API_KEYS:
         if re.match(pattern, key):
             return fault
+    if re.search(rb"\s", key):
+        return "it holds more than one word or line; keep the key alone"
     if TOKEN.fullmatch(key):
         return f"it looks like a bearer token, or a broken copy of an API key, which is {SHAPE}"
     return f"it does not look like an API key, which is {SHAPE}"

@@ -11,6 +11,7 @@ from refresherd.config.keys import api_key_fault, token_fault
 
 TOKEN = b"Zk3-x_9QbT" * 8 + b"aB3dE6"
 KEY = API_KEY.encode()
+PADDED = b64encode(f"{ENTITY_ID}:{'s' * 64}".encode())
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,10 @@ def test_an_api_key_is_one_with_or_without_space_around_it(content: bytes) -> No
         (b"export FORTANIX_API_KEY=" + KEY, "`export` in front"),
         (b"MY_KEY=" + KEY, "a variable's name"),
         (b'"' + KEY + b'"', "quotes around it"),
+        (b"MY_KEY = " + KEY, "a variable's name"),
+        # The first line ends with the padding: no name of a variable in front of the second.
+        (b"%b\n%b\n" % (PADDED, PADDED), "more than one word or line"),
+        (b"payments " + KEY, "more than one word or line"),
         (b"Bearer " + TOKEN, "it holds a bearer token"),
         (TOKEN, "it looks like a bearer token"),
         (ENTITY_ID.encode(), "an app's UUID alone"),
