@@ -6,7 +6,7 @@ import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from errno import EADDRINUSE, ENOENT, EROFS
+from errno import EACCES, EADDRINUSE, ENOENT, EPERM, EROFS
 from pathlib import Path
 from typing import TypeAlias
 
@@ -184,9 +184,10 @@ def _number(path: Path, kind: str, name: str) -> int:
 
 
 def _reason(path: Path, error: OSError) -> str:
-    if isinstance(error, PermissionError):
-        return f"{error.strerror}; let the daemon's user do that, or run it as root"
     advice = {
+        EACCES: f"{error.strerror}; let the daemon's user do that",
+        EPERM: f"{error.strerror}; let the daemon's user do that; owners and groups take "
+        "hand-over.conf in a unit",
         ENOENT: f"there is no directory {path.parent}; create it, or have systemd do so "
         "(RuntimeDirectory=)",
         EADDRINUSE: "another process came first",

@@ -18,7 +18,8 @@ REMEDIES: Mapping[int, str] = MappingProxyType(
         errno.ENOENT: "create its directory, or have systemd do so (RuntimeDirectory=)",
         errno.ENOSPC: "free space, or inodes, on its filesystem",
         errno.ENOTDIR: "what should be its directory is none",
-        errno.EPERM: "let the daemon's user do that, or run it as root",
+        errno.EPERM: "let the daemon's user do that; "
+        "owners and groups take hand-over.conf in a unit",
         errno.EROFS: "mount its filesystem writable (in a unit: ReadWritePaths=)",
     }
 )

@@ -149,6 +149,7 @@ def test_a_daemon_without_the_right_to_give_files_away_says_so(
     common.chmod(0o777)
     (told,) = attempted(common / "token", verb, *options)
     assert told.startswith(f"{common}/token: {complaint}")
+    assert told.endswith("hand-over.conf in a unit")
     assert list(common.iterdir()) == []
 
 

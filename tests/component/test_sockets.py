@@ -191,7 +191,8 @@ def test_a_path_that_no_socket_can_have_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "told"),
     [
-        (errno.EACCES, "Permission denied; let the daemon's user do that, or run it as root"),
+        (errno.EACCES, "Permission denied; let the daemon's user do that"),
+        (errno.EPERM, "Operation not permitted; let the daemon's user do that; owners and groups"),
         (errno.EROFS, "its filesystem is read-only; mount it writable"),
         (errno.EADDRINUSE, "another process came first"),
         (errno.EIO, "Input/output error"),
