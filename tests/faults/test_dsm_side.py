@@ -34,5 +34,6 @@ def test_a_broken_promise_is_seen(
 ) -> None:
     """What nothing could get over has to fail, or the suite proves nothing."""
     (verdict,) = verdicts[fault.name]
-    needs(not verdict.stalled, "a machine that is less busy")
-    assert any(complaint in told for told in verdict.complaints), verdict
+    seen = any(complaint in told for told in verdict.complaints)
+    needs(seen or not verdict.stalled, "a machine that is less busy")
+    assert seen, verdict

@@ -14,6 +14,9 @@ from faults.verdict import Afterwards, Verdict, complaints
 READY_WITHIN = 60.0
 """Seconds until an app that nothing is wrong with has a token, however slow the host."""
 
+TRIES = 4
+"""So often may a machine that others use stand still in the midst of a trial."""
+
 CALM_SECONDS = 1.5
 """How long consumers are watched after the recovery."""
 
@@ -37,10 +40,12 @@ class Before:
 
 
 async def conclusive(fault: Fault, scene: Scene, length: Length) -> Verdict:
-    """Let a fault happen, and once more if the machine stood still the first time."""
+    """Let a fault happen, and again where the machine stood still, up to `TRIES` times."""
     verdict = await trial(fault, scene, length)
-    if verdict.complaints and not verdict.broken:
-        return await trial(fault, scene, length)
+    for _ in range(TRIES - 1):
+        if verdict.broken or not verdict.complaints:
+            break
+        verdict = await trial(fault, scene, length)
     return verdict
 
 
