@@ -195,6 +195,8 @@ class Handler(BaseHTTPRequestHandler):
         answer = self.daemon.answer(app)
         if answer is None:
             return self._refuse(503, "no valid token (starting)")
+        if answer.expires_in < float(query.get("min_ttl", "0")):
+            return self._refuse(503, "its tokens live for less")
         return self._send(render(answer, Format(query["format"])))
 
     def _watch(self, app: str) -> None:

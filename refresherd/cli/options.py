@@ -96,7 +96,13 @@ def none(_command: argparse.ArgumentParser) -> None:
 def token(command: argparse.ArgumentParser) -> None:
     """Add what `token` takes."""
     _app(command)
-    _min_ttl(command, "a token that lives at least this long, refreshed now if need be")
+    command.add_argument(
+        "--min-ttl",
+        metavar="TIME",
+        type=seconds_or_none,
+        help="a token that lives at least this long, refreshed now if need be (default: 30s where "
+        "such a one can be had at once, else any that is valid)",
+    )
     command.add_argument(
         "--format", choices=FORMATS, default="raw", help="what is printed (default: raw)"
     )

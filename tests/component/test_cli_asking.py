@@ -87,6 +87,22 @@ def test_on_a_terminal_the_prompt_has_its_own_line(
     assert err.content.getvalue() == b"\n"
 
 
+def test_a_token_lasts_for_a_request_where_that_can_be_had(
+    fake: FakeDaemon, capfd: Capture
+) -> None:
+    """One that runs out in the pipe is no use; but while DSM is away whatever is good still is."""
+    fake.issue("payments", "short", lifetime=12)
+    assert main(["token", "payments"]) == 0
+    assert capfd.readouterr().out == "short"
+    assert [("min_ttl=30" in asked, "min_ttl" in asked) for asked in fake.requests] == [
+        (True, True),
+        (False, False),
+    ]
+    assert main(["token", "payments", "--min-ttl", "30s"]) == 69
+    assert main(["token", "payments", "--min-ttl", "0s"]) == 0
+    assert capfd.readouterr().out == "short"
+
+
 def test_no_token_is_a_line_and_nothing_on_standard_output(
     fake: FakeDaemon, capfd: Capture
 ) -> None:

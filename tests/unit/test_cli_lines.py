@@ -132,7 +132,8 @@ def test_a_programs_own_options_are_left_to_it() -> None:
     assert parsed.on_refresh == 1
 
 
-def test_nothing_is_asked_of_a_token_unless_it_is_said() -> None:
-    """While DSM is away the token that is still good must be handed out, however little is left."""
+def test_what_is_asked_of_a_token_is_told_from_what_is_usual() -> None:
+    """Only who asks for a lifetime is told that there is no such token."""
     parsed = parse("token", ("payments",))
-    assert (parsed.min_ttl, parsed.format, parsed.timeout) == (0.0, "raw", 10.0)
+    assert (parsed.min_ttl, parsed.format, parsed.timeout) == (None, "raw", 10.0)
+    assert parse("token", ("payments", "--min-ttl", "0s")).min_ttl == 0.0
