@@ -66,8 +66,8 @@ def unit(configuration: Configuration, environ: Mapping[str, str]) -> Iterator[U
 def _sorted(manager: Manager, notifier: Notifier, configuration: Configuration) -> Unit:
     """Return each thing by its purpose, and let go of what has none."""
     systemd.keep_from_children(manager.passed)
-    stored = [one for one in manager.passed if one.name.startswith(systemd.PREFIX)]
-    others = [one for one in manager.passed if one not in stored]
+    stored = [one for one in manager.passed if systemd.is_session(one.name)]
+    others = [one for one in manager.passed if not systemd.is_session(one.name)]
     activated = systemd.activated(others, configuration.api.path, _raw_paths(configuration))
     store = FdStore(notifier, systemd.boot_id())
     # An app with a chain keeps its session in the state directory.

@@ -5,12 +5,14 @@ all of that name. At the next start they are passed on like sockets.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from refresherd.errors import OutputError
-from refresherd.model import App, Inherited, Token
+from refresherd.model import App, Inherited, Instant, Token
 from refresherd.systemd import memfd
 from refresherd.systemd.manager import Descriptor
+from refresherd.systemd.names import Names
 from refresherd.systemd.notify import Notifier
 from refresherd.systemd.session_record import (
     LONGEST,
@@ -21,14 +23,20 @@ from refresherd.systemd.session_record import (
     written,
 )
 
-PREFIX = "session."
-"""With which the names of stored sessions begin."""
-
 KEPT = 2
 """Sessions of an app that are stored: the newest, and the one that it replaced, which a later run
 ends if this one is killed before it could."""
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A session that the manager holds, and under which name; each life of a token is another."""
+
+    name: str
+    generation: int
+    expires_at: Instant
 
 
 class FdStore:
@@ -40,7 +48,8 @@ class FdStore:
     def __init__(self, notifier: Notifier, boot_id: str) -> None:
         self._notifier = notifier
         self._boot_id = boot_id
-        self._names: dict[str, list[str]] = {}
+        self._names = Names()
+        self._stored: dict[str, list[_Stored]] = {}
         """What is stored of each app, the oldest first."""
         self._leaving: list[str] = []
         """What is to be removed, as soon as the manager listens."""
@@ -57,17 +66,20 @@ class FdStore:
         lines = []
         found: list[tuple[SessionRecord, str]] = []
         for one in passed:
+            self._names.take(one.name)
+            whose = one.name
             try:
                 record = parsed(memfd.content(one.fd, LONGEST + 1))
+                whose = record.app if record.app in apps else whose
                 self._check(record, apps)
             except (OSError, ValueError) as error:
-                lines.append(f"a stored session is dropped ({one.name}): {_said(error)}")
+                lines.append(f"a stored session is dropped ({whose}): {_said(error)}")
                 self._leaving.append(one.name)
             else:
                 found.append((record, one.name))
         found.sort(key=lambda pair: (pair[0].token.generation, pair[0].token.expires_at))
         for record, name in found:
-            self._names.setdefault(record.app, []).append(name)
+            self._stored.setdefault(record.app, []).append(_stored(name, record.token))
             self._inherited[record.app] = (record, *self._inherited.get(record.app, ()))
         self._sweep()
         return lines
@@ -88,37 +100,49 @@ class FdStore:
 
     def keep(self, app: App, token: Token) -> None:
         """Store a token. Raises OutputError where the manager does not take it now."""
-        name = f"{PREFIX}{app.name}.{token.generation}.{int(token.expires_at * 1000)}"
-        names = self._names.setdefault(app.name, [])
-        if name in names:
+        stored = self._stored.setdefault(app.name, [])
+        if any(_stored(one.name, token) == one for one in stored):
             return
+        if self._names.exhausted:
+            self._drop(stored, 1)
         origin = self._origins.get(app.name, "")
-        try:
-            with memfd.sealed(written(recorded(app, token, origin, self._boot_id))) as fd:
-                self._store(name, fd)
-        except OSError as error:
-            raise OutputError(f"cannot store the session: {error.strerror}") from error
-        names.append(name)
-        self._leaving += names[:-KEPT]
-        del names[:-KEPT]
-        self._sweep()
+        name = self._add(written(recorded(app, token, origin, self._boot_id)))
+        stored.append(_stored(name, token))
+        self._drop(stored, max(0, len(stored) - KEPT))
 
     def forget(self, app: str) -> None:
         """Store nothing of an app any more."""
         self._inherited.pop(app, None)
-        self._leaving += self._names.pop(app, [])
-        self._sweep()
+        stored = self._stored.pop(app, [])
+        self._drop(stored, len(stored))
 
-    def _store(self, name: str, fd: int) -> None:
+    def _add(self, content: bytes) -> str:
+        """Store a session and return under which name. Raises OutputError."""
+        name = self._names.free()
         told = ("FDSTORE=1", f"FDNAME={name}", "FDPOLL=0")
-        if not self._notifier.send(*told, descriptors=[fd]):
+        try:
+            with memfd.sealed(content) as fd:
+                sent = self._notifier.send(*told, descriptors=[fd])
+        except OSError as error:
+            raise OutputError(f"cannot store the session: {error.strerror}") from error
+        if not sent:
             raise OutputError("the service manager does not take the session now")
+        self._names.take(name)
+        return name
+
+    def _drop(self, stored: list[_Stored], number: int) -> None:
+        """Store the oldest of an app no more, so many of them."""
+        self._leaving += [one.name for one in stored[:number]]
+        del stored[:number]
+        self._sweep()
 
     def _sweep(self) -> None:
         while self._leaving:
-            if not self._notifier.send("FDSTOREREMOVE=1", f"FDNAME={self._leaving[0]}"):
+            name = self._leaving[0]
+            if not self._notifier.send("FDSTOREREMOVE=1", f"FDNAME={name}"):
                 return
             del self._leaving[0]
+            self._names.release(name)
 
     def _check(self, record: SessionRecord, apps: Mapping[str, App]) -> None:
         """Raise ValueError if a session is not one that its app would get as configured now."""
@@ -177,6 +201,10 @@ def boot_id(path: Path = BOOT_ID) -> str:
         return path.read_text().strip()
     except OSError:
         return ""
+
+
+def _stored(name: str, token: Token) -> _Stored:
+    return _Stored(name, token.generation, token.expires_at)
 
 
 def _foreign(record: SessionRecord, app: App) -> str:

@@ -13,9 +13,10 @@ from service_manager import ServiceManager, manager_at
 
 from refresherd.errors import OutputError
 from refresherd.model import ApiKeyFile, App, Endpoint, Instant, Secret, Token
-from refresherd.systemd import memfd
-from refresherd.systemd.fd_store import PREFIX, FdStore, StoredSessions, boot_id
+from refresherd.systemd import memfd, names
+from refresherd.systemd.fd_store import FdStore, StoredSessions, boot_id
 from refresherd.systemd.manager import Descriptor
+from refresherd.systemd.names import is_session
 from refresherd.systemd.notify import Notifier
 from refresherd.systemd.session_record import LONGEST, parsed
 
@@ -87,7 +88,7 @@ async def test_at_any_instant_a_whole_session_is_stored(
     assert stored(manager) == [4, 5]
     added = [message for message in manager.heard if message.value("FDSTORE")]
     assert {message.value("FDPOLL") for message in added} == {"0"}
-    assert all((message.value("FDNAME") or "").startswith(PREFIX) for message in added)
+    assert all(is_session(message.value("FDNAME") or "") for message in added)
 
 
 async def test_what_is_stored_can_be_changed_by_nobody(
@@ -147,7 +148,8 @@ async def test_a_foreign_session_is_dropped_and_removed(
     """Going on from it could give a token to the wrong server, or stand for another app."""
     await StoredSessions(FdStore(notifier, "boot"), APP).put(token(1))
     store, (line,) = next_run(manager, notifier, app, boot=boot)
-    assert line == f"a stored session is dropped (session.payments.1.1900000): {why}"
+    whose = "s.000" if app is OTHER else "payments"
+    assert line == f"a stored session is dropped ({whose}): {why}"
     assert store.inherited(APP) == ()
     assert stored(manager) == []
 
@@ -180,15 +182,15 @@ def test_what_is_garbled_is_dropped_and_removed(
     os.close(writing)
     with memfd.sealed(b"\x00garbled") as fd:
         store = FdStore(notifier, "boot")
-        garbled = Descriptor(os.dup(fd), "session.payments.1.2")
-        lines = store.adopt([garbled, Descriptor(reading, "session.x")], {"payments": APP})
+        garbled = Descriptor(os.dup(fd), "s.abc")
+        lines = store.adopt([garbled, Descriptor(reading, "s.x00")], {"payments": APP})
     assert lines == [
-        "a stored session is dropped (session.payments.1.2): it is no JSON",
-        f"a stored session is dropped (session.x): {os.strerror(errno.ESPIPE)}",
+        "a stored session is dropped (s.abc): it is no JSON",
+        f"a stored session is dropped (s.x00): {os.strerror(errno.ESPIPE)}",
     ]
     manager.read()
     removed = [message.value("FDNAME") for message in manager.heard]
-    assert removed == ["session.payments.1.2", "session.x"]
+    assert removed == ["s.abc", "s.x00"]
 
 
 async def test_a_session_that_is_dead_is_stored_no_more(
@@ -205,6 +207,20 @@ async def test_a_session_that_is_dead_is_stored_no_more(
     await mine.remove()
     mine.close()
     assert stored(manager) == [3]
+
+
+async def test_a_full_store_still_gets_the_newest(
+    manager: ServiceManager, notifier: Notifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With ten thousand apps it is full: what is stored of each must not grow stale for that."""
+    monkeypatch.setattr(names, "MOST", 2)
+    store = FdStore(notifier, "boot")
+    sessions = StoredSessions(store, APP)
+    for generation in (1, 2, 3):
+        await sessions.put(token(generation))
+    assert stored(manager) == [2, 3]
+    with pytest.raises(OutputError, match="can pass on no more"):
+        await StoredSessions(store, OTHER).put(token(4))
 
 
 async def test_a_manager_that_takes_nothing_is_asked_again(
