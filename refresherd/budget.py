@@ -31,6 +31,11 @@ FREE = 10
 SPACING = WINDOW / (SCHEDULED - FREE)
 """How far apart logins are once too many have failed: some 48 minutes."""
 
+PROBE = 30.0
+"""Where DSM has refused none of those, but all were cut off, the next may come after so many
+seconds, and each time that is cut off as well after twice as long. A DSM that hangs while the
+daemon is restarted must not shut out a good key for longer than that DSM does."""
+
 ASSUMED = MOST // 2
 """So many are taken to have failed where the record was lost: a good key is not shut out by that,
 and a wrong one does not reach DSM's limit, even if `MOST` had failed before."""
@@ -92,7 +97,7 @@ def allowed_at(history: History, now: Instant, *, asked: bool) -> Instant:
     if asked:
         return max(now, hard)
     since = _since_good(history)
-    spaced = min(_past(since, FREE, WINDOW), _past(since, 1, SPACING))
+    spaced = min(_past(since, FREE, WINDOW), _past(since, 1, _spacing(history, len(since))))
     return max(now, hard, spaced, _past(since, SCHEDULED, WINDOW))
 
 
@@ -108,6 +113,13 @@ def places(history: History, now: Instant, *, patient: bool) -> int:
     else:
         usual = 1 if patient else max(1, FREE - len(since))
     return min(usual, MOST - len(_recent(history.failed, now)))
+
+
+def _spacing(history: History, failed: int) -> float:
+    """Return how far apart logins are after so many since DSM last took the credential."""
+    if history.refused and history.refused[-1] > history.good_at:
+        return SPACING
+    return min(SPACING, PROBE * float(1 << min(max(0, failed - FREE), MOST)))
 
 
 def _since_good(history: History) -> tuple[Instant, ...]:

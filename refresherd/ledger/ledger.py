@@ -109,11 +109,8 @@ class Ledger:
         history, now = account.history, self._world.clock.now()
         until = budget.allowed_at(history, now, asked=asked)
         if until > now:
-            failed = len(budget.recent(history, now).failed)
             at = timestamp(self._world.clock.wall(until))
-            told = f"{failed} logins with this key have failed within 24 hours"
-            advice = f"the next is allowed at {at}; mend or replace the key"
-            raise Withheld(f"{told}; {advice}", until)
+            raise Withheld(_told(budget.recent(history, now), at), until)
         return len(account.under_way) < budget.places(history, now, patient=patient)
 
     def _settle(self, account: Account, turn: Turn, error: BaseException | None) -> None:
@@ -122,3 +119,13 @@ class Ledger:
             self.write_ahead.soon()
         if account.idle():
             self._accounts.pop(account.name, None)
+
+
+def _told(history: History, at: str) -> str:
+    """Return why no login is sent before `at`."""
+    failed = len(history.failed)
+    if not history.refused:
+        told = f"{failed} logins with this key were cut off by restarts before DSM answered"
+        return f"{told}; the next is allowed at {at}"
+    told = f"{failed} logins with this key have failed within 24 hours"
+    return f"{told}; the next is allowed at {at}; mend or replace the key"

@@ -1,14 +1,14 @@
 """How often a refused credential is tried: never so often that DSM resets it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from refresherd import budget
-from refresherd.budget import DAY, FREE, MOST, NEVER_YET, SCHEDULED, SPACING, WINDOW, History
+from refresherd.budget import DAY, FREE, MOST, NEVER_YET, PROBE, SCHEDULED, SPACING, WINDOW, History
 from refresherd.model import Instant
 
 NOW = Instant(1_000_000)
@@ -125,6 +125,29 @@ def test_a_success_shows_that_what_was_cut_off_had_not_failed() -> None:
         history = budget.cut_off(history, Instant(at))
     assert budget.allowed_at(history, Instant(MOST), asked=True) == WINDOW
     assert budget.good(history, Instant(60)) == History(good_at=Instant(60))
+
+
+def test_a_restart_while_dsm_hangs_shuts_out_no_good_key() -> None:
+    """Ten apps with one key leave ten logins cut off, of which DSM has refused none."""
+    history = History(cut_off=(NOW,) * FREE)
+    assert budget.allowed_at(history, NOW, asked=False) == NOW + PROBE
+    history = budget.cut_off(history, Instant(NOW + PROBE))
+    assert budget.allowed_at(history, NOW, asked=False) == NOW + 3 * PROBE
+    once_refused = budget.refused(history, Instant(NOW + 3 * PROBE))
+    assert budget.allowed_at(once_refused, NOW, asked=False) == NOW + 3 * PROBE + SPACING
+    mended = budget.good(refused_at(*range(10)), NOW)
+    cut = replace(mended, cut_off=(Instant(NOW + 1),) * FREE)
+    assert budget.allowed_at(cut, NOW, asked=False) == NOW + 1 + PROBE
+
+
+def test_a_day_of_logins_that_are_cut_off_leaves_the_operator_some() -> None:
+    """A crash loop may hide that DSM refuses each of them."""
+    now, history = NOW, History()
+    while now < NOW + DAY:
+        if budget.allowed_at(history, now, asked=False) <= now:
+            history = budget.cut_off(history, now)
+        now = Instant(now + 10)
+    assert FREE < len(history.failed) <= SCHEDULED
 
 
 def test_a_lost_record_lets_one_login_find_out() -> None:

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
+from math import ceil, log2
 
 import pytest
 from fakes import FakeClock, FakeLoginStore, FakeSchedule, RecordingObserver, settle
 from kept import running
 
-from refresherd.budget import FREE, MOST, NEVER_YET, SPACING, WINDOW, History
+from refresherd.budget import FREE, MOST, NEVER_YET, PROBE, SPACING, WINDOW, History
 from refresherd.errors import OutputError, Reason, Rejected, Retryable, Withheld
 from refresherd.events import Warned
 from refresherd.ledger.ledger import PATIENCE, SWEEP_EVERY, Ledger
@@ -213,6 +214,19 @@ async def test_what_dsm_may_count_is_counted(error: Rejected | Retryable) -> Non
     assert await host.outcome(key="another") is None
 
 
+async def test_a_restart_while_dsm_hangs_is_no_wrong_key() -> None:
+    """Of what was cut off nobody knows that it failed, so nobody is told to replace the key."""
+    host = Host(FakeLoginStore({KEY: History(cut_off=(Instant(1_000_000),) * FREE)}))
+    outcome = await host.outcome()
+    assert isinstance(outcome, Withheld)
+    assert outcome.until == 1_000_000 + PROBE
+    assert outcome.message.startswith("10 logins with this key were cut off by restarts before DSM")
+    assert "replace" not in outcome.message
+    host.clock.advance(PROBE)
+    assert await host.outcome() is None
+    assert await host.outcome() is None
+
+
 async def test_a_second_factor_is_no_wrong_key() -> None:
     """DSM has taken the key by then, so that what was cut off before had not failed either."""
     host = Host(FakeLoginStore({KEY: History(cut_off=(Instant(999_999),) * 9)}))
@@ -257,7 +271,8 @@ async def test_a_crash_loop_stays_below_the_most() -> None:
         await settle()
         host.restart()
         host.clock.advance(60)
-    assert host.sent <= FREE + 200 * 60 // SPACING + 1
+    doublings = ceil(log2(SPACING / PROBE))
+    assert host.sent <= FREE + doublings + 200 * 60 // SPACING + 1
 
 
 async def test_a_success_clears_what_a_crash_loop_left() -> None:
