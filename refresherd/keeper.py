@@ -146,6 +146,14 @@ class Keeper:
         if ends or life.dead:
             await _together(delivery.clear() for delivery in self._deliveries)
 
+    async def disown(self) -> None:
+        """Leave the daemon's next run no session of an app that is not configured so any more.
+
+        Only to be called once `run` was cancelled and awaited.
+        """
+        if self._equipment.sessions is not None:
+            await self._equipment.sessions.remove()
+
     async def end(self) -> None:
         """End the app's sessions for good; its outputs are to be cleared first.
 

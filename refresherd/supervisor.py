@@ -126,6 +126,7 @@ class Supervisor:
             if end_sessions:
                 self._leaving[keeper] = None
             keeper.close()
+            await keeper.disown()
             gone.append(keeper)
         return gone
 

@@ -7,7 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fakes import ENTITY_ID, FakeClock, FakeCredential, FakeSchedule, RecordingObserver
+from fakes import (
+    ENTITY_ID,
+    FakeClock,
+    FakeCredential,
+    FakeSchedule,
+    FakeSessions,
+    RecordingObserver,
+)
 from kept import running
 
 from refresherd.equipment import Equipment
@@ -48,7 +55,8 @@ class Machine:
 
     A token is `URL KEY NUMBER`, and each DSM takes its own only. A DSM in `hanging` does not
     answer, keys in `refused` are wrong; a file in `stuck` can't be written, one in `hung` does
-    not answer, one in `broken` has a bug. Everything takes `turns` of the event loop.
+    not answer, one in `broken` has a bug. What stands in `sessions` outlives a restart.
+    Everything takes `turns` of the event loop.
     """
 
     def __init__(self, *apps: App, turns: int = 0) -> None:
@@ -68,6 +76,7 @@ class Machine:
         self.hung: set[Path] = set()
         self.broken: set[Path] = set()
         self.equipped: list[str] = []
+        self.sessions: dict[str, FakeSessions] = {}
         self.apps = apps
         self._turns = turns
         self._gates: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(99))
@@ -114,7 +123,8 @@ class Machine:
         self.equipped.append(app.name)
         gate = self._gates[app.endpoint.url]
         outputs = tuple(File(self, spec.path) for spec in app.files)
-        return Equipment(Dsm(self, app), Key(self, app.credential.path), gate, gate, outputs)
+        key, sessions = Key(self, app.credential.path), self.sessions.get(app.name)
+        return Equipment(Dsm(self, app), key, gate, gate, outputs, sessions=sessions)
 
 
 class Key(FakeCredential):

@@ -6,7 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from fakes import settle
+from fakes import FakeSessions, settle
 from fleet import ONE, TWO, Asked, Machine, an_app, machine
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -57,6 +57,28 @@ async def test_sessions_of_apps_that_go_are_left_or_ended_as_configured() -> Non
         assert there.files.keys() == {Path("/a"), Path("/b")}
         assert there.holder("/b") == "b"
         assert len(there.observer.of(SessionEnded)) == 2
+
+
+@pytest.mark.parametrize("left", [[A], [A, replace(C, endpoint=Endpoint(TWO))]])
+async def test_what_is_stored_of_an_app_that_goes_goes_with_it(left: list[App]) -> None:
+    """Were it added again, the next run would go on from the session of then, and end the new."""
+    async with machine(A) as there:
+        there.sessions["c"] = before = FakeSessions()
+        await there.reload(A, C)
+        assert before.history != []
+        there.sessions["c"] = FakeSessions()
+        await there.reload(*left)
+        assert (before.holds, before.removes) == (None, 1)
+        assert there.sessions["c"].removes == 0
+
+
+async def test_the_end_of_the_daemon_leaves_what_is_stored() -> None:
+    """The next run is to go on from it."""
+    async with machine(A) as there:
+        there.sessions["c"] = stored = FakeSessions()
+        await there.reload(A, C)
+        newest = there.status("c").life.token
+    assert (stored.holds, stored.removes) == (newest, 0)
 
 
 @pytest.mark.parametrize(
