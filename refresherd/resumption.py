@@ -4,6 +4,7 @@ from refresherd import lifecycle
 from refresherd.equipment import Equipment
 from refresherd.errors import Retryable
 from refresherd.events import SessionResumed, Warned
+from refresherd.intervention import hastened
 from refresherd.model import App, Inherited, Instant, Secret
 from refresherd.proof import NOTHING
 from refresherd.retirement import Retirement
@@ -45,6 +46,8 @@ class Resumption:
         sessions.begin(newest.credential)
         rotation.remember(placed)
         life = lifecycle.resumed(newest.token, now, self._app.timing, luck)
+        if self._cell.life.asked:  # for a new session, be there an old one or not
+            life = hastened(life, now, self._app.timing)
         self._cell.publish(life)
         token, at = newest.token, life.next_attempt_at
         self._world.observer.observe(

@@ -97,6 +97,17 @@ async def test_what_is_due_by_now_is_done_at_once() -> None:
         assert app.requests() == [("reauth", "old-7", 1000)]
 
 
+async def test_a_refresh_that_was_asked_for_meanwhile_is_made() -> None:
+    """The key may be long in coming, and whoever asked would be told that all is done."""
+    app = Restarted([NEXT], [session(7)])
+    keeper = app.keeper()
+    keeper.refresh()
+    async with running(keeper.run()):
+        await settle()
+        assert app.output.history[0] == session(7).token
+        assert app.requests() == [("reauth", "old-7", 1000)]
+
+
 @pytest.mark.parametrize(
     ("found", "why"),
     [
