@@ -70,7 +70,7 @@ class FdStore:
             whose = one.name
             try:
                 record = parsed(memfd.content(one.fd, LONGEST + 1))
-                whose = record.app if record.app in apps else whose
+                whose = record.app
                 self._check(record, apps)
             except (OSError, ValueError) as error:
                 lines.append(f"a stored session is dropped ({whose}): {_said(error)}")

@@ -148,8 +148,7 @@ async def test_a_foreign_session_is_dropped_and_removed(
     """Going on from it could give a token to the wrong server, or stand for another app."""
     await StoredSessions(FdStore(notifier, "boot"), APP).put(token(1))
     store, (line,) = next_run(manager, notifier, app, boot=boot)
-    whose = "s.000" if app is OTHER else "payments"
-    assert line == f"a stored session is dropped ({whose}): {why}"
+    assert line == f"a stored session is dropped (payments): {why}"
     assert store.inherited(APP) == ()
     assert stored(manager) == []
 
