@@ -94,6 +94,20 @@ def test_what_is_forgotten_had_stopped_to_count(wishes: list[Wish]) -> None:
             assert budget.allowed_at(short, now, asked=asked) == allowed
 
 
+def test_nothing_is_remembered_for_longer_than_it_counts() -> None:
+    """At the very end of its window as well: that is when the next login was said to be allowed."""
+    instants = (Instant(0), Instant(1))
+    short = budget.recent(History(instants, cut_off=instants), Instant(WINDOW))
+    assert short == History((Instant(1),), cut_off=(Instant(1),))
+
+
+def test_a_day_with_too_many_is_left_to_operators() -> None:
+    """The schedule does not use up what they may still ask for."""
+    history = refused_at(*range(SCHEDULED))
+    assert budget.allowed_at(history, Instant(100), asked=False) == WINDOW
+    assert budget.allowed_at(history, Instant(100), asked=True) == Instant(100)
+
+
 def test_a_good_key_is_never_made_to_wait() -> None:
     """However long the outage was before which it worked."""
     for history in (History(), History(good_at=Instant(5.0))):
@@ -106,7 +120,14 @@ def test_a_mended_key_is_not_made_to_wait_for_its_past() -> None:
     assert budget.allowed_at(history, Instant(31), asked=False) == Instant(31)
     assert budget.places(history, Instant(31), patient=True) == FREE
     burnt = budget.good(refused_at(*range(MOST)), Instant(MOST))
-    assert budget.allowed_at(burnt, Instant(MOST), asked=True) == WINDOW
+    for asked in (False, True):
+        assert budget.allowed_at(burnt, Instant(MOST), asked=asked) == WINDOW
+
+
+def test_a_mended_key_may_fail_no_more_often_at_once_than_is_left() -> None:
+    """It may be taken back while many of its logins are under way."""
+    history = budget.good(refused_at(*range(MOST - 3)), Instant(MOST))
+    assert budget.places(history, Instant(MOST), patient=True) == 3
 
 
 def test_a_key_that_was_taken_back_is_spaced_anew() -> None:

@@ -237,6 +237,12 @@ def test_haste_ends_every_wait() -> None:
     assert intervention.hastened(lifecycle.begin(NOW), at(10), TIMING).next_attempt_at == NOW
 
 
+def test_haste_is_told_from_the_schedule() -> None:
+    """A login that somebody asks for may be sent when the schedule's would be withheld."""
+    assert lifecycle.begin(NOW).asked is False
+    assert intervention.hastened(lifecycle.begin(NOW), NOW, TIMING).asked is True
+
+
 def test_haste_is_no_flood() -> None:
     """A script that asks ten times a second must not have DSM asked as often."""
     just_renewed = intervention.hastened(fresh(), at(0.1), TIMING)

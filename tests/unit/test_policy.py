@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresherd import policy
+from refresherd.errors import Reason, Rejected, Withheld
 from refresherd.model import Instant, Secret, Timing, Token
 
 LIFETIMES = st.one_of(st.integers(1, 4_294_967_295).map(float), st.floats(1, 4_294_967_295))
@@ -181,6 +182,14 @@ def test_a_hanging_attempt_leaves_time_for_another(timeout: float, remaining: fl
     else:
         assert allowed <= max(policy.SHORTEST_ATTEMPT, remaining / 2)
         assert allowed >= min(timeout, policy.SHORTEST_ATTEMPT)
+
+
+def test_a_refused_credential_is_spared() -> None:
+    """For as long as is configured, or until the instant at which another login is allowed."""
+    timing, now = Timing(rejected_retry=60.0), Instant(100)
+    assert policy.spared_until(Rejected(Reason.REJECTED, "401"), now, timing) == 160.0
+    assert policy.spared_until(Withheld("another was refused"), now, timing) == 160.0
+    assert policy.spared_until(Withheld("too many have failed", 5000.0), now, timing) == 5000.0
 
 
 def test_half_of_what_is_left_is_used_and_half_is_kept() -> None:
