@@ -56,9 +56,9 @@ class Refreshing(Kept):
         ]
 
 
-@pytest.mark.parametrize("lifetime", [1.0, 2.0, 600.0, 86400.0, 4294967295.0])
+@pytest.mark.parametrize("lifetime", [1.0, 2.0, 600.0, 86400.0, 172800.0])
 async def test_every_lifetime_is_renewed_at_its_half(lifetime: float) -> None:
-    """DSM's administrators may set a second or a century; no token may run out."""
+    """DSM's administrators may set a second or two days; no token may run out."""
     app = Refreshing(grants(lifetime))
     async with running(app.refresher.run()):
         await app.schedule.advance(1.9 * lifetime)
@@ -66,6 +66,14 @@ async def test_every_lifetime_is_renewed_at_its_half(lifetime: float) -> None:
     assert app.requests() == expected
     assert app.observer.of(TokenExpired) == []
     assert app.life.generation == 4
+
+
+async def test_a_session_of_a_century_is_renewed_daily() -> None:
+    """DSM may grant 4294967295 s, and somebody may end the session meanwhile."""
+    app = Refreshing(grants(4294967295.0))
+    async with running(app.refresher.run()):
+        await app.schedule.advance(2.5 * 86400)
+    assert app.requests() == [("login", 0.0), ("reauth", 86400.0), ("reauth", 172800.0)]
 
 
 async def test_failures_are_tried_again_until_one_works() -> None:

@@ -1,10 +1,12 @@
 """The running daemon, asked over its API socket."""
 
 from collections.abc import Iterator
+from io import BufferedReader
 
 from refresherd.cli.client.answer import Answer
 from refresherd.cli.client.exchange import sent, told
 from refresherd.cli.client.failures import Unintelligible
+from refresherd.cli.client.patience import Patience
 
 OK = 200
 
@@ -49,7 +51,7 @@ class Daemon:
         with told(self._path, CONNECTING):
             connection = sent(self._path, "GET", f"/v1/apps/{app}/token?watch=1", CONNECTING)
             connection.settimeout(None)
-            with connection, connection.makefile("rb") as stream:
+            with connection, BufferedReader(Patience(connection)) as stream:
                 yield from self._granted(Answer(stream), app).lines()
 
     def _ask(self, method: str, target: str, app: str, timeout: float) -> bytes:
