@@ -238,7 +238,7 @@ def test_the_view_suits_the_stream(
 
 def test_the_whole_demo(capsys: pytest.CaptureFixture[str]) -> None:
     """All parts together: apps get tokens and refreshes, and no consumer is refused."""
-    assert execute(Namespace(apps=2, lifetime=2.0, duration=4.0)) is Exit.OK
+    assert execute(Namespace(apps=2, lifetime=4.0, duration=6.0)) is Exit.OK
     out = capsys.readouterr().out
     assert "token 1 by login" in out
     assert "token 2 by reauth" in out
