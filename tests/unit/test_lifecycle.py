@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresherd import intervention, lifecycle
-from refresherd.errors import DsmError, Reason, Rejected, Retryable, SessionLost
+from refresherd.errors import DsmError, Reason, Rejected, Retryable, SessionLost, Withheld
 from refresherd.lifecycle import ALWAYS, NEVER, Action, Life, State
 from refresherd.model import Grant, Instant, Method, Secret, Timing
 
@@ -240,7 +240,22 @@ def test_haste_ends_every_wait() -> None:
 def test_haste_is_told_from_the_schedule() -> None:
     """A login that somebody asks for may be sent when the schedule's would be withheld."""
     assert lifecycle.begin(NOW).asked is False
+    assert lifecycle.begin(NOW, asked=True).asked is True
     assert intervention.hastened(lifecycle.begin(NOW), NOW, TIMING).asked is True
+
+
+def test_what_somebody_asks_for_includes_the_login_that_follows_at_once() -> None:
+    """They want a token, by whatever method; what is tried again later is the schedule's."""
+    asked = intervention.hastened(fresh(), at(10), TIMING)
+    assert lifecycle.failed(asked, DEAD, at(10), TIMING, 0.0).asked is True
+    assert lifecycle.failed(asked, OUTAGE, at(10), TIMING, 0.0).asked is False
+    assert lifecycle.failed(fresh(), DEAD, at(300), TIMING, 0.0).asked is False
+
+
+def test_a_withheld_login_is_made_when_it_is_allowed() -> None:
+    """That may be sooner or later than `rejected_retry`, and until then somebody must act."""
+    life = after(lifecycle.begin(NOW), Withheld("too many have failed", at(50)))
+    assert (life.state, life.next_attempt_at) == (State.REJECTED, at(50))
 
 
 def test_haste_is_no_flood() -> None:
