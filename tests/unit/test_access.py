@@ -1,5 +1,7 @@
 """Who may read a token: every way in, and every way that must stay shut."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,6 +74,12 @@ def test_any_one_of_user_group_and_unit_suffices(permitted: Permitted) -> None:
 def test_near_misses_are_denied(permitted: Permitted) -> None:
     """A pid is no uid, a gid no uid, and part of a unit's name no unit."""
     assert not may_read(STRANGER, permitted, OWN)
+
+
+def test_who_is_in_no_unit_is_in_none_that_is_named_so() -> None:
+    """A shell in no unit must not match a name that was left empty."""
+    nobody = replace(STRANGER, unit="")
+    assert not may_read(nobody, Permitted(units=frozenset({""})), OWN)
 
 
 @given(PEERS, PERMITTED, st.sampled_from((0, OWN, OVERFLOW_ID)))

@@ -242,3 +242,5 @@ def test_a_resumed_life_is_like_the_one_before(age: float, luck: float) -> None:
     assert life.next_attempt_at <= token.issued_at + TIMING.at * token.lifetime + 0.001
     assert (life.state, life.generation, life.failures) == (State.FRESH, 7, 0)
     assert life.method is TIMING.renew
+    checked = lifecycle.resumed(token, now, replace(TIMING, session_check=45.0), luck)
+    assert checked.check_at == now + 45
