@@ -74,6 +74,11 @@ def test_a_renewal_is_due_at_its_share_of_the_lifetime_less_jitter(
     assert lifecycle.wake_at(life, busy=False) == life.next_attempt_at
 
 
+def test_a_check_is_woken_for() -> None:
+    """Else a session that was ended would be noticed no sooner than it is renewed."""
+    assert lifecycle.wake_at(fresh(), busy=False) == at(45)
+
+
 def test_a_token_lives_from_before_its_request() -> None:
     """DSM may count from there, so a later start would hand out an expired token."""
     life = fresh()
