@@ -21,7 +21,7 @@ from refresherd.events import (
 )
 from refresherd.lifecycle import valid_token
 from refresherd.model import App, Instant, Method, Timing, Token
-from refresherd.policy import LATEST_RENEWAL, NO_TOKEN_RETRY_AFTER
+from refresherd.policy import LATEST_RENEWAL, NO_TOKEN_RETRY_AFTER, outage_budget
 from refresherd.ports import Roster
 from refresherd.retirement import MOST_PENDING
 
@@ -232,7 +232,9 @@ class Promises:
 
     def _expired(self, event: TokenExpired) -> None:
         app = self._apps[event.app]
-        latency = self._dsm.habits.latency
+        latency, token = self._dsm.habits.latency, self._newest.get(event.app)
+        if token is not None and outage_budget(token.lifetime, app.timing) < latency + PROMPT:
+            return  # no answer comes within such a budget
         if not self._dsm.troubles.excuse(event.app, lambda one: respite(app.timing, latency, one)):
             self._break(event.app, f"token {event.generation} ran out though DSM answers")
 
