@@ -6,7 +6,9 @@ from contextlib import contextmanager
 
 import pytest
 from box import until
-from host import SERVICE, Host, journal, shown, token, wait_for
+from host import HEAD, SERVICE, Host, journal, shown, token, wait_for
+
+from refresherd.budget import FREE
 
 TOKEN = "/run/refresherd/payments.token"
 
@@ -131,3 +133,34 @@ def test_stop_is_quick(host: Host, logins: int) -> None:
     host.systemctl("stop", SERVICE)
     assert shown(host, "Result") == "success"
     assert shown(host, "ExecMainStatus") == "0"
+
+
+def test_restarts_burn_no_key(host: Host) -> None:
+    """Each would be another login with a key that DSM refuses; after 100 it resets the secret."""
+    host.app("payments", head=f'ready = "started"\n{HEAD}')
+    key = "/etc/refresherd/payments.key"
+    right = host.box.read(key)
+    host.box.write(key, f"{right[:-8]}AAAAAAA=", 0o600)
+    host.drop_in("[Service]\nRestartSec=100ms\n")
+    before = failed_logins(host)
+    host.systemctl("start", SERVICE)
+    for number in range(1, FREE + 3):
+        until(lambda: "rejected" in status(host), lambda: journal(host))
+        kill(host, "KILL")
+        wait_for(host, "NRestarts", str(number))
+        wait_for(host, "ActiveState", "active")
+    assert failed_logins(host) - before == FREE
+    host.box.write(key, right, 0o600)
+    host.systemctl("restart", SERVICE)
+    assert token(host)
+
+
+def failed_logins(host: Host) -> int:
+    """Return how often the DSM has refused the app's key."""
+    return int(host.statistics("payments")["failed_logins"])
+
+
+def status(host: Host) -> str:
+    """Return the app's status, as JSON."""
+    url = "http://localhost/v1/apps/payments"
+    return host.box.ask("curl", "-sS", "--unix-socket", "/run/refresherd/api.sock", url)
