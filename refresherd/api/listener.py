@@ -67,7 +67,7 @@ class ApiListener:
             self._looks = asyncio.create_task(self._look_again_and_again(self._bound))
         listening.settimeout(0)
         self._reception = Reception(
-            self._service.handle, self._observer, str(self._path), _shares()
+            self._service.handle, self._observer, self._lanes, str(self._path), _shares()
         )
         self._acceptor = _accepting(listening, self._reception)
 

@@ -6,6 +6,7 @@ import socket
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import TypeAlias, cast
 
 from aiohttp import web
@@ -15,6 +16,7 @@ from refresherd.api.connection import Connection
 from refresherd.api.crowd import Crowd, Shares
 from refresherd.api.problems import whole_answer
 from refresherd.events import AcceptFailed, TurnedAway
+from refresherd.lanes import Lanes
 from refresherd.peers import credentials, identified
 from refresherd.ports import Observer
 
@@ -32,9 +34,12 @@ Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 class Reception:
     """Is given what an Acceptor accepts. `name` is what the log calls the socket."""
 
-    def __init__(self, handler: Handler, observer: Observer, name: str, shares: Shares) -> None:
+    def __init__(
+        self, handler: Handler, observer: Observer, lanes: Lanes, name: str, shares: Shares
+    ) -> None:
         self._server = web.Server(handler, handler_cancellation=True)
         self._observer = observer
+        self._lanes = lanes
         self._name = name
         self._own_uid = os.geteuid()
         self._crowd = Crowd(shares, self._own_uid)
@@ -47,8 +52,6 @@ class Reception:
         if not self._crowd.enter(peer):
             self._turn_away(connection, peer)
             return
-        if not operates(peer, self._own_uid):
-            peer = identified(connection, peer)
         arrival = asyncio.create_task(self._arrive(connection, peer))
         self._arriving.add(arrival)
         arrival.add_done_callback(self._arriving.discard)
@@ -71,6 +74,9 @@ class Reception:
             cast(Connection, connection).abort()
 
     async def _arrive(self, connection: socket.socket, peer: Peer) -> None:
+        if not operates(peer, self._own_uid):
+            # A host has hundreds of units: who connects again and again must hold up nobody else.
+            peer = await self._lanes.call("peers", partial(identified, connection, peer))
         loop = asyncio.get_running_loop()
         await loop.connect_accepted_socket(
             lambda: Connection(self._server, peer, self._crowd.leave), connection
