@@ -22,10 +22,16 @@ def unit_path(pid: int, mounts: tuple[Path, ...] = MOUNTS) -> str:
     """
     wanted = str(pid).encode()
     for mount in mounts:
-        if (mount / MEMBERS).exists():
+        if _there(mount / MEMBERS):
             found = (unit for unit in _units(mount) if _holds(unit, wanted))
             return next((f"/{unit.relative_to(mount)}" for unit in found), "")
     return ""
+
+
+def _there(path: Path) -> bool:
+    with suppress(OSError):  # Python 3.11 raises where nothing may be seen below /sys
+        return path.exists()
+    return False
 
 
 def _units(directory: Path) -> Iterator[Path]:

@@ -36,10 +36,28 @@ def credentials(connection: socket.socket) -> Peer:
     return Peer(uid, gid, pid)
 
 
-def identified(connection: socket.socket, peer: Peer) -> Peer:
-    """Return the peer with its groups and its unit; without them where they are not certain."""
-    groups = _groups(connection, peer) - {OVERFLOW_ID}
-    return replace(peer, groups=groups, unit=_unit(connection, peer))
+def process_of(connection: socket.socket, peer: Peer) -> int | None:
+    """Return a descriptor of the peer's process, for the caller to close; None if it has ended.
+
+    To be asked at once: before Linux 6.5 a pid that changes hands before that goes unnoticed.
+    """
+    try:
+        return connection.getsockopt(socket.SOL_SOCKET, SO_PEERPIDFD)
+    except OSError:
+        pass
+    try:
+        return os.pidfd_open(peer.pid)
+    except (OSError, AttributeError):  # or there is no descriptor left, or Python has no pidfds
+        return None
+
+
+def identified(connection: socket.socket, peer: Peer, process: int | None) -> Peer:
+    """Return the peer with its groups and its unit; without them where they are not certain.
+
+    It may take some milliseconds. `process` is what `process_of` returned.
+    """
+    groups = _groups(connection, peer, process) - {OVERFLOW_ID}
+    return replace(peer, groups=groups, unit=_unit(peer, process))
 
 
 def claimed_unit(address: object) -> str:
@@ -88,37 +106,32 @@ def _unit_in(path: str) -> str:
     return ""
 
 
-def _unit(connection: socket.socket, peer: Peer) -> str:
+def _unit(peer: Peer, process: int | None) -> str:
     """Return the peer's unit by its /proc/PID/cgroup, or by the groups where it is hidden."""
-    told = _certain(connection, peer, lambda: _read(peer, "cgroup"))
+    told = _certain(process, lambda: _read(peer, "cgroup"))
     if told:
         return unit_of(told)
-    return _certain(connection, peer, lambda: _unit_in(cgroups.unit_path(peer.pid)))
+    return _certain(process, lambda: _unit_in(cgroups.unit_path(peer.pid)))
 
 
-def _groups(connection: socket.socket, peer: Peer) -> frozenset[int]:
+def _groups(connection: socket.socket, peer: Peer, process: int | None) -> frozenset[int]:
     try:
         told = connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, MOST_OPTION_BYTES)
     except OSError:  # too many of them, or an older kernel
-        status = _certain(connection, peer, lambda: _read(peer, "status"))
+        status = _certain(process, lambda: _read(peer, "status"))
         return groups_of(status, peer.uid)
     return frozenset(struct.unpack(f"{len(told) // 4}I", told))
 
 
-def _certain(connection: socket.socket, peer: Peer, told: Callable[[], str]) -> str:
-    """Return what is told of the peer's pid, "" unless it is certainly of that process.
+def _certain(process: int | None, told: Callable[[], str]) -> str:
+    """Return what is told of a process by its pid, "" unless it is certainly of that one.
 
     A pid may come to belong to another process, but not while this one lives.
     """
-    try:
-        process = _pidfd(connection, peer)
-    except (OSError, AttributeError):  # it has ended, or Python was built without pidfds
+    if process is None:
         return ""
-    try:
-        text = told()
-        return "" if _ended(process) else text
-    finally:
-        os.close(process)
+    text = told()
+    return "" if _ended(process) else text
 
 
 def _read(peer: Peer, name: str) -> str:
@@ -126,14 +139,6 @@ def _read(peer: Peer, name: str) -> str:
     with suppress(OSError):
         return Path(f"/proc/{peer.pid}/{name}").read_text(errors="replace")
     return ""
-
-
-def _pidfd(connection: socket.socket, peer: Peer) -> int:
-    try:
-        return connection.getsockopt(socket.SOL_SOCKET, SO_PEERPIDFD)
-    except OSError:
-        # Before Linux 6.5: a pid that changed hands between connect and accept goes unnoticed.
-        return os.pidfd_open(peer.pid)
 
 
 def _ended(process: int) -> bool:

@@ -17,7 +17,7 @@ from refresherd.api.crowd import Crowd, Shares
 from refresherd.api.problems import whole_answer
 from refresherd.events import AcceptFailed, TurnedAway
 from refresherd.lanes import Lanes
-from refresherd.peers import credentials, identified
+from refresherd.peers import credentials, identified, process_of
 from refresherd.ports import Observer
 
 TOO_MANY = whole_answer(503, "you have too many connections to this socket; close some", 1)
@@ -52,9 +52,10 @@ class Reception:
         if not self._crowd.enter(peer):
             self._turn_away(connection, peer)
             return
-        arrival = asyncio.create_task(self._arrive(connection, peer))
+        process = None if operates(peer, self._own_uid) else process_of(connection, peer)
+        arrival = asyncio.create_task(self._arrive(connection, peer, process))
         self._arriving.add(arrival)
-        arrival.add_done_callback(self._arriving.discard)
+        arrival.add_done_callback(partial(self._arrived, process))
 
     def failed(self, error: OSError) -> None:
         """Tell why nobody can be served for now."""
@@ -65,7 +66,7 @@ class Reception:
         while self._parting:
             self._hang_up()
         if self._arriving:
-            await asyncio.wait(self._arriving)
+            await asyncio.wait(self._arriving, timeout=patience)
         connections = self._server.connections
         self._server.pre_shutdown()
         await self._server.shutdown(patience)
@@ -73,14 +74,21 @@ class Reception:
             # aiohttp closes it, which waits for a client that may never read what is left.
             cast(Connection, connection).abort()
 
-    async def _arrive(self, connection: socket.socket, peer: Peer) -> None:
+    async def _arrive(self, connection: socket.socket, peer: Peer, process: int | None) -> None:
         if not operates(peer, self._own_uid):
-            # A host has hundreds of units: who connects again and again must hold up nobody else.
-            peer = await self._lanes.call("peers", partial(identified, connection, peer))
+            # A host has hundreds of units, and more below those that a user's own manager has made:
+            # who connects again and again must hold up nobody else.
+            look_up = partial(identified, connection, peer, process)
+            peer = await self._lanes.call(("peers", peer.uid), look_up)
         loop = asyncio.get_running_loop()
         await loop.connect_accepted_socket(
             lambda: Connection(self._server, peer, self._crowd.leave), connection
         )
+
+    def _arrived(self, process: int | None, arrival: asyncio.Task[None]) -> None:
+        self._arriving.discard(arrival)
+        if process is not None:
+            os.close(process)
 
     def _turn_away(self, connection: socket.socket, peer: Peer) -> None:
         """Say so, and hang up a little later: a client looks for no answer before it has asked."""

@@ -12,7 +12,7 @@ from strangers import AS_ROOT, As, reachable, stranger, unit_group
 
 from refresherd import cgroups, peers
 from refresherd.access import OVERFLOW_ID, Peer
-from refresherd.peers import credentials, identified
+from refresherd.peers import credentials, identified, process_of
 
 
 @pytest.fixture
@@ -40,7 +40,13 @@ def caller(
 
 def seen(connection: socket.socket) -> Peer:
     """Return all that can be known of a peer."""
-    return identified(connection, credentials(connection))
+    peer = credentials(connection)
+    process = process_of(connection, peer)
+    try:
+        return identified(connection, peer, process)
+    finally:
+        if process is not None:
+            os.close(process)
 
 
 def test_a_peer_of_our_own_is_known(listening: socket.socket) -> None:
