@@ -6,7 +6,7 @@ import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from errno import EACCES, EADDRINUSE, ENOENT, EPERM, EROFS
+from errno import EACCES, EADDRINUSE, EMFILE, ENOENT, EPERM, EROFS
 from pathlib import Path
 from typing import TypeAlias
 
@@ -89,15 +89,18 @@ def bind(path: Path, ownership: Ownership) -> BoundSocket:
     group = _number(path, "group", ownership.group)
     if len(os.fsencode(path)) > LONGEST_PATH:
         raise _failure(path, f"the path is too long; {LONGEST_PATH} bytes are the most")
-    _clear(path)
-    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        _clear(path)
+        bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    except OSError as error:
+        raise _failure(path, _reason(path, error)) from error
     try:
         inode = _bind(bound, path)
         try:
-            _hand_over(path, owner, group, ownership.mode)
+            _hand_over(path, inode, owner, group, ownership.mode)
             bound.listen(BACKLOG)
         except BaseException:
-            path.unlink(missing_ok=True)
+            BoundSocket(bound, path, inode).close()
             raise
     except OSError as error:
         bound.close()
@@ -129,10 +132,12 @@ def _bind(bound: socket.socket, path: Path) -> tuple[int, int]:
     return _inode(path.lstat())
 
 
-def _hand_over(path: Path, owner: int, group: int, mode: int) -> None:
-    """Give the socket's file to whom it belongs, even if its path is swapped meanwhile."""
+def _hand_over(path: Path, inode: tuple[int, int], owner: int, group: int, mode: int) -> None:
+    """Give the socket's file to whom it belongs, and nothing that took its place meanwhile."""
     place = os.open(path, LOOK_ONLY)
     try:
+        if _inode(os.fstat(place)) != inode:
+            raise OSError(EADDRINUSE, os.strerror(EADDRINUSE))
         # The descriptor allows no fchmod(2); the link in /proc leads to the file that it means.
         opened = Path(f"/proc/self/fd/{place}")
         # A hardened unit may not even ask for what changes nothing.
@@ -191,6 +196,7 @@ def _reason(path: Path, error: OSError) -> str:
         ENOENT: f"there is no directory {path.parent}; create it, or have systemd do so "
         "(RuntimeDirectory=)",
         EADDRINUSE: "another process came first",
+        EMFILE: f"{error.strerror}; raise the limit on open files (in a unit: LimitNOFILE=)",
         EROFS: "its filesystem is read-only; mount it writable (in a unit: ReadWritePaths=)",
     }
     return advice.get(error.errno or 0, error.strerror or str(error))

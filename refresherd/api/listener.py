@@ -56,6 +56,7 @@ class ApiListener:
         self._acceptor: Acceptor | None = None
         self._reception: Reception | None = None
         self._looks: asyncio.Task[None] | None = None
+        self._stopped = False
 
     async def start(self) -> None:
         """Listen. Raises RefresherdError, which says what is in the way."""
@@ -82,6 +83,7 @@ class ApiListener:
 
     async def stop(self) -> None:
         """Stop listening, and cut off who has not had an answer within a second."""
+        self._stopped = True
         if self._looks is not None:
             self._looks.cancel()
         if self._acceptor is not None:
@@ -110,7 +112,13 @@ class ApiListener:
 
     def _seen_to(self, bound: BoundSocket) -> BoundSocket:
         """Return the socket that clients find, another if need be. It may block."""
-        return bound if bound.in_place() else bind(self._path, self._ownership)
+        if bound.in_place():
+            return bound
+        anew = bind(self._path, self._ownership)
+        if self._stopped:
+            # Here, for nobody waits for it any more.
+            anew.close()
+        return anew
 
     def _adopt(self, bound: BoundSocket) -> None:
         if bound is self._bound or self._reception is None:

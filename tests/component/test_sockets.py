@@ -4,6 +4,7 @@ import errno
 import grp
 import os
 import pwd
+import resource
 import socket
 import stat
 from collections.abc import Callable, Iterator
@@ -85,11 +86,11 @@ def test_nobody_can_connect_before_owner_and_mode_are_right(
     seen = []
     hand_over = sockets._hand_over  # a look at the very moment between bind and chown
 
-    def look(at: Path, owner: int, group: int, mode: int) -> None:
+    def look(at: Path, inode: tuple[int, int], owner: int, group: int, mode: int) -> None:
         seen.append(mode_of(at))
         with pytest.raises(OSError, match=r"refused|denied"):
             dialled(at)
-        hand_over(at, owner, group, mode)
+        hand_over(at, inode, owner, group, mode)
         with pytest.raises(ConnectionRefusedError):
             dialled(at)
 
@@ -239,6 +240,35 @@ def test_a_socket_that_cannot_be_handed_over_is_not_left_behind(
     monkeypatch.setattr(os, "chown", deny)
     assert refused(path, Ownership(owner="1")).startswith("Operation not permitted; let the")
     assert not path.exists()
+
+
+def test_what_takes_the_sockets_place_is_given_to_nobody(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who may write to the directory would have a root daemon give away a file of theirs."""
+    bind_first = sockets._bind  # the file is swapped right after
+
+    def swapped(bound: socket.socket, at: Path) -> tuple[int, int]:
+        inode = bind_first(bound, at)
+        at.rename(at.with_suffix(".old"))
+        at.touch(0o600)
+        return inode
+
+    monkeypatch.setattr(sockets, "_bind", swapped)
+    assert refused(path, Ownership(mode=0o666)).startswith("another process came first")
+    assert mode_of(path) == 0o600
+
+
+def test_a_lack_of_descriptors_is_an_error_like_others(path: Path) -> None:
+    """As anything else it would be a bug, and end all that is done for the app."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with path.with_name("lowest").open("w") as lowest:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest.fileno(), hard))
+        try:
+            told = refused(path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert told.startswith("Too many open files; raise the limit on open files")
 
 
 def test_closing_removes_the_path(path: Path) -> None:
