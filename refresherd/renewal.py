@@ -93,6 +93,8 @@ class Renewal:
             now, luck = self._world.clock.now(), self._world.luck()
             failed = lifecycle.failed(self._cell.life, error, now, self._app.timing, luck)
             self._fail(failed, error, method, began)
+            if isinstance(error, Rejected):
+                self.rotation.overtaken()
 
     async def check(self) -> None:
         """Ask DSM whether the session still lives; only a clear no changes anything."""
@@ -200,7 +202,7 @@ class Renewal:
                 request_id=request_id,
             )
         )
-        self.rotation.renewed()
+        self.rotation.overtaken()
 
     def _log_in_with(self, credential: Secret) -> None:
         """Have what keeps sessions over a restart know what the new one goes back to."""

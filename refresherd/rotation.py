@@ -60,10 +60,10 @@ class Rotation:
         if credential == self._other:
             self._other = None
 
-    def renewed(self) -> None:
-        """Look again if the session was renewed while a login with another credential was due.
+    def overtaken(self) -> None:
+        """Look again if an attempt has ended while a login with another credential was due.
 
-        The renewal had been under way before, and its outcome put the next one far off.
+        The attempt had been under way before, and its outcome put the next one far off.
         """
         if self._other is not None:
             self.ask()

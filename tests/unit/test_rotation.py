@@ -160,17 +160,28 @@ class TestOvertaken:
     async def test_the_renewal_is_followed_by_the_login(self) -> None:
         """Its outcome put the next attempt far off, and the old key may be taken back by then."""
         kept, rotation = await self.found()
-        rotation.renewed()
+        rotation.overtaken()
         assert rotation.due_at == ALWAYS
         await rotation.work()
         assert hastened(kept)
         assert kept.life.method is Method.AUTH
 
+    async def test_a_refusal_of_the_one_before_is_followed_by_the_login(self) -> None:
+        """Else a key that is mended while DSM is slow over the old one waits half an hour."""
+        kept, rotation = await self.found()
+        refused = Rejected(Reason.REJECTED, "401 Unauthorized")
+        now = kept.clock.now()
+        kept.cell.publish(lifecycle.failed(kept.life, refused, now, kept.app.timing, 0.0))
+        rotation.overtaken()
+        kept.clock.advance(kept.app.timing.retry_min)
+        await rotation.work()
+        assert hastened(kept)
+
     async def test_the_login_itself_is_followed_by_none(self) -> None:
         """One login with the new credential is enough."""
         kept, rotation = await self.found()
         rotation.remember(Secret("another"))
-        rotation.renewed()
+        rotation.overtaken()
         assert rotation.due_at == NEVER
         assert not hastened(kept)
 
@@ -179,9 +190,9 @@ class TestOvertaken:
         kept, rotation = await self.found()
         kept.credential.secret = "third"
         rotation.remember(Secret("third"))
-        rotation.renewed()
+        rotation.overtaken()
         await rotation.work()
-        rotation.renewed()
+        rotation.overtaken()
         assert rotation.due_at == NEVER
         assert not hastened(kept)
 
@@ -189,9 +200,9 @@ class TestOvertaken:
         """What is half replaced now is whole by then."""
         kept, rotation = await self.found()
         kept.credential.error = Retryable(Reason.CREDENTIAL, "permission denied")
-        rotation.renewed()
+        rotation.overtaken()
         await rotation.work()
         assert not hastened(kept)
         assert rotation.due_at == NEVER
-        rotation.renewed()
+        rotation.overtaken()
         assert rotation.due_at == ALWAYS
