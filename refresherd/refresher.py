@@ -71,7 +71,8 @@ class Refresher:
         busy = self._renewal in self._under_way
         renewal_at = lifecycle.wake_at(self._cell.life, busy=busy)
         chores = (chore.due_at for chore in self._chores if chore not in self._under_way)
-        return min((renewal_at, *chores))
+        # Not ALWAYS: the watchdog is told for how long an alarm has been due.
+        return max(self._world.clock.now(), min((renewal_at, *chores)))
 
     async def _work(self) -> None:
         """Do what is due, and what falls due meanwhile, until nothing is under way."""

@@ -69,6 +69,9 @@ class Reloader:
             await self._wanted.wait()
             self._wanted.clear()
             await self._reload()
+            await asyncio.sleep(
+                0
+            )  # a request whose signal has come in this turn of the loop is one
             if not self._wanted.is_set():
                 self._ended()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from refresherd import sockets, systemd
 from refresherd.assembly import Assembly, Given, chained
-from refresherd.clock import JumpDetector
+from refresherd.clock import JumpDetector, boot_id
 from refresherd.config import Configuration
 from refresherd.systemd import FdStore, Manager, Notifier, Reporter, StoredSessions, Watchdog
 
@@ -69,7 +69,7 @@ def _sorted(manager: Manager, notifier: Notifier, configuration: Configuration) 
     stored = [one for one in manager.passed if systemd.is_session(one.name)]
     others = [one for one in manager.passed if not systemd.is_session(one.name)]
     activated = systemd.activated(others, configuration.api.path, _raw_paths(configuration))
-    store = FdStore(notifier, systemd.boot_id())
+    store = FdStore(notifier, boot_id())
     # An app with a chain keeps its session in the state directory.
     keyed = {
         app.name: app for app in configuration.apps if not chained(app, configuration.state_dir)

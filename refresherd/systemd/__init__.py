@@ -1,7 +1,7 @@
 """The service manager: what it gave this process, and what it is told in return."""
 
 from refresherd.systemd.activation import activated
-from refresherd.systemd.fd_store import FdStore, StoredSessions, boot_id
+from refresherd.systemd.fd_store import FdStore, StoredSessions
 from refresherd.systemd.manager import Manager, keep_from_children, without_own
 from refresherd.systemd.names import is_session
 from refresherd.systemd.notify import Notifier
@@ -17,7 +17,6 @@ __all__ = [
     "StoredSessions",
     "Watchdog",
     "activated",
-    "boot_id",
     "cautions",
     "is_session",
     "keep_from_children",

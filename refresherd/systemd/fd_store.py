@@ -6,7 +6,6 @@ all of that name. At the next start they are passed on like sockets.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from refresherd.errors import OutputError
 from refresherd.model import App, Inherited, Instant, Token
@@ -26,8 +25,6 @@ from refresherd.systemd.session_record import (
 KEPT = 2
 """Sessions of an app that are stored: the newest, and the one that it replaced, which a later run
 ends if this one is killed before it could."""
-
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +110,7 @@ class FdStore:
     def forget(self, app: str) -> None:
         """Store nothing of an app any more."""
         self._inherited.pop(app, None)
+        self._origins.pop(app, None)
         stored = self._stored.pop(app, [])
         self._drop(stored, len(stored))
 
@@ -193,14 +191,6 @@ class StoredSessions:
 
     def close(self) -> None:
         """Do nothing: what is stored is for the next run."""
-
-
-def boot_id(path: Path = BOOT_ID) -> str:
-    """Return what tells this boot of the machine from any other, "" where /proc hides it."""
-    try:
-        return path.read_text().strip()
-    except OSError:
-        return ""
 
 
 def _stored(name: str, token: Token) -> _Stored:

@@ -9,6 +9,7 @@ from refresherd.events import (
     AttemptFailed,
     CredentialChanged,
     Event,
+    LoginWithheld,
     OutputFailed,
     OutputRemoved,
     OutputWritten,
@@ -75,6 +76,7 @@ class Reporter:
                 | AttemptFailed(app)
                 | TokenExpired(app)
                 | CredentialChanged(app)
+                | LoginWithheld(app)
                 | OutputWritten(app)
                 | OutputRemoved(app)
                 | OutputFailed(app)
@@ -104,7 +106,8 @@ class Reporter:
     def reload_ended(self) -> None:
         """Tell that a reload is done, whatever came of it."""
         if self._ready and not self._stopping:
-            self._owe("READY=1")
+            # Where there was no room for its beginning: systemd takes both for one that is over.
+            self._owe(*self._owed, "READY=1")
 
     async def run(self, roster: Roster) -> NoReturn:
         """Tell the manager of these apps until cancelled."""
@@ -173,6 +176,7 @@ class Reporter:
     def _owe(self, *assignments: str) -> None:
         self._owed = assignments
         self._urgent.set()
+        self._news.set()  # `run` may be waiting for that one
 
 
 async def _either(event: asyncio.Event, seconds: float | None) -> None:

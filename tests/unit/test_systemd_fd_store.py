@@ -11,10 +11,11 @@ import pytest
 from fakes import ENTITY_ID
 from service_manager import ServiceManager, manager_at
 
+from refresherd.clock import boot_id
 from refresherd.errors import OutputError
 from refresherd.model import ApiKeyFile, App, Endpoint, Instant, Secret, Token
 from refresherd.systemd import memfd, names
-from refresherd.systemd.fd_store import FdStore, StoredSessions, boot_id
+from refresherd.systemd.fd_store import FdStore, StoredSessions
 from refresherd.systemd.manager import Descriptor
 from refresherd.systemd.names import is_session
 from refresherd.systemd.notify import Notifier

@@ -11,10 +11,11 @@ from service_manager import ServiceManager, manager_at
 from simulation import Machine, simulate
 
 from refresherd import lifecycle
-from refresherd.errors import Reason, Retryable
+from refresherd.errors import Reason, Retryable, Withheld
 from refresherd.events import (
     AttemptBegan,
     Event,
+    LoginWithheld,
     OutputFailed,
     OutputWritten,
     Reloaded,
@@ -24,7 +25,7 @@ from refresherd.events import (
     Stopping,
     TokenExpired,
 )
-from refresherd.lifecycle import Life
+from refresherd.lifecycle import NEVER, Life
 from refresherd.model import Instant, Method, Timing
 from refresherd.readiness import AppStatus, Ready
 from refresherd.systemd.notify import Notifier
@@ -223,6 +224,41 @@ def test_a_reload_is_told_at_once_and_when_it_is_done(manager: ServiceManager) -
     (ready,) = manager.take()
     assert ready.lines[0] == "READY=1"
     assert "1 of 2 fresh; b: no valid token" in ready.lines[1]
+
+
+def test_a_reload_for_which_there_was_no_room_is_told_as_a_whole(manager: ServiceManager) -> None:
+    """Of a READY alone systemd does not know which reload it ends, and waits until it gives up."""
+    service = Service(manager, "a")
+
+    async def story() -> None:
+        service.serve("a")
+        await asyncio.sleep(2.0)
+        manager.take()
+        manager.flood()
+        service.reporter.reload_begins()
+        service.reporter.reload_ended()
+        await asyncio.sleep(1.0)
+        assert all(message.value("READY") is None for message in manager.take())
+
+    service.live(story, deaf=True)
+    said = [message for message in manager.take() if message.value("READY")]
+    assert [message.value("RELOADING") for message in said] == ["1"]
+
+
+def test_a_withheld_login_is_told(manager: ServiceManager) -> None:
+    """After a restart with a key that was refused before, DSM is not asked, and that is all."""
+    service = Service(manager, "a")
+
+    async def story() -> None:
+        await asyncio.sleep(1.0)
+        manager.take()
+        withheld = Withheld("50 logins have failed", NEVER)
+        life = lifecycle.failed(service.apps["a"], withheld, service.machine.now(), Timing(), 0.0)
+        service.happens(life, "a", LoginWithheld("a", withheld.message, life.next_attempt_at))
+        await asyncio.sleep(1.0)
+
+    service.live(story)
+    assert "50 logins have failed" in service.said("STATUS")[-1]
 
 
 def test_a_refused_configuration_ends_the_reload_and_stays_named(manager: ServiceManager) -> None:
