@@ -41,7 +41,8 @@ def _ways(secret: str) -> list[str]:
 def _decoded(secret: str) -> tuple[str, ...]:
     """Return what Basic authentication makes of an API key, and its password (RFC 7617)."""
     try:
-        whole = b64decode(secret + "=" * (-len(secret) % 4), validate=True).decode()
+        standard = secret.replace("-", "+").replace("_", "/")
+        whole = b64decode(standard + "=" * (-len(standard) % 4), validate=True).decode()
     except ValueError:
         return ()
     password = whole.partition(":")[2]

@@ -49,9 +49,10 @@ class Answers:
 
     async def token(self, name: str, query: TokenQuery, demand: Demand) -> web.Response:
         """Return a token."""
+        access = self._kept(name).app.access
         token = await self._broker.token(name, query.min_ttl, query.wait)
         kept = self._kept(name)
-        if query.wait:
+        if query.wait or kept.app.access is not access:
             # The app may have been configured anew meanwhile, and permission takes its time too.
             await demand(kept.app)
             token = await self._broker.token(name, query.min_ttl)

@@ -36,7 +36,8 @@ class Ledger:
         self._records: dict[str, History] = {}
         self._sweep_at = NEVER_YET
         self._loading = asyncio.Lock()
-        self._loaded = self._lost = False
+        self._loaded = False
+        self._lost_until = NEVER_YET
         self.write_ahead = WriteAhead(store, self._records, world)
 
     @asynccontextmanager
@@ -59,7 +60,10 @@ class Ledger:
         async with self._loading:
             if not self._loaded:
                 kept = await self._store.load()
-                self._loaded, self._lost = True, kept is None
+                self._loaded = True
+                if kept is None:
+                    # By then nothing counts any more that stood in it.
+                    self._lost_until = Instant(self._world.clock.now() + budget.WINDOW)
                 self._records.update(kept or {})
                 for name, history in self._records.items():
                     self._accounts[name] = Account(name, history, self._records)
@@ -70,7 +74,7 @@ class Ledger:
             self._sweep(now)
         account = self._accounts.get(name)
         if account is None:
-            history = budget.unknown(now) if self._lost else History()
+            history = budget.unknown(now) if now < self._lost_until else History()
             account = self._accounts[name] = Account(name, history, self._records)
         return account
 

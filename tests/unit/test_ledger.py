@@ -322,6 +322,15 @@ async def test_a_lost_record_is_taken_for_a_bad_one() -> None:
     assert isinstance(await host.outcome(), Withheld)
 
 
+async def test_a_lost_record_is_nothing_to_bear_in_mind_for_ever() -> None:
+    """After a day nothing that it held would count, and a key has its usual tries again."""
+    host = Host(FakeLoginStore(None))
+    assert await host.outcome(key="good") is None
+    host.clock.advance(WINDOW)
+    await host.refusals(FREE - 1, asked=False)
+    assert not isinstance(await host.outcome(), Withheld)
+
+
 async def test_thousands_at_once_share_their_writes() -> None:
     """A write for each would hold up the start by minutes on a slow disk."""
     slow = asyncio.Event()

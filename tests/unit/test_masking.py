@@ -12,6 +12,7 @@ from refresherd.masking import beginning, masked
 UUID = "8f2b7a36-59c2-4f0e-9c52-2d1f3e0a7c11"
 USUAL = base64.b64encode(f"{UUID}:{'Zq3-' * 21}Zq".encode()).decode()
 SHORT = base64.b64encode(f"{UUID}:s3cr3t-canary-42>?".encode()).decode()
+URLSAFE = base64.urlsafe_b64encode(f"{UUID}:s3cr?t>>~~pass?word".encode()).decode()
 TOKEN = "Zq3-" * 21 + "Zq"
 
 LONG = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=8, max_size=30)
@@ -27,6 +28,11 @@ def test_an_api_key_is_masked_in_whole_and_its_secret_half_alone(key: str, way: 
         assert not leaks({way: said}, [key, half])
         assert said.startswith("bad key: ")
         assert said.endswith(" (no such app)")
+
+
+def test_a_key_in_the_url_safe_alphabet_hides_its_password_too() -> None:
+    """Both alphabets are taken for an API key, so both may be decoded by who complains."""
+    assert masked("bad login s3cr?t>>~~pass?word", URLSAFE) == "bad login ***"
 
 
 @given(LONG)
