@@ -12,7 +12,7 @@ from refresherd.lanes import Lanes
 from refresherd.model import App, SocketSpec, Token
 from refresherd.outputs.handout import Handout
 from refresherd.outputs.rendering import rendered
-from refresherd.sockets import Listen, Listening, bind
+from refresherd.sockets import BoundSocket, Listen, Listening, bind
 from refresherd.world import World
 
 PATIENCE_SECONDS = 10.0
@@ -108,8 +108,9 @@ class SocketOutput:
     def _adopt(self, bound: Listening) -> None:
         if self._closed:
             bound.close()
-        else:
+        elif self._token is not None or isinstance(bound, BoundSocket):
             self._serve(Handout(bound, self._content, self._failed))
+        # Else who has come while the daemon was not there waits on, for its first token.
 
     def _serve(self, handout: Handout | None) -> None:
         if self._handout is not None:

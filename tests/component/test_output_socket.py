@@ -404,6 +404,7 @@ async def test_a_socket_that_was_lent_is_served_and_never_touched(kept: Kept, pa
     for _ in range(2):
         output = SocketOutput(kept.app, SocketSpec(path), kept.world, Lanes(BRIEF), listen=listen)
         reading = asyncio.create_task(read(path))
+        await output.prepare()
         await asyncio.sleep(0.05)
         assert not reading.done()
         await output.put(token(kept))
