@@ -13,14 +13,14 @@ from fakes import FakeClock, FakeCredential, RecordingObserver, ScriptedClient, 
 from kept import Kept, Script
 from strangers import reachable
 
-from refresherd.api import ApiListener, service
-from refresherd.equipment import Equipment
-from refresherd.events import ApiAnswered
-from refresherd.lanes import Lanes, Pace
-from refresherd.model import Access, App, Ownership
-from refresherd.plan import ReloadPlan
-from refresherd.ports import Output
-from refresherd.supervisor import Supervisor
+from refresherd.adapters.api import ApiListener, service
+from refresherd.domain.events import ApiAnswered
+from refresherd.domain.model import Access, App, Ownership
+from refresherd.domain.reload_plan import ReloadPlan
+from refresherd.engine.app_context import Equipment
+from refresherd.engine.ports import Output
+from refresherd.engine.supervisor import Supervisor
+from refresherd.host.keyed_executor import Lanes, Pace
 
 BRIEF = Pace(idle=0.1)
 """Lets threads end soon, as other tests count them."""

@@ -9,9 +9,9 @@ from pathlib import Path
 from fakes import Disk, FakeChain, FakeOutput
 from kept import TIMING, Kept, Script
 
-from refresherd.equipment import Equipment
-from refresherd.errors import OutputError
-from refresherd.model import Secret, Timing, TokenFile
+from refresherd.domain.errors import OutputError
+from refresherd.domain.model import Secret, Timing, TokenFile
+from refresherd.engine.app_context import Equipment
 
 BOOTSTRAP = Secret("bootstrap")
 

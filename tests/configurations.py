@@ -12,7 +12,7 @@ from refresherd.config.credentials import check_credentials
 from refresherd.config.findings import Findings
 from refresherd.config.rules import check_rules
 from refresherd.config.source import parse
-from refresherd.errors import ConfigError
+from refresherd.domain.errors import ConfigError
 
 FILE = Path("/etc/refresherd/config.toml")
 

@@ -19,8 +19,8 @@ from socketserver import ThreadingMixIn, UnixStreamServer
 from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
-from refresherd.formats import Answer, render
-from refresherd.model import Format
+from refresherd.domain.formats import Answer, render
+from refresherd.domain.model import Format
 
 ENDPOINT = "https://amer.smartkey.io"
 

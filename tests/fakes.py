@@ -19,11 +19,11 @@ from itertools import chain, count, repeat
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
-from refresherd import ports
-from refresherd.budget import History
-from refresherd.errors import OutputError, Retryable
-from refresherd.events import Event
-from refresherd.model import Grant, Inherited, Instant, Secret, Token
+from refresherd.domain.errors import OutputError, Retryable
+from refresherd.domain.events import Event
+from refresherd.domain.login_budget import History
+from refresherd.domain.model import Grant, Inherited, Instant, Secret, Token
+from refresherd.engine import ports
 
 E = TypeVar("E")
 

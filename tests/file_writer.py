@@ -18,9 +18,9 @@ from pathlib import Path
 
 from fakes import ENTITY_ID, FakeClock
 
-from refresherd.errors import OutputError
-from refresherd.lanes import Lanes
-from refresherd.model import (
+from refresherd.adapters.outputs.file import FileOutput
+from refresherd.domain.errors import OutputError
+from refresherd.domain.model import (
     ApiKeyEnv,
     App,
     Endpoint,
@@ -30,7 +30,7 @@ from refresherd.model import (
     Secret,
     Token,
 )
-from refresherd.outputs.file import FileOutput
+from refresherd.host.keyed_executor import Lanes
 
 APP = App("payments", Endpoint("https://amer.smartkey.io"), ApiKeyEnv("FORTANIX_API_KEY"))
 

@@ -17,10 +17,8 @@ from fakes import (
 )
 from kept import running
 
-from refresherd.equipment import Equipment
-from refresherd.errors import OutputError, Reason, Rejected, Retryable, SessionLost
-from refresherd.keeper import Keeper
-from refresherd.model import (
+from refresherd.domain.errors import OutputError, Reason, Rejected, Retryable, SessionLost
+from refresherd.domain.model import (
     ApiKeyFile,
     App,
     Endpoint,
@@ -32,10 +30,12 @@ from refresherd.model import (
     Timing,
     Token,
 )
-from refresherd.plan import diff
-from refresherd.readiness import AppStatus
-from refresherd.supervisor import Supervisor
-from refresherd.world import World
+from refresherd.domain.readiness import AppStatus
+from refresherd.domain.reload_plan import diff
+from refresherd.engine.app_context import Equipment
+from refresherd.engine.app_runner import Keeper
+from refresherd.engine.context import World
+from refresherd.engine.supervisor import Supervisor
 
 ONE, TWO = "https://one.example.com", "https://two.example.com"
 BUG = RuntimeError("bug")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from model_host import Host
 from troubles import Kind
 
-from refresherd.model import App, Endpoint, Timing
+from refresherd.domain.model import App, Endpoint, Timing
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,13 @@ from fakes import (
     settle,
 )
 
-from refresherd.equipment import Equipment
-from refresherd.lifecycle import Life, begin
-from refresherd.model import ApiKeyFile, App, Endpoint, Grant, Timing, Token
-from refresherd.ports import Hook, SessionClient
-from refresherd.renewal import Renewal
-from refresherd.store import Cell
-from refresherd.world import World
+from refresherd.domain.model import ApiKeyFile, App, Endpoint, Grant, Timing, Token
+from refresherd.domain.session_state import Life, begin
+from refresherd.engine.app_context import Equipment
+from refresherd.engine.context import World
+from refresherd.engine.ports import Hook, SessionClient
+from refresherd.engine.renewal import Renewal
+from refresherd.engine.state_cell import Cell
 
 Script = Iterable[Grant | BaseException | asyncio.Event]
 

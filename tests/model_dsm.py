@@ -10,8 +10,8 @@ from math import inf
 from fakes import ENTITY_ID
 from troubles import Kind, Troubles
 
-from refresherd.errors import Reason, Rejected, Retryable, SessionLost
-from refresherd.model import Grant, Secret
+from refresherd.domain.errors import Reason, Rejected, Retryable, SessionLost
+from refresherd.domain.model import Grant, Secret
 
 TINY, ENDLESS = 1.0, 4_294_967_295.0
 

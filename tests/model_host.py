@@ -11,13 +11,22 @@ from promises import Promises
 from simulation import Machine
 from troubles import Kind, Troubles
 
-from refresherd.broker import Broker
-from refresherd.equipment import Equipment
-from refresherd.errors import HookError, NoSuchApp, NoToken, OutputError
-from refresherd.model import ApiKeyFile, App, Endpoint, FileSpec, HookSpec, Secret, Timing, Token
-from refresherd.plan import diff
-from refresherd.supervisor import Supervisor
-from refresherd.world import World
+from refresherd.domain.errors import HookError, NoSuchApp, NoToken, OutputError
+from refresherd.domain.model import (
+    ApiKeyFile,
+    App,
+    Endpoint,
+    FileSpec,
+    HookSpec,
+    Secret,
+    Timing,
+    Token,
+)
+from refresherd.domain.reload_plan import diff
+from refresherd.engine.app_context import Equipment
+from refresherd.engine.context import World
+from refresherd.engine.supervisor import Supervisor
+from refresherd.engine.token_broker import Broker
 
 PATIENCE = 10.0
 """Seconds after which an output that does not answer is given up, as a file's is."""

@@ -12,18 +12,18 @@ from math import inf
 from model_dsm import SLOW, ModelDsm
 from troubles import AT_OUTPUTS, Kind, Trouble
 
-from refresherd.events import (
+from refresherd.domain.events import (
     AppCrashed,
     AttemptBegan,
     Event,
     Renewed,
     TokenExpired,
 )
-from refresherd.lifecycle import valid_token
-from refresherd.model import App, Instant, Method, Timing, Token
-from refresherd.policy import LATEST_RENEWAL, NO_TOKEN_RETRY_AFTER, outage_budget
-from refresherd.ports import Roster
-from refresherd.retirement import MOST_PENDING
+from refresherd.domain.model import App, Instant, Method, Timing, Token
+from refresherd.domain.session_state import valid_token
+from refresherd.domain.timing import LATEST_RENEWAL, NO_TOKEN_RETRY_AFTER, outage_budget
+from refresherd.engine.ports import Roster
+from refresherd.engine.session_termination import MOST_PENDING
 
 TIMEOUT = 20.0
 

@@ -16,10 +16,10 @@ import pytest
 from apscheduler.schedulers import base
 from fakes import RecordingObserver
 
-from refresherd.clock import JumpDetector, Reading
-from refresherd.model import Instant
-from refresherd.ports import Observer
-from refresherd.schedule import BootSchedule
+from refresherd.adapters.scheduling import BootSchedule
+from refresherd.domain.model import Instant
+from refresherd.engine.ports import Observer
+from refresherd.host.clock import JumpDetector, Reading
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from refresherd.cli.client.failures import CommandError
 from refresherd.cli.commands import COMMANDS
 from refresherd.cli.exits import Exit
 from refresherd.cli.parser import parse
-from refresherd.errors import ConfigError, RefresherdError
+from refresherd.domain.errors import ConfigError, RefresherdError
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,8 +5,8 @@ import asyncio
 import signal
 
 from refresherd.cli.exits import Exit
+from refresherd.domain.errors import RefresherdError
 from refresherd.emulator import Emulator, Options
-from refresherd.errors import RefresherdError
 
 
 def execute(arguments: argparse.Namespace) -> Exit:

@@ -10,7 +10,7 @@ from pathlib import Path
 from refresherd.cli import bug
 from refresherd.cli.exits import Exit
 from refresherd.config import Configuration, load
-from refresherd.oneshot import Verdict, once
+from refresherd.daemon.oneshot import Verdict, once
 
 
 def execute(arguments: argparse.Namespace) -> Exit:

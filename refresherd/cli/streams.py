@@ -5,7 +5,7 @@ import os
 import sys
 from typing import Any
 
-from refresherd.errors import RefresherdError
+from refresherd.domain.errors import RefresherdError
 
 STDOUT = 1
 

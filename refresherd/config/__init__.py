@@ -12,7 +12,7 @@ from refresherd.config.configuration import (
 from refresherd.config.describe import describe
 from refresherd.config.loader import load
 from refresherd.config.schema import json_schema
-from refresherd.readiness import Ready
+from refresherd.domain.readiness import Ready
 
 __all__ = [
     "Api",

@@ -15,7 +15,7 @@ from refresherd.config.tables import (
     RefreshTable,
     SocketTable,
 )
-from refresherd.model import (
+from refresherd.domain.model import (
     Access,
     App,
     Endpoint,

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from refresherd.model import App
-from refresherd.readiness import Ready
+from refresherd.domain.model import App
+from refresherd.domain.readiness import Ready
 
 
 class Shutdown(StrEnum):

@@ -5,7 +5,7 @@ from refresherd.config.environment import Environ, credentials_directory, state_
 from refresherd.config.findings import Findings
 from refresherd.config.keys import api_key_fault
 from refresherd.config.wording import listed, quoted
-from refresherd.model import (
+from refresherd.domain.model import (
     ApiKeyCommand,
     ApiKeyEnv,
     ApiKeyFile,

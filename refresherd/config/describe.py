@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import assert_never
 
 from refresherd.config.configuration import Configuration
-from refresherd.model import (
+from refresherd.domain.model import (
     ApiKeyCommand,
     ApiKeyEnv,
     ApiKeyFile,
@@ -13,7 +13,7 @@ from refresherd.model import (
     Credential,
     TokenFile,
 )
-from refresherd.policy import outage_budget
+from refresherd.domain.timing import outage_budget
 
 USUAL_LIFETIME = 600.0
 """What DSM gives an app's session unless an administrator changed it, in seconds."""

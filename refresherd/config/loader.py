@@ -3,18 +3,18 @@
 from pathlib import Path
 
 from refresherd.config.build import build
-from refresherd.config.cautions import warn
 from refresherd.config.configuration import Configuration
 from refresherd.config.convert import convert
 from refresherd.config.credentials import check_credentials
 from refresherd.config.environment import Environ
 from refresherd.config.findings import Findings
 from refresherd.config.host import Host
-from refresherd.config.inputs import check_inputs
+from refresherd.config.input_files import check_inputs
+from refresherd.config.output_paths import check_targets
 from refresherd.config.rules import check_rules
 from refresherd.config.source import parse, read_text
-from refresherd.config.targets import check_targets
-from refresherd.errors import ConfigError
+from refresherd.config.warnings import warn
+from refresherd.domain.errors import ConfigError
 
 
 def load(path: Path, environ: Environ) -> Configuration:

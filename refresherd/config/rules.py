@@ -10,7 +10,7 @@ from refresherd.config.lines import KeyPath
 from refresherd.config.scalars import Duration, DurationOrNever
 from refresherd.config.tables import APP_NAME, DsmTable, HookTable, RefreshTable
 from refresherd.config.wording import quoted
-from refresherd.model import Method
+from refresherd.domain.model import Method
 
 Where = Callable[[str], KeyPath]
 """Tells where a key that may be inherited gets its value from."""

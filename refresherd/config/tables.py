@@ -19,8 +19,8 @@ from refresherd.config.scalars import (
     Unit,
     Variable,
 )
-from refresherd.model import Format, Method, OnExpiry
-from refresherd.readiness import Ready
+from refresherd.domain.model import Format, Method, OnExpiry
+from refresherd.domain.readiness import Ready
 
 APP_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 """Names stand in URLs and metric labels."""

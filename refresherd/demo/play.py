@@ -12,7 +12,7 @@ from refresherd.demo.scrape import scrape
 from refresherd.demo.snapshot import AppView, Snapshot, parse
 from refresherd.demo.stage import Settings, Stage, stage
 from refresherd.demo.view import Open, View
-from refresherd.errors import RefresherdError
+from refresherd.domain.errors import RefresherdError
 
 PACE = 0.25
 """Seconds between two pictures."""

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, redirect_stderr
 from pathlib import Path
 
-from refresherd.assembly import Assembly, Observers, assemble, keeping, logging_to_stderr
-from refresherd.clock import BootClock
+from refresherd.adapters.metrics import Metrics
 from refresherd.config import Configuration
-from refresherd.daemon import calm_collector
-from refresherd.metrics import Metrics
-from refresherd.ports import Observer
+from refresherd.daemon.assembly import Assembly, Observers, assemble, keeping, logging_to_stderr
+from refresherd.daemon.daemon import calm_collector
+from refresherd.engine.ports import Observer
+from refresherd.host.clock import BootClock
 
 
 @asynccontextmanager

@@ -20,9 +20,9 @@ from bench import stage
 from bench.assembled import kept, silence
 from bench.report import heading, row
 
-from refresherd.clock import BootClock, read_clocks
 from refresherd.config import Configuration, load
-from refresherd.events import Event, OutputWritten
+from refresherd.domain.events import Event, OutputWritten
+from refresherd.host.clock import BootClock, read_clocks
 
 APPS = 10_000
 LIFETIME = 600

@@ -27,8 +27,8 @@ from bench import stage
 from bench.assembled import kept, silence
 from bench.report import heading, row
 
-from refresherd.clock import BootClock
 from refresherd.config import Configuration, load
+from refresherd.host.clock import BootClock
 
 APPS = 400
 """They refresh less often than a thousand times a second, beyond which lines are not logged."""

@@ -15,10 +15,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from statistics import median
 
-from refresherd.clock import BootClock, JumpDetector
-from refresherd.events import Event
-from refresherd.model import Instant
-from refresherd.schedule import BootSchedule
+from refresherd.adapters.scheduling import BootSchedule
+from refresherd.domain.events import Event
+from refresherd.domain.model import Instant
+from refresherd.host.clock import BootClock, JumpDetector
 
 SLEEPERS = 2_000
 ROUNDS = 3

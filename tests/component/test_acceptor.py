@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from refresherd import acceptor
-from refresherd.acceptor import Acceptor
-from refresherd.model import Ownership
-from refresherd.sockets import BoundSocket, bind
+from refresherd.domain.model import Ownership
+from refresherd.host import acceptor
+from refresherd.host.acceptor import Acceptor
+from refresherd.host.unix_sockets import BoundSocket, bind
 
 
 @pytest.fixture

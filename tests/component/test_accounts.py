@@ -7,11 +7,11 @@ import threading
 
 import pytest
 
-from refresherd import accounts
-from refresherd.access import Permitted
-from refresherd.accounts import Accounts, group_id, user_id
-from refresherd.lanes import Lanes, Pace
-from refresherd.model import Access
+from refresherd.domain.access import Permitted
+from refresherd.domain.model import Access
+from refresherd.host import accounts
+from refresherd.host.accounts import Accounts, group_id, user_id
+from refresherd.host.keyed_executor import Lanes, Pace
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 MINE = grp.getgrgid(os.getgid()).gr_name

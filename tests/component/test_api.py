@@ -11,11 +11,11 @@ from aiohttp import ClientResponse
 from api_place import eventually, served
 from fakes import FakeOutput, grants
 
-from refresherd.api import answers
-from refresherd.errors import OutputError, Reason, Rejected, Retryable
-from refresherd.events import ApiAnswered, ApiRoute
-from refresherd.model import Access
-from refresherd.plan import ReloadPlan
+from refresherd.adapters.api import answers
+from refresherd.domain.errors import OutputError, Reason, Rejected, Retryable
+from refresherd.domain.events import ApiAnswered, ApiRoute
+from refresherd.domain.model import Access
+from refresherd.domain.reload_plan import ReloadPlan
 
 TOKEN = "/v1/apps/payments/token"
 FIRST, SECOND = islice(grants(), 2)

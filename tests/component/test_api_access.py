@@ -14,9 +14,9 @@ from fakes import grants
 from kept import Script
 from strangers import AS_ROOT, As, answer, stranger, unit_group
 
-from refresherd.events import AccessDenied
-from refresherd.model import Access
-from refresherd.plan import ReloadPlan
+from refresherd.domain.events import AccessDenied
+from refresherd.domain.model import Access
+from refresherd.domain.reload_plan import ReloadPlan
 
 pytestmark = AS_ROOT
 

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from kept import Script
 from strangers import AS_ROOT, As, answer, stranger
 
-from refresherd.api import connection, listener, reception
-from refresherd.api.crowd import Shares
-from refresherd.events import TurnedAway
-from refresherd.model import Access
+from refresherd.adapters.api import connection, listener, reception
+from refresherd.adapters.api.crowd import Shares
+from refresherd.domain.events import TurnedAway
+from refresherd.domain.model import Access
 
 TOKEN = "/v1/apps/payments/token"
 REQUEST = f"GET {TOKEN} HTTP/1.1\r\nHost: x\r\n\r\n".encode()

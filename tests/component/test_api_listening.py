@@ -15,14 +15,14 @@ from api_place import BRIEF
 from fakes import FakeClock, RecordingObserver
 from kept import Kept
 
-from refresherd.api import ApiListener, listener, service
-from refresherd.api.crowd import Shares
-from refresherd.api.listener import LOOK_SECONDS
-from refresherd.errors import RefresherdError
-from refresherd.events import Warned
-from refresherd.lanes import Lanes
-from refresherd.model import Ownership
-from refresherd.supervisor import Supervisor
+from refresherd.adapters.api import ApiListener, listener, service
+from refresherd.adapters.api.crowd import Shares
+from refresherd.adapters.api.listener import LOOK_SECONDS
+from refresherd.domain.errors import RefresherdError
+from refresherd.domain.events import Warned
+from refresherd.domain.model import Ownership
+from refresherd.engine.supervisor import Supervisor
+from refresherd.host.keyed_executor import Lanes
 
 OPEN = Ownership(mode=0o666)
 

@@ -17,10 +17,10 @@ from api_place import Place, eventually, served
 from fakes import grants, settle
 from kept import Script
 
-from refresherd.api.rendering import Renderings
-from refresherd.errors import Reason, Retryable
-from refresherd.model import Access, Method, Timing
-from refresherd.plan import ReloadPlan
+from refresherd.adapters.api.rendering import Renderings
+from refresherd.domain.errors import Reason, Retryable
+from refresherd.domain.model import Access, Method, Timing
+from refresherd.domain.reload_plan import ReloadPlan
 
 WATCH = "/v1/apps/payments/token?watch=1"
 REFUSED = Retryable(Reason.CONNECT, "refused")
@@ -142,8 +142,8 @@ async def test_an_app_that_goes_before_its_first_token_ends_the_watch_too() -> N
 
 async def test_access_that_is_lost_ends_the_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next token is not for it any more."""
-    monkeypatch.setattr("refresherd.api.permission.operates", lambda *_: False)
-    monkeypatch.setattr("refresherd.access.operates", lambda *_: False)
+    monkeypatch.setattr("refresherd.adapters.api.permission.operates", lambda *_: False)
+    monkeypatch.setattr("refresherd.domain.access.operates", lambda *_: False)
     everybody = Access(users=("0", "1000"), groups=tuple(map(str, range(3000))))
     async with served({"payments": everybody}) as place, place.client.get(WATCH) as response:
         assert (await line(response))["access_token"] == "token-1"

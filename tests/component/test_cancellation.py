@@ -13,11 +13,11 @@ from kept import Kept
 from strangers import reachable
 from suspensions import Suspensions
 
-from refresherd.lanes import Lanes
-from refresherd.model import SocketSpec
-from refresherd.outputs.session import SessionFile
-from refresherd.outputs.socket import SocketOutput
-from refresherd.ports import Output
+from refresherd.adapters.outputs.socket import SocketOutput
+from refresherd.adapters.state.session_file import SessionFile
+from refresherd.domain.model import SocketSpec
+from refresherd.engine.ports import Output
+from refresherd.host.keyed_executor import Lanes
 
 Make = Callable[[Path, Lanes], Output]
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from refresherd.cgroups import unit_path
+from refresherd.host.cgroups import unit_path
 
 
 def tree(root: Path, groups: Iterable[str]) -> Path:

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from configurations import APP, DSM, ENVIRON
 
-from refresherd import daemon
 from refresherd.cli import main, once
 from refresherd.config import Configuration
-from refresherd.oneshot import Verdict
+from refresherd.daemon import daemon
+from refresherd.daemon.oneshot import Verdict
 
 Capture = pytest.CaptureFixture[str]
 

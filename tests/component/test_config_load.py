@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from refresherd.config import describe, load
-from refresherd.errors import ConfigError
-from refresherd.model import ApiKeyFile
+from refresherd.domain.errors import ConfigError
+from refresherd.domain.model import ApiKeyFile
 
 KEY_FILE = "[apps.payments]\napi_key_file = 'payments.key'\n"
 

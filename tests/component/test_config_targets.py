@@ -11,8 +11,8 @@ from configurations import DSM, Place
 from refresherd.config.convert import convert
 from refresherd.config.findings import Findings
 from refresherd.config.host import Host, mount_points
+from refresherd.config.output_paths import check_targets
 from refresherd.config.source import parse
-from refresherd.config.targets import check_targets
 
 APP = f"{DSM}[apps.a]\napi_key_file = 'payments.key'\n"
 

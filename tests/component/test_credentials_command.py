@@ -9,12 +9,12 @@ import pytest
 from fakes import API_KEY, ENTITY_ID
 from processes import over, pids, until
 
-from refresherd.credentials import source
-from refresherd.errors import Reason, Retryable
-from refresherd.lanes import Lanes
-from refresherd.model import ApiKeyCommand, App, Endpoint
-from refresherd.ports import CredentialSource
-from refresherd.subprocesses import child
+from refresherd.adapters.credentials import source
+from refresherd.domain.errors import Reason, Retryable
+from refresherd.domain.model import ApiKeyCommand, App, Endpoint
+from refresherd.engine.ports import CredentialSource
+from refresherd.host.keyed_executor import Lanes
+from refresherd.host.subprocesses import child
 
 
 def shell(

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from fakes import API_KEY, ENTITY_ID
 
-from refresherd.credentials import files, source
-from refresherd.errors import Reason, Retryable
-from refresherd.lanes import Lanes
-from refresherd.model import ApiKeyFile, App, Certificate, Credential, Endpoint, TokenFile
-from refresherd.ports import CredentialSource
+from refresherd.adapters.credentials import files, source
+from refresherd.domain.errors import Reason, Retryable
+from refresherd.domain.model import ApiKeyFile, App, Certificate, Credential, Endpoint, TokenFile
+from refresherd.engine.ports import CredentialSource
+from refresherd.host.keyed_executor import Lanes
 
 
 def made(credential: Credential, lanes: Lanes | None = None) -> CredentialSource:

@@ -35,8 +35,8 @@ from refresherd.demo.screen import USUAL_SIZE, terminal_size, without_echo
 from refresherd.demo.snapshot import AppView, Snapshot
 from refresherd.demo.stage import Stage
 from refresherd.demo.view import Lines, LiveTable, view_on
+from refresherd.domain.errors import RefresherdError
 from refresherd.emulator import Emulator, Options
-from refresherd.errors import RefresherdError
 
 PATIENCE = 10.0
 STUBBORN = """

@@ -11,11 +11,11 @@ import pytest
 from dsm_loopback import GRANT, Connection, answering, reply, serving
 from fakes import API_KEY, FakeClock
 
-from refresherd.dsm import Connections
-from refresherd.dsm.link import LONGEST_ANSWER
-from refresherd.errors import Reason, Rejected, Retryable
-from refresherd.lanes import Lanes
-from refresherd.model import ApiKeyEnv, App, Endpoint, Grant, Secret
+from refresherd.adapters.dsm import Connections
+from refresherd.adapters.dsm.link import LONGEST_ANSWER
+from refresherd.domain.errors import Reason, Rejected, Retryable
+from refresherd.domain.model import ApiKeyEnv, App, Endpoint, Grant, Secret
+from refresherd.host.keyed_executor import Lanes
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 LOOK = """
 import gc, os, ssl
-import refresherd.daemon
+import refresherd.daemon.daemon
 contexts = [thing for thing in gc.get_objects() if isinstance(thing, ssl.SSLContext)]
 print(sum(context.cert_store_stats()["x509"] for context in contexts))
 print(os.environ.get("SSL_CERT_FILE"))

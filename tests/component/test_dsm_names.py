@@ -9,10 +9,10 @@ from typing import Any
 from dsm_loopback import GRANT, Authority, answering, reply, serving
 from fakes import API_KEY, FakeClock
 
-from refresherd.dsm import Connections
-from refresherd.errors import Reason, Retryable
-from refresherd.lanes import Lanes
-from refresherd.model import ApiKeyEnv, App, Endpoint, Secret
+from refresherd.adapters.dsm import Connections
+from refresherd.domain.errors import Reason, Retryable
+from refresherd.domain.model import ApiKeyEnv, App, Endpoint, Secret
+from refresherd.host.keyed_executor import Lanes
 
 HOST = "moved.example.com"
 

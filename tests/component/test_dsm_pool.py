@@ -18,11 +18,11 @@ from dsm_loopback import (
 )
 from fakes import API_KEY, FakeClock
 
-from refresherd.dsm import Connections, trust
-from refresherd.errors import Reason, Retryable
-from refresherd.lanes import Lanes
-from refresherd.model import ApiKeyEnv, App, Endpoint, Secret
-from refresherd.ports import SessionClient
+from refresherd.adapters.dsm import Connections, trust
+from refresherd.domain.errors import Reason, Retryable
+from refresherd.domain.model import ApiKeyEnv, App, Endpoint, Secret
+from refresherd.engine.ports import SessionClient
+from refresherd.host.keyed_executor import Lanes
 
 GRANTING = answering(reply(200, GRANT))
 

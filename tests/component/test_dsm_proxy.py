@@ -10,10 +10,10 @@ import pytest
 from dsm_loopback import GRANT, Authority, Connection, answering, reply, serving
 from fakes import API_KEY, FakeClock
 
-from refresherd.dsm import Connections
-from refresherd.errors import Reason, Retryable
-from refresherd.lanes import Lanes
-from refresherd.model import ApiKeyEnv, App, Endpoint, Secret
+from refresherd.adapters.dsm import Connections
+from refresherd.domain.errors import Reason, Retryable
+from refresherd.domain.model import ApiKeyEnv, App, Endpoint, Secret
+from refresherd.host.keyed_executor import Lanes
 
 GRANTING = answering(reply(200, GRANT))
 

@@ -11,11 +11,11 @@ import pytest
 from dsm_loopback import GRANT, Authority, Connection, answering, reply, serving
 from fakes import API_KEY, ENTITY_ID, FakeClock
 
-from refresherd.dsm import Connections
-from refresherd.errors import Reason, Retryable
-from refresherd.lanes import Lanes
-from refresherd.model import ApiKeyEnv, App, Certificate, Credential, Endpoint, Secret
-from refresherd.ports import SessionClient
+from refresherd.adapters.dsm import Connections
+from refresherd.domain.errors import Reason, Retryable
+from refresherd.domain.model import ApiKeyEnv, App, Certificate, Credential, Endpoint, Secret
+from refresherd.engine.ports import SessionClient
+from refresherd.host.keyed_executor import Lanes
 
 GRANTING = answering(reply(200, GRANT))
 

@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.serialization import (
 from dsm_loopback import Authority
 from fakes import FakeClock
 
-from refresherd.dsm import trust
-from refresherd.dsm.trust import Context, Trust, make_context
-from refresherd.errors import Reason, Retryable
-from refresherd.lanes import Lanes
+from refresherd.adapters.dsm import trust
+from refresherd.adapters.dsm.trust import Context, Trust, make_context
+from refresherd.domain.errors import Reason, Retryable
+from refresherd.host.keyed_executor import Lanes
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from processes import over, pids, until
 
-from refresherd.errors import HookError
-from refresherd.hooks import hooks
-from refresherd.lanes import Lanes
-from refresherd.model import ApiKeyEnv, App, Endpoint, HookSpec
-from refresherd.ports import Hook
+from refresherd.adapters.hooks import hooks
+from refresherd.domain.errors import HookError
+from refresherd.domain.model import ApiKeyEnv, App, Endpoint, HookSpec
+from refresherd.engine.ports import Hook
+from refresherd.host.keyed_executor import Lanes
 
 PATH = os.environ["PATH"]
 

@@ -10,22 +10,22 @@ import pytest
 from aiohttp import ClientResponse, ClientSession
 from fakes import FakeClock, grants
 
-from refresherd import lifecycle
-from refresherd.errors import Reason
-from refresherd.http import HttpListener
-from refresherd.lifecycle import Failure
-from refresherd.model import Instant, Timing
-from refresherd.readiness import AppStatus, OutputStatus
+from refresherd.adapters.web import HttpListener
+from refresherd.domain import session_state
+from refresherd.domain.errors import Reason
+from refresherd.domain.model import Instant, Timing
+from refresherd.domain.readiness import AppStatus, OutputStatus
+from refresherd.domain.session_state import Failure
 
 NOW = Instant(1000)
-LIFE = lifecycle.granted(lifecycle.begin(NOW), next(grants()), NOW, Timing(), 0.0)
+LIFE = session_state.granted(session_state.begin(NOW), next(grants()), NOW, Timing(), 0.0)
 READY = AppStatus("payments", LIFE, (OutputStatus("/run/payments.token", LIFE.token),))
 BEHIND = AppStatus("ledger/eu", LIFE, (OutputStatus("/run/ledger.token", None, "disk full"),))
 REFUSED = AppStatus(
     "audit",
     replace(
-        lifecycle.begin(NOW),
-        state=lifecycle.State.REJECTED,
+        session_state.begin(NOW),
+        state=session_state.State.REJECTED,
         last_failure=Failure(Reason.REJECTED, "Invalid <credentials>", NOW),
     ),
 )

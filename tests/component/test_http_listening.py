@@ -10,9 +10,9 @@ import pytest
 from aiohttp import ClientSession
 from fakes import FakeClock
 
-from refresherd.errors import RefresherdError
-from refresherd.http import HttpListener, binding, listener
-from refresherd.readiness import AppStatus
+from refresherd.adapters.web import HttpListener, binding, listener
+from refresherd.domain.errors import RefresherdError
+from refresherd.domain.readiness import AppStatus
 
 MEGABYTES = 30
 

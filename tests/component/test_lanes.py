@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from refresherd.lanes import Lanes, Pace
+from refresherd.host.keyed_executor import Lanes, Pace
 
 BOUND = 30.0
 """No hang in these tests outlasts this many seconds, whatever is broken."""
@@ -170,7 +170,7 @@ async def test_a_hanging_call_does_not_hold_up_the_end_of_the_process() -> None:
     """`stop` is to take 5 s at most, and a disk may hang for hours."""
     program = (
         "import asyncio, threading\n"
-        "from refresherd.lanes import Lanes\n"
+        "from refresherd.host.keyed_executor import Lanes\n"
         "async def main():\n"
         "    task = asyncio.create_task(Lanes().call('disk', threading.Event().wait))\n"
         "    await asyncio.sleep(0.05)\n"

@@ -13,13 +13,13 @@ import pytest
 from fakes import API_KEY, FakeClock, FakeSchedule, RecordingObserver
 from lab import needs, needs_root
 
-from refresherd.budget import History
-from refresherd.errors import OutputError
-from refresherd.events import Warned
-from refresherd.lanes import Lanes
-from refresherd.model import Instant, Secret
-from refresherd.outputs.logins import LoginFile, UnsavedLogins
-from refresherd.world import World
+from refresherd.adapters.state.login_file import LoginFile, UnsavedLogins
+from refresherd.domain.errors import OutputError
+from refresherd.domain.events import Warned
+from refresherd.domain.login_budget import History
+from refresherd.domain.model import Instant, Secret
+from refresherd.engine.context import World
+from refresherd.host.keyed_executor import Lanes
 
 KEY = Secret(API_KEY)
 HISTORY = History(refused=(Instant(900.0), Instant(990.0)), cut_off=(Instant(995.0),))

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from fakes import FakeClock
 
-from refresherd.logs import Logs, captured, configure
+from refresherd.adapters.logs import Logs, captured, configure
 
 TOKEN = "Zq3-" * 21 + "Zq"
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from fakes import FakeClock, grants
 from lab import needs_tool
 
-from refresherd import lifecycle
-from refresherd.metrics import Exposition, Metrics
-from refresherd.model import ApiKeyFile, App, Endpoint, FileSpec, Instant, Timing
-from refresherd.readiness import AppStatus, OutputStatus
+from refresherd.adapters.metrics import Exposition, Metrics
+from refresherd.domain import session_state
+from refresherd.domain.model import ApiKeyFile, App, Endpoint, FileSpec, Instant, Timing
+from refresherd.domain.readiness import AppStatus, OutputStatus
 
 NOW = Instant(1000)
 
@@ -19,7 +19,7 @@ class OneApp:
 
     def status(self, name: str) -> AppStatus:
         """Return the app's status."""
-        life = lifecycle.granted(lifecycle.begin(NOW), next(grants()), NOW, Timing(), 0.0)
+        life = session_state.granted(session_state.begin(NOW), next(grants()), NOW, Timing(), 0.0)
         return AppStatus(name, life, (OutputStatus('/run/"a\\b".token', written_at=NOW),))
 
     def statuses(self) -> tuple[AppStatus, ...]:

@@ -13,9 +13,9 @@ import pytest
 from fakes import FakeClock
 from file_writer import APP, beside, generation_of, held, output, token
 
-from refresherd.errors import OutputError
-from refresherd.lanes import Lanes
-from refresherd.model import (
+from refresherd.adapters.outputs.file import FileOutput
+from refresherd.domain.errors import OutputError
+from refresherd.domain.model import (
     FileSpec,
     Format,
     Instant,
@@ -24,10 +24,10 @@ from refresherd.model import (
     Secret,
     Token,
 )
-from refresherd.outputs import atomic
-from refresherd.outputs.atomic import Target
-from refresherd.outputs.file import FileOutput
-from refresherd.outputs.leftovers import Leftovers
+from refresherd.host import atomic_file
+from refresherd.host.atomic_file import Target
+from refresherd.host.keyed_executor import Lanes
+from refresherd.host.stale_temp_files import Leftovers
 
 SHORT = Token(Secret("t0ken"), "8f2b7a36", 7, Instant(1000.0), 600.0, Instant(1600.0))
 
@@ -160,7 +160,7 @@ def test_a_link_in_the_way_of_the_temporary_file_is_not_followed(
     planted = path.with_name(target.temporary("guessed"))
     planted.symlink_to(precious)
     with pytest.raises(OutputError, match="cannot write it: File exists"):
-        atomic.replace(target, b"token", "guessed")
+        atomic_file.replace(target, b"token", "guessed")
     assert planted.is_symlink()
     assert precious.read_text() == "precious"
     assert not path.exists()

@@ -13,10 +13,10 @@ import pytest
 from fakes import FakeClock
 from file_writer import APP, beside, held, output, token
 
-from refresherd.errors import OutputError
-from refresherd.lanes import Lanes
-from refresherd.model import FileSpec, Instant
-from refresherd.outputs.file import FileOutput
+from refresherd.adapters.outputs.file import FileOutput
+from refresherd.domain.errors import OutputError
+from refresherd.domain.model import FileSpec, Instant
+from refresherd.host.keyed_executor import Lanes
 
 BOUND = 30.0
 """No hang in these tests outlasts this many seconds, whatever is broken."""

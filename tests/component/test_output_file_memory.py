@@ -12,11 +12,11 @@ from fakes import FakeClock
 from file_writer import APP, beside, held, output, token
 from lab import needs
 
-from refresherd.errors import OutputError
-from refresherd.lanes import Lanes
-from refresherd.model import FileSpec, Ownership
-from refresherd.outputs.file import FileOutput
-from refresherd.outputs.memory import in_memory
+from refresherd.adapters.outputs.file import FileOutput
+from refresherd.domain.errors import OutputError
+from refresherd.domain.model import FileSpec, Ownership
+from refresherd.host.keyed_executor import Lanes
+from refresherd.host.tmpfs import in_memory
 
 MEMORY = Path("/dev/shm")  # noqa: S108  # the tests make a directory of their own in it
 

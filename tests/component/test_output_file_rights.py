@@ -15,9 +15,9 @@ import pytest
 from file_writer import WRITER, beside, held, output, ran, token
 from lab import needs_root, needs_tool
 
-from refresherd.errors import OutputError
-from refresherd.model import Ownership
-from refresherd.outputs.ownership import hand_over
+from refresherd.domain.errors import OutputError
+from refresherd.domain.model import Ownership
+from refresherd.host.ownership import hand_over
 
 USER = "daemon"
 """The Linux Standard Base demands this account and its group."""

@@ -19,16 +19,16 @@ from fakes import grants, settle
 from kept import Kept, running
 from strangers import AS_ROOT, As, answer, reachable
 
-from refresherd import lifecycle, readiness
-from refresherd.errors import OutputError
-from refresherd.events import OutputFailed, OutputWritten
-from refresherd.keeper import Keeper
-from refresherd.lanes import Lanes
-from refresherd.model import Format, Grant, Ownership, Secret, SocketSpec, Token
-from refresherd.outputs import handout
-from refresherd.outputs.socket import SocketOutput
-from refresherd.ports import Output
-from refresherd.sockets import BoundSocket, bind, lending
+from refresherd.adapters.outputs import handout
+from refresherd.adapters.outputs.socket import SocketOutput
+from refresherd.domain import readiness, session_state
+from refresherd.domain.errors import OutputError
+from refresherd.domain.events import OutputFailed, OutputWritten
+from refresherd.domain.model import Format, Grant, Ownership, Secret, SocketSpec, Token
+from refresherd.engine.app_runner import Keeper
+from refresherd.engine.ports import Output
+from refresherd.host.keyed_executor import Lanes
+from refresherd.host.unix_sockets import BoundSocket, bind, lending
 
 FIRST, SECOND = islice(grants(), 2)
 PRIVATE = Ownership(mode=0o600)
@@ -57,7 +57,7 @@ def output_of(
 def token(kept: Kept, grant: Grant = FIRST) -> Token:
     """Return a token that was issued just now."""
     now = kept.clock.now()
-    life = lifecycle.granted(lifecycle.begin(now), grant, now, kept.app.timing, 0.0)
+    life = session_state.granted(session_state.begin(now), grant, now, kept.app.timing, 0.0)
     assert life.token is not None
     return life.token
 

@@ -12,11 +12,11 @@ from fakes import grants
 from kept import Kept
 from strangers import AS_ROOT, US, As, reachable
 
-from refresherd import lifecycle
-from refresherd.events import AccessDenied
-from refresherd.lanes import Lanes
-from refresherd.model import Access, Format, Ownership, SocketSpec
-from refresherd.outputs.socket import SocketOutput
+from refresherd.adapters.outputs.socket import SocketOutput
+from refresherd.domain import session_state
+from refresherd.domain.events import AccessDenied
+from refresherd.domain.model import Access, Format, Ownership, SocketSpec
+from refresherd.host.keyed_executor import Lanes
 
 pytestmark = AS_ROOT
 
@@ -37,7 +37,9 @@ async def serving(access: Access) -> AsyncIterator[tuple[Kept, Path]]:
     """Serve an app's token on a socket that is open to all."""
     kept = Kept(grants())
     now = kept.clock.now()
-    life = lifecycle.granted(lifecycle.begin(now), next(grants()), now, kept.app.timing, 0.0)
+    life = session_state.granted(
+        session_state.begin(now), next(grants()), now, kept.app.timing, 0.0
+    )
     assert life.token is not None
     with reachable() as directory:
         path = directory / "payments.sock"

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from strangers import AS_ROOT, As, reachable, stranger, unit_group
 
-from refresherd import cgroups, peers
-from refresherd.access import OVERFLOW_ID, Peer
-from refresherd.peers import credentials, identified, process_of
+from refresherd.domain.access import OVERFLOW_ID, Peer
+from refresherd.host import cgroups, peers
+from refresherd.host.peers import credentials, identified, process_of
 
 
 @pytest.fixture

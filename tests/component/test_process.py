@@ -10,7 +10,7 @@ from strangers import AS_ROOT
 
 ASK = """
 import ctypes, json, os, resource, sys
-from refresherd import process
+from refresherd.host import process
 user = int(sys.argv[1])
 if user:
     os.setgroups([])
@@ -29,7 +29,7 @@ print(json.dumps({
 
 RAISE = """
 import resource
-from refresherd import process
+from refresherd.host import process
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 1000))
 process.raise_descriptor_limit()
 print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])

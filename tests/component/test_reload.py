@@ -13,14 +13,14 @@ from configurations import Place
 from fakes import RecordingObserver
 from processes import until
 
-from refresherd import reload
-from refresherd.assembly import Observers, assemble, keeping
-from refresherd.clock import BootClock
+from refresherd.adapters.metrics import Exposition, Metrics
+from refresherd.daemon import reload
+from refresherd.daemon.assembly import Observers, assemble, keeping
+from refresherd.daemon.reload import Reloader
+from refresherd.domain.events import Ending, Reloaded, ReloadFailed, SessionEnded, Warned
 from refresherd.emulator import Emulator, Options
-from refresherd.events import Ending, Reloaded, ReloadFailed, SessionEnded, Warned
-from refresherd.keeper import Keeper
-from refresherd.metrics import Exposition, Metrics
-from refresherd.reload import Reloader
+from refresherd.engine.app_runner import Keeper
+from refresherd.host.clock import BootClock
 
 
 class Daemon:

@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 import pytest
 from fakes import RecordingObserver
 
-from refresherd.clock import BootClock, JumpDetector
-from refresherd.events import ClockJumped, LoopLagged
-from refresherd.lifecycle import NEVER
-from refresherd.model import Instant
-from refresherd.schedule import BootSchedule
+from refresherd.adapters.scheduling import BootSchedule
+from refresherd.domain.events import ClockJumped, LoopLagged
+from refresherd.domain.model import Instant
+from refresherd.domain.session_state import NEVER
+from refresherd.host.clock import BootClock, JumpDetector
 
 BOUND = 10.0
 """Seconds after which a test has failed: far more than it needs."""

@@ -8,12 +8,12 @@ import pytest
 from fakes import ENTITY_ID, FakeClock, FakeSchedule, RecordingObserver
 from lab import needs_root
 
-from refresherd.errors import OutputError, Reason, Retryable
-from refresherd.events import Warned
-from refresherd.lanes import Lanes
-from refresherd.model import App, Endpoint, Instant, Secret, Token, TokenFile
-from refresherd.outputs.session import SessionFile
-from refresherd.world import World
+from refresherd.adapters.state.session_file import SessionFile
+from refresherd.domain.errors import OutputError, Reason, Retryable
+from refresherd.domain.events import Warned
+from refresherd.domain.model import App, Endpoint, Instant, Secret, Token, TokenFile
+from refresherd.engine.context import World
+from refresherd.host.keyed_executor import Lanes
 
 BOOTSTRAP = Secret("bootstrap")
 ANOTHER = Secret("another")

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from refresherd import sockets
-from refresherd.errors import RefresherdError
-from refresherd.model import Ownership
-from refresherd.sockets import bind
+from refresherd.domain.errors import RefresherdError
+from refresherd.domain.model import Ownership
+from refresherd.host import unix_sockets
+from refresherd.host.unix_sockets import bind
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users")
 PRIVATE = Ownership(mode=0o600)
@@ -84,7 +84,7 @@ def test_nobody_can_connect_before_owner_and_mode_are_right(
 ) -> None:
     """A reader who is quick enough would have the first token: so the mode comes before bind."""
     seen = []
-    hand_over = sockets._hand_over  # a look at the very moment between bind and chown
+    hand_over = unix_sockets._hand_over  # a look at the very moment between bind and chown
 
     def look(at: Path, inode: tuple[int, int], owner: int, group: int, mode: int) -> None:
         seen.append(mode_of(at))
@@ -94,7 +94,7 @@ def test_nobody_can_connect_before_owner_and_mode_are_right(
         with pytest.raises(ConnectionRefusedError):
             dialled(at)
 
-    monkeypatch.setattr(sockets, "_hand_over", look)
+    monkeypatch.setattr(unix_sockets, "_hand_over", look)
     bind(path, Ownership(mode=0o666)).close()
     assert seen == [0]
 
@@ -207,7 +207,7 @@ def test_a_failed_call_tells_what_would_help(
     def fail(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(sockets, "_bind", fail)
+    monkeypatch.setattr(unix_sockets, "_bind", fail)
     assert refused(path).startswith(told)
 
 
@@ -246,7 +246,7 @@ def test_what_takes_the_sockets_place_is_given_to_nobody(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who may write to the directory would have a root daemon give away a file of theirs."""
-    bind_first = sockets._bind  # the file is swapped right after
+    bind_first = unix_sockets._bind  # the file is swapped right after
 
     def swapped(bound: socket.socket, at: Path) -> tuple[int, int]:
         inode = bind_first(bound, at)
@@ -254,7 +254,7 @@ def test_what_takes_the_sockets_place_is_given_to_nobody(
         at.touch(0o600)
         return inode
 
-    monkeypatch.setattr(sockets, "_bind", swapped)
+    monkeypatch.setattr(unix_sockets, "_bind", swapped)
     assert refused(path, Ownership(mode=0o666)).startswith("another process came first")
     assert mode_of(path) == 0o600
 

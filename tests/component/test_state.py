@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from refresherd.errors import RefresherdError
-from refresherd.state import LOCK, claim
+from refresherd.adapters.state.directory import LOCK, claim
+from refresherd.domain.errors import RefresherdError
 
 OWNER = """
-import pathlib, sys, refresherd.state
-refresherd.state.claim(pathlib.Path(sys.argv[1]))
+import pathlib, sys, refresherd.adapters.state.directory
+refresherd.adapters.state.directory.claim(pathlib.Path(sys.argv[1]))
 print("claimed", flush=True)
 sys.stdin.read()
 """

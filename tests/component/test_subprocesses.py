@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from processes import over, pids, until
 
-from refresherd import subprocesses
-from refresherd.subprocesses import Program, Tail, child
+from refresherd.host import subprocesses
+from refresherd.host.subprocesses import Program, Tail, child
 
 ENVIRON = {"PATH": os.environ["PATH"]}
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from refresherd.systemd.activation import Activated, activated
-from refresherd.systemd.manager import Descriptor, keep_from_children
+from refresherd.adapters.systemd.activation import Activated, activated
+from refresherd.host.service_manager import Descriptor, keep_from_children
 
 
 def listening(path: Path) -> socket.socket:

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from refresherd.adapters.outputs.file import FileOutput
+from refresherd.adapters.scheduling import BootSchedule
 from refresherd.cli import main
-from refresherd.model import Token
-from refresherd.outputs.file import FileOutput
-from refresherd.schedule import BootSchedule
+from refresherd.domain.model import Token
 
 HELD: list[str] = []
 TASKS: set["asyncio.Task[NoReturn]"] = set()

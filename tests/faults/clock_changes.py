@@ -13,7 +13,7 @@ from faults.host import AT, JITTER, Host, host, unix, until
 from faults.readers import Seen, judge, of_api, of_socket
 from faults.wall_clock import WallClock
 
-from refresherd.clock import JUMP_SECONDS
+from refresherd.host.clock import JUMP_SECONDS
 
 HOUR = 3600.0
 TEN_YEARS = 3652 * 24 * HOUR

@@ -8,7 +8,7 @@ import pytest
 from box import until
 from host import HEAD, SERVICE, Host, journal, shown, token, wait_for
 
-from refresherd.budget import FREE
+from refresherd.domain.login_budget import FREE
 
 TOKEN = "/run/refresherd/payments.token"
 

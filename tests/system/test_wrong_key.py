@@ -9,7 +9,7 @@ from pathlib import Path
 
 from programs import PATIENCE, Dsm, Workplace, emulator, eventually, running
 
-from refresherd.budget import MOST
+from refresherd.domain.login_budget import MOST
 
 HEAD = """\
 state_dir = "state"

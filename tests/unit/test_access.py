@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.access import OVERFLOW_ID, Peer, Permitted, known, may_read, operates
+from refresherd.domain.access import OVERFLOW_ID, Peer, Permitted, known, may_read, operates
 
 OWN = 900
 STRANGER = Peer(uid=1000, gid=1000, pid=42, groups=frozenset({5, 6}), unit="web.service")

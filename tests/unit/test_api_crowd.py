@@ -5,8 +5,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.access import Peer
-from refresherd.api.crowd import Crowd, Shares
+from refresherd.adapters.api.crowd import Crowd, Shares
+from refresherd.domain.access import Peer
 
 OWN = 900
 SHARES = Shares(user=2, operator=3, everyone=6)

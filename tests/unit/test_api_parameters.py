@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.api.parameters import (
+from refresherd.adapters.api.parameters import (
     LONGEST_WAIT,
     WAIT_FOR_LASTING,
     WAIT_FOR_REFRESH,
@@ -16,7 +16,7 @@ from refresherd.api.parameters import (
     refresh_query,
     token_query,
 )
-from refresherd.model import Format
+from refresherd.domain.model import Format
 
 NAMES = st.sampled_from(("format", "min_ttl", "wait", "watch", "other", ""))
 VALUES = st.one_of(

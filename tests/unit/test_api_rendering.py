@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from fakes import FakeClock, grants
 
-from refresherd import lifecycle
-from refresherd.api import rendering
-from refresherd.api.rendering import OF_A_TOKEN, Renderings
-from refresherd.model import ApiKeyFile, App, Endpoint, Format, Grant, Secret, Timing, Token
+from refresherd.adapters.api import rendering
+from refresherd.adapters.api.rendering import OF_A_TOKEN, Renderings
+from refresherd.domain import session_state
+from refresherd.domain.model import ApiKeyFile, App, Endpoint, Format, Grant, Secret, Timing, Token
 
 APP = App("payments", Endpoint("https://amer.smartkey.io"), ApiKeyFile(Path("key")))
 FIRST, SECOND = islice(grants(), 2)
@@ -20,7 +20,7 @@ FIRST, SECOND = islice(grants(), 2)
 def token(grant: Grant, clock: FakeClock) -> Token:
     """Return a token that was just issued."""
     now = clock.now()
-    life = lifecycle.granted(lifecycle.begin(now), grant, now, Timing(), 0.0)
+    life = session_state.granted(session_state.begin(now), grant, now, Timing(), 0.0)
     assert life.token is not None
     return life.token
 

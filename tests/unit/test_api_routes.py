@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.api.routes import METHODS, match
-from refresherd.events import ApiRoute
+from refresherd.adapters.api.routes import METHODS, match
+from refresherd.domain.events import ApiRoute
 
 
 @pytest.mark.parametrize(

@@ -7,19 +7,19 @@ from pathlib import Path
 import pytest
 from fakes import grants
 
-from refresherd import lifecycle
-from refresherd.api.statuses import Moment, told
-from refresherd.errors import Reason, Rejected, Retryable
-from refresherd.lifecycle import NEVER, Life, State
-from refresherd.model import ApiKeyFile, App, Endpoint, Instant, Timing
-from refresherd.readiness import AppStatus, OutputStatus
+from refresherd.adapters.api.statuses import Moment, told
+from refresherd.domain import session_state
+from refresherd.domain.errors import Reason, Rejected, Retryable
+from refresherd.domain.model import ApiKeyFile, App, Endpoint, Instant, Timing
+from refresherd.domain.readiness import AppStatus, OutputStatus
+from refresherd.domain.session_state import NEVER, Life, State
 
 NOW = Instant(1000)
 MOMENT = Moment(NOW, 1_700_000_000 - NOW)
 TIMING = Timing(at=0.6)
 APP = App("payments", Endpoint("https://amer.smartkey.io"), ApiKeyFile(Path("key")), TIMING)
-STARTING = lifecycle.begin(NOW)
-FRESH = lifecycle.granted(STARTING, next(grants()), NOW, TIMING, 0.0)
+STARTING = session_state.begin(NOW)
+FRESH = session_state.granted(STARTING, next(grants()), NOW, TIMING, 0.0)
 REFUSED = Retryable(Reason.CONNECT, "refused")
 
 
@@ -61,7 +61,7 @@ def test_a_healthy_app_tells_when_it_will_be_refreshed() -> None:
 
 def test_an_app_without_a_token_tells_why() -> None:
     """In one line that a table can show."""
-    refused = lifecycle.failed(STARTING, Rejected(Reason.REJECTED, "bad key"), NOW, TIMING, 0.0)
+    refused = session_state.failed(STARTING, Rejected(Reason.REJECTED, "bad key"), NOW, TIMING, 0.0)
     fields = told(APP, status(refused), MOMENT)
     assert fields["state"] == "rejected"
     assert fields["ready"] is False
@@ -74,16 +74,16 @@ def test_an_app_without_a_token_tells_why() -> None:
 
 def test_trouble_past_is_not_told() -> None:
     """An error that is over would be searched for."""
-    failed = lifecycle.failed(FRESH, REFUSED, NOW, TIMING, 0.0)
+    failed = session_state.failed(FRESH, REFUSED, NOW, TIMING, 0.0)
     assert told(APP, status(failed), MOMENT)["last_error"] == "connect: refused"
-    again = lifecycle.granted(failed, next(grants()), NOW, TIMING, 0.0)
+    again = session_state.granted(failed, next(grants()), NOW, TIMING, 0.0)
     assert told(APP, status(again), MOMENT)["last_error"] is None
 
 
 def test_an_expired_token_keeps_its_date() -> None:
     """Since when consumers are without one is what the outage's report will say."""
     late = Moment(Instant(1700), MOMENT.offset)
-    fields = told(APP, status(lifecycle.expired(FRESH, late.now)), late)
+    fields = told(APP, status(session_state.expired(FRESH, late.now)), late)
     assert (fields["state"], fields["expires_at"]) == ("expired", "2023-11-14T22:23:20Z")
 
 

@@ -10,12 +10,12 @@ import pytest
 from fakes import grants, settle
 from kept import Kept, Script, running
 
-from refresherd.broker import Broker
-from refresherd.equipment import Equipment
-from refresherd.errors import NoSuchApp, NoToken, Reason, Rejected, Retryable, SessionLost
-from refresherd.model import App, Method, Timing, Token
-from refresherd.plan import ReloadPlan
-from refresherd.supervisor import Supervisor
+from refresherd.domain.errors import NoSuchApp, NoToken, Reason, Rejected, Retryable, SessionLost
+from refresherd.domain.model import App, Method, Timing, Token
+from refresherd.domain.reload_plan import ReloadPlan
+from refresherd.engine.app_context import Equipment
+from refresherd.engine.supervisor import Supervisor
+from refresherd.engine.token_broker import Broker
 
 TIMING = Timing(retry_min=1.0)
 FIRST, SECOND = islice(grants(), 2)

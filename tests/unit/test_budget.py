@@ -7,9 +7,19 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd import budget
-from refresherd.budget import DAY, FREE, MOST, NEVER_YET, PROBE, SCHEDULED, SPACING, WINDOW, History
-from refresherd.model import Instant
+from refresherd.domain import login_budget
+from refresherd.domain.login_budget import (
+    DAY,
+    FREE,
+    MOST,
+    NEVER_YET,
+    PROBE,
+    SCHEDULED,
+    SPACING,
+    WINDOW,
+    History,
+)
+from refresherd.domain.model import Instant
 
 NOW = Instant(1_000_000)
 
@@ -42,9 +52,9 @@ def granted(wishes: list[Wish], history: History = History()) -> list[float]:  #
     now, failures = NOW, list[float]()
     for wish in wishes:
         now = Instant(now + wish.wait)
-        if budget.allowed_at(history, now, asked=wish.asked) <= now:
+        if login_budget.allowed_at(history, now, asked=wish.asked) <= now:
             failures.append(now)
-            history = budget.recent(budget.refused(history, now), now)
+            history = login_budget.recent(login_budget.refused(history, now), now)
     return failures
 
 
@@ -75,10 +85,10 @@ def test_there_is_always_a_next_time(wishes: list[Wish], asked: bool) -> None:  
     """Nothing is for ever: it is at most a window off, and then the login may be made."""
     history = refused_at(*granted(wishes))
     now = Instant(max(history.failed, default=NOW))
-    at = budget.allowed_at(history, now, asked=asked)
+    at = login_budget.allowed_at(history, now, asked=asked)
     assert now <= at <= now + WINDOW
-    assert budget.allowed_at(history, at, asked=asked) == at
-    assert budget.places(history, at, patient=True) >= 1
+    assert login_budget.allowed_at(history, at, asked=asked) == at
+    assert login_budget.places(history, at, patient=True) >= 1
 
 
 @given(WISHES)
@@ -87,96 +97,96 @@ def test_what_is_forgotten_had_stopped_to_count(wishes: list[Wish]) -> None:
     history, now = History(), NOW
     for wish in wishes:
         now = Instant(now + wish.wait)
-        history = budget.refused(history, now)
-        short = budget.recent(history, now)
+        history = login_budget.refused(history, now)
+        short = login_budget.recent(history, now)
         for asked in (False, True):
-            allowed = budget.allowed_at(history, now, asked=asked)
-            assert budget.allowed_at(short, now, asked=asked) == allowed
+            allowed = login_budget.allowed_at(history, now, asked=asked)
+            assert login_budget.allowed_at(short, now, asked=asked) == allowed
 
 
 def test_nothing_is_remembered_for_longer_than_it_counts() -> None:
     """At the very end of its window as well: that is when the next login was said to be allowed."""
     instants = (Instant(0), Instant(1))
-    short = budget.recent(History(instants, cut_off=instants), Instant(WINDOW))
+    short = login_budget.recent(History(instants, cut_off=instants), Instant(WINDOW))
     assert short == History((Instant(1),), cut_off=(Instant(1),))
 
 
 def test_a_day_with_too_many_is_left_to_operators() -> None:
     """The schedule does not use up what they may still ask for."""
     history = refused_at(*range(SCHEDULED))
-    assert budget.allowed_at(history, Instant(100), asked=False) == WINDOW
-    assert budget.allowed_at(history, Instant(100), asked=True) == Instant(100)
+    assert login_budget.allowed_at(history, Instant(100), asked=False) == WINDOW
+    assert login_budget.allowed_at(history, Instant(100), asked=True) == Instant(100)
 
 
 def test_a_good_key_is_never_made_to_wait() -> None:
     """However long the outage was before which it worked."""
     for history in (History(), History(good_at=Instant(5.0))):
-        assert budget.allowed_at(history, NOW, asked=False) == NOW
+        assert login_budget.allowed_at(history, NOW, asked=False) == NOW
 
 
 def test_a_mended_key_is_not_made_to_wait_for_its_past() -> None:
     """Its refusals count towards the most of all alone: DSM may not have forgotten them."""
-    history = budget.good(refused_at(*range(30)), Instant(30))
-    assert budget.allowed_at(history, Instant(31), asked=False) == Instant(31)
-    assert budget.places(history, Instant(31), patient=True) == FREE
-    burnt = budget.good(refused_at(*range(MOST)), Instant(MOST))
+    history = login_budget.good(refused_at(*range(30)), Instant(30))
+    assert login_budget.allowed_at(history, Instant(31), asked=False) == Instant(31)
+    assert login_budget.places(history, Instant(31), patient=True) == FREE
+    burnt = login_budget.good(refused_at(*range(MOST)), Instant(MOST))
     for asked in (False, True):
-        assert budget.allowed_at(burnt, Instant(MOST), asked=asked) == WINDOW
+        assert login_budget.allowed_at(burnt, Instant(MOST), asked=asked) == WINDOW
 
 
 def test_a_mended_key_may_fail_no_more_often_at_once_than_is_left() -> None:
     """It may be taken back while many of its logins are under way."""
-    history = budget.good(refused_at(*range(MOST - 3)), Instant(MOST))
-    assert budget.places(history, Instant(MOST), patient=True) == 3
+    history = login_budget.good(refused_at(*range(MOST - 3)), Instant(MOST))
+    assert login_budget.places(history, Instant(MOST), patient=True) == 3
 
 
 def test_a_key_that_was_taken_back_is_spaced_anew() -> None:
     """What came after the success counts as ever."""
-    history = budget.good(refused_at(*range(20)), Instant(20))
+    history = login_budget.good(refused_at(*range(20)), Instant(20))
     for at in range(21, 21 + FREE):
-        assert budget.allowed_at(history, Instant(at), asked=False) == Instant(at)
-        history = budget.refused(history, Instant(at))
-    assert budget.allowed_at(history, Instant(40), asked=False) == 20 + FREE + SPACING
+        assert login_budget.allowed_at(history, Instant(at), asked=False) == Instant(at)
+        history = login_budget.refused(history, Instant(at))
+    assert login_budget.allowed_at(history, Instant(40), asked=False) == 20 + FREE + SPACING
 
 
 def test_a_success_shows_that_what_was_cut_off_had_not_failed() -> None:
     """A crash loop with a good key is not to shut that out."""
     history = History()
     for at in range(MOST):
-        history = budget.cut_off(history, Instant(at))
-    assert budget.allowed_at(history, Instant(MOST), asked=True) == WINDOW
-    assert budget.good(history, Instant(60)) == History(good_at=Instant(60))
+        history = login_budget.cut_off(history, Instant(at))
+    assert login_budget.allowed_at(history, Instant(MOST), asked=True) == WINDOW
+    assert login_budget.good(history, Instant(60)) == History(good_at=Instant(60))
 
 
 def test_a_restart_while_dsm_hangs_shuts_out_no_good_key() -> None:
     """Ten apps with one key leave ten logins cut off, of which DSM has refused none."""
     history = History(cut_off=(NOW,) * FREE)
-    assert budget.allowed_at(history, NOW, asked=False) == NOW + PROBE
-    history = budget.cut_off(history, Instant(NOW + PROBE))
-    assert budget.allowed_at(history, NOW, asked=False) == NOW + 3 * PROBE
-    once_refused = budget.refused(history, Instant(NOW + 3 * PROBE))
-    assert budget.allowed_at(once_refused, NOW, asked=False) == NOW + 3 * PROBE + SPACING
-    mended = budget.good(refused_at(*range(10)), NOW)
+    assert login_budget.allowed_at(history, NOW, asked=False) == NOW + PROBE
+    history = login_budget.cut_off(history, Instant(NOW + PROBE))
+    assert login_budget.allowed_at(history, NOW, asked=False) == NOW + 3 * PROBE
+    once_refused = login_budget.refused(history, Instant(NOW + 3 * PROBE))
+    assert login_budget.allowed_at(once_refused, NOW, asked=False) == NOW + 3 * PROBE + SPACING
+    mended = login_budget.good(refused_at(*range(10)), NOW)
     cut = replace(mended, cut_off=(Instant(NOW + 1),) * FREE)
-    assert budget.allowed_at(cut, NOW, asked=False) == NOW + 1 + PROBE
+    assert login_budget.allowed_at(cut, NOW, asked=False) == NOW + 1 + PROBE
 
 
 def test_a_day_of_logins_that_are_cut_off_leaves_the_operator_some() -> None:
     """A crash loop may hide that DSM refuses each of them."""
     now, history = NOW, History()
     while now < NOW + DAY:
-        if budget.allowed_at(history, now, asked=False) <= now:
-            history = budget.cut_off(history, now)
+        if login_budget.allowed_at(history, now, asked=False) <= now:
+            history = login_budget.cut_off(history, now)
         now = Instant(now + 10)
     assert FREE < len(history.failed) <= SCHEDULED
 
 
 def test_a_lost_record_lets_one_login_find_out() -> None:
     """A good key works at once; a wrong one gets nowhere near the hundred, whatever was lost."""
-    history = budget.unknown(NOW)
-    assert budget.allowed_at(history, NOW, asked=False) == NOW
-    assert budget.places(history, NOW, patient=False) == 1
-    assert budget.good(history, NOW).failed == ()
+    history = login_budget.unknown(NOW)
+    assert login_budget.allowed_at(history, NOW, asked=False) == NOW
+    assert login_budget.places(history, NOW, patient=False) == 1
+    assert login_budget.good(history, NOW).failed == ()
     failures = granted([Wish(1.0, asked=True)] * 500, history)
     assert MOST + len(failures) < 100
 
@@ -184,11 +194,11 @@ def test_a_lost_record_lets_one_login_find_out() -> None:
 def test_one_login_finds_out_for_all() -> None:
     """Unless it is not answered; and once it is known to be good, many may go at a time."""
     fresh = History()
-    assert budget.places(fresh, NOW, patient=True) == 1
-    assert budget.places(fresh, NOW, patient=False) == FREE
+    assert login_budget.places(fresh, NOW, patient=True) == 1
+    assert login_budget.places(fresh, NOW, patient=False) == FREE
     refused = refused_at(NOW - 2, NOW - 1)
-    assert budget.places(refused, NOW, patient=False) == FREE - 2
-    assert budget.places(budget.good(refused, NOW), NOW, patient=True) == FREE
+    assert login_budget.places(refused, NOW, patient=False) == FREE - 2
+    assert login_budget.places(login_budget.good(refused, NOW), NOW, patient=True) == FREE
 
 
 @given(st.lists(st.floats(0, WINDOW), max_size=80), st.booleans(), st.booleans())
@@ -200,5 +210,5 @@ def test_those_under_way_never_take_more_than_is_left(
     """All of them may be refused."""
     instants = sorted(NOW - age for age in ages)
     history = History(tuple(map(Instant, instants)), good_at=NOW if proven else NEVER_YET)
-    counted = len(budget.recent(history, NOW).failed)
-    assert budget.places(history, NOW, patient=patient) + counted <= max(MOST, counted)
+    counted = len(login_budget.recent(history, NOW).failed)
+    assert login_budget.places(history, NOW, patient=patient) + counted <= max(MOST, counted)

@@ -13,8 +13,8 @@ from simulation import simulate
 from suspensions import Suspensions
 from troubles import Kind
 
-from refresherd.broker import Broker
-from refresherd.model import Method, Timing
+from refresherd.domain.model import Method, Timing
+from refresherd.engine.token_broker import Broker
 
 TIMING = Timing(terminate_after=5.0, session_check=20.0)
 Ask = Callable[[Broker], Coroutine[object, object, object]]

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kept import running
 
-from refresherd.errors import HookError, OutputError, Reason, Rejected, SessionLost
-from refresherd.events import AttemptFailed, HookRan, OutputWritten, SessionEnded
-from refresherd.keeper import Keeper
-from refresherd.model import Grant, Instant, Secret, Timing, Token
-from refresherd.readiness import ready
+from refresherd.domain.errors import HookError, OutputError, Reason, Rejected, SessionLost
+from refresherd.domain.events import AttemptFailed, HookRan, OutputWritten, SessionEnded
+from refresherd.domain.model import Grant, Instant, Secret, Timing, Token
+from refresherd.domain.readiness import ready
+from refresherd.engine.app_runner import Keeper
 
 FIRST, SECOND, THIRD = islice(grants(), 3)
 FULL = OutputError("no space left on device")

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from refresherd.cli.child.env_format import variables
 from refresherd.cli.client.failures import Unintelligible
-from refresherd.formats import Answer, render
-from refresherd.model import Format
+from refresherd.domain.formats import Answer, render
+from refresherd.domain.model import Format
 
 VALUE = st.text(st.characters(blacklist_characters="\n\0", blacklist_categories=["Cs"]), min_size=1)
 

@@ -11,7 +11,7 @@ import pytest
 
 from refresherd.cli import main, schema
 from refresherd.cli.client.failures import CommandError, NotPermitted
-from refresherd.errors import ConfigError, RefresherdError
+from refresherd.domain.errors import ConfigError, RefresherdError
 
 Ending = Callable[[BaseException], int]
 

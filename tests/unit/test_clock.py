@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.clock import (
+from refresherd.domain.events import ClockJumped, Jump
+from refresherd.domain.model import Instant
+from refresherd.host.clock import (
     JUMP_SECONDS,
     SAME_SECONDS,
     BootClock,
@@ -18,8 +20,6 @@ from refresherd.clock import (
     jumps_between,
     read_clocks,
 )
-from refresherd.events import ClockJumped, Jump
-from refresherd.model import Instant
 
 TEN_YEARS = 315_576_000.0
 START = Reading(boot=5000.0, monotonic=4000.0, wall=1_700_000_000.0)

@@ -7,7 +7,7 @@ from configurations import APP, DSM, ENVIRON, FILE, built
 from fakes import API_KEY
 
 from refresherd.config import Api, Http, Level, Log, LogFormat, Ready, Shutdown, describe
-from refresherd.model import (
+from refresherd.domain.model import (
     Access,
     ApiKeyCommand,
     ApiKeyEnv,

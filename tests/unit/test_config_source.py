@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresherd.config.source import parse
-from refresherd.errors import ConfigError
+from refresherd.domain.errors import ConfigError
 
 FILE = Path("config.toml")
 

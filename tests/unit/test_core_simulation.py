@@ -25,7 +25,7 @@ from model_host import LOOK_EVERY, Host, an_app
 from simulation import simulate
 from troubles import INSTANTS, Kind
 
-from refresherd.model import App, Method, Timing
+from refresherd.domain.model import App, Method, Timing
 
 HOUR, DAY = 3600.0, 86_400.0
 TEN_YEARS = 315_576_000.0

@@ -7,8 +7,8 @@ from fakes import API_KEY, ENTITY_ID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.credentials.parse import LONGEST, api_key, bearer_token
-from refresherd.errors import Reason, Retryable
+from refresherd.adapters.credentials.parse import LONGEST, api_key, bearer_token
+from refresherd.domain.errors import Reason, Retryable
 
 WHERE = "/etc/refresherd/payments.key"
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from fakes import API_KEY, ENTITY_ID
 
-from refresherd.credentials import source
-from refresherd.errors import Reason, Retryable
-from refresherd.lanes import Lanes
-from refresherd.model import ApiKeyCommand, ApiKeyEnv, App, Certificate, Credential, Endpoint
-from refresherd.ports import CredentialSource
+from refresherd.adapters.credentials import source
+from refresherd.domain.errors import Reason, Retryable
+from refresherd.domain.model import ApiKeyCommand, ApiKeyEnv, App, Certificate, Credential, Endpoint
+from refresherd.engine.ports import CredentialSource
+from refresherd.host.keyed_executor import Lanes
 
 
 def made(credential: Credential, environ: dict[str, str] | None = None) -> CredentialSource:

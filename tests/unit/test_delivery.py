@@ -7,13 +7,13 @@ from itertools import islice
 from fakes import FakeOutput, grants, settle
 from kept import Kept
 
-from refresherd import intervention, lifecycle
-from refresherd.delivery import Delivery
-from refresherd.errors import OutputError, SessionLost
-from refresherd.events import OutputFailed, OutputRemoved, OutputWritten
-from refresherd.lifecycle import NEVER
-from refresherd.model import Instant, Timing
-from refresherd.readiness import OutputStatus
+from refresherd.domain import operator_transitions, session_state
+from refresherd.domain.errors import OutputError, SessionLost
+from refresherd.domain.events import OutputFailed, OutputRemoved, OutputWritten
+from refresherd.domain.model import Instant, Timing
+from refresherd.domain.readiness import OutputStatus
+from refresherd.domain.session_state import NEVER
+from refresherd.engine.delivery import Delivery
 
 DISK_FULL = OutputError("no space left on device")
 GRANTS = list(islice(grants(), 9))
@@ -37,17 +37,17 @@ class Delivered:
         """Publish the next token."""
         life, now = self.kept.life, self.kept.clock.now()
         grant = GRANTS[life.generation]
-        self.kept.cell.publish(lifecycle.granted(life, grant, now, Timing(), 0.0))
+        self.kept.cell.publish(session_state.granted(life, grant, now, Timing(), 0.0))
 
     def expire(self) -> None:
         """Let the token run out, and publish that."""
         self.kept.clock.advance(600)
-        self.kept.cell.publish(lifecycle.expired(self.kept.life, self.kept.clock.now()))
+        self.kept.cell.publish(session_state.expired(self.kept.life, self.kept.clock.now()))
 
     def lose(self) -> None:
         """Publish that DSM declared the token dead."""
         now = self.kept.clock.now()
-        lost = lifecycle.failed(self.kept.life, SessionLost("gone"), now, Timing(), 0.0)
+        lost = session_state.failed(self.kept.life, SessionLost("gone"), now, Timing(), 0.0)
         self.kept.cell.publish(lost)
 
     async def catch_up(self) -> list[float]:
@@ -94,7 +94,9 @@ async def test_each_new_token_is_written_once() -> None:
     await delivered.catch_up()
     written = OutputStatus(PATH, delivered.kept.life.token, "", Instant(1000))
     assert delivered.delivery.status == written
-    delivered.kept.cell.publish(intervention.hastened(delivered.kept.life, Instant(1001), Timing()))
+    delivered.kept.cell.publish(
+        operator_transitions.hastened(delivered.kept.life, Instant(1001), Timing())
+    )
     await delivered.catch_up()
     delivered.renew()
     await delivered.catch_up()
@@ -111,7 +113,7 @@ async def test_an_extended_life_is_written_too() -> None:
     delivered = Delivered()
     delivered.renew()
     await delivered.catch_up()
-    kept = lifecycle.kept_alive(delivered.kept.life, Instant(1300), Timing(), 0.0)
+    kept = session_state.kept_alive(delivered.kept.life, Instant(1300), Timing(), 0.0)
     delivered.kept.cell.publish(kept)
     await delivered.catch_up()
     assert delivered.output.holds == kept.token

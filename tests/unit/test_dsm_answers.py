@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from refresherd.dsm.answers import Answer, Exchange, acknowledged, granted
-from refresherd.dsm.operations import Operation
-from refresherd.errors import DsmError, Reason, Rejected, Retryable, SessionLost
-from refresherd.model import Grant, Secret
+from refresherd.adapters.dsm.answers import Answer, Exchange, acknowledged, granted
+from refresherd.adapters.dsm.operations import Operation
+from refresherd.domain.errors import DsmError, Reason, Rejected, Retryable, SessionLost
+from refresherd.domain.model import Grant, Secret
 
 SENT = Secret("c2VjcmV0LWtleQ==")
 

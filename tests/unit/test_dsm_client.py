@@ -12,10 +12,9 @@ from fakes import API_KEY, ENTITY_ID, FakeClock
 from yarl import URL
 
 from refresherd import __version__
-from refresherd.dsm import Connections
-from refresherd.errors import Reason, Rejected, Retryable, SessionLost
-from refresherd.lanes import Lanes
-from refresherd.model import (
+from refresherd.adapters.dsm import Connections
+from refresherd.domain.errors import Reason, Rejected, Retryable, SessionLost
+from refresherd.domain.model import (
     ApiKeyEnv,
     App,
     Certificate,
@@ -25,7 +24,8 @@ from refresherd.model import (
     Secret,
     TokenFile,
 )
-from refresherd.ports import SessionClient
+from refresherd.engine.ports import SessionClient
+from refresherd.host.keyed_executor import Lanes
 
 DSM = "http://127.0.0.1:9"
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.dsm.grants import read_grant
-from refresherd.errors import DsmError, Reason, Rejected, Retryable
-from refresherd.model import Grant, Secret
+from refresherd.adapters.dsm.grants import read_grant
+from refresherd.domain.errors import DsmError, Reason, Rejected, Retryable
+from refresherd.domain.model import Grant, Secret
 
 SENT = Secret("c2VjcmV0LWtleQ==")
 

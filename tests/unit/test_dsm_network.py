@@ -24,8 +24,8 @@ from aiohttp.client_reqrep import ConnectionKey
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from refresherd.dsm.network import UNKNOWN_CA, failure
-from refresherd.errors import Reason
+from refresherd.adapters.dsm.network import UNKNOWN_CA, failure
+from refresherd.domain.errors import Reason
 
 PEER = ConnectionKey("dsm.example", 443, True, True, None, None, None)  # noqa: FBT003  # aiohttp's own fields
 

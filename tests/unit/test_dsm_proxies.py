@@ -3,8 +3,8 @@
 import pytest
 from yarl import URL
 
-from refresherd.dsm.proxies import proxy_for
-from refresherd.errors import Reason, Retryable
+from refresherd.adapters.dsm.proxies import proxy_for
+from refresherd.domain.errors import Reason, Retryable
 
 DSM = URL("https://amer.smartkey.io")
 

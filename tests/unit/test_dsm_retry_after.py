@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.dsm.retry_after import retry_after
+from refresherd.adapters.dsm.retry_after import retry_after
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()
 

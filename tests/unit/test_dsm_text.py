@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.dsm.text import plain, words
-from refresherd.model import Secret
+from refresherd.adapters.dsm.text import plain, words
+from refresherd.domain.model import Secret
 
 SENT = Secret("c2VjcmV0LWtleQ==")
 

@@ -15,9 +15,9 @@ from fakes import (
     settle,
 )
 
-from refresherd.errors import OutputError, Reason, Retryable, SessionLost
-from refresherd.events import LoopLagged, Stopping
-from refresherd.model import Instant, Secret, Token
+from refresherd.domain.errors import OutputError, Reason, Retryable, SessionLost
+from refresherd.domain.events import LoopLagged, Stopping
+from refresherd.domain.model import Instant, Secret, Token
 
 
 async def test_alarms_go_off_in_order_and_at_their_time() -> None:

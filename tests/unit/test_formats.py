@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.formats import Answer, render, timestamp
-from refresherd.model import Format
+from refresherd.domain.formats import Answer, render, timestamp
+from refresherd.domain.model import Format
 
 ANSWER = Answer(
     app="payments",

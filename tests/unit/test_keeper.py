@@ -10,8 +10,8 @@ import pytest
 from fakes import FakeOutput, grants, settle
 from kept import TIMING, Kept, Script, running, stop
 
-from refresherd.errors import OutputError, Reason, Rejected, SessionLost
-from refresherd.events import (
+from refresherd.domain.errors import OutputError, Reason, Rejected, SessionLost
+from refresherd.domain.events import (
     AppCrashed,
     CredentialChanged,
     Ending,
@@ -19,10 +19,10 @@ from refresherd.events import (
     OutputRemoved,
     SessionEnded,
 )
-from refresherd.keeper import FORGIVEN_AFTER, Keeper
-from refresherd.lifecycle import State
-from refresherd.model import Access, FileSpec, SocketSpec, Timing
-from refresherd.readiness import AppStatus, OutputStatus
+from refresherd.domain.model import Access, FileSpec, SocketSpec, Timing
+from refresherd.domain.readiness import AppStatus, OutputStatus
+from refresherd.domain.session_state import State
+from refresherd.engine.app_runner import FORGIVEN_AFTER, Keeper
 
 FIRST, SECOND, THIRD = islice(grants(), 3)
 BUG = RuntimeError("bug")

@@ -10,11 +10,11 @@ import pytest
 from fakes import FakeOutput, grants, settle
 from kept import Kept, Script, running
 
-from refresherd.errors import Reason, Rejected, Retryable, SessionLost
-from refresherd.events import OutputRemoved, OutputWritten
-from refresherd.keeper import Keeper
-from refresherd.lifecycle import State
-from refresherd.model import App, FileSpec, Format, Grant, Method, Timing, Token
+from refresherd.domain.errors import Reason, Rejected, Retryable, SessionLost
+from refresherd.domain.events import OutputRemoved, OutputWritten
+from refresherd.domain.model import App, FileSpec, Format, Grant, Method, Timing, Token
+from refresherd.domain.session_state import State
+from refresherd.engine.app_runner import Keeper
 
 PATH = "/run/payments.token"
 OUTAGE = Retryable(Reason.CONNECT, "connection refused")

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 from fakes import settle
 
-from refresherd.lanes import Lanes, Pace
+from refresherd.host.keyed_executor import Lanes, Pace
 
 BOUND = 30.0
 """No hang in these tests outlasts this many seconds, whatever is broken."""

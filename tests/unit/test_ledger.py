@@ -9,13 +9,13 @@ import pytest
 from fakes import FakeClock, FakeLoginStore, FakeSchedule, RecordingObserver, settle
 from kept import running
 
-from refresherd.budget import FREE, MOST, NEVER_YET, PROBE, SPACING, WINDOW, History
-from refresherd.errors import OutputError, Reason, Rejected, Retryable, Withheld
-from refresherd.events import Warned
-from refresherd.ledger.ledger import PATIENCE, SWEEP_EVERY, Ledger
-from refresherd.ledger.write_ahead import RETRY, SOON
-from refresherd.model import Instant, Secret
-from refresherd.world import World
+from refresherd.domain.errors import OutputError, Reason, Rejected, Retryable, Withheld
+from refresherd.domain.events import Warned
+from refresherd.domain.login_budget import FREE, MOST, NEVER_YET, PROBE, SPACING, WINDOW, History
+from refresherd.domain.model import Instant, Secret
+from refresherd.engine.context import World
+from refresherd.engine.login_limiter import PATIENCE, SWEEP_EVERY, Ledger
+from refresherd.engine.write_ahead import RETRY, SOON
 
 KEY = "key"
 REFUSED = Rejected(Reason.REJECTED, "auth was answered 401 Unauthorized")

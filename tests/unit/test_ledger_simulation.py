@@ -23,18 +23,18 @@ from fakes import (
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from refresherd import rotation
-from refresherd.budget import DAY, MOST, SCHEDULED, SPACING, History
-from refresherd.equipment import Equipment
-from refresherd.errors import OutputError, Reason, Rejected, Retryable
-from refresherd.events import AttemptBegan
-from refresherd.ledger import Ledger
-from refresherd.lifecycle import State
-from refresherd.model import ApiKeyFile, App, Endpoint, Grant, Instant, Secret, Timing
-from refresherd.outputs.login_record import Boot, LoginRecord, parsed, written
-from refresherd.plan import ReloadPlan, diff
-from refresherd.supervisor import Supervisor
-from refresherd.world import World
+from refresherd.adapters.state.login_record import Boot, LoginRecord, parsed, written
+from refresherd.domain.errors import OutputError, Reason, Rejected, Retryable
+from refresherd.domain.events import AttemptBegan
+from refresherd.domain.login_budget import DAY, MOST, SCHEDULED, SPACING, History
+from refresherd.domain.model import ApiKeyFile, App, Endpoint, Grant, Instant, Secret, Timing
+from refresherd.domain.reload_plan import ReloadPlan, diff
+from refresherd.domain.session_state import State
+from refresherd.engine import credential_watch
+from refresherd.engine.app_context import Equipment
+from refresherd.engine.context import World
+from refresherd.engine.login_limiter import Ledger
+from refresherd.engine.supervisor import Supervisor
 
 TIMING = Timing(retry_min=1.0, retry_max=60.0, rejected_retry=2.0)
 """As impatient as an operator can make it."""
@@ -60,7 +60,7 @@ class Step:
 @pytest.fixture(autouse=True, scope="module")
 def _rare_looks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rotation, "LOOK_EVERY", LOOK_EVERY)
+        patch.setattr(credential_watch, "LOOK_EVERY", LOOK_EVERY)
         yield
 
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd import intervention, lifecycle
-from refresherd.errors import DsmError, Reason, Rejected, Retryable, SessionLost, Withheld
-from refresherd.lifecycle import ALWAYS, NEVER, Action, Life, State
-from refresherd.model import Grant, Instant, Method, Secret, Timing
+from refresherd.domain import operator_transitions, session_state
+from refresherd.domain.errors import DsmError, Reason, Rejected, Retryable, SessionLost, Withheld
+from refresherd.domain.model import Grant, Instant, Method, Secret, Timing
+from refresherd.domain.session_state import ALWAYS, NEVER, Action, Life, State
 
 NOW = Instant(1000.0)
 DAY = 86_400.0
@@ -35,13 +35,15 @@ def grant(lifetime: float = 600.0) -> Grant:
 
 def fresh(timing: Timing = TIMING, lifetime: float = 600.0) -> Life:
     """Return the life of an app that got its first token at NOW."""
-    return lifecycle.granted(lifecycle.begin(NOW), grant(lifetime), NOW, timing, 0.0)
+    return session_state.granted(session_state.begin(NOW), grant(lifetime), NOW, timing, 0.0)
 
 
 def after(life: Life, *errors: DsmError, timing: Timing = TIMING) -> Life:
     """Return the life after attempts that failed so, each made when it was due."""
     for error in errors:
-        life = lifecycle.failed(life, error, Instant(max(NOW, life.next_attempt_at)), timing, 0.0)
+        life = session_state.failed(
+            life, error, Instant(max(NOW, life.next_attempt_at)), timing, 0.0
+        )
     return life
 
 
@@ -52,11 +54,11 @@ def at(seconds: float) -> Instant:
 
 def test_a_new_app_is_due_at_once() -> None:
     """Consumers wait for the first token."""
-    life = lifecycle.begin(NOW)
+    life = session_state.begin(NOW)
     assert life.state is State.STARTING
-    assert lifecycle.next_action(life, NOW, busy=False) is Action.ATTEMPT
+    assert session_state.next_action(life, NOW, busy=False) is Action.ATTEMPT
     assert life.method is Method.AUTH
-    assert lifecycle.valid_token(life, NOW) is None
+    assert session_state.valid_token(life, NOW) is None
 
 
 @given(LIFETIMES, LUCK)
@@ -67,16 +69,16 @@ def test_a_renewal_is_due_at_its_share_of_the_lifetime_less_jitter(
 
     A session that lives for longer is renewed as often as one of two days.
     """
-    life = lifecycle.granted(lifecycle.begin(NOW), grant(lifetime), NOW, Timing(), luck)
+    life = session_state.granted(session_state.begin(NOW), grant(lifetime), NOW, Timing(), luck)
     due, counted = life.next_attempt_at - NOW, min(lifetime, 2 * DAY)
     assert 0.4 * counted - 1e-6 * counted <= due
     assert due <= 0.5 * counted + 1e-6 * counted
-    assert lifecycle.wake_at(life, busy=False) == life.next_attempt_at
+    assert session_state.wake_at(life, busy=False) == life.next_attempt_at
 
 
 def test_a_check_is_woken_for() -> None:
     """Else a session that was ended would be noticed no sooner than it is renewed."""
-    assert lifecycle.wake_at(fresh(), busy=False) == at(45)
+    assert session_state.wake_at(fresh(), busy=False) == at(45)
 
 
 def test_a_token_lives_from_before_its_request() -> None:
@@ -85,14 +87,14 @@ def test_a_token_lives_from_before_its_request() -> None:
     assert life.state is State.FRESH
     assert life.token is not None
     assert (life.token.issued_at, life.token.expires_at) == (NOW, NOW + 600)
-    assert lifecycle.valid_token(life, at(599.9)) is life.token
-    assert lifecycle.valid_token(life, at(600)) is None
+    assert session_state.valid_token(life, at(599.9)) is life.token
+    assert session_state.valid_token(life, at(600)) is None
     assert life.last_success_at == NOW
 
 
 def test_a_token_is_the_one_that_was_granted() -> None:
     """What DSM answers is what consumers get, and what its metrics name."""
-    life = lifecycle.granted(lifecycle.begin(NOW), GRANT, NOW, TIMING, 0.0)
+    life = session_state.granted(session_state.begin(NOW), GRANT, NOW, TIMING, 0.0)
     assert life.token is not None
     assert life.token.access_token == GRANT.access_token
     assert life.token.entity_id == GRANT.entity_id
@@ -101,20 +103,20 @@ def test_a_token_is_the_one_that_was_granted() -> None:
 def test_expiry_is_woken_for_while_the_next_attempt_is_far_off() -> None:
     """Readers must be told in time that there is no token, however long the wait after trouble."""
     life = replace(fresh(), next_attempt_at=at(1800), check_at=None)
-    assert lifecycle.wake_at(life, busy=False) == at(600)
-    assert lifecycle.next_action(life, at(600), busy=False) is Action.EXPIRE
+    assert session_state.wake_at(life, busy=False) == at(600)
+    assert session_state.next_action(life, at(600), busy=False) is Action.EXPIRE
 
 
 def test_a_spared_credential_is_tried_as_soon_as_its_wait_is_over() -> None:
     """A session that is lost at that very instant must not wait for another backoff."""
-    life = lifecycle.failed(replace(fresh(), login_at=at(300)), FORBIDDEN, at(300), TIMING, 0.0)
+    life = session_state.failed(replace(fresh(), login_at=at(300)), FORBIDDEN, at(300), TIMING, 0.0)
     assert (life.method, life.next_attempt_at) == (Method.AUTH, at(300))
 
 
 def test_a_success_forgets_all_trouble() -> None:
     """A recovered app looks recovered, with the next generation of its token."""
     troubled = after(fresh(), OUTAGE, DEAD, OUTAGE)
-    life = lifecycle.granted(troubled, grant(), at(900), TIMING, 0.0)
+    life = session_state.granted(troubled, grant(), at(900), TIMING, 0.0)
     assert (life.state, life.failures, life.last_failure) == (State.FRESH, 0, None)
     assert (life.dead, life.expired, life.generation) == (False, False, 2)
     assert life.method is Method.REAUTH
@@ -123,25 +125,25 @@ def test_a_success_forgets_all_trouble() -> None:
 def test_a_kept_alive_session_keeps_its_token() -> None:
     """Consumers that can't read again live on the same token; only its expiry moves."""
     before = fresh()
-    life = lifecycle.kept_alive(before, at(300), TIMING, 0.0)
+    life = session_state.kept_alive(before, at(300), TIMING, 0.0)
     assert before.token is not None
     assert life.token == replace(before.token, expires_at=at(900))
     assert life.generation == before.generation
     assert life.next_attempt_at == at(600)
     with pytest.raises(ValueError, match="no session"):
-        lifecycle.kept_alive(lifecycle.begin(NOW), NOW, TIMING, 0.0)
+        session_state.kept_alive(session_state.begin(NOW), NOW, TIMING, 0.0)
 
 
 def test_failures_wait_ever_longer() -> None:
     """A hot retry loop is what agents of this kind are most hated for."""
     waits = []
-    life = lifecycle.begin(NOW)
+    life = session_state.begin(NOW)
     for _ in range(6):
-        life = lifecycle.failed(life, OUTAGE, NOW, TIMING, 0.999999)
+        life = session_state.failed(life, OUTAGE, NOW, TIMING, 0.999999)
         waits.append(round(life.next_attempt_at - NOW))
     assert waits == [2, 4, 8, 16, 30, 30]
     assert life.state is State.STARTING
-    assert life.last_failure == lifecycle.Failure(Reason.CONNECT, "connection refused", NOW)
+    assert life.last_failure == session_state.Failure(Reason.CONNECT, "connection refused", NOW)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +155,7 @@ def test_a_servers_wait_is_a_floor_within_reason(
 ) -> None:
     """Half of what the token has left is obeyed, five minutes when it has nothing left."""
     throttled = Retryable(Reason.THROTTLED, "slow down", retry_after=asked)
-    life = lifecycle.failed(fresh(), throttled, at(elapsed), TIMING, 0.0)
+    life = session_state.failed(fresh(), throttled, at(elapsed), TIMING, 0.0)
     assert life.next_attempt_at == at(elapsed + waited)
 
 
@@ -161,7 +163,7 @@ def test_a_failed_renewal_leaves_the_token() -> None:
     """As long as the old token is good nobody need notice."""
     life = after(fresh(), OUTAGE)
     assert life.state is State.RETRYING
-    assert lifecycle.valid_token(life, at(301)) is life.token
+    assert session_state.valid_token(life, at(301)) is life.token
     assert life.check_at == at(45)
 
 
@@ -182,7 +184,7 @@ def test_a_session_that_dsm_will_not_renew_serves_on_while_a_login_replaces_it(
     """Consumers may use it until it expires; asking the same again would not help."""
     life = after(fresh(), error)
     assert life.state is State.RETRYING
-    assert lifecycle.valid_token(life, at(300)) is not None
+    assert session_state.valid_token(life, at(300)) is not None
     assert (life.method, life.next_attempt_at) == (Method.AUTH, at(300))
     assert after(life, OUTAGE).next_attempt_at == at(301)
 
@@ -195,7 +197,7 @@ def test_a_login_that_is_answered_like_a_renewal_is_not_hurried_again() -> None:
 
 def test_a_refused_credential_is_spared() -> None:
     """DSM resets an app's secret after a hundred failed logins in a day."""
-    life = after(lifecycle.begin(NOW), REFUSED)
+    life = after(session_state.begin(NOW), REFUSED)
     assert life.state is State.REJECTED
     assert (life.method, life.next_attempt_at) == (Method.AUTH, at(1800))
     assert after(life, REFUSED).next_attempt_at == at(3600)
@@ -212,9 +214,9 @@ def test_a_live_token_is_renewed_while_the_credential_stands_refused() -> None:
     )
     life = after(life, FORBIDDEN, OUTAGE, OUTAGE, OUTAGE, OUTAGE)
     assert (life.state, life.method) == (State.REJECTED, Method.REAUTH)
-    renewed = lifecycle.granted(life, grant(), at(320), TIMING, 0.0)
+    renewed = session_state.granted(life, grant(), at(320), TIMING, 0.0)
     assert renewed.state is State.FRESH
-    lost = lifecycle.failed(renewed, DEAD, at(400), TIMING, 0.0)
+    lost = session_state.failed(renewed, DEAD, at(400), TIMING, 0.0)
     assert (lost.state, lost.method, lost.next_attempt_at) == (
         State.REJECTED,
         Method.AUTH,
@@ -225,7 +227,7 @@ def test_a_live_token_is_renewed_while_the_credential_stands_refused() -> None:
 def test_an_expiry_does_not_hasten_the_login_of_a_refused_credential() -> None:
     """Else each expired token would burn the credential a little."""
     life = after(fresh(), FORBIDDEN, REFUSED)
-    life = lifecycle.expired(life, at(600))
+    life = session_state.expired(life, at(600))
     assert (life.state, life.method, life.next_attempt_at) == (
         State.REJECTED,
         Method.AUTH,
@@ -235,85 +237,92 @@ def test_an_expiry_does_not_hasten_the_login_of_a_refused_credential() -> None:
 
 def test_haste_ends_every_wait() -> None:
     """`refresh` and a changed key take effect at once, on the credential too."""
-    life = intervention.hastened(after(lifecycle.begin(NOW), REFUSED), at(310), TIMING)
-    assert lifecycle.next_action(life, at(310), busy=False) is Action.ATTEMPT
-    assert lifecycle.failed(life, OUTAGE, at(310), TIMING, 0.0).state is State.STARTING
-    assert intervention.hastened(fresh(), at(10), TIMING).next_attempt_at == at(10)
-    assert intervention.hastened(lifecycle.begin(NOW), at(10), TIMING).next_attempt_at == NOW
+    life = operator_transitions.hastened(after(session_state.begin(NOW), REFUSED), at(310), TIMING)
+    assert session_state.next_action(life, at(310), busy=False) is Action.ATTEMPT
+    assert session_state.failed(life, OUTAGE, at(310), TIMING, 0.0).state is State.STARTING
+    assert operator_transitions.hastened(fresh(), at(10), TIMING).next_attempt_at == at(10)
+    assert (
+        operator_transitions.hastened(session_state.begin(NOW), at(10), TIMING).next_attempt_at
+        == NOW
+    )
 
 
 def test_haste_is_told_from_the_schedule() -> None:
     """A login that somebody asks for may be sent when the schedule's would be withheld."""
-    assert lifecycle.begin(NOW).asked is False
-    assert lifecycle.begin(NOW, asked=True).asked is True
-    assert intervention.hastened(lifecycle.begin(NOW), NOW, TIMING).asked is True
+    assert session_state.begin(NOW).asked is False
+    assert session_state.begin(NOW, asked=True).asked is True
+    assert operator_transitions.hastened(session_state.begin(NOW), NOW, TIMING).asked is True
 
 
 def test_what_somebody_asks_for_includes_the_login_that_follows_at_once() -> None:
     """They want a token, by whatever method; what is tried again later is the schedule's."""
-    asked = intervention.hastened(fresh(), at(10), TIMING)
-    assert lifecycle.failed(asked, DEAD, at(10), TIMING, 0.0).asked is True
-    assert lifecycle.failed(asked, OUTAGE, at(10), TIMING, 0.0).asked is False
-    assert lifecycle.failed(fresh(), DEAD, at(300), TIMING, 0.0).asked is False
+    asked = operator_transitions.hastened(fresh(), at(10), TIMING)
+    assert session_state.failed(asked, DEAD, at(10), TIMING, 0.0).asked is True
+    assert session_state.failed(asked, OUTAGE, at(10), TIMING, 0.0).asked is False
+    assert session_state.failed(fresh(), DEAD, at(300), TIMING, 0.0).asked is False
 
 
 def test_a_withheld_login_is_made_when_it_is_allowed() -> None:
     """That may be sooner or later than `rejected_retry`, and until then somebody must act."""
-    life = after(lifecycle.begin(NOW), Withheld("too many have failed", at(50)))
+    life = after(session_state.begin(NOW), Withheld("too many have failed", at(50)))
     assert (life.state, life.next_attempt_at) == (State.REJECTED, at(50))
 
 
 def test_haste_is_no_flood() -> None:
     """A script that asks ten times a second must not have DSM asked as often."""
-    just_renewed = intervention.hastened(fresh(), at(0.1), TIMING)
+    just_renewed = operator_transitions.hastened(fresh(), at(0.1), TIMING)
     assert just_renewed.next_attempt_at == at(TIMING.retry_min)
-    just_failed = intervention.hastened(after(fresh(), OUTAGE), at(300), TIMING)
+    just_failed = operator_transitions.hastened(after(fresh(), OUTAGE), at(300), TIMING)
     assert just_failed.next_attempt_at == at(300 + TIMING.retry_min)
 
 
 def test_asking_again_and_again_hastens_nothing() -> None:
     """Whoever may ask could else have DSM flooded through the daemon."""
-    failed = lifecycle.failed(lifecycle.begin(NOW), OUTAGE, NOW, TIMING, 0.9)
-    assert intervention.hastened(failed, at(0.5), TIMING).next_attempt_at == at(1)
-    assert intervention.hastened(fresh(), at(0.5), TIMING).next_attempt_at == at(1)
+    failed = session_state.failed(session_state.begin(NOW), OUTAGE, NOW, TIMING, 0.9)
+    assert operator_transitions.hastened(failed, at(0.5), TIMING).next_attempt_at == at(1)
+    assert operator_transitions.hastened(fresh(), at(0.5), TIMING).next_attempt_at == at(1)
 
 
 def test_another_credential_is_logged_in_with_while_the_token_stays() -> None:
     """Consumers keep the session of the old key until the new one has brought another."""
-    life = intervention.relogged(fresh(), at(10), TIMING)
+    life = operator_transitions.relogged(fresh(), at(10), TIMING)
     assert (life.method, life.next_attempt_at) == (Method.AUTH, at(10))
-    assert lifecycle.valid_token(life, at(10)) is not None
+    assert session_state.valid_token(life, at(10)) is not None
 
 
 def test_another_timing_keeps_the_session() -> None:
     """A reload that changes `at` or `renew` is no reason for a login."""
     timing = Timing(at=0.8, renew=Method.KEEPALIVE, session_check=10.0)
-    life = intervention.retuned(fresh(), at(20), timing, 0.0)
+    life = operator_transitions.retuned(fresh(), at(20), timing, 0.0)
     assert (life.state, life.method) == (State.FRESH, Method.KEEPALIVE)
     assert (life.next_attempt_at, life.check_at) == (at(480), at(30))
-    troubled = intervention.retuned(after(fresh(), OUTAGE), at(310), timing, 0.0)
+    troubled = operator_transitions.retuned(after(fresh(), OUTAGE), at(310), timing, 0.0)
     assert (troubled.state, troubled.next_attempt_at) == (State.RETRYING, at(301))
 
 
 def test_another_timing_ends_every_wait_after_trouble() -> None:
     """What failed may work under the new settings: a proxy, a CA, another way to renew."""
     timing = Timing(renew=Method.KEEPALIVE, session_check=10.0)
-    refused = intervention.retuned(after(fresh(), FORBIDDEN, REFUSED), at(310), timing, 0.0)
+    refused = operator_transitions.retuned(after(fresh(), FORBIDDEN, REFUSED), at(310), timing, 0.0)
     assert (refused.method, refused.next_attempt_at) == (Method.KEEPALIVE, at(301))
     assert (refused.login_at, refused.check_at) == (at(301), at(320))
-    due_to_log_in = intervention.retuned(after(fresh(), FORBIDDEN), at(300), timing, 0.0)
+    due_to_log_in = operator_transitions.retuned(after(fresh(), FORBIDDEN), at(300), timing, 0.0)
     assert (due_to_log_in.method, due_to_log_in.next_attempt_at) == (Method.AUTH, at(300))
-    without = intervention.retuned(after(lifecycle.begin(NOW), REFUSED), at(310), timing, 0.0)
+    without = operator_transitions.retuned(
+        after(session_state.begin(NOW), REFUSED), at(310), timing, 0.0
+    )
     assert (without.method, without.next_attempt_at) == (Method.AUTH, at(310))
     assert without.check_at is None
-    renewed = lifecycle.granted(after(fresh(), FORBIDDEN, REFUSED), grant(), at(320), TIMING, 0.0)
-    assert intervention.retuned(renewed, at(330), Timing(), 0.0).login_at == at(330)
+    renewed = session_state.granted(
+        after(fresh(), FORBIDDEN, REFUSED), grant(), at(320), TIMING, 0.0
+    )
+    assert operator_transitions.retuned(renewed, at(330), Timing(), 0.0).login_at == at(330)
 
 
 def test_generations_go_on_after_a_new_beginning() -> None:
     """An app whose settings changed must not show its consumers an older generation."""
-    life = lifecycle.begin(NOW, generation=7)
-    assert lifecycle.granted(life, grant(), NOW, TIMING, 0.0).generation == 8
+    life = session_state.begin(NOW, generation=7)
+    assert session_state.granted(life, grant(), NOW, TIMING, 0.0).generation == 8
 
 
 def test_a_renewal_that_keeps_failing_takes_turns_with_logins() -> None:
@@ -322,7 +331,7 @@ def test_a_renewal_that_keeps_failing_takes_turns_with_logins() -> None:
     life = fresh()
     for _ in range(7):
         methods.append(life.method)
-        life = lifecycle.failed(life, OUTAGE, at(300), TIMING, 0.0)
+        life = session_state.failed(life, OUTAGE, at(300), TIMING, 0.0)
     auth, reauth = Method.AUTH, Method.REAUTH
     assert methods == [reauth, reauth, auth, reauth, auth, reauth, auth]
 
@@ -332,45 +341,45 @@ def test_the_last_seconds_of_a_token_see_another_attempt() -> None:
     patient = Timing(retry_max=3600.0)
     life = fresh()
     for _ in range(12):
-        life = lifecycle.failed(life, OUTAGE, at(500), patient, 0.999)
+        life = session_state.failed(life, OUTAGE, at(500), patient, 0.999)
     assert life.next_attempt_at <= at(550)
 
 
 def test_an_expired_token_needs_a_login() -> None:
     """DSM renews live sessions only."""
-    life = lifecycle.expired(after(fresh(), OUTAGE), at(600))
+    life = session_state.expired(after(fresh(), OUTAGE), at(600))
     assert (life.state, life.method, life.expired) == (State.EXPIRED, Method.AUTH, True)
     assert life.check_at is None
-    assert lifecycle.failed(life, OUTAGE, at(600), TIMING, 0.0).state is State.EXPIRED
-    assert lifecycle.wake_at(life, busy=True) == NEVER
+    assert session_state.failed(life, OUTAGE, at(600), TIMING, 0.0).state is State.EXPIRED
+    assert session_state.wake_at(life, busy=True) == NEVER
 
 
 def test_an_expiry_is_noticed_before_anything_else_is_done() -> None:
     """After a suspend all of it is overdue, and readers must know of the expiry first."""
     life = fresh()
-    assert lifecycle.next_action(life, at(3600), busy=False) is Action.EXPIRE
-    assert lifecycle.next_action(life, at(3600), busy=True) is Action.EXPIRE
-    life = lifecycle.expired(life, at(3600))
-    assert lifecycle.next_action(life, at(3600), busy=True) is None
-    assert lifecycle.next_action(life, at(3600), busy=False) is Action.ATTEMPT
+    assert session_state.next_action(life, at(3600), busy=False) is Action.EXPIRE
+    assert session_state.next_action(life, at(3600), busy=True) is Action.EXPIRE
+    life = session_state.expired(life, at(3600))
+    assert session_state.next_action(life, at(3600), busy=True) is None
+    assert session_state.next_action(life, at(3600), busy=False) is Action.ATTEMPT
 
 
 def test_a_check_finds_a_dead_session_and_nothing_else_changes() -> None:
     """Only DSM's clear no about the token is news; the rest of a check's trouble is not."""
     life = fresh()
-    assert lifecycle.next_action(life, at(45), busy=False) is Action.CHECK
-    assert lifecycle.checked(life, at(46), TIMING) == replace(life, check_at=at(91))
+    assert session_state.next_action(life, at(45), busy=False) is Action.CHECK
+    assert session_state.checked(life, at(46), TIMING) == replace(life, check_at=at(91))
     for error in (OUTAGE, FORBIDDEN, REFUSED):
-        doubted = lifecycle.check_failed(life, error, at(46), TIMING, 0.0)
+        doubted = session_state.check_failed(life, error, at(46), TIMING, 0.0)
         assert doubted == replace(life, check_at=at(91))
-    lost = lifecycle.check_failed(life, DEAD, at(46), TIMING, 0.0)
+    lost = session_state.check_failed(life, DEAD, at(46), TIMING, 0.0)
     assert (lost.token, lost.next_attempt_at) == (None, at(46))
 
 
 def test_a_check_that_outlives_the_token_schedules_no_other() -> None:
     """There is nothing left to ask about."""
-    life = lifecycle.expired(fresh(), at(600))
-    assert lifecycle.checked(life, at(601), TIMING) == life
+    life = session_state.expired(fresh(), at(600))
+    assert session_state.checked(life, at(601), TIMING) == life
     assert fresh(Timing()).check_at is None
 
 
@@ -398,14 +407,14 @@ TIMINGS = st.builds(
 def advanced(life: Life, step: Step, timing: Timing, since: Instant = ALWAYS) -> Life:
     """Return the life after a step; its attempt is made as late as the pause says."""
     now = Instant(max(since, life.next_attempt_at) + step.pause)
-    if lifecycle.next_action(life, now, busy=True) is Action.EXPIRE:
-        life = lifecycle.expired(life, now)
+    if session_state.next_action(life, now, busy=True) is Action.EXPIRE:
+        life = session_state.expired(life, now)
         now = max(now, life.next_attempt_at)
     if isinstance(step.outcome, DsmError):
-        return lifecycle.failed(life, step.outcome, now, timing, step.luck)
+        return session_state.failed(life, step.outcome, now, timing, step.luck)
     if life.method is Method.KEEPALIVE:
-        return lifecycle.kept_alive(life, now, timing, step.luck)
-    return lifecycle.granted(life, grant(step.outcome), now, timing, step.luck)
+        return session_state.kept_alive(life, now, timing, step.luck)
+    return session_state.granted(life, grant(step.outcome), now, timing, step.luck)
 
 
 @dataclass(frozen=True, slots=True)
@@ -424,21 +433,21 @@ ASKS = st.builds(
 
 def asked(life: Life, ask: Ask, now: Instant, timing: Timing) -> Life:
     """Return the life after somebody asked, which leaves it sound."""
-    if lifecycle.next_action(life, now, busy=True) is Action.EXPIRE:
-        life = lifecycle.expired(life, now)
+    if session_state.next_action(life, now, busy=True) is Action.EXPIRE:
+        life = session_state.expired(life, now)
     match ask.of:
         case "refresh":
-            return intervention.hastened(life, now, timing)
+            return operator_transitions.hastened(life, now, timing)
         case "login":
-            return intervention.relogged(life, now, timing)
+            return operator_transitions.relogged(life, now, timing)
         case _:
-            return intervention.retuned(life, now, ask.timing, 0.5)
+            return operator_transitions.retuned(life, now, ask.timing, 0.5)
 
 
 @given(st.lists(st.one_of(STEPS, ASKS), max_size=12), TIMINGS)
 def test_whatever_is_asked_leaves_a_sound_life(happened: list[Step | Ask], timing: Timing) -> None:
     """No order of refreshes, other keys and reloads renews a dead token or forgets an app."""
-    life, now = lifecycle.begin(NOW), NOW
+    life, now = session_state.begin(NOW), NOW
     for one in happened:
         if isinstance(one, Step):
             since, now = now, Instant(max(now, life.next_attempt_at) + one.pause)
@@ -464,12 +473,12 @@ def test_asking_never_makes_two_attempts_within_retry_min(
     login: bool,  # noqa: FBT001  # hypothesis passes it by position
 ) -> None:
     """However often signals, reloads and requests ask, DSM is not flooded."""
-    life = lifecycle.begin(NOW)
+    life = session_state.begin(NOW)
     for step in steps:
         life = advanced(life, step, timing)
     last = life.last_success_at if life.last_failure is None else life.last_failure.at
     assert last is not None
-    ask = intervention.relogged if login else intervention.hastened
+    ask = operator_transitions.relogged if login else operator_transitions.hastened
     soon = ask(life, Instant(last + pause), timing)
     assert soon.next_attempt_at >= min(life.next_attempt_at, last + timing.retry_min)
     assert soon.next_attempt_at <= max(last + pause, last + timing.retry_min)
@@ -478,7 +487,7 @@ def test_asking_never_makes_two_attempts_within_retry_min(
 @given(st.lists(STEPS, max_size=12), TIMINGS)
 def test_every_history_leaves_a_sound_life(steps: list[Step], timing: Timing) -> None:
     """Whatever happened: only live tokens are renewed, refused keys spared, no wait forgotten."""
-    life = lifecycle.begin(NOW)
+    life = session_state.begin(NOW)
     for step in steps:
         before, life = life, advanced(life, step, timing)
         assert life.generation - before.generation in (0, 1)
@@ -496,7 +505,7 @@ def test_nothing_is_done_at_once_twice_in_a_row(steps: list[Step], timing: Timin
 
     Even where a login is answered by what only a renewal can be: no answer makes it spin.
     """
-    life, at_once = lifecycle.begin(NOW), False
+    life, at_once = session_state.begin(NOW), False
     for step in steps:
         now = Instant(life.next_attempt_at + step.pause)
         life, before = advanced(life, step, timing), at_once
@@ -514,15 +523,15 @@ def test_a_sleeper_is_woken_exactly_when_something_is_due(
     share: float,
 ) -> None:
     """Waking too early spins, waking too late lets a token outlive itself unnoticed."""
-    life = lifecycle.begin(NOW)
+    life = session_state.begin(NOW)
     for step in steps:
         life = advanced(life, step, timing)
-    wake_at = lifecycle.wake_at(life, busy=busy)
+    wake_at = session_state.wake_at(life, busy=busy)
     if wake_at < NEVER:
-        assert lifecycle.next_action(life, wake_at, busy=busy) is not None
+        assert session_state.next_action(life, wake_at, busy=busy) is not None
     earlier = Instant(NOW + (min(wake_at, 1e12) - NOW) * share)
     if earlier < wake_at:
-        assert lifecycle.next_action(life, earlier, busy=busy) is None
+        assert session_state.next_action(life, earlier, busy=busy) is None
 
 
 def test_a_session_that_is_kept_alive_is_not_replaced_while_it_lives() -> None:
@@ -530,5 +539,5 @@ def test_a_session_that_is_kept_alive_is_not_replaced_while_it_lives() -> None:
     timing = replace(TIMING, renew=Method.KEEPALIVE)
     life = fresh(timing)
     for _ in range(6):
-        life = lifecycle.failed(life, OUTAGE, at(300), timing, 0.0)
+        life = session_state.failed(life, OUTAGE, at(300), timing, 0.0)
         assert life.method is Method.KEEPALIVE

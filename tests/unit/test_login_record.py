@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.budget import NEVER_YET, History
-from refresherd.model import Instant
-from refresherd.outputs.login_record import LONGEST, Boot, LoginRecord, parsed, written
+from refresherd.adapters.state.login_record import LONGEST, Boot, LoginRecord, parsed, written
+from refresherd.domain.login_budget import NEVER_YET, History
+from refresherd.domain.model import Instant
 
 BOOT = Boot("one", Instant(5000.0), 1_700_000_000.0)
 NEXT = Boot("two", Instant(60.0), 1_700_009_000.0)

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from fakes import FakeClock
 
-from refresherd.errors import Reason
-from refresherd.events import (
+from refresherd.adapters.logs import configure
+from refresherd.adapters.logs.stages import BURST, LINES_A_SECOND
+from refresherd.domain.errors import Reason
+from refresherd.domain.events import (
     AttemptBegan,
     AttemptFailed,
     OutputFailed,
@@ -17,9 +19,7 @@ from refresherd.events import (
     Started,
     TokenExpired,
 )
-from refresherd.logs import configure
-from refresherd.logs.stages import BURST, LINES_A_SECOND
-from refresherd.model import Instant, Method
+from refresherd.domain.model import Instant, Method
 
 URL = "https://amer.smartkey.io"
 RENEWED = Renewed(

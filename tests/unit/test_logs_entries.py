@@ -6,8 +6,9 @@ from typing import get_args
 
 import pytest
 
-from refresherd.errors import Reason
-from refresherd.events import (
+from refresherd.adapters.logs.entries import describe
+from refresherd.domain.errors import Reason
+from refresherd.domain.events import (
     AcceptFailed,
     AccessDenied,
     ApiAnswered,
@@ -40,8 +41,7 @@ from refresherd.events import (
     TurnedAway,
     Warned,
 )
-from refresherd.logs.entries import describe
-from refresherd.model import Instant, Method
+from refresherd.domain.model import Instant, Method
 
 HOOK = "hooks[0] systemctl"
 URL = "https://amer.smartkey.io"

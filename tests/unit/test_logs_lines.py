@@ -14,8 +14,10 @@ from fakes import FakeClock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.errors import Reason
-from refresherd.events import (
+from refresherd.adapters.logs import configure
+from refresherd.adapters.logs.stages import LONGEST_VALUE
+from refresherd.domain.errors import Reason
+from refresherd.domain.events import (
     ApiRoute,
     AppCrashed,
     AttemptFailed,
@@ -27,9 +29,7 @@ from refresherd.events import (
     Started,
     Warned,
 )
-from refresherd.logs import configure
-from refresherd.logs.stages import LONGEST_VALUE
-from refresherd.model import Instant, Method, Secret
+from refresherd.domain.model import Instant, Method, Secret
 
 URL = "https://amer.smartkey.io"
 RENEWED = Renewed(

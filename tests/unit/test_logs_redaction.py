@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.logs.redaction import redact
+from refresherd.adapters.logs.redaction import redact
 
 TOKENS = st.binary(min_size=64, max_size=64).map(lambda b: urlsafe_b64encode(b).decode()[:86])
 API_KEYS = st.tuples(st.uuids(), TOKENS).map(

@@ -2,9 +2,9 @@
 
 import pytest
 
-from refresherd.logs import repeats
-from refresherd.logs.repeats import REPEAT_SECONDS, Repeats
-from refresherd.model import Instant
+from refresherd.adapters.logs import repeats
+from refresherd.adapters.logs.repeats import REPEAT_SECONDS, Repeats
+from refresherd.domain.model import Instant
 
 
 def test_the_first_is_told_and_the_next_only_after_a_while() -> None:

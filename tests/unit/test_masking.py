@@ -7,7 +7,7 @@ from faults.canaries import disguises, leaks, secret_half
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.masking import beginning, masked
+from refresherd.domain.redaction import beginning, masked
 
 UUID = "8f2b7a36-59c2-4f0e-9c52-2d1f3e0a7c11"
 USUAL = base64.b64encode(f"{UUID}:{'Zq3-' * 21}Zq".encode()).decode()

@@ -6,8 +6,9 @@ import pytest
 from fakes import FakeClock
 from prometheus_client.parser import text_string_to_metric_families
 
-from refresherd.errors import Reason
-from refresherd.events import (
+from refresherd.adapters.metrics import Exposition, Metrics
+from refresherd.domain.errors import Reason
+from refresherd.domain.events import (
     AcceptFailed,
     AccessDenied,
     AppCrashed,
@@ -35,9 +36,8 @@ from refresherd.events import (
     TurnedAway,
     Warned,
 )
-from refresherd.metrics import Exposition, Metrics
-from refresherd.model import ApiKeyFile, App, Endpoint, FileSpec, Instant, Method
-from refresherd.readiness import AppStatus
+from refresherd.domain.model import ApiKeyFile, App, Endpoint, FileSpec, Instant, Method
+from refresherd.domain.readiness import AppStatus
 
 URL = "https://amer.smartkey.io"
 PATH = "/run/payments.token"

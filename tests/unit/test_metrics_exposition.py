@@ -15,21 +15,21 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 import refresherd
-from refresherd import lifecycle
-from refresherd.errors import Reason
-from refresherd.events import Ending, Event, HookResult, LoopLagged
-from refresherd.lifecycle import Life, State
-from refresherd.metrics import Exposition, Metrics
-from refresherd.metrics.families import FAMILIES
-from refresherd.metrics.text import Row, render
-from refresherd.model import ApiKeyFile, App, Endpoint, FileSpec, Instant, Method, Timing
-from refresherd.readiness import AppStatus, OutputStatus
+from refresherd.adapters.metrics import Exposition, Metrics
+from refresherd.adapters.metrics.families import FAMILIES
+from refresherd.adapters.metrics.text import Row, render
+from refresherd.domain import session_state
+from refresherd.domain.errors import Reason
+from refresherd.domain.events import Ending, Event, HookResult, LoopLagged
+from refresherd.domain.model import ApiKeyFile, App, Endpoint, FileSpec, Instant, Method, Timing
+from refresherd.domain.readiness import AppStatus, OutputStatus
+from refresherd.domain.session_state import Life, State
 
 NOW = Instant(1000)
 WALL = 1_700_000_000
 PATH = "/run/payments.token"
 OPENMETRICS = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.2"
-FRESH = lifecycle.granted(lifecycle.begin(NOW), next(grants()), NOW, Timing(), 0.0)
+FRESH = session_state.granted(session_state.begin(NOW), next(grants()), NOW, Timing(), 0.0)
 APP_GAUGES = (
     "refresherd_token_expiry_timestamp_seconds",
     "refresherd_token_issued_timestamp_seconds",
@@ -145,7 +145,7 @@ def test_exactly_one_state_is_1(state: State) -> None:
 
 def test_an_app_without_a_token_has_run_out() -> None:
     """`time() > expiry` must fire for an app that never got a token."""
-    assert gauges(lifecycle.begin(NOW)) == [0, 0, 1000, 0, 0, 0, 0]
+    assert gauges(session_state.begin(NOW)) == [0, 0, 1000, 0, 0, 0, 0]
 
 
 def test_an_app_with_a_token_shows_its_times() -> None:
@@ -173,7 +173,7 @@ def test_a_dead_token_has_no_expiry_to_come() -> None:
 
 def test_what_never_comes_is_infinitely_far() -> None:
     """`next_refresh - time()` stays true for an app that waits for its operator."""
-    assert gauges(replace(FRESH, next_attempt_at=lifecycle.NEVER))[2] == float("inf")
+    assert gauges(replace(FRESH, next_attempt_at=session_state.NEVER))[2] == float("inf")
 
 
 def test_an_outputs_last_write_is_shown() -> None:

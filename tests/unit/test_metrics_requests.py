@@ -6,10 +6,10 @@ import pytest
 from fakes import FakeClock
 from prometheus_client.parser import text_string_to_metric_families
 
-from refresherd.events import ApiAnswered, ApiRoute
-from refresherd.metrics import Exposition, Metrics
-from refresherd.model import ApiKeyFile, App, Endpoint, FileSpec, Instant, SocketSpec
-from refresherd.readiness import AppStatus
+from refresherd.adapters.metrics import Exposition, Metrics
+from refresherd.domain.events import ApiAnswered, ApiRoute
+from refresherd.domain.model import ApiKeyFile, App, Endpoint, FileSpec, Instant, SocketSpec
+from refresherd.domain.readiness import AppStatus
 
 NOW = Instant(1000)
 

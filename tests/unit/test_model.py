@@ -11,13 +11,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from yarl import URL
 
-from refresherd.dsm.answers import Answer, Exchange
-from refresherd.dsm.grants import AuthResponse
-from refresherd.dsm.link import Route
-from refresherd.dsm.operations import Operation
-from refresherd.dsm.trust import Trust
-from refresherd.lanes import _Outcome
-from refresherd.model import (
+from refresherd.adapters.dsm.answers import Answer, Exchange
+from refresherd.adapters.dsm.grants import AuthResponse
+from refresherd.adapters.dsm.link import Route
+from refresherd.adapters.dsm.operations import Operation
+from refresherd.adapters.dsm.trust import Trust
+from refresherd.domain.model import (
     ApiKeyFile,
     App,
     Endpoint,
@@ -29,7 +28,8 @@ from refresherd.model import (
     Timing,
     Token,
 )
-from refresherd.subprocesses import Program
+from refresherd.host.keyed_executor import _Outcome
+from refresherd.host.subprocesses import Program
 
 LONG = st.text(min_size=5)
 

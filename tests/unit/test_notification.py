@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from fakes import FakeClock, FakeOutput, grants, settle
 from kept import TIMING, Kept, Script, running
 
-from refresherd import ports
-from refresherd.errors import HookError, OutputError, SessionLost
-from refresherd.events import AppCrashed, HookRan, HookResult, Renewed
-from refresherd.keeper import Keeper
-from refresherd.model import Method, Timing
+from refresherd.domain.errors import HookError, OutputError, SessionLost
+from refresherd.domain.events import AppCrashed, HookRan, HookResult, Renewed
+from refresherd.domain.model import Method, Timing
+from refresherd.engine import ports
+from refresherd.engine.app_runner import Keeper
 
 FIRST = next(grants())
 DISK_FULL = OutputError("no space left on device")

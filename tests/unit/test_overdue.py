@@ -6,8 +6,8 @@ from itertools import chain, repeat
 from fakes import grants, settle
 from kept import Kept, running
 
-from refresherd.keeper import Keeper
-from refresherd.model import Instant
+from refresherd.domain.model import Instant
+from refresherd.engine.app_runner import Keeper
 
 BUG = RuntimeError("bug")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.peers import claimed_unit, groups_of, unit_of
+from refresherd.host.peers import claimed_unit, groups_of, unit_of
 
 STATUS = "Name:\tx\nUid:\t1000\t1000\t1000\t1000\nGid:\t5\t5\t5\t5\nGroups:\t5 6 70000 \n"
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.model import ApiKeyFile, App, Endpoint, FileSpec, Method, Timing
-from refresherd.plan import ReloadPlan, diff
+from refresherd.domain.model import ApiKeyFile, App, Endpoint, FileSpec, Method, Timing
+from refresherd.domain.reload_plan import ReloadPlan, diff
 
 PAYMENTS = App("payments", Endpoint("https://dsm.example"), ApiKeyFile(Path("/k/payments.key")))
 BILLING = App("billing", Endpoint("https://dsm.example"), ApiKeyFile(Path("/k/billing.key")))

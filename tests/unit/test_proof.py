@@ -6,12 +6,12 @@ import pytest
 from chained import BOOTSTRAP, Chained
 from fakes import grants
 
-from refresherd import lifecycle
-from refresherd.errors import DsmError, Reason, Rejected, Retryable, SessionLost
-from refresherd.events import AttemptBegan, AttemptFailed, CredentialChanged
-from refresherd.lifecycle import Action, State
-from refresherd.model import Method, Secret
-from refresherd.renewal import Renewal
+from refresherd.domain import session_state
+from refresherd.domain.errors import DsmError, Reason, Rejected, Retryable, SessionLost
+from refresherd.domain.events import AttemptBegan, AttemptFailed, CredentialChanged
+from refresherd.domain.model import Method, Secret
+from refresherd.domain.session_state import Action, State
+from refresherd.engine.renewal import Renewal
 
 FIRST, SECOND, THIRD = islice(grants(), 3)
 OUTAGE = Retryable(Reason.CONNECT, "connection refused")
@@ -24,8 +24,8 @@ MISSING = Retryable(Reason.CREDENTIAL, "bootstrap.token: No such file or directo
 async def attempt(app: Chained, renewal: Renewal) -> None:
     """Make the attempt that comes next when it is due, and keep the token that it brings."""
     app.clock.set(max(app.clock.now(), app.life.next_attempt_at))
-    if lifecycle.next_action(app.life, app.clock.now(), busy=False) is Action.EXPIRE:
-        app.cell.publish(lifecycle.expired(app.life, app.clock.now()))
+    if session_state.next_action(app.life, app.clock.now(), busy=False) is Action.EXPIRE:
+        app.cell.publish(session_state.expired(app.life, app.clock.now()))
     generation = app.life.generation
     await renewal.attempt()
     if app.life.generation > generation and app.life.token is not None:

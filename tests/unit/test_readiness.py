@@ -4,22 +4,22 @@ from dataclasses import replace
 
 from fakes import grants
 
-from refresherd import lifecycle
-from refresherd.errors import Reason, Rejected, Retryable
-from refresherd.model import Instant, Timing
-from refresherd.readiness import AppStatus, OutputStatus, ready, reasons
+from refresherd.domain import session_state
+from refresherd.domain.errors import Reason, Rejected, Retryable
+from refresherd.domain.model import Instant, Timing
+from refresherd.domain.readiness import AppStatus, OutputStatus, ready, reasons
 
 NOW = Instant(1000)
 LATER = Instant(1100)
 LIFETIME = 600.0
 
 _GRANTS = grants(LIFETIME)
-LIFE = lifecycle.granted(lifecycle.begin(NOW), next(_GRANTS), NOW, Timing(), 0.0)
+LIFE = session_state.granted(session_state.begin(NOW), next(_GRANTS), NOW, Timing(), 0.0)
 
 
 def test_a_new_app_is_not_ready() -> None:
     """Readiness before the first token would start consumers that cannot log in."""
-    status = AppStatus("payments", lifecycle.begin(NOW))
+    status = AppStatus("payments", session_state.begin(NOW))
     assert not ready(status, NOW)
     assert reasons(status, NOW) == ("no valid token (starting)",)
 
@@ -50,7 +50,7 @@ def test_each_output_that_is_behind_is_named_with_its_error() -> None:
 
 def test_readiness_does_not_flap_while_a_new_token_is_written() -> None:
     """A thousand apps are always writing one somewhere; their consumers have a good one yet."""
-    newer = lifecycle.kept_alive(LIFE, LATER, Timing(), 0.0)
+    newer = session_state.kept_alive(LIFE, LATER, Timing(), 0.0)
     behind = OutputStatus("/run/a", LIFE.token)
     assert ready(AppStatus("payments", newer, (behind,)), LATER)
     failing = replace(behind, error="read-only file system")
@@ -69,7 +69,7 @@ def test_a_failure_is_told_as_long_as_there_is_no_token() -> None:
     """The reason why there is no token is what an operator looks for."""
     refused = Rejected(Reason.REJECTED, "401 from the login")
     status = AppStatus(
-        "payments", lifecycle.failed(lifecycle.begin(NOW), refused, NOW, Timing(), 0.0)
+        "payments", session_state.failed(session_state.begin(NOW), refused, NOW, Timing(), 0.0)
     )
     assert reasons(status, NOW) == ("no valid token (rejected): rejected: 401 from the login",)
 
@@ -77,8 +77,8 @@ def test_a_failure_is_told_as_long_as_there_is_no_token() -> None:
 def test_a_failing_renewal_leaves_an_app_ready() -> None:
     """As long as the old token is good, consumers notice nothing of an outage."""
     outage = Retryable(Reason.CONNECT, "connection refused")
-    troubled = lifecycle.failed(LIFE, outage, LATER, Timing(), 0.0)
+    troubled = session_state.failed(LIFE, outage, LATER, Timing(), 0.0)
     status = AppStatus("payments", troubled, (OutputStatus("/run/a", LIFE.token),))
     assert ready(status, LATER)
     gone = Instant(NOW + LIFETIME)
-    assert not ready(replace(status, life=lifecycle.expired(troubled, gone)), gone)
+    assert not ready(replace(status, life=session_state.expired(troubled, gone)), gone)

@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kept import TIMING, HonestOutput, Kept, Script, running
 
-from refresherd.delivery import Delivery
-from refresherd.errors import Reason, Rejected, Retryable, SessionLost
-from refresherd.events import (
+from refresherd.domain.errors import Reason, Rejected, Retryable, SessionLost
+from refresherd.domain.events import (
     AttemptBegan,
     AttemptFailed,
     CredentialChanged,
@@ -20,9 +19,10 @@ from refresherd.events import (
     SessionEnded,
     TokenExpired,
 )
-from refresherd.lifecycle import State
-from refresherd.model import Grant, Instant, Method, Secret, Timing
-from refresherd.refresher import Chore, Refresher
+from refresherd.domain.model import Grant, Instant, Method, Secret, Timing
+from refresherd.domain.session_state import State
+from refresherd.engine.delivery import Delivery
+from refresherd.engine.refresher import Chore, Refresher
 
 OUTAGE = Retryable(Reason.CONNECT, "connection refused")
 DEAD = SessionLost("Session does not exist")

@@ -8,12 +8,18 @@ import pytest
 from fakes import ENTITY_ID, FakeClock, grants, settle
 from kept import Kept
 
-from refresherd import lifecycle
-from refresherd.errors import DsmError, Reason, Rejected, Retryable, SessionLost
-from refresherd.events import AttemptBegan, AttemptFailed, EntityMismatch, Renewed, SessionChecked
-from refresherd.lifecycle import Action, State
-from refresherd.model import Grant, Instant, Method, Secret, Timing
-from refresherd.renewal import Renewal
+from refresherd.domain import session_state
+from refresherd.domain.errors import DsmError, Reason, Rejected, Retryable, SessionLost
+from refresherd.domain.events import (
+    AttemptBegan,
+    AttemptFailed,
+    EntityMismatch,
+    Renewed,
+    SessionChecked,
+)
+from refresherd.domain.model import Grant, Instant, Method, Secret, Timing
+from refresherd.domain.session_state import Action, State
+from refresherd.engine.renewal import Renewal
 
 OUTAGE = Retryable(Reason.CONNECT, "connection refused", request_id="r-7")
 DEAD = SessionLost("Session does not exist")
@@ -233,10 +239,10 @@ async def test_a_token_that_runs_out_in_the_queue_is_not_renewed() -> None:
         attempt = asyncio.create_task(renewal.attempt())
         await settle()
         kept.clock.advance(600)
-        kept.cell.publish(lifecycle.expired(kept.life, kept.clock.now()))
+        kept.cell.publish(session_state.expired(kept.life, kept.clock.now()))
     await attempt
     assert len(kept.scripted.calls) == 1
-    assert lifecycle.next_action(kept.life, kept.clock.now(), busy=False) is Action.ATTEMPT
+    assert session_state.next_action(kept.life, kept.clock.now(), busy=False) is Action.ATTEMPT
 
 
 async def test_other_settings_take_over_what_is_known() -> None:
@@ -337,11 +343,11 @@ class TestCheck:
             check = asyncio.create_task(renewal.check())
             await settle()
             kept.clock.advance(600)
-            kept.cell.publish(lifecycle.expired(kept.life, kept.clock.now()))
+            kept.cell.publish(session_state.expired(kept.life, kept.clock.now()))
         await check
         assert len(kept.scripted.calls) == 1
 
-    def fresh(self) -> lifecycle.Life:
+    def fresh(self) -> session_state.Life:
         """Return the life of an app that got its first token at 1000."""
         now = FakeClock().now()
-        return lifecycle.granted(lifecycle.begin(now), FIRST, now, self.TIMING, 0.0)
+        return session_state.granted(session_state.begin(now), FIRST, now, self.TIMING, 0.0)

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kept import TIMING, Kept, Script, running
 
-from refresherd import lifecycle
-from refresherd.equipment import Equipment
-from refresherd.errors import Reason, Retryable, SessionLost
-from refresherd.events import HookRan, SessionResumed, Warned
-from refresherd.keeper import Keeper
-from refresherd.lifecycle import State
-from refresherd.model import Grant, Inherited, Instant, Method, Secret, Timing, Token
+from refresherd.domain import session_state
+from refresherd.domain.errors import Reason, Retryable, SessionLost
+from refresherd.domain.events import HookRan, SessionResumed, Warned
+from refresherd.domain.model import Grant, Inherited, Instant, Method, Secret, Timing, Token
+from refresherd.domain.session_state import State
+from refresherd.engine.app_context import Equipment
+from refresherd.engine.app_runner import Keeper
 
 MINE = Secret(API_KEY).fingerprint()
 NEXT: Grant = next(islice(grants(), 5, None))
@@ -237,10 +237,10 @@ def test_a_resumed_life_is_like_the_one_before(age: float, luck: float) -> None:
     """Nothing may be due later than it would have been without the restart."""
     now = Instant(1000.0)
     token = session(7, began=now - age).token
-    life = lifecycle.resumed(token, now, TIMING, luck)
-    assert lifecycle.valid_token(life, now) == token
+    life = session_state.resumed(token, now, TIMING, luck)
+    assert session_state.valid_token(life, now) == token
     assert life.next_attempt_at <= token.issued_at + TIMING.at * token.lifetime + 0.001
     assert (life.state, life.generation, life.failures) == (State.FRESH, 7, 0)
     assert life.method is TIMING.renew
-    checked = lifecycle.resumed(token, now, replace(TIMING, session_check=45.0), luck)
+    checked = session_state.resumed(token, now, replace(TIMING, session_check=45.0), luck)
     assert checked.check_at == now + 45

@@ -9,12 +9,12 @@ import pytest
 from fakes import settle
 from kept import TIMING, Kept
 
-from refresherd.errors import DsmError, Reason, Retryable, SessionLost
-from refresherd.events import Ending, SessionEnded
-from refresherd.lifecycle import NEVER
-from refresherd.model import Instant, Secret, Timing, Token
-from refresherd.readiness import OutputStatus
-from refresherd.retirement import MOST_PENDING, Retirement
+from refresherd.domain.errors import DsmError, Reason, Retryable, SessionLost
+from refresherd.domain.events import Ending, SessionEnded
+from refresherd.domain.model import Instant, Secret, Timing, Token
+from refresherd.domain.readiness import OutputStatus
+from refresherd.domain.session_state import NEVER
+from refresherd.engine.session_termination import MOST_PENDING, Retirement
 
 OUTAGE = Retryable(Reason.CONNECT, "connection refused")
 

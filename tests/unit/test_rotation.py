@@ -4,12 +4,12 @@ from dataclasses import replace
 
 from kept import Kept
 
-from refresherd import lifecycle
-from refresherd.errors import Reason, Rejected, Retryable
-from refresherd.events import CredentialChanged
-from refresherd.lifecycle import ALWAYS, NEVER
-from refresherd.model import Method, Secret, Timing
-from refresherd.rotation import LOOK_EVERY, Rotation
+from refresherd.domain import session_state
+from refresherd.domain.errors import Reason, Rejected, Retryable
+from refresherd.domain.events import CredentialChanged
+from refresherd.domain.model import Method, Secret, Timing
+from refresherd.domain.session_state import ALWAYS, NEVER
+from refresherd.engine.credential_watch import LOOK_EVERY, Rotation
 
 REFUSED = Rejected(Reason.REJECTED, "bad key")
 
@@ -18,7 +18,7 @@ def refused() -> tuple[Kept, Rotation]:
     """Return an app whose key was refused at 1000."""
     kept = Kept()
     rotation = Rotation(kept.app, kept.cell, kept.credential, kept.world)
-    kept.cell.publish(lifecycle.failed(kept.life, REFUSED, kept.clock.now(), Timing(), 0.0))
+    kept.cell.publish(session_state.failed(kept.life, REFUSED, kept.clock.now(), Timing(), 0.0))
     rotation.remember(Secret(kept.credential.secret))
     kept.clock.advance(2)
     return kept, rotation
@@ -97,7 +97,7 @@ def test_nothing_is_looked_at_while_nothing_stands_refused() -> None:
     """Ten thousand apps that are fine cost no look at all."""
     kept, rotation = refused()
     assert rotation.due_at <= kept.clock.now()
-    kept.cell.publish(replace(kept.life, state=lifecycle.State.FRESH))
+    kept.cell.publish(replace(kept.life, state=session_state.State.FRESH))
     assert rotation.due_at == NEVER
 
 
@@ -154,7 +154,9 @@ class TestOvertaken:
         kept.credential.secret = "another"
         rotation.ask()
         await rotation.work()
-        kept.cell.publish(replace(kept.life, state=lifecycle.State.FRESH, next_attempt_at=NEVER))
+        kept.cell.publish(
+            replace(kept.life, state=session_state.State.FRESH, next_attempt_at=NEVER)
+        )
         return kept, rotation
 
     async def test_the_renewal_is_followed_by_the_login(self) -> None:
@@ -171,7 +173,7 @@ class TestOvertaken:
         kept, rotation = await self.found()
         refused = Rejected(Reason.REJECTED, "401 Unauthorized")
         now = kept.clock.now()
-        kept.cell.publish(lifecycle.failed(kept.life, refused, now, kept.app.timing, 0.0))
+        kept.cell.publish(session_state.failed(kept.life, refused, now, kept.app.timing, 0.0))
         rotation.overtaken()
         kept.clock.advance(kept.app.timing.retry_min)
         await rotation.work()

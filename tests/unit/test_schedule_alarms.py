@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from fakes import settle
 
-from refresherd.model import Instant
-from refresherd.schedule.alarms import BootAlarm
-from refresherd.schedule.deadlines import Deadlines
+from refresherd.adapters.scheduling.alarms import BootAlarm
+from refresherd.adapters.scheduling.deadlines import Deadlines
+from refresherd.domain.model import Instant
 
 SOON = Instant(10)
 LATER = Instant(20)

@@ -8,9 +8,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from refresherd.lifecycle import NEVER
-from refresherd.model import Instant
-from refresherd.schedule.deadlines import AWAKE, TOLERATED, Deadlines
+from refresherd.adapters.scheduling.deadlines import AWAKE, TOLERATED, Deadlines
+from refresherd.domain.model import Instant
+from refresherd.domain.session_state import NEVER
 
 INSTANTS = st.one_of(
     st.integers(0, 20).map(float), st.floats(0, 1e10), st.sampled_from([0.0, inf])

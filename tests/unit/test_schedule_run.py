@@ -11,10 +11,10 @@ from apscheduler.schedulers import base
 from fakes import settle
 from simulation import Machine, simulate
 
-from refresherd.events import ClockJumped
-from refresherd.model import Instant
-from refresherd.schedule import BootSchedule
-from refresherd.schedule.timeline import MISSES
+from refresherd.adapters.scheduling import BootSchedule
+from refresherd.adapters.scheduling.timeline import MISSES
+from refresherd.domain.events import ClockJumped
+from refresherd.domain.model import Instant
 
 CROWD = 1000
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulation import Machine, simulate
 
-from refresherd.events import ClockJumped, Jump, LoopLagged
-from refresherd.model import Instant
-from refresherd.schedule.timeline import HEARTBEAT
+from refresherd.adapters.scheduling.timeline import HEARTBEAT
+from refresherd.domain.events import ClockJumped, Jump, LoopLagged
+from refresherd.domain.model import Instant
 
 TEN_YEARS = 315_576_000.0
 PROMPT = 0.005

@@ -7,8 +7,8 @@ from fakes import ENTITY_ID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.model import Instant, Secret, Token
-from refresherd.outputs.session_record import LONGEST, parsed, written
+from refresherd.adapters.state.session_file_record import LONGEST, parsed, written
+from refresherd.domain.model import Instant, Secret, Token
 
 URL = "https://amer.smartkey.io"
 FIELDS = {"endpoint": URL, "bootstrap_sha256": "00", "access_token": "tUk3wMZ-0_x"}

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from fakes import settle
 
-from refresherd import lifecycle
-from refresherd.model import Instant
-from refresherd.store import Cell
+from refresherd.domain import session_state
+from refresherd.domain.model import Instant
+from refresherd.engine.state_cell import Cell
 
-STARTING = lifecycle.begin(Instant(1000))
+STARTING = session_state.begin(Instant(1000))
 
 
 def test_a_reader_sees_what_was_published_last() -> None:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refresherd.subprocesses import Tail
-from refresherd.subprocesses.tail import LONGEST_LINE, MOST_KEPT
+from refresherd.host.subprocesses import Tail
+from refresherd.host.subprocesses.tail import LONGEST_LINE, MOST_KEPT
 
 TOKEN = "hunter2-" * 11
 SPACES = st.text(" \n\t\r\x07\x1b\x00", min_size=1, max_size=3)

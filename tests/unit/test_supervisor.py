@@ -9,12 +9,12 @@ import pytest
 from fakes import FakeCredential, FakeOutput, ScriptedClient, grants, settle
 from kept import Kept, Script, running, stop
 
-from refresherd.equipment import Equipment
-from refresherd.errors import Reason, Rejected, Retryable, SessionLost
-from refresherd.events import AppCrashed, Ending, SessionEnded
-from refresherd.lifecycle import State
-from refresherd.model import App, Grant, Secret, Timing, Token
-from refresherd.supervisor import BATCH, PAUSE, Supervisor
+from refresherd.domain.errors import Reason, Rejected, Retryable, SessionLost
+from refresherd.domain.events import AppCrashed, Ending, SessionEnded
+from refresherd.domain.model import App, Grant, Secret, Timing, Token
+from refresherd.domain.session_state import State
+from refresherd.engine.app_context import Equipment
+from refresherd.engine.supervisor import BATCH, PAUSE, Supervisor
 
 FIRST, SECOND = islice(grants(), 2)
 BUG = RuntimeError("bug")

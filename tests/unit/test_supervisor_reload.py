@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kept import running, stop
 
-from refresherd import readiness
-from refresherd.events import AppCrashed, Ending, OutputFailed, SessionEnded
-from refresherd.lifecycle import State
-from refresherd.model import App, Endpoint, Format
-from refresherd.supervisor import BATCH, PAUSE
+from refresherd.domain import readiness
+from refresherd.domain.events import AppCrashed, Ending, OutputFailed, SessionEnded
+from refresherd.domain.model import App, Endpoint, Format
+from refresherd.domain.session_state import State
+from refresherd.engine.supervisor import BATCH, PAUSE
 
 A, B, C = an_app("a", "/a"), an_app("b", "/b"), an_app("c", "/c")
 

@@ -11,15 +11,15 @@ import pytest
 from fakes import ENTITY_ID
 from service_manager import ServiceManager, manager_at
 
-from refresherd.clock import boot_id
-from refresherd.errors import OutputError
-from refresherd.model import ApiKeyFile, App, Endpoint, Instant, Secret, Token
-from refresherd.systemd import memfd, names
-from refresherd.systemd.fd_store import FdStore, StoredSessions
-from refresherd.systemd.manager import Descriptor
-from refresherd.systemd.names import is_session
-from refresherd.systemd.notify import Notifier
-from refresherd.systemd.session_record import LONGEST, parsed
+from refresherd.adapters.state import fd_names, memfd
+from refresherd.adapters.state.fd_names import is_session
+from refresherd.adapters.state.fd_store import FdStore, StoredSessions
+from refresherd.adapters.state.fd_store_record import LONGEST, parsed
+from refresherd.domain.errors import OutputError
+from refresherd.domain.model import ApiKeyFile, App, Endpoint, Instant, Secret, Token
+from refresherd.host.clock import boot_id
+from refresherd.host.sd_notify import Notifier
+from refresherd.host.service_manager import Descriptor
 
 APP = App("payments", Endpoint("https://dsm.example.com"), ApiKeyFile(Path("payments.key")))
 OTHER = replace(APP, name="orders")
@@ -213,7 +213,7 @@ async def test_a_full_store_still_gets_the_newest(
     manager: ServiceManager, notifier: Notifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With ten thousand apps it is full: what is stored of each must not grow stale for that."""
-    monkeypatch.setattr(names, "MOST", 2)
+    monkeypatch.setattr(fd_names, "MOST", 2)
     store = FdStore(notifier, "boot")
     sessions = StoredSessions(store, APP)
     for generation in (1, 2, 3):

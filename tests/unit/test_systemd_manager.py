@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.systemd.manager import OWN, Descriptor, Manager, without_own
+from refresherd.host.service_manager import OWN, Descriptor, Manager, without_own
 
 PID = 4711
 

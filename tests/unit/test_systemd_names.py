@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.errors import OutputError
-from refresherd.systemd.names import MOST, Names, is_session
+from refresherd.adapters.state.fd_names import MOST, Names, is_session
+from refresherd.domain.errors import OutputError
 
 LONGEST_VARIABLE = 128 * 1024
 """MAX_ARG_STRLEN of execve(2): its name, its value and a byte of zero."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from service_manager import ServiceManager, manager_at
 
-from refresherd.systemd.notify import Notifier, reloading
+from refresherd.host.sd_notify import Notifier, reloading
 
 
 @pytest.mark.parametrize("form", ["{}/notify", "@refresherd-test-{}"])

@@ -10,9 +10,10 @@ from fakes import grants
 from service_manager import ServiceManager, manager_at
 from simulation import Machine, simulate
 
-from refresherd import lifecycle
-from refresherd.errors import Reason, Retryable, Withheld
-from refresherd.events import (
+from refresherd.adapters.systemd.reporter import Reporter
+from refresherd.domain import session_state
+from refresherd.domain.errors import Reason, Retryable, Withheld
+from refresherd.domain.events import (
     AttemptBegan,
     Event,
     LoginWithheld,
@@ -25,11 +26,10 @@ from refresherd.events import (
     Stopping,
     TokenExpired,
 )
-from refresherd.lifecycle import NEVER, Life
-from refresherd.model import Instant, Method, Timing
-from refresherd.readiness import AppStatus, Ready
-from refresherd.systemd.notify import Notifier
-from refresherd.systemd.reporter import Reporter
+from refresherd.domain.model import Instant, Method, Timing
+from refresherd.domain.readiness import AppStatus, Ready
+from refresherd.domain.session_state import NEVER, Life
+from refresherd.host.sd_notify import Notifier
 
 RENEWED = Renewed("a", "https://dsm", Method.AUTH, 0.1, 1, Instant(1), Instant(1), "")
 ERROR = Retryable(Reason.CONNECT, "connection refused")
@@ -50,7 +50,7 @@ class Service:
     def __init__(self, manager: ServiceManager, *apps: str, wanted: Ready = Ready.ALL) -> None:
         self.machine = Machine()
         self.manager = manager
-        self.apps = {name: lifecycle.begin(self.machine.now()) for name in apps}
+        self.apps = {name: session_state.begin(self.machine.now()) for name in apps}
         self.notifier = Notifier(manager.address)
         self.reporter = Reporter(self.notifier, self.machine, wanted)
 
@@ -71,12 +71,12 @@ class Service:
     def serve(self, name: str) -> None:
         """Have an app get its token."""
         now, grant = self.machine.now(), next(grants(600.0))
-        life = lifecycle.granted(self.apps[name], grant, now, Timing(), 0.0)
+        life = session_state.granted(self.apps[name], grant, now, Timing(), 0.0)
         self.happens(life, name, OutputWritten(name, "/run/a", life.generation))
 
     def fail(self, name: str) -> None:
         """Have an app's attempt fail."""
-        life = lifecycle.failed(self.apps[name], ERROR, self.machine.now(), Timing(), 0.0)
+        life = session_state.failed(self.apps[name], ERROR, self.machine.now(), Timing(), 0.0)
         self.happens(life, name, OutputFailed(name, "/run/a", "told", 1.0))
 
     def live(self, story: Story, *, deaf: bool = False) -> None:
@@ -181,7 +181,7 @@ def test_each_change_of_the_state_is_told(manager: ServiceManager) -> None:
         await asyncio.sleep(2.0)
         (told,) = service.said("STATUS")
         assert told.startswith("0 of 1 fresh; a: retrying: connect: connection refused; ")
-        expired = replace(lifecycle.expired(service.apps["a"], Instant(1e9)), token=None)
+        expired = replace(session_state.expired(service.apps["a"], Instant(1e9)), token=None)
         service.happens(expired, "a", TokenExpired("a", 1))
         await asyncio.sleep(2.0)
         assert "a: no valid token (" in service.said("STATUS")[0]
@@ -216,7 +216,7 @@ def test_a_reload_is_told_at_once_and_when_it_is_done(manager: ServiceManager) -
         (reloading,) = manager.take()
         assert reloading.lines[0] == "RELOADING=1"
         assert reloading.value("MONOTONIC_USEC")
-        service.apps["b"] = lifecycle.begin(service.machine.now())
+        service.apps["b"] = session_state.begin(service.machine.now())
         service.reporter.observe(Reloaded(service.machine.now(), 1, 0, 0, 0))
         service.reporter.reload_ended()
 
@@ -253,7 +253,9 @@ def test_a_withheld_login_is_told(manager: ServiceManager) -> None:
         await asyncio.sleep(1.0)
         manager.take()
         withheld = Withheld("50 logins have failed", NEVER)
-        life = lifecycle.failed(service.apps["a"], withheld, service.machine.now(), Timing(), 0.0)
+        life = session_state.failed(
+            service.apps["a"], withheld, service.machine.now(), Timing(), 0.0
+        )
         service.happens(life, "a", LoginWithheld("a", withheld.message, life.next_attempt_at))
         await asyncio.sleep(1.0)
 
@@ -329,7 +331,7 @@ def test_an_app_without_outputs_is_ready_with_its_token(
 
     async def story() -> None:
         now = service.machine.now()
-        life = lifecycle.granted(service.apps["a"], next(grants(600.0)), now, Timing(), 0.0)
+        life = session_state.granted(service.apps["a"], next(grants(600.0)), now, Timing(), 0.0)
         await asyncio.sleep(1.0)
         service.happens(life, "a", event)
 

@@ -10,7 +10,14 @@ from fakes import API_KEY, ENTITY_ID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.model import (
+from refresherd.adapters.state.fd_store_record import (
+    LONGEST,
+    parsed,
+    recorded,
+    source_fingerprint,
+    written,
+)
+from refresherd.domain.model import (
     ApiKeyCommand,
     ApiKeyFile,
     App,
@@ -19,13 +26,6 @@ from refresherd.model import (
     Instant,
     Secret,
     Token,
-)
-from refresherd.systemd.session_record import (
-    LONGEST,
-    parsed,
-    recorded,
-    source_fingerprint,
-    written,
 )
 
 APP = App("payments", Endpoint("https://amer.smartkey.io"), ApiKeyFile(Path("payments.key")))

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from service_manager import ServiceManager, manager_at
 from simulation import Machine, simulate
 
-from refresherd.clock import JumpDetector
-from refresherd.model import ApiKeyFile, App, Endpoint, HookSpec, Instant
-from refresherd.systemd.notify import Notifier
-from refresherd.systemd.watchdog import MOST_OVERDUE, Watchdog, cautions, stalled
+from refresherd.adapters.systemd.watchdog import MOST_OVERDUE, Watchdog, cautions, stalled
+from refresherd.domain.model import ApiKeyFile, App, Endpoint, HookSpec, Instant
+from refresherd.host.clock import JumpDetector
+from refresherd.host.sd_notify import Notifier
 
 INTERVAL = 30.0
 

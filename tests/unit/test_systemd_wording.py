@@ -6,17 +6,17 @@ from fakes import FakeClock, grants
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd import lifecycle
-from refresherd.errors import Reason, Rejected, Retryable
-from refresherd.model import Instant, Timing
-from refresherd.readiness import AppStatus, OutputStatus, Ready, enough
-from refresherd.systemd.wording import LONGEST, Report, report, summary
+from refresherd.adapters.systemd.wording import LONGEST, Report, report, summary
+from refresherd.domain import session_state
+from refresherd.domain.errors import Reason, Rejected, Retryable
+from refresherd.domain.model import Instant, Timing
+from refresherd.domain.readiness import AppStatus, OutputStatus, Ready, enough
 
 CLOCK = FakeClock(1000.0, offset=1_700_000_000.0)
 NOW = CLOCK.now()
 TIMING = Timing()
-BEGUN = lifecycle.begin(NOW)
-FRESH = lifecycle.granted(BEGUN, next(grants(600.0)), NOW, TIMING, 0.0)
+BEGUN = session_state.begin(NOW)
+FRESH = session_state.granted(BEGUN, next(grants(600.0)), NOW, TIMING, 0.0)
 
 
 def line(*reports: Report, starting: bool = False, refused: str = "") -> str:
@@ -86,10 +86,10 @@ def test_a_report_tells_an_app_that_is_served_from_one_that_is_not() -> None:
 def test_an_app_that_is_served_and_in_trouble_says_both() -> None:
     """Its consumers notice nothing yet, and its operator should."""
     error = Retryable(Reason.CONNECT, "refused\nSTATUS=forged")
-    life = lifecycle.failed(FRESH, error, NOW, TIMING, 0.0)
+    life = session_state.failed(FRESH, error, NOW, TIMING, 0.0)
     told = report(AppStatus("a", life), NOW)
     assert (told.served, told.trouble) == (True, "retrying: connect: refused STATUS=forged")
-    rejected = lifecycle.failed(BEGUN, Rejected(Reason.REJECTED, "no"), NOW, TIMING, 0.0)
+    rejected = session_state.failed(BEGUN, Rejected(Reason.REJECTED, "no"), NOW, TIMING, 0.0)
     assert "rejected" in report(AppStatus("a", rejected), NOW).trouble
     assert report(AppStatus("a", replace(life, last_failure=None)), NOW).trouble == "retrying"
 

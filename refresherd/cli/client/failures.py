@@ -1,7 +1,7 @@
 """Why a command that asks the daemon ends without what it was to get: a line and an exit status."""
 
 from refresherd.cli.exits import Exit
-from refresherd.errors import RefresherdError
+from refresherd.domain.errors import RefresherdError
 
 UNEXPECTED = (
     AttributeError,

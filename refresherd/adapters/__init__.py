@@ -1,0 +1,1 @@
+"""The daemon's neighbours, one folder each; none of them knows another."""

@@ -1,0 +1,58 @@
+"""A file that always holds a whole token, the newest one."""
+
+from refresherd.adapters.outputs.rendering import rendered
+from refresherd.domain.model import App, FileSpec, OnExpiry, Token
+from refresherd.engine.ports import Clock
+from refresherd.host.atomic_file import Target
+from refresherd.host.keyed_executor import Lanes
+from refresherd.host.replaced_file import PATIENCE_SECONDS, ReplacedFile
+from refresherd.host.stale_temp_files import Leftovers
+
+
+class FileOutput:
+    """An app's token in a file: an Output. Calls are as those of a ReplacedFile."""
+
+    __slots__ = ("_app", "_clock", "_file", "_spec")
+
+    def __init__(  # noqa: PLR0913  # the last two have their defaults for one file alone
+        self,
+        app: App,
+        spec: FileSpec,
+        clock: Clock,
+        lanes: Lanes,
+        leftovers: Leftovers | None = None,
+        *,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
+        target = Target.at(spec.path, spec.ownership)
+        self._file = ReplacedFile(target, clock, lanes, leftovers, patience=patience)
+        self._app = app
+        self._spec = spec
+        self._clock = clock
+
+    @property
+    def name(self) -> str:
+        """The path."""
+        return self._file.path
+
+    @property
+    def removes_expired(self) -> bool:
+        """Whether an expired token is taken away."""
+        return self._spec.on_expiry is OnExpiry.REMOVE
+
+    async def prepare(self) -> None:
+        """Sweep temporary files of killed runs; raise OutputError if no token could be written."""
+        await self._file.prepare()
+
+    async def put(self, token: Token) -> None:
+        """Replace the file atomically. Raises OutputError; the old file is then still there."""
+        await self._file.replace(
+            lambda: rendered(self._app, token, self._spec.format, self._clock),
+        )
+
+    async def remove(self) -> None:
+        """Remove the file; nothing there is fine. Raises OutputError."""
+        await self._file.remove()
+
+    def close(self) -> None:
+        """Do nothing: a file serves its readers without the daemon."""

@@ -1,0 +1,7 @@
+"""The service manager: what it gave this process, and what it is told in return."""
+
+from refresherd.adapters.systemd.activation import activated
+from refresherd.adapters.systemd.reporter import EXTENSION, Reporter
+from refresherd.adapters.systemd.watchdog import Watchdog, cautions
+
+__all__ = ["EXTENSION", "Reporter", "Watchdog", "activated", "cautions"]

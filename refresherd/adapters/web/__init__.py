@@ -1,0 +1,5 @@
+"""What the daemon tells over TCP: metrics, liveness and readiness, never a token."""
+
+from refresherd.adapters.web.listener import HttpListener
+
+__all__ = ["HttpListener"]

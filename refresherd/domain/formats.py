@@ -1,0 +1,93 @@
+"""What consumers read: a token as raw, header, json, env or sdkms-cli text."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import floor
+from types import MappingProxyType
+
+from refresherd.domain.model import Format
+
+LATEST_WALL = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A token as it is told at an instant. Revealed: never to be kept, logged or compared.
+
+    `expires_in` is what is left in seconds; `expires_at` and `issued_at` are unix seconds.
+    """
+
+    app: str
+    access_token: str
+    expires_in: float
+    expires_at: float
+    issued_at: float
+    generation: int
+    entity_id: str
+    endpoint: str
+
+    def __repr__(self) -> str:
+        return f"Answer(app={self.app!r}, generation={self.generation})"
+
+
+def render(answer: Answer, form: Format) -> bytes:
+    """Return the bytes that a consumer of that format reads."""
+    return RENDERERS[form](answer).encode()
+
+
+def timestamp(unix: float) -> str:
+    """Return unix seconds as RFC 3339 in UTC, whole seconds, rounded down.
+
+    Down, so that no consumer believes in a token that has run out.
+    """
+    moment = datetime.fromtimestamp(floor(min(unix, LATEST_WALL)), tz=UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _raw(answer: Answer) -> str:
+    # The vendor's Python client raises ValueError for a token with a trailing newline.
+    return answer.access_token
+
+
+def _header(answer: Answer) -> str:
+    return f"Authorization: Bearer {answer.access_token}\n"
+
+
+def _json(answer: Answer) -> str:
+    fields = {
+        "app": answer.app,
+        "token_type": "Bearer",
+        "access_token": answer.access_token,
+        "expires_in": max(0, floor(answer.expires_in)),
+        "expires_at": timestamp(answer.expires_at),
+        "issued_at": timestamp(answer.issued_at),
+        "generation": answer.generation,
+        "entity_id": answer.entity_id,
+        "endpoint": answer.endpoint,
+    }
+    return json.dumps(fields) + "\n"
+
+
+def _env(answer: Answer) -> str:
+    return (
+        f"FORTANIX_API_ENDPOINT={answer.endpoint}\n"
+        f"FORTANIX_ACCESS_TOKEN={answer.access_token}\n"
+        f"FORTANIX_TOKEN_EXPIRES_AT={timestamp(answer.expires_at)}\n"
+    )
+
+
+def _sdkms_cli(answer: Answer) -> str:
+    return f"app-token={answer.access_token}\nend-point={answer.endpoint}\n"
+
+
+RENDERERS: Mapping[Format, Callable[[Answer], str]] = MappingProxyType(
+    {
+        Format.RAW: _raw,
+        Format.HEADER: _header,
+        Format.JSON: _json,
+        Format.ENV: _env,
+        Format.SDKMS_CLI: _sdkms_cli,
+    }
+)

@@ -1,0 +1,38 @@
+"""What a reload has to do: (old apps, new apps) → who starts, stops, begins anew, or carries on."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from refresherd.domain.model import App
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadPlan:
+    """`restart`ed apps need a new session; `retune`d ones keep theirs under other settings."""
+
+    start: tuple[App, ...] = ()
+    stop: tuple[str, ...] = ()
+    restart: tuple[App, ...] = ()
+    retune: tuple[App, ...] = ()
+
+
+def diff(old: Iterable[App], new: Iterable[App]) -> ReloadPlan:
+    """Return how to get from the old apps to the new ones, touching no other."""
+    before = {app.name: app for app in old}
+    after = {app.name: app for app in new}
+    changed = [app for name, app in after.items() if name in before and app != before[name]]
+    return ReloadPlan(
+        start=tuple(app for name, app in after.items() if name not in before),
+        stop=tuple(name for name in before if name not in after),
+        restart=tuple(app for app in changed if not _same_session(before[app.name], app)),
+        retune=tuple(app for app in changed if _same_session(before[app.name], app)),
+    )
+
+
+def _same_session(old: App, new: App) -> bool:
+    """Return whether the session of one serves the other.
+
+    The one question is whether a token could get to the wrong server, or stand for
+    another app: so the endpoint and the credential decide, and how DSM is reached does not.
+    """
+    return old.endpoint.url == new.endpoint.url and old.credential == new.credential

@@ -1,8 +1,0 @@
-"""DSM over HTTP: implements SessionClient; an answer becomes a token or an error here."""
-
-from refresherd.dsm import without_authorities  # noqa: F401  # it has to come first
-
-# isort: split
-from refresherd.dsm.connections import Connections
-
-__all__ = ["Connections"]

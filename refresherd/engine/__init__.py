@@ -1,0 +1,1 @@
+"""What happens over time to each app's session, behind ports to the outside."""

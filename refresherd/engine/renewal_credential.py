@@ -1,0 +1,68 @@
+"""What an attempt proves itself by: the live token, the credential, or a session that was kept."""
+
+from dataclasses import dataclass
+
+from refresherd.domain.errors import Retryable
+from refresherd.domain.model import Method, Secret
+from refresherd.domain.session_state import Life
+from refresherd.engine.app_context import Equipment
+
+NOTHING = Secret("")
+"""Stands for a credential that cannot be read: no source ever holds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What is sent to DSM, and by which method.
+
+    `placed` is what the credential's source held, None where it was not asked.
+    """
+
+    method: Method
+    secret: Secret
+    placed: Secret | None = None
+
+
+class Proofs:
+    """Chooses each attempt's proof. For most apps a login is made with the credential.
+
+    An app with a chain logs in from the newest session that is known, by a reauth, as long as
+    DSM has not declared that dead. A bootstrap that an operator has placed since comes first;
+    if DSM refuses that one, the chain goes on all the same.
+    """
+
+    __slots__ = ("_equipment", "_refused")
+
+    def __init__(self, equipment: Equipment) -> None:
+        self._equipment = equipment
+        self._refused = NOTHING
+
+    async def choose(self, life: Life) -> Proof:
+        """Return the proof of the life's next attempt. Raises Retryable where it can't be read."""
+        if life.token is not None and life.method is not Method.AUTH:
+            return Proof(life.method, life.token.access_token)
+        try:
+            placed = await self._equipment.credential.read()
+        except Retryable:
+            # A bootstrap may be deleted once the chain has begun.
+            kept = await self._kept(life)
+            if kept is None:
+                raise
+            return Proof(Method.REAUTH, kept, NOTHING)
+        kept = await self._kept(life, None if placed == self._refused else placed)
+        if kept is None:
+            return Proof(Method.AUTH, placed, placed)
+        return Proof(Method.REAUTH, kept, placed)
+
+    async def refused(self, life: Life, credential: Secret) -> bool:
+        """Take note that DSM refused a credential; return whether a kept session is left to try."""
+        self._refused = credential
+        return await self._kept(life) is not None
+
+    async def _kept(self, life: Life, bootstrap: Secret | None = None) -> Secret | None:
+        """Return the newest token of the chain, or of its bootstrap's chain where one is named."""
+        chain = self._equipment.chain
+        if chain is None or life.dead:
+            return None
+        newest = await chain.newest(bootstrap)
+        return newest if newest is None or life.token is None else life.token.access_token

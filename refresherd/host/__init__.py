@@ -1,0 +1,1 @@
+"""Linux through the standard library."""

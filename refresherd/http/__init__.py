@@ -1,5 +1,0 @@
-"""What the daemon tells over TCP: metrics, liveness and readiness, never a token."""
-
-from refresherd.http.listener import HttpListener
-
-__all__ = ["HttpListener"]
