@@ -11,7 +11,7 @@ from hypothesis import settings
 
 # How long one example takes says more about the machine than about the code.
 settings.register_profile("refresherd", deadline=None)
-# For nights: `pytest --hypothesis-profile=long --timeout=0 tests/unit/test_*_simulation.py`.
+# For nights: `pytest --hypothesis-profile=long --timeout=0 tests/simulations`.
 settings.register_profile("long", deadline=None, max_examples=50_000)
 settings.load_profile("refresherd")
 

@@ -5,7 +5,7 @@ import traceback
 from types import TracebackType
 
 
-def told(_: type[BaseException], error: BaseException, __: TracebackType | None) -> None:
+def message(_: type[BaseException], error: BaseException, __: TracebackType | None) -> None:
     """Print a traceback as the interpreter does, redacted: for `sys.excepthook`."""
     from refresherd.adapters.logs.redaction import redact  # noqa: PLC0415  # takes long, and is rarely used
 

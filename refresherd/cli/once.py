@@ -15,7 +15,7 @@ from refresherd.daemon.oneshot import Verdict, once
 
 def execute(arguments: argparse.Namespace) -> Exit:
     """Get the tokens, write the files, and tell what became of each app."""
-    sys.excepthook = bug.told
+    sys.excepthook = bug.message
     configuration = load(Path(arguments.config), os.environ)
     unknown = set(arguments.app) - {app.name for app in configuration.apps}
     if unknown:

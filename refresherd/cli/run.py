@@ -12,7 +12,7 @@ from refresherd.cli.exits import Exit
 
 def execute(arguments: argparse.Namespace) -> Exit:
     """Run the daemon until a signal stops it."""
-    sys.excepthook = bug.told
+    sys.excepthook = bug.message
     # They wait until the daemon heeds them: by themselves they would end the process.
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP, signal.SIGUSR1))
     # Only now, for these take a third of a second.

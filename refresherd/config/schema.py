@@ -67,18 +67,18 @@ def _property(wanted: object, default: object) -> Schema:
 
 def _value(wanted: object) -> Schema:
     target = bare(wanted)
-    told = {
+    message = {
         name: value
         for meta in metas(wanted)
         for name, value in (("description", meta.description), ("examples", meta.examples))
         if value is not None
     }
     if get_origin(target) is tuple:
-        return {"type": "array", "items": _value(get_args(target)[0]), **told}
+        return {"type": "array", "items": _value(get_args(target)[0]), **message}
     if issubclass(target, Struct):
-        return {**_table(target), **told}
+        return {**_table(target), **message}
     if issubclass(target, Enum):
-        return {"type": "string", "enum": [choice.value for choice in target], **told}
+        return {"type": "string", "enum": [choice.value for choice in target], **message}
     return msgspec.json.schema(wanted, schema_hook=_scalar)
 
 

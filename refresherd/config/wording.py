@@ -69,14 +69,14 @@ def kind(value: object) -> str:
 
 def dotted(path: KeyPath) -> str:
     """Return a key path as one would write it: `apps.payments.files[0].mode`."""
-    told = ""
+    message = ""
     for part in path:
         if isinstance(part, int):
-            told += f"[{part}]"
+            message += f"[{part}]"
             continue
         bare = BARE_KEY.fullmatch(part) and not secretive(part)
-        told += ("." if told else "") + (part if bare else quoted(part))
-    return told
+        message += ("." if message else "") + (part if bare else quoted(part))
+    return message
 
 
 def listed(words: Iterable[str], last: str = "or") -> str:

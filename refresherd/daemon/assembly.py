@@ -29,13 +29,13 @@ from refresherd.domain.model import (
     login_file,
     session_file,
 )
-from refresherd.engine.app_context import Equipment
-from refresherd.engine.context import World
-from refresherd.engine.login_limiter import Ledger
+from refresherd.engine.app_context import AppContext
+from refresherd.engine.context import Context
+from refresherd.engine.login_limiter import LoginLimiter
 from refresherd.engine.ports import Chain, Observer, Output, Sessions
 from refresherd.engine.supervisor import Supervisor
 from refresherd.host.clock import BootClock, JumpDetector, boot_id
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.stale_temp_files import Leftovers
 from refresherd.host.unix_sockets import Listen, bind
 
@@ -68,11 +68,11 @@ class Observers:
 class Assembly:
     """The parts that run, and those that must be closed."""
 
-    world: World
+    context: Context
     schedule: BootSchedule
-    lanes: Lanes
+    executor: KeyedExecutor
     connections: Connections
-    ledger: Ledger
+    login_limiter: LoginLimiter
     supervisor: Supervisor
 
     def overdue(self, now: Instant) -> float:
@@ -85,17 +85,17 @@ def _no_sessions(_: App) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class ServiceManagerResources:
     """What the service manager may give: listening sockets, and where sessions outlive us."""
 
     listen: Listen = bind
     sessions: Callable[[App], Sessions | None] = _no_sessions
 
 
-NOTHING_GIVEN = Given()
+NOTHING_GIVEN = ServiceManagerResources()
 
 
-class Equipper:
+class AppContextFactory:
     """Equips apps; those of one endpoint share its gates, all of them connections and lanes.
 
     All that have an API key share the `ledger` of their logins.
@@ -104,58 +104,58 @@ class Equipper:
     def __init__(  # noqa: PLR0913, PLR0917  # everything comes together here
         self,
         connections: Connections,
-        lanes: Lanes,
-        world: World,
+        executor: KeyedExecutor,
+        context: Context,
         environ: Mapping[str, str],
         state_dir: Path | None,
-        given: Given,
+        given: ServiceManagerResources,
     ) -> None:
         self._connections = connections
-        self._lanes = lanes
-        self._world = world
+        self._executor = executor
+        self._context = context
         self._environ = environ
         self._state_dir = state_dir
         self._given = given
         self._leftovers = Leftovers()
         store = UnsavedLogins() if state_dir is None else self._login_file(state_dir)
-        self.ledger = Ledger(store, world)
+        self.login_limiter = LoginLimiter(store, context)
         self._commands = asyncio.Semaphore(COMMANDS_AT_ONCE)
         self._gates: dict[tuple[str, int], tuple[asyncio.Semaphore, asyncio.Semaphore]] = {}
 
-    def __call__(self, app: App) -> Equipment:
+    def __call__(self, app: App) -> AppContext:
         """Return what the app is kept with."""
         attempts, endings = self._gates_of(app.endpoint.url, app.endpoint.max_in_flight)
-        return Equipment(
+        return AppContext(
             client=self._connections.client(app),
-            credential=credentials.source(app, self._environ, self._lanes),
+            credential=credentials.source(app, self._environ, self._executor),
             attempts=attempts,
             endings=endings,
             outputs=self._outputs(app),
-            hooks=hooks(app, self._environ, self._lanes, self._commands),
+            hooks=hooks(app, self._environ, self._executor, self._commands),
             chain=self._chain(app),
             # Without a key the chain is what a restart goes on from.
             sessions=None if chained(app, self._state_dir) else self._given.sessions(app),
-            logins=self.ledger if isinstance(app.credential, API_KEYS) else None,
+            logins=self.login_limiter if isinstance(app.credential, API_KEYS) else None,
         )
 
     def _outputs(self, app: App) -> tuple[Output, ...]:
-        clock, lanes = self._world.clock, self._lanes
-        files = (FileOutput(app, spec, clock, lanes, self._leftovers) for spec in app.files)
+        clock, executor = self._context.clock, self._executor
+        files = (FileOutput(app, spec, clock, executor, self._leftovers) for spec in app.files)
         sockets = (
-            SocketOutput(app, spec, self._world, lanes, listen=self._given.listen)
+            SocketOutput(app, spec, self._context, executor, listen=self._given.listen)
             for spec in app.sockets
         )
         return (*files, *sockets)
 
     def _login_file(self, state_dir: Path) -> LoginFile:
-        path, lanes = login_file(state_dir), self._lanes
-        return LoginFile(path, boot_id(), self._world, lanes, self._leftovers)
+        path, executor = login_file(state_dir), self._executor
+        return LoginFile(path, boot_id(), self._context, executor, self._leftovers)
 
     def _chain(self, app: App) -> Chain | None:
         if self._state_dir is None or not chained(app, self._state_dir):
             return None
         path = session_file(self._state_dir, app.name)
-        return SessionFile(app, path, self._world, self._lanes, self._leftovers)
+        return SessionFile(app, path, self._context, self._executor, self._leftovers)
 
     def _gates_of(self, url: str, in_flight: int) -> tuple[asyncio.Semaphore, asyncio.Semaphore]:
         gates = self._gates.get((url, in_flight))
@@ -176,17 +176,17 @@ def assemble(  # noqa: PLR0913, PLR0917  # everything comes together here
     clock: BootClock,
     observer: Observer,
     state_dir: Path | None = None,
-    given: Given = NOTHING_GIVEN,
+    given: ServiceManagerResources = NOTHING_GIVEN,
 ) -> Assembly:
     """Return everything that keeps these apps, not yet running. `state_dir` is claimed before."""
-    lanes = Lanes()
+    executor = KeyedExecutor()
     schedule = BootSchedule(clock, observer, JumpDetector().jumps)
-    connections = Connections(lanes, clock)
+    connections = Connections(executor, clock)
     # Spreading load needs no secrecy.
-    world = World(clock, schedule, observer, luck=random.random)
-    equipper = Equipper(connections, lanes, world, environ, state_dir, given)
-    supervisor = Supervisor(apps, equipper, world)
-    return Assembly(world, schedule, lanes, connections, equipper.ledger, supervisor)
+    context = Context(clock, schedule, observer, rng=random.random)
+    factory = AppContextFactory(connections, executor, context, environ, state_dir, given)
+    supervisor = Supervisor(apps, factory, context)
+    return Assembly(context, schedule, executor, connections, factory.login_limiter, supervisor)
 
 
 @contextmanager
@@ -211,7 +211,7 @@ async def keeping(
     """
     async with assembly.connections, asyncio.TaskGroup() as tasks:
         timeline = tasks.create_task(assembly.schedule.run())
-        record = tasks.create_task(assembly.ledger.write_ahead.run())
+        record = tasks.create_task(assembly.login_limiter.write_ahead.run())
         apps = tasks.create_task(assembly.supervisor.run())
         try:
             yield
@@ -221,8 +221,8 @@ async def keeping(
             if end_sessions():
                 await _bounded(assembly.supervisor.end_sessions(), ENDING_TIMEOUT)
             record.cancel()
-            await _bounded(assembly.ledger.write_ahead.close(), DRAIN_TIMEOUT)
-            await _bounded(assembly.lanes.drained(), DRAIN_TIMEOUT)
+            await _bounded(assembly.login_limiter.write_ahead.close(), DRAIN_TIMEOUT)
+            await _bounded(assembly.executor.drained(), DRAIN_TIMEOUT)
             timeline.cancel()
 
 

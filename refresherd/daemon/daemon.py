@@ -86,7 +86,7 @@ async def _run(configuration: Configuration, environ: Mapping[str, str], me: Uni
         http = HttpListener(configuration.http.listen, render, assembly.supervisor, clock)
         api = _api(configuration.api, assembly, clock, observer, me.api)
         async with _serving(http, *api), me.telling(assembly, reporter):
-            for warning in (*configuration.warnings, *me.cautions):
+            for warning in (*configuration.warnings, *me.warnings):
                 observer.observe(Warned(warning))
             observer.observe(Started(__version__, len(configuration.apps)))
             ended = reporter.reload_ended
@@ -108,9 +108,9 @@ def _api(
     if api.path is None:
         return []
     path = api.path if passed is None else Path(passed.getsockname())
-    served = service(assembly.supervisor, clock, observer, assembly.lanes, str(path))
+    served = service(assembly.supervisor, clock, observer, assembly.executor, str(path))
     ownership = Ownership(mode=api.mode, group=api.group)
-    return [ApiListener(path, ownership, served, observer, assembly.lanes, passed=passed)]
+    return [ApiListener(path, ownership, served, observer, assembly.executor, passed=passed)]
 
 
 @asynccontextmanager
@@ -134,7 +134,7 @@ async def _heed_signals(assembly: Assembly, reloader: Reloader, reporter: Report
         if stop.is_set():
             os._exit(SIGNALLED + number)
         end_after(STOP_SECONDS)
-        assembly.world.observer.observe(Stopping(number.name))
+        assembly.context.observer.observe(Stopping(number.name))
         stop.set()
 
     _heed(signal.SIGTERM, partial(end, signal.SIGTERM))

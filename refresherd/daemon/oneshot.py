@@ -73,10 +73,11 @@ async def once(
 
 def _settled(statuses: Iterable[AppStatus], now: Instant) -> bool:
     return all(
-        status.life.state is State.REJECTED or readiness.ready(status, now) for status in statuses
+        status.session.state is State.REJECTED or readiness.ready(status, now)
+        for status in statuses
     )
 
 
 def _verdict(status: AppStatus, now: Instant) -> Verdict:
-    rejected = status.life.state is State.REJECTED
+    rejected = status.session.state is State.REJECTED
     return Verdict(status.name, readiness.reasons(status, now), rejected)

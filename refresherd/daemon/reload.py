@@ -51,7 +51,7 @@ class Reloader:
         self._environ = environ
         self._assembly = assembly
         self._metrics = metrics
-        self._observer = assembly.world.observer
+        self._observer = assembly.context.observer
         self._ended = ended
         self._wanted = asyncio.Event()
 
@@ -81,12 +81,12 @@ class Reloader:
         try:
             async with asyncio.timeout(READ_TIMEOUT):
                 # In a lane: a disk may hang, and ten thousand apps would hold the loop for long.
-                new, steps = await self._assembly.lanes.call("configuration", read)
+                new, steps = await self._assembly.executor.call("configuration", read)
         except ConfigError as error:
             self._refuse(*error.faults)
         except TimeoutError:
-            told = f"not read within {READ_TIMEOUT:g} s; its disk hangs, or one that it names"
-            self._refuse(f"{path}: {told}")
+            message = f"not read within {READ_TIMEOUT:g} s; its disk hangs, or one that it names"
+            self._refuse(f"{path}: {message}")
         else:
             await self._apply(new, steps)
 
@@ -107,7 +107,7 @@ class Reloader:
         await self._assembly.supervisor.apply(steps, order, end_sessions=self.ends_sessions())
         self._observer.observe(
             Reloaded(
-                at=self._assembly.world.clock.now(),
+                at=self._assembly.context.clock.now(),
                 started=len(steps.start),
                 stopped=len(steps.stop),
                 restarted=len(steps.restart),

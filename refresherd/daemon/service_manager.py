@@ -14,7 +14,7 @@ from refresherd.adapters.state.fd_names import is_session
 from refresherd.adapters.state.fd_store import FdStore, StoredSessions
 from refresherd.adapters.systemd import Reporter, Watchdog
 from refresherd.config import Configuration
-from refresherd.daemon.assembly import Assembly, Given, chained
+from refresherd.daemon.assembly import Assembly, ServiceManagerResources, chained
 from refresherd.host import unix_sockets
 from refresherd.host.clock import JumpDetector, boot_id
 from refresherd.host.sd_notify import Notifier
@@ -31,8 +31,8 @@ class Unit:
     notifier: Notifier
     watchdog: float | None
     api: socket.socket | None
-    given: Given
-    cautions: tuple[str, ...]
+    given: ServiceManagerResources
+    warnings: tuple[str, ...]
 
     @asynccontextmanager
     async def telling(self, assembly: Assembly, reporter: Reporter) -> AsyncIterator[None]:
@@ -42,7 +42,7 @@ class Unit:
             if self.notifier.heard:
                 tasks.append(group.create_task(reporter.run(assembly.supervisor)))
             if self.notifier.heard and self.watchdog is not None:
-                clock, jumps = assembly.world.clock, JumpDetector().jumps
+                clock, jumps = assembly.context.clock, JumpDetector().jumps
                 watchdog = Watchdog(self.notifier, self.watchdog, clock, assembly.overdue, jumps)
                 tasks.append(group.create_task(watchdog.run()))
             try:
@@ -79,12 +79,16 @@ def _sorted(manager: Manager, notifier: Notifier, configuration: Configuration) 
     keyed = {
         app.name: app for app in configuration.apps if not chained(app, configuration.state_dir)
     }
-    cautions = [*activated.warnings, *store.adopt(stored, keyed)]
+    warnings = [*activated.warnings, *store.adopt(stored, keyed)]
     if manager.watchdog is not None:
-        cautions += systemd.cautions(manager.watchdog, configuration.apps)
+        warnings += systemd.warnings(manager.watchdog, configuration.apps)
     listen = unix_sockets.lending(activated.raw)
-    given = Given(listen, partial(StoredSessions, store)) if notifier.heard else Given(listen)
-    return Unit(notifier, manager.watchdog, activated.api, given, tuple(cautions))
+    given = (
+        ServiceManagerResources(listen, partial(StoredSessions, store))
+        if notifier.heard
+        else ServiceManagerResources(listen)
+    )
+    return Unit(notifier, manager.watchdog, activated.api, given, tuple(warnings))
 
 
 def _raw_paths(configuration: Configuration) -> Iterator[Path]:

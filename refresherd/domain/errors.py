@@ -118,7 +118,7 @@ class Rejected(DsmError):
     """DSM refuses the credential, or wants a second factor: retrying burns the credential."""
 
 
-class Withheld(Rejected):
+class LoginSuppressed(Rejected):
     """A login was not sent, since so many with the same credential have failed.
 
     `until` is the boot time at which one is allowed again; None where DSM has just refused

@@ -87,14 +87,14 @@ def recent(history: History, now: Instant) -> History:
     return replace(history, refused=refusals, cut_off=others)
 
 
-def allowed_at(history: History, now: Instant, *, asked: bool) -> Instant:
+def allowed_at(history: History, now: Instant, *, by_operator: bool) -> Instant:
     """Return when the next login may begin, which is `now` unless too many have failed.
 
     `asked` tells that an operator wants it. What failed before DSM last took the credential
     counts towards `MOST` only: a key that was mended is not made to wait for its past.
     """
     hard = _past(history.failed, MOST, WINDOW)
-    if asked:
+    if by_operator:
         return max(now, hard)
     since = _since_good(history)
     spaced = min(_past(since, FREE, WINDOW), _past(since, 1, _spacing(history, len(since))))

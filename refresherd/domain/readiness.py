@@ -5,7 +5,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from refresherd.domain.model import Instant, Token
-from refresherd.domain.session_state import Life, valid_token
+from refresherd.domain.session_state import SessionState, valid_token
 
 
 class Ready(StrEnum):
@@ -31,7 +31,7 @@ class AppStatus:
     """All that readers outside the core are told of an app; `name` is the app's."""
 
     name: str
-    life: Life
+    session: SessionState
     outputs: tuple[OutputStatus, ...] = ()
 
 
@@ -40,11 +40,11 @@ def reasons(status: AppStatus, now: Instant) -> tuple[str, ...]:
 
     Ready means: there is a valid token, and every output holds it or is just getting it.
     """
-    token = valid_token(status.life, now)
+    token = valid_token(status.session, now)
     if token is None:
-        failure = status.life.last_failure
+        failure = status.session.last_failure
         cause = "" if failure is None else f": {failure.reason}: {failure.message}"
-        return (f"no valid token ({status.life.state}){cause}",)
+        return (f"no valid token ({status.session.state}){cause}",)
     return tuple(
         f"{output.name} does not hold the newest token" + (output.error and f": {output.error}")
         for output in status.outputs

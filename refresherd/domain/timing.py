@@ -5,7 +5,7 @@ Every `luck` is a random number in [0, 1) that the caller draws. Times in second
 
 from math import inf
 
-from refresherd.domain.errors import Rejected, Withheld
+from refresherd.domain.errors import LoginSuppressed, Rejected
 from refresherd.domain.model import Instant, Timing, Token
 
 NO_TOKEN_RETRY_AFTER = 300.0
@@ -22,13 +22,13 @@ LATEST_RENEWAL = 86_400.0
 session that somebody has ended would never be missed."""
 
 
-def refresh_at(token: Token, timing: Timing, luck: float) -> Instant:
+def refresh_at(token: Token, timing: Timing, rand: float) -> Instant:
     """Return when a token is due: at a share of its lifetime, a little earlier by luck.
 
     Not within a second, or within half of a life that is so short: a DSM that grants a
     second at a time would be asked twenty times in each. And within a day.
     """
-    share = timing.at - timing.jitter * luck
+    share = timing.at - timing.jitter * rand
     longest = LATEST_RENEWAL * share / timing.at
     rest = max(token.lifetime * (1 - share), token.lifetime - longest)
     return Instant(token.expires_at - min(rest, _longest_rest(token.lifetime)))
@@ -39,7 +39,7 @@ def outage_budget(lifetime: float, timing: Timing) -> float:
     return min(lifetime * (1 - timing.at), _longest_rest(lifetime))
 
 
-def backoff(failures: int, timing: Timing, luck: float, remaining: float = inf) -> float:
+def backoff(failures: int, timing: Timing, rand: float, remaining: float = inf) -> float:
     """Return the wait after that many failures in a row (1 or more).
 
     Full jitter between `retry_min` and a ceiling that doubles up to `retry_max`:
@@ -50,7 +50,7 @@ def backoff(failures: int, timing: Timing, luck: float, remaining: float = inf) 
     doublings = min(failures, 32)
     ceiling = min(timing.retry_max, timing.retry_min * float(1 << doublings), remaining / 2)
     ceiling = max(ceiling, timing.retry_min)
-    return timing.retry_min + (ceiling - timing.retry_min) * luck
+    return timing.retry_min + (ceiling - timing.retry_min) * rand
 
 
 def honoured(retry_after: float | None, remaining: float | None) -> float:
@@ -67,7 +67,7 @@ def honoured(retry_after: float | None, remaining: float | None) -> float:
 
 def spared_until(error: Rejected, now: Instant, timing: Timing) -> Instant:
     """Return when a refused credential may be tried again by the schedule."""
-    if isinstance(error, Withheld) and error.until is not None:
+    if isinstance(error, LoginSuppressed) and error.until is not None:
         return Instant(error.until)
     return Instant(now + timing.rejected_retry)
 

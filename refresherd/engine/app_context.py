@@ -17,7 +17,7 @@ from refresherd.engine.ports import (
 
 
 @dataclass(frozen=True, slots=True)
-class Equipment:
+class AppContext:
     """The ports that belong to one app.
 
     Apps of one endpoint share its gates: `attempts` admits `max_in_flight` at once,
@@ -37,4 +37,4 @@ class Equipment:
     logins: Logins | None = None
 
 
-Equip = Callable[[App], Equipment]
+MakeAppContext = Callable[[App], AppContext]

@@ -10,15 +10,15 @@ from refresherd.domain.events import AppCrashed
 from refresherd.domain.model import App, Instant, Timing, Token
 from refresherd.domain.readiness import AppStatus
 from refresherd.domain.session_state import ALWAYS, State, begin
-from refresherd.engine.app_context import Equipment
-from refresherd.engine.context import World
+from refresherd.engine.app_context import AppContext
+from refresherd.engine.context import Context
 from refresherd.engine.delivery import Delivery
 from refresherd.engine.notification import Notification
 from refresherd.engine.ports import TokenView
-from refresherd.engine.refresher import Chore, Refresher
+from refresherd.engine.refresher import PeriodicTask, Refresher
 from refresherd.engine.renewal import Renewal
 from refresherd.engine.session_termination import dispensable, end_session, ended
-from refresherd.engine.state_cell import Cell
+from refresherd.engine.state_cell import StateCell
 
 RESTARTS = Timing(retry_min=1.0, retry_max=60.0)
 
@@ -26,50 +26,50 @@ FORGIVEN_AFTER = 300.0
 """Seconds without a crash after which the next one counts as the first."""
 
 
-class Keeper:
+class AppRunner:
     """All that runs for one app. What it knows of the session outlives a crash."""
 
     __slots__ = (
+        "_app_context",
         "_cell",
+        "_context",
         "_deliveries",
-        "_equipment",
         "_notification",
         "_refresher",
         "_renewal",
         "_reported",
         "_resumes_at",
-        "_world",
         "app",
     )
 
     def __init__(
         self,
         app: App,
-        equipment: Equipment,
-        world: World,
-        cell: Cell | None = None,
+        app_context: AppContext,
+        context: Context,
+        cell: StateCell | None = None,
         kept: Mapping[str, Delivery] = MappingProxyType({}),
     ) -> None:
         """Keep an app from its login on, or from the life in `cell`; `kept` outputs go on."""
         self.app = app
-        self._equipment = equipment
-        self._world = world
-        self._cell = cell or Cell(begin(world.clock.now()))
-        self._renewal = Renewal(app, self._cell, equipment, world)
+        self._app_context = app_context
+        self._context = context
+        self._cell = cell or StateCell(begin(context.clock.now()))
+        self._renewal = Renewal(app, self._cell, app_context, context)
         served = tuple(
-            kept.get(output.name) or Delivery(app.name, output, self._cell, world)
-            for output in equipment.outputs
+            kept.get(output.name) or Delivery(app.name, output, self._cell, context)
+            for output in app_context.outputs
         )
-        self._renewal.retirement.holders = served
+        self._renewal.termination.holders = served
         chained, stored = (
-            () if store is None else (Delivery(app.name, store, self._cell, world),)
-            for store in (equipment.chain, equipment.sessions)
+            () if store is None else (Delivery(app.name, store, self._cell, context),)
+            for store in (app_context.chain, app_context.sessions)
         )
         self._reported = (*served, *chained)
         # What a restart goes on from comes first: a kill loses no token that a consumer has seen.
         self._deliveries = (*stored, *self._reported)
-        self._notification = Notification(app.name, equipment.hooks, served, self._cell, world)
-        self._refresher = Refresher(app, self._cell, self._renewal, self._chores(), world)
+        self._notification = Notification(app.name, app_context.hooks, served, self._cell, context)
+        self._refresher = Refresher(app, self._cell, self._renewal, self._periodic_tasks(), context)
         self._resumes_at = ALWAYS
 
     @property
@@ -80,7 +80,7 @@ class Keeper:
     def status(self) -> AppStatus:
         """Return what readers are told of the app."""
         outputs = tuple(delivery.status for delivery in self._reported)
-        return AppStatus(self.app.name, self._cell.life, outputs)
+        return AppStatus(self.app.name, self._cell.session, outputs)
 
     def refresh(self) -> None:
         """Make an attempt now; one that is under way serves."""
@@ -94,23 +94,23 @@ class Keeper:
         """Keep the app until cancelled; a bug in it stays its own."""
         crashes = 0
         while True:
-            began = self._world.clock.now()
+            began = self._context.clock.now()
             try:
                 await self._refresher.run()
             except Exception as error:  # noqa: BLE001  # the guard between the failure domains
-                lasted = self._world.clock.now() - began
+                lasted = self._context.clock.now() - began
                 crashes = 1 if lasted > FORGIVEN_AFTER else crashes + 1
-                pause = timing.backoff(crashes, RESTARTS, self._world.luck())
-                self._world.observer.observe(AppCrashed(self.app.name, error, pause))
+                pause = timing.backoff(crashes, RESTARTS, self._context.rng())
+                self._context.observer.observe(AppCrashed(self.app.name, error, pause))
                 _heed_cancellation()
-            self._resumes_at = Instant(self._world.clock.now() + pause)
-            await self._world.schedule.alarm().wait(self._resumes_at)
+            self._resumes_at = Instant(self._context.clock.now() + pause)
+            await self._context.schedule.alarm().wait(self._resumes_at)
 
     def reloaded(self) -> None:
         """Look for a credential that was replaced in its place; try a refused one again now."""
-        self._renewal.rotation.ask()
+        self._renewal.credential_watch.ask()
         self._refresher.attend()
-        if self._cell.life.state is State.REJECTED:
+        if self._cell.session.state is State.REJECTED:
             self._refresher.refresh()
 
     def close(self) -> None:
@@ -119,7 +119,7 @@ class Keeper:
         for delivery in self._deliveries:
             delivery.close()
 
-    def retuned(self, app: App, equipment: Equipment) -> "Keeper":
+    def retuned(self, app: App, app_context: AppContext) -> "AppRunner":
         """Return who keeps the app on under other settings, with the same session.
 
         What is configured as before is left as it is: nothing is written or bound again.
@@ -131,7 +131,7 @@ class Keeper:
             if delivery.status.name not in kept:
                 delivery.close()
         self._retune(app.timing)
-        later = Keeper(app, equipment, self._world, self._cell, kept)
+        later = AppRunner(app, app_context, self._context, self._cell, kept)
         later._renewal.follow(self._renewal)  # another of its own class
         later._notification.follow(self._notification)  # as above
         return later
@@ -141,9 +141,9 @@ class Keeper:
 
         Only to be called once `run` was cancelled and awaited.
         """
-        life = self._cell.life
-        ends = life.token is not None and dispensable(life.token, self._equipment)
-        if ends or life.dead:
+        session = self._cell.session
+        ends = session.token is not None and dispensable(session.token, self._app_context)
+        if ends or session.dead:
             await _together(delivery.clear() for delivery in self._deliveries)
 
     async def disown(self) -> None:
@@ -151,39 +151,39 @@ class Keeper:
 
         Only to be called once `run` was cancelled and awaited.
         """
-        if self._equipment.sessions is not None:
-            await self._equipment.sessions.remove()
+        if self._app_context.sessions is not None:
+            await self._app_context.sessions.remove()
 
     async def end(self) -> None:
         """End the app's sessions for good; its outputs are to be cleared first.
 
         The last of a chain stays, for without it there is no way back.
         """
-        newest = self._cell.life.token
-        replaced = self._renewal.retirement.pending
+        newest = self._cell.session.token
+        replaced = self._renewal.termination.pending
         tokens = replaced if newest is None else (*replaced, newest)
-        ending = (token for token in tokens if dispensable(token, self._equipment))
+        ending = (token for token in tokens if dispensable(token, self._app_context))
         await _together(self._end(token) for token in ending)
 
     def _retune(self, timing: Timing) -> None:
-        life = self._cell.life
+        session = self._cell.session
         # What was changed may be a proxy that was in the way, so trouble's wait ends by any change.
-        if timing != self.app.timing or life.state is not State.FRESH:
-            now, luck = self._world.clock.now(), self._world.luck()
-            self._cell.publish(operator_transitions.retuned(life, now, timing, luck))
+        if timing != self.app.timing or session.state is not State.FRESH:
+            now, rand = self._context.clock.now(), self._context.rng()
+            self._cell.publish(operator_transitions.retuned(session, now, timing, rand))
 
-    def _chores(self) -> tuple[Chore, ...]:
-        chores: tuple[Chore, ...] = (
-            self._renewal.rotation,
-            self._renewal.retirement,
+    def _periodic_tasks(self) -> tuple[PeriodicTask, ...]:
+        periodic_tasks: tuple[PeriodicTask, ...] = (
+            self._renewal.credential_watch,
+            self._renewal.termination,
             *self._deliveries,
         )
         # Without hooks it would be a task for each token that has nothing to do.
-        return (*chores, self._notification) if self._equipment.hooks else chores
+        return (*periodic_tasks, self._notification) if self._app_context.hooks else periodic_tasks
 
     async def _end(self, token: Token) -> None:
-        error = await end_session(self.app, self._equipment, token)
-        self._world.observer.observe(ended(self.app, error))
+        error = await end_session(self.app, self._app_context, token)
+        self._context.observer.observe(ended(self.app, error))
 
 
 def _heed_cancellation() -> None:

@@ -7,10 +7,10 @@ from refresherd.engine.ports import Clock, Observer, Schedule
 
 
 @dataclass(frozen=True, slots=True)
-class World:
-    """The narrow way in. `luck` returns a random number in [0, 1)."""
+class Context:
+    """The narrow way in. `rng` returns a random number in [0, 1)."""
 
     clock: Clock
     schedule: Schedule
     observer: Observer
-    luck: Callable[[], float]
+    rng: Callable[[], float]

@@ -7,15 +7,15 @@ from refresherd.domain.errors import Retryable
 from refresherd.domain.events import CredentialChanged
 from refresherd.domain.model import App, Instant, Secret
 from refresherd.domain.session_state import ALWAYS, NEVER, State
-from refresherd.engine.context import World
+from refresherd.engine.context import Context
 from refresherd.engine.ports import CredentialSource
-from refresherd.engine.state_cell import Cell
+from refresherd.engine.state_cell import StateCell
 
 LOOK_EVERY = 2.0
 """Seconds between two looks at the source of a refused credential."""
 
 
-class Rotation:
+class CredentialWatch:
     """Looks for another credential: often while DSM refuses the one at hand, else when asked.
 
     The wait of a refused one so ends as soon as an operator mends it. The source's stamp is
@@ -27,19 +27,21 @@ class Rotation:
         "_app",
         "_asked",
         "_cell",
+        "_context",
         "_look_at",
         "_other",
         "_source",
         "_stamp",
         "_used",
-        "_world",
     )
 
-    def __init__(self, app: App, cell: Cell, source: CredentialSource, world: World) -> None:
+    def __init__(
+        self, app: App, cell: StateCell, source: CredentialSource, context: Context
+    ) -> None:
         self._app = app
         self._cell = cell
         self._source = source
-        self._world = world
+        self._context = context
         self._used: Secret | None = None
         self._other: Secret | None = None
         self._stamp: Hashable = None
@@ -51,7 +53,7 @@ class Rotation:
         """When to look at the source, NEVER while nobody asks and DSM refuses nothing."""
         if self._asked:
             return ALWAYS
-        return self._look_at if self._cell.life.state is State.REJECTED else NEVER
+        return self._look_at if self._cell.session.state is State.REJECTED else NEVER
 
     def remember(self, credential: Secret) -> None:
         """Take note that DSM was asked with this credential."""
@@ -68,7 +70,7 @@ class Rotation:
         if self._other is not None:
             self.ask()
 
-    def follow(self, earlier: "Rotation") -> None:
+    def follow(self, earlier: "CredentialWatch") -> None:
         """Go on from what was known under the app's earlier settings."""
         self._used = earlier._used  # noqa: SLF001  # another of its own class
 
@@ -78,14 +80,14 @@ class Rotation:
 
     async def work(self) -> None:
         """Have the app log in anew if the source holds another credential than the last used."""
-        asked, self._asked = self._asked, False
+        by_operator, self._asked = self._asked, False
         if self._used is not None:
-            await self._look(asked=asked)
-        self._look_at = Instant(self._world.clock.now() + LOOK_EVERY)
+            await self._look(by_operator=by_operator)
+        self._look_at = Instant(self._context.clock.now() + LOOK_EVERY)
 
-    async def _look(self, *, asked: bool) -> None:
+    async def _look(self, *, by_operator: bool) -> None:
         stamp = await self._source.stamp()
-        if not asked and (stamp is None or stamp == self._stamp):
+        if not by_operator and (stamp is None or stamp == self._stamp):
             return
         try:
             found = await self._source.read()
@@ -94,8 +96,8 @@ class Rotation:
         self._stamp = stamp
         self._other = None if found == self._used else found
         if self._other is not None:
-            now = self._world.clock.now()
+            now = self._context.clock.now()
             self._cell.publish(
-                operator_transitions.relogged(self._cell.life, now, self._app.timing)
+                operator_transitions.relogged(self._cell.session, now, self._app.timing)
             )
-            self._world.observer.observe(CredentialChanged(self._app.name))
+            self._context.observer.observe(CredentialChanged(self._app.name))

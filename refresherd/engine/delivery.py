@@ -9,7 +9,7 @@ from refresherd.domain.events import OutputFailed, OutputRemoved, OutputWritten
 from refresherd.domain.model import Instant, Timing, Token
 from refresherd.domain.readiness import OutputStatus
 from refresherd.domain.session_state import ALWAYS, NEVER, valid_token
-from refresherd.engine.context import World
+from refresherd.engine.context import Context
 from refresherd.engine.ports import Output, TokenView
 
 RETRIES = Timing(retry_min=0.5, retry_max=10.0)
@@ -25,6 +25,7 @@ class Delivery:
 
     __slots__ = (
         "_app",
+        "_context",
         "_emptied",
         "_failures",
         "_output",
@@ -33,14 +34,13 @@ class Delivery:
         "_seen",
         "_status",
         "_view",
-        "_world",
     )
 
-    def __init__(self, app: str, output: Output, view: TokenView, world: World) -> None:
+    def __init__(self, app: str, output: Output, view: TokenView, context: Context) -> None:
         self._app = app
         self._output = output
         self._view = view
-        self._world = world
+        self._context = context
         self._status = OutputStatus(output.name)
         self._prepared = False
         self._emptied = False
@@ -65,8 +65,8 @@ class Delivery:
             await self._deliver()
         except OutputError as error:
             self._failures += 1
-            now, luck = self._world.clock.now(), self._world.luck()
-            pause = timing.backoff(self._failures, RETRIES, luck, self._left(now))
+            now, rand = self._context.clock.now(), self._context.rng()
+            pause = timing.backoff(self._failures, RETRIES, rand, self._left(now))
             self._retry_at = Instant(now + pause)
             self._failed(error, pause)
         else:
@@ -93,11 +93,11 @@ class Delivery:
         if not self._prepared:
             await self._output.prepare()
             self._prepared = True
-        life = self._view.life
-        token = valid_token(life, self._world.clock.now())
+        session = self._view.session
+        token = valid_token(session, self._context.clock.now())
         if token is not None:
             await self._put(token)
-        elif life.dead or (life.expired and self._output.removes_expired):
+        elif session.dead or (session.expired and self._output.removes_expired):
             await self._remove()
 
     async def _put(self, token: Token) -> None:
@@ -105,9 +105,11 @@ class Delivery:
             return
         self._emptied = False  # a write that fails or is cancelled may land all the same
         await self._output.put(token)
-        now = self._world.clock.now()
+        now = self._context.clock.now()
         self._status = OutputStatus(self._output.name, holds=token, written_at=now)
-        self._world.observer.observe(OutputWritten(self._app, self._output.name, token.generation))
+        self._context.observer.observe(
+            OutputWritten(self._app, self._output.name, token.generation)
+        )
 
     async def _remove(self) -> None:
         if self._emptied:
@@ -115,10 +117,10 @@ class Delivery:
         await self._output.remove()
         self._emptied = True
         self._status = OutputStatus(self._output.name)
-        self._world.observer.observe(OutputRemoved(self._app, self._output.name))
+        self._context.observer.observe(OutputRemoved(self._app, self._output.name))
 
     def _failed(self, error: OutputError, retry_in: float) -> None:
         self._status = replace(self._status, error=str(error))
-        self._world.observer.observe(
+        self._context.observer.observe(
             OutputFailed(self._app, self._output.name, str(error), retry_in)
         )

@@ -13,7 +13,7 @@ from refresherd.engine.write_ahead import WriteAhead
 
 
 @dataclass(slots=True, eq=False)
-class Account:
+class KeyHistory:
     """What is known of a credential, and who logs in with it or waits to.
 
     `records` has every credential's history as it is if this run ends now. `refusals` counts
@@ -23,7 +23,7 @@ class Account:
     name: str
     history: History
     records: dict[str, History]
-    under_way: list["Turn"] = field(default_factory=list)
+    under_way: list["LoginSlot"] = field(default_factory=list)
     line: dict[Alarm, None] = field(default_factory=dict)
     refusals: int = 0
     refusal: str = ""
@@ -42,7 +42,7 @@ class Account:
         else:
             self.records.pop(self.name, None)
 
-    def settle(self, turn: "Turn", error: BaseException | None, now: Instant) -> None:
+    def settle(self, turn: "LoginSlot", error: BaseException | None, now: Instant) -> None:
         """Take note of what came of a login, and have others see whether it is their turn."""
         self.under_way.remove(turn)
         most = login_budget.FREE
@@ -57,12 +57,12 @@ class Account:
             alarm.ring()
 
 
-class Turn:
+class LoginSlot:
     """A login's turn; `begun_at` is None as long as nothing can have been sent."""
 
     __slots__ = ("_account", "_clock", "_write_ahead", "begun_at")
 
-    def __init__(self, account: Account, write_ahead: WriteAhead, clock: Clock) -> None:
+    def __init__(self, account: KeyHistory, write_ahead: WriteAhead, clock: Clock) -> None:
         self._account = account
         self._write_ahead = write_ahead
         self._clock = clock

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from refresherd.domain import login_budget
-from refresherd.domain.errors import Withheld
+from refresherd.domain.errors import LoginSuppressed
 from refresherd.domain.formats import timestamp
 from refresherd.domain.login_budget import NEVER_YET, History
 from refresherd.domain.model import Instant, Secret
-from refresherd.engine.context import World
-from refresherd.engine.key_history import Account, Turn
+from refresherd.engine.context import Context
+from refresherd.engine.key_history import KeyHistory, LoginSlot
 from refresherd.engine.ports import LoginStore
 from refresherd.engine.write_ahead import WriteAhead
 
@@ -22,33 +22,33 @@ SWEEP_EVERY = 3600.0
 """Seconds after which credentials are forgotten that nobody uses any more."""
 
 
-class Ledger:
+class LoginLimiter:
     """The Logins of all apps. One counts as failed from before it is sent until it is answered.
 
     What an app learns of its credential serves the others that have come meanwhile: they take
     over a refusal, and go on after a success.
     """
 
-    def __init__(self, store: LoginStore, world: World) -> None:
+    def __init__(self, store: LoginStore, context: Context) -> None:
         self._store = store
-        self._world = world
-        self._accounts: dict[str, Account] = {}
+        self._context = context
+        self._accounts: dict[str, KeyHistory] = {}
         self._records: dict[str, History] = {}
         self._sweep_at = NEVER_YET
         self._loading = asyncio.Lock()
         self._loaded = False
         self._lost_until = NEVER_YET
-        self.write_ahead = WriteAhead(store, self._records, world)
+        self.write_ahead = WriteAhead(store, self._records, context)
 
     @asynccontextmanager
-    async def turn(self, credential: Secret, *, asked: bool) -> AsyncIterator[Turn]:
+    async def turn(self, credential: Secret, *, by_operator: bool) -> AsyncIterator[LoginSlot]:
         """Let the block log in when it is its turn; what it raises is what came of the login.
 
         `asked` tells that an operator wants it. Raises Withheld where none may be sent.
         """
         await self._load()
         account = self._account(self._store.fingerprint(credential))
-        turn = await self._admitted(account, asked=asked)
+        turn = await self._admitted(account, by_operator=by_operator)
         try:
             yield turn
         except BaseException as error:
@@ -63,19 +63,19 @@ class Ledger:
                 self._loaded = True
                 if kept is None:
                     # By then nothing counts any more that stood in it.
-                    self._lost_until = Instant(self._world.clock.now() + login_budget.WINDOW)
+                    self._lost_until = Instant(self._context.clock.now() + login_budget.WINDOW)
                 self._records.update(kept or {})
                 for name, history in self._records.items():
-                    self._accounts[name] = Account(name, history, self._records)
+                    self._accounts[name] = KeyHistory(name, history, self._records)
 
-    def _account(self, name: str) -> Account:
-        now = self._world.clock.now()
+    def _account(self, name: str) -> KeyHistory:
+        now = self._context.clock.now()
         if now >= self._sweep_at:
             self._sweep(now)
         account = self._accounts.get(name)
         if account is None:
             history = login_budget.unknown(now) if now < self._lost_until else History()
-            account = self._accounts[name] = Account(name, history, self._records)
+            account = self._accounts[name] = KeyHistory(name, history, self._records)
         return account
 
     def _sweep(self, now: Instant) -> None:
@@ -85,40 +85,40 @@ class Ledger:
             if account.idle():
                 del self._accounts[account.name]
 
-    async def _admitted(self, account: Account, *, asked: bool) -> Turn:
+    async def _admitted(self, account: KeyHistory, *, by_operator: bool) -> LoginSlot:
         """Return the turn once it has come. Raises Withheld where it does not."""
-        if not self._has_room(account, asked=asked, patient=True):
-            await self._waited(account, asked=asked)
-        turn = Turn(account, self.write_ahead, self._world.clock)
+        if not self._has_room(account, by_operator=by_operator, patient=True):
+            await self._waited(account, by_operator=by_operator)
+        turn = LoginSlot(account, self.write_ahead, self._context.clock)
         account.under_way.append(turn)
         return turn
 
-    async def _waited(self, account: Account, *, asked: bool) -> None:
+    async def _waited(self, account: KeyHistory, *, by_operator: bool) -> None:
         """Return when there is room. Raises Withheld where DSM refuses the credential meanwhile."""
         seen, patient = account.refusals, True
-        alarm = self._world.schedule.alarm()
+        alarm = self._context.schedule.alarm()
         account.line[alarm] = None
         try:
-            while not self._has_room(account, asked=asked, patient=patient):
-                until = Instant(self._world.clock.now() + PATIENCE)
+            while not self._has_room(account, by_operator=by_operator, patient=patient):
+                until = Instant(self._context.clock.now() + PATIENCE)
                 await alarm.wait(until)
-                patient = patient and self._world.clock.now() < until
+                patient = patient and self._context.clock.now() < until
                 if account.refusals > seen:
-                    raise Withheld(account.refusal)
+                    raise LoginSuppressed(account.refusal)
         finally:
             del account.line[alarm]
 
-    def _has_room(self, account: Account, *, asked: bool, patient: bool) -> bool:
+    def _has_room(self, account: KeyHistory, *, by_operator: bool, patient: bool) -> bool:
         """Return whether another login may begin now. Raises Withheld where none may for long."""
-        history, now = account.history, self._world.clock.now()
-        until = login_budget.allowed_at(history, now, asked=asked)
+        history, now = account.history, self._context.clock.now()
+        until = login_budget.allowed_at(history, now, by_operator=by_operator)
         if until > now:
-            at = timestamp(self._world.clock.wall(until))
-            raise Withheld(_told(login_budget.recent(history, now), at), until)
+            at = timestamp(self._context.clock.wall(until))
+            raise LoginSuppressed(_told(login_budget.recent(history, now), at), until)
         return len(account.under_way) < login_budget.places(history, now, patient=patient)
 
-    def _settle(self, account: Account, turn: Turn, error: BaseException | None) -> None:
-        account.settle(turn, error, self._world.clock.now())
+    def _settle(self, account: KeyHistory, turn: LoginSlot, error: BaseException | None) -> None:
+        account.settle(turn, error, self._context.clock.now())
         if turn.begun_at is not None:
             self.write_ahead.soon()
         if account.idle():
@@ -129,7 +129,7 @@ def _told(history: History, at: str) -> str:
     """Return why no login is sent before `at`."""
     failed = len(history.failed)
     if not history.refused:
-        told = f"{failed} logins with this key were cut off by restarts before DSM answered"
-        return f"{told}; the next is allowed at {at}"
-    told = f"{failed} logins with this key have failed within 24 hours"
-    return f"{told}; the next is allowed at {at}; mend or replace the key"
+        message = f"{failed} logins with this key were cut off by restarts before DSM answered"
+        return f"{message}; the next is allowed at {at}"
+    message = f"{failed} logins with this key have failed within 24 hours"
+    return f"{message}; the next is allowed at {at}; mend or replace the key"

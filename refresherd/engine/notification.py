@@ -6,7 +6,7 @@ from refresherd.domain.errors import HookError
 from refresherd.domain.events import HookRan, HookResult
 from refresherd.domain.model import Instant
 from refresherd.domain.session_state import ALWAYS, NEVER, valid_token
-from refresherd.engine.context import World
+from refresherd.engine.context import Context
 from refresherd.engine.delivery import Delivery
 from refresherd.engine.ports import Hook, TokenView
 
@@ -19,7 +19,7 @@ class Notification:
     same token with a longer life is no news: its consumers have it.
     """
 
-    __slots__ = ("_app", "_deliveries", "_generation", "_hooks", "_left", "_view", "_world")
+    __slots__ = ("_app", "_context", "_deliveries", "_generation", "_hooks", "_left", "_view")
 
     def __init__(
         self,
@@ -27,15 +27,15 @@ class Notification:
         hooks: tuple[Hook, ...],
         deliveries: tuple[Delivery, ...],
         view: TokenView,
-        world: World,
+        context: Context,
     ) -> None:
         self._app = app
         self._hooks = hooks
         self._deliveries = deliveries
         self._view = view
-        self._world = world
+        self._context = context
         # A token that was there before the hooks were is no news.
-        self._generation = view.life.generation
+        self._generation = view.session.generation
         self._left: tuple[Hook, ...] = ()
 
     @property
@@ -47,7 +47,7 @@ class Notification:
     def told(self) -> int:
         """The generation up to which nobody needs to be told any more."""
         if not self._hooks:
-            return self._view.life.generation
+            return self._view.session.generation
         return self._generation - 1 if self._left else self._generation
 
     def follow(self, earlier: "Notification") -> None:
@@ -74,7 +74,7 @@ class Notification:
 
     def _delivered(self) -> int:
         """Return the newest token's generation if it is valid and all outputs hold it, else 0."""
-        token = valid_token(self._view.life, self._world.clock.now())
+        token = valid_token(self._view.session, self._context.clock.now())
         if token is None:
             return 0
         held = [delivery.status.holds for delivery in self._deliveries]
@@ -83,12 +83,12 @@ class Notification:
         return token.generation if arrived else 0
 
     async def _run(self, hook: Hook) -> None:
-        began = self._world.clock.now()
+        began = self._context.clock.now()
         result = HookResult.OK
         try:
             message = await hook.run(self._generation)
         except HookError as error:
             result = HookResult.TIMEOUT if error.timed_out else HookResult.FAILED
             message = str(error)
-        duration = self._world.clock.now() - began
-        self._world.observer.observe(HookRan(self._app, hook.name, result, duration, message))
+        duration = self._context.clock.now() - began
+        self._context.observer.observe(HookRan(self._app, hook.name, result, duration, message))

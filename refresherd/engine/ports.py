@@ -8,7 +8,7 @@ from refresherd.domain.events import Event
 from refresherd.domain.login_budget import History
 from refresherd.domain.model import App, Grant, Inherited, Instant, Secret, Token
 from refresherd.domain.readiness import AppStatus
-from refresherd.domain.session_state import Life
+from refresherd.domain.session_state import SessionState
 
 
 class Clock(Protocol):
@@ -71,7 +71,7 @@ class CredentialSource(Protocol):
         """The app's UUID as the last credential read names it, "" if it names none."""
 
 
-class Turn(Protocol):
+class LoginSlot(Protocol):
     """A login's place among those with the same credential."""
 
     async def begin(self) -> None:
@@ -81,7 +81,9 @@ class Turn(Protocol):
 class Logins(Protocol):
     """All logins by API key, whichever apps make them: none burns its credential."""
 
-    def turn(self, credential: Secret, *, asked: bool) -> AbstractAsyncContextManager[Turn]:
+    def turn(
+        self, credential: Secret, *, by_operator: bool
+    ) -> AbstractAsyncContextManager[LoginSlot]:
         """Let the block log in when it is its turn; what it raises is what came of the login.
 
         `asked` tells that an operator wants it. Raises Withheld where none may be sent.
@@ -105,7 +107,7 @@ class TokenView(Protocol):
     """One app's life, for readers. They see the newest only."""
 
     @property
-    def life(self) -> Life:
+    def session(self) -> SessionState:
         """The newest life."""
 
     @property

@@ -4,15 +4,15 @@ from dataclasses import dataclass
 
 from refresherd.domain.errors import Retryable
 from refresherd.domain.model import Method, Secret
-from refresherd.domain.session_state import Life
-from refresherd.engine.app_context import Equipment
+from refresherd.domain.session_state import SessionState
+from refresherd.engine.app_context import AppContext
 
 NOTHING = Secret("")
 """Stands for a credential that cannot be read: no source ever holds it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
+class RenewalCredential:
     """What is sent to DSM, and by which method.
 
     `placed` is what the credential's source held, None where it was not asked.
@@ -23,7 +23,7 @@ class Proof:
     placed: Secret | None = None
 
 
-class Proofs:
+class RenewalCredentials:
     """Chooses each attempt's proof. For most apps a login is made with the credential.
 
     An app with a chain logs in from the newest session that is known, by a reauth, as long as
@@ -31,38 +31,38 @@ class Proofs:
     if DSM refuses that one, the chain goes on all the same.
     """
 
-    __slots__ = ("_equipment", "_refused")
+    __slots__ = ("_app_context", "_refused")
 
-    def __init__(self, equipment: Equipment) -> None:
-        self._equipment = equipment
+    def __init__(self, app_context: AppContext) -> None:
+        self._app_context = app_context
         self._refused = NOTHING
 
-    async def choose(self, life: Life) -> Proof:
+    async def choose(self, session: SessionState) -> RenewalCredential:
         """Return the proof of the life's next attempt. Raises Retryable where it can't be read."""
-        if life.token is not None and life.method is not Method.AUTH:
-            return Proof(life.method, life.token.access_token)
+        if session.token is not None and session.method is not Method.AUTH:
+            return RenewalCredential(session.method, session.token.access_token)
         try:
-            placed = await self._equipment.credential.read()
+            placed = await self._app_context.credential.read()
         except Retryable:
             # A bootstrap may be deleted once the chain has begun.
-            kept = await self._kept(life)
+            kept = await self._kept(session)
             if kept is None:
                 raise
-            return Proof(Method.REAUTH, kept, NOTHING)
-        kept = await self._kept(life, None if placed == self._refused else placed)
+            return RenewalCredential(Method.REAUTH, kept, NOTHING)
+        kept = await self._kept(session, None if placed == self._refused else placed)
         if kept is None:
-            return Proof(Method.AUTH, placed, placed)
-        return Proof(Method.REAUTH, kept, placed)
+            return RenewalCredential(Method.AUTH, placed, placed)
+        return RenewalCredential(Method.REAUTH, kept, placed)
 
-    async def refused(self, life: Life, credential: Secret) -> bool:
+    async def refused(self, session: SessionState, credential: Secret) -> bool:
         """Take note that DSM refused a credential; return whether a kept session is left to try."""
         self._refused = credential
-        return await self._kept(life) is not None
+        return await self._kept(session) is not None
 
-    async def _kept(self, life: Life, bootstrap: Secret | None = None) -> Secret | None:
+    async def _kept(self, session: SessionState, bootstrap: Secret | None = None) -> Secret | None:
         """Return the newest token of the chain, or of its bootstrap's chain where one is named."""
-        chain = self._equipment.chain
-        if chain is None or life.dead:
+        chain = self._app_context.chain
+        if chain is None or session.dead:
             return None
         newest = await chain.newest(bootstrap)
-        return newest if newest is None or life.token is None else life.token.access_token
+        return newest if newest is None or session.token is None else session.token.access_token

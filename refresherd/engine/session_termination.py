@@ -9,8 +9,8 @@ from refresherd.domain.events import Ending, SessionEnded
 from refresherd.domain.model import App, Instant, Token
 from refresherd.domain.readiness import OutputStatus
 from refresherd.domain.session_state import NEVER
-from refresherd.engine.app_context import Equipment
-from refresherd.engine.context import World
+from refresherd.engine.app_context import AppContext
+from refresherd.engine.context import Context
 
 MOST_PENDING = 64
 """Sessions of one app that wait for their end; one more ends the oldest early."""
@@ -42,7 +42,7 @@ class _Leaving:
     held: bool = False
 
 
-class Retirement:
+class SessionTermination:
     """One app's replaced sessions. It holds no task: its refresher has `work` done when due.
 
     So what waits for its end costs next to nothing, outlives a crash of the app's tasks,
@@ -52,12 +52,12 @@ class Retirement:
     leave its consumers with a dead token while the one that they have could live on.
     """
 
-    __slots__ = ("_app", "_equipment", "_pending", "_world", "holders")
+    __slots__ = ("_app", "_app_context", "_context", "_pending", "holders")
 
-    def __init__(self, app: App, equipment: Equipment, world: World) -> None:
+    def __init__(self, app: App, app_context: AppContext, context: Context) -> None:
         self._app = app
-        self._equipment = equipment
-        self._world = world
+        self._app_context = app_context
+        self._context = context
         self._pending: tuple[_Leaving, ...] = ()
         self.holders: tuple[Holder, ...] = ()
 
@@ -76,20 +76,20 @@ class Retirement:
         grace = self._app.timing.terminate_after
         if grace is None:
             return
-        now = self._world.clock.now()
+        now = self._context.clock.now()
         leaving = _Leaving(replaced, timing.terminate_at(replaced, now, grace))
         self._pending = (*self._make_room(now), leaving)
 
-    def follow(self, earlier: "Retirement") -> None:
+    def follow(self, earlier: "SessionTermination") -> None:
         """Take over what waits for its end under the app's earlier settings, as it is."""
         if self._app.timing.terminate_after is not None:
             self._pending = earlier._pending  # noqa: SLF001  # another of its own class
 
     async def work(self) -> None:
         """End the sessions that are due, one after the other."""
-        while self.due_at <= self._world.clock.now():
+        while self.due_at <= self._context.clock.now():
             leaving = min(self._endable(), key=lambda leaving: leaving.at)
-            now, grace = self._world.clock.now(), self._app.timing.terminate_after
+            now, grace = self._context.clock.now(), self._app.timing.terminate_after
             spared = _spared(leaving, self.holders, now, grace or 0.0)
             if spared is None:
                 await self._end(leaving)
@@ -97,27 +97,27 @@ class Retirement:
                 self._pending = tuple(spared if one is leaving else one for one in self._pending)
 
     async def _end(self, leaving: _Leaving) -> None:
-        error = await end_session(self._app, self._equipment, leaving.token)
+        error = await end_session(self._app, self._app_context, leaving.token)
         if leaving not in self._pending:
             return  # it was given up meanwhile
         self._pending = tuple(other for other in self._pending if other is not leaving)
         failures = leaving.failures + 1
         if isinstance(error, Retryable) and failures < TRIES:
-            pause = timing.backoff(failures, self._app.timing, self._world.luck())
-            at = Instant(self._world.clock.now() + pause)
+            pause = timing.backoff(failures, self._app.timing, self._context.rng())
+            at = Instant(self._context.clock.now() + pause)
             self._pending = (*self._pending, replace(leaving, at=at, failures=failures))
         else:
-            self._world.observer.observe(ended(self._app, error))
+            self._context.observer.observe(ended(self._app, error))
 
     def _endable(self) -> tuple[_Leaving, ...]:
-        return tuple(one for one in self._pending if dispensable(one.token, self._equipment))
+        return tuple(one for one in self._pending if dispensable(one.token, self._app_context))
 
     def _make_room(self, now: Instant) -> tuple[_Leaving, ...]:
         pending = self._pending
         if len(pending) > MOST_PENDING:  # the end of the oldest hangs
             pending = pending[1:]
             given_up = SessionEnded(self._app.name, Ending.FAILED, "too many wait for their end")
-            self._world.observer.observe(given_up)
+            self._context.observer.observe(given_up)
         if len(pending) == MOST_PENDING:
             oldest, *others = pending
             pending = (replace(oldest, at=min(oldest.at, now)), *others)
@@ -140,20 +140,20 @@ def _spared(
     return replace(leaving, at=at, held=held)
 
 
-def dispensable(token: Token, equipment: Equipment) -> bool:
+def dispensable(token: Token, app_context: AppContext) -> bool:
     """Return whether the session of `token` may be ended.
 
     That of a chain may once a newer one is kept: until then a crash would leave the app without
     any session to go on from, and no key to log in by.
     """
-    return equipment.chain is None or token.generation < equipment.chain.kept
+    return app_context.chain is None or token.generation < app_context.chain.kept
 
 
-async def end_session(app: App, equipment: Equipment, token: Token) -> DsmError | None:
+async def end_session(app: App, app_context: AppContext, token: Token) -> DsmError | None:
     """End the session of `token` and return None, or return why DSM could not be told."""
     try:
-        async with equipment.endings:
-            await equipment.client.terminate(token.access_token, app.endpoint.timeout)
+        async with app_context.endings:
+            await app_context.client.terminate(token.access_token, app.endpoint.timeout)
     except DsmError as error:
         return error
     return None

@@ -2,25 +2,25 @@
 
 import asyncio
 
-from refresherd.domain.session_state import Life
+from refresherd.domain.session_state import SessionState
 
 
-class Cell:
+class StateCell:
     """One app's newest life. Its refresher publishes; everyone else reads it as a TokenView."""
 
-    __slots__ = ("_closed", "_life", "_version", "_watchers")
+    __slots__ = ("_closed", "_session", "_version", "_watchers")
 
-    def __init__(self, life: Life) -> None:
-        self._life = life
+    def __init__(self, session: SessionState) -> None:
+        self._session = session
         self._version = 1
         # A dictionary for its order, in which they are woken, and for leaving at no cost.
         self._watchers: dict[asyncio.Future[None], None] = {}
         self._closed = False
 
     @property
-    def life(self) -> Life:
+    def session(self) -> SessionState:
         """The newest life."""
-        return self._life
+        return self._session
 
     @property
     def version(self) -> int:
@@ -32,9 +32,9 @@ class Cell:
         """Whether the app is kept no longer: its life does not change any more."""
         return self._closed
 
-    def publish(self, life: Life) -> None:
+    def publish(self, session: SessionState) -> None:
         """Replace the life and wake everyone who waits for a change."""
-        self._life = life
+        self._session = session
         self._version += 1
         self._wake()
 

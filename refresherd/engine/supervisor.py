@@ -17,11 +17,11 @@ from refresherd.domain.model import App, Instant
 from refresherd.domain.readiness import AppStatus
 from refresherd.domain.reload_plan import ReloadPlan
 from refresherd.domain.session_state import begin
-from refresherd.engine.app_context import Equip
-from refresherd.engine.app_runner import Keeper
-from refresherd.engine.context import World
+from refresherd.engine.app_context import MakeAppContext
+from refresherd.engine.app_runner import AppRunner
+from refresherd.engine.context import Context
 from refresherd.engine.ports import Observer
-from refresherd.engine.state_cell import Cell
+from refresherd.engine.state_cell import StateCell
 
 T = TypeVar("T")
 
@@ -36,33 +36,35 @@ for half a second, and then wait in memory for each other."""
 class Supervisor:
     """Runs a keeper for each app; a Roster for readers, complete from the start."""
 
-    def __init__(self, apps: Iterable[App], equip: Equip, world: World) -> None:
-        self._equip = equip
-        self._world = world
-        self._keepers = {app.name: Keeper(app, equip(app), world) for app in apps}
-        self._leaving: dict[Keeper, None] = {}
+    def __init__(
+        self, apps: Iterable[App], make_app_context: MakeAppContext, context: Context
+    ) -> None:
+        self._make_app_context = make_app_context
+        self._context = context
+        self._runners = {app.name: AppRunner(app, make_app_context(app), context) for app in apps}
+        self._leaving: dict[AppRunner, None] = {}
         """Whose apps are gone, and whose sessions are still to be ended."""
         self._runs = _Runs()
-        self._refreshes = _Rounds(Keeper.refresh, world)
-        self._looks = _Rounds(Keeper.reloaded, world)
+        self._refreshes = _Rounds(AppRunner.refresh, context)
+        self._looks = _Rounds(AppRunner.reloaded, context)
         self._started = asyncio.Event()
 
     def statuses(self) -> Iterator[AppStatus]:
         """Return what is known of every app, in the configuration's order."""
-        return (keeper.status() for keeper in tuple(self._keepers.values()))
+        return (runner.status() for runner in tuple(self._runners.values()))
 
     def status(self, name: str) -> AppStatus | None:
         """Return what is known of an app, None if there is none of that name."""
-        keeper = self._keepers.get(name)
-        return None if keeper is None else keeper.status()
+        runner = self._runners.get(name)
+        return None if runner is None else runner.status()
 
-    def kept(self, name: str) -> Keeper | None:
+    def kept(self, name: str) -> AppRunner | None:
         """Return an app's keeper, None if there is none of that name."""
-        return self._keepers.get(name)
+        return self._runners.get(name)
 
     def overdue(self, now: Instant) -> float:
         """Return for how many seconds the app that is worst off has waited to be attended to."""
-        return max((keeper.overdue(now) for keeper in self._keepers.values()), default=0.0)
+        return max((runner.overdue(now) for runner in self._runners.values()), default=0.0)
 
     def refresh_all(self) -> None:
         """Have every app refreshed as soon as `run` runs, a batch at a time."""
@@ -74,14 +76,14 @@ class Supervisor:
             async with self._runs.tasks as tasks:
                 # They never end: a reload may stop every app, and a group without tasks
                 # takes no new ones.
-                tasks.create_task(self._refreshes.run(lambda: self._keepers))
-                tasks.create_task(self._looks.run(lambda: self._keepers))
-                async for keeper in _in_batches(tuple(self._keepers.values())):
-                    self._runs.start(keeper)
+                tasks.create_task(self._refreshes.run(lambda: self._runners))
+                tasks.create_task(self._looks.run(lambda: self._runners))
+                async for runner in _in_batches(tuple(self._runners.values())):
+                    self._runs.start(runner)
                 self._started.set()
         finally:
-            for keeper in self._keepers.values():
-                keeper.close()
+            for runner in self._runners.values():
+                runner.close()
 
     async def apply(self, steps: ReloadPlan, order: Iterable[str], *, end_sessions: bool) -> None:
         """Carry out a reload's plan while `run` runs; `order` is the new one of the apps.
@@ -94,24 +96,26 @@ class Supervisor:
         gone = await self._dismiss(steps, end_sessions=end_sessions)
         if end_sessions:
             # Outputs first, and awaited: their paths may be another app's from here on.
-            await _each(gone, Keeper.clear, self._world.observer)
+            await _each(gone, AppRunner.clear, self._context.observer)
             self._runs.tasks.create_task(self._end(gone))
         await self._runs.stop([app.name for app in steps.retune])
         async for app in _in_batches(steps.retune):
-            self._keepers[app.name] = self._keepers[app.name].retuned(app, self._equip(app))
+            self._runners[app.name] = self._runners[app.name].retuned(
+                app, self._make_app_context(app)
+            )
         async for app in _in_batches(steps.start):
-            self._keepers[app.name] = self._keeper(app)
+            self._runners[app.name] = self._runner(app)
         async for app in _in_batches((*steps.restart, *steps.retune, *steps.start)):
-            self._runs.start(self._keepers[app.name])
-        self._keepers = {name: self._keepers[name] for name in order}
+            self._runs.start(self._runners[app.name])
+        self._runners = {name: self._runners[name] for name in order}
         self._looks.request()
 
     async def end_sessions(self) -> None:
         """End every app's sessions, once `run` was cancelled and awaited."""
-        keepers = (*self._leaving, *self._keepers.values())
-        await _each(keepers, _clear_and_end, self._world.observer)
+        runners = (*self._leaving, *self._runners.values())
+        await _each(runners, _clear_and_end, self._context.observer)
 
-    async def _dismiss(self, steps: ReloadPlan, *, end_sessions: bool) -> list[Keeper]:
+    async def _dismiss(self, steps: ReloadPlan, *, end_sessions: bool) -> list[AppRunner]:
         """Stop and return the keepers that go; those of apps that begin anew are replaced.
 
         So nobody who asks is ever told that such an app does not exist.
@@ -120,24 +124,24 @@ class Supervisor:
         await self._runs.stop(successors)
         gone = []
         async for name, app in _in_batches(successors.items()):
-            keeper = self._keepers.pop(name)
+            runner = self._runners.pop(name)
             if app is not None:
-                self._keepers[name] = self._keeper(app, keeper.view.life.generation)
+                self._runners[name] = self._runner(app, runner.view.session.generation)
             if end_sessions:
-                self._leaving[keeper] = None
-            keeper.close()
-            await keeper.disown()
-            gone.append(keeper)
+                self._leaving[runner] = None
+            runner.close()
+            await runner.disown()
+            gone.append(runner)
         return gone
 
-    async def _end(self, gone: Collection[Keeper]) -> None:
-        await _each(gone, Keeper.end, self._world.observer)
-        for keeper in gone:
-            del self._leaving[keeper]
+    async def _end(self, gone: Collection[AppRunner]) -> None:
+        await _each(gone, AppRunner.end, self._context.observer)
+        for runner in gone:
+            del self._leaving[runner]
 
-    def _keeper(self, app: App, generation: int = 0) -> Keeper:
-        cell = Cell(begin(self._world.clock.now(), generation, asked=True))
-        return Keeper(app, self._equip(app), self._world, cell)
+    def _runner(self, app: App, generation: int = 0) -> AppRunner:
+        cell = StateCell(begin(self._context.clock.now(), generation, by_operator=True))
+        return AppRunner(app, self._make_app_context(app), self._context, cell)
 
 
 class _Runs:
@@ -147,9 +151,9 @@ class _Runs:
         self.tasks = asyncio.TaskGroup()
         self._by_app: dict[str, asyncio.Task[NoReturn]] = {}
 
-    def start(self, keeper: Keeper) -> None:
+    def start(self, runner: AppRunner) -> None:
         """Have an app kept."""
-        self._by_app[keeper.app.name] = self.tasks.create_task(keeper.run())
+        self._by_app[runner.app.name] = self.tasks.create_task(runner.run())
 
     async def stop(self, names: Iterable[str]) -> None:
         """Have apps kept no more; return when nothing of them is under way."""
@@ -165,28 +169,28 @@ class _Runs:
 class _Rounds:
     """Visits every keeper, a batch at a time, when asked to; and once more if asked meanwhile."""
 
-    def __init__(self, visit: Callable[[Keeper], None], world: World) -> None:
+    def __init__(self, visit: Callable[[AppRunner], None], context: Context) -> None:
         self._visit = visit
-        self._world = world
+        self._context = context
         self._wanted = asyncio.Event()
 
     def request(self) -> None:
         """Have a round made."""
         self._wanted.set()
 
-    async def run(self, keepers: Callable[[], Mapping[str, Keeper]]) -> NoReturn:
+    async def run(self, runners: Callable[[], Mapping[str, AppRunner]]) -> NoReturn:
         """Make rounds until cancelled; `keepers` returns them by app, as they are now."""
-        alarm = self._world.schedule.alarm()
+        alarm = self._context.schedule.alarm()
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            for number, name in enumerate(tuple(keepers()), start=1):
+            for number, name in enumerate(tuple(runners()), start=1):
                 # A reload may have replaced the keeper since the round began.
-                keeper = keepers().get(name)
-                if keeper is not None:
-                    self._visit(keeper)
+                runner = runners().get(name)
+                if runner is not None:
+                    self._visit(runner)
                 if number % BATCH == 0:
-                    await alarm.wait(Instant(self._world.clock.now() + PAUSE))
+                    await alarm.wait(Instant(self._context.clock.now() + PAUSE))
 
 
 async def _in_batches(items: Iterable[T]) -> AsyncIterator[T]:
@@ -198,17 +202,17 @@ async def _in_batches(items: Iterable[T]) -> AsyncIterator[T]:
 
 
 async def _each(
-    keepers: Collection[Keeper],
-    work: Callable[[Keeper], Coroutine[None, None, None]],
+    runners: Collection[AppRunner],
+    work: Callable[[AppRunner], Coroutine[None, None, None]],
     observer: Observer,
 ) -> None:
     """Do something with keepers that do not run any more; a bug in one stays its own."""
-    outcomes = await asyncio.gather(*map(work, keepers), return_exceptions=True)
-    for keeper, outcome in zip(keepers, outcomes, strict=True):
+    outcomes = await asyncio.gather(*map(work, runners), return_exceptions=True)
+    for runner, outcome in zip(runners, outcomes, strict=True):
         if isinstance(outcome, Exception):
-            observer.observe(AppCrashed(keeper.app.name, outcome, restart_in=0.0))
+            observer.observe(AppCrashed(runner.app.name, outcome, restart_in=0.0))
 
 
-async def _clear_and_end(keeper: Keeper) -> None:
-    await keeper.clear()
-    await keeper.end()
+async def _clear_and_end(runner: AppRunner) -> None:
+    await runner.clear()
+    await runner.end()

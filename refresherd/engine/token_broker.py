@@ -7,7 +7,7 @@ from contextlib import suppress
 from refresherd.domain import operator_transitions, session_state, token_refusal
 from refresherd.domain.errors import NoSuchApp
 from refresherd.domain.model import Instant, Token
-from refresherd.domain.session_state import Life
+from refresherd.domain.session_state import SessionState
 from refresherd.domain.token_refusal import Ask
 from refresherd.engine.ports import Apps, Clock, Kept
 
@@ -47,7 +47,7 @@ class Broker:
         with suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 return await self._awaited(name, ask)
-        raise token_refusal.none_yet(self._kept(name).view.life, self._clock.now())
+        raise token_refusal.none_yet(self._kept(name).view.session, self._clock.now())
 
     async def refresh(self, name: str, wait: float, *, operator: bool) -> None:
         """Have an attempt made now; return once it has ended, or after `wait` seconds.
@@ -56,7 +56,7 @@ class Broker:
         unless an `operator` asks. Raises NoSuchApp.
         """
         kept = self._kept(name)
-        before = kept.view.life
+        before = kept.view.session
         if operator or before.failures == 0:
             kept.refresh()
         elif before.next_attempt_at > self._clock.now():
@@ -75,7 +75,7 @@ class Broker:
         shown = None
         while kept is not None and not (view := kept.view).closed:
             version = view.version
-            token = session_state.valid_token(view.life, self._clock.now())
+            token = session_state.valid_token(view.session, self._clock.now())
             if token is not None and token != shown:
                 shown = token
                 yield token
@@ -103,11 +103,14 @@ class Broker:
                 kept.refresh()
             await kept.view.changed(version)
 
-    async def _attempted(self, name: str, before: Life) -> None:
+    async def _attempted(self, name: str, before: SessionState) -> None:
         while not (kept := self._kept(name)).view.closed:
-            version, life = kept.view.version, kept.view.life
+            version, session = kept.view.version, kept.view.session
             # A session found dead is followed by a login at once, which belongs to the attempt.
-            if _outcome(life) != _outcome(before) and life.next_attempt_at > self._clock.now():
+            if (
+                _outcome(session) != _outcome(before)
+                and session.next_attempt_at > self._clock.now()
+            ):
                 return
             await kept.view.changed(version)
 
@@ -120,32 +123,32 @@ class Broker:
     def _lasting(self, kept: Kept, min_ttl: float) -> Token | None:
         """Return the app's token if it lives for so long."""
         now = self._clock.now()
-        token = session_state.valid_token(kept.view.life, now)
+        token = session_state.valid_token(kept.view.session, now)
         if token is None or kept.view.closed or token.expires_at - now < min_ttl:
             return None
         return token
 
     def _may_hasten(self, kept: Kept) -> bool:
         """Return whether a live token is to be renewed now, as nothing else will be so soon."""
-        life, now = kept.view.life, self._clock.now()
-        if life.failures or session_state.valid_token(life, now) is None:
+        session, now = kept.view.session, self._clock.now()
+        if session.failures or session_state.valid_token(session, now) is None:
             return False
-        soonest = operator_transitions.hastened(life, now, kept.app.timing).next_attempt_at
-        return soonest < life.next_attempt_at
+        soonest = operator_transitions.hastened(session, now, kept.app.timing).next_attempt_at
+        return soonest < session.next_attempt_at
 
     def _refuse_the_hopeless(self, kept: Kept, ask: Ask) -> None:
         """Raise NoToken where waiting brings no token that lives for so long."""
         if kept.view.closed:
             raise token_refusal.stopping()
-        refusal = token_refusal.hopeless(kept.view.life, ask, self._clock.now())
+        refusal = token_refusal.hopeless(kept.view.session, ask, self._clock.now())
         if refusal is not None:
             raise refusal
 
 
 def _untried(kept: Kept) -> bool:
-    life = kept.view.life
-    return not kept.view.closed and life.token is None and _outcome(life) == NO_OUTCOME
+    session = kept.view.session
+    return not kept.view.closed and session.token is None and _outcome(session) == NO_OUTCOME
 
 
-def _outcome(life: Life) -> tuple[object, ...]:
-    return life.last_success_at, life.failures, life.last_failure
+def _outcome(session: SessionState) -> tuple[object, ...]:
+    return session.last_success_at, session.failures, session.last_failure

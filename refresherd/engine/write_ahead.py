@@ -9,7 +9,7 @@ from refresherd.domain.events import Warned
 from refresherd.domain.login_budget import History
 from refresherd.domain.model import Instant
 from refresherd.domain.session_state import NEVER
-from refresherd.engine.context import World
+from refresherd.engine.context import Context
 from refresherd.engine.ports import LoginStore
 
 SOON = 0.25
@@ -22,11 +22,13 @@ RETRY = 10.0
 class WriteAhead:
     """Writes the histories to a store, as they are at the moment of the write."""
 
-    def __init__(self, store: LoginStore, histories: Mapping[str, History], world: World) -> None:
+    def __init__(
+        self, store: LoginStore, histories: Mapping[str, History], context: Context
+    ) -> None:
         self._store = store
         self._histories = histories
-        self._world = world
-        self._alarm = world.schedule.alarm()
+        self._context = context
+        self._alarm = context.schedule.alarm()
         self._turn = asyncio.Lock()
         self._changes = 0
         self._written = 0
@@ -54,7 +56,7 @@ class WriteAhead:
         """Write what is not waited for, until cancelled."""
         while True:
             await self._alarm.wait(self._due_at)
-            if self._due_at <= self._world.clock.now():
+            if self._due_at <= self._context.clock.now():
                 async with self._turn:
                     await self._write()
 
@@ -77,10 +79,12 @@ class WriteAhead:
     def _fail(self, error: OutputError) -> None:
         self._wait(RETRY)
         if not self._failing:
-            told = f"failed logins are not remembered beyond this run until it is mended: {error}"
-            self._world.observer.observe(Warned(told))
+            message = (
+                f"failed logins are not remembered beyond this run until it is mended: {error}"
+            )
+            self._context.observer.observe(Warned(message))
         self._failing = True
 
     def _wait(self, seconds: float) -> None:
-        self._due_at = Instant(self._world.clock.now() + seconds)
+        self._due_at = Instant(self._context.clock.now() + seconds)
         self._alarm.ring()

@@ -9,7 +9,7 @@ from functools import partial
 
 from refresherd.domain.access import Permitted
 from refresherd.domain.model import Access
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
 
 LARGEST_ID = 2**32 - 2
 """The kernel's ids have 32 bits, and the last of them means "leave it": chown(2)."""
@@ -40,8 +40,8 @@ def permitted(access: Access) -> Permitted:
 class Accounts:
     """Looks names up off the event loop: behind NSS there may be a server that hangs."""
 
-    def __init__(self, lanes: Lanes, *, patience: float = PATIENCE_SECONDS) -> None:
-        self._lanes = lanes
+    def __init__(self, executor: KeyedExecutor, *, patience: float = PATIENCE_SECONDS) -> None:
+        self._executor = executor
         self._patience = patience
 
     async def permitted(self, access: Access) -> Permitted:
@@ -50,7 +50,7 @@ class Accounts:
             return permitted(access)
         with suppress(TimeoutError):
             async with asyncio.timeout(self._patience):
-                return await self._lanes.call("accounts", partial(permitted, access))
+                return await self._executor.call("accounts", partial(permitted, access))
         numbers = Access(
             users=tuple(filter(_is_number, access.users)),
             groups=tuple(filter(_is_number, access.groups)),

@@ -64,11 +64,11 @@ class _Lane:
         return None
 
 
-class Lanes:
+class KeyedExecutor:
     """The lanes by resource: what may hang together shares a key. Belongs to one event loop."""
 
     def __init__(self, pace: Pace | None = None) -> None:
-        self._lanes: dict[Hashable, _Lane] = {}
+        self._executor: dict[Hashable, _Lane] = {}
         self._threads = _Threads(pace or Pace(), self._forget)
         self._drained = asyncio.Event()
         self._drained.set()
@@ -96,11 +96,11 @@ class Lanes:
         await self._drained.wait()
 
     def _submit(self, key: Hashable, call: _Call) -> None:
-        lane = self._lanes.get(key)
+        lane = self._executor.get(key)
         if lane is not None:
             lane.calls.append(call)
             return
-        lane = self._lanes[key] = _Lane(key)
+        lane = self._executor[key] = _Lane(key)
         lane.calls.append(call)
         self._drained.clear()
         self._threads.hand(lane)
@@ -108,11 +108,11 @@ class Lanes:
     def _withdraw(self, key: Hashable, call: _Call) -> None:
         """Let go of a call that has not begun: behind a hanging one it would stay for long."""
         with suppress(LookupError, ValueError):
-            self._lanes[key].calls.remove(call)
+            self._executor[key].calls.remove(call)
 
     def _forget(self, lane: _Lane) -> None:
-        del self._lanes[lane.key]
-        if not self._lanes:
+        del self._executor[lane.key]
+        if not self._executor:
             self._drained.set()
 
 

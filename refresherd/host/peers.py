@@ -31,8 +31,8 @@ CLAIM = re.compile(rb"\0[A-Za-z0-9]+/unit/(?P<unit>[^/]+)/.+", re.DOTALL)
 
 def credentials(connection: socket.socket) -> Peer:
     """Return an accepted socket's peer as it was when it connected: SO_PEERCRED."""
-    told = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size)
-    pid, uid, gid = UCRED.unpack(told)
+    message = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size)
+    pid, uid, gid = UCRED.unpack(message)
     return Peer(uid, gid, pid)
 
 
@@ -108,29 +108,29 @@ def _unit_in(path: str) -> str:
 
 def _unit(peer: Peer, process: int | None) -> str:
     """Return the peer's unit by its /proc/PID/cgroup, or by the groups where it is hidden."""
-    told = _certain(process, lambda: _read(peer, "cgroup"))
-    if told:
-        return unit_of(told)
+    message = _certain(process, lambda: _read(peer, "cgroup"))
+    if message:
+        return unit_of(message)
     return _certain(process, lambda: _unit_in(cgroups.unit_path(peer.pid)))
 
 
 def _groups(connection: socket.socket, peer: Peer, process: int | None) -> frozenset[int]:
     try:
-        told = connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, MOST_OPTION_BYTES)
+        message = connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, MOST_OPTION_BYTES)
     except OSError:  # too many of them, or an older kernel
         status = _certain(process, lambda: _read(peer, "status"))
         return groups_of(status, peer.uid)
-    return frozenset(struct.unpack(f"{len(told) // 4}I", told))
+    return frozenset(struct.unpack(f"{len(message) // 4}I", message))
 
 
-def _certain(process: int | None, told: Callable[[], str]) -> str:
+def _certain(process: int | None, message: Callable[[], str]) -> str:
     """Return what is told of a process by its pid, "" unless it is certainly of that one.
 
     A pid may come to belong to another process, but not while this one lives.
     """
     if process is None:
         return ""
-    text = told()
+    text = message()
     return "" if _ended(process) else text
 
 

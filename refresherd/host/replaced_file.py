@@ -9,7 +9,7 @@ from refresherd.domain.errors import OutputError
 from refresherd.engine.ports import Clock
 from refresherd.host import atomic_file, preparation
 from refresherd.host.atomic_file import Target
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.stale_temp_files import Leftovers
 from refresherd.host.tmpfs import in_memory
 
@@ -33,20 +33,20 @@ class ReplacedFile:
     spot: a thread would cost several times as much as the write.
     """
 
-    __slots__ = ("_clock", "_lanes", "_leftovers", "_patience", "_prompt", "_target")
+    __slots__ = ("_clock", "_executor", "_leftovers", "_patience", "_prompt", "_target")
 
     def __init__(
         self,
         target: Target,
         clock: Clock,
-        lanes: Lanes,
+        executor: KeyedExecutor,
         leftovers: Leftovers | None = None,
         *,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._target = target
         self._clock = clock
-        self._lanes = lanes
+        self._executor = executor
         self._leftovers = leftovers or Leftovers()
         self._patience = patience
         self._prompt = False
@@ -77,10 +77,10 @@ class ReplacedFile:
             return run()
         try:
             async with asyncio.timeout(self._patience):
-                return await self._lanes.call(self._target.directory, run)
+                return await self._executor.call(self._target.directory, run)
         except TimeoutError:
-            told = f"no answer for {self._patience:g} s; its filesystem hangs or is swamped"
-            raise OutputError(f"{self.path}: {told}") from None
+            message = f"no answer for {self._patience:g} s; its filesystem hangs or is swamped"
+            raise OutputError(f"{self.path}: {message}") from None
 
     def _prepare(self) -> None:
         preparation.prepare(self._target, _nonce(), self._leftovers, self._clock.now())

@@ -16,10 +16,10 @@ from functools import partial
 from pathlib import Path
 
 import aiohttp
+
 from bench import stage
 from bench.assembled import kept, silence
 from bench.report import heading, row
-
 from refresherd.config import Configuration, load
 from refresherd.domain.events import Event, OutputWritten
 from refresherd.host.clock import BootClock, read_clocks
@@ -107,14 +107,14 @@ async def keep(configuration: Configuration) -> dict[str, Outcome]:
             skewed.ahead += PAST_DUE
             await deliveries.all()
 
-        async def asked() -> None:
+        async def by_operator() -> None:
             assembly.supervisor.refresh_all()
             await deliveries.all()
 
         return {
             "a start": await watched(deliveries.all),
             "a suspend": await watched(resumed),
-            "SIGUSR1": await watched(asked),
+            "SIGUSR1": await watched(by_operator),
         }
 
 

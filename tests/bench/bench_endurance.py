@@ -8,8 +8,8 @@ columns do not grow.
 
 from bench import stage
 from bench.report import wide_heading, wide_row
-from endurance import Enduring
-from programs import emulator
+from support.endurance import Enduring
+from support.programs import emulator
 
 APPS = 20
 REFRESHES = 10_000

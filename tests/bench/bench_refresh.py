@@ -23,10 +23,10 @@ from pathlib import Path
 from statistics import median
 
 import aiohttp
+
 from bench import stage
 from bench.assembled import kept, silence
 from bench.report import heading, row
-
 from refresherd.config import Configuration, load
 from refresherd.host.clock import BootClock
 
@@ -58,7 +58,7 @@ async def refreshing(configuration: Configuration) -> float:
     """Return what a refresh costs."""
     async with kept(configuration, BootClock()) as assembly:
         statuses = assembly.supervisor.statuses
-        return await cpu_each(lambda: sum(status.life.generation for status in statuses()))
+        return await cpu_each(lambda: sum(status.session.generation for status in statuses()))
 
 
 async def requesting(url: str, context: ssl.SSLContext | None) -> float:

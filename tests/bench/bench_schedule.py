@@ -103,7 +103,7 @@ class Turns:
         self._handle.cancel()
 
 
-async def crowd(sleep: Sleep, work: float = 0.0) -> list[asyncio.Task[None]]:
+async def quota(sleep: Sleep, work: float = 0.0) -> list[asyncio.Task[None]]:
     """Return sleepers that all sleep by now; each works for `work` seconds when it wakes."""
 
     async def sleeper() -> None:
@@ -120,7 +120,7 @@ async def crowd(sleep: Sleep, work: float = 0.0) -> list[asyncio.Task[None]]:
 async def held(timeline: Timeline, work: float) -> float:
     """Return the longest that the loop was held up as all woke, in ms."""
     async with timeline() as sleep:
-        sleepers = await crowd(sleep, work)
+        sleepers = await quota(sleep, work)
         all_awake = asyncio.gather(*sleepers)
         await asyncio.sleep(0.01)
         turns = Turns()
@@ -132,7 +132,7 @@ async def held(timeline: Timeline, work: float) -> float:
 async def burst(timeline: Timeline) -> float:
     """Return the CPU time for each of all who wake at once, in µs."""
     async with timeline() as sleep:
-        sleepers = await crowd(sleep)
+        sleepers = await quota(sleep)
         before = time.process_time()
         await asyncio.wait(sleepers)
         return (time.process_time() - before) / SLEEPERS * 1e6
@@ -153,7 +153,7 @@ async def memory(timeline: Timeline) -> float:
     async with timeline() as sleep:
         gc.collect()
         tracemalloc.start()
-        sleepers = await crowd(sleep)
+        sleepers = await quota(sleep)
         used, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         for sleeper in sleepers:

@@ -18,7 +18,7 @@ from statistics import median
 
 from bench import stage
 from bench.report import wide_heading, wide_row
-from programs import REFRESHERD, Workplace, emulator, eventually, running
+from support.programs import REFRESHERD, Workplace, emulator, eventually, running
 
 ROUNDS = 30
 

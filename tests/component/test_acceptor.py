@@ -67,16 +67,18 @@ async def test_without_descriptors_callers_wait_and_the_loop_does_not_spin(
 ) -> None:
     """The kernel says at each turn that somebody is waiting: one line a second must do."""
     monkeypatch.setattr(acceptor, "PAUSE_SECONDS", 0.1)
-    told: list[OSError] = []
+    message: list[OSError] = []
     came: asyncio.Queue[socket.socket] = asyncio.Queue()
     exhausted: Any = Exhausted(bound, failures=2)
-    watching = Acceptor(exhausted, lambda connection, _: came.put_nowait(connection), told.append)
+    watching = Acceptor(
+        exhausted, lambda connection, _: came.put_nowait(connection), message.append
+    )
     watching.start()
     caller = socket.socket(socket.AF_UNIX)
     caller.connect(str(bound.path))
     async with asyncio.timeout(10):
         (await came.get()).close()
-    assert [error.strerror for error in told] == ["Too many open files"] * 2
+    assert [error.strerror for error in message] == ["Too many open files"] * 2
     watching.stop()
     caller.close()
 

@@ -11,7 +11,7 @@ from refresherd.domain.access import Permitted
 from refresherd.domain.model import Access
 from refresherd.host import accounts
 from refresherd.host.accounts import Accounts, group_id, user_id
-from refresherd.host.keyed_executor import Lanes, Pace
+from refresherd.host.keyed_executor import KeyedExecutor, Pace
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 MINE = grp.getgrgid(os.getgid()).gr_name
@@ -32,7 +32,7 @@ def test_what_is_no_account_is_none(name: str) -> None:
 
 async def test_unknown_names_permit_nobody() -> None:
     """An account that was removed must not open the door to the next."""
-    found = await Accounts(Lanes(Pace(idle=0.1))).permitted(
+    found = await Accounts(KeyedExecutor(Pace(idle=0.1))).permitted(
         Access(
             users=(ME, "no-such-user", "7"), groups=(MINE, "no-such-group"), units=("a.service",)
         )
@@ -50,7 +50,7 @@ async def test_numbers_need_no_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(pwd, "getpwnam", hang)
     monkeypatch.setattr(grp, "getgrnam", hang)
-    found = await Accounts(Lanes(Pace(idle=0.1))).permitted(
+    found = await Accounts(KeyedExecutor(Pace(idle=0.1))).permitted(
         Access(users=("7",), groups=("8",), units=("a.b",))
     )
     assert found == Permitted(frozenset({7}), frozenset({8}), frozenset({"a.b"}))
@@ -69,9 +69,9 @@ async def test_a_directory_that_hangs_keeps_out_only_whom_it_would_name(
         return real(access)
 
     monkeypatch.setattr(accounts, "permitted", hang)
-    lanes = Lanes(Pace(idle=0.1))
-    asked = Access(users=(ME, "7"), groups=("8", MINE), units=("a.service",))
-    found = await Accounts(lanes, patience=0.1).permitted(asked)
+    executor = KeyedExecutor(Pace(idle=0.1))
+    by_operator = Access(users=(ME, "7"), groups=("8", MINE), units=("a.service",))
+    found = await Accounts(executor, patience=0.1).permitted(by_operator)
     assert found == Permitted(frozenset({7}), frozenset({8}), frozenset({"a.service"}))
     go_on.set()
-    await lanes.drained()
+    await executor.drained()

@@ -8,14 +8,14 @@ from itertools import islice
 
 import pytest
 from aiohttp import ClientResponse
-from api_place import eventually, served
-from fakes import FakeOutput, grants
 
 from refresherd.adapters.api import answers
 from refresherd.domain.errors import OutputError, Reason, Rejected, Retryable
 from refresherd.domain.events import ApiAnswered, ApiRoute
 from refresherd.domain.model import Access
 from refresherd.domain.reload_plan import ReloadPlan
+from support.api_place import eventually, served
+from support.fakes import FakeOutput, grants
 
 TOKEN = "/v1/apps/payments/token"
 FIRST, SECOND = islice(grants(), 2)
@@ -114,8 +114,8 @@ async def test_a_token_that_lasts_is_fetched_if_need_be() -> None:
     async with served() as place:
         place.clock.advance(120)
         assert (await place.get(f"{TOKEN}?min_ttl=480"))[1]["access_token"] == "token-1"
-        _, told = await place.get(f"{TOKEN}?min_ttl=540")
-        assert (told["access_token"], told["expires_in"]) == ("token-2", 600)
+        _, message = await place.get(f"{TOKEN}?min_ttl=540")
+        assert (message["access_token"], message["expires_in"]) == ("token-2", 600)
 
 
 async def test_a_token_that_cannot_last_so_long_is_refused_at_once() -> None:
@@ -146,11 +146,11 @@ async def test_a_client_may_wait_for_the_first_token() -> None:
     """At boot, everything starts at once."""
     go_on = asyncio.Event()
     async with served(payments=[go_on, FIRST]) as place:
-        asked = asyncio.create_task(place.get(f"{TOKEN}?wait=60"))
+        by_operator = asyncio.create_task(place.get(f"{TOKEN}?wait=60"))
         await asyncio.sleep(0.05)
-        assert not asked.done()
+        assert not by_operator.done()
         go_on.set()
-        assert (await asked)[1]["access_token"] == "token-1"
+        assert (await by_operator)[1]["access_token"] == "token-1"
 
 
 async def test_a_wait_is_over_when_it_is_over() -> None:
@@ -175,10 +175,10 @@ async def test_a_bad_parameter_is_named(query: str, parameter: str, detail: str)
     """With what would be right, since nobody reads the manual first."""
     async with served() as place, place.client.get(f"{TOKEN}?{query}") as response:
         problem = json.loads(await response.read())
-        told = await assert_problem(response, 400)
+        message = await assert_problem(response, 400)
         assert problem["parameter"] == parameter
-        assert told.startswith(f"{parameter}: ")
-        assert detail in told
+        assert message.startswith(f"{parameter}: ")
+        assert detail in message
 
 
 @pytest.mark.parametrize(
@@ -275,10 +275,10 @@ async def test_an_app_that_goes_while_its_outputs_are_written_is_gone() -> None:
     output = FakeOutput(script=[None, None, asyncio.Event()])
     async with served(outputs=(output,)) as place:
         place.clock.advance(10)
-        asked = asyncio.create_task(place.post("/v1/apps/payments/refresh"))
+        by_operator = asyncio.create_task(place.post("/v1/apps/payments/refresh"))
         await eventually(lambda: place.attempts() == 2)
         await place.reload(ReloadPlan(stop=("payments",)), names=())
-        assert (await asked)[0] == 404
+        assert (await by_operator)[0] == 404
 
 
 async def test_a_refresh_need_not_be_waited_for() -> None:
@@ -296,10 +296,12 @@ async def test_concurrent_refreshes_are_one() -> None:
     go_on = asyncio.Event()
     async with served(payments=[FIRST, go_on, SECOND]) as place:
         place.clock.advance(10)
-        asked = [asyncio.create_task(place.post("/v1/apps/payments/refresh")) for _ in range(10)]
+        by_operator = [
+            asyncio.create_task(place.post("/v1/apps/payments/refresh")) for _ in range(10)
+        ]
         await asyncio.sleep(0.1)
         go_on.set()
-        assert {status["generation"] for _, status in await asyncio.gather(*asked)} == {2}
+        assert {status["generation"] for _, status in await asyncio.gather(*by_operator)} == {2}
         assert place.attempts() == 2
 
 
@@ -307,11 +309,11 @@ async def test_what_a_wait_costs_is_in_the_duration() -> None:
     """Slow answers show in the histogram whoever's fault they are."""
     go_on = asyncio.Event()
     async with served(payments=[go_on, FIRST]) as place:
-        asked = asyncio.create_task(place.get(f"{TOKEN}?wait=60"))
+        by_operator = asyncio.create_task(place.get(f"{TOKEN}?wait=60"))
         await asyncio.sleep(0.05)
         place.clock.advance(7)
         go_on.set()
-        await asked
+        await by_operator
         assert place.observer.of(ApiAnswered) == [ApiAnswered(ApiRoute.TOKEN, 200, 7.0)]
 
 
@@ -346,7 +348,7 @@ async def test_a_bug_is_an_answer_to_the_client_and_a_traceback_in_the_log(
     def fail(*_: object) -> None:
         raise ZeroDivisionError("secret of the trade")
 
-    monkeypatch.setattr(answers, "told", fail)
+    monkeypatch.setattr(answers, "status_fields", fail)
     async with served() as place:
         async with place.client.get("/v1/apps/payments") as response:
             assert await assert_problem(response, 500) == "see the daemon's log"
@@ -360,11 +362,11 @@ async def test_a_client_that_leaves_is_not_waited_for() -> None:
     """Its request must not go on for the rest of its five minutes."""
     async with served(payments=[asyncio.Event()]) as place:
         before = len(asyncio.all_tasks())
-        asked = [asyncio.create_task(place.get(f"{TOKEN}?wait=300")) for _ in range(5)]
+        by_operator = [asyncio.create_task(place.get(f"{TOKEN}?wait=300")) for _ in range(5)]
         await asyncio.sleep(0.05)
-        assert len(asyncio.all_tasks()) > before + len(asked)
-        for ask in asked:
+        assert len(asyncio.all_tasks()) > before + len(by_operator)
+        for ask in by_operator:
             ask.cancel()
         with suppress(asyncio.CancelledError):
-            await asyncio.gather(*asked)
+            await asyncio.gather(*by_operator)
         await eventually(lambda: len(asyncio.all_tasks()) <= before)

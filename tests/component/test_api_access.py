@@ -9,14 +9,14 @@ from dataclasses import replace
 from itertools import islice
 
 import pytest
-from api_place import Place, eventually, served
-from fakes import grants
-from kept import Script
-from strangers import AS_ROOT, As, answer, stranger, unit_group
 
 from refresherd.domain.events import AccessDenied
 from refresherd.domain.model import Access
 from refresherd.domain.reload_plan import ReloadPlan
+from support.api_place import Place, eventually, served
+from support.fake_app import Script
+from support.fakes import grants
+from support.other_users import AS_ROOT, As, answer, stranger, unit_group
 
 pytestmark = AS_ROOT
 
@@ -72,8 +72,8 @@ async def test_who_is_not_named_is_denied(access: Access, request_line: str) -> 
         assert (code, problem["detail"]) == (403, 'the token of "payments" is not for you')
         assert place.attempts() == 1
         (denied,) = place.observer.of(AccessDenied)
-        told = (denied.app, denied.socket, denied.uid, denied.gid)
-        assert told == ("payments", str(place.path), 1234, 1234)
+        message = (denied.app, denied.socket, denied.uid, denied.gid)
+        assert message == ("payments", str(place.path), 1234, 1234)
         assert place.answered[-1][1] == 403
 
 
@@ -166,10 +166,10 @@ async def test_access_that_is_lost_while_waiting_is_lost() -> None:
     script: Script = [asyncio.Event(), go_on, *GRANTS]
     async with served({"payments": Access(users=(UID,))}, payments=script) as place:
         before = len(asyncio.all_tasks())
-        asked = asyncio.create_task(ask(place, f"GET {TOKEN}?wait=60"))
+        by_operator = asyncio.create_task(ask(place, f"GET {TOKEN}?wait=60"))
         # Its own, its connection's and its request's.
         await eventually(lambda: len(asyncio.all_tasks()) == before + 3)
         (app,) = place.apps.apps
         await place.reload(ReloadPlan(retune=(replace(app, access=Access()),)))
         go_on.set()
-        assert (await asked)[0] == 403
+        assert (await by_operator)[0] == 403

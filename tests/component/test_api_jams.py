@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession, UnixConnector
-from api_place import Place, eventually, served
-from fakes import grants
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kept import Script
-from strangers import AS_ROOT, As, answer, stranger
 
 from refresherd.adapters.api import connection, listener, reception
-from refresherd.adapters.api.crowd import Shares
-from refresherd.domain.events import TurnedAway
+from refresherd.adapters.api.quota import Shares
+from refresherd.domain.events import ConnectionRejected
 from refresherd.domain.model import Access
+from support.api_place import Place, eventually, served
+from support.fake_app import Script
+from support.fakes import grants
+from support.other_users import AS_ROOT, As, answer, stranger
 
 TOKEN = "/v1/apps/payments/token"
 REQUEST = f"GET {TOKEN} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
@@ -68,7 +68,7 @@ async def read(client: socket.socket) -> bytes:
     return b"".join(pieces)
 
 
-async def told(place: Place, *pieces: bytes) -> bytes:
+async def message(place: Place, *pieces: bytes) -> bytes:
     """Return what a client is told that sends these pieces."""
     with dialled(place) as client:
         for piece in pieces:
@@ -96,7 +96,7 @@ def test_no_bytes_and_no_pauses_between_them_break_anything(pieces: list[bytes])
 
     async def send() -> bytes:
         async with served() as place:
-            telling = asyncio.create_task(told(place, *pieces))
+            telling = asyncio.create_task(message(place, *pieces))
             await assert_served(place)
             await place.stop()
             return await telling
@@ -117,7 +117,7 @@ def test_no_bytes_and_no_pauses_between_them_break_anything(pieces: list[bytes])
 async def test_what_is_too_long_is_refused(pieces: tuple[bytes, ...]) -> None:
     """No request here needs more than a line or two."""
     async with served() as place:
-        text = await told(place, *pieces)
+        text = await message(place, *pieces)
         assert text.startswith((b"HTTP/1.0 400 ", b"HTTP/1.1 400 "))
         assert b"application/problem+json" in text
 
@@ -150,7 +150,7 @@ async def test_a_body_that_never_comes_is_not_waited_for(monkeypatch: pytest.Mon
     """Nobody asked for one, and the answer does not depend on it."""
     monkeypatch.setattr(connection, "LINGER_SECONDS", 0.2)
     async with served() as place:
-        text = await told(
+        text = await message(
             place,
             b"POST /v1/apps/payments/refresh?wait=0 HTTP/1.1\r\nHost: x\r\n",
             b"Content-Length: 9\r\n\r\nabc",
@@ -220,13 +220,15 @@ async def test_hundreds_of_stuck_connections_of_one_user_delay_nobody_else() -> 
     """Nor do they cost the daemon more than that user's share."""
     async with served({"payments": USERS}) as place:
         with stranger(place.path, STUCK.format(number=500), As("1234")):
-            await eventually(lambda: len(place.observer.of(TurnedAway)) == 500 - SHARES.user)
+            await eventually(
+                lambda: len(place.observer.of(ConnectionRejected)) == 500 - SHARES.user
+            )
             began = time.monotonic()
             others = [asyncio.to_thread(ask_as, place.path, uid) for uid in ("1235", "0", "1235")]
             assert set(await asyncio.gather(*others)) == {"200"}
             assert time.monotonic() - began < 5
             assert await asyncio.to_thread(ask_as, place.path, "1234") == "503"
-            turned = place.observer.of(TurnedAway)[0]
+            turned = place.observer.of(ConnectionRejected)[0]
             assert (turned.uid, turned.connections) == (1234, SHARES.user)
         for _ in range(100):
             if await asyncio.to_thread(ask_as, place.path, "1234") == "200":
@@ -245,14 +247,14 @@ async def test_who_is_turned_away_is_told_why(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(listener, "_shares", lambda: Shares(user=1, operator=1, everyone=10))
     async with served() as place:
         with dialled(place):
-            text = await told(place, REQUEST)
+            text = await message(place, REQUEST)
             assert text.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
             assert b"Content-Type: application/problem+json\r\n" in text
             assert b"\r\nRetry-After: 1\r\n" in text
             assert b"too many connections" in text
             assert b"token-1" not in text
         await asyncio.sleep(0.1)
-        assert b"token-1" in await told(place, f"GET {TOKEN} HTTP/1.0\r\n\r\n".encode())
+        assert b"token-1" in await message(place, f"GET {TOKEN} HTTP/1.0\r\n\r\n".encode())
 
 
 async def test_who_is_turned_away_and_gone_already_harms_nobody(
@@ -264,7 +266,7 @@ async def test_who_is_turned_away_and_gone_already_harms_nobody(
         for _ in range(10):
             with dialled(place):
                 pass
-        await eventually(lambda: len(place.observer.of(TurnedAway)) == 10)
+        await eventually(lambda: len(place.observer.of(ConnectionRejected)) == 10)
 
 
 async def test_who_is_turned_away_may_take_its_time_only_while_few_are(
@@ -277,7 +279,7 @@ async def test_who_is_turned_away_may_take_its_time_only_while_few_are(
     async with served() as place:
         with ExitStack() as clients:
             turned = [clients.enter_context(dialled(place)) for _ in range(5)]
-            await eventually(lambda: len(place.observer.of(TurnedAway)) == 5)
+            await eventually(lambda: len(place.observer.of(ConnectionRejected)) == 5)
             began = time.monotonic()
             for client in turned[:3]:
                 assert (await read(client)).startswith(b"HTTP/1.1 503 ")

@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession, UnixConnector
-from api_place import BRIEF
-from fakes import FakeClock, RecordingObserver
-from kept import Kept
 
 from refresherd.adapters.api import ApiListener, listener, service
-from refresherd.adapters.api.crowd import Shares
 from refresherd.adapters.api.listener import LOOK_SECONDS
+from refresherd.adapters.api.quota import Shares
 from refresherd.domain.errors import RefresherdError
 from refresherd.domain.events import Warned
 from refresherd.domain.model import Ownership
 from refresherd.engine.supervisor import Supervisor
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
+from support.api_place import BRIEF
+from support.fake_app import Kept
+from support.fakes import FakeClock, RecordingObserver
 
 OPEN = Ownership(mode=0o666)
 
@@ -41,10 +41,10 @@ def listening(
     observer: RecordingObserver | None = None,
 ) -> ApiListener:
     """Return a listener of no apps."""
-    supervisor = Supervisor((), lambda _: Kept().equipment, Kept().world)
+    supervisor = Supervisor((), lambda _: Kept().app_context, Kept().context)
     observer = observer or RecordingObserver()
-    answers = service(supervisor, FakeClock(), observer, Lanes(BRIEF), str(path))
-    return ApiListener(path, ownership, answers, observer, Lanes(), passed=passed)
+    answers = service(supervisor, FakeClock(), observer, KeyedExecutor(BRIEF), str(path))
+    return ApiListener(path, ownership, answers, observer, KeyedExecutor(), passed=passed)
 
 
 async def assert_answers(path: Path) -> None:

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 from aiohttp import ClientPayloadError, ClientResponse, StreamReader
-from api_place import Place, eventually, served
-from fakes import grants, settle
-from kept import Script
 
 from refresherd.adapters.api.rendering import Renderings
 from refresherd.domain.errors import Reason, Retryable
 from refresherd.domain.model import Access, Method, Timing
 from refresherd.domain.reload_plan import ReloadPlan
+from support.api_place import Place, eventually, served
+from support.fake_app import Script
+from support.fakes import grants, settle
 
 WATCH = "/v1/apps/payments/token?watch=1"
 REFUSED = Retryable(Reason.CONNECT, "refused")
@@ -31,8 +31,8 @@ async def line(response: ClientResponse) -> dict[str, Any]:
     async with asyncio.timeout(10):
         text = await response.content.readline()
     assert text.endswith(b"\n")
-    told: dict[str, Any] = json.loads(text)
-    return told
+    message: dict[str, Any] = json.loads(text)
+    return message
 
 
 async def rest(stream: StreamReader) -> bytes:
@@ -50,7 +50,7 @@ async def test_each_new_token_is_a_line_of_json() -> None:
         first = await line(response)
         await place.advance(300)
         second = await line(response)
-        assert [told["access_token"] for told in (first, second)] == ["token-1", "token-2"]
+        assert [message["access_token"] for message in (first, second)] == ["token-1", "token-2"]
         assert (second["generation"], second["expires_in"]) == (2, 600)
         assert set(first) == set(second)
 

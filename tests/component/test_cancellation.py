@@ -6,20 +6,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from api_place import BRIEF, eventually, served
-from fakes import settle
-from file_writer import APP, beside, output, token
-from kept import Kept
-from strangers import reachable
-from suspensions import Suspensions
 
 from refresherd.adapters.outputs.socket import SocketOutput
 from refresherd.adapters.state.session_file import SessionFile
 from refresherd.domain.model import SocketSpec
 from refresherd.engine.ports import Output
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
+from support.api_place import BRIEF, eventually, served
+from support.fake_app import Kept
+from support.fakes import settle
+from support.file_writer import APP, beside, output, token
+from support.other_users import reachable
+from support.suspensions import Suspensions
 
-Make = Callable[[Path, Lanes], Output]
+Make = Callable[[Path, KeyedExecutor], Output]
 
 
 def descriptors() -> list[str]:
@@ -28,19 +28,19 @@ def descriptors() -> list[str]:
     return sorted(str(entry.readlink()) for entry in entries)
 
 
-def a_file(path: Path, lanes: Lanes) -> Output:
+def a_file(path: Path, executor: KeyedExecutor) -> Output:
     """Return a file output."""
-    return output(path, lanes=lanes)
+    return output(path, executor=executor)
 
 
-def a_session(path: Path, lanes: Lanes) -> Output:
+def a_session(path: Path, executor: KeyedExecutor) -> Output:
     """Return a session file."""
-    return SessionFile(APP, path, Kept().world, lanes)
+    return SessionFile(APP, path, Kept().context, executor)
 
 
-def a_socket(path: Path, lanes: Lanes) -> Output:
+def a_socket(path: Path, executor: KeyedExecutor) -> Output:
     """Return a socket output."""
-    return SocketOutput(APP, SocketSpec(path), Kept().world, lanes)
+    return SocketOutput(APP, SocketSpec(path), Kept().context, executor)
 
 
 async def work(made: Output) -> None:
@@ -54,8 +54,8 @@ async def work(made: Output) -> None:
 
 async def lived(make: Make, path: Path, cut: int) -> int:
     """Cut an output's work at that suspension, go on with it, and return how many there were."""
-    lanes = Lanes(BRIEF)
-    made = make(path, lanes)
+    executor = KeyedExecutor(BRIEF)
+    made = make(path, executor)
     task: asyncio.Task[None]
 
     def end() -> None:
@@ -66,7 +66,7 @@ async def lived(make: Make, path: Path, cut: int) -> int:
     await asyncio.wait({task})
     assert task.cancelled() == bool(cut)
     async with asyncio.timeout(20):
-        await lanes.drained()
+        await executor.drained()
         total = suspensions.number
         await work(made)
     assert beside(path) == [], "no temporary file"

@@ -11,12 +11,12 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from fake_daemon import FakeDaemon, canned, fake_daemon
 
 from refresherd.cli import main, status, wait, watch
 from refresherd.cli.client.daemon import Daemon
 from refresherd.cli.client.failures import NotPermitted
 from refresherd.cli.parser import parse
+from support.fake_daemon import FakeDaemon, canned, fake_daemon
 
 Capture = pytest.CaptureFixture[str]
 
@@ -94,7 +94,9 @@ def test_a_token_lasts_for_a_request_where_that_can_be_had(
     fake.issue("payments", "short", lifetime=12)
     assert main(["token", "payments"]) == 0
     assert capfd.readouterr().out == "short"
-    assert [("min_ttl=30" in asked, "min_ttl" in asked) for asked in fake.requests] == [
+    assert [
+        ("min_ttl=30" in by_operator, "min_ttl" in by_operator) for by_operator in fake.requests
+    ] == [
         (True, True),
         (False, False),
     ]

@@ -12,7 +12,7 @@ def test_a_bugs_traceback_is_printed_without_its_secrets(
 ) -> None:
     """Nobody is left to log it, and an error's text may hold what was sent."""
     error = ExceptionGroup("bugs", [ValueError(f"Authorization: Bearer {TOKEN}")])
-    bug.told(type(error), error, None)
-    told = capsys.readouterr().err
-    assert "ValueError: Authorization: Bearer ***" in told
-    assert "Zq3" not in told
+    bug.message(type(error), error, None)
+    message = capsys.readouterr().err
+    assert "ValueError: Authorization: Bearer ***" in message
+    assert "Zq3" not in message

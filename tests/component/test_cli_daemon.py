@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_daemon import FakeDaemon, canned, fake_daemon
 
 from refresherd.cli.client.daemon import Daemon
-from refresherd.cli.client.exchange import told
+from refresherd.cli.client.exchange import message
 from refresherd.cli.client.failures import (
     NoDaemon,
     NotNow,
@@ -17,6 +16,7 @@ from refresherd.cli.client.failures import (
     Unintelligible,
     UnknownApp,
 )
+from support.fake_daemon import FakeDaemon, canned, fake_daemon
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_a_path_that_is_no_socket_is_told(tmp_path: Path) -> None:
 def test_who_may_not_connect_learns_who_decides(path: Path) -> None:
     """Root may always connect, so that the kernel's refusal is played here."""
     expected = r"\(uid \d+\) may not connect .* \[api\]"
-    with pytest.raises(NotPermitted, match=expected) as refused, told(str(path), 1):
+    with pytest.raises(NotPermitted, match=expected) as refused, message(str(path), 1):
         raise PermissionError(13, "Permission denied")
     assert refused.value.status == 77
 

@@ -13,7 +13,6 @@ from signal import Signals
 from typing import NoReturn
 
 import pytest
-from fake_daemon import ENDPOINT, FakeDaemon, fake_daemon
 
 from refresherd.cli import exec as command
 from refresherd.cli import main
@@ -21,6 +20,7 @@ from refresherd.cli.child.processes import FORWARDED, KNOCK, Caught, Processes
 from refresherd.cli.child.program import IGNORED_BY_PYTHON
 from refresherd.cli.client.failures import NotPermitted, NotStarted
 from refresherd.cli.parser import parse
+from support.fake_daemon import ENDPOINT, FakeDaemon, fake_daemon
 
 Capture = pytest.CaptureFixture[str]
 
@@ -84,13 +84,13 @@ class Became(Exception):
 
 def test_without_a_refresh_to_tell_of_the_program_takes_this_place(fake: FakeDaemon) -> None:
     """No process stands between a service manager and its service."""
-    asked = parse("exec", ("payments", "--", "env", "-0"))
+    by_operator = parse("exec", ("payments", "--", "env", "-0"))
 
     def replace(program: str, argv: list[str], environ: Mapping[str, str]) -> NoReturn:
         raise Became(program, argv, environ)
 
     with pytest.raises(Became) as became:
-        command.execute(asked, replace)
+        command.execute(by_operator, replace)
     program, argv, environ = became.value.args
     assert (program, argv) == ("env", ["env", "-0"])
     assert environ["FORTANIX_ACCESS_TOKEN"] == "first"
@@ -166,13 +166,13 @@ def test_the_same_token_from_a_daemon_started_anew_disturbs_nobody(
     fake: FakeDaemon, log: Path
 ) -> None:
     """Only a token that is another one is worth a restart."""
-    told = "told payments: first"
+    message = "told payments: first"
     with running("--on-refresh", "restart") as process:
         until(log, "first\n")
-        fake.heard(told)
+        fake.heard(message)
         fake.requests.clear()
         fake.end_streams()
-        fake.heard(told)
+        fake.heard(message)
         process.send_signal(Signals.SIGUSR1)
         status, err = ended(process)
     assert status == 7

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from configurations import APP, DSM, ENVIRON
 
 from refresherd.cli import main, once
 from refresherd.config import Configuration
 from refresherd.daemon import daemon
 from refresherd.daemon.oneshot import Verdict
+from support.configurations import APP, DSM, ENVIRON
 
 Capture = pytest.CaptureFixture[str]
 
@@ -68,7 +68,7 @@ def test_schema_prints_json(capsys: Capture) -> None:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Verdict]:
+def by_operator(monkeypatch: pytest.MonkeyPatch) -> dict[str, Verdict]:
     """Return the verdicts by app with which `once` ends; apps without one are served."""
     verdicts: dict[str, Verdict] = {}
 
@@ -83,19 +83,21 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Verdict]:
     return verdicts
 
 
-def test_once_serves_all_apps(config: Path, asked: dict[str, Verdict], capsys: Capture) -> None:
+def test_once_serves_all_apps(
+    config: Path, by_operator: dict[str, Verdict], capsys: Capture
+) -> None:
     """An init container's log says what was done."""
     assert main(["once", "--config", str(config)]) == 0
-    assert not asked
+    assert not by_operator
     assert capsys.readouterr() == ("payments: done\norders: done\n", "")
 
 
 def test_once_serves_the_apps_that_are_named(
-    config: Path, asked: dict[str, Verdict], capsys: Capture
+    config: Path, by_operator: dict[str, Verdict], capsys: Capture
 ) -> None:
     """A job needs its own app's token only."""
     assert main(["once", "--config", str(config), "--app", "orders"]) == 0
-    assert not asked
+    assert not by_operator
     assert capsys.readouterr().out == "orders: done\n"
 
 
@@ -111,11 +113,13 @@ def test_once_says_who_was_not_served_and_why(
     rejected: bool,  # noqa: FBT001  # a test's parameter
     status: int,
     config: Path,
-    asked: dict[str, Verdict],
+    by_operator: dict[str, Verdict],
     capsys: Capture,
 ) -> None:
     """Trying again helps the one and not the other."""
-    asked["payments"] = Verdict("payments", ("no valid token", "x is behind"), rejected=rejected)
+    by_operator["payments"] = Verdict(
+        "payments", ("no valid token", "x is behind"), rejected=rejected
+    )
     assert main(["once", "--config", str(config)]) == status
     assert capsys.readouterr() == ("orders: done\n", "payments: no valid token; x is behind\n")
 

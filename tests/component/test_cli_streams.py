@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_daemon import FakeDaemon, fake_daemon
+
+from support.fake_daemon import FakeDaemon, fake_daemon
 
 TOKEN = "a-token"
 

@@ -5,9 +5,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from configurations import Place
-
 from refresherd.config import json_schema
+from support.configurations import Place
 
 EXAMPLE = (Path(__file__).parents[2] / "config.example.toml").read_text()
 

@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from configurations import DSM, Place
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -17,7 +16,9 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 from cryptography.x509.oid import NameOID
-from fakes import API_KEY
+
+from support.configurations import DSM, Place
+from support.fakes import API_KEY
 
 TOKEN = "Zk3-x_9QbT" * 8 + "aB3dE6"
 
@@ -211,9 +212,9 @@ def test_sessions_that_are_kept_against_the_setting_are_told(place: Place) -> No
 )
 def test_a_command_must_be_there(place: Place, command: str, faults: int) -> None:
     """By an absolute path or on PATH: a relative one would depend on the working directory."""
-    told = place.faults(app(f"api_key_command = {command}"))
-    assert len(told) == faults
-    assert all("api_key_command[0]: there is no program" in fault for fault in told)
+    message = place.faults(app(f"api_key_command = {command}"))
+    assert len(message) == faults
+    assert all("api_key_command[0]: there is no program" in fault for fault in message)
 
 
 def test_a_certificate_app_has_a_certificate_and_its_key(place: Place) -> None:

@@ -4,14 +4,14 @@ import os
 from pathlib import Path
 
 import pytest
-from configurations import APP, DSM, ENVIRON, Place
-from fakes import API_KEY
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from refresherd.config import describe, load
 from refresherd.domain.errors import ConfigError
 from refresherd.domain.model import ApiKeyFile
+from support.configurations import APP, DSM, ENVIRON, Place
+from support.fakes import API_KEY
 
 KEY_FILE = "[apps.payments]\napi_key_file = 'payments.key'\n"
 

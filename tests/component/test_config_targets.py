@@ -6,13 +6,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from configurations import DSM, Place
 
 from refresherd.config.convert import convert
 from refresherd.config.findings import Findings
 from refresherd.config.host import Host, mount_points
 from refresherd.config.output_paths import check_targets
 from refresherd.config.source import parse
+from support.configurations import DSM, Place
 
 APP = f"{DSM}[apps.a]\napi_key_file = 'payments.key'\n"
 

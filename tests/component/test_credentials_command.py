@@ -6,15 +6,15 @@ import signal
 from pathlib import Path
 
 import pytest
-from fakes import API_KEY, ENTITY_ID
-from processes import over, pids, until
 
 from refresherd.adapters.credentials import source
 from refresherd.domain.errors import Reason, Retryable
 from refresherd.domain.model import ApiKeyCommand, App, Endpoint
 from refresherd.engine.ports import CredentialSource
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.subprocesses import child
+from support.fakes import API_KEY, ENTITY_ID
+from support.processes import over, pids, until
 
 
 def shell(
@@ -30,7 +30,7 @@ def made(
     """Return the source of an app whose key a command prints."""
     endpoint = Endpoint("https://amer.smartkey.io", timeout=timeout)
     app = App("payments", endpoint, ApiKeyCommand(argv))
-    return source(app, {"PATH": os.environ["PATH"], **(environ or {})}, Lanes())
+    return source(app, {"PATH": os.environ["PATH"], **(environ or {})}, KeyedExecutor())
 
 
 async def fault(credential: CredentialSource) -> str:

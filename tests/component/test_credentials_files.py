@@ -7,19 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fakes import API_KEY, ENTITY_ID
 
 from refresherd.adapters.credentials import files, source
 from refresherd.domain.errors import Reason, Retryable
 from refresherd.domain.model import ApiKeyFile, App, Certificate, Credential, Endpoint, TokenFile
 from refresherd.engine.ports import CredentialSource
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
+from support.fakes import API_KEY, ENTITY_ID
 
 
-def made(credential: Credential, lanes: Lanes | None = None) -> CredentialSource:
+def made(credential: Credential, executor: KeyedExecutor | None = None) -> CredentialSource:
     """Return the source of an app with such a credential."""
     app = App("payments", Endpoint("https://amer.smartkey.io"), credential)
-    return source(app, {}, lanes or Lanes())
+    return source(app, {}, executor or KeyedExecutor())
 
 
 async def test_a_key_file_is_read_anew_each_time(tmp_path: Path) -> None:
@@ -127,23 +127,23 @@ async def test_a_hanging_disk_holds_up_only_itself(
 ) -> None:
     """One dead mount must not keep the other apps from their keys, nor look like a new key."""
     monkeypatch.setattr(files, "PATIENCE_SECONDS", 0.05)
-    lanes = Lanes()
+    executor = KeyedExecutor()
     dead, live = tmp_path / "dead", tmp_path / "live"
     for directory in (dead, live):
         directory.mkdir()
         (directory / "key").write_text(API_KEY)
-    hanging = made(ApiKeyFile(dead / "key"), lanes)
-    certificate = made(Certificate(ENTITY_ID, dead / "key", dead / "key"), lanes)
+    hanging = made(ApiKeyFile(dead / "key"), executor)
+    certificate = made(Certificate(ENTITY_ID, dead / "key", dead / "key"), executor)
     before = await hanging.stamp(), await certificate.stamp()
     release = threading.Event()
-    stuck = asyncio.create_task(lanes.call(dead, release.wait))
+    stuck = asyncio.create_task(executor.call(dead, release.wait))
     await asyncio.sleep(0)
     try:
         with pytest.raises(Retryable) as caught:
             await hanging.read()
         assert caught.value.message == f"{dead / 'key'}: the disk takes over 0.05 s"
         assert (await hanging.stamp(), await certificate.stamp()) == before
-        assert (await made(ApiKeyFile(live / "key"), lanes).read()).reveal() == API_KEY
+        assert (await made(ApiKeyFile(live / "key"), executor).read()).reveal() == API_KEY
     finally:
         release.set()
         await stuck

@@ -8,20 +8,20 @@ import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from dsm_loopback import GRANT, Connection, answering, reply, serving
-from fakes import API_KEY, FakeClock
 
 from refresherd.adapters.dsm import Connections
 from refresherd.adapters.dsm.link import LONGEST_ANSWER
 from refresherd.domain.errors import Reason, Rejected, Retryable
 from refresherd.domain.model import ApiKeyEnv, App, Endpoint, Grant, Secret
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
+from support.dsm_loopback import GRANT, Connection, answering, reply, serving
+from support.fakes import API_KEY, FakeClock
 
 
 @pytest.fixture
 async def connections() -> AsyncIterator[Connections]:
     """Yield connections that end with the test."""
-    async with Connections(Lanes(), FakeClock()) as opened:
+    async with Connections(KeyedExecutor(), FakeClock()) as opened:
         yield opened
 
 
@@ -163,17 +163,17 @@ async def test_a_hanging_connect_ends_with_the_timeout(connections: Connections)
 async def test_a_cancelled_request_closes_its_connection(connections: Connections) -> None:
     """Its late answer must not be read as another request's."""
     closed = asyncio.Event()
-    asked = asyncio.Event()
+    by_operator = asyncio.Event()
 
     async def watch(connection: Connection) -> None:
         await connection.request()
-        asked.set()
+        by_operator.set()
         await connection.reader.read()
         closed.set()
 
     async with serving(watch) as peer:
         attempt = asyncio.create_task(login(connections, peer.http))
-        await asked.wait()
+        await by_operator.wait()
         attempt.cancel()
         with pytest.raises(asyncio.CancelledError):
             await attempt

@@ -6,18 +6,17 @@ from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
-from dsm_loopback import GRANT, Authority, answering, reply, serving
-from fakes import API_KEY, FakeClock
-
 from refresherd.adapters.dsm import Connections
 from refresherd.domain.errors import Reason, Retryable
 from refresherd.domain.model import ApiKeyEnv, App, Endpoint, Secret
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
+from support.dsm_loopback import GRANT, Authority, answering, reply, serving
+from support.fakes import API_KEY, FakeClock
 
 HOST = "moved.example.com"
 
 
-class NameService(Lanes):
+class NameService(KeyedExecutor):
     """The lanes, with a name service of one name at their end."""
 
     address = "127.0.0.2"

@@ -7,7 +7,13 @@ from pathlib import Path
 from socket import SO_LINGER, SOL_SOCKET
 
 import pytest
-from dsm_loopback import (
+
+from refresherd.adapters.dsm import Connections, trust
+from refresherd.domain.errors import Reason, Retryable
+from refresherd.domain.model import ApiKeyEnv, App, Endpoint, Secret
+from refresherd.engine.ports import SessionClient
+from refresherd.host.keyed_executor import KeyedExecutor
+from support.dsm_loopback import (
     GRANT,
     Authority,
     Behaviour,
@@ -16,13 +22,7 @@ from dsm_loopback import (
     reply,
     serving,
 )
-from fakes import API_KEY, FakeClock
-
-from refresherd.adapters.dsm import Connections, trust
-from refresherd.domain.errors import Reason, Retryable
-from refresherd.domain.model import ApiKeyEnv, App, Endpoint, Secret
-from refresherd.engine.ports import SessionClient
-from refresherd.host.keyed_executor import Lanes
+from support.fakes import API_KEY, FakeClock
 
 GRANTING = answering(reply(200, GRANT))
 
@@ -36,7 +36,7 @@ def clock() -> FakeClock:
 @pytest.fixture
 async def connections(clock: FakeClock) -> AsyncIterator[Connections]:
     """Yield connections that end with the test."""
-    async with Connections(Lanes(), clock) as opened:
+    async with Connections(KeyedExecutor(), clock) as opened:
         yield opened
 
 
@@ -253,20 +253,20 @@ async def test_a_request_under_way_survives_that_its_connections_are_dropped(
     connections: Connections, clock: FakeClock
 ) -> None:
     """They are closed once the last answer has come."""
-    asked, release = asyncio.Event(), asyncio.Event()
+    by_operator, release = asyncio.Event(), asyncio.Event()
 
     async def behave(connection: Connection) -> None:
         while True:
             await connection.request()
-            if not asked.is_set():
-                asked.set()
+            if not by_operator.is_set():
+                by_operator.set()
                 await release.wait()
             await connection.send(reply(200, GRANT))
 
     async with serving(behave) as peer:
         endpoint = Endpoint(peer.http)
         first = asyncio.create_task(login(connections, endpoint))
-        await asked.wait()
+        await by_operator.wait()
         clock.advance(3600)
         await login(connections, endpoint)
         release.set()
@@ -319,7 +319,7 @@ async def test_closing_ends_requests_under_way(clock: FakeClock, requests: int) 
         hanging.set()
         await connection.reader.read()
 
-    connections = Connections(Lanes(), clock)
+    connections = Connections(KeyedExecutor(), clock)
     async with serving(behave) as peer:
         endpoint = Endpoint(peer.http)
         for _ in range(requests):

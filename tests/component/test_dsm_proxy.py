@@ -7,13 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from dsm_loopback import GRANT, Authority, Connection, answering, reply, serving
-from fakes import API_KEY, FakeClock
 
 from refresherd.adapters.dsm import Connections
 from refresherd.domain.errors import Reason, Retryable
 from refresherd.domain.model import ApiKeyEnv, App, Endpoint, Secret
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
+from support.dsm_loopback import GRANT, Authority, Connection, answering, reply, serving
+from support.fakes import API_KEY, FakeClock
 
 GRANTING = answering(reply(200, GRANT))
 
@@ -40,7 +40,7 @@ def authority(tmp_path: Path) -> Authority:
 @pytest.fixture
 async def connections() -> AsyncIterator[Connections]:
     """Yield connections that end with the test."""
-    async with Connections(Lanes(), FakeClock()) as opened:
+    async with Connections(KeyedExecutor(), FakeClock()) as opened:
         yield opened
 
 

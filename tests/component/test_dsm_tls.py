@@ -8,14 +8,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from dsm_loopback import GRANT, Authority, Connection, answering, reply, serving
-from fakes import API_KEY, ENTITY_ID, FakeClock
 
 from refresherd.adapters.dsm import Connections
 from refresherd.domain.errors import Reason, Retryable
 from refresherd.domain.model import ApiKeyEnv, App, Certificate, Credential, Endpoint, Secret
 from refresherd.engine.ports import SessionClient
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
+from support.dsm_loopback import GRANT, Authority, Connection, answering, reply, serving
+from support.fakes import API_KEY, ENTITY_ID, FakeClock
 
 GRANTING = answering(reply(200, GRANT))
 
@@ -31,7 +31,7 @@ def authority(tmp_path: Path) -> Authority:
 @pytest.fixture
 async def connections() -> AsyncIterator[Connections]:
     """Yield connections that end with the test."""
-    async with Connections(Lanes(), FakeClock()) as opened:
+    async with Connections(KeyedExecutor(), FakeClock()) as opened:
         yield opened
 
 
@@ -42,15 +42,15 @@ def client(
     return connections.client(App("payments", Endpoint(url, ca_file), credential))
 
 
-async def login(asked: SessionClient) -> str:
+async def login(by_operator: SessionClient) -> str:
     """Log in; return the token."""
-    return (await asked.login(Secret(API_KEY), 5)).access_token.reveal()
+    return (await by_operator.login(Secret(API_KEY), 5)).access_token.reveal()
 
 
-async def fault(asked: SessionClient) -> str:
+async def fault(by_operator: SessionClient) -> str:
     """Return why TLS fails."""
     with pytest.raises(Retryable) as caught:
-        await asked.login(Secret(API_KEY), 5)
+        await by_operator.login(Secret(API_KEY), 5)
     assert caught.value.reason is Reason.TLS
     assert caught.value.__context__ is None
     return caught.value.message

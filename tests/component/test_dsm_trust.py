@@ -14,13 +14,13 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
-from dsm_loopback import Authority
-from fakes import FakeClock
 
 from refresherd.adapters.dsm import trust
 from refresherd.adapters.dsm.trust import Context, Trust, make_context
 from refresherd.domain.errors import Reason, Retryable
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
+from support.dsm_loopback import Authority
+from support.fakes import FakeClock
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ async def test_one_context_serves_all_until_the_files_change(
 ) -> None:
     """Each would cost 20 ms and 831 KiB; the files are looked at once a second at most."""
     clock = FakeClock()
-    context = Context(Trust(authority.ca_file), Lanes(), clock)
+    context = Context(Trust(authority.ca_file), KeyedExecutor(), clock)
     first = await context.current()
     assert await context.current() is first
     clock.advance(trust.CHECK_SECONDS)
@@ -134,7 +134,7 @@ async def test_one_context_serves_all_until_the_files_change(
 
 async def test_a_burst_at_the_start_makes_one_context(authority: Authority) -> None:
     """A thousand apps begin at once."""
-    context = Context(Trust(authority.ca_file), Lanes(), FakeClock())
+    context = Context(Trust(authority.ca_file), KeyedExecutor(), FakeClock())
     made = await asyncio.gather(*[context.current() for _ in range(50)])
     assert {id(one) for one in made} == {id(made[0])}
 
@@ -144,11 +144,11 @@ async def test_a_hanging_disk_leaves_the_context_at_hand_in_use(
 ) -> None:
     """Tokens must not run out because a CA's file cannot be looked at."""
     monkeypatch.setattr(trust, "PATIENCE_SECONDS", 0.05)
-    clock, lanes = FakeClock(), Lanes()
+    clock, executor = FakeClock(), KeyedExecutor()
     files = Trust(authority.ca_file)
-    context = Context(files, lanes, clock)
+    context = Context(files, executor, clock)
     release = threading.Event()
-    stuck = asyncio.create_task(lanes.call(files, release.wait))
+    stuck = asyncio.create_task(executor.call(files, release.wait))
     await asyncio.sleep(0)
     try:
         with pytest.raises(TimeoutError):
@@ -159,7 +159,7 @@ async def test_a_hanging_disk_leaves_the_context_at_hand_in_use(
         await stuck
     first = await context.current()
     release.clear()
-    stuck = asyncio.create_task(lanes.call(files, release.wait))
+    stuck = asyncio.create_task(executor.call(files, release.wait))
     await asyncio.sleep(0)
     clock.advance(trust.CHECK_SECONDS)
     try:

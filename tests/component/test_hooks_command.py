@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
-from processes import over, pids, until
 
 from refresherd.adapters.hooks import hooks
 from refresherd.domain.errors import HookError
 from refresherd.domain.model import ApiKeyEnv, App, Endpoint, HookSpec
 from refresherd.engine.ports import Hook
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
+from support.processes import over, pids, until
 
 PATH = os.environ["PATH"]
 
@@ -49,7 +49,7 @@ def made(
     endpoint, credential = Endpoint("https://dsm.example.com"), ApiKeyEnv("PAYMENTS_KEY")
     app = App("payments", endpoint, credential, hooks=(HookSpec(argv, timeout=timeout),))
     environ = {"PATH": PATH} if environ is None else environ
-    (hook,) = hooks(app, environ, Lanes(), gate or asyncio.Semaphore(1))
+    (hook,) = hooks(app, environ, KeyedExecutor(), gate or asyncio.Semaphore(1))
     return hook
 
 

@@ -11,13 +11,13 @@ from errno import EMFILE, ENOSYS, EPERM
 from pathlib import Path
 
 import pytest
-from processes import until
 
 from refresherd.adapters.hooks import hooks
 from refresherd.domain.errors import HookError
 from refresherd.domain.model import ApiKeyEnv, App, Endpoint, HookSpec
 from refresherd.engine.ports import Hook
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
+from support.processes import until
 
 SERVICE = """
 import signal, sys
@@ -71,12 +71,14 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "payments.pid"
 
 
-def made(file: Path, name: str = "HUP", timeout: float = 10.0, lanes: Lanes | None = None) -> Hook:
+def made(
+    file: Path, name: str = "HUP", timeout: float = 10.0, executor: KeyedExecutor | None = None
+) -> Hook:
     """Return the hook of an app that has one."""
     endpoint, credential = Endpoint("https://dsm.example.com"), ApiKeyEnv("PAYMENTS_KEY")
     spec = HookSpec(signal=name, pid_file=file, timeout=timeout)
     app = App("payments", endpoint, credential, hooks=(spec,))
-    (hook,) = hooks(app, {}, lanes or Lanes(), asyncio.Semaphore(1))
+    (hook,) = hooks(app, {}, executor or KeyedExecutor(), asyncio.Semaphore(1))
     return hook
 
 
@@ -232,13 +234,13 @@ async def test_a_process_out_of_reach_is_told(
 async def test_a_disk_that_hangs_is_not_waited_for(file: Path, service: Service) -> None:
     """And once it is back nobody gets a signal that was given up."""
     file.write_text(str(service.pid))
-    lanes, disk = Lanes(), threading.Event()
-    hanging = asyncio.create_task(lanes.call(file.parent, disk.wait))
-    message = await fault(made(file, timeout=0.1, lanes=lanes), timed_out=True)
+    executor, disk = KeyedExecutor(), threading.Event()
+    hanging = asyncio.create_task(executor.call(file.parent, disk.wait))
+    message = await fault(made(file, timeout=0.1, executor=executor), timed_out=True)
     assert message == f"{file}: the disk takes over 0.1 s"
     disk.set()
     await hanging
-    await lanes.drained()
+    await executor.drained()
     service.process.terminate()
     assert service.said() == ""
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 from aiohttp import ClientResponse, ClientSession
-from fakes import FakeClock, grants
 
 from refresherd.adapters.web import HttpListener
 from refresherd.domain import session_state
@@ -16,6 +15,7 @@ from refresherd.domain.errors import Reason
 from refresherd.domain.model import Instant, Timing
 from refresherd.domain.readiness import AppStatus, OutputStatus
 from refresherd.domain.session_state import Failure
+from support.fakes import FakeClock, grants
 
 NOW = Instant(1000)
 LIFE = session_state.granted(session_state.begin(NOW), next(grants()), NOW, Timing(), 0.0)

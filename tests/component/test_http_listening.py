@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 from aiohttp import ClientSession
-from fakes import FakeClock
 
 from refresherd.adapters.web import HttpListener, binding, listener
 from refresherd.domain.errors import RefresherdError
 from refresherd.domain.readiness import AppStatus
+from support.fakes import FakeClock
 
 MEGABYTES = 30
 

@@ -10,16 +10,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from fakes import API_KEY, FakeClock, FakeSchedule, RecordingObserver
-from lab import needs, needs_root
 
 from refresherd.adapters.state.login_file import LoginFile, UnsavedLogins
 from refresherd.domain.errors import OutputError
 from refresherd.domain.events import Warned
 from refresherd.domain.login_budget import History
 from refresherd.domain.model import Instant, Secret
-from refresherd.engine.context import World
-from refresherd.host.keyed_executor import Lanes
+from refresherd.engine.context import Context
+from refresherd.host.keyed_executor import KeyedExecutor
+from support.fakes import API_KEY, FakeClock, FakeSchedule, RecordingObserver
+from support.lab import needs, needs_root
 
 KEY = Secret(API_KEY)
 HISTORY = History(refused=(Instant(900.0), Instant(990.0)), cut_off=(Instant(995.0),))
@@ -32,11 +32,11 @@ class Runs:
         self.path = directory / "logins"
         self.observer = RecordingObserver()
         self.clock = FakeClock()
-        self.world = World(self.clock, FakeSchedule(self.clock), self.observer, lambda: 0.0)
+        self.context = Context(self.clock, FakeSchedule(self.clock), self.observer, lambda: 0.0)
 
     def next(self, boot_id: str = "one", patience: float = 10.0) -> LoginFile:
         """Return the file as the next run sees it."""
-        return LoginFile(self.path, boot_id, self.world, Lanes(), patience=patience)
+        return LoginFile(self.path, boot_id, self.context, KeyedExecutor(), patience=patience)
 
     async def first(self) -> LoginFile:
         """Return the file of a run in which logins have failed."""
@@ -187,15 +187,15 @@ async def test_a_full_disk_leaves_the_old_file(disk: Path) -> None:
 
 async def test_a_filesystem_that_hangs_is_given_up_soon(runs: Runs) -> None:
     """Every first login waits for it."""
-    lanes, release = Lanes(), asyncio.Event()
+    executor, release = KeyedExecutor(), asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def hang() -> None:
         asyncio.run_coroutine_threadsafe(release.wait(), loop).result()
 
-    stuck = asyncio.create_task(lanes.call(str(runs.path.parent), hang))
+    stuck = asyncio.create_task(executor.call(str(runs.path.parent), hang))
     await asyncio.sleep(0)
-    store = LoginFile(runs.path, "one", runs.world, lanes, patience=0.01)
+    store = LoginFile(runs.path, "one", runs.context, executor, patience=0.01)
     assert await store.load() is None
     (warning,) = runs.warnings
     assert warning.startswith("the failed logins of earlier runs are not known: ")

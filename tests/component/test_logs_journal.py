@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TextIO
 
 import pytest
-from fakes import FakeClock
 
 from refresherd.adapters.logs import configure
 from refresherd.adapters.logs.journal import Datagrams
 from refresherd.adapters.logs.writer import LineWriter
 from refresherd.domain.events import AppCrashed, Event, OutputFailed, Started, Warned
+from support.fakes import FakeClock
 
 FAILED = OutputFailed("payments", "/run/a", "disk full\nAPP=forged", 1.0)
 CRASHED = AppCrashed("payments", ValueError("broken"), 1.0)

@@ -14,9 +14,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fakes import FakeClock
 
 from refresherd.adapters.logs import Logs, captured, configure
+from support.fakes import FakeClock
 
 TOKEN = "Zq3-" * 21 + "Zq"
 

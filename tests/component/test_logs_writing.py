@@ -13,11 +13,11 @@ from types import ModuleType
 from typing import Any, TextIO
 
 import pytest
-from fakes import FakeClock
 
 from refresherd.adapters.logs import Logs, configure, stages, without_rich
 from refresherd.adapters.logs.writer import MAX_LINES, LineWriter
 from refresherd.domain.events import Started
+from support.fakes import FakeClock
 
 STARTED = Started("1.0", 1)
 
@@ -157,7 +157,8 @@ def test_a_full_disk_costs_only_the_lines_it_has_no_room_for() -> None:
 def test_an_interpreter_ends_though_its_log_is_stuck() -> None:
     """A thread that hangs in a buffered write would have Python abort at its end."""
     program = (
-        "import sys; from refresherd.adapters import logs; from refresherd.host.clock import BootClock;"
+        "import sys; from refresherd.adapters import logs\n"
+        "from refresherd.host.clock import BootClock;"
         "from refresherd.domain.events import Started;"
         "log = logs.configure('info', 'json', sys.stderr, BootClock());"
         "[log.observe(Started('1.0', 1)) for _ in range(3000)]; log.close(0.1)"
@@ -172,7 +173,8 @@ def test_an_interpreter_ends_though_its_log_is_stuck() -> None:
 def test_the_log_brings_no_rich_into_the_daemon() -> None:
     """Structlog would import it for tracebacks that are never made, at 3.6 MiB."""
     program = (
-        "import sys, refresherd.adapters.logs; assert not [m for m in sys.modules if m.startswith('rich')];"
+        "import sys, refresherd.adapters.logs\n"
+        "assert not [m for m in sys.modules if m.startswith('rich')];"
         "import rich.console"
     )
     subprocess.run([sys.executable, "-c", program], timeout=30, check=True)

@@ -3,13 +3,12 @@
 import subprocess
 from pathlib import Path
 
-from fakes import FakeClock, grants
-from lab import needs_tool
-
 from refresherd.adapters.metrics import Exposition, Metrics
 from refresherd.domain import session_state
 from refresherd.domain.model import ApiKeyFile, App, Endpoint, FileSpec, Instant, Timing
 from refresherd.domain.readiness import AppStatus, OutputStatus
+from support.fakes import FakeClock, grants
+from support.lab import needs_tool
 
 NOW = Instant(1000)
 
@@ -19,8 +18,10 @@ class OneApp:
 
     def status(self, name: str) -> AppStatus:
         """Return the app's status."""
-        life = session_state.granted(session_state.begin(NOW), next(grants()), NOW, Timing(), 0.0)
-        return AppStatus(name, life, (OutputStatus('/run/"a\\b".token', written_at=NOW),))
+        session = session_state.granted(
+            session_state.begin(NOW), next(grants()), NOW, Timing(), 0.0
+        )
+        return AppStatus(name, session, (OutputStatus('/run/"a\\b".token', written_at=NOW),))
 
     def statuses(self) -> tuple[AppStatus, ...]:
         """Return the app's status."""

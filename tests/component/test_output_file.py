@@ -10,8 +10,6 @@ from pathlib import Path
 from stat import S_ISREG
 
 import pytest
-from fakes import FakeClock
-from file_writer import APP, beside, generation_of, held, output, token
 
 from refresherd.adapters.outputs.file import FileOutput
 from refresherd.domain.errors import OutputError
@@ -26,8 +24,10 @@ from refresherd.domain.model import (
 )
 from refresherd.host import atomic_file
 from refresherd.host.atomic_file import Target
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.stale_temp_files import Leftovers
+from support.fakes import FakeClock
+from support.file_writer import APP, beside, generation_of, held, output, token
 
 SHORT = Token(Secret("t0ken"), "8f2b7a36", 7, Instant(1000.0), 600.0, Instant(1600.0))
 
@@ -67,7 +67,7 @@ def path(tmp_path: Path) -> Path:
 async def test_the_file_holds_the_token_in_its_format(path: Path, form: Format, text: str) -> None:
     """Consumers parse these bytes; what is left of the token's life counts from the writing."""
     clock = FakeClock(1169.5, offset=1_700_000_000.0)
-    await FileOutput(APP, FileSpec(path, form), clock, Lanes()).put(SHORT)
+    await FileOutput(APP, FileSpec(path, form), clock, KeyedExecutor()).put(SHORT)
     assert path.read_bytes() == text.encode()
     assert beside(path) == []
 
@@ -95,7 +95,7 @@ async def test_the_same_token_is_written_again_when_asked(path: Path) -> None:
 def test_an_output_is_known_by_its_path_and_what_it_does_on_expiry(path: Path) -> None:
     """The path is the metrics' label, and an expired token goes or stays as configured."""
     specs = (FileSpec(path), FileSpec(path, on_expiry=OnExpiry.REMOVE))
-    keeping, removing = (FileOutput(APP, spec, FakeClock(), Lanes()) for spec in specs)
+    keeping, removing = (FileOutput(APP, spec, FakeClock(), KeyedExecutor()) for spec in specs)
     assert keeping.name == removing.name == str(path)
     assert not keeping.removes_expired
     assert removing.removes_expired
@@ -194,8 +194,8 @@ async def test_outputs_that_share_their_leftovers_sweep_their_own(path: Path) ->
     paths = [path.with_name(name) for name in ("a", "b", "a.0123456789abcdef")]
     for each in paths:
         each.with_name(f".{each.name}.0123456789abcdef.tmp").write_text("leftover")
-    clock, lanes, leftovers = FakeClock(), Lanes(), Leftovers()
-    targets = [FileOutput(APP, FileSpec(each), clock, lanes, leftovers) for each in paths]
+    clock, executor, leftovers = FakeClock(), KeyedExecutor(), Leftovers()
+    targets = [FileOutput(APP, FileSpec(each), clock, executor, leftovers) for each in paths]
     for left, target in zip((2, 1, 0), targets, strict=True):
         await target.prepare()
         assert len(list(path.parent.iterdir())) == left
@@ -204,7 +204,7 @@ async def test_outputs_that_share_their_leftovers_sweep_their_own(path: Path) ->
 async def test_later_leftovers_are_swept_by_a_later_start(path: Path) -> None:
     """A reload may come days after the daemon's start, and find what others left since."""
     clock = FakeClock()
-    target = FileOutput(APP, FileSpec(path), clock, Lanes(), Leftovers())
+    target = FileOutput(APP, FileSpec(path), clock, KeyedExecutor(), Leftovers())
     for _ in range(2):
         path.with_name(f".{path.name}.0123456789abcdef.tmp").write_text("leftover")
         await target.prepare()

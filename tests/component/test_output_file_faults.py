@@ -6,8 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from file_writer import LENGTH, WRITER, beside, held, ran
-from lab import needs, needs_root, needs_tool
+
+from support.file_writer import LENGTH, WRITER, beside, held, ran
+from support.lab import needs, needs_root, needs_tool
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def mounted(path: Path, script: str) -> list[str]:
 
 def test_a_full_filesystem_keeps_the_old_token(path: Path) -> None:
     """A full disk must not cost the consumers the token that they have."""
-    told = mounted(
+    message = mounted(
         path,
         """
         mount -t tmpfs -o size=256k none "$DIR"
@@ -52,14 +53,14 @@ def test_a_full_filesystem_keeps_the_old_token(path: Path) -> None:
         """,
     )
     full = f"{path}: cannot write it: No space left on device; free space, or inodes, on its"
-    assert told[0] == "done"
-    assert all(line.startswith(full) for line in told[1:3])
-    assert told[3:] == ["0000001", "ballast", path.name, "done", "0000002", path.name]
+    assert message[0] == "done"
+    assert all(line.startswith(full) for line in message[1:3])
+    assert message[3:] == ["0000001", "ballast", path.name, "done", "0000002", path.name]
 
 
 def test_a_filesystem_without_inodes_keeps_the_old_token(path: Path) -> None:
     """There is space by the gigabyte, and yet no file can be made: the line says why."""
-    told = mounted(
+    message = mounted(
         path,
         """
         mount -t tmpfs -o nr_inodes=3 none "$DIR"
@@ -70,13 +71,13 @@ def test_a_filesystem_without_inodes_keeps_the_old_token(path: Path) -> None:
         """,
     )
     full = f"{path}: cannot write it: No space left on device; free space, or inodes, on its"
-    assert all(line.startswith(full) for line in told[1:3])
-    assert told[3:] == ["0000001", "last", path.name]
+    assert all(line.startswith(full) for line in message[1:3])
+    assert message[3:] == ["0000001", "last", path.name]
 
 
 def test_a_filesystem_that_became_read_only_is_told_and_passes(path: Path) -> None:
     """The kernel remounts a failing disk so; a unit's ProtectSystem= has the same effect."""
-    told = mounted(
+    message = mounted(
         path,
         """
         mount -t tmpfs none "$DIR"
@@ -90,12 +91,12 @@ def test_a_filesystem_that_became_read_only_is_told_and_passes(path: Path) -> No
         """,
     )
     reason = "Read-only file system; mount its filesystem writable (in a unit: ReadWritePaths=)"
-    assert told[1:4] == [
+    assert message[1:4] == [
         f"{path}: cannot write it: {reason}",
         f"{path}: cannot write it: {reason}",
         f"{path}: cannot remove it: {reason}",
     ]
-    assert told[4:] == ["0000001", path.name, "done", "0000002", path.name]
+    assert message[4:] == ["0000001", path.name, "done", "0000002", path.name]
 
 
 @pytest.mark.parametrize("source", ["$DIR/source", "/dev/null"])
@@ -104,7 +105,7 @@ def test_a_file_that_is_mounted_by_itself_is_refused(path: Path, source: str) ->
 
     Bound from the same filesystem it has the same device number as its directory.
     """
-    told = mounted(
+    message = mounted(
         path,
         f"""
         echo old >"$DIR/source"
@@ -116,24 +117,24 @@ def test_a_file_that_is_mounted_by_itself_is_refused(path: Path, source: str) ->
         """,
     )
     remedy = "it is a mount point: mount its directory instead"
-    assert told[:3] == [
+    assert message[:3] == [
         f"{path}: cannot write it: Device or resource busy; {remedy}",
         f"{path}: cannot write it: Device or resource busy; {remedy}",
         f"{path}: cannot remove it: Device or resource busy; {remedy}",
     ]
-    assert told[3:] == [path.name, "source", "old"]
+    assert message[3:] == [path.name, "source", "old"]
 
 
 def test_a_token_in_a_directory_that_is_a_mount_is_written(path: Path) -> None:
     """That is what the refusal of a mounted file advises."""
-    told = mounted(path, 'mount --bind "$DIR" "$DIR"; writer prepare put; look')
-    assert told == ["done", "done", "0000001", path.name]
+    message = mounted(path, 'mount --bind "$DIR" "$DIR"; writer prepare put; look')
+    assert message == ["done", "done", "0000001", path.name]
 
 
 def test_a_host_without_proc_is_served_all_the_same(path: Path) -> None:
     """Then nobody can tell mounts apart beforehand, and the write itself finds out."""
-    told = mounted(path, "mount -t tmpfs none /proc; writer prepare put; look")
-    assert told == ["done", "done", "0000001", path.name]
+    message = mounted(path, "mount -t tmpfs none /proc; writer prepare put; look")
+    assert message == ["done", "done", "0000001", path.name]
 
 
 def injected(path: Path, fault: str, *commands: str) -> list[str]:
@@ -159,8 +160,8 @@ def test_a_failing_call_keeps_the_old_token_and_leaves_nothing(
 ) -> None:
     """Whatever fails on the way, consumers have a whole token and the directory stays clean."""
     path.write_text("old")
-    (told,) = injected(path, fault, "put")
-    assert told.startswith(f"{path}: cannot {complaint}")
+    (message,) = injected(path, fault, "put")
+    assert message.startswith(f"{path}: cannot {complaint}")
     assert path.read_text() == "old"
     assert beside(path) == []
 
@@ -168,8 +169,8 @@ def test_a_failing_call_keeps_the_old_token_and_leaves_nothing(
 def test_a_rest_that_cannot_be_removed_is_swept_by_the_next_start(path: Path) -> None:
     """The first fault is what the operator is told; the clearing up is made good for later."""
     fault = "renameat,renameat2,unlinkat:error=EIO:when=1"
-    (told,) = injected(path, fault, "put")
-    assert told.startswith(f"{path}: cannot write it: Input/output error")
+    (message,) = injected(path, fault, "put")
+    assert message.startswith(f"{path}: cannot write it: Input/output error")
     assert len(beside(path)) == 1
     assert ran([*WRITER, str(path), "prepare"]) == ["done"]
     assert beside(path) == []
@@ -183,15 +184,15 @@ def test_a_write_that_takes_less_than_it_was_given_is_gone_on_with(path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [("EINVAL", "done"), ("EIO", "cannot write it: Input/output error; look for the disk's")],
 )
 def test_a_directory_that_cannot_be_synced_is_an_error_unless_none_can(
-    path: Path, error: str, told: str
+    path: Path, error: str, message: str
 ) -> None:
     """Some network filesystems know no fsync for directories, and are good enough for tokens."""
     (line,) = injected(path, f"fsync:error={error}:when=2", "put")
-    assert told in line
+    assert message in line
     assert held(path) == 1
 
 

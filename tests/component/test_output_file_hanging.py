@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from fakes import FakeClock
-from file_writer import APP, beside, held, output, token
 
 from refresherd.adapters.outputs.file import FileOutput
 from refresherd.domain.errors import OutputError
 from refresherd.domain.model import FileSpec, Instant
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
+from support.fakes import FakeClock
+from support.file_writer import APP, beside, held, output, token
 
 BOUND = 30.0
 """No hang in these tests outlasts this many seconds, whatever is broken."""
@@ -38,10 +38,10 @@ class HangingClock(FakeClock):
 
 
 @asynccontextmanager
-async def hanging(lanes: Lanes, directory: Path) -> AsyncIterator[threading.Event]:
+async def hanging(executor: KeyedExecutor, directory: Path) -> AsyncIterator[threading.Event]:
     """Have a directory's lane hang until the event that this yields is set."""
     released = threading.Event()
-    task = asyncio.create_task(lanes.call(str(directory), partial(released.wait, BOUND)))
+    task = asyncio.create_task(executor.call(str(directory), partial(released.wait, BOUND)))
     await asyncio.sleep(0)
     try:
         yield released
@@ -66,12 +66,12 @@ async def test_a_hanging_directory_holds_up_its_own_outputs_only(
     path: Path, tmp_path: Path
 ) -> None:
     """One app's dead disk delays no other app's token."""
-    lanes = Lanes()
-    async with hanging(lanes, path.parent) as released:
-        stuck = asyncio.create_task(output(path, lanes=lanes).put(token()))
+    executor = KeyedExecutor()
+    async with hanging(executor, path.parent) as released:
+        stuck = asyncio.create_task(output(path, executor=executor).put(token()))
         other = tmp_path / "billing.token"
         async with asyncio.timeout(BOUND / 2):
-            await output(other, lanes=lanes).put(token())
+            await output(other, executor=executor).put(token())
         assert held(other) == 1
         assert not stuck.done()
         released.set()
@@ -81,18 +81,18 @@ async def test_a_hanging_directory_holds_up_its_own_outputs_only(
 
 async def test_a_hang_is_told_and_passes(path: Path) -> None:
     """An operator has to hear of it, and once the disk answers all is as if nothing had been."""
-    lanes = Lanes()
-    target = output(path, lanes=lanes, patience=0.02)
-    async with hanging(lanes, path.parent):
+    executor = KeyedExecutor()
+    target = output(path, executor=executor, patience=0.02)
+    async with hanging(executor, path.parent):
         for refused in (target.prepare(), target.put(token()), target.remove()):
             with pytest.raises(OutputError) as caught:
                 await refused
             assert str(caught.value) == (
                 f"{path}: no answer for 0.02 s; its filesystem hangs or is swamped"
             )
-    await lanes.drained()
+    await executor.drained()
     assert not path.exists(), "what was given up before it began must not be done later"
-    await output(path, lanes=lanes).put(token(2))
+    await output(path, executor=executor).put(token(2))
     assert held(path) == 2
 
 
@@ -101,46 +101,46 @@ async def test_a_cancelled_write_never_lands_after_what_was_asked_for_later(
     path: Path, later: str
 ) -> None:
     """A dead token that comes back is handed to consumers until somebody notices."""
-    clock, lanes = HangingClock(), Lanes()
-    slow = FileOutput(APP, FileSpec(path), clock, lanes)
+    clock, executor = HangingClock(), KeyedExecutor()
+    slow = FileOutput(APP, FileSpec(path), clock, executor)
     write = asyncio.create_task(slow.put(token(1)))
     await begun(clock)
     write.cancel()
     with pytest.raises(asyncio.CancelledError):
         await write
-    target = output(path, lanes=lanes)
+    target = output(path, executor=executor)
     call = asyncio.create_task(target.remove() if later == "remove" else target.put(token(2)))
     await asyncio.sleep(0.01)
     assert not call.done()
     clock.released.set()
     await call
-    await lanes.drained()
+    await executor.drained()
     assert [held(path)] == [2] if later == "put" else not path.exists()
     assert beside(path) == []
 
 
 async def test_a_cancelled_write_that_had_not_begun_is_never_done(path: Path) -> None:
     """An app that was taken out of the configuration writes no more tokens."""
-    lanes = Lanes()
-    async with hanging(lanes, path.parent):
-        write = asyncio.create_task(output(path, lanes=lanes).put(token()))
+    executor = KeyedExecutor()
+    async with hanging(executor, path.parent):
+        write = asyncio.create_task(output(path, executor=executor).put(token()))
         await asyncio.sleep(0.01)
         write.cancel()
         with pytest.raises(asyncio.CancelledError):
             await write
-    await lanes.drained()
+    await executor.drained()
     assert not path.exists()
 
 
 async def test_a_write_under_way_can_be_awaited_after_its_cancellation(path: Path) -> None:
     """The daemon's end gives it a moment, so that no temporary file is left over."""
-    clock, lanes = HangingClock(), Lanes()
-    write = asyncio.create_task(FileOutput(APP, FileSpec(path), clock, lanes).put(token()))
+    clock, executor = HangingClock(), KeyedExecutor()
+    write = asyncio.create_task(FileOutput(APP, FileSpec(path), clock, executor).put(token()))
     await begun(clock)
     write.cancel()
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(lanes.drained(), 0.01)
+        await asyncio.wait_for(executor.drained(), 0.01)
     clock.released.set()
-    await asyncio.wait_for(lanes.drained(), BOUND)
+    await asyncio.wait_for(executor.drained(), BOUND)
     assert held(path) == 1
     assert beside(path) == []

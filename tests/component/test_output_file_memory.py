@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes import FakeClock
-from file_writer import APP, beside, held, output, token
-from lab import needs
 
 from refresherd.adapters.outputs.file import FileOutput
 from refresherd.domain.errors import OutputError
 from refresherd.domain.model import FileSpec, Ownership
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.tmpfs import in_memory
+from support.fakes import FakeClock
+from support.file_writer import APP, beside, held, output, token
+from support.lab import needs
 
 MEMORY = Path("/dev/shm")  # noqa: S108  # the tests make a directory of their own in it
 
@@ -68,16 +68,18 @@ def test_what_is_above_counts_as_well(memory: Path) -> None:
 def test_in_doubt_it_is_not_in_memory(tmp_path: Path, missing: str) -> None:
     """A thread is never wrong, only slower."""
     table = mounts(tmp_path, {tmp_path: "tmpfs"})
-    asked = (tmp_path / missing, table) if missing == "directory" else (tmp_path, Path("/missing"))
-    assert not in_memory(str(asked[0]), asked[1])
+    by_operator = (
+        (tmp_path / missing, table) if missing == "directory" else (tmp_path, Path("/missing"))
+    )
+    assert not in_memory(str(by_operator[0]), by_operator[1])
 
 
 async def test_a_file_in_memory_waits_for_no_thread(memory: Path) -> None:
     """The cheapest way to a consumer: thousands of tokens a second."""
-    path, lanes, released = memory / "payments.token", Lanes(), threading.Event()
-    target = output(path, lanes=lanes)
+    path, executor, released = memory / "payments.token", KeyedExecutor(), threading.Event()
+    target = output(path, executor=executor)
     await target.prepare()
-    hanging = asyncio.create_task(lanes.call(str(memory), lambda: released.wait(30)))
+    hanging = asyncio.create_task(executor.call(str(memory), lambda: released.wait(30)))
     await asyncio.sleep(0)
     await target.put(token(1))
     assert held(path) == 1
@@ -92,7 +94,7 @@ async def test_a_failure_in_memory_is_told_like_any_other(memory: Path) -> None:
     """An operator has to hear of it, and of what to do."""
     directory = memory / "run"
     directory.mkdir()
-    target = output(directory / "payments.token", lanes=Lanes())
+    target = output(directory / "payments.token", executor=KeyedExecutor())
     await target.prepare()
     directory.rmdir()
     with pytest.raises(OutputError, match="create its directory"):
@@ -101,11 +103,11 @@ async def test_a_failure_in_memory_is_told_like_any_other(memory: Path) -> None:
 
 async def test_names_are_looked_up_in_a_thread_wherever_the_file_is(memory: Path) -> None:
     """A directory service that is away hangs, and holds up that output only."""
-    path, lanes, released = memory / "payments.token", Lanes(), threading.Event()
+    path, executor, released = memory / "payments.token", KeyedExecutor(), threading.Event()
     mine = Ownership(owner=str(os.getuid()))
-    target = FileOutput(APP, FileSpec(path, ownership=mine), FakeClock(), lanes)
+    target = FileOutput(APP, FileSpec(path, ownership=mine), FakeClock(), executor)
     await target.prepare()
-    hanging = asyncio.create_task(lanes.call(str(memory), lambda: released.wait(30)))
+    hanging = asyncio.create_task(executor.call(str(memory), lambda: released.wait(30)))
     await asyncio.sleep(0)
     write = asyncio.create_task(target.put(token(1)))
     await asyncio.sleep(0.01)

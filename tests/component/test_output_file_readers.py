@@ -13,7 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from file_writer import WRITER, beside, held, output
+
+from support.file_writer import WRITER, beside, held, output
 
 REPLACEMENTS = 5000
 
@@ -92,14 +93,14 @@ async def test_writers_killed_at_any_moment_leave_whole_tokens_and_sweepable_res
     path: Path, breeder: subprocess.Popen[str]
 ) -> None:
     """A kill -9, the OOM killer and power cuts come when they like."""
-    luck = random.Random(1)  # noqa: S311  # moments, not secrets
+    rand = random.Random(1)  # noqa: S311  # moments, not secrets
     generations = set()
     assert breeder.stdin is not None
     assert breeder.stdout is not None
     for _ in range(KILLS):
         breeder.stdin.write("\n")
         writer = int(breeder.stdout.readline())
-        time.sleep(luck.uniform(0, LONGEST_LIFE))  # noqa: ASYNC251  # as in the header
+        time.sleep(rand.uniform(0, LONGEST_LIFE))  # noqa: ASYNC251  # as in the header
         os.kill(writer, signal.SIGKILL)
         if path.exists():
             generations.add(held(path))

@@ -12,12 +12,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from file_writer import WRITER, beside, held, output, ran, token
-from lab import needs_root, needs_tool
 
 from refresherd.domain.errors import OutputError
 from refresherd.domain.model import Ownership
 from refresherd.host.ownership import hand_over
+from support.file_writer import WRITER, beside, held, output, ran, token
+from support.lab import needs_root, needs_tool
 
 USER = "daemon"
 """The Linux Standard Base demands this account and its group."""
@@ -147,16 +147,16 @@ def test_a_daemon_without_the_right_to_give_files_away_says_so(
 ) -> None:
     """The operator learns what the daemon's user lacks, before DSM is asked for a token."""
     common.chmod(0o777)
-    (told,) = attempted(common / "token", verb, *options)
-    assert told.startswith(f"{common}/token: {complaint}")
-    assert told.endswith("hand-over.conf in a unit")
+    (message,) = attempted(common / "token", verb, *options)
+    assert message.startswith(f"{common}/token: {complaint}")
+    assert message.endswith("hand-over.conf in a unit")
     assert list(common.iterdir()) == []
 
 
 def test_a_directory_of_somebody_elses_is_told(common: Path) -> None:
     """A daemon that is not root is often not let into its output's directory."""
-    (told,) = attempted(common / "token", "put")
-    assert told == (
+    (message,) = attempted(common / "token", "put")
+    assert message == (
         f"{common}/token: cannot write it: Permission denied; "
         "let the daemon's user write to its directory"
     )

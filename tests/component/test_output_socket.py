@@ -14,10 +14,6 @@ from itertools import islice
 from pathlib import Path
 
 import pytest
-from api_place import BRIEF, eventually
-from fakes import grants, settle
-from kept import Kept, running
-from strangers import AS_ROOT, As, answer, reachable
 
 from refresherd.adapters.outputs import handout
 from refresherd.adapters.outputs.socket import SocketOutput
@@ -25,10 +21,14 @@ from refresherd.domain import readiness, session_state
 from refresherd.domain.errors import OutputError
 from refresherd.domain.events import OutputFailed, OutputWritten
 from refresherd.domain.model import Format, Grant, Ownership, Secret, SocketSpec, Token
-from refresherd.engine.app_runner import Keeper
+from refresherd.engine.app_runner import AppRunner
 from refresherd.engine.ports import Output
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.unix_sockets import BoundSocket, bind, lending
+from support.api_place import BRIEF, eventually
+from support.fake_app import Kept, running
+from support.fakes import grants, settle
+from support.other_users import AS_ROOT, As, answer, reachable
 
 FIRST, SECOND = islice(grants(), 2)
 PRIVATE = Ownership(mode=0o600)
@@ -51,15 +51,17 @@ def output_of(
     kept: Kept, path: Path, form: Format = Format.RAW, ownership: Ownership = PRIVATE
 ) -> SocketOutput:
     """Return an output of the app's."""
-    return SocketOutput(kept.app, SocketSpec(path, form, ownership), kept.world, Lanes(BRIEF))
+    return SocketOutput(
+        kept.app, SocketSpec(path, form, ownership), kept.context, KeyedExecutor(BRIEF)
+    )
 
 
 def token(kept: Kept, grant: Grant = FIRST) -> Token:
     """Return a token that was issued just now."""
     now = kept.clock.now()
-    life = session_state.granted(session_state.begin(now), grant, now, kept.app.timing, 0.0)
-    assert life.token is not None
-    return life.token
+    session = session_state.granted(session_state.begin(now), grant, now, kept.app.timing, 0.0)
+    assert session.token is not None
+    return session.token
 
 
 async def read(path: Path, sent: bytes = b"") -> bytes:
@@ -288,7 +290,9 @@ async def test_a_hanging_filesystem_is_told_and_its_socket_served_when_it_comes(
     """Nobody waits for it any more, and still it is the output's."""
     slow = Slow()
     spec = SocketSpec(path, Format.RAW, PRIVATE)
-    output = SocketOutput(kept.app, spec, kept.world, Lanes(BRIEF), listen=slow, patience=0.1)
+    output = SocketOutput(
+        kept.app, spec, kept.context, KeyedExecutor(BRIEF), listen=slow, patience=0.1
+    )
     with pytest.raises(OutputError, match=r"no answer for 0\.1 s; its filesystem hangs"):
         await output.put(token(kept))
     slow.go_on.set()
@@ -301,15 +305,15 @@ async def test_a_hanging_filesystem_is_told_and_its_socket_served_when_it_comes(
 async def test_a_socket_that_comes_after_the_end_is_cleared_away(kept: Kept, path: Path) -> None:
     """A stop does not wait for a hanging filesystem, and must not leave its socket behind."""
     slow = Slow()
-    lanes = Lanes(BRIEF)
-    output = SocketOutput(kept.app, SocketSpec(path), kept.world, lanes, listen=slow)
+    executor = KeyedExecutor(BRIEF)
+    output = SocketOutput(kept.app, SocketSpec(path), kept.context, executor, listen=slow)
     preparing = asyncio.create_task(output.prepare())
     await asyncio.sleep(0.05)
     preparing.cancel()
     await asyncio.wait({preparing})
     output.close()
     slow.go_on.set()
-    await lanes.drained()
+    await executor.drained()
     await eventually(lambda: not path.exists())
     (bound,) = slow.bound
     await eventually(lambda: bound.socket.fileno() == -1)
@@ -320,9 +324,10 @@ async def test_a_path_passes_to_another_output_even_while_it_is_being_bound(
 ) -> None:
     """A reload may follow the start at once: nobody is in the way but ourselves."""
     slow = Slow()
-    lanes = Lanes(BRIEF)
+    executor = KeyedExecutor(BRIEF)
     earlier, other, later = (
-        SocketOutput(kept.app, SocketSpec(path), kept.world, lanes, listen=slow) for _ in range(3)
+        SocketOutput(kept.app, SocketSpec(path), kept.context, executor, listen=slow)
+        for _ in range(3)
     )
     preparing = [asyncio.create_task(earlier.prepare())]
     await asyncio.sleep(0.05)
@@ -344,21 +349,21 @@ async def test_an_app_is_ready_when_its_socket_hands_out_the_newest_token(path: 
     """A socket is an output like any other: readiness, events and metrics go by the same words."""
     kept = Kept(grants())
     app = replace(kept.app, sockets=(SocketSpec(path, Format.RAW, PRIVATE),))
-    output: Output = SocketOutput(app, app.sockets[0], kept.world, Lanes(BRIEF))
-    keeper = Keeper(app, replace(kept.equipment, outputs=(output,)), kept.world)
+    output: Output = SocketOutput(app, app.sockets[0], kept.context, KeyedExecutor(BRIEF))
+    runner = AppRunner(app, replace(kept.app_context, outputs=(output,)), kept.context)
     path.mkdir()
-    async with running(keeper.run()):
+    async with running(runner.run()):
         await eventually(lambda: bool(kept.observer.of(OutputFailed)))
         now = kept.clock.now()
-        assert readiness.reasons(keeper.status(), now)[0].endswith("no socket; move it away")
+        assert readiness.reasons(runner.status(), now)[0].endswith("no socket; move it away")
         path.rmdir()
         await kept.schedule.advance(1)
         await eventually(lambda: bool(kept.observer.of(OutputWritten)))
-        assert readiness.ready(keeper.status(), kept.clock.now())
+        assert readiness.ready(runner.status(), kept.clock.now())
         assert await read(path) == b"token-1"
         (written,) = kept.observer.of(OutputWritten)
         assert (written.output, written.generation) == (str(path), 1)
-    keeper.close()
+    runner.close()
     assert not path.exists()
 
 
@@ -402,7 +407,9 @@ async def test_a_socket_that_was_lent_is_served_and_never_touched(kept: Kept, pa
     inode = path.stat().st_ino
     listen = lending({path: lent.socket})
     for _ in range(2):
-        output = SocketOutput(kept.app, SocketSpec(path), kept.world, Lanes(BRIEF), listen=listen)
+        output = SocketOutput(
+            kept.app, SocketSpec(path), kept.context, KeyedExecutor(BRIEF), listen=listen
+        )
         reading = asyncio.create_task(read(path))
         await output.prepare()
         await asyncio.sleep(0.05)
@@ -412,7 +419,9 @@ async def test_a_socket_that_was_lent_is_served_and_never_touched(kept: Kept, pa
         output.close()
         assert path.stat().st_ino == inode
     other = path.with_name("other.sock")
-    elsewhere = SocketOutput(kept.app, SocketSpec(other), kept.world, Lanes(BRIEF), listen=listen)
+    elsewhere = SocketOutput(
+        kept.app, SocketSpec(other), kept.context, KeyedExecutor(BRIEF), listen=listen
+    )
     await elsewhere.put(token(kept))
     assert await read(other) == b"token-1"
     elsewhere.close()

@@ -7,16 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from api_place import BRIEF
-from fakes import grants
-from kept import Kept
-from strangers import AS_ROOT, US, As, reachable
 
 from refresherd.adapters.outputs.socket import SocketOutput
 from refresherd.domain import session_state
 from refresherd.domain.events import AccessDenied
 from refresherd.domain.model import Access, Format, Ownership, SocketSpec
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
+from support.api_place import BRIEF
+from support.fake_app import Kept
+from support.fakes import grants
+from support.other_users import AS_ROOT, US, As, reachable
 
 pytestmark = AS_ROOT
 
@@ -37,15 +37,17 @@ async def serving(access: Access) -> AsyncIterator[tuple[Kept, Path]]:
     """Serve an app's token on a socket that is open to all."""
     kept = Kept(grants())
     now = kept.clock.now()
-    life = session_state.granted(
+    session = session_state.granted(
         session_state.begin(now), next(grants()), now, kept.app.timing, 0.0
     )
-    assert life.token is not None
+    assert session.token is not None
     with reachable() as directory:
         path = directory / "payments.sock"
         spec = SocketSpec(path, Format.RAW, Ownership(0o666))
-        output = SocketOutput(replace(kept.app, access=access), spec, kept.world, Lanes(BRIEF))
-        await output.put(life.token)
+        output = SocketOutput(
+            replace(kept.app, access=access), spec, kept.context, KeyedExecutor(BRIEF)
+        )
+        await output.put(session.token)
         yield kept, path
         output.close()
 

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from strangers import AS_ROOT, As, reachable, stranger, unit_group
 
 from refresherd.domain.access import OVERFLOW_ID, Peer
 from refresherd.host import cgroups, peers
 from refresherd.host.peers import credentials, identified, process_of
+from support.other_users import AS_ROOT, As, reachable, stranger, unit_group
 
 
 @pytest.fixture
@@ -178,7 +178,7 @@ def test_a_program_with_others_rights_lends_its_groups_to_nobody(
     monkeypatch.setattr(peers, "SO_PEERGROUPS", 9999)
     with caller(listening, "1234", "5678", "7") as (connection, process):
         assert seen(connection).groups == {7}
-        told = Path(f"/proc/{process.pid}/status").read_text()
-        changed = told.replace("1234\t1234\t1234\t1234", "1234\t0\t0\t0")
+        message = Path(f"/proc/{process.pid}/status").read_text()
+        changed = message.replace("1234\t1234\t1234\t1234", "1234\t0\t0\t0")
         monkeypatch.setattr(Path, "read_text", lambda _, **__: changed)
         assert seen(connection).groups == set()

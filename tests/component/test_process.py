@@ -6,7 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from strangers import AS_ROOT
+
+from support.other_users import AS_ROOT
 
 ASK = """
 import ctypes, json, os, resource, sys

@@ -9,9 +9,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from configurations import Place
-from fakes import RecordingObserver
-from processes import until
 
 from refresherd.adapters.metrics import Exposition, Metrics
 from refresherd.daemon import reload
@@ -19,8 +16,11 @@ from refresherd.daemon.assembly import Observers, assemble, keeping
 from refresherd.daemon.reload import Reloader
 from refresherd.domain.events import Ending, Reloaded, ReloadFailed, SessionEnded, Warned
 from refresherd.emulator import Emulator, Options
-from refresherd.engine.app_runner import Keeper
+from refresherd.engine.app_runner import AppRunner
 from refresherd.host.clock import BootClock
+from support.configurations import Place
+from support.fakes import RecordingObserver
+from support.processes import until
 
 
 class Daemon:
@@ -56,7 +56,8 @@ class Daemon:
         statuses = self.assembly.supervisor.statuses
         await until(
             lambda: all(
-                status.life.token and all(one.holds == status.life.token for one in status.outputs)
+                status.session.token
+                and all(one.holds == status.session.token for one in status.outputs)
                 for status in statuses()
             )
         )
@@ -256,6 +257,6 @@ async def test_two_hundred_reloads_leave_nothing_behind(tmp_path: Path) -> None:
 def leftovers() -> tuple[int, ...]:
     """Return how many tasks, descriptors, threads and keepers there are."""
     gc.collect()
-    keepers = sum(isinstance(one, Keeper) for one in gc.get_objects())
+    runners = sum(isinstance(one, AppRunner) for one in gc.get_objects())
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
-    return len(asyncio.all_tasks()), descriptors, threading.active_count(), keepers
+    return len(asyncio.all_tasks()), descriptors, threading.active_count(), runners

@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
-from fakes import RecordingObserver
 
 from refresherd.adapters.scheduling import BootSchedule
 from refresherd.domain.events import ClockJumped, LoopLagged
 from refresherd.domain.model import Instant
 from refresherd.domain.session_state import NEVER
 from refresherd.host.clock import BootClock, JumpDetector
+from support.fakes import RecordingObserver
 
 BOUND = 10.0
 """Seconds after which a test has failed: far more than it needs."""

@@ -5,15 +5,15 @@ import stat
 from pathlib import Path
 
 import pytest
-from fakes import ENTITY_ID, FakeClock, FakeSchedule, RecordingObserver
-from lab import needs_root
 
 from refresherd.adapters.state.session_file import SessionFile
 from refresherd.domain.errors import OutputError, Reason, Retryable
 from refresherd.domain.events import Warned
 from refresherd.domain.model import App, Endpoint, Instant, Secret, Token, TokenFile
-from refresherd.engine.context import World
-from refresherd.host.keyed_executor import Lanes
+from refresherd.engine.context import Context
+from refresherd.host.keyed_executor import KeyedExecutor
+from support.fakes import ENTITY_ID, FakeClock, FakeSchedule, RecordingObserver
+from support.lab import needs_root
 
 BOOTSTRAP = Secret("bootstrap")
 ANOTHER = Secret("another")
@@ -27,12 +27,12 @@ class Runs:
         self.path = directory / "payments.session"
         self.observer = RecordingObserver()
         clock = FakeClock()
-        self.world = World(clock, FakeSchedule(clock), self.observer, lambda: 0.0)
+        self.context = Context(clock, FakeSchedule(clock), self.observer, lambda: 0.0)
 
     def next(self, url: str = URL) -> SessionFile:
         """Return the session file as the next run sees it."""
         app = App("payments", Endpoint(url), TokenFile(Path("bootstrap.token")))
-        return SessionFile(app, self.path, self.world, Lanes())
+        return SessionFile(app, self.path, self.context, KeyedExecutor())
 
     async def first(self) -> SessionFile:
         """Return the session file of a run that has kept one token."""

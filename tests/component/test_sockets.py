@@ -112,16 +112,16 @@ def test_owner_and_group_may_be_names_or_numbers(path: Path, *, by_name: bool) -
 
 
 @pytest.mark.parametrize(
-    ("ownership", "told"),
+    ("ownership", "message"),
     [
         (Ownership(owner="no-such-user"), "this host has no user 'no-such-user'; create it or "),
         (Ownership(group="no-such-group"), "this host has no group 'no-such-group'; create"),
         (Ownership(owner=str(2**32 - 1)), "this host has no user '4294967295'"),
     ],
 )
-def test_an_unknown_account_is_named(path: Path, ownership: Ownership, told: str) -> None:
+def test_an_unknown_account_is_named(path: Path, ownership: Ownership, message: str) -> None:
     """And the path is left as it was."""
-    assert told in refused(path, ownership)
+    assert message in refused(path, ownership)
     assert not path.exists()
 
 
@@ -173,8 +173,10 @@ def test_a_datagram_socket_is_another_programs(path: Path) -> None:
 
 def test_a_missing_directory_is_named_with_its_remedy(tmp_path: Path) -> None:
     """After a reboot /run is empty."""
-    told = refused(tmp_path / "run" / "api.sock")
-    assert told.startswith(f"there is no directory {tmp_path / 'run'}; create it, or have systemd")
+    message = refused(tmp_path / "run" / "api.sock")
+    assert message.startswith(
+        f"there is no directory {tmp_path / 'run'}; create it, or have systemd"
+    )
 
 
 def test_a_path_through_a_file_is_refused(tmp_path: Path) -> None:
@@ -185,12 +187,12 @@ def test_a_path_through_a_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_path_that_no_socket_can_have_is_refused(tmp_path: Path) -> None:
     """The kernel's limit is lower than anybody expects."""
-    told = refused(tmp_path / ("x" * 100) / "api.sock")
-    assert told == "the path is too long; 107 bytes are the most"
+    message = refused(tmp_path / ("x" * 100) / "api.sock")
+    assert message == "the path is too long; 107 bytes are the most"
 
 
 @pytest.mark.parametrize(
-    ("number", "told"),
+    ("number", "message"),
     [
         (errno.EACCES, "Permission denied; let the daemon's user do that"),
         (errno.EPERM, "Operation not permitted; let the daemon's user do that; owners and groups"),
@@ -200,7 +202,7 @@ def test_a_path_that_no_socket_can_have_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_failed_call_tells_what_would_help(
-    path: Path, monkeypatch: pytest.MonkeyPatch, number: int, told: str
+    path: Path, monkeypatch: pytest.MonkeyPatch, number: int, message: str
 ) -> None:
     """The tests may run as root, whom little is refused: the kernel's answer is played."""
 
@@ -208,7 +210,7 @@ def test_a_failed_call_tells_what_would_help(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(unix_sockets, "_bind", fail)
-    assert refused(path).startswith(told)
+    assert refused(path).startswith(message)
 
 
 @pytest.mark.parametrize("call", ["connect", "unlink"])
@@ -265,10 +267,10 @@ def test_a_lack_of_descriptors_is_an_error_like_others(path: Path) -> None:
     with path.with_name("lowest").open("w") as lowest:
         resource.setrlimit(resource.RLIMIT_NOFILE, (lowest.fileno(), hard))
         try:
-            told = refused(path)
+            message = refused(path)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert told.startswith("Too many open files; raise the limit on open files")
+    assert message.startswith("Too many open files; raise the limit on open files")
 
 
 def test_closing_removes_the_path(path: Path) -> None:

@@ -11,10 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from processes import over, pids, until
 
 from refresherd.host import subprocesses
 from refresherd.host.subprocesses import Program, Tail, child
+from support.processes import over, pids, until
 
 ENVIRON = {"PATH": os.environ["PATH"]}
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab import needs
 
 from refresherd.emulator import App, Emulator, Options
+from support.lab import needs
 
 LIBRARY_PROGRAM = """
 import json, sys

@@ -13,11 +13,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from faults.catalogue import FAULTS, chosen
-from faults.parts import missing
-from faults.suite import run, soak
-from faults.table import table, total
-from faults.verdict import Verdict
+from faults.catalogue.all_faults import FAULTS, chosen
+from faults.rig.parts import missing
+from faults.rig.suite import run, soak
+from faults.verdicts.table import table, total
+from faults.verdicts.verdict import Verdict
 
 UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from faults.clock_changes import CHANGES, Change
-from faults.wall_clock import LIBRARIES
-from lab import needs, needs_root, needs_tool
+
+from faults.catalogue.clock_changes import CHANGES, Change
+from faults.rig.wall_clock import LIBRARIES
+from support.lab import needs, needs_root, needs_tool
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +19,10 @@ def outcomes(
     needs(LIBRARIES, "libfaketime")
     needs_tool("unshare")
     needs_root()
-    asked = {item.name for item in request.session.items}
-    names = [name for name in CHANGES if f"test_a_change_of_clocks_goes_unnoticed[{name}]" in asked]
+    by_operator = {item.name for item in request.session.items}
+    names = [
+        name for name in CHANGES if f"test_a_change_of_clocks_goes_unnoticed[{name}]" in by_operator
+    ]
     return asyncio.run(_all({n: CHANGES[n] for n in names}, tmp_path_factory.mktemp("clocks")))
 
 

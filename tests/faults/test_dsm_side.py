@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 import pytest
-from faults.catalogue import DSM_SIDE
-from faults.fault import Fault
-from faults.impossible import IMPOSSIBLE
-from faults.verdict import Verdict
-from faults.verdicts import kept, reached
-from lab import needs
+
+from faults.catalogue.all_faults import DSM_SIDE
+from faults.catalogue.impossible import IMPOSSIBLE
+from faults.rig.fault import Fault
+from faults.verdicts.per_test import kept, reached
+from faults.verdicts.verdict import Verdict
+from support.lab import needs
 
 # The first test waits for the whole of it, and some of it is repeated on a busy machine.
 pytestmark = pytest.mark.timeout(400)
@@ -34,6 +35,6 @@ def test_a_broken_promise_is_seen(
 ) -> None:
     """What nothing could get over has to fail, or the suite proves nothing."""
     (verdict,) = verdicts[fault.name]
-    seen = any(complaint in told for told in verdict.complaints)
+    seen = any(complaint in message for message in verdict.complaints)
     needs(seen or not verdict.stalled, "a machine that is less busy")
     assert seen, verdict

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 import pytest
-from faults.catalogue import HOST_SIDE
-from faults.fault import Fault
-from faults.verdict import Verdict
-from faults.verdicts import kept, reached
+
+from faults.catalogue.all_faults import HOST_SIDE
+from faults.rig.fault import Fault
+from faults.verdicts.per_test import kept, reached
+from faults.verdicts.verdict import Verdict
 
 # The first test waits for the whole of it, and some of it is repeated on a busy machine.
 pytestmark = pytest.mark.timeout(400)

@@ -3,12 +3,13 @@
 from collections import Counter
 from dataclasses import replace
 
-from faults.readers import Output, Seen
-from faults.recorder import Look, most_between, most_in_a_window
-from faults.table import merged, table
-from faults.verdict import Verdict
 from hypothesis import given
 from hypothesis import strategies as st
+
+from faults.rig.readers import Output, Seen
+from faults.rig.recorder import Look, most_between, most_in_a_window
+from faults.verdicts.table import merged, table
+from faults.verdicts.verdict import Verdict
 
 INSTANTS = st.lists(st.integers(0, 50).map(float)).map(sorted)
 VERDICT = Verdict(

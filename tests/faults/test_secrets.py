@@ -5,13 +5,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from faults import giveaway
-from faults.canaries import leaks, secret_half
-from lab import needs_root
-from programs import command
-from strangers import reachable
 
-BUGGY = Path(__file__).with_name("buggy.py")
+from faults.rig import leaks as giveaway
+from faults.rig.canaries import leaks, secret_half
+from support.lab import needs_root
+from support.other_users import reachable
+from support.programs import command
+
+BUGGY = Path(__file__).parent / "rig" / "buggy.py"
 
 
 @pytest.mark.parametrize("form", ["json", "console"])

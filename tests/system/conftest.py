@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from host import Host, cleared, running_host
+
+from support.systemd_host import Host, cleared, running_host
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from programs import PATIENCE, REFRESHERD, Dsm, Workplace, command, emulator, running
-from strangers import AS_ROOT, reachable
+
+from support.other_users import AS_ROOT, reachable
+from support.programs import PATIENCE, REFRESHERD, Dsm, Workplace, command, emulator, running
 
 LIFETIME = 60
 
@@ -101,9 +102,9 @@ def answered(place: Workplace, *words: str) -> str:
 
 def status(place: Workplace, app: str = "payments") -> dict[str, object]:
     """Return an app's status."""
-    told = json.loads(answered(place, "status", app, "--json"))
-    assert isinstance(told, dict)
-    return told
+    message = json.loads(answered(place, "status", app, "--json"))
+    assert isinstance(message, dict)
+    return message
 
 
 def order(place: Workplace, what: str, body: str = "{}") -> None:
@@ -126,10 +127,10 @@ def accepted(place: Workplace, header: str) -> bool:
 def test_a_token_opens_dsm_in_every_format(served: Workplace) -> None:
     """The point of it all: whatever a consumer likes to read, it gets through."""
     assert accepted(served, answered(served, "token", "payments", "--format", "header"))
-    told = json.loads(answered(served, "token", "payments", "--format", "json"))
+    message = json.loads(answered(served, "token", "payments", "--format", "json"))
     raw = answered(served, "token", "payments")
     assert re.fullmatch(r"[A-Za-z0-9_-]{86}", raw)
-    assert (told["app"], told["access_token"]) == ("payments", raw)
+    assert (message["app"], message["access_token"]) == ("payments", raw)
     env = answered(served, "token", "payments", "--format", "env")
     assert f"FORTANIX_ACCESS_TOKEN={raw}\n" in env
     client = answered(served, "token", "payments", "--format", "sdkms-cli")

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from lab import needs_tool
-from programs import PATIENCE, REFRESHERD, command
+
+from support.lab import needs_tool
+from support.programs import PATIENCE, REFRESHERD, command
 
 ON_A_TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
 """Runs its arguments on a pseudo-terminal that is fed from standard input."""

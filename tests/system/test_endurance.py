@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from endurance import Enduring
-from programs import emulator
+from support.endurance import Enduring
+from support.programs import emulator
 
 MEBIBYTE = 1024
 MOST_IN_FLIGHT = 32

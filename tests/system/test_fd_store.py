@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import PATIENCE, REFRESHERD, Dsm, Workplace, emulator
-from service_manager import ServiceManager, manager_at
+
+from support.programs import PATIENCE, REFRESHERD, Dsm, Workplace, emulator
+from support.service_manager import ServiceManager, manager_at
 
 LIFETIME = 20
 """Seconds; where a session should be renewed meanwhile."""

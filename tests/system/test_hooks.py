@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from processes import over, pids
-from programs import PATIENCE, Workplace, command, emulator, running
+from support.processes import over, pids
+from support.programs import PATIENCE, Workplace, command, emulator, running
 
 ON_HUP = """
 import os, signal, sys

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from programs import Workplace, emulator, eventually, running
-from service_manager import Message, ServiceManager, manager_at
+
+from support.programs import Workplace, emulator, eventually, running
+from support.service_manager import Message, ServiceManager, manager_at
 
 HOOK = """
 [[apps.payments.files]]

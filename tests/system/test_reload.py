@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import PATIENCE, Dsm, Workplace, emulator, running
+
+from support.programs import PATIENCE, Dsm, Workplace, emulator, running
 
 RETRY_MIN = 0.2
 
@@ -63,16 +64,16 @@ class Daemon:
 
     def reload(self) -> list[dict[str, Any]]:
         """Have the daemon reload, and return what it logs up to the end of that."""
-        before = len(self.told())
+        before = len(self.message())
         self.signal(signal.SIGHUP)
-        eventually(lambda: self.told("reloaded", "reload failed", since=before))
-        return self.told(since=before)
+        eventually(lambda: self.message("reloaded", "reload failed", since=before))
+        return self.message(since=before)
 
-    def told(self, *events: str, since: int = 0) -> list[dict[str, Any]]:
+    def message(self, *events: str, since: int = 0) -> list[dict[str, Any]]:
         """Return what was logged of these events, or of all."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
-        told = [json.loads(line) for line in lines[since:]]
-        return [one for one in told if not events or one["event"] in events]
+        message = [json.loads(line) for line in lines[since:]]
+        return [one for one in message if not events or one["event"] in events]
 
     def token(self, name: str) -> str:
         """Return what is in an app's file."""
@@ -116,13 +117,13 @@ def up(daemon: Daemon) -> Iterator[Daemon]:
     """Run a daemon until the block ends; its apps are all served before that begins."""
     log, config = daemon.log, str(daemon.config)
     with running("run", "--config", config, stderr=log) as daemon.process:
-        eventually(lambda: len(daemon.told("token refreshed")) == 2)
+        eventually(lambda: len(daemon.message("token refreshed")) == 2)
         eventually(lambda: len(daemon.inodes()) == 5)
         forget = urllib.request.Request(f"{daemon.dsm.url}/control/requests", method="DELETE")  # noqa: S310  # loopback
         urllib.request.urlopen(forget, timeout=PATIENCE).close()  # noqa: S310  # loopback
         yield daemon
     assert daemon.process.returncode == 0
-    assert daemon.told("app crashed") == []
+    assert daemon.message("app crashed") == []
 
 
 def test_a_reload_changes_what_changed_and_nothing_else(tmp_path: Path, dsm: Dsm) -> None:
@@ -134,8 +135,8 @@ def test_a_reload_changes_what_changed_and_nothing_else(tmp_path: Path, dsm: Dsm
         daemon.workplace.sections = [b + '[[apps.b.files]]\npath = "b2.token"\n']
         daemon.app("c", key=0)
         daemon.write()
-        (told,) = (one for one in daemon.reload() if one["event"] == "reloaded")
-        assert {told[key] for key in ("started", "stopped", "retuned")} == {1}
+        (message,) = (one for one in daemon.reload() if one["event"] == "reloaded")
+        assert {message[key] for key in ("started", "stopped", "retuned")} == {1}
         eventually(lambda: {"c.token", "c.sock", "b2.token"} <= daemon.inodes().keys())
         assert daemon.requests("auth") == 1
         assert daemon.requests("reauth") == 0
@@ -193,9 +194,9 @@ def test_a_faulty_file_leaves_all_as_it_was(tmp_path: Path, dsm: Dsm) -> None:
         daemon.config.write_text(good.replace("[[apps.b.files]]", "[[apps.b.filse]]") + "x = y\n")
         assert [one["event"] for one in daemon.reload()] == ["reload failed"]
         daemon.config.write_text(good.replace("a.key", "x.key").replace("b.key", "y.key"))
-        told = daemon.reload()
-        assert [one["event"] for one in told] == ["reload failed"] * 2
-        assert all(one["message"].startswith(f"{daemon.config}:") for one in told)
+        message = daemon.reload()
+        assert [one["event"] for one in message] == ["reload failed"] * 2
+        assert all(one["message"].startswith(f"{daemon.config}:") for one in message)
         after = daemon.metrics()
         stamp = "refresherd_config_last_reload_success_timestamp_seconds"
         assert after["refresherd_config_last_reload_successful"] == 0
@@ -257,7 +258,7 @@ def test_no_flood_of_signals_is_too_much(tmp_path: Path, dsm: Dsm) -> None:
             daemon.signal(signal.SIGHUP)
             daemon.signal(signal.SIGUSR1)
             time.sleep(0.02)
-        eventually(lambda: len(daemon.told("reloaded")) >= 2)
+        eventually(lambda: len(daemon.message("reloaded")) >= 2)
         renewals = daemon.requests("reauth")
         assert 2 <= renewals <= 2 * (1 + (time.monotonic() - began) / RETRY_MIN)
         assert daemon.requests("auth") == 0
@@ -267,7 +268,7 @@ def test_no_flood_of_signals_is_too_much(tmp_path: Path, dsm: Dsm) -> None:
             daemon.signal(signal.SIGHUP)
             daemon.signal(signal.SIGUSR1)
             time.sleep(0.001)
-    events = {one["event"] for one in daemon.told()}
+    events = {one["event"] for one in daemon.message()}
     assert events == {"started", "token refreshed", "reloaded", "stopping"}
 
 
@@ -276,7 +277,7 @@ def test_a_second_stop_ends_the_daemon_at_once(tmp_path: Path, dsm: Dsm) -> None
     daemon = Daemon(tmp_path, dsm)
     daemon.write('shutdown = "terminate"')
     with running("run", "--config", str(daemon.config), stderr=daemon.log) as process:
-        eventually(lambda: len(daemon.told("token refreshed")) == 2)
+        eventually(lambda: len(daemon.message("token refreshed")) == 2)
         control(dsm, "faults", {"operation": "terminate", "hang": True})
         process.send_signal(signal.SIGINT)
         eventually(lambda: daemon.requests("terminate") == 2)
@@ -296,7 +297,7 @@ def test_signals_that_come_too_early_are_heeded_later(tmp_path: Path, dsm: Dsm) 
         eventually(lambda: blocked(Path(f"/proc/{process.pid}/status")))
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGUSR1)
-        eventually(lambda: daemon.told("reloaded"))
+        eventually(lambda: daemon.message("reloaded"))
         eventually((tmp_path / "seen").exists)
     assert process.returncode == 0
     assert not blocked(tmp_path / "seen"), "what hooks start may wait for such signals as well"

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from processes import over, pids
-from programs import PATIENCE, Dsm, Workplace, emulator, eventually, running
+from support.processes import over, pids
+from support.programs import PATIENCE, Dsm, Workplace, emulator, eventually, running
 
 STOP_SECONDS = 5.0
 """What is promised."""
@@ -92,7 +92,7 @@ def test_a_stop_is_in_time_though_everything_hangs_at_once(tmp_path: Path) -> No
 def test_a_process_that_hangs_itself_ends_as_well() -> None:
     """A dead filesystem may hold up the event loop, and with it every bound of its steps."""
     script = (
-        "import time; from refresherd.stopping import end_after; end_after(0.1); time.sleep(99)"
+        "import time; from refresherd.host.stopping import end_after; end_after(0.1); time.sleep(99)"
     )
     ended = subprocess.run([sys.executable, "-c", script], timeout=PATIENCE, check=False)
     assert ended.returncode == 0

@@ -1,7 +1,8 @@
 """Credentials and tokens that go through systemd, and who gets them."""
 
 import pytest
-from host import SERVICE, UNITS, Host, shown, token
+
+from support.systemd_host import SERVICE, UNITS, Host, shown, token
 
 SOCKET = """\
 [[apps.payments.sockets]]
@@ -34,7 +35,7 @@ def started(host: Host) -> Host:
     return host
 
 
-def asked(host: Host, *properties: str) -> str:
+def by_operator(host: Host, *properties: str) -> str:
     """Return the HTTP status that a process of a unit with these properties is answered."""
     options = ("--quiet", "--pipe", "--wait", "--collect", "--uid=daemon")
     return host.box.run("systemd-run", *options, *properties, *ASK).stdout
@@ -57,9 +58,9 @@ def test_another_unit_gets_nothing(started: Host) -> None:
 
 def test_the_api_tells_units_and_groups_apart(started: Host) -> None:
     """The hardened daemon sees no other processes, and knows whose they are all the same."""
-    assert asked(started, "--unit=consumer") == "200"
-    assert asked(started, "--unit=other") == "403"
-    assert asked(started, "--unit=other", "--property=SupplementaryGroups=games") == "200"
+    assert by_operator(started, "--unit=consumer") == "200"
+    assert by_operator(started, "--unit=other") == "403"
+    assert by_operator(started, "--unit=other", "--property=SupplementaryGroups=games") == "200"
 
 
 def test_files_are_given_to_groups(host: Host) -> None:

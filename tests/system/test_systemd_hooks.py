@@ -1,8 +1,8 @@
 """A hook of the hardened daemon's that reloads a service."""
 
-from box import until
-from host import SERVICE, UNITS, Host, journal
-from lab import needs_tool
+from support.lab import needs_tool
+from support.nspawn import until
+from support.systemd_host import SERVICE, UNITS, Host, journal
 
 HOOK = """\
 [[apps.payments.hooks]]

@@ -9,8 +9,9 @@ from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
-from host import DSM, Host, bare_host, journal, shown, token
-from lab import needs
+
+from support.lab import needs
+from support.systemd_host import DSM, Host, bare_host, journal, shown, token
 
 CHECKOUT = Path(__file__).parent.parent.parent
 SECTION = "On a host with systemd"

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from box import PATIENCE, until
-from host import APP, HEAD, SERVICE, Host, shown, wait_for
+
+from support.nspawn import PATIENCE, until
+from support.systemd_host import APP, HEAD, SERVICE, Host, shown, wait_for
 
 SECOND = '[[apps.payments.files]]\npath = "/run/refresherd/second.token"\n'
 

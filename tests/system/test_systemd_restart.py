@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from box import until
-from host import HEAD, SERVICE, Host, journal, shown, token, wait_for
 
 from refresherd.domain.login_budget import FREE
+from support.nspawn import until
+from support.systemd_host import HEAD, SERVICE, Host, journal, shown, token, wait_for
 
 TOKEN = "/run/refresherd/payments.token"
 

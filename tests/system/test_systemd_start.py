@@ -4,8 +4,21 @@ import json
 import subprocess
 
 import pytest
-from box import PATIENCE, Box, until
-from host import APP, HEAD, SERVICE, SOCKET, UNITS, Host, journal, settled, shown, token, wait_for
+
+from support.nspawn import PATIENCE, Box, until
+from support.systemd_host import (
+    APP,
+    HEAD,
+    SERVICE,
+    SOCKET,
+    UNITS,
+    Host,
+    journal,
+    settled,
+    shown,
+    token,
+    wait_for,
+)
 
 AWAY = {"reset": "before"}
 """What the DSM does to every request."""

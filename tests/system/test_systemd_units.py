@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable
 
 import pytest
-from host import ADDED, PROGRAM, UNITS, Host
+
+from support.systemd_host import ADDED, PROGRAM, UNITS, Host
 
 MOST_EXPOSED = "1.2"
 
@@ -56,8 +57,8 @@ def test_exposure_is_low(host: Host, name: str) -> None:
     path = f"/etc/systemd/system/{name}"
     limit = str(int(float(MOST_EXPOSED) * 10))
     options = ("--offline=true", f"--threshold={limit}")
-    told = host.box.run("systemd-analyze", "security", *options, path, check=False)
-    assert told.returncode == 0, told.stdout[-200:]
+    message = host.box.run("systemd-analyze", "security", *options, path, check=False)
+    assert message.returncode == 0, message.stdout[-200:]
     assert f"{PROGRAM} run" in host.box.read(path)
 
 

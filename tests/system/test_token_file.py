@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import PATIENCE, Dsm, Workplace, command, emulator, running
+
+from support.programs import PATIENCE, Dsm, Workplace, command, emulator, running
 
 LIFETIME = 10
 
@@ -33,7 +34,7 @@ terminate_after = "100ms"
 """
 
 
-def asked(url: str, authorization: str = "", body: bytes | None = None) -> Any:  # noqa: ANN401  # JSON
+def by_operator(url: str, authorization: str = "", body: bytes | None = None) -> Any:  # noqa: ANN401  # JSON
     """Return what DSM answers."""
     headers = {"Authorization": authorization} if authorization else {}
     request = urllib.request.Request(url, body, headers)  # noqa: S310  # the emulator's, http://
@@ -73,14 +74,14 @@ class Host:
     def place(self) -> str:
         """Do as the operator does: log in elsewhere, and bring the token here."""
         key = self._dsm.api_keys[0]
-        token = asked(f"{self.url}/sys/v1/session/auth", f"Basic {key}", b"")["access_token"]
+        token = by_operator(f"{self.url}/sys/v1/session/auth", f"Basic {key}", b"")["access_token"]
         self.bootstrap.touch(mode=0o600)
         self.bootstrap.write_text(token)
         return str(token)
 
     def end_all_sessions(self) -> None:
         """Break the chain, as an administrator can."""
-        asked(f"{self.url}/control/sessions/end", body=b"{}")
+        by_operator(f"{self.url}/control/sessions/end", body=b"{}")
 
     def held(self) -> str:
         """Return what consumers find, "" if there is nothing."""
@@ -88,11 +89,11 @@ class Host:
 
     def works(self) -> bool:
         """Return whether DSM serves a consumer that has just read its token."""
-        return bool(asked(f"{self.url}/crypto/v1/keys", f"Bearer {self.held()}") == [])
+        return bool(by_operator(f"{self.url}/crypto/v1/keys", f"Bearer {self.held()}") == [])
 
     def statistics(self) -> dict[str, Any]:
         """Return what DSM counted."""
-        found: dict[str, Any] = asked(f"{self.url}/control/statistics")["apps"][0]
+        found: dict[str, Any] = by_operator(f"{self.url}/control/statistics")["apps"][0]
         return found
 
     def events(self, name: str) -> list[dict[str, Any]]:
@@ -171,10 +172,10 @@ def test_two_daemons_on_one_state_are_one_too_many(host: Host) -> None:
         for words in (("run",), ("once", "--timeout", "5s")):
             second = command(*words, "--config", str(host.config))
             assert second.returncode == 69
-            told = (
+            message = (
                 f"state_dir {host.session.parent}: it is in use by another refresherd (pid {pid})"
             )
-            assert told in second.stderr
+            assert message in second.stderr
             assert "Traceback" not in second.stderr
         assert host.works()
 
@@ -200,7 +201,7 @@ def test_a_new_bootstrap_comes_before_the_kept_session(host: Host) -> None:
     placed = host.place()
     with host.daemon():
         assert json.loads(host.session.read_text())["access_token"] != placed
-    requests = asked(f"{host.url}/control/requests?operation=reauth")
+    requests = by_operator(f"{host.url}/control/requests?operation=reauth")
     assert requests[-1]["status"] == 200
     host.bootstrap.write_text("x" * 86)
     with host.daemon():

@@ -7,9 +7,8 @@ import time
 import urllib.request
 from pathlib import Path
 
-from programs import PATIENCE, Dsm, Workplace, emulator, eventually, running
-
 from refresherd.domain.login_budget import MOST
+from support.programs import PATIENCE, Dsm, Workplace, emulator, eventually, running
 
 HEAD = """\
 state_dir = "state"

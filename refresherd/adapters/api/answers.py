@@ -12,13 +12,13 @@ from refresherd.adapters.api.connection import Connection
 from refresherd.adapters.api.parameters import TokenQuery
 from refresherd.adapters.api.permission import Denied
 from refresherd.adapters.api.rendering import OF_A_STATUS, OF_A_TOKEN, OF_A_WATCH, Renderings
-from refresherd.adapters.api.statuses import Moment, told
+from refresherd.adapters.api.statuses import Moment, status_fields
 from refresherd.domain.errors import NoSuchApp
 from refresherd.domain.model import App, Format, Instant
 from refresherd.domain.readiness import AppStatus
 from refresherd.engine.ports import Apps, Clock, Kept
 from refresherd.engine.token_broker import Broker
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
 
 LOOK_SECONDS = 0.02
 LOOKS = 50
@@ -31,21 +31,21 @@ Demand: TypeAlias = Callable[[App], Awaitable[None]]
 class Answers:
     """Makes responses. Raises NoSuchApp and NoToken."""
 
-    def __init__(self, apps: Apps, clock: Clock, lanes: Lanes) -> None:
+    def __init__(self, apps: Apps, clock: Clock, executor: KeyedExecutor) -> None:
         self._apps = apps
         self._broker = Broker(apps, clock)
         self._renderings = Renderings(clock)
         self._clock = clock
-        self._lanes = lanes
+        self._executor = executor
 
     async def statuses(self) -> web.Response:
         """Return the status of every app."""
         # Ten thousand of them take a third of a second.
-        return _json(await self._lanes.call("api statuses", self._all))
+        return _json(await self._executor.call("api statuses", self._all))
 
     def status(self, kept: Kept) -> web.Response:
         """Return the status of an app."""
-        return _json(json.dumps(told(kept.app, kept.status(), self._moment())))
+        return _json(json.dumps(status_fields(kept.app, kept.status(), self._moment())))
 
     async def token(self, name: str, query: TokenQuery, demand: Demand) -> web.Response:
         """Return a token."""
@@ -101,7 +101,7 @@ class Answers:
         moment = self._moment()
         kept = ((self._apps.kept(status.name), status) for status in self._apps.statuses())
         # An app may go while the others are told of.
-        apps = [told(one.app, status, moment) for one, status in kept if one is not None]
+        apps = [status_fields(one.app, status, moment) for one, status in kept if one is not None]
         return json.dumps({"apps": apps})
 
     def _moment(self) -> Moment:
@@ -111,7 +111,7 @@ class Answers:
 
 def _delivered(status: AppStatus) -> bool:
     """Return whether there is nothing to wait for: an output that fails may do so for long."""
-    token = status.life.token
+    token = status.session.token
     return all(output.holds == token or output.error for output in status.outputs)
 
 

@@ -7,7 +7,7 @@ import socket
 from functools import partial
 from pathlib import Path
 
-from refresherd.adapters.api.crowd import Shares
+from refresherd.adapters.api.quota import Shares
 from refresherd.adapters.api.reception import Reception
 from refresherd.adapters.api.service import Service
 from refresherd.domain.errors import RefresherdError
@@ -15,7 +15,7 @@ from refresherd.domain.events import Warned
 from refresherd.domain.model import Ownership
 from refresherd.engine.ports import Observer
 from refresherd.host.acceptor import Acceptor
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.unix_sockets import BoundSocket, bind
 
 STOP_SECONDS = 0.2
@@ -42,7 +42,7 @@ class ApiListener:
         ownership: Ownership,
         service: Service,
         observer: Observer,
-        lanes: Lanes,
+        executor: KeyedExecutor,
         *,
         passed: socket.socket | None = None,
     ) -> None:
@@ -50,7 +50,7 @@ class ApiListener:
         self._ownership = ownership
         self._service = service
         self._observer = observer
-        self._lanes = lanes
+        self._executor = executor
         self._passed = passed
         self._bound: BoundSocket | None = None
         self._acceptor: Acceptor | None = None
@@ -68,7 +68,7 @@ class ApiListener:
             self._looks = asyncio.create_task(self._look_again_and_again(self._bound))
         listening.settimeout(0)
         self._reception = Reception(
-            self._service.handle, self._observer, self._lanes, str(self._path), _shares()
+            self._service.handle, self._observer, self._executor, str(self._path), _shares()
         )
         self._acceptor = _accepting(listening, self._reception)
 
@@ -96,18 +96,18 @@ class ApiListener:
 
     async def _look_again_and_again(self, bound: BoundSocket) -> None:
         """Listen anew wherever the socket's file has gone; what is in the way is told once."""
-        told = ""
+        message = ""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
-                bound = await self._lanes.call(
+                bound = await self._executor.call(
                     str(self._path.parent), partial(self._seen_to, bound)
                 )
             except RefresherdError as error:
-                if str(error) != told:
-                    self._observer.observe(Warned(told := str(error)))
+                if str(error) != message:
+                    self._observer.observe(Warned(message := str(error)))
             else:
-                told = ""
+                message = ""
                 self._adopt(bound)
 
     def _seen_to(self, bound: BoundSocket) -> BoundSocket:

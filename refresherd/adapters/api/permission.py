@@ -9,7 +9,7 @@ from refresherd.domain.events import AccessDenied
 from refresherd.domain.model import App
 from refresherd.engine.ports import Observer
 from refresherd.host.accounts import Accounts
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
 
 
 class Denied(RefresherdError):
@@ -19,8 +19,8 @@ class Denied(RefresherdError):
 class Permission:
     """Judges peers by an app's `access`. `socket` is what the log calls the socket."""
 
-    def __init__(self, lanes: Lanes, observer: Observer, socket: str) -> None:
-        self._accounts = Accounts(lanes)
+    def __init__(self, executor: KeyedExecutor, observer: Observer, socket: str) -> None:
+        self._accounts = Accounts(executor)
         self._observer = observer
         self._socket = socket
         self._own_uid = os.geteuid()

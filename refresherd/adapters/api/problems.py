@@ -22,15 +22,15 @@ def problem(
     status: int, detail: str, headers: Mapping[str, str] = NO_HEADERS, **members: str
 ) -> web.Response:
     """Return a refusal. `members` are told beside the standard ones."""
-    told = body(status, detail, **members)
-    return web.Response(status=status, body=told, headers={**HEADERS, **headers})
+    message = body(status, detail, **members)
+    return web.Response(status=status, body=message, headers={**HEADERS, **headers})
 
 
 def body(status: int, detail: str, **members: str) -> bytes:
     """Return a problem's JSON."""
     title = HTTPStatus(status).phrase
-    told = {"type": "about:blank", "title": title, "status": status, "detail": detail, **members}
-    return json.dumps(told).encode() + b"\n"
+    message = {"type": "about:blank", "title": title, "status": status, "detail": detail, **members}
+    return json.dumps(message).encode() + b"\n"
 
 
 def whole_answer(status: int, detail: str, retry_after: int) -> bytes:

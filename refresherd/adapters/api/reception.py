@@ -12,12 +12,12 @@ from typing import TypeAlias, cast
 from aiohttp import web
 
 from refresherd.adapters.api.connection import Connection
-from refresherd.adapters.api.crowd import Crowd, Shares
 from refresherd.adapters.api.problems import whole_answer
+from refresherd.adapters.api.quota import ConnectionQuota, Shares
 from refresherd.domain.access import Peer, operates
-from refresherd.domain.events import AcceptFailed, TurnedAway
+from refresherd.domain.events import AcceptFailed, ConnectionRejected
 from refresherd.engine.ports import Observer
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.peers import credentials, identified, process_of
 
 TOO_MANY = whole_answer(503, "you have too many connections to this socket; close some", 1)
@@ -35,21 +35,26 @@ class Reception:
     """Is given what an Acceptor accepts. `name` is what the log calls the socket."""
 
     def __init__(
-        self, handler: Handler, observer: Observer, lanes: Lanes, name: str, shares: Shares
+        self,
+        handler: Handler,
+        observer: Observer,
+        executor: KeyedExecutor,
+        name: str,
+        shares: Shares,
     ) -> None:
         self._server = web.Server(handler, handler_cancellation=True)
         self._observer = observer
-        self._lanes = lanes
+        self._executor = executor
         self._name = name
         self._own_uid = os.geteuid()
-        self._crowd = Crowd(shares, self._own_uid)
+        self._quota = ConnectionQuota(shares, self._own_uid)
         self._arriving: set[asyncio.Task[None]] = set()
         self._parting: deque[socket.socket] = deque()
 
     def accepted(self, connection: socket.socket, _: object) -> None:
         """Serve a connection, or turn it away."""
         peer = credentials(connection)
-        if not self._crowd.enter(peer):
+        if not self._quota.enter(peer):
             self._turn_away(connection, peer)
             return
         process = None if operates(peer, self._own_uid) else process_of(connection, peer)
@@ -79,10 +84,10 @@ class Reception:
             # A host has hundreds of units, and more below those that a user's own manager has made:
             # who connects again and again must hold up nobody else.
             look_up = partial(identified, connection, peer, process)
-            peer = await self._lanes.call(("peers", peer.uid), look_up)
+            peer = await self._executor.call(("peers", peer.uid), look_up)
         loop = asyncio.get_running_loop()
         await loop.connect_accepted_socket(
-            lambda: Connection(self._server, peer, self._crowd.leave), connection
+            lambda: Connection(self._server, peer, self._quota.leave), connection
         )
 
     def _arrived(self, process: int | None, arrival: asyncio.Task[None]) -> None:
@@ -92,7 +97,7 @@ class Reception:
 
     def _turn_away(self, connection: socket.socket, peer: Peer) -> None:
         """Say so, and hang up a little later: a client looks for no answer before it has asked."""
-        self._observer.observe(TurnedAway(self._name, peer.uid, self._crowd.of(peer)))
+        self._observer.observe(ConnectionRejected(self._name, peer.uid, self._quota.of(peer)))
         with suppress(OSError):
             connection.send(TOO_MANY)
         self._parting.append(connection)

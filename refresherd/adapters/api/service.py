@@ -16,7 +16,7 @@ from refresherd.domain.errors import NoSuchApp, NoToken
 from refresherd.domain.events import ApiAnswered, ApiRoute
 from refresherd.domain.model import Instant
 from refresherd.engine.ports import Apps, Clock, Kept, Observer
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
 
 
 class Service:
@@ -94,8 +94,11 @@ class Service:
 
 
 def service(
-    apps: Apps, clock: Clock, observer: Observer, lanes: Lanes, socket_name: str
+    apps: Apps, clock: Clock, observer: Observer, executor: KeyedExecutor, socket_name: str
 ) -> Service:
     """Return the service of these apps' tokens."""
-    answers, permission = Answers(apps, clock, lanes), Permission(lanes, observer, socket_name)
+    answers, permission = (
+        Answers(apps, clock, executor),
+        Permission(executor, observer, socket_name),
+    )
     return Service(apps, answers, permission, clock, observer)

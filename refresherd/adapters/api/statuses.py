@@ -23,26 +23,26 @@ class Moment:
         return formats.timestamp(instant + self.offset)
 
 
-def told(app: App, status: AppStatus, moment: Moment) -> dict[str, Any]:
+def status_fields(app: App, status: AppStatus, moment: Moment) -> dict[str, Any]:
     """Return an app's status as JSON has it: flat, but for its outputs; null is what is not.
 
     `expires_at` stays when the token has run out: `state` says so. `last_error` is that of
     the last attempt, null once one has succeeded.
     """
-    life = status.life
-    token, failure = life.token, life.last_failure
+    session = status.session
+    token, failure = session.token, session.last_failure
     reasons = readiness.reasons(status, moment.now)
     return {
         "name": status.name,
-        "state": life.state.value,
+        "state": session.state.value,
         "ready": not reasons,
         "not_ready_because": list(reasons),
         "expires_at": moment.date(None if token is None else token.expires_at),
         "issued_at": moment.date(None if token is None else token.issued_at),
-        "next_refresh_at": moment.date(life.next_attempt_at),
-        "last_refresh_success_at": moment.date(life.last_success_at),
-        "generation": life.generation,
-        "consecutive_failures": life.failures,
+        "next_refresh_at": moment.date(session.next_attempt_at),
+        "last_refresh_success_at": moment.date(session.last_success_at),
+        "generation": session.generation,
+        "consecutive_failures": session.failures,
         "last_error": None if failure is None else f"{failure.reason}: {failure.message}",
         "last_error_at": moment.date(None if failure is None else failure.at),
         "outage_budget_seconds": None if token is None else _budget(app, token.lifetime),
@@ -56,7 +56,7 @@ def _budget(app: App, lifetime: float) -> float:
 
 
 def _output(output: OutputStatus, status: AppStatus, moment: Moment) -> dict[str, Any]:
-    token = status.life.token
+    token = status.session.token
     return {
         "path": output.name,
         "current": output.holds is not None and output.holds == token,

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from refresherd.adapters.credentials.parse import LONGEST, Parsed, unreadable
 from refresherd.domain.model import Certificate, Secret
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
 
 T = TypeVar("T")
 
@@ -29,12 +29,14 @@ MISSING = "missing"
 class FileSource:
     """A file that holds a credential, as `parse` takes it."""
 
-    __slots__ = ("_entity_id", "_lanes", "_parse", "_path", "_stamp")
+    __slots__ = ("_entity_id", "_executor", "_parse", "_path", "_stamp")
 
-    def __init__(self, path: Path, parse: Callable[[bytes, object], Parsed], lanes: Lanes) -> None:
+    def __init__(
+        self, path: Path, parse: Callable[[bytes, object], Parsed], executor: KeyedExecutor
+    ) -> None:
         self._path = path
         self._parse = parse
-        self._lanes = lanes
+        self._executor = executor
         self._stamp: Hashable = MISSING
         self._entity_id = ""
 
@@ -46,7 +48,7 @@ class FileSource:
     async def read(self) -> Secret:
         """Return the file's content without the white space around it. Raises Retryable."""
         try:
-            raw = await _on_disk(self._lanes, self._path, _read)
+            raw = await _on_disk(self._executor, self._path, _read)
         except TimeoutError:
             raise unreadable(self._path, f"the disk takes over {PATIENCE_SECONDS:g} s") from None
         except OSError as error:
@@ -58,16 +60,16 @@ class FileSource:
     async def stamp(self) -> Hashable:
         """Return what changes when the file does; nothing is known to while the disk hangs."""
         with suppress(TimeoutError):
-            self._stamp = await _on_disk(self._lanes, self._path, _stamp)
+            self._stamp = await _on_disk(self._executor, self._path, _stamp)
         return self._stamp
 
 
 class CertificateSource:
     """A certificate app, which logs in by its name; the TLS handshake proves it."""
 
-    def __init__(self, certificate: Certificate, lanes: Lanes) -> None:
+    def __init__(self, certificate: Certificate, executor: KeyedExecutor) -> None:
         self._certificate = certificate
-        self._lanes = lanes
+        self._executor = executor
         self._stamp: Hashable = MISSING
 
     @property
@@ -83,16 +85,16 @@ class CertificateSource:
         """Return what changes when the certificate or its key does."""
         with suppress(TimeoutError):
             self._stamp = (
-                await _on_disk(self._lanes, self._certificate.cert_file, _stamp),
-                await _on_disk(self._lanes, self._certificate.key_file, _stamp),
+                await _on_disk(self._executor, self._certificate.cert_file, _stamp),
+                await _on_disk(self._executor, self._certificate.key_file, _stamp),
             )
         return self._stamp
 
 
-async def _on_disk(lanes: Lanes, path: Path, do: Callable[[Path], T]) -> T:
+async def _on_disk(executor: KeyedExecutor, path: Path, do: Callable[[Path], T]) -> T:
     """Do something with a file. Raises TimeoutError if it hangs, and what `do` raises."""
     async with asyncio.timeout(PATIENCE_SECONDS):
-        return await lanes.call(path.parent, partial(do, path))
+        return await executor.call(path.parent, partial(do, path))
 
 
 def _read(path: Path) -> bytes:

@@ -16,22 +16,22 @@ from refresherd.domain.model import (
     TokenFile,
 )
 from refresherd.engine.ports import CredentialSource
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
 
 
-def source(app: App, environ: Mapping[str, str], lanes: Lanes) -> CredentialSource:
+def source(app: App, environ: Mapping[str, str], executor: KeyedExecutor) -> CredentialSource:
     """Return where the app's credential is read, anew each time. A command gets `environ`."""
     credential = app.credential
     match credential:
         case ApiKeyFile(path):
-            return FileSource(path, api_key, lanes)
+            return FileSource(path, api_key, executor)
         case TokenFile(path):
-            return FileSource(path, bearer_token, lanes)
+            return FileSource(path, bearer_token, executor)
         case ApiKeyEnv(variable):
             return EnvSource(variable, environ)
         case ApiKeyCommand(argv):
             return CommandSource(argv, environ, app.endpoint.timeout)
         case Certificate():
-            return CertificateSource(credential, lanes)
+            return CertificateSource(credential, executor)
         case _:
             assert_never(credential)

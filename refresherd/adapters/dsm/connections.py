@@ -12,16 +12,16 @@ from refresherd.adapters.dsm.resolver import Resolver
 from refresherd.adapters.dsm.trust import Context, Trust
 from refresherd.domain.model import App, Certificate, TokenFile
 from refresherd.engine.ports import Clock, SessionClient
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
 
 
 class Connections:
     """Hands each app its client. Opens nothing before it is needed; close it at the end."""
 
-    def __init__(self, lanes: Lanes, clock: Clock) -> None:
-        self._lanes = lanes
+    def __init__(self, executor: KeyedExecutor, clock: Clock) -> None:
+        self._executor = executor
         self._clock = clock
-        self._resolver = Resolver(lanes)
+        self._resolver = Resolver(executor)
         self._contexts: dict[Trust, Context] = {}
         self._links: dict[Route, Link] = {}
         self._clients: dict[tuple[Route, Operation], Client] = {}
@@ -60,7 +60,7 @@ class Connections:
 
     def _context(self, trust: Trust) -> Context:
         if trust not in self._contexts:
-            self._contexts[trust] = Context(trust, self._lanes, self._clock)
+            self._contexts[trust] = Context(trust, self._executor, self._clock)
         return self._contexts[trust]
 
 

@@ -9,14 +9,14 @@ from functools import partial
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
 
 
 class Resolver(AbstractResolver):
     """The system's resolver: /etc/hosts, nsswitch and all."""
 
-    def __init__(self, lanes: Lanes) -> None:
-        self._lanes = lanes
+    def __init__(self, executor: KeyedExecutor) -> None:
+        self._executor = executor
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
@@ -31,7 +31,7 @@ class Resolver(AbstractResolver):
             flags=socket.AI_ADDRCONFIG,
         )
         try:
-            found = await self._lanes.call(("resolve", host), look_up)
+            found = await self._executor.call(("resolve", host), look_up)
         except UnicodeError:
             raise OSError("no host can have this name") from None
         return [

@@ -9,7 +9,7 @@ from pathlib import Path
 from refresherd.domain.errors import Reason, Retryable
 from refresherd.domain.model import Instant
 from refresherd.engine.ports import Clock
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
 
 CHECK_SECONDS = 1.0
 """The files are looked at this often at most: not for each of a thousand requests a second."""
@@ -30,9 +30,9 @@ class Trust:
 class Context:
     """The SSL context of one trust. One serves all: each costs 20 ms and 831 KiB."""
 
-    def __init__(self, trust: Trust, lanes: Lanes, clock: Clock) -> None:
+    def __init__(self, trust: Trust, executor: KeyedExecutor, clock: Clock) -> None:
         self._trust = trust
-        self._lanes = lanes
+        self._executor = executor
         self._clock = clock
         self._context: ssl.SSLContext | None = None
         self._signature: tuple[object, ...] = ()
@@ -52,7 +52,7 @@ class Context:
         return context
 
     async def _made(self) -> ssl.SSLContext:
-        return await self._lanes.call(self._trust, self._read)
+        return await self._executor.call(self._trust, self._read)
 
     async def _remade(self, known: ssl.SSLContext) -> ssl.SSLContext:
         """Return the known context if the disk hangs: that is no reason to let tokens run out."""

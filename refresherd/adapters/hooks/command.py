@@ -67,9 +67,9 @@ class CommandHook:
             async with self._gate:
                 status = await subprocesses.run(program, self._timeout, tail.take)
         except TimeoutError:
-            told = f"not done within {self._timeout:g} s"
+            message = f"not done within {self._timeout:g} s"
             said = tail.lines(LINES_TOLD)
-            raise HookError(f"{told}: {said}" if said else told, timed_out=True) from None
+            raise HookError(f"{message}: {said}" if said else message, timed_out=True) from None
         except OSError as error:
             raise HookError(f"cannot be started: {error.strerror}") from None
         if status:

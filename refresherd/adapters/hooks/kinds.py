@@ -7,11 +7,11 @@ from refresherd.adapters.hooks.command import CommandHook
 from refresherd.adapters.hooks.pid_file import SignalHook
 from refresherd.domain.model import App, HookSpec
 from refresherd.engine.ports import Hook
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
 
 
 def hooks(
-    app: App, environ: Mapping[str, str], lanes: Lanes, gate: asyncio.Semaphore
+    app: App, environ: Mapping[str, str], executor: KeyedExecutor, gate: asyncio.Semaphore
 ) -> tuple[Hook, ...]:
     """Return the app's hooks in their order.
 
@@ -22,6 +22,6 @@ def hooks(
         place = f"hooks[{index}]"
         if spec.pid_file is None:
             return CommandHook(app.name, place, spec, environ, gate)
-        return SignalHook(place, spec.signal, spec.pid_file, spec.timeout, lanes)
+        return SignalHook(place, spec.signal, spec.pid_file, spec.timeout, executor)
 
     return tuple(made(index, spec) for index, spec in enumerate(app.hooks))

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from refresherd.domain.errors import HookError
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
 
 LONGEST = 64
 """Bytes that are read of a pid file: some have more lines, but the first is the one."""
@@ -30,12 +30,12 @@ class SignalHook:
     """A signal to the process that a pid file names by then. Each try is bounded by a timeout."""
 
     def __init__(
-        self, place: str, signal_name: str, pid_file: Path, timeout: float, lanes: Lanes
+        self, place: str, signal_name: str, pid_file: Path, timeout: float, executor: KeyedExecutor
     ) -> None:
         self._number = signal.Signals[f"SIG{signal_name.removeprefix('SIG')}"]
         self._pid_file = pid_file
         self._timeout = timeout
-        self._lanes = lanes
+        self._executor = executor
         self.name = f"{place} {self._number.name} to {pid_file}"
 
     async def run(self, generation: int) -> str:  # noqa: ARG002  # a signal can't tell it
@@ -44,8 +44,8 @@ class SignalHook:
             async with asyncio.timeout(self._timeout):
                 await self._send()
         except TimeoutError:
-            told = f"the disk takes over {self._timeout:g} s"
-            raise HookError(f"{self._pid_file}: {told}", timed_out=True) from None
+            message = f"the disk takes over {self._timeout:g} s"
+            raise HookError(f"{self._pid_file}: {message}", timed_out=True) from None
         except ProcessLookupError:
             raise HookError(f"{self._pid_file}: stale; the process that it names is gone") from None
         except OSError as error:
@@ -67,7 +67,7 @@ class SignalHook:
             pid = named
 
     async def _pid(self) -> int:
-        return await self._lanes.call(self._pid_file.parent, partial(_read, self._pid_file))
+        return await self._executor.call(self._pid_file.parent, partial(_read, self._pid_file))
 
 
 def _read(pid_file: Path) -> int:

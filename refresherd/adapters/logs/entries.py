@@ -14,13 +14,14 @@ from refresherd.domain.events import (
     AttemptBegan,
     AttemptFailed,
     ClockJumped,
+    ConnectionRejected,
     CredentialChanged,
     Ending,
     EntityMismatch,
     Event,
     HookRan,
     HookResult,
-    LoginWithheld,
+    LoginPostponed,
     LoopLagged,
     OutputFailed,
     OutputRemoved,
@@ -34,7 +35,6 @@ from refresherd.domain.events import (
     Started,
     Stopping,
     TokenExpired,
-    TurnedAway,
     Warned,
 )
 from refresherd.domain.model import Method
@@ -72,7 +72,7 @@ def describe(event: Event, failures: int = 0) -> Entry:  # noqa: C901, PLR0912  
             entry = _renewed(event, failures)
         case AttemptFailed():
             entry = _failed(event)
-        case LoginWithheld(app, message, next_at):
+        case LoginPostponed(app, message, next_at):
             withheld = {"app": app, "message": message, "next_refresh_at": next_at}
             entry = Entry(ERROR, "login withheld", withheld, (app, "attempt"), "withheld")
         case AttemptBegan(app, method, delay):
@@ -89,7 +89,7 @@ def describe(event: Event, failures: int = 0) -> Entry:  # noqa: C901, PLR0912  
             entry = _of_hook(event, failures)
         case SessionEnded():
             entry = _of_ending(event)
-        case ApiAnswered() | AccessDenied() | TurnedAway() | AcceptFailed():
+        case ApiAnswered() | AccessDenied() | ConnectionRejected() | AcceptFailed():
             entry = _of_request(event)
         case TokenExpired(app, generation):
             entry = Entry(ERROR, "token expired", {"app": app, "generation": generation})
@@ -209,7 +209,7 @@ def _of_hook(event: HookRan, failures: int) -> Entry:
     return Entry(INFO if failures or event.message else DEBUG, "hook ran", fields)
 
 
-def _of_request(event: ApiAnswered | AccessDenied | TurnedAway | AcceptFailed) -> Entry:
+def _of_request(event: ApiAnswered | AccessDenied | ConnectionRejected | AcceptFailed) -> Entry:
     fields: dict[str, object]
     if isinstance(event, AcceptFailed):
         advice = f"{event.reason}; raise the limit on open files (in a unit: LimitNOFILE=)"
@@ -220,7 +220,7 @@ def _of_request(event: ApiAnswered | AccessDenied | TurnedAway | AcceptFailed) -
         fields = {"route": event.route, "code": event.code, "duration": duration}
         return Entry(DEBUG, "request answered", fields)
     fields = {"socket": event.socket, "uid": event.uid}
-    if isinstance(event, TurnedAway):
+    if isinstance(event, ConnectionRejected):
         fields["connections"] = event.connections
         return Entry(WARNING, "connection refused", fields, (event.socket, event.uid))
     fields |= {"app": event.app, "gid": event.gid, "pid": event.pid, "unit": event.unit}

@@ -38,15 +38,15 @@ class Repeats:
         """Return how many were suppressed before this one, None if it is to be suppressed too."""
         trouble = self._trouble(scope)
         trouble.count += 1
-        told = trouble.kinds.get(kind)
-        if told is None:
+        message = trouble.kinds.get(kind)
+        if message is None:
             trouble.kinds[kind] = _Told(now)
             return 0
-        if now < told.at + REPEAT_SECONDS:
-            told.suppressed += 1
+        if now < message.at + REPEAT_SECONDS:
+            message.suppressed += 1
             return None
         trouble.kinds[kind] = _Told(now)
-        return told.suppressed
+        return message.suppressed
 
     def recover(self, scope: Hashable) -> int:
         """Forget a trouble that is over; return how often it occurred, 0 if there was none."""

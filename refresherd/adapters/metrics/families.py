@@ -41,7 +41,9 @@ def _hooks(row: Row) -> Samples:
 
 
 def _states(row: Row) -> Samples:
-    return zip(STATE_TAILS, [int(row.status.life.state is state) for state in State], strict=True)
+    return zip(
+        STATE_TAILS, [int(row.status.session.state is state) for state in State], strict=True
+    )
 
 
 def _writes(row: Row) -> Samples:
@@ -59,12 +61,12 @@ def _last_writes(row: Row) -> Samples:
 
 
 def _expiry(row: Row) -> float | str:
-    token = row.status.life.token
+    token = row.status.session.token
     return _unix(row, None if token is None else token.expires_at)
 
 
 def _issued(row: Row) -> float | str:
-    token = row.status.life.token
+    token = row.status.session.token
     return _unix(row, None if token is None else token.issued_at)
 
 
@@ -106,22 +108,22 @@ FAMILIES = (
     _gauge(
         "next_refresh_timestamp_seconds",
         "When the next attempt is due, in unix time.",
-        lambda row: _unix(row, row.status.life.next_attempt_at),
+        lambda row: _unix(row, row.status.session.next_attempt_at),
     ),
     _gauge(
         "last_refresh_success_timestamp_seconds",
         "When an attempt last succeeded, in unix time; 0 for never.",
-        lambda row: _unix(row, row.status.life.last_success_at),
+        lambda row: _unix(row, row.status.session.last_success_at),
     ),
     _gauge(
         "token_generation",
         "How many tokens were issued; 0 for none.",
-        lambda row: row.status.life.generation,
+        lambda row: row.status.session.generation,
     ),
     _gauge(
         "consecutive_failures",
         "Attempts that have failed since one last succeeded.",
-        lambda row: row.status.life.failures,
+        lambda row: row.status.session.failures,
     ),
     _gauge(
         "app_ready",

@@ -14,12 +14,13 @@ from refresherd.domain.events import (
     AttemptBegan,
     AttemptFailed,
     ClockJumped,
+    ConnectionRejected,
     CredentialChanged,
     EntityMismatch,
     Event,
     HookRan,
     Jump,
-    LoginWithheld,
+    LoginPostponed,
     LoopLagged,
     OutputFailed,
     OutputRemoved,
@@ -33,7 +34,6 @@ from refresherd.domain.events import (
     Started,
     Stopping,
     TokenExpired,
-    TurnedAway,
     Warned,
 )
 from refresherd.domain.model import App, Instant, Method
@@ -108,7 +108,13 @@ class Metrics:
                 self.loaded = False
             case TokenExpired() | OutputRemoved() | CredentialChanged() | EntityMismatch():
                 pass
-            case AppCrashed() | AccessDenied() | TurnedAway() | AcceptFailed() | LoginWithheld():
+            case (
+                AppCrashed()
+                | AccessDenied()
+                | ConnectionRejected()
+                | AcceptFailed()
+                | LoginPostponed()
+            ):
                 pass
             case Warned() | Started() | Stopping() | SessionResumed():
                 pass

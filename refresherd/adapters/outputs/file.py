@@ -4,7 +4,7 @@ from refresherd.adapters.outputs.rendering import rendered
 from refresherd.domain.model import App, FileSpec, OnExpiry, Token
 from refresherd.engine.ports import Clock
 from refresherd.host.atomic_file import Target
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.replaced_file import PATIENCE_SECONDS, ReplacedFile
 from refresherd.host.stale_temp_files import Leftovers
 
@@ -19,13 +19,13 @@ class FileOutput:
         app: App,
         spec: FileSpec,
         clock: Clock,
-        lanes: Lanes,
+        executor: KeyedExecutor,
         leftovers: Leftovers | None = None,
         *,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         target = Target.at(spec.path, spec.ownership)
-        self._file = ReplacedFile(target, clock, lanes, leftovers, patience=patience)
+        self._file = ReplacedFile(target, clock, executor, leftovers, patience=patience)
         self._app = app
         self._spec = spec
         self._clock = clock

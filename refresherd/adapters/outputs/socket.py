@@ -10,9 +10,9 @@ from refresherd.domain.access import ROOT
 from refresherd.domain.errors import OutputError, RefresherdError
 from refresherd.domain.events import AcceptFailed, AccessDenied
 from refresherd.domain.model import App, SocketSpec, Token
-from refresherd.engine.context import World
+from refresherd.engine.context import Context
 from refresherd.host import peers
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.unix_sockets import BoundSocket, Listen, Listening, bind
 
 PATIENCE_SECONDS = 10.0
@@ -32,16 +32,16 @@ class SocketOutput:
         self,
         app: App,
         spec: SocketSpec,
-        world: World,
-        lanes: Lanes,
+        context: Context,
+        executor: KeyedExecutor,
         *,
         listen: Listen = bind,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._app = app
         self._spec = spec
-        self._world = world
-        self._lanes = lanes
+        self._context = context
+        self._executor = executor
         self._listen_at = listen
         self._patience = patience
         self._token: Token | None = None
@@ -81,10 +81,10 @@ class SocketOutput:
         bind_again = partial(self._bind, asyncio.get_running_loop())
         try:
             async with asyncio.timeout(self._patience):
-                await self._lanes.call(str(self._spec.path.parent), bind_again)
+                await self._executor.call(str(self._spec.path.parent), bind_again)
         except TimeoutError:
-            told = f"no answer for {self._patience:g} s; its filesystem hangs or is swamped"
-            raise OutputError(f"{self.name}: {told}") from None
+            message = f"no answer for {self._patience:g} s; its filesystem hangs or is swamped"
+            raise OutputError(f"{self.name}: {message}") from None
         except RefresherdError as error:
             raise OutputError(str(error)) from error
 
@@ -118,21 +118,21 @@ class SocketOutput:
         self._handout = handout
 
     def _failed(self, error: OSError) -> None:
-        self._world.observer.observe(AcceptFailed(self.name, error.strerror or str(error)))
+        self._context.observer.observe(AcceptFailed(self.name, error.strerror or str(error)))
 
     def _content(self, connection: socket.socket, address: object) -> bytes:
         """Return what a client is told: the token, if it is valid and for it."""
-        token, now = self._token, self._world.clock.now()
+        token, now = self._token, self._context.clock.now()
         if token is None or token.expires_at <= now or not self._admits(connection, address):
             return NOTHING
-        return rendered(self._app, token, self._spec.format, self._world.clock)
+        return rendered(self._app, token, self._spec.format, self._context.clock)
 
     def _admits(self, connection: socket.socket, address: object) -> bool:
         units, peer = self._app.access.units, peers.credentials(connection)
         claimed = peers.claimed_unit(address) if peer.uid == ROOT else ""
         if not units or not claimed or claimed in units:
             return True
-        self._world.observer.observe(
+        self._context.observer.observe(
             AccessDenied(self._app.name, self.name, peer.uid, peer.gid, peer.pid, claimed)
         )
         return False

@@ -117,10 +117,10 @@ class FdStore:
     def _add(self, content: bytes) -> str:
         """Store a session and return under which name. Raises OutputError."""
         name = self._names.free()
-        told = ("FDSTORE=1", f"FDNAME={name}", "FDPOLL=0")
+        message = ("FDSTORE=1", f"FDNAME={name}", "FDPOLL=0")
         try:
             with memfd.sealed(content) as fd:
-                sent = self._notifier.send(*told, descriptors=[fd])
+                sent = self._notifier.send(*message, descriptors=[fd])
         except OSError as error:
             raise OutputError(f"cannot store the session: {error.strerror}") from error
         if not sent:

@@ -12,9 +12,9 @@ from refresherd.domain.errors import OutputError
 from refresherd.domain.events import Warned
 from refresherd.domain.login_budget import History
 from refresherd.domain.model import Instant, Ownership, Secret
-from refresherd.engine.context import World
+from refresherd.engine.context import Context
 from refresherd.host.atomic_file import Target
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.reading import content
 from refresherd.host.replaced_file import ReplacedFile
 from refresherd.host.stale_temp_files import Leftovers
@@ -63,16 +63,16 @@ class LoginFile:
         self,
         path: Path,
         boot_id: str,
-        world: World,
-        lanes: Lanes,
+        context: Context,
+        executor: KeyedExecutor,
         leftovers: Leftovers | None = None,
         *,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         target = Target.at(path, Ownership(mode=0o600))
-        self._file = ReplacedFile(target, world.clock, lanes, leftovers, patience=patience)
+        self._file = ReplacedFile(target, context.clock, executor, leftovers, patience=patience)
         self._boot_id = boot_id
-        self._world = world
+        self._context = context
         self._fingerprints = Fingerprints()
 
     def fingerprint(self, credential: Secret) -> str:
@@ -89,8 +89,8 @@ class LoginFile:
         except OutputError as error:
             self._warn(f"the failed logins of earlier runs are not known: {error}")
         except ValueError as error:
-            told = f"{self._file.path} is not used, and is replaced with the next login: {error}"
-            self._warn(told)
+            message = f"{self._file.path} is not used, and is replaced with the next login: {error}"
+            self._warn(message)
         return None
 
     async def save(self, histories: Mapping[str, History]) -> None:
@@ -103,8 +103,8 @@ class LoginFile:
         return record.histories
 
     def _boot(self) -> Boot:
-        clock = self._world.clock
+        clock = self._context.clock
         return Boot(self._boot_id, clock.now(), clock.wall(Instant(0.0)))
 
-    def _warn(self, told: str) -> None:
-        self._world.observer.observe(Warned(told))
+    def _warn(self, message: str) -> None:
+        self._context.observer.observe(Warned(message))

@@ -11,9 +11,9 @@ from refresherd.adapters.state.session_file_record import (
 from refresherd.domain.errors import OutputError, Reason, Retryable
 from refresherd.domain.events import Warned
 from refresherd.domain.model import App, Ownership, Secret, Token
-from refresherd.engine.context import World
+from refresherd.engine.context import Context
 from refresherd.host.atomic_file import Target
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.reading import content
 from refresherd.host.replaced_file import PATIENCE_SECONDS, ReplacedFile
 from refresherd.host.stale_temp_files import Leftovers
@@ -29,16 +29,16 @@ class SessionFile:
         self,
         app: App,
         path: Path,
-        world: World,
-        lanes: Lanes,
+        context: Context,
+        executor: KeyedExecutor,
         leftovers: Leftovers | None = None,
         *,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         target = Target.at(path, Ownership(mode=0o600))
-        self._file = ReplacedFile(target, world.clock, lanes, leftovers, patience=patience)
+        self._file = ReplacedFile(target, context.clock, executor, leftovers, patience=patience)
         self._endpoint = app.endpoint.url
-        self._world = world
+        self._context = context
         self._known = False
         self._origin = ""
         self._newest: Secret | None = None
@@ -86,7 +86,7 @@ class SessionFile:
     async def put(self, token: Token) -> None:
         """Replace the file, atomically and durably. Raises OutputError."""
         self._newest = token.access_token
-        expires_at = self._world.clock.wall(token.expires_at)
+        expires_at = self._context.clock.wall(token.expires_at)
         content = written(token, self._endpoint, self._origin, expires_at)
         await self._file.replace(lambda: content)
         self._kept = token.generation
@@ -113,8 +113,8 @@ class SessionFile:
         try:
             self._adopt(parsed(raw))
         except ValueError as error:
-            told = f"{self.name} is not used, and is replaced with the next token: {error}"
-            self._world.observer.observe(Warned(told))
+            message = f"{self.name} is not used, and is replaced with the next token: {error}"
+            self._context.observer.observe(Warned(message))
 
     def _adopt(self, record: SessionRecord) -> None:
         if record.endpoint != self._endpoint:

@@ -2,6 +2,6 @@
 
 from refresherd.adapters.systemd.activation import activated
 from refresherd.adapters.systemd.reporter import EXTENSION, Reporter
-from refresherd.adapters.systemd.watchdog import Watchdog, cautions
+from refresherd.adapters.systemd.watchdog import Watchdog, warnings
 
-__all__ = ["EXTENSION", "Reporter", "Watchdog", "activated", "cautions"]
+__all__ = ["EXTENSION", "Reporter", "Watchdog", "activated", "warnings"]

@@ -10,7 +10,7 @@ from refresherd.domain.events import (
     AttemptFailed,
     CredentialChanged,
     Event,
-    LoginWithheld,
+    LoginPostponed,
     OutputFailed,
     OutputRemoved,
     OutputWritten,
@@ -76,7 +76,7 @@ class Reporter:
                 | AttemptFailed(app)
                 | TokenExpired(app)
                 | CredentialChanged(app)
-                | LoginWithheld(app)
+                | LoginPostponed(app)
                 | OutputWritten(app)
                 | OutputRemoved(app)
                 | OutputFailed(app)

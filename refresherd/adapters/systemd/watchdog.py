@@ -51,8 +51,10 @@ class Watchdog:
             overdue = min(self._overdue(self._clock.now()), now - awake_since)
             complaint = stalled(overdue, now - due, self._every)
             if complaint:
-                told = f"{complaint}; the service manager's watchdog is not told that all is well"
-                loop.call_exception_handler({"message": told})
+                message = (
+                    f"{complaint}; the service manager's watchdog is not told that all is well"
+                )
+                loop.call_exception_handler({"message": message})
             else:
                 self._notifier.send("WATCHDOG=1")
 
@@ -70,7 +72,7 @@ def stalled(overdue: float, lag: float, every: float) -> str:
     return ""
 
 
-def cautions(interval: float, apps: Iterable[App]) -> list[str]:
+def warnings(interval: float, apps: Iterable[App]) -> list[str]:
     """Return a line if the watchdog's interval is too short to be sure of.
 
     The longest step that apps may take is an attempt, or a hook.
@@ -78,8 +80,8 @@ def cautions(interval: float, apps: Iterable[App]) -> list[str]:
     longest, key = max(step for app in apps for step in _steps(app))
     if interval >= longest:
         return []
-    told = f"WatchdogSec={interval:g}s is shorter than the longest step, {longest:g} s for {key}"
-    return [f"{told}; make it longer, or slow will be taken for stuck"]
+    message = f"WatchdogSec={interval:g}s is shorter than the longest step, {longest:g} s for {key}"
+    return [f"{message}; make it longer, or slow will be taken for stuck"]
 
 
 def _steps(app: App) -> Iterable[tuple[float, str]]:

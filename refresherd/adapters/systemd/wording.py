@@ -31,14 +31,16 @@ class Report:
 
 def report(status: AppStatus, now: Instant) -> Report:
     """Return what is said of an app."""
-    life = status.life
+    session = status.session
     reasons = readiness.reasons(status, now)
     trouble = "; ".join(reasons)
-    if not reasons and life.state is not State.FRESH:
-        failure = life.last_failure
+    if not reasons and session.state is not State.FRESH:
+        failure = session.last_failure
         cause = "" if failure is None else f": {failure.reason}: {failure.message}"
-        trouble = f"{life.state}{cause}"
-    return Report(status.name, not reasons, one_line(trouble, LONGEST_REASON), life.next_attempt_at)
+        trouble = f"{session.state}{cause}"
+    return Report(
+        status.name, not reasons, one_line(trouble, LONGEST_REASON), session.next_attempt_at
+    )
 
 
 def summary(reports: Collection[Report], clock: Clock, *, starting: bool, refused: str) -> str:

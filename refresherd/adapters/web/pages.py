@@ -12,7 +12,7 @@ from refresherd.adapters.web.compression import accepts_gzip, join
 from refresherd.domain import readiness
 from refresherd.domain.readiness import AppStatus
 from refresherd.engine.ports import Clock, Roster
-from refresherd.host.keyed_executor import Lanes
+from refresherd.host.keyed_executor import KeyedExecutor
 
 Render: TypeAlias = Callable[[str], tuple[str, Iterable[bytes]]]
 """An Accept header → a content type, and the text of the metrics piece by piece."""
@@ -37,7 +37,7 @@ class Pages:
         self._render = render
         self._roster = roster
         self._clock = clock
-        self._lanes = Lanes()
+        self._executor = KeyedExecutor()
         self._scrapes: dict[tuple[str, bool], asyncio.Task[tuple[str, bytes]]] = {}
 
     def application(self) -> web.Application:
@@ -66,7 +66,7 @@ class Pages:
         key = accept, gzip
         scrape = self._scrapes.get(key)
         if scrape is None:
-            call = self._lanes.call("metrics", partial(self._render_all, accept, gzip=gzip))
+            call = self._executor.call("metrics", partial(self._render_all, accept, gzip=gzip))
             scrape = self._scrapes[key] = asyncio.create_task(call)
             scrape.add_done_callback(lambda _: self._scrapes.pop(key))
         return await asyncio.shield(scrape)
@@ -76,7 +76,7 @@ class Pages:
         return content_type, join(pieces, gzip=gzip)
 
     async def _readyz(self, _: web.Request) -> web.Response:
-        return _json(*await self._lanes.call("readyz", self._verdict_on_all))
+        return _json(*await self._executor.call("readyz", self._verdict_on_all))
 
     def _verdict_on_all(self) -> tuple[str, int]:
         return self._verdict(self._roster.statuses())

@@ -18,14 +18,14 @@ def current(daemon: Daemon, app: str, min_ttl: float, wait: float) -> Variables:
 
 
 def renewed(
-    told: Iterable[object],
+    message: Iterable[object],
     current: Callable[[], Variables],
     known: Variables,
     sleep: Callable[[float], None],
 ) -> Iterator[Variables]:
     """Yield the current variables each time that a token is told of which is not the known one."""
     token = known[TOKEN]
-    for _ in told:
+    for _ in message:
         found = _obtained(current, sleep)
         if found[TOKEN] != token:
             token = found[TOKEN]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from io import BufferedReader
 
 from refresherd.cli.client.answer import Answer
-from refresherd.cli.client.exchange import sent, told
+from refresherd.cli.client.exchange import message, sent
 from refresherd.cli.client.failures import Unintelligible
 from refresherd.cli.client.patience import Patience
 
@@ -48,14 +48,14 @@ class Daemon:
 
     def tokens(self, app: str) -> Iterator[bytes]:
         """Yield a line of JSON for the current token and each new one, till the daemon stops."""
-        with told(self._path, CONNECTING):
+        with message(self._path, CONNECTING):
             connection = sent(self._path, "GET", f"/v1/apps/{app}/token?watch=1", CONNECTING)
             connection.settimeout(None)
             with connection, BufferedReader(Patience(connection)) as stream:
                 yield from self._granted(Answer(stream), app).lines()
 
     def _ask(self, method: str, target: str, app: str, timeout: float) -> bytes:
-        with told(self._path, timeout):
+        with message(self._path, timeout):
             connection = sent(self._path, method, target, timeout)
             with connection, connection.makefile("rb") as stream:
                 body = self._granted(Answer(stream), app).body()

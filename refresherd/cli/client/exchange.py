@@ -36,7 +36,7 @@ def sent(path: str, method: str, target: str, timeout: float) -> socket.socket:
 
 
 @contextmanager
-def told(path: str, timeout: float) -> Iterator[None]:
+def message(path: str, timeout: float) -> Iterator[None]:
     """Turn what goes wrong with the socket at `path` into errors that name it."""
     try:
         yield

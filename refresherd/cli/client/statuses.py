@@ -43,8 +43,8 @@ def read(text: bytes) -> tuple[Status, ...]:
     Raises Unintelligible.
     """
     try:
-        told = json.loads(text)
-        return tuple(_status(app) for app in told.get("apps", (told,)))
+        message = json.loads(text)
+        return tuple(_status(app) for app in message.get("apps", (message,)))
     except UNEXPECTED as error:
         raise Unintelligible(
             "the daemon's status is not what this command understands, it may be of another "

@@ -28,7 +28,7 @@ from refresherd.domain.events.sessions import (
     CredentialChanged,
     Ending,
     EntityMismatch,
-    LoginWithheld,
+    LoginPostponed,
     Renewed,
     SessionChecked,
     SessionEnded,
@@ -40,14 +40,14 @@ from refresherd.domain.events.sockets import (
     AccessDenied,
     ApiAnswered,
     ApiRoute,
-    TurnedAway,
+    ConnectionRejected,
 )
 
 Event = (
     AttemptBegan
     | Renewed
     | AttemptFailed
-    | LoginWithheld
+    | LoginPostponed
     | SessionChecked
     | SessionResumed
     | TokenExpired
@@ -60,7 +60,7 @@ Event = (
     | HookRan
     | ApiAnswered
     | AccessDenied
-    | TurnedAway
+    | ConnectionRejected
     | AcceptFailed
     | AppCrashed
     | ClockJumped
@@ -81,6 +81,7 @@ __all__ = [
     "AttemptBegan",
     "AttemptFailed",
     "ClockJumped",
+    "ConnectionRejected",
     "CredentialChanged",
     "Ending",
     "EntityMismatch",
@@ -88,7 +89,7 @@ __all__ = [
     "HookRan",
     "HookResult",
     "Jump",
-    "LoginWithheld",
+    "LoginPostponed",
     "LoopLagged",
     "OutputFailed",
     "OutputRemoved",
@@ -102,6 +103,5 @@ __all__ = [
     "Started",
     "Stopping",
     "TokenExpired",
-    "TurnedAway",
     "Warned",
 ]

@@ -66,7 +66,7 @@ class AttemptFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class LoginWithheld:
+class LoginPostponed:
     """A login was not sent, to spare its credential; the next attempt is at `next_refresh_at`."""
 
     app: str

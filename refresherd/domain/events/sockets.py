@@ -36,7 +36,7 @@ class AccessDenied:
 
 
 @dataclass(frozen=True, slots=True)
-class TurnedAway:
+class ConnectionRejected:
     """A user has too many connections to a socket, and was refused another."""
 
     socket: str

@@ -1,0 +1,38 @@
+"""All faults, and which of them are wanted."""
+
+from collections.abc import Collection
+
+from faults.catalogue import (
+    addresses,
+    answers,
+    calls,
+    encryption,
+    files,
+    outages,
+    places,
+    process,
+    sessions,
+)
+from faults.catalogue.impossible import IMPOSSIBLE
+from faults.rig.fault import Fault
+
+DSM_SIDE = (
+    *outages.FAULTS,
+    *encryption.FAULTS,
+    *addresses.FAULTS,
+    *answers.FAULTS,
+    *sessions.FAULTS,
+)
+
+HOST_SIDE = (*process.FAULTS, *files.FAULTS, *places.FAULTS, *calls.FAULTS)
+
+FAULTS = (*DSM_SIDE, *HOST_SIDE)
+
+NOISY = frozenset({"hang-at-accept", "hang-after-request", "drip", "json-huge"})
+"""What the neighbours of `neighbours` suffer from, if they are there only for its sake."""
+
+
+def chosen(names: Collection[str]) -> list[Fault]:
+    """Return the faults of these names, with those that one needs around it."""
+    wanted = {*names, *(NOISY if "neighbours" in names else ())}
+    return [fault for fault in (*FAULTS, *IMPOSSIBLE.values()) if fault.name in wanted]

@@ -1,0 +1,162 @@
+"""What may happen to a host's clocks, each on a daemon of its own, and what has to hold then."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from itertools import pairwise
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+from faults.rig.clock_host import AT, JITTER, Host, host, unix, until
+from faults.rig.readers import Seen, judge, of_api, of_socket
+from faults.rig.wall_clock import WallClock
+from refresherd.host.clock import JUMP_SECONDS
+
+HOUR = 3600.0
+TEN_YEARS = 3652 * 24 * HOUR
+
+LIFETIME = 10.0
+"""Half of it is left for whatever a loaded machine delays."""
+
+BETWEEN = 2.5
+"""Seconds between two steps: each comes at another stage of a session's life."""
+
+STEPS = (1.0, 0.0, HOUR, 0.0, TEN_YEARS, -TEN_YEARS, 0.0)
+"""So far ahead of the host's clock is the daemon's, one after the other."""
+
+RATES = (0.5, 2.0)
+
+RESUMED_WITHIN = 5.0
+"""Promised: seconds from a resume until every overdue app has a new session."""
+
+AGREED = 4.0
+"""Seconds by which a clock may be read later than what is compared with it, and rounding."""
+
+
+async def stepped(directory: Path) -> None:
+    """Set the wall clock by a second, an hour and ten years, forth and back."""
+    clock = WallClock(directory)
+    async with host(directory, clock.wrapper, lifetime=LIFETIME) as changed:
+        await changed.ready()
+        began, issued = time.monotonic(), changed.issued()
+        async with changed.read():
+            for ahead in STEPS:
+                clock.set(ahead)
+                await asyncio.sleep(BETWEEN)
+                await _agrees(changed, clock)
+            _undisturbed(changed, began, issued)
+        message = [jump["seconds"] for jump in changed.daemon.message("clock jumped")]
+        moved = [after - before for before, after in pairwise((0.0, *STEPS))]
+        assert message == pytest.approx(moved, abs=JUMP_SECONDS)
+        assert await changed.metric("clock_jumps_total", 'kind="step"') == [len(STEPS)]
+        assert await changed.metric("clock_jumps_total", 'kind="suspend"') == [0]
+
+
+async def drifting(directory: Path) -> None:
+    """Have the wall clock run at half its rate, and then at twice it."""
+    clock = WallClock(directory)
+    async with host(directory, clock.wrapper, lifetime=LIFETIME) as changed:
+        await changed.ready()
+        began, before = time.monotonic(), changed.issued()
+        async with changed.read():
+            for rate in RATES:
+                await clock.drift(rate, 0.8 * LIFETIME)
+                await _agrees(changed, clock)
+            _undisturbed(changed, began, before)
+
+
+async def since_1970(directory: Path) -> None:
+    """Boot in 1970, as without a battery: no certificate is valid until the clock is set."""
+    clock = WallClock(directory, ahead=60 - time.time())
+    async with host(directory, clock.wrapper, lifetime=LIFETIME, tls=True) as changed:
+        await until(lambda: len(changed.daemon.message("refresh failed")) > 0)
+        (message, *_) = changed.daemon.message("refresh failed")
+        assert message["ts"].startswith("1970-01-01T00:0")
+        assert message["reason"] == "tls"
+        assert "not valid yet; is this host's clock right?" in message["message"]
+        assert not any(changed.issued().values())
+        clock.set(0.0)
+        await changed.ready()
+        began, before = time.monotonic(), changed.issued()
+        async with changed.read():
+            await asyncio.sleep(0.8 * LIFETIME)
+            await _agrees(changed, clock)
+            _undisturbed(changed, began, before)
+        assert await changed.metric("clock_jumps_total", 'kind="step"') == [1]
+
+
+async def stopped(directory: Path) -> None:
+    """Stop the process for longer than a session lives, as when a machine is paused."""
+    lifetime = LIFETIME / 2
+    async with host(directory, apps=3, lifetime=lifetime) as changed:
+        await changed.ready()
+        changed.daemon.signal(signal.SIGSTOP)
+        by_operator = [
+            asyncio.ensure_future(read())
+            for name in changed.apps
+            for read in (
+                of_socket(directory / f"{name}.sock"),
+                of_api(changed.api, name),
+            )
+        ]
+        await asyncio.sleep(lifetime + 0.5)
+        assert not any(changed.dsm.sessions.live(app) for app in changed.apps.values())
+        resumed, before = time.monotonic(), changed.issued()
+        changed.daemon.signal(signal.SIGCONT)
+        owners = [app for app in changed.apps.values() for _ in range(2)]
+        answers = zip(owners, await asyncio.gather(*by_operator), strict=True)
+        seen = {judge(answer, resumed, app, changed.dsm.sessions) for app, answer in answers}
+        assert seen <= {Seen.GOOD, Seen.NONE}
+        await until(
+            lambda: all(count > before[name] for name, count in changed.issued().items()),
+            RESUMED_WITHIN,
+        )
+
+
+async def elsewhere(directory: Path) -> None:
+    """Run in a time namespace whose clocks are ten years on, and apart by as much."""
+    offsets = f"--boottime={2 * TEN_YEARS:.0f}", f"--monotonic={TEN_YEARS:.0f}"
+    async with host(directory, ("unshare", "-T", *offsets), lifetime=LIFETIME) as changed:
+        await changed.ready()
+        began, before = time.monotonic(), changed.issued()
+        async with changed.read():
+            await asyncio.sleep(0.8 * LIFETIME)
+            await _agrees(changed, None)
+            _undisturbed(changed, began, before)
+        assert changed.daemon.message("clock jumped") == []
+
+
+Change = Callable[[Path], Awaitable[None]]
+
+CHANGES: Mapping[str, Change] = MappingProxyType(
+    {change.__name__: change for change in (stepped, drifting, since_1970, stopped, elsewhere)}
+)
+
+
+def _undisturbed(changed: Host, began: float, before: Mapping[str, int]) -> None:
+    """Assert that sessions came when they were due, and that consumers noticed nothing.
+
+    Neither earlier, which would be more of them than fit, nor too late for the oldest.
+    """
+    most = (time.monotonic() - began) / (LIFETIME * (AT - JITTER)) + 2
+    fewest = (time.monotonic() - began) // LIFETIME
+    for name, count in changed.issued().items():
+        assert fewest <= count - before[name] <= most
+    assert changed.seen(Seen.EXPIRED, Seen.TORN, Seen.NONE, Seen.ERROR) == 0
+    assert changed.seen(Seen.GOOD) > 0
+    assert changed.daemon.message("token expired", "app crashed", "bug") == []
+
+
+async def _agrees(changed: Host, clock: WallClock | None) -> None:
+    """Assert that all instants which are told are on the wall clock as it is set now."""
+    for status in await changed.status():
+        now = time.time() if clock is None else clock.now()
+        assert now - AGREED < unix(status["expires_at"]) < now + LIFETIME + AGREED
+        assert now - LIFETIME - AGREED < unix(status["issued_at"]) < now + AGREED
+    now = time.time() if clock is None else clock.now()
+    expiries = await changed.metric("token_expiry_timestamp_seconds")
+    assert all(now - AGREED < expiry < now + LIFETIME + AGREED for expiry in expiries)
+    assert len(expiries) == len(changed.apps)

@@ -1,0 +1,91 @@
+"""Faults of TLS on the way to DSM."""
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from ssl import SSLContext
+
+from faults.rig import wires
+from faults.rig.fault import During, Fault, Setting
+from faults.rig.gate import Trouble
+from faults.rig.reasons import CONNECT, TIMEOUT, TLS
+from faults.rig.replies import answered
+from faults.rig.scene import Scene
+from support.dsm_loopback import Authority
+
+ENCRYPTED = Setting(tls=True)
+
+PLAIN_HTTP = Trouble(accepted=answered)
+
+
+async def _reopen(scene: Scene, tls: SSLContext | None) -> None:
+    scene.gate.close()
+    scene.gate.tls = tls
+    await scene.gate.open()
+
+
+def _certified(host: str = "localhost", days: int = 1) -> During:
+    """Return how DSM shows another certificate of its CA for a while."""
+
+    @asynccontextmanager
+    async def during(scene: Scene) -> AsyncIterator[None]:
+        usual, authority = scene.gate.tls, scene.authority
+        assert authority is not None
+        await _reopen(scene, authority.server(host, days))
+        yield
+        await _reopen(scene, usual)
+
+    return during
+
+
+@asynccontextmanager
+async def _unknown_ca(scene: Scene) -> AsyncIterator[None]:
+    usual = scene.gate.tls
+    await _reopen(scene, _another(scene).server())
+    yield
+    await _reopen(scene, usual)
+
+
+@asynccontextmanager
+async def _ca_rotated(scene: Scene) -> AsyncIterator[None]:
+    scene.authority = _another(scene)
+    await _reopen(scene, scene.authority.server())
+    yield
+    scene.trust()
+
+
+def _without_tls(trouble: Trouble) -> During:
+    """Return how DSM meets TLS with something else for a while."""
+
+    @asynccontextmanager
+    async def during(scene: Scene) -> AsyncIterator[None]:
+        usual = scene.gate.tls
+        await _reopen(scene, None)
+        with scene.gate.troubled(trouble):
+            yield
+        await _reopen(scene, usual)
+
+    return during
+
+
+def _another(scene: Scene) -> Authority:
+    directory = scene.directory / f"{scene.name}-{random.getrandbits(64):x}"
+    directory.mkdir()
+    return Authority(directory, "Another CA")
+
+
+FAULTS = (
+    Fault("tls-wrong-name", "a certificate of another host", _certified("a.b"), TLS, ENCRYPTED),
+    Fault("tls-expired", "a certificate that has expired", _certified(days=-1), TLS, ENCRYPTED),
+    Fault("tls-unknown-ca", "a certificate of an unknown CA", _unknown_ca, TLS, ENCRYPTED),
+    Fault("tls-plain", "no TLS at all", _without_tls(PLAIN_HTTP), TLS, ENCRYPTED),
+    Fault("tls-reset", "no handshake", _without_tls(wires.RESET_AT_ACCEPT), CONNECT, ENCRYPTED),
+    Fault(
+        "tls-hang",
+        "half a handshake",
+        _without_tls(wires.HANG_AT_ACCEPT),
+        TIMEOUT | CONNECT,
+        ENCRYPTED,
+    ),
+    Fault("ca-rotated", "a new CA, and `ca_file` has it later", _ca_rotated, TLS, ENCRYPTED),
+)

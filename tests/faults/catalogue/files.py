@@ -1,0 +1,237 @@
+"""Faults of what a token file is on, and of what somebody puts in its place."""
+
+import asyncio
+import os
+import shutil
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from faults.rig.disks import command, mounted, server_of
+from faults.rig.fault import BRIEF, LONG, Disk, During, Fault, Setting
+from faults.rig.readers import Output
+from faults.rig.scene import Scene
+from faults.rig.timing import HEAD
+
+BARE_ROOT = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+"""Before the daemon: even to root, modes and owners say what may be done."""
+
+ON_DISK = Setting(disk=Disk.OWN, wrapper=BARE_ROOT)
+IN_MEMORY = Setting(disk=Disk.MEMORY, wrapper=BARE_ROOT)
+PASSED_ON = Setting(disk=Disk.FUSE, wrapper=BARE_ROOT)
+STOPPED_IN_A_HANG = Setting(disk=Disk.FUSE, alone=True)
+
+BOOTSTRAP = 'token_file = "{name}.bootstrap"'
+
+FILE = frozenset({Output.FILE})
+
+FAILED = "output failed"
+
+STOP_SECONDS = 5.0
+"""Within which a daemon has to stop, whatever hangs."""
+
+
+@asynccontextmanager
+async def _full(scene: Scene) -> AsyncIterator[None]:
+    ballast = scene.home / "ballast"
+    with suppress(OSError), ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(512))
+    yield
+    ballast.unlink()
+
+
+@asynccontextmanager
+async def _full_and_killed(scene: Scene) -> AsyncIterator[None]:
+    """Kill the daemon while its disk is full: what was kept before has to do."""
+    async with _full(scene):
+        yield
+        await scene.daemon.kill()
+        scene.gate.lost += [time.monotonic()] * len(scene.dsm.sessions.live(scene.app))
+    await scene.daemon.start()
+
+
+@asynccontextmanager
+async def _no_inodes(scene: Scene) -> AsyncIterator[None]:
+    ballast: list[Path] = []
+    with suppress(OSError):
+        while True:
+            path = scene.home / f"ballast-{len(ballast)}"
+            path.touch()
+            ballast.append(path)
+    yield
+    for path in ballast:
+        path.unlink()
+
+
+@asynccontextmanager
+async def _read_only(scene: Scene) -> AsyncIterator[None]:
+    await command("mount", "-o", "remount,ro", str(scene.home))
+    yield
+    await command("mount", "-o", "remount,rw", str(scene.home))
+
+
+@asynccontextmanager
+async def _removed(scene: Scene) -> AsyncIterator[None]:
+    shutil.rmtree(scene.home)
+    yield
+    scene.home.mkdir()
+
+
+@asynccontextmanager
+async def _recreated(scene: Scene) -> AsyncIterator[None]:
+    shutil.rmtree(scene.home)
+    scene.home.mkdir()
+    yield
+
+
+@asynccontextmanager
+async def _forbidden(scene: Scene) -> AsyncIterator[None]:
+    scene.home.chmod(0o500)
+    yield
+    scene.home.chmod(0o700)
+
+
+@asynccontextmanager
+async def _immutable(scene: Scene) -> AsyncIterator[None]:
+    await command("chattr", "+i", str(scene.home))
+    try:
+        yield
+    finally:
+        await command("chattr", "-i", str(scene.home))
+
+
+@asynccontextmanager
+async def _directory(scene: Scene) -> AsyncIterator[None]:
+    scene.file.unlink()
+    (scene.file / "full").mkdir(parents=True)
+    yield
+    shutil.rmtree(scene.file)
+
+
+@asynccontextmanager
+async def _link(scene: Scene) -> AsyncIterator[None]:
+    """Plant a link to what consumers may read, and one that looks like a temporary file."""
+    victim = scene.directory / f"{scene.name}.victim"
+    victim.write_bytes(scene.file.read_bytes())
+    content = victim.read_bytes()
+    for place in (scene.file, scene.home / f".{scene.file.name}.0123456789abcdef.tmp"):
+        place.unlink(missing_ok=True)
+        place.symlink_to(victim)
+    yield
+    if victim.read_bytes() != content:
+        scene.remarks.append("what a planted link points to was written to")
+
+
+@asynccontextmanager
+async def _pipe(scene: Scene) -> AsyncIterator[None]:
+    scene.file.unlink()
+    os.mkfifo(scene.file)
+    yield
+
+
+@asynccontextmanager
+async def _mount_point(scene: Scene) -> AsyncIterator[None]:
+    async with mounted("--bind", str(scene.file), place=scene.file):
+        yield
+
+
+@asynccontextmanager
+async def _hanging(scene: Scene) -> AsyncIterator[None]:
+    server = server_of(scene.home)
+    os.kill(server, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(server, signal.SIGCONT)
+
+
+@asynccontextmanager
+async def stopped_and_started(scene: Scene) -> AsyncIterator[None]:
+    """Leave the block to its end, and then stop the daemon, which has to be quick about it."""
+    yield
+    began = time.monotonic()
+    status = await scene.daemon.stop()
+    took = time.monotonic() - began
+    if status != 0 or took > STOP_SECONDS:
+        scene.remarks.append(f"a stop took {took:.1f} s, status {status}")
+
+
+@asynccontextmanager
+async def _stopped_in_a_hang(scene: Scene) -> AsyncIterator[None]:
+    async with _hanging(scene):
+        async with stopped_and_started(scene):
+            yield
+        await asyncio.sleep(0)
+    await scene.daemon.start()
+
+
+def _kept(name: str, disk: Disk = Disk.MEMORY) -> Setting:
+    """Return the setting of an app without a key, whose session is kept on the disk as well."""
+    head = f'state_dir = "{name}.d"\n{HEAD}'
+    return Setting(disk=disk, key=BOOTSTRAP, alone=True, head=head)
+
+
+def _stuck(name: str, breaks: str, during: During, setting: Setting = ON_DISK) -> Fault:
+    return Fault(name, breaks, during, setting=setting, tells=FAILED, stuck=FILE)
+
+
+def _spoilt(name: str, breaks: str, during: During, tells: str = FAILED) -> Fault:
+    return Fault(name, breaks, during, setting=ON_DISK, tells=tells, spoilt=FILE)
+
+
+FAULTS = (
+    _stuck("disk-full", "the disk is full", _full, IN_MEMORY),
+    _stuck("disk-inodes", "the disk has no inodes", _no_inodes, IN_MEMORY),
+    _stuck("disk-read-only", "the disk is read-only", _read_only, IN_MEMORY),
+    Fault(
+        "disk-hanging",
+        "the disk hangs",
+        _hanging,
+        setting=PASSED_ON,
+        lengths=(LONG,),
+        tells=FAILED,
+        spoilt=FILE,
+    ),
+    Fault(
+        "disk-hanging-stop",
+        "the daemon is stopped while the disk hangs, and started after it",
+        _stopped_in_a_hang,
+        setting=STOPPED_IN_A_HANG,
+        lengths=(LONG,),
+        spoilt=FILE,
+        severs=True,
+        withdraws=True,
+    ),
+    _stuck("state-full", "the disk of `state_dir` is full", _full, _kept("state-full")),
+    Fault(
+        "state-immutable",
+        "`state_dir` may not be written to",
+        _immutable,
+        setting=_kept("state-immutable", Disk.OWN),
+        lengths=(LONG,),
+        tells=FAILED,
+        stuck=FILE,
+    ),
+    Fault(
+        "state-full-killed",
+        "the daemon is killed while the disk of `state_dir` is full",
+        _full_and_killed,
+        setting=_kept("state-full-killed"),
+        lengths=(BRIEF,),
+        tells=FAILED,
+        stuck=FILE,
+        severs=True,
+        withdraws=True,
+    ),
+    _stuck("directory-forbidden", "the directory may not be written to", _forbidden),
+    _stuck("directory-immutable", "the directory is immutable", _immutable),
+    _spoilt("directory-removed", "the directory is removed", _removed),
+    _spoilt("directory-recreated", "the directory is another", _recreated, tells=""),
+    _spoilt("target-directory", "a directory is in the file's place", _directory),
+    _spoilt("target-link", "a symbolic link is in the file's place", _link, tells=""),
+    _spoilt("target-pipe", "a pipe is in the file's place", _pipe, tells=""),
+    _stuck("target-mounted", "something is mounted over the file", _mount_point),
+)

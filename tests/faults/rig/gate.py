@@ -1,0 +1,189 @@
+"""The way to DSM: a loopback server before the emulator, on which things go wrong to order."""
+
+import asyncio
+import re
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+LENGTH = re.compile(rb"content-length: *([0-9]+)", re.IGNORECASE)
+
+RESET = struct.pack("ii", 1, 0)
+"""A linger of 0 s makes close() send RST instead of FIN (socket(7))."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An HTTP answer as it goes over the wire."""
+
+    head: bytes
+    body: bytes
+
+    @property
+    def whole(self) -> bytes:
+        """All of it."""
+        return self.head + self.body
+
+
+@dataclass(slots=True, eq=False)
+class Exchange:
+    """A connection with what was last asked on it; `ask` brings DSM's own answer."""
+
+    gate: "Gate"
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    head: bytes = b""
+    _ahead: bytes = b""
+    _dsm: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    @property
+    def path(self) -> str:
+        """What was asked for."""
+        return self.head.split(b" ", 2)[1].decode()
+
+    async def request(self) -> None:
+        """Wait for the next request. Raises EOFError and OSError at the connection's end."""
+        self.head, self._ahead = self._ahead or await self.reader.readuntil(b"\r\n\r\n"), b""
+
+    async def quiet(self, seconds: float) -> bool:
+        """Return whether no request comes for so long; one that comes is the next one."""
+        try:
+            async with asyncio.timeout(seconds):
+                self._ahead = await self.reader.readuntil(b"\r\n\r\n")
+        except TimeoutError:
+            return True
+        return False
+
+    def lose(self) -> None:
+        """Note that the client will not hear of a session that DSM has opened."""
+        self.gate.lost.append(time.monotonic())
+
+    async def ask(self) -> Reply:
+        """Have DSM carry the request out, and return its answer."""
+        if self._dsm is None:
+            self._dsm = await asyncio.open_connection("127.0.0.1", self.gate.dsm_port)
+        reader, writer = self._dsm
+        writer.write(self.head)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = LENGTH.search(head)
+        return Reply(head, await reader.readexactly(int(length[1]) if length else 0))
+
+    async def send(self, data: bytes) -> None:
+        """Send bytes to the client."""
+        self.writer.write(data)
+        await self.writer.drain()
+
+    def reset(self) -> None:
+        """Reset the connection."""
+        found: socket.socket = self.writer.get_extra_info("socket")
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self.writer.transport.abort()
+
+    async def stall(self) -> None:
+        """Say nothing more, until the client has had enough."""
+        while await self.reader.read(1024):
+            pass
+        self.close()
+
+    def close(self) -> None:
+        """End the connection, and the one to DSM."""
+        self.writer.transport.abort()
+        if self._dsm is not None:
+            self._dsm[1].transport.abort()
+
+
+Behaviour = Callable[[Exchange], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What goes wrong: with each connection when it is `accepted`, or when it has `asked`."""
+
+    accepted: Behaviour | None = None
+    by_operator: Behaviour | None = None
+
+
+@dataclass(slots=True)
+class Gate:
+    """Passes requests on to DSM, or does with them what `trouble` says.
+
+    `arrivals` holds the instant of each request and of each connection that got no further.
+    `lost` holds the instant of each session that the client never heard of, `refusals` that of
+    each login that the gate itself refused.
+    """
+
+    dsm_port: int
+    port: int
+    tls: ssl.SSLContext | None = None
+    name: str = "127.0.0.1"
+    address: str = "127.0.0.1"
+    trouble: Trouble = Trouble()
+    arrivals: list[float] = field(default_factory=list)
+    refusals: list[float] = field(default_factory=list)
+    lost: list[float] = field(default_factory=list)
+    _server: asyncio.Server | None = None
+    _open: set[Exchange] = field(default_factory=set)
+
+    @property
+    def url(self) -> str:
+        """The endpoint to give to the daemon."""
+        return f"{'http' if self.tls is None else 'https'}://{self.name}:{self.port}"
+
+    async def open(self) -> None:
+        """Listen."""
+        self._server = await asyncio.start_server(
+            self._handle, self.address, self.port, ssl=self.tls, backlog=64
+        )
+
+    def close(self) -> None:
+        """Refuse connections, and cut those that there are."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        self.cut()
+
+    def cut(self) -> None:
+        """Reset all connections."""
+        for exchange in tuple(self._open):
+            exchange.reset()
+
+    @contextmanager
+    def troubled(self, trouble: Trouble) -> Iterator[None]:
+        """Have something go wrong until the block ends."""
+        self.trouble = trouble
+        if trouble.accepted is not None:
+            self.cut()
+        try:
+            yield
+        finally:
+            self.trouble = Trouble()
+
+    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        exchange = Exchange(self, reader, writer)
+        self._open.add(exchange)
+        try:
+            with suppress(EOFError, OSError):
+                await self._serve(exchange)
+        finally:
+            self._open.discard(exchange)
+            exchange.close()
+
+    async def _serve(self, exchange: Exchange) -> None:
+        if self.trouble.accepted is not None:
+            self.arrivals.append(time.monotonic())
+            await self.trouble.accepted(exchange)
+            return
+        while not exchange.writer.is_closing():
+            await exchange.request()
+            if not exchange.path.endswith("/terminate"):
+                self.arrivals.append(time.monotonic())
+            await (self.trouble.by_operator or passed_on)(exchange)
+
+
+async def passed_on(exchange: Exchange) -> None:
+    """Let DSM answer."""
+    await exchange.send((await exchange.ask()).whole)

@@ -1,0 +1,91 @@
+"""What a server answers that is not what DSM should: behaviours of the gate in HTTP."""
+
+import itertools
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from faults.rig.gate import Exchange, Reply, Trouble, passed_on
+from support.dsm_loopback import reply
+
+PAGE = b"<!DOCTYPE html><html><head><title>Trouble</title></head><body><h1>No</h1></body></html>"
+HTML = "Content-Type: text/html; charset=utf-8"
+JSON = "Content-Type: application/json"
+
+REFUSALS = ("401", "403")
+
+
+async def answered(exchange: Exchange) -> None:
+    """Answer whatever comes as plain HTTP servers do."""
+    await exchange.reader.read(65536)
+    await exchange.send(reply(400, PAGE, HTML))
+
+
+def answering(*replies: bytes) -> Trouble:
+    """Give these answers in turn instead of DSM's."""
+    turns = itertools.cycle(replies)
+
+    async def behave(exchange: Exchange) -> None:
+        answer = next(turns)
+        status = answer.split(b" ", 2)[1].decode()
+        if exchange.path.endswith("/auth") and status in REFUSALS:
+            exchange.gate.refusals.append(time.monotonic())
+        await exchange.send(answer)
+
+    return Trouble(by_operator=behave)
+
+
+def pages(*statuses: int, header: str = "X-Cache: MISS") -> Trouble:
+    """Answer with these statuses in turn, and a page for people."""
+    return answering(*(reply(status, PAGE, HTML, header) for status in statuses))
+
+
+def bodies(*contents: bytes) -> Trouble:
+    """Answer 200 with these instead of JSON that means something."""
+    return answering(*(reply(200, content, JSON) for content in contents))
+
+
+def rewritten(*changes: Callable[[bytes], bytes], delivered: bool = False) -> Trouble:
+    """Let DSM carry logins and reauths out, and change its answers' bodies in turn.
+
+    `delivered` where the client still gets its new session.
+    """
+    turns = itertools.cycle(changes)
+
+    async def behave(exchange: Exchange) -> None:
+        if not exchange.path.endswith("auth"):
+            await passed_on(exchange)
+            return
+        answer = await exchange.ask()
+        if not answer.head.startswith(b"HTTP/1.1 200"):
+            await exchange.send(answer.whole)
+            return
+        if not delivered:
+            exchange.lose()
+        await exchange.send(reply(200, next(turns)(answer.body), JSON))
+
+    return Trouble(by_operator=behave)
+
+
+def fields(*wanted: dict[str, Any], without: str = "", delivered: bool = False) -> Trouble:
+    """Put these fields into DSM's answers in turn, and leave one out."""
+
+    def change(extra: dict[str, Any]) -> Callable[[bytes], bytes]:
+        def changed(body: bytes) -> bytes:
+            whole = json.loads(body) | extra
+            return json.dumps({key: whole[key] for key in whole if key != without}).encode()
+
+        return changed
+
+    return rewritten(*(change(extra) for extra in wanted), delivered=delivered)
+
+
+async def _cut_short(exchange: Exchange) -> None:
+    answer = await exchange.ask()
+    exchange.lose()
+    await exchange.send(Reply(answer.head, answer.body[: len(answer.body) // 2]).whole)
+    exchange.writer.close()
+
+
+CUT_SHORT = Trouble(by_operator=_cut_short)

@@ -1,0 +1,132 @@
+"""Where a fault takes place: one app of a daemon's, its DSM behind a gate, and its consumers."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from faults.rig.daemon import Daemon, Figures
+from faults.rig.fault import Disk, Setting
+from faults.rig.gate import Gate
+from faults.rig.name_server import NameServer
+from faults.rig.readers import Output, Reader, Tally, of_api, of_file, of_socket
+from faults.rig.recorder import Record
+from faults.rig.timing import LIFETIME
+from refresherd.emulator import App, Emulator
+from support.dsm_loopback import Authority
+
+OUTPUTS = """
+[[apps.{name}.files]]
+path = "{file}"
+[[apps.{name}.sockets]]
+path = "{name}.sock"
+"""
+
+
+@dataclass(slots=True)
+class Scene:
+    """An app under test. `directory` is the daemon's, with its configuration and all outputs."""
+
+    name: str
+    setting: Setting
+    directory: Path
+    daemon: Daemon
+    dsm: Emulator
+    gate: Gate
+    endpoint: str
+    names: NameServer | None = None
+    authority: Authority | None = None
+    tally: Tally = field(default_factory=Counter)
+    record: Record = field(default_factory=Record)
+    remarks: list[str] = field(default_factory=list)
+    """What a fault found amiss while it lasted."""
+
+    @property
+    def app(self) -> App:
+        """The app at DSM."""
+        return self.dsm.apps[0]
+
+    @property
+    def file(self) -> Path:
+        """The token file."""
+        return self.home / f"{self.name}.token"
+
+    @property
+    def home(self) -> Path:
+        """The directory of the token file."""
+        own = self.setting.disk is not Disk.SHARED
+        return self.directory / f"{self.name}.d" if own else self.directory
+
+    @property
+    def socket(self) -> Path:
+        """The raw socket."""
+        return self.directory / f"{self.name}.sock"
+
+    @property
+    def api(self) -> Path:
+        """The API's socket."""
+        return self.directory / "api.sock"
+
+    @property
+    def key_file(self) -> Path:
+        """Where the daemon reads the API key."""
+        return self.directory / f"{self.name}.key"
+
+    @property
+    def ca_file(self) -> Path:
+        """Where the daemon reads whom to trust."""
+        return self.directory / f"{self.name}.pem"
+
+    @property
+    def figures(self) -> Figures:
+        """What the metrics told of the app at the last look."""
+        return self.record.figures
+
+    def readers(self) -> list[Reader]:
+        """Return a consumer for each output."""
+        ways = {
+            Output.FILE: of_file(self.file),
+            Output.SOCKET: of_socket(self.socket),
+            Output.API: of_api(self.api, self.name),
+        }
+        sessions = self.dsm.sessions
+        return [Reader(output, read, self.app, sessions) for output, read in ways.items()]
+
+    def place(self) -> str:
+        """Write the app's files, and return its part of the configuration."""
+        self.key_file.touch(mode=0o600)
+        self.key_file.write_text(self.app.api_key)
+        ca_file = ""
+        if self.authority is not None:
+            self.trust()
+            ca_file = f'ca_file = "{self.ca_file}"\n'
+        head = f'[apps.{self.name}]\nendpoint = "{self.endpoint}"\n{ca_file}'
+        key = self.setting.key.format(name=self.name, directory=self.directory)
+        if "bootstrap" in key:
+            bootstrap = self.directory / f"{self.name}.bootstrap"
+            bootstrap.touch(mode=0o600)
+            bootstrap.write_text(self.dsm.sessions.open(self.app).token)
+        outputs = OUTPUTS.format(name=self.name, file=self.file)
+        return head + f"{key}\n{self.setting.app}\n" + outputs
+
+    def trust(self) -> None:
+        """Have the daemon's CA file name the CA of now."""
+        assert self.authority is not None
+        fresh = self.ca_file.with_suffix(".new")
+        fresh.write_bytes(self.authority.ca_file.read_bytes())
+        fresh.replace(self.ca_file)
+
+    async def until(self, condition: Callable[[], bool], within: float) -> float | None:
+        """Return after how many seconds something held, None if it did not in time."""
+        began = time.monotonic()
+        while not condition():
+            if time.monotonic() - began > within:
+                return None
+            await asyncio.sleep(0.05)
+        return time.monotonic() - began
+
+    def age(self) -> float:
+        """Return how old the session is, as a share of its lifetime, by the last look."""
+        return (time.time() - self.figures.succeeded) / LIFETIME

@@ -1,0 +1,128 @@
+"""A fault on a scene, from before it begins until all is well again."""
+
+import asyncio
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+
+from faults.rig.fault import Fault, Length
+from faults.rig.readers import Tally
+from faults.rig.recorder import Look
+from faults.rig.scene import Scene
+from faults.verdicts.verdict import Afterwards, Verdict, complaints
+
+READY_WITHIN = 60.0
+"""Seconds until an app that nothing is wrong with has a token, however slow the host."""
+
+TRIES = 4
+"""So often may a machine that others use stand still in the midst of a trial."""
+
+CALM_SECONDS = 1.5
+"""How long consumers are watched after the recovery."""
+
+YOUNG, OLD = 0.33, 0.38
+"""A fault begins at this share of a session's life, just before it is due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What the books said when a fault began."""
+
+    at: float
+    tally: Tally
+    attempts: int
+    failures: Counter[str]
+    arrivals: int
+    looks: int
+    issued: int
+    lost: int
+    logged: int
+
+
+async def conclusive(fault: Fault, scene: Scene, length: Length) -> Verdict:
+    """Let a fault happen, and again where the machine stood still, up to `TRIES` times."""
+    verdict = await trial(fault, scene, length)
+    for _ in range(TRIES - 1):
+        if verdict.broken or not verdict.complaints:
+            break
+        verdict = await trial(fault, scene, length)
+    return verdict
+
+
+async def trial(fault: Fault, scene: Scene, length: Length) -> Verdict:
+    """Let a fault happen and be over, and return what came of it."""
+    looked = len(scene.record.looks)
+    if not await _settled(scene):
+        return _hopeless(fault, length, tuple(scene.record.looks[looked:]))
+    before = _before(scene)
+    async with fault.during(scene):
+        await asyncio.sleep(length.seconds)
+    ended = time.time()
+    recovery = await scene.until(lambda: _well(scene, ended), fault.recovery)
+    shown = Counter(scene.tally)
+    await asyncio.sleep(CALM_SECONDS)
+    verdict = _measured(fault, scene, length, before, recovery)
+    afterwards = Afterwards(scene.tally - shown, before.at, before.logged)
+    return replace(verdict, complaints=complaints(fault, scene, verdict, afterwards))
+
+
+async def _settled(scene: Scene) -> bool:
+    """Wait until the session is about to become due."""
+
+    def due_soon() -> bool:
+        return scene.figures.state == "fresh" and YOUNG <= scene.age() <= OLD
+
+    return await scene.until(due_soon, READY_WITHIN) is not None
+
+
+def _well(scene: Scene, since: float) -> bool:
+    """Return whether a renewal has succeeded since (wall clock) and has reached all outputs."""
+    figures = scene.figures
+    return figures.state == "fresh" and figures.ready and figures.succeeded >= since
+
+
+def _before(scene: Scene) -> Before:
+    figures, record = scene.figures, scene.record
+    record.most_alive = 0
+    return Before(
+        at=time.monotonic(),
+        tally=Counter(scene.tally),
+        attempts=figures.attempts,
+        failures=Counter(figures.failures),
+        arrivals=len(scene.gate.arrivals),
+        looks=len(record.looks),
+        issued=len(scene.dsm.sessions.tokens(scene.app)),
+        lost=len(scene.gate.lost),
+        logged=scene.daemon.log.stat().st_size,
+    )
+
+
+def _measured(
+    fault: Fault, scene: Scene, length: Length, before: Before, recovery: float | None
+) -> Verdict:
+    issued = len(scene.dsm.sessions.tokens(scene.app)) - before.issued
+    return Verdict(
+        fault=fault.name,
+        length=length.name,
+        within_budget=length.within_budget,
+        seconds=length.seconds,
+        blind=fault.blinds,
+        refreshes=issued - (len(scene.gate.lost) - before.lost),
+        seen=scene.tally - before.tally,
+        attempts=scene.figures.attempts - before.attempts,
+        failures=scene.figures.failures - before.failures,
+        arrivals=tuple(scene.gate.arrivals[before.arrivals :]),
+        looks=tuple(scene.record.looks[before.looks :]),
+        recovery=recovery,
+    )
+
+
+def _hopeless(fault: Fault, length: Length, looks: tuple[Look, ...]) -> Verdict:
+    return Verdict(
+        fault.name,
+        length.name,
+        length.within_budget,
+        length.seconds,
+        looks=looks,
+        complaints=("there was no fresh token to begin with",),
+    )

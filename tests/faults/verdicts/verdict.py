@@ -1,0 +1,172 @@
+"""What came of a fault, and what of it breaks a promise."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from faults.rig.fault import Fault
+from faults.rig.readers import Output, Seen, Tally
+from faults.rig.recorder import Look, most_between, most_in_a_window
+from faults.rig.timing import REJECTED_RETRY, RETRY_MIN
+
+if TYPE_CHECKING:
+    from faults.rig.scene import Scene
+
+WINDOWS = (1.0, 5.0, 10.0)
+
+STALL_SECONDS = 1.25
+"""Between the beginning of a look and the end of the next: usually it is a quarter."""
+
+BY_THE_WAY = "connect"
+"""A request may be under way as a fault begins or ends by cutting connections."""
+
+TOO_LATE = "session_lost"
+"""A session may run out at DSM just when it is to be renewed."""
+
+MOST_ALIVE = 4
+"""The newest session, two in their grace where one comes early, and one that DSM did not end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A row of the table; without `complaints` the promises were kept."""
+
+    fault: str
+    length: str
+    within_budget: bool
+    seconds: float
+    times: int = 1
+    refreshes: int = 0
+    seen: Tally = field(default_factory=Counter)
+    attempts: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    arrivals: tuple[float, ...] = ()
+    looks: tuple[Look, ...] = ()
+    recovery: float | None = None
+    complaints: tuple[str, ...] = ()
+    spoilt: int = 0
+    """So many of the `times` proved nothing."""
+    blind: bool = False
+
+    @property
+    def stalled(self) -> bool:
+        """Whether the machine was too busy for the suite to look when it wanted to."""
+        return not self.blind and any(
+            b.ended - a.began > STALL_SECONDS for a, b in pairwise(self.looks)
+        )
+
+    @property
+    def broken(self) -> bool:
+        """Whether a promise was broken. While the machine stands still nothing is proved.
+
+        A torn token is never in order.
+        """
+        return bool(self.complaints) and (not self.stalled or self.count(Seen.TORN) > 0)
+
+    def count(self, *kinds: Seen, outputs: tuple[Output, ...] = tuple(Output)) -> int:
+        """Return how often consumers saw one of these."""
+        return sum(self.seen[output, kind] for output in outputs for kind in kinds)
+
+
+@dataclass(frozen=True, slots=True)
+class Afterwards:
+    """What consumers saw once all was well, and since when (monotonic, and byte of the log)."""
+
+    calm: Tally
+    since: float
+    logged: int
+
+
+def most_attempts(seconds: float) -> int:
+    """Return how many attempts the backoff allows in a window, whatever the luck.
+
+    Waits are no shorter than `retry_min`, except that a session which DSM calls lost is followed
+    by a login at once; 3 more are for the window's edges.
+    """
+    return int(2 * seconds / RETRY_MIN) + 3
+
+
+def complaints(
+    fault: Fault, scene: "Scene", verdict: Verdict, afterwards: Afterwards
+) -> tuple[str, ...]:
+    """Return which promises were broken, each in a sentence."""
+    found = {
+        "a torn token was read": verdict.count(Seen.TORN),
+        "a consumer got no answer": _cut_off(fault, verdict),
+        "an expired token was handed out": _expired(fault, verdict),
+        "a consumer had no token within the budget": _withheld(fault, verdict),
+        "it did not recover in time": verdict.recovery is None,
+        "consumers had no good token after the recovery": _unwell(afterwards.calm),
+        f"failures for other reasons: {dict(verdict.failures)}": not _told(fault, verdict),
+        "attempts were not bounded by the backoff": not _bounded(verdict),
+        f"{scene.record.most_alive} sessions alive": scene.record.most_alive > MOST_ALIVE,
+        "too many failed logins": not _spared(scene, afterwards.since),
+        "the daemon is gone": not scene.daemon.alive,
+        "there is a bug in the log": len(scene.daemon.bugs(afterwards.logged)),
+        "the log does not tell of it": not _logged(fault, scene),
+    }
+    remarks, scene.remarks = scene.remarks, []
+    return (*remarks, *(f"{message} ({int(count)})" for message, count in found.items() if count))
+
+
+def _expired(fault: Fault, verdict: Verdict) -> int:
+    """Return how often an expired token was handed out, beyond what is allowed.
+
+    A file that is kept has the expired token once the budget is spent; sockets never hand it out.
+    """
+    if fault.stale:
+        return 0
+    outputs: tuple[Output, ...] = (Output.SOCKET, Output.API)
+    if verdict.within_budget or not fault.reasons:
+        outputs = tuple(Output)
+    may = fault.spoilt if verdict.within_budget else fault.spoilt | fault.stuck
+    outputs = tuple(output for output in outputs if output not in may)
+    return verdict.count(Seen.EXPIRED, outputs=outputs)
+
+
+def _cut_off(fault: Fault, verdict: Verdict) -> int:
+    outputs = tuple(output for output in Output if output not in fault.spoilt)
+    return 0 if fault.severs else verdict.count(Seen.ERROR, outputs=outputs)
+
+
+def _withheld(fault: Fault, verdict: Verdict) -> int:
+    if fault.withdraws or (fault.reasons and not verdict.within_budget):
+        return 0
+    outputs = tuple(output for output in Output if output not in fault.spoilt)
+    return verdict.count(Seen.NONE, outputs=outputs)
+
+
+def _unwell(calm: Tally) -> int:
+    return sum(count for (_, seen), count in calm.items() if seen is not Seen.GOOD)
+
+
+def _told(fault: Fault, verdict: Verdict) -> bool:
+    """Return whether the failures are those that the operator is to be told of."""
+    failed = {reason for reason, count in verdict.failures.items() if count}
+    if not fault.reasons:
+        return not failed
+    by_the_way = {BY_THE_WAY} if verdict.within_budget else {BY_THE_WAY, TOO_LATE}
+    return failed <= fault.reasons | by_the_way and bool(failed & fault.reasons or fault.mild)
+
+
+def _bounded(verdict: Verdict) -> bool:
+    return all(
+        max(most_in_a_window(verdict.arrivals, window), most_between(verdict.looks, window))
+        <= most_attempts(window)
+        for window in WINDOWS
+    )
+
+
+def _spared(scene: "Scene", since: float) -> bool:
+    """Return whether refused logins came no closer together than `rejected_retry` allows."""
+    refused = sorted(at for at in (*scene.app.failures, *scene.gate.refusals) if at >= since)
+    seconds = refused[-1] - refused[0] if refused else 0.0
+    return len(refused) <= seconds / REJECTED_RETRY + 2
+
+
+def _logged(fault: Fault, scene: "Scene") -> bool:
+    """Return whether the log tells of it; of what happens again it does so every 10 minutes."""
+    return not fault.tells or any(
+        one.get("app") == scene.name for one in scene.daemon.message(fault.tells)
+    )

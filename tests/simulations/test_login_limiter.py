@@ -1,0 +1,395 @@
+"""Days of a host whose keys are wrong: restarts, kills, reboots and floods, as DSM counts them."""
+
+import asyncio
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import inf
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from refresherd.adapters.state.login_record import Boot, LoginRecord, parsed, written
+from refresherd.domain.errors import OutputError, Reason, Rejected, Retryable
+from refresherd.domain.events import AttemptBegan
+from refresherd.domain.login_budget import DAY, MOST, SCHEDULED, SPACING, History
+from refresherd.domain.model import ApiKeyFile, App, Endpoint, Grant, Instant, Secret, Timing
+from refresherd.domain.reload_plan import ReloadPlan, diff
+from refresherd.domain.session_state import State
+from refresherd.engine import credential_watch
+from refresherd.engine.app_context import AppContext
+from refresherd.engine.context import Context
+from refresherd.engine.login_limiter import LoginLimiter
+from refresherd.engine.supervisor import Supervisor
+from support.drawn import drawn
+from support.fakes import (
+    ENTITY_ID,
+    FakeAlarm,
+    FakeClock,
+    FakeCredential,
+    FakeOutput,
+    FakeSchedule,
+    RecordingObserver,
+)
+
+TIMING = Timing(retry_min=1.0, retry_max=60.0, rejected_retry=2.0)
+"""As impatient as an operator can make it."""
+
+LOOK_EVERY = 30.0
+"""Seconds between two looks at a refused key's file. The usual two would be most of the work."""
+
+OUTAGE = 120.0
+"""Seconds after which all is well again at the latest: an attempt hangs for 20, the next one
+is `retry_max` away, then somebody waits in line."""
+
+FINGERPRINTS = {"wrong": "0" * 64, "right": "1" * 64}
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something happens, after some seconds."""
+
+    what: Literal["flood", "reload", "retune", "kill", "reboot", "clock", "hang", "answer", "fail"]
+    after: float
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _rare_looks() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(credential_watch, "LOOK_EVERY", LOOK_EVERY)
+        yield
+
+
+class Disk:
+    """The file of failed logins, as bytes; it cannot be written while it is `full`."""
+
+    def __init__(self) -> None:
+        self.content: bytes | None = None
+        self.full = False
+
+
+class DiskStore:
+    """The login store of one run, on the disk of all runs."""
+
+    def __init__(self, disk: Disk, clock: FakeClock, boot: int) -> None:
+        self._disk = disk
+        self._clock = clock
+        self._boot = boot
+
+    def fingerprint(self, credential: Secret) -> str:
+        """Return a name for the key."""
+        return FINGERPRINTS[credential.reveal()]
+
+    async def load(self) -> Mapping[str, History]:
+        """Return what is on the disk."""
+        raw = self._disk.content
+        return {} if raw is None else parsed(raw, self._now()).histories
+
+    async def save(self, histories: Mapping[str, History]) -> None:
+        """Replace what is on the disk."""
+        if self._disk.full:
+            raise OutputError("no space left on device")
+        self._disk.content = written(LoginRecord(b"k" * 32, histories), self._now())
+
+    def _now(self) -> Boot:
+        return Boot(f"{self._boot}", self._clock.now(), self._clock.offset)
+
+
+class Dsm:
+    """A DSM that takes the right key, and counts in a time of its own who comes with a wrong one.
+
+    It takes `latency` seconds for an answer; while it `hangs` it gives none, and while it `fails`
+    only says that it does.
+    """
+
+    def __init__(self, host: "Host") -> None:
+        self._host = host
+        self.latency = 0.5
+        self.hangs = False
+        self.fails = False
+        self._recovered_at = -inf
+        self.refusals: list[float] = []
+        self.sessions = 0
+        self._alarms: list[FakeAlarm] = []
+
+    async def login(self, credential: Secret, timeout: float) -> Grant:
+        """Judge the key."""
+        host = self._host
+        if self.fails:
+            raise Retryable(Reason.SERVER_ERROR, "503")
+        hangs = self.hangs
+        # It may count at once and be long in answering.
+        wrong = credential.reveal() == "wrong" and not hangs
+        if wrong:
+            self.refusals.append(host.real)
+        pause = timeout if hangs else self.latency
+        # A fake schedule keeps all alarms that it ever made.
+        alarm = self._alarms.pop() if self._alarms else host.schedule.alarm()
+        await alarm.wait(Instant(host.clock.now() + pause))
+        self._alarms.append(alarm)
+        if hangs:
+            raise Retryable(Reason.TIMEOUT, "no answer")
+        if wrong:
+            raise Rejected(Reason.REJECTED, "401")
+        return self._granted()
+
+    async def reauth(self, token: Secret, timeout: float) -> Grant:
+        """Grant another session."""
+        assert token.reveal()
+        assert timeout > 0
+        return self._granted()
+
+    async def keep_alive(self, token: Secret, timeout: float) -> str:
+        """Take note of nothing."""
+        assert token.reveal()
+        assert timeout > 0
+        return ""
+
+    async def terminate(self, token: Secret, timeout: float) -> None:
+        """End nothing."""
+        assert token.reveal()
+        assert timeout > 0
+
+    def recovered(self, now: float) -> float:
+        """Have it answer from `now` on at the latest, and return since when it does."""
+        if self.hangs or self.fails:
+            self._recovered_at = now
+        self.hangs = self.fails = False
+        return self._recovered_at
+
+    def _granted(self) -> Grant:
+        self.sessions += 1
+        return Grant(Secret(f"token-{self.sessions}"), ENTITY_ID, 600.0)
+
+    def most_within_a_day(self) -> int:
+        """Return how many logins were refused at most within any 24 hours."""
+        ends = (bisect_left(self.refusals, at - DAY) for at in self.refusals)
+        return max((number + 1 - first for number, first in enumerate(ends)), default=0)
+
+
+class Host:
+    """A host with some apps that share a key, through all its runs and boots."""
+
+    def __init__(self, apps: int) -> None:
+        self.clock = FakeClock()
+        self.schedule = FakeSchedule(self.clock)
+        self.observer = RecordingObserver()
+        self.key = FakeCredential("wrong")
+        self.disk = Disk()
+        self.dsm = Dsm(self)
+        self.timing = TIMING
+        self._boot = 0
+        self._before_boot = 0.0
+        self._names = [f"app-{number}" for number in range(apps)]
+        self._tasks: list[asyncio.Task[object]] = []
+
+    @property
+    def real(self) -> float:
+        """The time that DSM goes by: no reboot and no clock of this host's changes it."""
+        return self._before_boot + self.clock.now()
+
+    @property
+    def apps(self) -> list[App]:
+        """The apps as they are configured now."""
+        endpoint, key = Endpoint("https://dsm.example.com"), ApiKeyFile(Path("key"))
+        return [App(name, endpoint, key, self.timing) for name in self._names]
+
+    async def start(self) -> None:
+        """Start the daemon."""
+        context = Context(self.clock, self.schedule, self.observer, lambda: 0.5)
+        login_limiter = LoginLimiter(DiskStore(self.disk, self.clock, self._boot), context)
+        gate = asyncio.Semaphore(32)
+
+        def make_app_context(_: App) -> AppContext:
+            outputs = (FakeOutput(),)
+            return AppContext(self.dsm, self.key, gate, gate, outputs, logins=login_limiter)
+
+        self.supervisor = Supervisor(self.apps, make_app_context, context)
+        runs = (self.supervisor.run(), login_limiter.write_ahead.run())
+        self._tasks = [asyncio.create_task(run) for run in runs]
+        await self.schedule.advance(0)
+
+    async def kill(self) -> None:
+        """End the daemon; what it does about its end is never written."""
+        kept = self.disk.content
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            await stop_one(task)
+        self.disk.content = kept
+
+    async def reload(self, plan: ReloadPlan | None = None) -> None:
+        """Reload the configuration, in which nothing has changed, or what the plan says."""
+        plan = plan or diff(self.apps, self.apps)
+        await self.supervisor.apply(plan, self._names, end_sessions=False)
+
+    async def do(self, step: Step) -> None:  # noqa: C901  # one branch a step
+        """Have something happen."""
+        await self.schedule.advance(step.after)
+        match step.what:
+            case "flood":
+                for _ in range(70):
+                    self.supervisor.refresh_all()
+                    await self.schedule.advance(1.1)
+            case "reload":
+                await self.reload()
+            case "retune":
+                before = self.apps
+                self.timing = replace(self.timing, retry_max=self.timing.retry_max + 1)
+                await self.reload(diff(before, self.apps))
+            case "kill":
+                await self.kill()
+                await self.start()
+            case "reboot":
+                await self.kill()
+                self._reboot(down=60.0)
+                await self.start()
+            case "clock":
+                self.clock.offset += 1e7
+            case "hang":
+                self.dsm.hangs = True
+            case "fail":
+                self.dsm.fails = True
+            case "answer":
+                self.dsm.recovered(self.real)
+
+    def _reboot(self, down: float) -> None:
+        now = self.clock.now() + down
+        self._boot += 1
+        self._before_boot += now - 5.0
+        self.clock.offset += now - 5.0
+        self.clock.set(5.0)
+
+    async def mend(self) -> None:
+        """Do as the operator should, and find all apps served.
+
+        A changed key ends the wait of a refused one. That which follows an outage is short.
+        """
+        troubled = self.dsm.recovered(self.real) + OUTAGE > self.real
+        self.key.secret, self.key.version = "right", object()
+        await self.schedule.advance(OUTAGE if troubled else LOOK_EVERY + 5)
+        statuses = list(self.supervisor.statuses())
+        assert {status.session.state for status in statuses} == {State.FRESH}
+
+
+async def stop_one(task: asyncio.Task[object]) -> None:
+    """Wait until a cancelled task has ended."""
+    await asyncio.wait({task})
+    assert task.cancelled()
+
+
+async def through(host: Host, steps: list[Step]) -> None:
+    """Live through all this, then have the key mended."""
+    await host.start()
+    for step in steps:
+        await host.do(step)
+    assert host.dsm.most_within_a_day() <= MOST
+    await host.mend()
+    await host.kill()
+
+
+AFTER = st.one_of(st.floats(0, 10), st.floats(0, 3000), st.floats(0, DAY / 4))
+
+LOST_IN_AN_OUTAGE = [Step("hang", 0.0), Step("flood", 0.0), Step("flood", 0.0)]
+"""A key that was refused, and after that, until it is mended, an attempt without an answer."""
+
+
+def steps(*whats: str) -> st.SearchStrategy[list[Step]]:
+    """Draw what happens."""
+    return st.lists(st.builds(Step, st.sampled_from(whats), AFTER), max_size=12)
+
+
+@drawn(examples=20)
+@given(
+    steps("flood", "reload", "retune", "kill", "clock", "hang", "answer", "fail"),
+    st.integers(1, 3),
+)
+def test_no_trouble_burns_a_key(happening: list[Step], apps: int) -> None:
+    """Whatever happens to the daemon in any order, and whatever the wall clock is set to."""
+    asyncio.run(through(Host(apps), happening))
+
+
+@drawn(examples=20)
+@example(LOST_IN_AN_OUTAGE, 1)
+@given(steps("flood", "reload", "kill", "reboot", "hang", "answer"), st.integers(1, 3))
+def test_no_reboot_burns_a_key(happening: list[Step], apps: int) -> None:
+    """Boot time begins anew, and the wall clock tells how long ago it all was."""
+    asyncio.run(through(Host(apps), happening))
+
+
+@pytest.mark.parametrize("what", ["flood", "reload", "retune", "kill", "reboot"])
+async def test_a_day_of_nothing_else_burns_no_key(what: str) -> None:
+    """Two hundred of them, each alone, as a script or a supervisor would do it."""
+    host = Host(3)
+    number = 20 if what == "flood" else 200
+    happening = [Step(what, 60.0)] * number  # type: ignore[arg-type]  # one of them
+    await through(host, happening)
+    assert len(host.dsm.refusals) >= 10, "it was tried"
+
+
+async def test_days_of_waiting_leaves_an_operator_something_to_ask_for() -> None:
+    """Alone, the schedule stays well below the most; and it goes on trying for ever."""
+    host = Host(1)
+    await host.start()
+    await host.schedule.advance(2 * DAY)
+    assert host.dsm.most_within_a_day() <= SCHEDULED
+    assert len(host.dsm.refusals) >= 2 * DAY / SPACING - 1
+    before = len(host.dsm.refusals)
+    await host.do(Step("reload", 5.0))
+    await host.schedule.advance(5)
+    assert len(host.dsm.refusals) > before, "a reload ends the wait at once"
+    await host.mend()
+    await host.kill()
+
+
+async def test_a_hundred_apps_with_one_wrong_key_ask_but_once_at_a_time() -> None:
+    """The refusal of one serves all; and so does a success."""
+    host = Host(100)
+    await host.start()
+    await host.schedule.advance(1)
+    assert len(host.dsm.refusals) == 1
+    await host.do(Step("reload", 0.0))
+    await host.schedule.advance(1)
+    assert len(host.dsm.refusals) == 2
+    await host.mend()
+    assert host.dsm.sessions >= 100
+    await host.kill()
+
+
+async def test_withheld_logins_are_no_attempts_and_do_not_spin() -> None:
+    """DSM was not asked, so that nothing is counted; and nobody tries until it is time."""
+    host = Host(2)
+    await host.start()
+    await host.schedule.advance(DAY)
+    began = len(host.observer.of(AttemptBegan))
+    assert began == len(host.dsm.refusals) <= SCHEDULED
+    per_app: dict[str, int] = defaultdict(int)
+    for event in host.observer.events:
+        per_app[getattr(event, "app", "")] += 1
+    # Withheld ones are told, each with when it goes on: at most one for each that was made.
+    assert max(per_app.values()) <= 4 * SCHEDULED
+    status = host.supervisor.status("app-0")
+    assert status is not None
+    assert status.session.state is State.REJECTED
+    assert host.clock.now() < status.session.next_attempt_at <= host.clock.now() + SPACING
+    await host.kill()
+
+
+async def test_a_key_that_works_survives_any_outage() -> None:
+    """Recovery from a long one is not held up by how often it was tried."""
+    host = Host(12)
+    host.key.secret = "right"
+    host.dsm.fails = True
+    await host.start()
+    await host.schedule.advance(3600)
+    host.dsm.fails, host.dsm.hangs = False, True
+    await host.schedule.advance(3600)
+    host.dsm.hangs = False
+    await host.schedule.advance(60)
+    states = {status.session.state for status in host.supervisor.statuses()}
+    assert states == {State.FRESH}
+    await host.kill()

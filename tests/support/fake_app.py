@@ -1,0 +1,113 @@
+"""One app with everything that it is kept with, all of it fake."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from itertools import repeat
+from pathlib import Path
+
+from refresherd.domain.model import ApiKeyFile, App, Endpoint, Grant, Timing, Token
+from refresherd.domain.session_state import SessionState, begin
+from refresherd.engine.app_context import AppContext
+from refresherd.engine.context import Context
+from refresherd.engine.ports import Hook, SessionClient
+from refresherd.engine.renewal import Renewal
+from refresherd.engine.state_cell import StateCell
+from support.fakes import (
+    FakeClock,
+    FakeCredential,
+    FakeOutput,
+    FakeSchedule,
+    RecordingObserver,
+    ScriptedClient,
+    settle,
+)
+
+Script = Iterable[Grant | BaseException | asyncio.Event]
+
+
+TIMING = Timing()
+
+
+class Kept:
+    """The parts of one app, for a test to put together as far as it needs them.
+
+    Luck is 0 until `luck` is set: renewals are due at `at` sharp, and backoffs are `retry_min`.
+    Each gate admits one, so that a place not given back shows.
+    """
+
+    def __init__(
+        self,
+        script: Script = (),
+        *,
+        timing: Timing = TIMING,
+        outputs: tuple[FakeOutput, ...] = (),
+        terminations: Iterable[BaseException | asyncio.Event | None] = repeat(None),
+    ) -> None:
+        self.rng = 0.0
+        self.clock = FakeClock()
+        self.schedule = FakeSchedule(self.clock)
+        self.observer = RecordingObserver()
+        self.scripted = ScriptedClient(self.clock, script, terminations)
+        self.client: SessionClient = self.scripted
+        self.credential = FakeCredential()
+        self.outputs = outputs
+        self.hooks: tuple[Hook, ...] = ()
+        self.attempts = asyncio.Semaphore(1)
+        self.endings = asyncio.Semaphore(1)
+        endpoint = Endpoint("https://dsm.example.com")
+        self.app = App("payments", endpoint, ApiKeyFile(Path("payments.key")), timing)
+        self.context = Context(self.clock, self.schedule, self.observer, lambda: self.rng)
+        self.cell = StateCell(begin(self.clock.now()))
+
+    @property
+    def app_context(self) -> AppContext:
+        """The app's equipment, as it is set up by now."""
+        return AppContext(
+            self.client, self.credential, self.attempts, self.endings, self.outputs, self.hooks
+        )
+
+    @property
+    def session(self) -> SessionState:
+        """The newest life in the cell."""
+        return self.cell.session
+
+    def renewal(self) -> Renewal:
+        """Return the app's renewal, on its cell."""
+        return Renewal(self.app, self.cell, self.app_context, self.context)
+
+
+@asynccontextmanager
+async def running(work: Coroutine[None, None, object]) -> AsyncIterator[None]:
+    """Run a part until the block ends; it must then leave no task behind."""
+    task = asyncio.create_task(work)
+    await settle()
+    try:
+        yield
+    finally:
+        await stop(task)
+
+
+async def stop(task: asyncio.Task[object]) -> None:
+    """Cancel a task, which must end by that at once and leave no other behind."""
+    task.cancel()
+    await settle()
+    assert task.done(), "its cancellation was lost"
+    assert task.cancelled() or task.result() is None
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+class HonestOutput(FakeOutput):
+    """An output that is never given a token that has run out, nor an older one."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__()
+        self._clock = clock
+        self._generation = 0
+
+    async def put(self, token: Token) -> None:
+        """Hold this token, which must be good."""
+        assert token.expires_at > self._clock.now()
+        assert token.generation >= self._generation
+        self._generation = token.generation
+        await super().put(token)

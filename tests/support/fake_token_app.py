@@ -1,0 +1,43 @@
+"""One app that has no key, with a chain and all else that it is kept with, all of it fake."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import repeat
+from pathlib import Path
+
+from refresherd.domain.errors import OutputError
+from refresherd.domain.model import Secret, Timing, TokenFile
+from refresherd.engine.app_context import AppContext
+from support.fake_app import TIMING, Kept, Script
+from support.fakes import Disk, FakeChain, FakeOutput
+
+BOOTSTRAP = Secret("bootstrap")
+
+
+class Chained(Kept):
+    """An app with a token file; `kept` is the token that an earlier run has left, if any."""
+
+    def __init__(
+        self,
+        script: Script = (),
+        kept: str = "",
+        *,
+        timing: Timing = TIMING,
+        outputs: tuple[FakeOutput, ...] = (),
+        writes: Iterable[OutputError | asyncio.Event | None] = (),
+    ) -> None:
+        super().__init__(script, timing=timing, outputs=outputs, terminations=repeat(None))
+        self.app = replace(self.app, credential=TokenFile(Path("bootstrap.token")))
+        self.credential.secret, self.credential.entity_id = BOOTSTRAP.reveal(), ""
+        disk = Disk(BOOTSTRAP, Secret(kept)) if kept else Disk()
+        self.chain = FakeChain(disk, writes)
+
+    @property
+    def app_context(self) -> AppContext:
+        """The app's equipment, its chain included."""
+        return replace(super().app_context, chain=self.chain)
+
+    def requests(self) -> list[tuple[str, str]]:
+        """Return what DSM was asked, and what by."""
+        return [(call.name, call.secret) for call in self.scripted.calls]

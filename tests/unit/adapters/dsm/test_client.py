@@ -1,0 +1,243 @@
+"""The requests that an app's client sends, and what it makes of the answers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientOSError, ClientPayloadError, ClientSession
+from aioresponses import CallbackResult, aioresponses
+from yarl import URL
+
+from refresherd import __version__
+from refresherd.adapters.dsm import Connections
+from refresherd.domain.errors import Reason, Rejected, Retryable, SessionLost
+from refresherd.domain.model import (
+    ApiKeyEnv,
+    App,
+    Certificate,
+    Credential,
+    Endpoint,
+    Grant,
+    Secret,
+    TokenFile,
+)
+from refresherd.engine.ports import SessionClient
+from refresherd.host.keyed_executor import KeyedExecutor
+from support.fakes import API_KEY, ENTITY_ID, FakeClock
+
+DSM = "http://127.0.0.1:9"
+
+AUTH = f"{DSM}/sys/v1/session/auth"
+
+REAUTH = f"{DSM}/sys/v1/session/reauth"
+
+KEY = ApiKeyEnv("KEY")
+
+GRANT = {
+    "token_type": "Bearer",
+    "expires_in": 600,
+    "access_token": "new-token",
+    "entity_id": ENTITY_ID,
+}
+
+
+@pytest.fixture
+async def connections() -> AsyncIterator[Connections]:
+    """Yield connections that end with the test."""
+    async with Connections(KeyedExecutor(), FakeClock()) as opened:
+        yield opened
+
+
+def client(connections: Connections, credential: Credential = KEY, url: str = DSM) -> SessionClient:
+    """Return the client of an app with such a credential."""
+    return connections.client(App("payments", Endpoint(url), credential))
+
+
+def sent(responses: aioresponses, url: str) -> dict[str, Any]:
+    """Return the arguments of the only request to an address."""
+    (request,) = responses.requests["POST", URL(url)]
+    return dict(request.kwargs)
+
+
+@pytest.mark.parametrize("url", [DSM, f"{DSM}/", f"{DSM}//"])
+async def test_a_login_sends_the_api_key_as_it_is(
+    connections: Connections, responses: aioresponses, url: str
+) -> None:
+    """DSM takes a POST without a body; a slash too many in the endpoint must not show."""
+    responses.post(AUTH, payload=GRANT, headers={"X-Request-Id": "r-1"})
+    grant = await client(connections, url=url).login(Secret(API_KEY), 20)
+    assert grant == Grant(Secret("new-token"), ENTITY_ID, 600.0, "r-1")
+    arguments = sent(responses, AUTH)
+    assert dict(arguments["headers"]) == {
+        "Accept": "application/json",
+        "Content-Type": "application/json",
+        "User-Agent": f"refresherd/{__version__}",
+        "Authorization": f"Basic {API_KEY}",
+    }
+    assert arguments["data"] is None
+    assert arguments["allow_redirects"] is False
+
+
+async def test_an_endpoint_below_a_path_keeps_it(
+    connections: Connections, responses: aioresponses
+) -> None:
+    """A gateway may serve DSM somewhere below its root."""
+    responses.post(f"{DSM}/dsm/sys/v1/session/auth", payload=GRANT)
+    await client(connections, url=f"{DSM}/dsm/").login(Secret(API_KEY), 20)
+
+
+async def test_a_certificate_app_logs_in_with_its_name(
+    connections: Connections, responses: aioresponses
+) -> None:
+    """It has no key to send, but the request is the same."""
+    credential = Certificate(ENTITY_ID, Path("app.pem"), Path("app.key"))
+    responses.post(AUTH, payload=GRANT)
+    await client(connections, credential).login(Secret("bmFtZTo="), 20)
+    assert sent(responses, AUTH)["headers"]["Authorization"] == "Basic bmFtZTo="
+
+
+async def test_a_token_file_logs_in_by_reauth(
+    connections: Connections, responses: aioresponses
+) -> None:
+    """A host without an API key has only a session to make its own from."""
+    responses.post(REAUTH, payload=GRANT)
+    await client(connections, TokenFile(Path("bootstrap.token"))).login(Secret("first"), 20)
+    assert sent(responses, REAUTH)["headers"]["Authorization"] == "Bearer first"
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_a_refused_token_file_is_rejected(
+    connections: Connections, responses: aioresponses, status: int
+) -> None:
+    """Unlike with an app's own session, no other credential could help."""
+    responses.post(REAUTH, status=status)
+    with pytest.raises(Rejected):
+        await client(connections, TokenFile(Path("bootstrap.token"))).login(Secret("first"), 20)
+
+
+async def test_a_reauth_sends_the_token(connections: Connections, responses: aioresponses) -> None:
+    """A new session comes from the live one."""
+    responses.post(REAUTH, payload=GRANT)
+    grant = await client(connections).reauth(Secret("old-token"), 20)
+    assert grant.access_token.reveal() == "new-token"
+    assert sent(responses, REAUTH)["headers"]["Authorization"] == "Bearer old-token"
+
+
+async def test_a_keep_alive_returns_the_request_id(
+    connections: Connections, responses: aioresponses
+) -> None:
+    """It is all that such an answer holds."""
+    url = f"{DSM}/sys/v1/session/refresh"
+    responses.post(url, status=204, headers={"x-request-id": "r-9"})
+    assert await client(connections).keep_alive(Secret("token"), 20) == "r-9"
+    assert sent(responses, url)["headers"]["Authorization"] == "Bearer token"
+
+
+async def test_a_termination_ends_the_session(
+    connections: Connections, responses: aioresponses
+) -> None:
+    """Or replaced sessions would pile up; one that is gone already is told apart."""
+    url = f"{DSM}/sys/v1/session/terminate"
+    responses.post(url, status=204)
+    await client(connections).terminate(Secret("token"), 20)
+    responses.post(url, status=401)
+    with pytest.raises(SessionLost):
+        await client(connections).terminate(Secret("token"), 20)
+
+
+async def test_a_date_to_retry_after_counts_from_the_wall_clock(
+    connections: Connections, responses: aioresponses
+) -> None:
+    """The fake clock stands at 14 Nov 2023 22:30:00 GMT."""
+    responses.post(AUTH, status=503, headers={"Retry-After": "Tue, 14 Nov 2023 22:30:07 GMT"})
+    with pytest.raises(Retryable) as caught:
+        await client(connections).login(Secret(API_KEY), 20)
+    assert caught.value.retry_after == 7.0
+
+
+async def test_a_request_that_takes_too_long_times_out(
+    connections: Connections, responses: aioresponses
+) -> None:
+    """A hanging DSM must not hold an attempt for ever, and the message says how long it had."""
+
+    async def hang(_url: URL, **_arguments: object) -> CallbackResult:
+        await asyncio.Event().wait()
+        return CallbackResult()
+
+    responses.post(AUTH, callback=hang)
+    with pytest.raises(Retryable) as caught:
+        await client(connections).login(Secret(API_KEY), 0.01)
+    assert caught.value.reason is Reason.TIMEOUT
+    assert caught.value.message == "no answer within 0.01 s"
+
+
+@pytest.mark.parametrize("timeout", [0.0, -1.0])
+async def test_without_any_time_left_it_fails_at_once(
+    connections: Connections, responses: aioresponses, timeout: float
+) -> None:
+    """The time for an attempt is computed and may come out as nothing."""
+
+    async def hang(_url: URL, **_arguments: object) -> CallbackResult:
+        await asyncio.Event().wait()
+        return CallbackResult()
+
+    responses.post(AUTH, callback=hang)
+    with pytest.raises(Retryable):
+        await client(connections).login(Secret(API_KEY), timeout)
+
+
+async def test_an_error_drags_no_request_along(
+    connections: Connections, responses: aioresponses
+) -> None:
+    """An error of aiohttp's holds the request's headers, which a traceback would show."""
+    responses.post(AUTH, exception=ClientPayloadError("broken"))
+    with pytest.raises(Retryable) as caught:
+        await client(connections).login(Secret(API_KEY), 20)
+    assert caught.value.reason is Reason.BAD_RESPONSE
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+
+
+async def test_a_lost_connection_from_the_pool_gets_one_second_chance(
+    connections: Connections, responses: aioresponses
+) -> None:
+    """The server may close it just as the request leaves; but a server that always does is down."""
+    responses.post(AUTH, exception=ClientOSError(104, "reset"))
+    responses.post(AUTH, payload=GRANT)
+    assert (await client(connections).login(Secret(API_KEY), 20)).lifetime == 600
+    responses.post(AUTH, exception=ClientOSError(104, "reset"), repeat=2)
+    with pytest.raises(Retryable) as caught:
+        await client(connections).login(Secret(API_KEY), 20)
+    assert caught.value.reason is Reason.CONNECT
+    assert len(responses.requests["POST", URL(AUTH)]) == 4
+
+
+async def test_apps_of_one_route_share_their_connections(
+    connections: Connections, responses: aioresponses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten thousand sessions would cost 61 MiB."""
+    opened = []
+    original = ClientSession.__init__
+
+    def counting(session: ClientSession, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # passed on as they come
+        opened.append(session)
+        original(session, *args, **kwargs)
+
+    monkeypatch.setattr(ClientSession, "__init__", counting)
+    responses.post(AUTH, payload=GRANT, repeat=True)
+    endpoints = [Endpoint(DSM), Endpoint(DSM, timeout=5), Endpoint(DSM, max_in_flight=1)]
+    for endpoint in endpoints:
+        for name in ("a", "b"):
+            app = App(name, endpoint, KEY)
+            await connections.client(app).login(Secret(API_KEY), 20)
+    assert len(opened) == 2
+
+
+async def test_apps_that_differ_in_their_names_only_share_a_client(
+    connections: Connections,
+) -> None:
+    """Ten thousand apps of one DSM pay for one, but each kind of credential has its own login."""
+    assert client(connections) is client(connections)
+    assert client(connections) is not client(connections, TokenFile(Path("bootstrap.token")))

@@ -1,0 +1,137 @@
+"""The file of failed logins as text: what comes back, in which time, and what is refused."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refresherd.adapters.state.login_record import LONGEST, Boot, LoginRecord, parsed, written
+from refresherd.domain.login_budget import NEVER_YET, History
+from refresherd.domain.model import Instant
+
+BOOT = Boot("one", Instant(5000.0), 1_700_000_000.0)
+NEXT = Boot("two", Instant(60.0), 1_700_009_000.0)
+"""The next boot began 9,000 s after the first one."""
+
+NAME = "ab" * 32
+INSTANTS = st.lists(st.floats(-1e6, 5000.0), max_size=60).map(lambda ats: tuple(sorted(ats)))
+HISTORIES = st.builds(
+    History, INSTANTS, INSTANTS, st.one_of(st.just(NEVER_YET), st.floats(-1e6, 5000.0))
+)
+
+
+def record(*refused: float) -> LoginRecord:
+    """Return a record of one credential that was refused at these instants."""
+    return LoginRecord(b"k" * 32, {NAME: History(tuple(map(Instant, refused)))})
+
+
+@given(HISTORIES)
+def test_what_is_written_is_read_in_the_same_boot(history: History) -> None:
+    """To the last bit, so that nothing is allowed a moment too early."""
+    kept = LoginRecord(bytes(range(32)), {NAME: history})
+    assert parsed(written(kept, BOOT), BOOT) == kept
+
+
+@pytest.mark.parametrize("step", [-1e9, -1.0, 1.0, 1e9])
+def test_a_clock_that_is_set_changes_nothing_within_a_boot(step: float) -> None:
+    """Neither may it free a burnt credential nor extend a wait."""
+    stepped = replace(BOOT, offset=BOOT.offset + step)
+    assert parsed(written(record(4000.0), BOOT), stepped) == record(4000.0)
+
+
+def test_another_boot_goes_by_the_wall_clock() -> None:
+    """Boot time begins anew with each."""
+    assert parsed(written(record(4000.0), BOOT), NEXT) == record(-5000.0)
+
+
+@pytest.mark.parametrize("boot_id", ["", "one"])
+def test_a_boot_without_a_name_is_another(boot_id: str) -> None:
+    """Where the kernel does not tell, the wall clock has to do."""
+    unnamed = replace(NEXT, id="")
+    written_then = written(record(4000.0), replace(BOOT, id=boot_id))
+    assert parsed(written_then, unnamed) == record(-5000.0)
+
+
+def test_what_lies_ahead_happened_just_now() -> None:
+    """A machine without a clock of its own wakes up in 1970."""
+    lost = replace(NEXT, offset=0.0)
+    assert parsed(written(record(3000.0, 4000.0), BOOT), lost) == record(60.0, 60.0)
+
+
+def test_it_has_neither_names_nor_keys() -> None:
+    """Only what tells credentials apart, and when each failed."""
+    fields = json.loads(written(record(4000.0), BOOT))
+    assert fields["credentials"] == {NAME: {"refused": [4000.0], "cut_off": [], "good_at": None}}
+
+
+def broken(**changes: Any) -> bytes:  # noqa: ANN401  # whatever JSON can say
+    """Return a file that is sound but for these."""
+    return json.dumps(json.loads(written(record(1.0), BOOT)) | changes).encode()
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"", "no JSON"),
+        (b"\xff\x00", "no JSON"),
+        (b"[" * 100_000, "no JSON"),
+        (b"[]", "no version"),
+        (b" " * (LONGEST + 1), "bytes"),
+        (broken(version=2), "another version"),
+        (broken(version="1"), "no version"),
+        (broken(key="abc"), "fingerprint or a key"),
+        (broken(key=None), "no key"),
+        (broken(boot_id=7), "no boot_id"),
+        (broken(boot_id="two", wall_offset="x"), "no number"),
+        (broken(credentials=[]), "no credentials"),
+        (broken(credentials={"x": {}}), "fingerprint or a key"),
+        (broken(credentials={NAME: {}}), "no refused"),
+        (broken(credentials={NAME: {"refused": [], "cut_off": []}}), "no good_at"),
+        (broken(credentials={NAME: {"refused": ["x"], "cut_off": []}}), "no good_at"),
+        (broken(credentials={NAME: {"refused": [True], "cut_off": [], "good_at": 1}}), "number"),
+        (broken(credentials={NAME: {"refused": [1e999], "cut_off": [], "good_at": 1}}), "number"),
+        (broken(credentials={NAME: {"refused": [10**400], "cut_off": [], "good_at": 1}}), "number"),
+    ],
+)
+def test_what_is_no_record_is_refused(raw: bytes, message: str) -> None:
+    """It is told in a line, and quoted never."""
+    with pytest.raises(ValueError, match=message):
+        parsed(raw, BOOT)
+
+
+JSON = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(st.one_of(st.binary(), JSON.map(lambda value: json.dumps(value).encode())))
+def test_no_content_breaks_the_parser(raw: bytes) -> None:
+    """Whatever is in the file, it is used or refused."""
+    with pytest.raises(ValueError, match=r"^it "):
+        parsed(raw, BOOT)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"version": st.just(1), "key": st.just(NAME), "boot_id": st.sampled_from(["one", "two"])},
+        optional={
+            "wall_offset": JSON,
+            "credentials": st.dictionaries(
+                st.just(NAME),
+                st.fixed_dictionaries({}, optional=dict.fromkeys(["refused", "cut_off"], JSON)),
+            ),
+        },
+    )
+)
+def test_nearly_a_record_is_used_or_refused(fields: dict[str, object]) -> None:
+    """Each part is looked at by itself."""
+    try:
+        found = parsed(json.dumps(fields).encode(), BOOT)
+    except ValueError as error:
+        assert str(error).startswith("it ")  # noqa: PT017  # either outcome is fine
+    else:
+        assert all(at <= BOOT.now for kept in found.histories.values() for at in kept.failed)

@@ -1,0 +1,160 @@
+"""From a file without faults to the values that the daemon is built from, and their description."""
+
+from pathlib import Path
+
+import pytest
+
+from refresherd.config import Api, Http, Level, Log, LogFormat, Ready, Shutdown, describe
+from refresherd.domain.model import (
+    Access,
+    ApiKeyCommand,
+    ApiKeyEnv,
+    ApiKeyFile,
+    Certificate,
+    Credential,
+    Endpoint,
+    FileSpec,
+    Format,
+    HookSpec,
+    Method,
+    OnExpiry,
+    Ownership,
+    SocketSpec,
+    TokenFile,
+)
+from support.configurations import APP, DSM, ENVIRON, FILE, built
+from support.fakes import API_KEY
+
+BASE = FILE.parent
+
+
+def test_what_is_not_written_has_its_default() -> None:
+    """The core's own defaults and the file's are the same."""
+    configuration = built(f"{DSM}{APP}")
+    (app,) = configuration.apps
+    assert configuration.path == FILE
+    assert configuration.shutdown is Shutdown.KEEP
+    assert configuration.ready is Ready.ALL
+    assert configuration.state_dir is None
+    assert configuration.api == Api(Path("/run/refresherd/api.sock"), 0o666, "")
+    assert configuration.http == Http((("127.0.0.1", 9749),), None)
+    assert configuration.log == Log(Level.INFO, LogFormat.AUTO)
+    assert app.endpoint == Endpoint("https://amer.smartkey.io")
+    assert app == type(app)("payments", app.endpoint, ApiKeyEnv("FORTANIX_API_KEY"))
+
+
+def test_every_key_reaches_its_place() -> None:
+    """A key that is read and then forgotten misleads worse than a fault."""
+    configuration = built(
+        "shutdown = 'terminate'\nready = 'started'\nstate_dir = 'state'\n"
+        "dsm = {endpoint = 'http://[::1]:1/', ca_file = 'ca.pem', timeout = '5s', "
+        "proxy = 'http://p:1', max_in_flight = 2}\n"
+        "refresh = {at = 0.8, jitter = 0, retry_min = '2s', retry_max = '4s', "
+        "rejected_retry = '3s', renew = 'auth', session_check = '1m', terminate_after = 'never'}\n"
+        "api = {path = '', mode = '0660', group = 'wheel'}\n"
+        "http = {listen = ['[::1]:0', 'a:1'], web_config_file = 'web.yml'}\n"
+        "log = {level = 'debug', format = 'console'}\n"
+        "[apps.payments]\napi_key_file = 'payments.key'\n"
+        "[[apps.payments.files]]\npath = 'out/token'\nformat = 'sdkms-cli'\nmode = '0640'\n"
+        "owner = '1000'\ngroup = 'users'\non_expiry = 'remove'\n"
+        "[[apps.payments.sockets]]\npath = 'out/sock'\nformat = 'json'\nmode = '0640'\n"
+        "owner = '1000'\ngroup = 'users'\n"
+        "[apps.payments.access]\nusers = ['a']\ngroups = ['7']\nunits = ['b.service']\n"
+        "[[apps.payments.hooks]]\ncommand = ['true', 'x']\ntimeout = '3s'\n"
+        "[[apps.payments.hooks]]\nsignal = 'SIGHUP'\npid_file = 'a.pid'\n"
+    )
+    (app,) = configuration.apps
+    timing = app.timing
+    assert (configuration.shutdown, configuration.ready) == (Shutdown.TERMINATE, Ready.STARTED)
+    assert configuration.state_dir == BASE / "state"
+    assert configuration.api == Api(None, 0o660, "wheel")
+    assert configuration.http == Http((("::1", 0), ("a", 1)), BASE / "web.yml")
+    assert configuration.log == Log(Level.DEBUG, LogFormat.CONSOLE)
+    assert app.endpoint == Endpoint("http://[::1]:1", BASE / "ca.pem", 5.0, "http://p:1", 2)
+    assert (timing.at, timing.jitter, timing.retry_min, timing.retry_max) == (0.8, 0, 2, 4)
+    assert (timing.rejected_retry, timing.renew) == (3, Method.AUTH)
+    assert (timing.session_check, timing.terminate_after) == (60, None)
+    ownership = Ownership(0o640, "1000", "users")
+    assert app.files == (
+        FileSpec(BASE / "out/token", Format.SDKMS_CLI, ownership, OnExpiry.REMOVE),
+    )
+    assert app.sockets == (SocketSpec(BASE / "out/sock", Format.JSON, ownership),)
+    assert app.access == Access(("a",), ("7",), ("b.service",))
+    assert app.hooks == (
+        HookSpec(command=("true", "x"), timeout=3.0),
+        HookSpec(signal="HUP", pid_file=BASE / "a.pid"),
+    )
+
+
+def test_each_key_of_dsm_and_refresh_may_stand_under_an_app() -> None:
+    """One app on another DSM, with other timing; the rest inherits."""
+    own = "endpoint = 'https://eu.smartkey.io'\nat = 0.6\n"
+    billing = APP.replace("payments", "billing")
+    configuration = built(f"refresh.retry_max = '9s'\n{DSM}timeout = '9s'\n{APP}{own}{billing}")
+    first, second = configuration.apps
+    assert first.endpoint == Endpoint("https://eu.smartkey.io", timeout=9.0)
+    assert (first.timing.at, first.timing.retry_max) == (0.6, 9)
+    assert second.endpoint == Endpoint("https://amer.smartkey.io", timeout=9.0)
+    assert (second.timing.at, second.timing.retry_max) == (0.5, 9)
+
+
+def test_equal_values_are_one_object() -> None:
+    """Ten thousand apps mostly share an endpoint and a timing."""
+    own = "endpoint = 'https://amer.smartkey.io/'\nat = 0.5\n"
+    output = "[[apps.NAME.files]]\npath = 'NAME'\n"
+    apps = [
+        APP.replace("payments", name) + own + output.replace("NAME", name)
+        for name in ("a", "b", "c")
+    ]
+    first, second, third = built(DSM + "".join(apps)).apps
+    assert first.endpoint is second.endpoint is third.endpoint
+    assert first.timing is second.timing is third.timing
+    assert first.files[0].ownership is third.files[0].ownership
+
+
+@pytest.mark.parametrize(
+    ("written", "credential", "message"),
+    [
+        ("api_key_file = '../a.key'", ApiKeyFile(Path("/etc/a.key")), "an API key in a file"),
+        ("api_key_credential = 'a'", ApiKeyFile(Path("/run/c/a")), "an API key in a file"),
+        ("api_key_env = 'FORTANIX_API_KEY'", ApiKeyEnv("FORTANIX_API_KEY"), "in the environment"),
+        ("api_key_command = ['pass', 'dsm']", ApiKeyCommand(("pass", "dsm")), "from a command"),
+        ("token_file = 'a.token'", TokenFile(BASE / "a.token"), "a bearer token in a file"),
+        (
+            "app_id = 'f47ac10b-58cc-4372-a567-0e02b2c3d479'\ncert_file = 'c'\nkey_file = 'k'",
+            Certificate("f47ac10b-58cc-4372-a567-0e02b2c3d479", BASE / "c", BASE / "k"),
+            "a certificate",
+        ),
+    ],
+)
+def test_each_kind_of_credential(written: str, credential: Credential, message: str) -> None:
+    """Paths are the file's, except systemd's credential, which is in systemd's directory."""
+    environ = {**ENVIRON, "CREDENTIALS_DIRECTORY": "/run/c", "STATE_DIRECTORY": "/var/lib/r"}
+    configuration = built(f"{DSM}[apps.payments]\n{written}\n", environ)
+    assert configuration.apps[0].credential == credential
+    assert message in describe(configuration)[0]
+
+
+def test_the_state_is_kept_where_systemd_says_unless_the_file_says_otherwise() -> None:
+    """Of several directories of systemd's the first."""
+    environ = {**ENVIRON, "STATE_DIRECTORY": "/var/lib/a:/var/lib/b"}
+    assert built(f"{DSM}{APP}", environ).state_dir == Path("/var/lib/a")
+    assert built(f"state_dir = '/srv'\n{DSM}{APP}", environ).state_dir == Path("/srv")
+
+
+def test_a_configuration_is_described_with_its_outputs_and_outage_budgets() -> None:
+    """So that `check` answers how long DSM may be away, and shows no key."""
+    output = "[[apps.payments.files]]\npath = '/run/a'\nformat = 'env'\nmode = '0640'\n"
+    output += "[[apps.payments.sockets]]\npath = '/run/b'\n"
+    other = APP.replace("payments", "billing")
+    lines = describe(built(f"{DSM}{APP}at = 0.4\n{output}{other}"))
+    assert lines == [
+        "payments: an API key in the environment, https://amer.smartkey.io, renewed by reauth",
+        "  file /run/a: env, mode 0640",
+        "  socket /run/b: raw, mode 0600",
+        "  outage budget: 60% of a token's lifetime, 360 s of the usual 600 s",
+        "billing: an API key in the environment, https://amer.smartkey.io, renewed by reauth",
+        "  no outputs",
+        "  outage budget: 50% of a token's lifetime, 300 s of the usual 600 s",
+    ]
+    assert API_KEY not in "".join(lines)

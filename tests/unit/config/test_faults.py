@@ -1,0 +1,349 @@
+"""The faults that show in the file itself: every one, at its line, in plain words."""
+
+from datetime import UTC, date, datetime
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from refresherd.config.build import build
+from refresherd.config.configuration import Configuration
+from refresherd.config.convert import convert
+from refresherd.config.credentials import check_credentials
+from refresherd.config.document import known
+from refresherd.config.findings import Findings
+from refresherd.config.rules import check_rules
+from refresherd.config.tables import AppTable, DsmTable, FileTable, RefreshTable, RootTable
+from refresherd.config.unknown import HOMES
+from support.configurations import APP, DSM, FILE, judged
+from support.fakes import API_KEY
+
+
+def fault_of(text: str) -> str:
+    """Return the only fault of a text; its first line is line 1."""
+    (fault,) = judged(text)
+    return fault
+
+
+def test_every_fault_is_told_at_once_in_the_order_of_the_lines() -> None:
+    """An operator mends a file once, not once for each fault."""
+    text = (
+        'shutdown = "kep"\n'
+        "[dsm]\n"
+        'endpoint = "https://amer.smartkey.io"\n'
+        "timeout = 20\n"
+        "[refresh]\n"
+        "att = 0.5\n"
+        'jitter = "0.1"\n'
+        "[apps.payments]\n"
+        f'api_key = "{API_KEY}"\n'
+        'api_key_env = "FORTANIX_API_KEY"\n'
+        "[[apps.payments.files]]\n"
+        'path = "/run/a"\n'
+        "mode = 0o600\n"
+        'format = "yaml"\n'
+    )
+    assert "\n".join(judged(text)) == (
+        '1: shutdown: "kep" is none of the choices; write "keep" or "terminate"; '
+        'did you mean "keep"?\n'
+        '4: dsm.timeout: 20 is a number; write a duration with its unit, such as "20s"\n'
+        '6: refresh.att: unknown key; did you mean "at"?\n'
+        '7: refresh.jitter: "0.1" is a string; write a number, such as 0.1\n'
+        "9: apps.payments.api_key: unknown key; secrets are never inline: put the API key in a "
+        "file of its own (chmod 0600) and name that file with api_key_file\n"
+        "13: apps.payments.files[0].mode: 384 is a number; write the mode as an octal string, "
+        'such as "0600"\n'
+        '14: apps.payments.files[0].format: "yaml" is none of the choices; write "raw", "header", '
+        '"json", "env" or "sdkms-cli"'
+    )
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        ("log = 5", "1: log: 5 is a number; write a table headed [log]"),
+        ("ready = true", '1: ready: true is a boolean; write "all", "any" or "started"'),
+        ("state_dir = 1", "1: state_dir: 1 is a number; write a path, relative to this file or"),
+        ("bogus = 1", "1: bogus: unknown key; `refresherd schema` tells"),
+        ("refresh.at = nan", "1: refresh.at: nan is out of range; write a number, at least 0.05 "),
+        ("refresh.at = true", "1: refresh.at: true is a boolean; write a number, such as 0.5"),
+        ("refresh.at = 1", "1: refresh.at: 1 is out of range"),
+        ("refresh.at = 0.04", "1: refresh.at: 0.04 is out of range; write a number, at least 0.05"),
+        (f"refresh.at = 0x{'f' * 5000}", "1: refresh.at: this is out of range"),
+        ("refresh.jitter = -0.1", "1: refresh.jitter: -0.1 is out of range; write a number, at le"),
+        ("refresh.jitter = inf", "1: refresh.jitter: at = 0.5 with jitter = inf may refresh at"),
+        ("refresh.jitter = 0.46", "1: refresh.jitter: at = 0.5 with jitter = 0.46 may refresh at"),
+        ('refresh.retry_min = "99ms"', '1: refresh.retry_min: "99ms" is too short; write "100ms"'),
+        ('refresh.retry_min = "31s"', '1: refresh.retry_min: retry_min, "31s", is longer than ret'),
+        ('refresh.session_check = "1ms"', '1: refresh.session_check: "1ms" is too short; write'),
+        ('refresh.session_check = "soon"', '1: refresh.session_check: "soon" is no duration; writ'),
+        ('refresh.rejected_retry = "28m"', '1: refresh.rejected_retry: a rejected_retry of "28m"'),
+        ('http.listen = "127.0.0.1:9749"', '1: http.listen: "127.0.0.1:9749" is a string; write'),
+        ('http.listen = ["[::1]:1", ":80"]', '1: http.listen[1]: ":80" names no host; write'),
+        ("http.listen = [9749]", "1: http.listen[0]: 9749 is a number; write a host and a port"),
+        ('http.listen = ["a:1", "b", "a:1"]', '1: http.listen[1]: "b" is no address; write a host'),
+    ],
+)
+def test_a_fault_at_the_top(head: str, said: str) -> None:
+    """Each says what is right; several where there are several."""
+    assert judged(f"{head}\n{DSM}{APP}")[0].startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("dsm", "said"),
+    [
+        ('endpoint = "http://a.b"', "2: dsm.endpoint: http:// would show the credential"),
+        ("endpoint = 5", "2: dsm.endpoint: 5 is a number; write https:// and the host, such as"),
+        ("", "1: dsm.endpoint: missing; write the address of your DSM"),
+        ('endpoint = "https://a.b"\ntimeout = "0s"', '3: dsm.timeout: "0s" is too short'),
+        ('endpoint = "https://a.b"\nmax_in_flight = 0', "3: dsm.max_in_flight: 0 is out of range"),
+        ('endpoint = "https://a.b"\nmax_in_flight = 1.0', "3: dsm.max_in_flight: 1.0 is a number;"),
+        (
+            'endpoint = "https://a.b"\nproxy = "http://u:hunter2@p"',
+            "3: dsm.proxy: a password has no place in this file",
+        ),
+    ],
+)
+def test_a_fault_of_the_endpoint(dsm: str, said: str) -> None:
+    """Once, however many apps inherit it."""
+    fault = fault_of(f"[dsm]\n{dsm}\n{APP}{APP.replace('payments', 'billing')}")
+    assert fault.startswith(said)
+    assert "hunter2" not in fault
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("at = 0.1", "3: apps.payments.at: at = 0.1 with jitter = 0.1 may refresh at the very"),
+        ('retry_max = "500ms"', '3: apps.payments.retry_max: retry_min, "1s", is longer than'),
+        ('endpoint = "x"', '3: apps.payments.endpoint: "x" has no scheme'),
+        ("att = 1", '3: apps.payments.att: unknown key; did you mean "at"?'),
+        ("files = {}", "3: apps.payments.files: this is a table; write tables headed [[apps.paym"),
+        ("files = [1]", "3: apps.payments.files[0]: 1 is a number; write a table headed"),
+        ("[[apps.payments.files]]", "3: apps.payments.files[0].path: missing; write where"),
+        ("files = [{path = ''}]", "3: apps.payments.files[0].path: missing; write where"),
+        ("files = [{path = 5}]", "3: apps.payments.files[0].path: 5 is a number; write a path"),
+        ("sockets = [{path = '~/a'}]", "3: apps.payments.sockets[0].path: ~ is not expanded"),
+        ("access.users = [1000]", "3: apps.payments.access.users[0]: 1000 is a number; write a"),
+        ("access.units = ['x']", '3: apps.payments.access.units[0]: "x" is no unit name; write th'),
+        ("access = []", "3: apps.payments.access: this is a list; write a table headed [apps.pay"),
+        ("hooks = [{}]", "3: apps.payments.hooks[0]: nothing to do; write a command, or a signal"),
+        ("hooks = [{signal = 'HUP'}]", "3: apps.payments.hooks[0]: signal and pid_file belong"),
+        ("hooks = [{pid_file = 'x'}]", "3: apps.payments.hooks[0]: signal and pid_file belong"),
+        (
+            "hooks = [{signal = 'HUPP', pid_file = 'x'}]",
+            '3: apps.payments.hooks[0].signal: "HUPP" is no signal; write a signal\'s name, such',
+        ),
+        ("hooks = [{command = 'x'}]", '3: apps.payments.hooks[0].command: "x" is a string; write'),
+        (
+            "hooks = [{command = ['x'], signal = 'HUP', pid_file = 'x'}]",
+            "3: apps.payments.hooks[0]: both a command and a signal",
+        ),
+        (
+            "hooks = [{command = ['x'], timeout = '0s'}]",
+            '3: apps.payments.hooks[0].timeout: "0s" is too short',
+        ),
+        ('app.api_key_file = "x"', "3: apps.payments.app: unknown key; an app's name that holds"),
+    ],
+)
+def test_a_fault_of_an_app(body: str, said: str) -> None:
+    """At the app's own key, although the other half of it may be inherited."""
+    assert fault_of(f"{APP}{body}\n{DSM}").startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "1: apps: no apps; write a table for each"),
+        ("[apps]\n", "1: apps: no apps; write a table for each"),
+        ("apps = 5\n", "1: apps: this is no table; write one for each app"),
+        ("apps.payments = 5\n", "1: apps.payments: 5 is a number; write a table headed [apps.pay"),
+        (APP.replace("payments", '"a b"'), '1: apps."a b": "a b" is no name for an app'),
+        (APP.replace("payments", "-a"), '1: apps.-a: "-a" is no name for an app'),
+        (APP.replace("payments", "a" * 65), f'1: apps.{"a" * 65}: "{"a" * 65}" is no name'),
+    ],
+)
+def test_a_fault_of_the_apps_table(text: str, said: str) -> None:
+    """Names stand in URLs and metric labels."""
+    assert fault_of(f"{text}{DSM}").startswith(said)
+
+
+def test_apps_without_an_endpoint_are_told_one_by_one_where_others_have_one() -> None:
+    """Where no app has one, [dsm] is the place that it is missing from."""
+    other = APP.replace("payments", "billing") + 'endpoint = "https://eu.smartkey.io"\n'
+    fault = fault_of(f"{other}{APP}")
+    assert fault.startswith("4: apps.payments.endpoint: missing; write the address of the app's")
+
+
+def test_a_faulty_dsm_table_is_not_told_again_as_a_missing_endpoint() -> None:
+    """One slip, one fault."""
+    assert fault_of(f"dsm = 5\n{APP}") == "1: dsm: 5 is a number; write a table headed [dsm]"
+
+
+def test_a_short_wait_after_a_refusal_is_for_loopback_hosts() -> None:
+    """A test against an emulator wants it, and DSM would burn the credential for it."""
+    short = '[refresh]\nrejected_retry = "1s"\n'
+    assert judged(f'{short}[dsm]\nendpoint = "http://127.0.0.1:1"\n{APP}') == ()
+    assert "reset an app's secret" in fault_of(f"{short}{DSM}{APP}")
+
+
+def test_a_value_that_is_wrong_anyway_is_not_compared_with_others() -> None:
+    """A default stands in for it, which the operator never wrote."""
+    text = "[refresh]\nat = 0.1\njitter = 'x'\nretry_min = '40s'\nretry_max = 40\n"
+    faults = judged(f"{text}rejected_retry = 5\n{DSM}{APP}")
+    assert [fault.split(": ")[1] for fault in faults] == [
+        "refresh.jitter",
+        "refresh.retry_max",
+        "refresh.rejected_retry",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("credential", "said"),
+    [
+        ("", "1: apps.payments: no credential; write one of api_key_file, api_key_credential,"),
+        ('api_key_file = ""', "2: apps.payments.api_key_file: no credential; write one of"),
+        ("api_key_command = []", "2: apps.payments.api_key_command: no credential; write one of"),
+        ("api_key_file = 5", "2: apps.payments.api_key_file: 5 is a number; write a path"),
+        (
+            'api_key_file = "a"\napi_key_env = "FORTANIX_API_KEY"',
+            "3: apps.payments.api_key_env: api_key_file and api_key_env stand side by side; keep",
+        ),
+        (
+            'app_id = "f47ac10b-58cc-4372-a567-0e02b2c3d479"',
+            "2: apps.payments.app_id: cert_file and key_file missing; a certificate app needs",
+        ),
+        ("app_id = '5'\ncert_file = 'a'\nkey_file = 'b'", '2: apps.payments.app_id: "5" is no UU'),
+        ("api_key_env = 'NOWHERE'", '2: apps.payments.api_key_env: there is no variable "NOWHERE"'),
+        ("api_key_env = '1'", '2: apps.payments.api_key_env: "1" is no name of an environment'),
+        ("api_key_env = 'PATH'", '2: apps.payments.api_key_env: the value of "PATH": it does not'),
+        ("api_key_command = [5]", "2: apps.payments.api_key_command[0]: 5 is a number; write a st"),
+        ("api_key_credential = 'a'", "2: apps.payments.api_key_credential: $CREDENTIALS_DIRECTORY"),
+        ("token_file = 'a'", "2: apps.payments.token_file: the token changes with each refresh"),
+    ],
+)
+def test_a_fault_of_the_credential(credential: str, said: str) -> None:
+    """Exactly one, with all that it needs, or the app would never get a token."""
+    assert fault_of(f"[apps.payments]\n{credential}\n{DSM}").startswith(said)
+
+
+def test_a_token_file_cannot_log_in_anew() -> None:
+    """It holds a live session's token and nothing to open another with."""
+    text = "[apps.payments]\ntoken_file = 'a'\nrenew = 'auth'\n"
+    fault = fault_of(f"state_dir = '/var/lib/refresherd'\n{text}{DSM}")
+    assert fault.startswith('4: apps.payments.renew: "auth" logs in anew, which a token_file')
+
+
+def test_a_key_pasted_as_a_variables_name_is_not_repeated() -> None:
+    """Faults end up in logs and tickets."""
+    pasted = API_KEY.rstrip("=")
+    for key in ("api_key_env", "app_id", "api_key_credential"):
+        faults = judged(f'[apps.payments]\n{key} = "{pasted}"\n{DSM}')
+        assert faults
+        assert pasted[:20] not in "".join(faults)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        ("path = '/run/a'", "path = '/run/b/../a'", "apps.payments.files[0].path has the same"),
+        ("path = '/run/refresherd/api.sock'", "path = '/b'", "api.path has the same path"),
+        ("path = 'ca.pem'", "path = '/b'", "dsm.ca_file is read from this path"),
+        ("path = 'config.toml'", "path = '/b'", "this configuration is read from this path"),
+        ("path = 'web.yml'", "path = '/b'", "http.web_config_file is read from this path"),
+        ("path = 'app.pid'", "path = '/b'", "apps.payments.hooks[0].pid_file is read from this"),
+    ],
+)
+def test_no_output_takes_a_path_that_is_taken(first: str, second: str, said: str) -> None:
+    """Two tokens would overwrite each other, or a token the key."""
+    hook = "[[apps.payments.hooks]]\nsignal = 'HUP'\npid_file = 'app.pid'\n"
+    text = (
+        f"http.web_config_file = 'web.yml'\n{DSM}ca_file = 'ca.pem'\n{APP}{hook}"
+        f"[[apps.payments.files]]\n{first}\n[[apps.payments.sockets]]\n{second}\n"
+    )
+    assert said in fault_of(text)
+
+
+@pytest.mark.parametrize("key", ["api_key_file", "token_file", "cert_file", "key_file", "ca_file"])
+def test_no_output_overwrites_what_an_app_reads(key: str) -> None:
+    """The credential would be gone after the first refresh."""
+    files = "[[apps.payments.files]]\npath = '/etc/refresherd/x'\n"
+    faults = judged(f"{DSM}{APP}{key} = 'x'\n{files}")
+    assert any(f"apps.payments.{key} is read from this path" in fault for fault in faults)
+
+
+def test_a_secret_under_any_unknown_key_is_not_repeated() -> None:
+    """Wherever it was put."""
+    for table in ("", "[dsm]\n", "[apps.payments.access]\n"):
+        for key in ("api_key", "password", "x"):
+            faults = judged(f'{table}{key} = "{API_KEY}"\n')
+            assert any("secrets are never inline" in fault for fault in faults)
+            assert API_KEY[:20] not in "".join(faults)
+
+
+KEYS = sorted(
+    {key for table in HOMES.values() for key in known(table)}
+    | {"apps", "payments", "a b", "zzz", "endpiont"}
+)
+
+WORDS = st.sampled_from(
+    [
+        *("", "never", "90s", "9" * 400 + "d", "0600", "/run/a", "~", "https://a.b", "HUP", "\0"),
+        *("http://u:hunter2@p:1", "raw", "reauth", "FORTANIX_API_KEY", "127.0.0.1:1", API_KEY),
+        *("f47ac10b-58cc-4372-a567-0e02b2c3d479", "9" * 5000, "x.service"),
+    ]
+)
+
+LEAVES = (
+    WORDS
+    | st.text(max_size=20)
+    | st.booleans()
+    | st.sampled_from([0, -1, 1, 384, 10**400, datetime(2026, 1, 1, tzinfo=UTC), date.max])
+    | st.floats()
+)
+
+NESTED = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+def shaped(*tables: type) -> st.SearchStrategy[dict[str, object]]:
+    """Return tables with the right keys, so that the rules get to see values."""
+    keys = sorted({key for table in tables for key in known(table)})
+    return st.dictionaries(st.sampled_from(keys), NESTED, max_size=5)
+
+
+NAMES = st.sampled_from(["payments", "a.b", "", "x y"])
+
+DOCUMENTS = st.fixed_dictionaries(
+    {"apps": st.dictionaries(NAMES, shaped(AppTable, DsmTable, RefreshTable), max_size=2)},
+    optional={
+        **dict.fromkeys(known(RootTable), NESTED),
+        "dsm": shaped(DsmTable),
+        "refresh": shaped(RefreshTable),
+    },
+)
+
+
+# A busy machine draws nested documents slowly; that says nothing about the code.
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(DOCUMENTS, st.lists(shaped(FileTable), max_size=2))
+def test_any_document_gives_faults_or_a_configuration(
+    written: dict[str, object], files: list[dict[str, object]]
+) -> None:
+    """Never an exception: a bug here would keep a fleet from reloading."""
+    for app in written["apps"].values():  # type: ignore[attr-defined] # as the strategy draws it
+        app.setdefault("files", files)
+    faults = Findings()
+    document = convert(written, FILE, faults)
+    check_rules(document, faults)
+    check_credentials(document, {"FORTANIX_API_KEY": API_KEY}, faults)
+    message = faults.lines(FILE, "")
+    assert "hunter2" not in "".join(message)
+    if not faults:
+        assert isinstance(build(document, {}, ()), Configuration)

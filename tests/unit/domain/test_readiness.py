@@ -1,0 +1,83 @@
+"""The verdict over an app: ready, or every reason why not."""
+
+from dataclasses import replace
+
+from refresherd.domain import session_state
+from refresherd.domain.errors import Reason, Rejected, Retryable
+from refresherd.domain.model import Instant, Timing
+from refresherd.domain.readiness import AppStatus, OutputStatus, ready, reasons
+from support.fakes import grants
+
+NOW = Instant(1000)
+LATER = Instant(1100)
+LIFETIME = 600.0
+
+_GRANTS = grants(LIFETIME)
+LIFE = session_state.granted(session_state.begin(NOW), next(_GRANTS), NOW, Timing(), 0.0)
+
+
+def test_a_new_app_is_not_ready() -> None:
+    """Readiness before the first token would start consumers that cannot log in."""
+    status = AppStatus("payments", session_state.begin(NOW))
+    assert not ready(status, NOW)
+    assert reasons(status, NOW) == ("no valid token (starting)",)
+
+
+def test_an_app_whose_outputs_hold_the_newest_token_is_ready() -> None:
+    """Both of what a consumer needs are there: a valid token, and where it reads it."""
+    outputs = (OutputStatus("/run/a", LIFE.token), OutputStatus("/run/b", LIFE.token))
+    assert ready(AppStatus("payments", LIFE, outputs), LATER)
+
+
+def test_an_app_without_outputs_is_ready_with_its_token() -> None:
+    """Consumers of the API socket need no file."""
+    assert ready(AppStatus("payments", LIFE), LATER)
+
+
+def test_each_output_that_is_behind_is_named_with_its_error() -> None:
+    """An operator must learn from the answer alone which file is stale, and why."""
+    outputs = (
+        OutputStatus("/run/a", LIFE.token),
+        OutputStatus("/run/b"),
+        OutputStatus("/run/c", None, "no space left on device"),
+    )
+    assert reasons(AppStatus("payments", LIFE, outputs), LATER) == (
+        "/run/b does not hold the newest token",
+        "/run/c does not hold the newest token: no space left on device",
+    )
+
+
+def test_readiness_does_not_flap_while_a_new_token_is_written() -> None:
+    """A thousand apps are always writing one somewhere; their consumers have a good one yet."""
+    newer = session_state.kept_alive(LIFE, LATER, Timing(), 0.0)
+    behind = OutputStatus("/run/a", LIFE.token)
+    assert ready(AppStatus("payments", newer, (behind,)), LATER)
+    failing = replace(behind, error="read-only file system")
+    assert not ready(AppStatus("payments", newer, (failing,)), LATER)
+    assert not ready(AppStatus("payments", newer, (behind,)), Instant(NOW + LIFETIME))
+
+
+def test_a_token_that_ran_out_makes_an_app_unready_at_that_instant() -> None:
+    """The verdict must not wait for the refresher to notice the expiry."""
+    status = AppStatus("payments", LIFE, (OutputStatus("/run/a", LIFE.token),))
+    assert ready(status, Instant(NOW + LIFETIME - 0.001))
+    assert not ready(status, Instant(NOW + LIFETIME))
+
+
+def test_a_failure_is_told_as_long_as_there_is_no_token() -> None:
+    """The reason why there is no token is what an operator looks for."""
+    refused = Rejected(Reason.REJECTED, "401 from the login")
+    status = AppStatus(
+        "payments", session_state.failed(session_state.begin(NOW), refused, NOW, Timing(), 0.0)
+    )
+    assert reasons(status, NOW) == ("no valid token (rejected): rejected: 401 from the login",)
+
+
+def test_a_failing_renewal_leaves_an_app_ready() -> None:
+    """As long as the old token is good, consumers notice nothing of an outage."""
+    outage = Retryable(Reason.CONNECT, "connection refused")
+    troubled = session_state.failed(LIFE, outage, LATER, Timing(), 0.0)
+    status = AppStatus("payments", troubled, (OutputStatus("/run/a", LIFE.token),))
+    assert ready(status, LATER)
+    gone = Instant(NOW + LIFETIME)
+    assert not ready(replace(status, session=session_state.expired(troubled, gone)), gone)

@@ -1,0 +1,269 @@
+"""One output: brought to the newest token, retried by itself, emptied when it must be."""
+
+import asyncio
+from collections.abc import Iterable
+from itertools import islice
+
+from refresherd.domain import operator_transitions, session_state
+from refresherd.domain.errors import OutputError, SessionLost
+from refresherd.domain.events import OutputFailed, OutputRemoved, OutputWritten
+from refresherd.domain.model import Instant, Timing
+from refresherd.domain.readiness import OutputStatus
+from refresherd.domain.session_state import NEVER
+from refresherd.engine.delivery import Delivery
+from support.fake_app import Kept
+from support.fakes import FakeOutput, grants, settle
+
+DISK_FULL = OutputError("no space left on device")
+GRANTS = list(islice(grants(), 9))
+PATH = "/run/payments.token"
+
+
+class Delivered:
+    """An output with its delivery, worked whenever it is due, and the store beside it."""
+
+    def __init__(
+        self,
+        script: Iterable[OutputError | asyncio.Event | None] = (),
+        *,
+        removes_expired: bool = False,
+    ) -> None:
+        self.kept = Kept()
+        self.output = FakeOutput(PATH, script, removes_expired=removes_expired)
+        self.delivery = Delivery("payments", self.output, self.kept.cell, self.kept.context)
+
+    def renew(self) -> None:
+        """Publish the next token."""
+        session, now = self.kept.session, self.kept.clock.now()
+        grant = GRANTS[session.generation]
+        self.kept.cell.publish(session_state.granted(session, grant, now, Timing(), 0.0))
+
+    def expire(self) -> None:
+        """Let the token run out, and publish that."""
+        self.kept.clock.advance(600)
+        self.kept.cell.publish(session_state.expired(self.kept.session, self.kept.clock.now()))
+
+    def lose(self) -> None:
+        """Publish that DSM declared the token dead."""
+        now = self.kept.clock.now()
+        lost = session_state.failed(self.kept.session, SessionLost("gone"), now, Timing(), 0.0)
+        self.kept.cell.publish(lost)
+
+    async def catch_up(self) -> list[float]:
+        """Work whenever it is due until it is not, and return when that was."""
+        tries: list[float] = []
+        while (due_at := self.delivery.due_at) < NEVER:
+            self.kept.clock.set(max(due_at, self.kept.clock.now()))
+            tries.append(self.kept.clock.now())
+            await self.delivery.work()
+        return tries
+
+    @property
+    def shown(self) -> list[str]:
+        """What consumers saw, in order; "" where there was nothing."""
+        return [token.access_token.reveal() if token else "" for token in self.output.history]
+
+
+async def test_an_output_is_prepared_before_there_is_a_token() -> None:
+    """A directory that is missing should be told at the start, not at the first token."""
+    delivered = Delivered()
+    await delivered.catch_up()
+    assert (delivered.output.prepared, delivered.output.puts) == (1, 0)
+    assert delivered.delivery.status == OutputStatus(PATH)
+
+
+async def test_a_token_about_to_run_out_in_an_output_is_replaced_with_haste() -> None:
+    """A disk that has room again in its token's last seconds is not left for another ten."""
+    delivered = Delivered([None, None, *[DISK_FULL] * 50])
+    delivered.renew()
+    await delivered.catch_up()
+    held = delivered.delivery.status.holds
+    assert held is not None
+    delivered.kept.clock.advance(300)
+    delivered.kept.rng = 1.0  # as late as may be
+    delivered.renew()
+    tries = await delivered.catch_up()
+    assert any(held.expires_at - 1 < at < held.expires_at for at in tries)
+
+
+async def test_each_new_token_is_written_once() -> None:
+    """Consumers get every token, and nothing is written for news that are none."""
+    delivered = Delivered()
+    delivered.renew()
+    await delivered.catch_up()
+    written = OutputStatus(PATH, delivered.kept.session.token, "", Instant(1000))
+    assert delivered.delivery.status == written
+    delivered.kept.cell.publish(
+        operator_transitions.hastened(delivered.kept.session, Instant(1001), Timing())
+    )
+    await delivered.catch_up()
+    delivered.renew()
+    await delivered.catch_up()
+    assert delivered.shown == ["token-1", "token-2"]
+    assert delivered.kept.observer.events == [
+        OutputWritten("payments", PATH, 1),
+        OutputWritten("payments", PATH, 2),
+    ]
+    assert delivered.output.prepared == 1
+
+
+async def test_an_extended_life_is_written_too() -> None:
+    """The file's `expires_at` would else be wrong after a keep-alive."""
+    delivered = Delivered()
+    delivered.renew()
+    await delivered.catch_up()
+    kept = session_state.kept_alive(delivered.kept.session, Instant(1300), Timing(), 0.0)
+    delivered.kept.cell.publish(kept)
+    await delivered.catch_up()
+    assert delivered.output.holds == kept.token
+
+
+async def test_a_failing_output_is_tried_again_by_itself() -> None:
+    """A disk that has room again gets the token soon, and operators learn why it has not."""
+    delivered = Delivered([None, DISK_FULL, DISK_FULL])
+    delivered.kept.rng = 0.999999
+    delivered.renew()
+    tries = await delivered.catch_up()
+    assert [round(instant, 1) for instant in tries] == [1000, 1001, 1003]
+    failures = delivered.kept.observer.of(OutputFailed)
+    assert [(told.message, round(told.retry_in)) for told in failures] == [
+        ("no space left on device", 1),
+        ("no space left on device", 2),
+    ]
+    assert delivered.delivery.status.error == ""
+    assert delivered.shown == ["token-1"]
+
+
+async def test_an_output_that_recovered_is_tried_again_soon_when_it_fails_anew() -> None:
+    """The next full disk has nothing to do with the last."""
+    delivered = Delivered([None, DISK_FULL, DISK_FULL, DISK_FULL, None, DISK_FULL])
+    delivered.kept.rng = 0.999999
+    delivered.renew()
+    await delivered.catch_up()
+    delivered.renew()
+    await delivered.catch_up()
+    pauses = [round(told.retry_in) for told in delivered.kept.observer.of(OutputFailed)]
+    assert pauses == [1, 2, 4, 1]
+
+
+async def test_a_failure_is_seen_and_leaves_what_there_was() -> None:
+    """Readiness tells which output is behind and why, and what consumers still find there."""
+    delivered = Delivered([None, None, DISK_FULL])
+    delivered.renew()
+    await delivered.catch_up()
+    held = delivered.kept.session.token
+    delivered.renew()
+    await delivered.delivery.work()
+    assert delivered.delivery.status == OutputStatus(
+        PATH, held, "no space left on device", Instant(1000)
+    )
+
+
+async def test_a_preparation_that_fails_is_tried_again() -> None:
+    """The directory may be made a moment later by another unit."""
+    delivered = Delivered([DISK_FULL])
+    tries = await delivered.catch_up()
+    assert len(tries) == 2
+    assert delivered.output.prepared == 2
+    delivered.renew()
+    await delivered.catch_up()
+    assert delivered.shown == ["token-1"]
+
+
+async def test_a_pause_is_kept_whatever_is_published() -> None:
+    """News about the session are no reason to press a full disk."""
+    delivered = Delivered([None, DISK_FULL, None])
+    delivered.renew()
+    await delivered.delivery.work()
+    delivered.renew()
+    assert delivered.delivery.due_at == 1000.5
+    await delivered.catch_up()
+    assert delivered.shown == ["token-2"]
+
+
+async def test_a_stuck_output_gets_the_newest_token_only() -> None:
+    """What was replaced while it was stuck is of no use to consumers."""
+    gate = asyncio.Event()
+    delivered = Delivered([None, gate, None])
+    delivered.renew()
+    work = asyncio.create_task(delivered.delivery.work())
+    await settle()
+    for _ in range(3):
+        delivered.renew()
+    gate.set()
+    await work
+    await delivered.catch_up()
+    assert delivered.shown == ["token-1", "token-4"]
+
+
+async def test_an_expired_token_is_never_written() -> None:
+    """Not even where the refresher has not noticed yet that it ran out."""
+    delivered = Delivered([None, DISK_FULL])
+    delivered.renew()
+    await delivered.delivery.work()
+    delivered.kept.clock.advance(600)
+    await delivered.catch_up()
+    delivered.expire()
+    await delivered.catch_up()
+    assert delivered.shown == []
+
+
+async def test_an_expired_token_is_kept_or_removed_as_configured() -> None:
+    """Some consumers prefer an old token to none, others must fail early."""
+    for removes_expired, shown in ((False, ["token-1"]), (True, ["token-1", ""])):
+        delivered = Delivered(removes_expired=removes_expired)
+        delivered.renew()
+        await delivered.catch_up()
+        delivered.expire()
+        await delivered.catch_up()
+        assert delivered.shown == shown
+
+
+async def test_a_dead_token_is_removed_once_and_replaced() -> None:
+    """A token that DSM does not know can only fail; nothing there is the honest answer."""
+    delivered = Delivered()
+    delivered.renew()
+    await delivered.catch_up()
+    delivered.lose()
+    await delivered.catch_up()
+    assert delivered.delivery.status == OutputStatus(PATH)
+    delivered.lose()
+    await delivered.catch_up()
+    assert delivered.kept.observer.of(OutputRemoved) == [OutputRemoved("payments", PATH)]
+    delivered.renew()
+    await delivered.catch_up()
+    assert delivered.shown == ["token-1", "", "token-2"]
+
+
+async def test_a_dead_token_whose_write_failed_is_removed_again() -> None:
+    """A write that was given up may land later: what it left must not outlive its token."""
+    delivered = Delivered([None, None, None, DISK_FULL])
+    delivered.renew()
+    await delivered.catch_up()
+    delivered.lose()
+    await delivered.catch_up()
+    delivered.renew()
+    await delivered.delivery.work()
+    delivered.lose()
+    await delivered.catch_up()
+    assert delivered.output.removes == 2
+
+
+async def test_clearing_takes_the_token_away_or_says_why_not() -> None:
+    """Before a session ends for good its consumers must not go on with it unawares."""
+    delivered = Delivered([None, None, DISK_FULL])
+    delivered.renew()
+    await delivered.catch_up()
+    await delivered.delivery.clear()
+    assert delivered.kept.observer.of(OutputFailed) == [
+        OutputFailed("payments", PATH, "no space left on device", 0.0)
+    ]
+    await delivered.delivery.clear()
+    assert delivered.output.holds is None
+
+
+def test_closing_closes_the_output() -> None:
+    """A socket of an app that is gone must serve nobody any more."""
+    delivered = Delivered()
+    delivered.delivery.close()
+    assert delivered.output.closed

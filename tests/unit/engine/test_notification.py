@@ -1,0 +1,260 @@
+"""An app's hooks: run in order, once a token, when its outputs hold it, and in nobody's way."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import chain, repeat
+from typing import TYPE_CHECKING
+
+from refresherd.domain.errors import HookError, OutputError, SessionLost
+from refresherd.domain.events import AppCrashed, HookRan, HookResult, Renewed
+from refresherd.domain.model import Method, Timing
+from refresherd.engine import ports
+from refresherd.engine.app_runner import AppRunner
+from support.fake_app import TIMING, Kept, Script, running
+from support.fakes import FakeClock, FakeOutput, grants, settle
+
+FIRST = next(grants())
+DISK_FULL = OutputError("no space left on device")
+FAILURE = HookError("exit status 1: no such unit")
+BUG = RuntimeError("bug")
+NAME = "hooks[0] systemctl"
+KEEPALIVE = Timing(renew=Method.KEEPALIVE)
+
+
+class FakeHook:
+    """A hook that takes note of the generations and instants it is run for.
+
+    `script` has an entry per run: None succeeds, an error is raised, an Event waited for, and
+    a number of seconds passes; when it runs out, runs succeed.
+    """
+
+    def __init__(
+        self,
+        clock: FakeClock,
+        script: Iterable[Exception | asyncio.Event | float | None] = (),
+        name: str = NAME,
+    ) -> None:
+        self.name = name
+        self._clock = clock
+        self._script = chain(script, repeat(None))
+        self.runs: list[tuple[int, float]] = []
+
+    async def run(self, generation: int) -> str:
+        """Follow the script."""
+        self.runs.append((generation, self._clock.now() - 1000))
+        match next(self._script):
+            case asyncio.Event() as gate:
+                await gate.wait()
+            case Exception() as error:
+                raise error
+            case float(seconds):
+                self._clock.advance(seconds)
+        return ""
+
+    @property
+    def generations(self) -> list[int]:
+        """Which tokens it was run for."""
+        return [generation for generation, _ in self.runs]
+
+
+class Notified(Kept):
+    """An app with hooks, and its keeper."""
+
+    def __init__(
+        self,
+        script: Script,
+        *hooks: Iterable[Exception | asyncio.Event | float | None],
+        outputs: tuple[FakeOutput, ...] = (),
+        timing: Timing = TIMING,
+    ) -> None:
+        super().__init__(script, outputs=outputs, timing=timing)
+        self.fakes = tuple(
+            FakeHook(self.clock, each, f"hooks[{index}] systemctl")
+            for index, each in enumerate(hooks)
+        )
+        app_context = replace(self.app_context, hooks=self.fakes)
+        self.runner = AppRunner(self.app, app_context, self.context)
+
+    async def keep(self, seconds: float) -> None:
+        """Keep the app for so long."""
+        async with running(self.runner.run()):
+            await self.schedule.advance(seconds)
+
+    @property
+    def ran(self) -> list[HookRan]:
+        """What observers were told of hooks."""
+        return self.observer.of(HookRan)
+
+
+if TYPE_CHECKING:
+
+    def _mirror(hook: FakeHook) -> ports.Hook:
+        """Have mypy compare the fake with its port."""
+        return hook
+
+
+async def test_hooks_run_after_each_new_token_in_their_order() -> None:
+    """The first token at start counts as well: the service may have been started before us."""
+    app = Notified(grants(), (), ())
+    await app.keep(301)
+    assert [told.hook for told in app.ran] == ["hooks[0] systemctl", "hooks[1] systemctl"] * 2
+    assert [hook.runs for hook in app.fakes] == [[(1, 0), (2, 300)]] * 2
+    assert app.ran[0] == HookRan("payments", NAME, HookResult.OK, 0.0)
+
+
+async def test_a_hook_waits_until_every_output_holds_the_token() -> None:
+    """A service that is told to reload must find the new token, not the old one."""
+    gate = asyncio.Event()
+    outputs = (FakeOutput("/a", [None, gate]), FakeOutput("/b", [None, DISK_FULL]), FakeOutput())
+    app = Notified([FIRST], (), outputs=outputs)
+    async with running(app.runner.run()):
+        await app.schedule.advance(10)
+        assert [output.holds is None for output in outputs] == [True, False, False]
+        assert app.fakes[0].runs == []
+        gate.set()
+        await settle()
+        assert app.fakes[0].runs == [(1, 10)]
+
+
+async def test_one_after_the_other() -> None:
+    """A configuration is tested by one hook and reloaded by the next."""
+    gate = asyncio.Event()
+    app = Notified([FIRST], [gate], ())
+    async with running(app.runner.run()):
+        await app.schedule.advance(5)
+        assert [len(hook.runs) for hook in app.fakes] == [1, 0]
+        gate.set()
+        await settle()
+        assert app.fakes[1].runs == [(1, 5)]
+
+
+async def test_a_longer_life_of_the_same_token_is_no_news() -> None:
+    """A keep-alive is for services that can't read again; telling them would restart them."""
+    app = Notified(grants(), (), outputs=(FakeOutput(),), timing=KEEPALIVE)
+    await app.keep(1000)
+    assert len(app.observer.of(Renewed)) == 4
+    assert app.fakes[0].runs == [(1, 0)]
+
+
+async def test_a_file_whose_longer_life_is_not_written_holds_the_token_all_the_same() -> None:
+    """One output that was late, and another that fails later: consumers of both have the token."""
+    gate = asyncio.Event()
+    outputs = (FakeOutput("/a", [None, gate]), FakeOutput("/b", [None, None, *[DISK_FULL] * 99]))
+    app = Notified(grants(), (), outputs=outputs, timing=KEEPALIVE)
+    async with running(app.runner.run()):
+        await app.schedule.advance(301)
+        gate.set()
+        await settle()
+        assert app.fakes[0].runs == [(1, 301)]
+
+
+async def test_a_hanging_hook_delays_nothing_and_is_next_run_for_the_newest_token() -> None:
+    """Tokens go on being renewed and delivered, and what they replaced is no news any more."""
+    gate = asyncio.Event()
+    output = FakeOutput()
+    app = Notified(grants(), [gate], (), outputs=(output,))
+    async with running(app.runner.run()):
+        await app.schedule.advance(901)
+        assert app.scripted.instants("reauth") == [1300, 1600, 1900]
+        assert [token.generation for token in output.history if token] == [1, 2, 3, 4]
+        assert app.fakes[0].generations == [1]
+        gate.set()
+        await settle()
+    assert [hook.generations for hook in app.fakes] == [[1, 4], [1, 4]]
+
+
+async def test_a_failure_is_told_and_left_alone_until_the_next_token() -> None:
+    """A reload that failed may have done half its work: whether to repeat it, people decide."""
+    app = Notified(grants(), [FAILURE], ())
+    await app.keep(301)
+    assert [hook.generations for hook in app.fakes] == [[1, 2], [1, 2]]
+    results = [(told.result, told.message) for told in app.ran]
+    assert (
+        results == [(HookResult.FAILED, "exit status 1: no such unit")] + [(HookResult.OK, "")] * 3
+    )
+
+
+async def test_how_long_a_hook_took_is_told() -> None:
+    """A hook that is close to its timeout shows before it fails."""
+    app = Notified([FIRST], [2.5], [HookError("not done within 10 s", timed_out=True)])
+    await app.keep(1)
+    assert app.ran == [
+        HookRan("payments", "hooks[0] systemctl", HookResult.OK, 2.5),
+        HookRan("payments", "hooks[1] systemctl", HookResult.TIMEOUT, 0.0, "not done within 10 s"),
+    ]
+
+
+async def test_nobody_is_told_of_a_token_that_has_run_out() -> None:
+    """An output that got it too late is no reason to reload a service onto it."""
+    gate = asyncio.Event()
+    outage = repeat(SessionLost("forbidden", dead=False))
+    app = Notified(chain([FIRST], outage), (), outputs=(FakeOutput("/a", [None, gate]),))
+    async with running(app.runner.run()):
+        await app.schedule.advance(600)
+        gate.set()
+        await settle()
+    assert app.outputs[0].history
+    assert app.fakes[0].runs == []
+
+
+async def test_a_bug_in_a_hook_does_not_end_the_app_time_and_again() -> None:
+    """Its tokens must go on being renewed, and its other hooks are run."""
+    app = Notified(grants(), [BUG, BUG], ())
+    await app.keep(310)
+    assert len(app.observer.of(AppCrashed)) == 2
+    assert app.runner.view.session.generation == 2
+    assert [hook.generations for hook in app.fakes] == [[1, 2], [1, 2]]
+
+
+async def test_a_hook_that_another_bug_cut_short_is_run_again() -> None:
+    """Its service may not have been told, and would use a token that is about to end."""
+    app = Notified([FIRST, BUG, asyncio.Event()], [asyncio.Event()], ())
+    await app.keep(302)
+    assert app.fakes[0].runs == [(1, 0), (1, 301)]
+    assert app.fakes[1].runs == [(1, 301)]
+
+
+async def reloaded(
+    app: Notified, *new: Iterable[Exception | asyncio.Event | float | None]
+) -> list[list[int]]:
+    """Retune an app to other hooks after a second; return what these were run for by 301 s."""
+    await app.keep(1)
+    hooks = tuple(FakeHook(app.clock, script) for script in new)
+    app.runner = app.runner.retuned(app.app, replace(app.app_context, hooks=hooks))
+    await app.keep(1)
+    before = [hook.generations[:] for hook in hooks]
+    await app.keep(300)
+    assert [hook.generations for hook in hooks] == [[*each, 2] for each in before]
+    return before
+
+
+async def test_a_reload_runs_no_hook_again() -> None:
+    """It brings no new token: who edits a timeout must not reload every service."""
+    assert await reloaded(Notified(grants(), ()), (), ()) == [[], []]
+
+
+async def test_a_hook_that_a_reload_adds_waits_for_the_next_token() -> None:
+    """Its service has read the one that there is, as it had to before."""
+    assert await reloaded(Notified(grants()), ()) == [[]]
+
+
+async def test_hooks_that_a_reload_cut_short_are_run_under_the_new_settings() -> None:
+    """A hook that hangs may be what the operator mends."""
+    assert await reloaded(Notified(grants(), [asyncio.Event()]), (), ()) == [[1], [1]]
+
+
+async def test_an_app_is_idle_between_its_hooks() -> None:
+    """Ten thousand apps are ten thousand sleeping tasks, whether they have hooks or not."""
+    app = Notified(grants(), (), outputs=(FakeOutput(),))
+    async with running(app.runner.run()):
+        await app.schedule.advance(1000)
+        assert len(asyncio.all_tasks()) == 2, "the keeper's and this test's"
+
+
+async def test_a_stop_ends_a_hook() -> None:
+    """A stop must be over in seconds, whatever a hook is doing."""
+    app = Notified([FIRST], [asyncio.Event()])
+    await app.keep(1)
+    assert app.fakes[0].generations == [1]
+    assert app.ran == []

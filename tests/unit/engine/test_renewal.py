@@ -1,0 +1,353 @@
+"""One attempt: what DSM is asked, what comes of it, and what observers are told."""
+
+import asyncio
+from dataclasses import replace
+from itertools import islice
+
+import pytest
+
+from refresherd.domain import session_state
+from refresherd.domain.errors import DsmError, Reason, Rejected, Retryable, SessionLost
+from refresherd.domain.events import (
+    AttemptBegan,
+    AttemptFailed,
+    EntityMismatch,
+    Renewed,
+    SessionChecked,
+)
+from refresherd.domain.model import Grant, Instant, Method, Secret, Timing
+from refresherd.domain.session_state import Action, State
+from refresherd.engine.renewal import Renewal
+from support.fake_app import Kept
+from support.fakes import ENTITY_ID, FakeClock, grants, settle
+
+OUTAGE = Retryable(Reason.CONNECT, "connection refused", request_id="r-7")
+DEAD = SessionLost("Session does not exist")
+FORBIDDEN = SessionLost("forbidden", dead=False)
+FIRST, SECOND = islice(grants(), 2)
+OTHER_ID = "00000000-0000-4000-8000-000000000000"
+
+
+async def logged_in(kept: Kept) -> Renewal:
+    """Return the renewal of an app that got its first token at 1000."""
+    renewal = kept.renewal()
+    await renewal.attempt()
+    assert kept.session.state is State.FRESH
+    return renewal
+
+
+async def due(kept: Kept, renewal: Renewal) -> None:
+    """Make the attempt that comes next, when it is due."""
+    kept.clock.set(kept.session.next_attempt_at)
+    await renewal.attempt()
+
+
+async def test_a_login_brings_the_first_token() -> None:
+    """The credential is read anew, and observers learn all that dashboards show."""
+    kept = Kept([FIRST])
+    await kept.renewal().attempt()
+    (call,) = kept.scripted.calls
+    assert (call.name, call.secret, call.timeout) == ("login", kept.credential.secret, 20.0)
+    assert kept.session.token is not None
+    assert kept.session.token.access_token.reveal() == "token-1"
+    assert kept.observer.events == [
+        AttemptBegan("payments", Method.AUTH, 0.0),
+        Renewed(
+            app="payments",
+            endpoint="https://dsm.example.com",
+            method=Method.AUTH,
+            duration=0.0,
+            generation=1,
+            expires_at=kept.session.token.expires_at,
+            next_refresh_at=kept.session.next_attempt_at,
+            request_id="request-1",
+        ),
+    ]
+
+
+async def test_a_reauth_is_asked_by_the_live_token_and_retires_it() -> None:
+    """The credential is not touched, and the old session does not pile up."""
+    kept = Kept([FIRST, SECOND])
+    renewal = await logged_in(kept)
+    old = kept.session.token
+    await due(kept, renewal)
+    assert [call.secret for call in kept.scripted.calls[1:]] == ["token-1"]
+    assert kept.scripted.instants("reauth") == [1300]
+    assert kept.session.generation == 2
+    assert renewal.termination.pending == (old,)
+    assert kept.credential.reads == 1
+
+
+async def test_a_reauth_that_answers_with_the_same_token_does_not_end_it() -> None:
+    """Nobody could try on a live DSM whether it may; ending it would cut consumers off."""
+    kept = Kept([FIRST, FIRST])
+    renewal = await logged_in(kept)
+    await due(kept, renewal)
+    assert kept.session.generation == 2
+    assert renewal.termination.pending == ()
+
+
+async def test_a_reauth_that_answers_with_another_apps_session_is_none() -> None:
+    """A proxy that mixes up its answers must not hand one app's token to another's consumers."""
+    others = Grant(Secret("another-apps"), OTHER_ID, 600.0, "r-9")
+    kept = Kept([FIRST, others, SECOND])
+    renewal = await logged_in(kept)
+    await due(kept, renewal)
+    assert kept.session.token is not None
+    assert kept.session.token.access_token.reveal() == "token-1"
+    (failed,) = kept.observer.of(AttemptFailed)
+    assert (failed.reason, failed.request_id) == (Reason.BAD_RESPONSE, "r-9")
+    assert renewal.termination.pending == ()
+    await due(kept, renewal)
+    assert kept.session.token.access_token.reveal() == "token-2"
+
+
+async def test_an_entity_id_that_is_not_the_apps_may_change() -> None:
+    """Nobody could try what it is on a live DSM: where a login contradicts us, so may a reauth."""
+    grants = [replace(one, entity_id=name) for one, name in ((FIRST, "one"), (SECOND, "other"))]
+    kept = Kept(grants)
+    renewal = await logged_in(kept)
+    await due(kept, renewal)
+    assert kept.session.token is not None
+    assert kept.session.token.access_token.reveal() == "token-2"
+
+
+async def test_a_login_can_be_asked_for_each_time() -> None:
+    """`renew = "auth"` is for those whose sessions a reauth would not do."""
+    kept = Kept([FIRST, SECOND], timing=Timing(renew=Method.AUTH))
+    renewal = await logged_in(kept)
+    await due(kept, renewal)
+    assert kept.scripted.instants("login") == [1000, 1300]
+    assert kept.credential.reads == 2
+    assert len(renewal.termination.pending) == 1
+
+
+async def test_a_keep_alive_moves_the_expiry_alone() -> None:
+    """The token and its generation stay, for consumers that can't read again."""
+    kept = Kept([FIRST, SECOND], timing=Timing(renew=Method.KEEPALIVE))
+    renewal = await logged_in(kept)
+    before = kept.session.token
+    await due(kept, renewal)
+    assert before is not None
+    assert kept.session.token == replace(before, expires_at=Instant(1900))
+    assert kept.session.generation == 1
+    assert renewal.termination.pending == ()
+    (_, renewed) = kept.observer.of(Renewed)
+    assert (renewed.method, renewed.request_id) == (Method.KEEPALIVE, "request-2")
+
+
+async def test_a_lifetime_counts_from_before_the_request() -> None:
+    """DSM may have counted since then, so that a slow answer shortens what is left."""
+    gate = asyncio.Event()
+    kept = Kept([gate, FIRST])
+    attempt = asyncio.create_task(kept.renewal().attempt())
+    await settle()
+    kept.clock.advance(15)
+    gate.set()
+    await attempt
+    assert kept.session.token is not None
+    assert (kept.session.token.issued_at, kept.session.token.expires_at) == (1000.0, 1600.0)
+    assert kept.observer.of(Renewed)[0].duration == 15
+
+
+@pytest.mark.parametrize("renew", [Method.REAUTH, Method.KEEPALIVE])
+async def test_an_answer_that_comes_too_late_is_no_success(renew: Method) -> None:
+    """A token that had run out when it came is never shown, and asked for again in peace."""
+    gate = asyncio.Event()
+    kept = Kept([*grants_of(2.0, 1), gate, *grants_of(2.0, 1)], timing=Timing(renew=renew))
+    renewal = await logged_in(kept)
+    kept.clock.set(kept.session.next_attempt_at)
+    attempt = asyncio.create_task(renewal.attempt())
+    await settle()
+    kept.clock.advance(2)
+    gate.set()
+    await attempt
+    (failure,) = kept.observer.of(AttemptFailed)
+    assert (failure.reason, failure.duration) == (Reason.BAD_RESPONSE, 2)
+    assert kept.session.generation == 1
+    assert kept.session.next_attempt_at >= kept.clock.now() + 1
+    assert kept.session.method is Method.AUTH
+
+
+def grants_of(lifetime: float, count: int) -> list[Grant]:
+    """Return so many grants of a lifetime."""
+    return list(islice(grants(lifetime), count))
+
+
+async def test_a_failure_is_told_with_what_follows() -> None:
+    """Operators ask why, how often, and when next."""
+    kept = Kept([FIRST, OUTAGE])
+    await due(kept, await logged_in(kept))
+    assert kept.observer.of(AttemptFailed) == [
+        AttemptFailed(
+            app="payments",
+            endpoint="https://dsm.example.com",
+            method=Method.REAUTH,
+            reason=Reason.CONNECT,
+            message="connection refused",
+            duration=0.0,
+            consecutive_failures=1,
+            next_refresh_at=kept.session.next_attempt_at,
+            request_id="r-7",
+        )
+    ]
+    assert not kept.attempts.locked()
+
+
+async def test_an_unreadable_credential_costs_no_request() -> None:
+    """A key file that is not there yet is tried again like any trouble, without asking DSM."""
+    kept = Kept()
+    kept.credential.error = Retryable(Reason.CREDENTIAL, "payments.key: no such file")
+    await kept.renewal().attempt()
+    assert kept.scripted.calls == []
+    assert kept.observer.of(AttemptBegan) == []
+    (failure,) = kept.observer.of(AttemptFailed)
+    assert (failure.reason, failure.method) == (Reason.CREDENTIAL, Method.AUTH)
+    assert kept.session.next_attempt_at == 1001.0
+
+
+async def test_a_refused_credential_is_remembered() -> None:
+    """The wait for another one must not end for the very same."""
+    kept = Kept([Rejected(Reason.REJECTED, "bad key")])
+    renewal = kept.renewal()
+    await renewal.attempt()
+    await renewal.credential_watch.work()
+    assert kept.session.state is State.REJECTED
+    assert kept.session.next_attempt_at == 2800.0
+
+
+@pytest.mark.parametrize("error", [DEAD, FORBIDDEN, Rejected(Reason.MFA_REQUIRED, "second factor")])
+async def test_a_session_that_is_not_renewed_is_replaced_by_a_login_at_once(
+    error: DsmError,
+) -> None:
+    """The credential is what helps then, without a wait."""
+    kept = Kept([FIRST, error, SECOND])
+    renewal = await logged_in(kept)
+    await due(kept, renewal)
+    assert kept.session.next_attempt_at == 1300.0
+    await due(kept, renewal)
+    assert kept.scripted.instants("login") == [1000, 1300]
+    assert kept.session.state is State.FRESH
+    assert len(renewal.termination.pending) == (0 if error is DEAD else 1)
+
+
+async def test_a_token_that_runs_out_in_the_queue_is_not_renewed() -> None:
+    """An overloaded endpoint must not make the app ask for what can only be refused."""
+    kept = Kept([FIRST])
+    renewal = await logged_in(kept)
+    async with kept.attempts:
+        attempt = asyncio.create_task(renewal.attempt())
+        await settle()
+        kept.clock.advance(600)
+        kept.cell.publish(session_state.expired(kept.session, kept.clock.now()))
+    await attempt
+    assert len(kept.scripted.calls) == 1
+    assert session_state.next_action(kept.session, kept.clock.now(), busy=False) is Action.ATTEMPT
+
+
+async def test_other_settings_take_over_what_is_known() -> None:
+    """A session in its grace is ended under them as well, and the key is not tried anew."""
+    kept = Kept([FIRST, SECOND])
+    earlier = await logged_in(kept)
+    await due(kept, earlier)
+    later = kept.renewal()
+    later.follow(earlier)
+    assert later.termination.pending == earlier.termination.pending != ()
+    later.credential_watch.ask()
+    await later.credential_watch.work()
+    assert kept.session.method is Method.REAUTH
+
+
+@pytest.mark.parametrize(("elapsed", "timeout"), [(0, 20), (580, 10), (599, 1), (601, 20)])
+async def test_an_attempt_leaves_time_for_another(elapsed: float, timeout: float) -> None:
+    """One that hangs must not use up what the token has left."""
+    kept = Kept([FIRST, SECOND], timing=Timing(renew=Method.AUTH))
+    renewal = await logged_in(kept)
+    kept.clock.advance(elapsed)
+    await renewal.attempt()
+    assert kept.scripted.calls[1].timeout == timeout
+
+
+async def test_a_delay_counts_to_the_request() -> None:
+    """Waiting for the endpoint's gate is part of it: that is how overload shows."""
+    kept = Kept([FIRST])
+    async with kept.attempts:
+        attempt = asyncio.create_task(kept.renewal().attempt())
+        await settle()
+        kept.clock.advance(7)
+    await attempt
+    assert kept.observer.of(AttemptBegan) == [AttemptBegan("payments", Method.AUTH, 7.0)]
+    assert kept.session.last_success_at == 1007.0
+
+
+@pytest.mark.parametrize(
+    ("expected", "answered", "warned"),
+    [
+        (ENTITY_ID, "0" * 36, True),
+        (ENTITY_ID.upper(), ENTITY_ID, False),
+        ("", ENTITY_ID, False),
+    ],
+)
+async def test_another_apps_key_is_noticed(expected: str, answered: str, *, warned: bool) -> None:
+    """A swapped key file would hand one app's token to the other's consumers."""
+    kept = Kept([Grant(Secret("token"), answered, 600.0)])
+    kept.credential.entity_id = expected
+    await kept.renewal().attempt()
+    assert bool(kept.observer.of(EntityMismatch)) is warned
+    assert kept.session.state is State.FRESH
+
+
+class TestCheck:
+    """A check asks whether the session lives, and only a clear no changes anything."""
+
+    TIMING = Timing(session_check=45.0)
+
+    async def checked(self, answer: Grant | DsmError) -> Kept:
+        """Return an app after a check that was answered so."""
+        kept = Kept([FIRST, answer], timing=self.TIMING)
+        renewal = await logged_in(kept)
+        kept.clock.set(1045)
+        await renewal.check()
+        assert not kept.attempts.locked()
+        return kept
+
+    async def test_a_live_session_is_left_alone(self) -> None:
+        """The token, its generation and the next renewal stay as they were."""
+        kept = await self.checked(SECOND)
+        assert kept.scripted.calls[1].name == "keep_alive"
+        assert kept.observer.of(SessionChecked) == [
+            SessionChecked("payments", "https://dsm.example.com", 0.0)
+        ]
+        assert kept.session == replace(self.fresh(), check_at=Instant(1090))
+
+    async def test_a_dead_session_is_noticed(self) -> None:
+        """Somebody logged the app out: consumers get a new token now, not at half-life."""
+        kept = await self.checked(DEAD)
+        assert (kept.session.token, kept.session.dead) == (None, True)
+        assert (kept.session.method, kept.session.next_attempt_at) == (Method.AUTH, 1045.0)
+        (failure,) = kept.observer.of(AttemptFailed)
+        assert (failure.method, failure.reason) == (Method.KEEPALIVE, Reason.SESSION_LOST)
+
+    @pytest.mark.parametrize("error", [OUTAGE, FORBIDDEN])
+    async def test_an_unclear_answer_changes_nothing(self, error: DsmError) -> None:
+        """DSM being away, or not allowing the question, says nothing about the session."""
+        kept = await self.checked(error)
+        assert kept.session == replace(self.fresh(), check_at=Instant(1090))
+        assert len(kept.observer.of(AttemptFailed)) == 1
+
+    async def test_a_token_that_runs_out_in_the_queue_is_not_checked(self) -> None:
+        """There is nothing left to ask about."""
+        kept = Kept([FIRST], timing=self.TIMING)
+        renewal = await logged_in(kept)
+        async with kept.attempts:
+            check = asyncio.create_task(renewal.check())
+            await settle()
+            kept.clock.advance(600)
+            kept.cell.publish(session_state.expired(kept.session, kept.clock.now()))
+        await check
+        assert len(kept.scripted.calls) == 1
+
+    def fresh(self) -> session_state.SessionState:
+        """Return the life of an app that got its first token at 1000."""
+        now = FakeClock().now()
+        return session_state.granted(session_state.begin(now), FIRST, now, self.TIMING, 0.0)

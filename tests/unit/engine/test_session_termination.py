@@ -1,0 +1,240 @@
+"""Replaced sessions: ended after their grace, bounded in number, and counted."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import pytest
+
+from refresherd.domain.errors import DsmError, Reason, Retryable, SessionLost
+from refresherd.domain.events import Ending, SessionEnded
+from refresherd.domain.model import Instant, Secret, Timing, Token
+from refresherd.domain.readiness import OutputStatus
+from refresherd.domain.session_state import NEVER
+from refresherd.engine.session_termination import MOST_PENDING, SessionTermination
+from support.fake_app import TIMING, Kept
+from support.fakes import settle
+
+OUTAGE = Retryable(Reason.CONNECT, "connection refused")
+
+
+def token(number: int = 1, left: float = 300.0) -> Token:
+    """Return a token that has so many seconds left at 1000."""
+    lifetime = 600.0
+    expires_at = Instant(1000 + left)
+    issued_at = Instant(expires_at - lifetime)
+    return Token(Secret(f"token-{number}"), "", number, issued_at, lifetime, expires_at)
+
+
+class Retired:
+    """An app's retirement, and its work done whenever it is due."""
+
+    def __init__(
+        self,
+        terminations: Iterable[BaseException | asyncio.Event | None] = (),
+        timing: Timing = TIMING,
+    ) -> None:
+        self.kept = Kept(timing=timing, terminations=terminations)
+        self.termination = SessionTermination(
+            self.kept.app, self.kept.app_context, self.kept.context
+        )
+
+    async def due(self) -> float:
+        """Go on to when something is due, do it, and return when that was."""
+        now = max(self.kept.clock.now(), self.termination.due_at)
+        self.kept.clock.set(now)
+        await self.termination.work()
+        return now
+
+    @property
+    def endings(self) -> list[SessionEnded]:
+        """What observers were told."""
+        return self.kept.observer.of(SessionEnded)
+
+    @property
+    def ended(self) -> list[str]:
+        """The tokens whose termination was asked for."""
+        return [call.secret for call in self.kept.scripted.calls]
+
+
+async def test_an_old_session_ends_after_its_grace() -> None:
+    """Consumers that have just read the old token finish their work with it."""
+    retired = Retired([None])
+    retired.termination.retire(token())
+    await retired.termination.work()
+    assert retired.ended == []
+    assert await retired.due() == 1060
+    assert retired.ended == ["token-1"]
+    assert retired.endings == [SessionEnded("payments", Ending.TERMINATED)]
+    assert (retired.termination.pending, retired.termination.due_at) == ((), NEVER)
+
+
+async def test_a_grace_ends_with_the_token() -> None:
+    """Nobody can use a token that has run out, so its session need not stay."""
+    retired = Retired([None])
+    retired.termination.retire(token(left=20))
+    assert await retired.due() == 1020
+
+
+def test_a_grace_may_be_for_ever() -> None:
+    """`terminate_after = "never"` leaves the session to idle out."""
+    retired = Retired(timing=Timing(terminate_after=None))
+    retired.termination.retire(token())
+    assert retired.termination.due_at == NEVER
+    assert retired.termination.pending == ()
+
+
+async def test_a_termination_is_tried_thrice() -> None:
+    """A short outage should not leave a session behind, a long one should not be pressed."""
+    retired = Retired([OUTAGE, OUTAGE, OUTAGE])
+    retired.termination.retire(token())
+    assert [await retired.due() for _ in range(3)] == [1060, 1061, 1062]
+    assert retired.endings == [SessionEnded("payments", Ending.FAILED, "connection refused")]
+    assert retired.termination.due_at == NEVER
+
+
+async def test_a_termination_that_works_at_last_counts_once() -> None:
+    """A dashboard counts sessions, not tries."""
+    retired = Retired([OUTAGE, None])
+    retired.termination.retire(token())
+    await retired.due()
+    assert retired.termination.pending == (token(),)
+    await retired.due()
+    assert retired.endings == [SessionEnded("payments", Ending.TERMINATED)]
+
+
+@pytest.mark.parametrize(
+    ("error", "ending"),
+    [
+        (SessionLost("Session does not exist"), Ending.GONE),
+        (SessionLost("forbidden", dead=False), Ending.FAILED),
+    ],
+)
+async def test_a_clear_no_is_not_asked_again(error: DsmError, ending: Ending) -> None:
+    """A session that had ended before is no failure; one that may not be ended is."""
+    retired = Retired([error])
+    retired.termination.retire(token())
+    await retired.due()
+    assert [message.result for message in retired.endings] == [ending]
+    assert retired.termination.due_at == NEVER
+
+
+async def test_sessions_end_in_the_order_of_their_graces() -> None:
+    """One that runs out earlier does not wait for those before it."""
+    retired = Retired([None, None])
+    retired.termination.retire(token(1))
+    retired.termination.retire(token(2, left=20))
+    assert [await retired.due(), await retired.due()] == [1020, 1060]
+    assert retired.ended == ["token-2", "token-1"]
+
+
+async def test_too_many_end_early() -> None:
+    """Tokens that live for seconds must not hold hundreds of sessions for their grace."""
+    retired = Retired([None])
+    for number in range(MOST_PENDING + 1):
+        retired.termination.retire(token(number))
+    assert retired.termination.due_at == 1000.0
+    await retired.termination.work()
+    assert retired.ended == ["token-0"]
+    assert len(retired.termination.pending) == MOST_PENDING
+
+
+async def test_terminations_that_hang_do_not_pile_up() -> None:
+    """DSM may grant sessions for days while it ends none: that costs no more and more memory."""
+    gate = asyncio.Event()
+    retired = Retired([gate, *[None] * (MOST_PENDING + 2)])
+    retired.termination.retire(token(0))
+    retired.kept.clock.advance(60)
+    work = asyncio.create_task(retired.termination.work())
+    await settle()
+    for number in range(1, 100):
+        retired.termination.retire(token(number))
+    assert len(retired.termination.pending) <= MOST_PENDING + 1
+    gate.set()
+    await work
+    retired.kept.clock.advance(300)
+    await retired.termination.work()
+    results = [message.result for message in retired.endings]
+    assert len(results) == 100, "each session counts once"
+    assert results.count(Ending.FAILED) == 100 - (MOST_PENDING + 1)
+
+
+async def test_a_termination_waits_its_turn_and_gives_it_back() -> None:
+    """Ending old sessions has a gate of its own, so that it never delays getting new ones."""
+    retired = Retired([OUTAGE, None])
+    retired.termination.retire(token())
+    async with retired.kept.endings:
+        work = asyncio.create_task(retired.due())
+        await settle()
+        assert retired.ended == []
+    await work
+    assert retired.ended == ["token-1"]
+    assert not retired.kept.endings.locked()
+
+
+async def test_what_was_cut_short_is_done_again() -> None:
+    """A crash in the app, or a stop, must not forget a session that is still to be ended."""
+    retired = Retired([asyncio.Event(), None])
+    retired.termination.retire(token())
+    work = asyncio.create_task(retired.due())
+    await settle()
+    work.cancel()
+    await asyncio.wait({work})
+    assert retired.termination.pending == (token(),)
+    assert not retired.kept.endings.locked()
+
+
+@pytest.mark.parametrize(("grace", "instants"), [(60.0, [1060]), (300.0, [1060]), (None, [])])
+async def test_what_waits_for_its_end_outlives_a_change_of_settings(
+    grace: float | None, instants: list[float]
+) -> None:
+    """Were it put off by each reload, sessions would pile up; "never" is for them as well."""
+    earlier = Retired()
+    earlier.termination.retire(token())
+    later = Retired([None], Timing(terminate_after=grace))
+    later.kept.clock.advance(50)
+    later.termination.follow(earlier.termination)
+    while later.termination.due_at < NEVER:
+        await later.due()
+    assert later.kept.scripted.instants("terminate") == instants
+
+
+@dataclass(slots=True)
+class Reader:
+    """An output that holds a token."""
+
+    holds: Token | None
+
+    @property
+    def status(self) -> OutputStatus:
+        """What it holds."""
+        return OutputStatus("/run/payments.token", self.holds)
+
+
+async def test_a_session_is_spared_while_an_output_is_behind() -> None:
+    """On a full disk the old token is all that consumers have, and it could live on."""
+    retired = Retired([None])
+    behind = Reader(token(1))
+    retired.termination.holders = (Reader(token(2)), behind)
+    retired.termination.retire(token(1))
+    assert [await retired.due() for _ in range(2)] == [1060.0, 1120.0]
+    assert retired.ended == []
+    behind.holds = token(2)
+    assert await retired.due() == 1180.0
+    assert retired.ended == [], "who has read the old one just now finishes with it"
+    assert await retired.due() == 1240.0
+    assert retired.ended == ["token-1"]
+
+
+@pytest.mark.parametrize("grace", [60.0, 0.0])
+async def test_a_session_is_spared_up_to_its_expiry_only(grace: float) -> None:
+    """A disk that stays full must neither let sessions pile up nor be looked at without a rest."""
+    retired = Retired([None], Timing(terminate_after=grace))
+    retired.termination.holders = (Reader(token(1, left=100.0)),)
+    retired.termination.retire(token(1, left=100.0))
+    looks = []
+    while not retired.ended:
+        looks.append(await retired.due())
+    assert looks[-1] == 1100.0
+    assert all(later - one >= 1.0 for one, later in pairwise(looks))

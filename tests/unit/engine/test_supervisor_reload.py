@@ -1,0 +1,374 @@
+"""Reloads of a running fleet: who they name is served anew, and nobody else notices."""
+
+import asyncio
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from refresherd.domain import readiness
+from refresherd.domain.events import AppCrashed, Ending, OutputFailed, SessionEnded
+from refresherd.domain.model import App, Endpoint, Format
+from refresherd.domain.session_state import State
+from refresherd.engine.supervisor import BATCH, PAUSE
+from simulations.fleet import ONE, TWO, Asked, Machine, an_app, machine
+from support.fake_app import running, stop
+from support.fakes import FakeSessions, settle
+
+A, B, C = an_app("a", "/a"), an_app("b", "/b"), an_app("c", "/c")
+
+
+@pytest.mark.parametrize(
+    ("changed", "by_operator"),
+    [
+        ([A], []),
+        ([B, A], []),
+        ([A, B, C], [Asked("c", ONE, "login")]),
+        ([A, an_app("b", "/b", at=0.6)], []),
+        ([A, an_app("b", "/b", "/b2")], []),
+        ([A, an_app("b", "/b", form=Format.JSON)], []),
+        ([A, an_app("b", "/b", url=TWO)], [Asked("b", TWO, "login")]),
+        ([A, an_app("b", "/b", key="other")], [Asked("b", ONE, "login")]),
+    ],
+)
+async def test_only_what_changed_is_touched(changed: list[App], by_operator: list[Asked]) -> None:
+    """Another app's edit costs nobody a login, a write or a waiting consumer."""
+    async with machine(A, B) as there:
+        there.written.clear()
+        assert await there.reload(*changed) == by_operator
+        assert Path("/a") not in there.written
+        names = [app.name for app in changed]
+        assert [status.name for status in there.supervisor.statuses()] == names
+        assert {there.status(name).session.state for name in names} == {State.FRESH}
+        assert len(asyncio.all_tasks()) == 4 + len(changed)
+
+
+async def test_sessions_of_apps_that_go_are_left_or_ended_as_configured() -> None:
+    """`shutdown = "keep"` leaves them and their files; "terminate" ends them, files first."""
+    async with machine(A, B, C) as there:
+        assert await there.reload(B, C) == []
+        assert Path("/a") in there.files
+        by_operator = await there.reload(replace(B, endpoint=Endpoint(TWO)), end_sessions=True)
+        operations = sorted((one.app, one.operation) for one in by_operator)
+        assert operations == [("b", "login"), ("b", "terminate"), ("c", "terminate")]
+        assert there.files.keys() == {Path("/a"), Path("/b")}
+        assert there.holder("/b") == "b"
+        assert len(there.observer.of(SessionEnded)) == 2
+
+
+@pytest.mark.parametrize("left", [[A], [A, replace(C, endpoint=Endpoint(TWO))]])
+async def test_what_is_stored_of_an_app_that_goes_goes_with_it(left: list[App]) -> None:
+    """Were it added again, the next run would go on from the session of then, and end the new."""
+    async with machine(A) as there:
+        there.sessions["c"] = before = FakeSessions()
+        await there.reload(A, C)
+        assert before.history != []
+        there.sessions["c"] = FakeSessions()
+        await there.reload(*left)
+        assert (before.holds, before.removes) == (None, 1)
+        assert there.sessions["c"].removes == 0
+
+
+async def test_the_end_of_the_daemon_leaves_what_is_stored() -> None:
+    """The next run is to go on from it."""
+    async with machine(A) as there:
+        there.sessions["c"] = stored = FakeSessions()
+        await there.reload(A, C)
+        newest = there.status("c").session.token
+    assert (stored.holds, stored.removes) == (newest, 0)
+
+
+@pytest.mark.parametrize(
+    "swapped",
+    [
+        (an_app("a", "/b"), an_app("b", "/a")),
+        (an_app("b", "/a"), an_app("a", "/b")),
+        (an_app("c", "/b"), an_app("b", "/a")),
+        (an_app("b", "/a", url=TWO), an_app("a", "/b", at=0.6)),
+    ],
+)
+async def test_a_path_may_pass_to_another_app(swapped: tuple[App, ...]) -> None:
+    """Whoever had it must have let go before the next owner takes it, whatever their order."""
+    async with machine(A, B) as there:
+        await there.reload(*swapped)
+        assert there.observer.of(AppCrashed) == []
+        for app in swapped:
+            assert there.holder(str(app.files[0].path)) == app.name
+
+
+async def test_an_app_that_begins_anew_is_never_unknown() -> None:
+    """Who waits for its token, or watches, must not be told that there is no such app."""
+    async with machine(A) as there:
+        view = there.runner("a").view
+        watcher = asyncio.create_task(view.changed(view.version))
+        there.hung.add(Path("/a"))
+        moved = replace(A, endpoint=Endpoint(TWO))
+        reload = asyncio.create_task(there.apply(moved, end_sessions=True))
+        await settle()
+        assert not reload.done()
+        assert watcher.done()
+        assert view.closed
+        later = there.runner("a").view
+        assert not later.closed
+        assert (later.session.token, later.session.generation) == (None, 1)
+        reload.cancel()
+        await settle()
+
+
+async def test_generations_go_on_where_an_app_begins_anew() -> None:
+    """A consumer that compares them must not take the new token for an old one."""
+    async with machine(A) as there:
+        await there.reload(replace(A, endpoint=Endpoint(TWO)))
+        assert there.status("a").session.generation == 2
+
+
+async def test_who_waits_for_an_app_that_goes_is_let_go() -> None:
+    """It would else wait for ever."""
+    async with machine(A, B) as there:
+        view = there.runner("a").view
+        watcher = asyncio.create_task(view.changed(view.version))
+        await there.reload(B)
+        assert watcher.done()
+        assert view.closed
+
+
+async def test_a_key_that_was_replaced_in_its_place_is_logged_in_with() -> None:
+    """Its path is the same, so the configuration does not tell."""
+    async with machine(A, B) as there:
+        there.keys[Path("a")] = "another"
+        assert await there.reload(A, B) == [Asked("a", ONE, "login")]
+        assert await there.reload(A, B) == []
+
+
+async def test_a_refused_key_is_tried_again_by_a_reload_but_not_by_each_of_a_flood() -> None:
+    """The operator may have mended it in DSM; and a script that goes mad must not burn it."""
+    there = Machine(A)
+    there.refused.add("key")
+    async with running(there.supervisor.run()):
+        for _ in range(25):
+            await there.reload(A)
+            await there.schedule.advance(0.1)
+        assert len(there.by_operator) == 3
+        there.refused.clear()
+        await there.reload(A)
+        await there.schedule.advance(1)
+        assert there.status("a").session.state is State.FRESH
+
+
+async def test_what_hangs_or_fails_holds_up_no_reload() -> None:
+    """Neither a DSM that does not answer, nor a full disk, nor a bug in what goes."""
+    there = Machine(A, B, replace(C, endpoint=Endpoint(TWO)))
+    there.hanging.add(TWO)
+    async with running(there.supervisor.run()):
+        await there.schedule.advance(10)
+        there.stuck.add(Path("/a"))
+        there.broken.add(Path("/b"))
+        there.hanging.add(ONE)
+        await there.reload(C, end_sessions=True)
+        assert len(there.observer.of(OutputFailed)) == 1
+        assert [crash.app for crash in there.observer.of(AppCrashed)] == ["b"]
+        there.hanging.clear()
+        await there.schedule.advance(30)
+        assert there.status("c").session.state is State.FRESH
+
+
+async def test_a_stop_in_the_middle_of_a_reload_ends_every_session() -> None:
+    """Also those of apps that were just going, while a disk hung."""
+    there = Machine(A, B)
+    run = asyncio.create_task(there.supervisor.run())
+    await there.schedule.advance(10)
+    there.hung.add(Path("/a"))
+    reload = asyncio.create_task(there.apply(B, end_sessions=True))
+    await settle()
+    assert not reload.done()
+    reload.cancel()
+    await stop(run)
+    there.hung.clear()
+    await there.supervisor.end_sessions()
+    assert there.ended == there.granted
+    assert there.files == {}
+    assert there.observer.of(SessionEnded) == [SessionEnded(a, Ending.TERMINATED) for a in "ab"]
+
+
+@pytest.mark.parametrize("turns", range(31))
+async def test_a_cut_at_any_await_of_a_reload_leaves_nothing_behind(turns: int) -> None:
+    """No task lives on, and no session is forgotten that was to be ended."""
+    there = Machine(A, B, C, turns=2)
+    run = asyncio.create_task(there.supervisor.run())
+    await there.schedule.advance(10)
+    apps = (
+        replace(B, endpoint=Endpoint(TWO)),
+        an_app("c", "/c", "/a", at=0.6),
+        an_app("d", "/d"),
+    )
+    reload = asyncio.create_task(there.apply(*apps, end_sessions=True))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    done = reload.done()
+    reload.cancel()
+    await stop(run)
+    await there.supervisor.end_sessions()
+    assert there.ended == there.granted
+    assert there.files == {}
+    assert there.owned == set()
+    assert done or turns < 30, "the cuts go through all of it"
+
+
+async def test_a_large_reload_is_applied_in_batches() -> None:
+    """Ten thousand apps that come, go or change must not hold up the loop."""
+    names = [f"app-{number}" for number in range(3 * BATCH)]
+    async with machine(*(an_app(name) for name in names[: 2 * BATCH])) as there:
+        there.equipped.clear()
+        apps = [an_app(name, at=0.6) for name in names[BATCH:]]
+        reload = asyncio.create_task(there.apply(*apps))
+        steps = [0]
+        while not reload.done():
+            await asyncio.sleep(0)
+            steps.append(len(there.equipped))
+        assert steps[-1] == 2 * BATCH
+        assert max(later - earlier for earlier, later in pairwise(steps)) <= BATCH
+        assert there.observer.of(AppCrashed) == []
+
+
+async def test_a_reload_while_a_large_fleet_starts_waits_for_it() -> None:
+    """An app that is to go may not have been started yet."""
+    apps = [an_app(f"app-{number}") for number in range(BATCH + 1)]
+    there = Machine(*apps)
+    reload = asyncio.create_task(there.apply(*apps[:-1]))
+    async with running(there.supervisor.run()):
+        await reload
+        await settle()
+        assert len(list(there.supervisor.statuses())) == BATCH
+        assert len(asyncio.all_tasks()) == 4 + BATCH
+
+
+async def test_all_apps_may_go_and_others_come() -> None:
+    """An empty configuration is one to come back from."""
+    async with machine(A) as there:
+        await there.reload()
+        await there.reload(B)
+        assert there.status("b").session.state is State.FRESH
+
+
+async def test_a_round_of_refreshes_reaches_who_a_reload_has_replaced() -> None:
+    """USR1 and HUP may come together, and no app is left out of either."""
+    names = [f"app-{number}" for number in range(BATCH + 2)]
+    async with machine(*(an_app(name) for name in names)) as there:
+        there.supervisor.refresh_all()
+        await settle()
+        await there.reload(*(an_app(name, at=0.6) for name in names[:-1]))
+        await there.schedule.advance(PAUSE)
+        assert {one.app for one in there.by_operator if one.operation == "reauth"} == set(
+            names[:-1]
+        )
+
+
+async def test_a_flood_of_signals_makes_one_attempt_per_retry_min() -> None:
+    """Who asks a hundred times a second has DSM asked once a second."""
+    async with machine(A, B) as there:
+        before = len(there.by_operator)
+        for _ in range(500):
+            there.supervisor.refresh_all()
+            await there.schedule.advance(0.01)
+        assert len(there.by_operator) - before == 2 * 5
+
+
+async def test_a_request_before_the_start_or_after_the_end_is_harmless() -> None:
+    """Signals come when they come."""
+    there = Machine(A)
+    there.supervisor.refresh_all()
+    async with running(there.supervisor.run()):
+        await there.schedule.advance(10)
+        assert len(there.by_operator) == 1, "the first login serves"
+    there.supervisor.refresh_all()
+    await settle()
+    assert len(asyncio.all_tasks()) == 1
+
+
+PATHS = ("/1", "/2", "/3")
+
+
+@st.composite
+def configurations(draw: st.DrawFn) -> tuple[App, ...]:
+    """Draw apps with files of their own, as a valid configuration has them."""
+    names = draw(st.permutations(["a", "b", "c"]))[: draw(st.integers(0, 3))]
+    owners = {path: draw(st.sampled_from([*names, ""])) for path in PATHS}
+    return tuple(
+        an_app(
+            name,
+            *(path for path, owner in owners.items() if owner == name),
+            url=draw(st.sampled_from([ONE, TWO])),
+            key=draw(st.sampled_from(["", "other"])),
+            at=draw(st.sampled_from([0.3, 0.5])),
+        )
+        for name in names
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """A while in which something may be the matter, and the reload that ends it."""
+
+    lasts: float
+    hanging: frozenset[str]
+    stuck: frozenset[Path]
+    apps: tuple[App, ...]
+    end_sessions: bool
+
+
+EPISODES = st.builds(
+    Episode,
+    st.sampled_from([0.0, 0.5, 100.0, 400.0]),
+    st.frozensets(st.sampled_from([ONE, TWO]), max_size=1),
+    st.frozensets(st.sampled_from(PATHS).map(Path), max_size=1),
+    configurations(),
+    st.booleans(),
+)
+
+
+@settings(deadline=None)
+@given(configurations(), st.lists(EPISODES, min_size=1, max_size=5))
+def test_whatever_is_reloaded_the_configured_apps_run_and_no_other_is_touched(
+    first: tuple[App, ...], episodes: list[Episode]
+) -> None:
+    """In any order, and whatever hangs or fails meanwhile."""
+    asyncio.run(lived(Machine(*first), episodes))
+
+
+async def lived(there: Machine, episodes: list[Episode]) -> None:
+    """Live through the episodes; in the end nothing is the matter any more."""
+    async with running(there.supervisor.run()):
+        for episode in episodes:
+            there.hanging, there.stuck = set(episode.hanging), set(episode.stuck)
+            await there.schedule.advance(episode.lasts)
+            await reloaded(there, episode)
+        there.hanging.clear()
+        there.stuck.clear()
+        await there.schedule.advance(60)
+        assert there.observer.of(AppCrashed) == []
+        for app in there.apps:
+            status = there.status(app.name)
+            assert readiness.reasons(status, there.clock.now()) == ()
+            assert all(there.files[spec.path] == status.session.token for spec in app.files)
+        assert len(asyncio.all_tasks()) == 4 + len(there.apps)
+        assert there.owned == {spec.path for app in there.apps for spec in app.files}
+
+
+async def reloaded(there: Machine, episode: Episode) -> None:
+    """Reload as an episode ends, and see that it concerned no app that did not change."""
+    before = {app.name: (app, there.status(app.name)) for app in there.apps}
+    there.written.clear()
+    by_operator = await there.reload(*episode.apps, end_sessions=episode.end_sessions)
+    names = [app.name for app in episode.apps]
+    assert [status.name for status in there.supervisor.statuses()] == names
+    for app in episode.apps:
+        old, status = before.get(app.name, (None, None))
+        if status is not None:
+            assert there.status(app.name).session.generation >= status.session.generation
+        if app == old:
+            assert app.name not in {one.app for one in by_operator}
+            assert not {spec.path for spec in app.files} & set(there.written)
+            assert there.status(app.name) == status
