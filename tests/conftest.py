@@ -9,11 +9,16 @@ from aiohttp import ClientResponse
 from aioresponses import aioresponses
 from hypothesis import settings
 
-# How long one example takes says more about the machine than about the code.
-settings.register_profile("refresherd", deadline=None)
+pytest_plugins = ("pytester", "support.not_proven")
+
+# No deadline: how long one example takes says more about the machine than about the code.
+# While somebody works: the unit tests are over in seconds.
+settings.register_profile("quick", deadline=None, max_examples=20)
+# What `tests/run` without arguments, and so CI, asks for.
+settings.register_profile("thorough", deadline=None, max_examples=100)
 # For nights: `pytest --hypothesis-profile=long --timeout=0 tests/simulations`.
 settings.register_profile("long", deadline=None, max_examples=50_000)
-settings.load_profile("refresherd")
+settings.load_profile("quick")
 
 
 class _Response(ClientResponse):

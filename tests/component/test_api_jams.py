@@ -122,6 +122,7 @@ async def test_what_is_too_long_is_refused(pieces: tuple[bytes, ...]) -> None:
         assert b"application/problem+json" in text
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("first", [b"", REQUEST])
 @pytest.mark.parametrize("endless", [b"GET /" + b"x" * 80, b"GET / HTTP/1.1\r\nX: " + b"x" * 80])
 async def test_a_connection_without_a_whole_request_is_closed(
@@ -215,6 +216,7 @@ stuck = [dial() for _ in range({number})]
 """
 
 
+@pytest.mark.timing
 @AS_ROOT
 async def test_hundreds_of_stuck_connections_of_one_user_delay_nobody_else() -> None:
     """Nor do they cost the daemon more than that user's share."""
@@ -269,6 +271,7 @@ async def test_who_is_turned_away_and_gone_already_harms_nobody(
         await eventually(lambda: len(place.observer.of(ConnectionRejected)) == 10)
 
 
+@pytest.mark.timing
 async def test_who_is_turned_away_may_take_its_time_only_while_few_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -290,6 +293,7 @@ async def test_who_is_turned_away_may_take_its_time_only_while_few_are(
             await asyncio.sleep(0.3)
 
 
+@pytest.mark.timing
 async def test_a_stop_waits_for_no_client() -> None:
     """The daemon promises to be gone within 5 s, and has sessions to end in them."""
     script: Script = [asyncio.Event()]

@@ -164,6 +164,7 @@ async def test_a_client_that_leaves_leaves_nothing_behind() -> None:
         await eventually(lambda: len(asyncio.all_tasks()) <= before)
 
 
+@pytest.mark.timing
 async def test_a_reader_that_takes_nothing_in_does_not_hold_up_a_stop() -> None:
     """It is not cut off while the daemon runs, but it is when the daemon goes."""
     async with served() as place:

@@ -137,6 +137,7 @@ async def drip(connection: Connection) -> None:
         await asyncio.sleep(0.005)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("hang", [silent, half_a_head, half_a_body, drip])
 async def test_a_hang_at_any_stage_ends_with_the_timeout(
     connections: Connections, hang: Callable[[Connection], Awaitable[None]]

@@ -159,6 +159,7 @@ async def test_a_hanging_command_is_ended_with_its_children(
     await until(lambda: all(over(pid) for pid in running))
 
 
+@pytest.mark.timing
 async def test_a_stop_ends_a_command_within_a_second(tmp_path: Path) -> None:
     """And its children, of whom nobody would know any more."""
     hook = shell(f"trap '' TERM; sleep 60 & echo $$ $! > {tmp_path}/pids; wait; wait; wait")

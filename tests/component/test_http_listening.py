@@ -101,6 +101,7 @@ async def test_a_refused_port_says_what_it_takes(monkeypatch: pytest.MonkeyPatch
         await listening_on(("127.0.0.1", 80)).start()
 
 
+@pytest.mark.timing
 async def test_a_stop_waits_for_neither_idle_nor_stuck_clients() -> None:
     """The daemon promises to stop within 5 s, and has more to do in them than this."""
     served = listening_on(("127.0.0.1", 0))
@@ -119,6 +120,7 @@ async def test_a_stop_waits_for_neither_idle_nor_stuck_clients() -> None:
         writer.close()
 
 
+@pytest.mark.timing
 async def test_a_stop_does_not_wait_for_a_rendering() -> None:
     """A thread cannot be stopped, only left to itself."""
     go_on = threading.Event()

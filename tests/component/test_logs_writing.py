@@ -74,6 +74,7 @@ def test_lines_arrive_in_order_and_whole(pipe: tuple[int, TextIO]) -> None:
     assert [line["apps"] for line in finish(logs, stream, reader)] == list(range(3000))
 
 
+@pytest.mark.timing
 def test_a_reader_who_stalls_holds_up_nothing(pipe: tuple[int, TextIO]) -> None:
     """A hanging log collector must not keep tokens from being refreshed, nor the daemon alive."""
     reading, stream = pipe

@@ -367,6 +367,7 @@ async def test_an_app_is_ready_when_its_socket_hands_out_the_newest_token(path: 
     assert not path.exists()
 
 
+@pytest.mark.timing
 async def test_no_client_is_waited_for(kept: Kept, path: Path) -> None:
     """Clients that connect and leave, or stay, cost the next one nothing."""
     output = output_of(kept, path)

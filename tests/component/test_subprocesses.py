@@ -114,6 +114,7 @@ async def test_no_descriptor_is_inherited() -> None:
         os.close(writer)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     ("argv", "error"),
     [
@@ -151,6 +152,7 @@ async def test_a_program_is_ended_when_its_taker_has_enough() -> None:
     assert len(out.data) < 10_000_000
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("cancelled", [False, True])
 async def test_a_program_out_of_time_is_ended_with_its_children(
     tmp_path: Path, *, cancelled: bool
@@ -215,6 +217,7 @@ async def test_children_that_live_on_hold_nothing_up(
     os.kill(background, signal.SIGKILL)
 
 
+@pytest.mark.timing
 async def test_a_start_that_hangs_stops_nobody(
     tmp_path: Path, hanging: Callable[[str], Path]
 ) -> None:

@@ -9,7 +9,7 @@ from faults.catalogue.impossible import IMPOSSIBLE
 from faults.rig.fault import Fault
 from faults.verdicts.per_test import kept, reached
 from faults.verdicts.verdict import Verdict
-from support.lab import needs
+from support.not_proven import REASON
 
 # The first test waits for the whole of it, and some of it is repeated on a busy machine.
 pytestmark = pytest.mark.timeout(400)
@@ -36,5 +36,6 @@ def test_a_broken_promise_is_seen(
     """What nothing could get over has to fail, or the suite proves nothing."""
     (verdict,) = verdicts[fault.name]
     seen = any(complaint in message for message in verdict.complaints)
-    needs(seen or not verdict.stalled, "a machine that is less busy")
+    if not seen and verdict.busy:
+        pytest.skip(REASON)
     assert seen, verdict

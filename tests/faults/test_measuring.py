@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,3 +51,26 @@ def test_many_trials_of_a_fault_are_one_row() -> None:
     assert "torn token" in table([row])
     (never,) = merged([VERDICT, replace(VERDICT, recovery=None)])
     assert never.recovery is None
+
+
+@pytest.mark.parametrize(
+    ("complaint", "pressure", "broken", "proven"),
+    [
+        pytest.param("it did not recover in time (1)", 0.0, True, True, id="slow-when-idle"),
+        pytest.param("it did not recover in time (1)", 0.9, False, False, id="slow-when-busy"),
+        pytest.param("a torn token was read (1)", 0.9, True, True, id="torn-when-busy"),
+        pytest.param("the daemon is gone (1)", 0.9, True, True, id="gone-when-busy"),
+    ],
+)
+def test_a_busy_machine_excuses_slowness_and_nothing_else(
+    complaint: str, pressure: float, *, broken: bool, proven: bool
+) -> None:
+    """A slow trial proves nothing there and is repeated; a torn token is torn on any machine."""
+    verdict = replace(VERDICT, complaints=(complaint,), pressure=pressure)
+    assert (verdict.broken, verdict.proven) == (broken, proven)
+
+
+def test_kept_promises_are_proven_on_a_busy_machine() -> None:
+    """They were kept although it was busy."""
+    verdict = replace(VERDICT, pressure=0.9)
+    assert (verdict.broken, verdict.proven) == (False, True)

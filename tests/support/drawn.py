@@ -9,8 +9,8 @@ def drawn(examples: int) -> settings:
     What fails is told as it is, for a simulation is shrunk for minutes. The nights of
     `--hypothesis-profile=long` draw by chance, as many as that says, and shrink.
     """
-    usual = settings.get_profile("refresherd")
-    if settings().max_examples > usual.max_examples:
+    thorough = settings.get_profile("thorough")
+    if settings().max_examples > thorough.max_examples:
         return settings(phases=set(Phase) - {Phase.explain})
     return settings(
         max_examples=examples,

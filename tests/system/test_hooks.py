@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from support.processes import over, pids
 from support.programs import PATIENCE, Workplace, command, emulator, running
 
@@ -88,6 +90,7 @@ def test_services_are_told_of_each_new_token(tmp_path: Path) -> None:
     assert not any(one in log.read_text() for one in seen[1::2])
 
 
+@pytest.mark.timing
 def test_a_hanging_hook_delays_no_token_and_no_stop(tmp_path: Path) -> None:
     """And nothing of it is left when the daemon has stopped."""
     script = f"trap '' TERM; sleep 60 & echo $$ $! > {tmp_path}/pids; wait; wait; wait"

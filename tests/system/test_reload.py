@@ -272,6 +272,7 @@ def test_no_flood_of_signals_is_too_much(tmp_path: Path, dsm: Dsm) -> None:
     assert events == {"started", "token refreshed", "reloaded", "stopping"}
 
 
+@pytest.mark.timing
 def test_a_second_stop_ends_the_daemon_at_once(tmp_path: Path, dsm: Dsm) -> None:
     """Whoever presses Ctrl-C again does not want to wait for a DSM that hangs."""
     daemon = Daemon(tmp_path, dsm)

@@ -120,6 +120,7 @@ def test_curl_is_told_what_is_wrong(workplace: Workplace) -> None:
         assert curl(workplace, "/payments/token?format=xml", *code) == "400"
 
 
+@pytest.mark.timing
 def test_a_watch_ends_with_the_daemon_and_leaves_no_socket(workplace: Workplace) -> None:
     """Otherwise curl would complain of an answer that was cut off."""
     arguments = [str(CURL), "--silent", "--no-buffer", "--unix-socket"]

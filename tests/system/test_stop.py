@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import pytest
+
 from support.processes import over, pids
 from support.programs import PATIENCE, Dsm, Workplace, emulator, eventually, running
 
@@ -66,6 +68,7 @@ def client(path: Path, request: str) -> socket.socket:
     return connection
 
 
+@pytest.mark.timing
 def test_a_stop_is_in_time_though_everything_hangs_at_once(tmp_path: Path) -> None:
     """Each step has a bound of its own, and the promise is for all of them together."""
     hook, api, log = (tmp_path / name for name in ("hook", "api.sock", "log"))
@@ -91,8 +94,6 @@ def test_a_stop_is_in_time_though_everything_hangs_at_once(tmp_path: Path) -> No
 
 def test_a_process_that_hangs_itself_ends_as_well() -> None:
     """A dead filesystem may hold up the event loop, and with it every bound of its steps."""
-    script = (
-        "import time; from refresherd.host.stopping import end_after; end_after(0.1); time.sleep(99)"
-    )
+    script = "import time, refresherd.host.stopping as it; it.end_after(0.1); time.sleep(99)"
     ended = subprocess.run([sys.executable, "-c", script], timeout=PATIENCE, check=False)
     assert ended.returncode == 0

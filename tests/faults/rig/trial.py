@@ -10,12 +10,13 @@ from faults.rig.readers import Tally
 from faults.rig.recorder import Look
 from faults.rig.scene import Scene
 from faults.verdicts.verdict import Afterwards, Verdict, complaints
+from support.not_proven import Stopwatch
 
 READY_WITHIN = 60.0
 """Seconds until an app that nothing is wrong with has a token, however slow the host."""
 
 TRIES = 4
-"""So often may a machine that others use stand still in the midst of a trial."""
+"""A trial that other load on the machine has spoilt is repeated, up to this many in all."""
 
 CALM_SECONDS = 1.5
 """How long consumers are watched after the recovery."""
@@ -40,10 +41,10 @@ class Before:
 
 
 async def conclusive(fault: Fault, scene: Scene, length: Length) -> Verdict:
-    """Let a fault happen, and again where the machine stood still, up to `TRIES` times."""
+    """Let a fault happen, and again where a busy machine spoilt it, up to `TRIES` times."""
     verdict = await trial(fault, scene, length)
     for _ in range(TRIES - 1):
-        if verdict.broken or not verdict.complaints:
+        if verdict.proven:
             break
         verdict = await trial(fault, scene, length)
     return verdict
@@ -51,10 +52,11 @@ async def conclusive(fault: Fault, scene: Scene, length: Length) -> Verdict:
 
 async def trial(fault: Fault, scene: Scene, length: Length) -> Verdict:
     """Let a fault happen and be over, and return what came of it."""
-    looked = len(scene.record.looks)
+    looked, stopwatch = len(scene.record.looks), Stopwatch()
     if not await _settled(scene):
-        return _hopeless(fault, length, tuple(scene.record.looks[looked:]))
-    before = _before(scene)
+        looks = tuple(scene.record.looks[looked:])
+        return _hopeless(fault, length, looks, stopwatch.pressure())
+    before, stopwatch = _before(scene), Stopwatch()
     async with fault.during(scene):
         await asyncio.sleep(length.seconds)
     ended = time.time()
@@ -62,6 +64,7 @@ async def trial(fault: Fault, scene: Scene, length: Length) -> Verdict:
     shown = Counter(scene.tally)
     await asyncio.sleep(CALM_SECONDS)
     verdict = _measured(fault, scene, length, before, recovery)
+    verdict = replace(verdict, pressure=stopwatch.pressure())
     afterwards = Afterwards(scene.tally - shown, before.at, before.logged)
     return replace(verdict, complaints=complaints(fault, scene, verdict, afterwards))
 
@@ -117,12 +120,13 @@ def _measured(
     )
 
 
-def _hopeless(fault: Fault, length: Length, looks: tuple[Look, ...]) -> Verdict:
+def _hopeless(fault: Fault, length: Length, looks: tuple[Look, ...], pressure: float) -> Verdict:
     return Verdict(
         fault.name,
         length.name,
         length.within_budget,
         length.seconds,
         looks=looks,
+        pressure=pressure,
         complaints=("there was no fresh token to begin with",),
     )

@@ -4,12 +4,15 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
+import pytest
+
 from faults.catalogue.all_faults import chosen
 from faults.rig.fault import Fault
 from faults.rig.parts import missing
 from faults.rig.suite import run
 from faults.verdicts.verdict import Verdict
 from support.lab import needs
+from support.not_proven import REASON
 
 
 def reached(
@@ -33,5 +36,6 @@ def kept(fault: Fault, verdicts: Mapping[str, Sequence[Verdict]]) -> None:
         length.name for length in fault.lengths
     ]
     for verdict in verdicts[fault.name]:
-        needs(verdict.broken or not verdict.complaints, "a machine that is less busy")
+        if not verdict.proven:
+            pytest.skip(f"{REASON}: {verdict.length}: {'; '.join(verdict.complaints)}")
         assert verdict.complaints == (), f"{fault.breaks}, {verdict.length}: {verdict}"

@@ -76,8 +76,8 @@ def _row(verdict: Verdict) -> tuple[str, ...]:
 
 
 def _judged(verdict: Verdict) -> Verdict:
-    """Return a verdict to be added up: what the machine's standing still has spoilt is counted."""
-    if verdict.broken or not verdict.complaints:
+    """Return a verdict to be added up: what a busy machine has spoilt is only counted."""
+    if verdict.proven:
         return replace(verdict, looks=())
     return replace(verdict, looks=(), complaints=(), spoilt=1)
 
@@ -85,5 +85,5 @@ def _judged(verdict: Verdict) -> Verdict:
 def _judgement(verdict: Verdict) -> str:
     message = list(verdict.complaints)
     if verdict.spoilt:
-        message.append(f"{verdict.spoilt} proved nothing, for the machine stood still")
+        message.append(f"{verdict.spoilt} not proven: the machine was too busy")
     return "; ".join(message) or "kept"

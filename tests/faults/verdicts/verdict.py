@@ -9,6 +9,7 @@ from faults.rig.fault import Fault
 from faults.rig.readers import Output, Seen, Tally
 from faults.rig.recorder import Look, most_between, most_in_a_window
 from faults.rig.timing import REJECTED_RETRY, RETRY_MIN
+from support.not_proven import BUSY
 
 if TYPE_CHECKING:
     from faults.rig.scene import Scene
@@ -23,6 +24,12 @@ BY_THE_WAY = "connect"
 
 TOO_LATE = "session_lost"
 """A session may run out at DSM just when it is to be renewed."""
+
+TORN = "a torn token was read"
+GONE = "the daemon is gone"
+BUG = "there is a bug in the log"
+INEXCUSABLE = (TORN, GONE, BUG)
+"""These break a promise however busy the machine is."""
 
 MOST_ALIVE = 4
 """The newest session, two in their grace where one comes early, and one that DSM did not end."""
@@ -48,21 +55,30 @@ class Verdict:
     spoilt: int = 0
     """So many of the `times` proved nothing."""
     blind: bool = False
+    pressure: float = 0.0
+    """The share of the trial in which something on the machine waited for a processor or a disk."""
 
     @property
-    def stalled(self) -> bool:
-        """Whether the machine was too busy for the suite to look when it wanted to."""
-        return not self.blind and any(
-            b.ended - a.began > STALL_SECONDS for a, b in pairwise(self.looks)
-        )
+    def busy(self) -> bool:
+        """Whether the machine was too busy for timing to prove anything.
+
+        Either something waited for a processor or a disk much of the time, or the suite itself
+        could not look when it wanted to.
+        """
+        stalled = (b.ended - a.began > STALL_SECONDS for a, b in pairwise(self.looks))
+        return self.pressure >= BUSY or (not self.blind and any(stalled))
 
     @property
     def broken(self) -> bool:
-        """Whether a promise was broken. While the machine stands still nothing is proved.
+        """Whether a promise was broken. On a busy machine only what no load excuses counts."""
+        if not self.busy:
+            return bool(self.complaints)
+        return any(complaint.startswith(INEXCUSABLE) for complaint in self.complaints)
 
-        A torn token is never in order.
-        """
-        return bool(self.complaints) and (not self.stalled or self.count(Seen.TORN) > 0)
+    @property
+    def proven(self) -> bool:
+        """Whether the trial shows that the promises were kept or broken."""
+        return self.broken or not self.complaints
 
     def count(self, *kinds: Seen, outputs: tuple[Output, ...] = tuple(Output)) -> int:
         """Return how often consumers saw one of these."""
@@ -92,7 +108,7 @@ def complaints(
 ) -> tuple[str, ...]:
     """Return which promises were broken, each in a sentence."""
     found = {
-        "a torn token was read": verdict.count(Seen.TORN),
+        TORN: verdict.count(Seen.TORN),
         "a consumer got no answer": _cut_off(fault, verdict),
         "an expired token was handed out": _expired(fault, verdict),
         "a consumer had no token within the budget": _withheld(fault, verdict),
@@ -102,8 +118,8 @@ def complaints(
         "attempts were not bounded by the backoff": not _bounded(verdict),
         f"{scene.record.most_alive} sessions alive": scene.record.most_alive > MOST_ALIVE,
         "too many failed logins": not _spared(scene, afterwards.since),
-        "the daemon is gone": not scene.daemon.alive,
-        "there is a bug in the log": len(scene.daemon.bugs(afterwards.logged)),
+        GONE: not scene.daemon.alive,
+        BUG: len(scene.daemon.bugs(afterwards.logged)),
         "the log does not tell of it": not _logged(fault, scene),
     }
     remarks, scene.remarks = scene.remarks, []
