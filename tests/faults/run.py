@@ -1,7 +1,7 @@
-"""Lets faults happen to the installed daemon, and writes what came of them as a table.
+"""Lets faults happen to the installed daemon, and prints the verdicts as a table.
 
-Every fault happens once, briefly and for long, which takes a minute or two. `--soak` has them
-happen at random for as long as you like, and prints what breaks a promise as it happens.
+Each fault happens once briefly and once for long, which takes a minute or two in all. With
+`--soak` faults happen at random for a given time, and broken promises are printed at once.
 """
 
 import argparse
@@ -23,21 +23,21 @@ UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def main() -> int:
-    """Run what was asked for; return 1 if a promise was broken."""
+    """Run the selected faults; return 1 if a promise was broken."""
     options = _options()
     faults = [fault for fault in chosen(options.name) if not missing(fault.setting)]
     verdicts: list[Verdict] = []
 
-    def tell(verdict: Verdict) -> None:
+    def report(verdict: Verdict) -> None:
         verdicts.append(verdict)
         if verdict.broken:
             print(table([verdict], heading=False), end="", file=sys.stderr, flush=True)
 
     if options.soak is None:
-        asyncio.run(run(faults, tell))
+        asyncio.run(run(faults, report))
     else:
         print(f"seed {options.seed}", file=sys.stderr)
-        asyncio.run(soak(faults, options.soak, random.Random(options.seed), tell))  # noqa: S311  # to be repeated, not secret
+        asyncio.run(soak(faults, options.soak, random.Random(options.seed), report))  # noqa: S311  # reproducible, not secret
     options.output.write(table(verdicts) + table([total(verdicts)], heading=False))
     return int(any(verdict.broken for verdict in verdicts))
 
@@ -47,7 +47,7 @@ def _options() -> argparse.Namespace:
     names = [fault.name for fault in FAULTS]
     parser.add_argument("name", nargs="*", help=", ".join(names))
     parser.add_argument("--soak", type=_seconds, metavar="TIME", help="such as 90s, 20m or 1h")
-    parser.add_argument("--seed", type=int, default=random.getrandbits(32), help="of --soak")
+    parser.add_argument("--seed", type=int, default=random.getrandbits(32), help="repeats a --soak")
     parser.add_argument("--output", type=argparse.FileType("w"), default=sys.stdout)
     options = parser.parse_args()
     if unknown := set(options.name) - set(names):

@@ -1,4 +1,4 @@
-"""Clocks are set, drift and stand still around the installed daemon, all of it side by side."""
+"""Clocks are set, drift and stop around the installed daemon, side by side."""
 
 import asyncio
 from collections.abc import Mapping
@@ -15,13 +15,13 @@ from support.lab import needs, needs_root, needs_tool
 def outcomes(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Mapping[str, BaseException | None]:
-    """Let the changes happen that were asked for, and return what each of them broke."""
+    """Let the changes of the selected tests happen; return what each of them broke."""
     needs(LIBRARIES, "libfaketime")
     needs_tool("unshare")
     needs_root()
-    by_operator = {item.name for item in request.session.items}
+    test_names = {item.name for item in request.session.items}
     names = [
-        name for name in CHANGES if f"test_a_change_of_clocks_goes_unnoticed[{name}]" in by_operator
+        name for name in CHANGES if f"test_a_change_of_clocks_goes_unnoticed[{name}]" in test_names
     ]
     return asyncio.run(_all({n: CHANGES[n] for n in names}, tmp_path_factory.mktemp("clocks")))
 
@@ -39,7 +39,7 @@ async def _all(changes: Mapping[str, Change], place: Path) -> Mapping[str, BaseE
 def test_a_change_of_clocks_goes_unnoticed(
     change: str, outcomes: Mapping[str, BaseException | None]
 ) -> None:
-    """Time is boot time: consumers have good tokens, and operators read the clock as it is set."""
+    """Consumers have valid tokens, and operators read times on the clock as it is set now."""
     broken = outcomes[change]
     if broken is not None:
         raise broken

@@ -1,4 +1,4 @@
-"""The suite's own measures: what they count is right, so that what they prove is."""
+"""The suite's own measurements count correctly, so that its verdicts can be trusted."""
 
 from collections import Counter
 from dataclasses import replace
@@ -25,14 +25,14 @@ VERDICT = Verdict(
 
 @given(INSTANTS, st.integers(0, 20))
 def test_the_fullest_window_is_found(arrivals: list[float], seconds: int) -> None:
-    """A storm anywhere is a storm, wherever a window would begin."""
+    """A burst is found wherever the window would begin."""
     counts = [sum(a <= other <= a + seconds for other in arrivals) for a in arrivals]
     assert most_in_a_window(arrivals, seconds) == max(counts, default=0)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 5))))
-def test_the_fullest_time_between_two_looks_is_found(steps: list[tuple[int, int, int]]) -> None:
-    """Attempts count for a window only if they were surely made within it."""
+def test_the_fullest_interval_between_two_looks_is_found(steps: list[tuple[int, int, int]]) -> None:
+    """Attempts count for a window only if they were certainly made within it."""
     looks, now, attempts = [], 0, 0
     for pause, took, made in steps:
         began = now + pause
@@ -44,7 +44,7 @@ def test_the_fullest_time_between_two_looks_is_found(steps: list[tuple[int, int,
 
 
 def test_many_trials_of_a_fault_are_one_row() -> None:
-    """A soak's table is as long as a short run's, and hides neither complaint nor slowness."""
+    """The table of a soak is no longer than that of a short run, and hides no complaint."""
     slow = replace(VERDICT, recovery=7.0, complaints=("a torn token was read (1)",))
     (row,) = merged([VERDICT, slow, VERDICT])
     assert (row.times, row.count(*Seen), row.recovery) == (3, 6, 7.0)

@@ -1,4 +1,4 @@
-"""Faults of DSM's name and address, and of a proxy between."""
+"""Faults of DSM's name and address, and of a proxy in between."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,7 +14,7 @@ PROXIED = Setting(proxied=True, app='session_check = "1s"')
 
 
 def _unresolved(silence: Silence) -> During:
-    """Return how DSM's name is not resolved for a while, and known connections end."""
+    """Return a fault in which DSM's name does not resolve and open connections are cut."""
 
     @asynccontextmanager
     async def during(scene: Scene) -> AsyncIterator[None]:
@@ -38,14 +38,14 @@ async def _moved(scene: Scene) -> AsyncIterator[None]:
     scene.names.zone[scene.gate.name] = scene.gate.address
 
 
-def _nameless(name: str, breaks: str, silence: Silence) -> Fault:
+def _unresolvable(name: str, breaks: str, silence: Silence) -> Fault:
     return Fault(name, breaks, _unresolved(silence), CONNECT | TIMEOUT, NAMED)
 
 
 FAULTS = (
-    _nameless("dns-nxdomain", "DSM's name does not exist", Silence.NXDOMAIN),
-    _nameless("dns-servfail", "the name server fails", Silence.SERVFAIL),
-    _nameless("dns-silent", "the name server does not answer", Silence.NOTHING),
+    _unresolvable("dns-nxdomain", "DSM's name does not exist", Silence.NXDOMAIN),
+    _unresolvable("dns-servfail", "the name server fails", Silence.SERVFAIL),
+    _unresolvable("dns-silent", "the name server does not answer", Silence.NOTHING),
     Fault("dns-moved", "DSM has moved to another address", _moved, CONNECT, NAMED),
     Fault("proxy-idle", "a proxy closes idle connections", nothing, setting=PROXIED),
     Fault("proxy-alone", "a proxy that finds no DSM", refused, SERVER_ERROR, PROXIED),

@@ -1,4 +1,4 @@
-"""All faults, and which of them are wanted."""
+"""All faults, and how to select some of them."""
 
 from collections.abc import Collection
 
@@ -29,10 +29,10 @@ HOST_SIDE = (*process.FAULTS, *files.FAULTS, *places.FAULTS, *calls.FAULTS)
 FAULTS = (*DSM_SIDE, *HOST_SIDE)
 
 NOISY = frozenset({"hang-at-accept", "hang-after-request", "drip", "json-huge"})
-"""What the neighbours of `neighbours` suffer from, if they are there only for its sake."""
+"""Faults that run beside `neighbours` if no others are selected."""
 
 
 def chosen(names: Collection[str]) -> list[Fault]:
-    """Return the faults of these names, with those that one needs around it."""
+    """Return the faults of these names, and the noisy ones if `neighbours` is among them."""
     wanted = {*names, *(NOISY if "neighbours" in names else ())}
     return [fault for fault in (*FAULTS, *IMPOSSIBLE.values()) if fault.name in wanted]

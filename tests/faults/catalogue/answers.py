@@ -1,4 +1,4 @@
-"""Faults of what DSM, or what stands in its place, answers."""
+"""Faults of the answers from DSM, or from whatever answers in its place."""
 
 import asyncio
 import time
@@ -36,7 +36,7 @@ OTHER_ENTITY = "00000000-0000-4000-8000-000000000000"
 DAY = 86400
 
 NEVER_ENDS = 4294967295
-"""The most that `expires_in` can be."""
+"""The largest `expires_in`."""
 
 
 @asynccontextmanager
@@ -56,8 +56,8 @@ async def _redirected(scene: Scene) -> AsyncIterator[None]:
         scene.remarks.append("a redirect was followed")
 
 
-def _obeyed(value: str) -> During:
-    """Return how DSM is busy for a while; an operator ends the wait once the token is lost."""
+def _throttled(value: str) -> During:
+    """Return a fault in which DSM is busy; an operator ends the wait once the token has expired."""
 
     @asynccontextmanager
     async def during(scene: Scene) -> AsyncIterator[None]:
@@ -78,57 +78,71 @@ async def _endless(scene: Scene) -> AsyncIterator[None]:
     await operate(scene.api, scene.name)
 
 
-def _busy(name: str, breaks: str, value: str) -> Fault:
-    return Fault(name, f"429 and 503 with a Retry-After {breaks}", _obeyed(value), BUSY)
+def _retry_after(name: str, breaks: str, value: str) -> Fault:
+    return Fault(name, f"429 and 503 with a Retry-After {breaks}", _throttled(value), BUSY)
 
 
-def _odd(name: str, breaks: str, trouble: Trouble) -> Fault:
+def _bad_response(name: str, breaks: str, trouble: Trouble) -> Fault:
     return Fault(name, breaks, gated(trouble), BAD_RESPONSE)
 
 
 STATUSES = (
-    _odd("status-4xx", "errors of 4xx, with a page", pages(*CLIENT_ERRORS)),
-    Fault("status-401", "401, whatever is sent", gated(pages(401)), REFUSED, withdraws=True),
+    _bad_response("status-4xx", "errors of 4xx, with a page", pages(*CLIENT_ERRORS)),
+    Fault("status-401", "401, whatever is sent", gated(pages(401)), REFUSED, may_lack_token=True),
     Fault("status-403", "403, whatever is sent", gated(pages(403)), REFUSED),
     Fault("status-408", "408 with a page", gated(pages(408)), TIMEOUT),
     Fault("status-5xx", "errors of 5xx, with a page", gated(pages(*SERVER_ERRORS)), SERVER_ERROR),
     Fault("status-busy", "425 and 429, with a page", gated(pages(425, 429)), THROTTLED),
-    _busy("retry-after-0", "of 0", "0"),
-    _busy("retry-after-1", "of a second", "1"),
-    _busy("retry-after-day", "of a day", str(DAY)),
-    _busy("retry-after-date", "of tomorrow", formatdate(time.time() + DAY, usegmt=True)),
-    _busy("retry-after-past", "in the past", "Wed, 21 Oct 2015 07:28:00 GMT"),
-    _busy("retry-after-garbage", "that means nothing", "soon; 1e99"),
+    _retry_after("retry-after-0", "of 0", "0"),
+    _retry_after("retry-after-1", "of a second", "1"),
+    _retry_after("retry-after-day", "of a day", str(DAY)),
+    _retry_after(
+        "retry-after-date", "with tomorrow's date", formatdate(time.time() + DAY, usegmt=True)
+    ),
+    _retry_after("retry-after-past", "in the past", "Wed, 21 Oct 2015 07:28:00 GMT"),
+    _retry_after("retry-after-garbage", "that is not valid", "soon; 1e99"),
     Fault("redirect", "redirects", _redirected, BAD_RESPONSE),
 )
 
 JSON = (
-    _odd("page-200", "200 with a page", answering(reply(200, PAGE, HTML))),
-    _odd("json-empty", "no body at all", answering(reply(200), reply(204), reply(200, b" \n"))),
-    _odd("json-malformed", "what is no JSON", bodies(b"{", b'{"a": nan}', b"\xff\xfe{", b"OK")),
-    _odd("json-cut", "half of the JSON", rewritten(lambda body: body[: len(body) // 2])),
-    _odd("json-truncated", "half of the announced body", CUT_SHORT),
-    _odd("json-huge", "2 MB", rewritten(lambda body: body[:-1] + b" " * 2_000_000 + b"}")),
-    _odd("json-deep", "100,000 levels", bodies(b"[" * 100_000, b'{"a":' * 100_000)),
-    _odd("json-wrong", "another type", bodies(b"[]", b"null", b"1", b'"x"', b"{}", b"true")),
+    _bad_response("page-200", "200 with a page", answering(reply(200, PAGE, HTML))),
+    _bad_response(
+        "json-empty", "no body at all", answering(reply(200), reply(204), reply(200, b" \n"))
+    ),
+    _bad_response(
+        "json-malformed", "malformed JSON", bodies(b"{", b'{"a": nan}', b"\xff\xfe{", b"OK")
+    ),
+    _bad_response("json-cut", "half of the JSON", rewritten(lambda body: body[: len(body) // 2])),
+    _bad_response("json-truncated", "half of the announced body", CUT_SHORT),
+    _bad_response("json-huge", "2 MB", rewritten(lambda body: body[:-1] + b" " * 2_000_000 + b"}")),
+    _bad_response("json-deep", "100,000 levels", bodies(b"[" * 100_000, b'{"a":' * 100_000)),
+    _bad_response(
+        "json-wrong", "another type", bodies(b"[]", b"null", b"1", b'"x"', b"{}", b"true")
+    ),
 )
 
 GRANTS = (
-    _odd("expires-in-0", "`expires_in` of 0", fields({"expires_in": 0})),
-    _odd("expires-in-negative", "one below 0", fields({"expires_in": -1})),
-    _odd("expires-in-float", "a fraction", fields({"expires_in": 9.5}, {"expires_in": 1e300})),
-    _odd("expires-in-string", "a string", fields({"expires_in": "600"}, {"expires_in": None})),
-    _odd("expires-in-huge", "one above 32 bits", fields({"expires_in": NEVER_ENDS + 1})),
-    _odd("expires-in-missing", "none", fields({}, without="expires_in")),
-    Fault("expires-in-most", "the largest that there can be", _endless),
-    _odd("token-missing", "no token", fields({}, without="access_token")),
-    _odd("token-null", "a null token", fields({"access_token": None}, {"access_token": ""})),
-    _odd(
+    _bad_response("expires-in-0", "`expires_in` of 0", fields({"expires_in": 0})),
+    _bad_response("expires-in-negative", "a negative one", fields({"expires_in": -1})),
+    _bad_response(
+        "expires-in-float", "a fraction", fields({"expires_in": 9.5}, {"expires_in": 1e300})
+    ),
+    _bad_response(
+        "expires-in-string", "a string", fields({"expires_in": "600"}, {"expires_in": None})
+    ),
+    _bad_response("expires-in-huge", "one above 32 bits", fields({"expires_in": NEVER_ENDS + 1})),
+    _bad_response("expires-in-missing", "no `expires_in`", fields({}, without="expires_in")),
+    Fault("expires-in-most", "the largest `expires_in`", _endless),
+    _bad_response("token-missing", "no token", fields({}, without="access_token")),
+    _bad_response(
+        "token-null", "a null token", fields({"access_token": None}, {"access_token": ""})
+    ),
+    _bad_response(
         "token-unusable",
-        "a token that no header can hold",
+        "a token that no header can carry",
         fields({"access_token": "a b"}, {"access_token": "a\r\nb: c"}, {"access_token": [1]}),
     ),
-    _odd("token-cookie", "a token of type Cookie", fields({"token_type": "Cookie"})),
+    _bad_response("token-cookie", "a token of type Cookie", fields({"token_type": "Cookie"})),
     Fault(
         "mfa",
         "a second factor is wanted",
@@ -147,12 +161,12 @@ GRANTS = (
         gated(fields({"entity_id": OTHER_ENTITY}, delivered=True)),
         setting=Setting(app='renew = "auth"'),
         lengths=(LONG,),
-        tells="entity mismatch",
+        logs="entity mismatch",
     ),
-    _odd("entity-missing", "no `entity_id`", fields({}, without="entity_id")),
+    _bad_response("entity-missing", "no `entity_id`", fields({}, without="entity_id")),
     Fault(
         "fields-unknown",
-        "fields that nobody knows",
+        "unknown fields",
         gated(fields({"scope": "all", "nested": {"a": [1, None]}}, delivered=True)),
     ),
 )

@@ -1,4 +1,4 @@
-"""What may happen to a host's clocks, each on a daemon of its own, and what has to hold then."""
+"""Changes of a host's clocks, each around a daemon of its own, and what must hold then."""
 
 import asyncio
 import signal
@@ -19,25 +19,25 @@ HOUR = 3600.0
 TEN_YEARS = 3652 * 24 * HOUR
 
 LIFETIME = 10.0
-"""Half of it is left for whatever a loaded machine delays."""
+"""Long enough that half of it outlasts the delays of a loaded machine."""
 
 BETWEEN = 2.5
-"""Seconds between two steps: each comes at another stage of a session's life."""
+"""Seconds between two steps, so that each comes at another stage of a session's life."""
 
 STEPS = (1.0, 0.0, HOUR, 0.0, TEN_YEARS, -TEN_YEARS, 0.0)
-"""So far ahead of the host's clock is the daemon's, one after the other."""
+"""How far the daemon's clock is ahead of the host's, in seconds, one after the other."""
 
 RATES = (0.5, 2.0)
 
 RESUMED_WITHIN = 5.0
-"""Promised: seconds from a resume until every overdue app has a new session."""
+"""The promise: seconds from a resume until every overdue app has a new session."""
 
-AGREED = 4.0
-"""Seconds by which a clock may be read later than what is compared with it, and rounding."""
+TOLERANCE = 4.0
+"""Seconds that may pass between two clock readings that are compared, and rounding."""
 
 
 async def stepped(directory: Path) -> None:
-    """Set the wall clock by a second, an hour and ten years, forth and back."""
+    """Set the wall clock by a second, an hour and ten years, forwards and backwards."""
     clock = WallClock(directory)
     async with host(directory, clock.wrapper, lifetime=LIFETIME) as changed:
         await changed.ready()
@@ -48,15 +48,15 @@ async def stepped(directory: Path) -> None:
                 await asyncio.sleep(BETWEEN)
                 await _agrees(changed, clock)
             _undisturbed(changed, began, issued)
-        message = [jump["seconds"] for jump in changed.daemon.message("clock jumped")]
+        jumps = [jump["seconds"] for jump in changed.daemon.logged("clock jumped")]
         moved = [after - before for before, after in pairwise((0.0, *STEPS))]
-        assert message == pytest.approx(moved, abs=JUMP_SECONDS)
+        assert jumps == pytest.approx(moved, abs=JUMP_SECONDS)
         assert await changed.metric("clock_jumps_total", 'kind="step"') == [len(STEPS)]
         assert await changed.metric("clock_jumps_total", 'kind="suspend"') == [0]
 
 
 async def drifting(directory: Path) -> None:
-    """Have the wall clock run at half its rate, and then at twice it."""
+    """Run the wall clock at half its rate, and then at twice its rate."""
     clock = WallClock(directory)
     async with host(directory, clock.wrapper, lifetime=LIFETIME) as changed:
         await changed.ready()
@@ -72,11 +72,11 @@ async def since_1970(directory: Path) -> None:
     """Boot in 1970, as without a battery: no certificate is valid until the clock is set."""
     clock = WallClock(directory, ahead=60 - time.time())
     async with host(directory, clock.wrapper, lifetime=LIFETIME, tls=True) as changed:
-        await until(lambda: len(changed.daemon.message("refresh failed")) > 0)
-        (message, *_) = changed.daemon.message("refresh failed")
-        assert message["ts"].startswith("1970-01-01T00:0")
-        assert message["reason"] == "tls"
-        assert "not valid yet; is this host's clock right?" in message["message"]
+        await until(lambda: len(changed.daemon.logged("refresh failed")) > 0)
+        (failure, *_) = changed.daemon.logged("refresh failed")
+        assert failure["ts"].startswith("1970-01-01T00:0")
+        assert failure["reason"] == "tls"
+        assert "not valid yet; is this host's clock right?" in failure["message"]
         assert not any(changed.issued().values())
         clock.set(0.0)
         await changed.ready()
@@ -89,12 +89,12 @@ async def since_1970(directory: Path) -> None:
 
 
 async def stopped(directory: Path) -> None:
-    """Stop the process for longer than a session lives, as when a machine is paused."""
+    """Stop the process for longer than a session lives, as when a virtual machine is paused."""
     lifetime = LIFETIME / 2
     async with host(directory, apps=3, lifetime=lifetime) as changed:
         await changed.ready()
         changed.daemon.signal(signal.SIGSTOP)
-        by_operator = [
+        reads = [
             asyncio.ensure_future(read())
             for name in changed.apps
             for read in (
@@ -107,7 +107,7 @@ async def stopped(directory: Path) -> None:
         resumed, before = time.monotonic(), changed.issued()
         changed.daemon.signal(signal.SIGCONT)
         owners = [app for app in changed.apps.values() for _ in range(2)]
-        answers = zip(owners, await asyncio.gather(*by_operator), strict=True)
+        answers = zip(owners, await asyncio.gather(*reads), strict=True)
         seen = {judge(answer, resumed, app, changed.dsm.sessions) for app, answer in answers}
         assert seen <= {Seen.GOOD, Seen.NONE}
         await until(
@@ -117,7 +117,7 @@ async def stopped(directory: Path) -> None:
 
 
 async def elsewhere(directory: Path) -> None:
-    """Run in a time namespace whose clocks are ten years on, and apart by as much."""
+    """Run in a time namespace whose boot and monotonic clocks are years ahead and apart."""
     offsets = f"--boottime={2 * TEN_YEARS:.0f}", f"--monotonic={TEN_YEARS:.0f}"
     async with host(directory, ("unshare", "-T", *offsets), lifetime=LIFETIME) as changed:
         await changed.ready()
@@ -126,7 +126,7 @@ async def elsewhere(directory: Path) -> None:
             await asyncio.sleep(0.8 * LIFETIME)
             await _agrees(changed, None)
             _undisturbed(changed, began, before)
-        assert changed.daemon.message("clock jumped") == []
+        assert changed.daemon.logged("clock jumped") == []
 
 
 Change = Callable[[Path], Awaitable[None]]
@@ -137,26 +137,23 @@ CHANGES: Mapping[str, Change] = MappingProxyType(
 
 
 def _undisturbed(changed: Host, began: float, before: Mapping[str, int]) -> None:
-    """Assert that sessions came when they were due, and that consumers noticed nothing.
-
-    Neither earlier, which would be more of them than fit, nor too late for the oldest.
-    """
+    """Assert that refreshes came when they were due, and that consumers noticed nothing."""
     most = (time.monotonic() - began) / (LIFETIME * (AT - JITTER)) + 2
     fewest = (time.monotonic() - began) // LIFETIME
     for name, count in changed.issued().items():
         assert fewest <= count - before[name] <= most
     assert changed.seen(Seen.EXPIRED, Seen.TORN, Seen.NONE, Seen.ERROR) == 0
     assert changed.seen(Seen.GOOD) > 0
-    assert changed.daemon.message("token expired", "app crashed", "bug") == []
+    assert changed.daemon.logged("token expired", "app crashed", "bug") == []
 
 
 async def _agrees(changed: Host, clock: WallClock | None) -> None:
-    """Assert that all instants which are told are on the wall clock as it is set now."""
+    """Assert that all published times are on the wall clock as it is set now."""
     for status in await changed.status():
         now = time.time() if clock is None else clock.now()
-        assert now - AGREED < unix(status["expires_at"]) < now + LIFETIME + AGREED
-        assert now - LIFETIME - AGREED < unix(status["issued_at"]) < now + AGREED
+        assert now - TOLERANCE < unix(status["expires_at"]) < now + LIFETIME + TOLERANCE
+        assert now - LIFETIME - TOLERANCE < unix(status["issued_at"]) < now + TOLERANCE
     now = time.time() if clock is None else clock.now()
     expiries = await changed.metric("token_expiry_timestamp_seconds")
-    assert all(now - AGREED < expiry < now + LIFETIME + AGREED for expiry in expiries)
+    assert all(now - TOLERANCE < expiry < now + LIFETIME + TOLERANCE for expiry in expiries)
     assert len(expiries) == len(changed.apps)

@@ -15,7 +15,7 @@ from support.dsm_loopback import Authority
 
 ENCRYPTED = Setting(tls=True)
 
-PLAIN_HTTP = Trouble(accepted=answered)
+PLAIN_HTTP = Trouble(on_accept=answered)
 
 
 async def _reopen(scene: Scene, tls: SSLContext | None) -> None:
@@ -25,7 +25,7 @@ async def _reopen(scene: Scene, tls: SSLContext | None) -> None:
 
 
 def _certified(host: str = "localhost", days: int = 1) -> During:
-    """Return how DSM shows another certificate of its CA for a while."""
+    """Return a fault in which DSM presents another certificate of its CA."""
 
     @asynccontextmanager
     async def during(scene: Scene) -> AsyncIterator[None]:
@@ -55,7 +55,7 @@ async def _ca_rotated(scene: Scene) -> AsyncIterator[None]:
 
 
 def _without_tls(trouble: Trouble) -> During:
-    """Return how DSM meets TLS with something else for a while."""
+    """Return a fault in which DSM answers TLS with something else."""
 
     @asynccontextmanager
     async def during(scene: Scene) -> AsyncIterator[None]:
@@ -87,5 +87,5 @@ FAULTS = (
         TIMEOUT | CONNECT,
         ENCRYPTED,
     ),
-    Fault("ca-rotated", "a new CA, and `ca_file` has it later", _ca_rotated, TLS, ENCRYPTED),
+    Fault("ca-rotated", "a new CA, which `ca_file` gets later", _ca_rotated, TLS, ENCRYPTED),
 )

@@ -1,4 +1,4 @@
-"""Faults of what a token file is on, and of what somebody puts in its place."""
+"""Faults of a token file's disk and directory, and of things put in the file's place."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ from faults.rig.scene import Scene
 from faults.rig.timing import HEAD
 
 BARE_ROOT = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
-"""Before the daemon: even to root, modes and owners say what may be done."""
+"""Starts the daemon so that modes and owners bind even root."""
 
 ON_DISK = Setting(disk=Disk.OWN, wrapper=BARE_ROOT)
 IN_MEMORY = Setting(disk=Disk.MEMORY, wrapper=BARE_ROOT)
@@ -30,7 +30,7 @@ FILE = frozenset({Output.FILE})
 FAILED = "output failed"
 
 STOP_SECONDS = 5.0
-"""Within which a daemon has to stop, whatever hangs."""
+"""Seconds within which a daemon has to stop, whatever hangs."""
 
 
 @asynccontextmanager
@@ -45,7 +45,7 @@ async def _full(scene: Scene) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _full_and_killed(scene: Scene) -> AsyncIterator[None]:
-    """Kill the daemon while its disk is full: what was kept before has to do."""
+    """Kill the daemon while its disk is full: the next run needs what was stored before."""
     async with _full(scene):
         yield
         await scene.daemon.kill()
@@ -113,7 +113,7 @@ async def _directory(scene: Scene) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _link(scene: Scene) -> AsyncIterator[None]:
-    """Plant a link to what consumers may read, and one that looks like a temporary file."""
+    """Plant a symbolic link in the file's place, and one named like a temporary file."""
     victim = scene.directory / f"{scene.name}.victim"
     victim.write_bytes(scene.file.read_bytes())
     content = victim.read_bytes()
@@ -122,7 +122,7 @@ async def _link(scene: Scene) -> AsyncIterator[None]:
         place.symlink_to(victim)
     yield
     if victim.read_bytes() != content:
-        scene.remarks.append("what a planted link points to was written to")
+        scene.remarks.append("the target of a planted link was written to")
 
 
 @asynccontextmanager
@@ -150,7 +150,7 @@ async def _hanging(scene: Scene) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def stopped_and_started(scene: Scene) -> AsyncIterator[None]:
-    """Leave the block to its end, and then stop the daemon, which has to be quick about it."""
+    """Run the block, then stop the daemon, which must not take long."""
     yield
     began = time.monotonic()
     status = await scene.daemon.stop()
@@ -169,17 +169,17 @@ async def _stopped_in_a_hang(scene: Scene) -> AsyncIterator[None]:
 
 
 def _kept(name: str, disk: Disk = Disk.MEMORY) -> Setting:
-    """Return the setting of an app without a key, whose session is kept on the disk as well."""
+    """Return the setting of an app without an API key, whose session is stored on the same disk."""
     head = f'state_dir = "{name}.d"\n{HEAD}'
     return Setting(disk=disk, key=BOOTSTRAP, alone=True, head=head)
 
 
 def _stuck(name: str, breaks: str, during: During, setting: Setting = ON_DISK) -> Fault:
-    return Fault(name, breaks, during, setting=setting, tells=FAILED, stuck=FILE)
+    return Fault(name, breaks, during, setting=setting, logs=FAILED, stuck=FILE)
 
 
-def _spoilt(name: str, breaks: str, during: During, tells: str = FAILED) -> Fault:
-    return Fault(name, breaks, during, setting=ON_DISK, tells=tells, spoilt=FILE)
+def _disrupted(name: str, breaks: str, during: During, logs: str = FAILED) -> Fault:
+    return Fault(name, breaks, during, setting=ON_DISK, logs=logs, disrupted=FILE)
 
 
 FAULTS = (
@@ -192,8 +192,8 @@ FAULTS = (
         _hanging,
         setting=PASSED_ON,
         lengths=(LONG,),
-        tells=FAILED,
-        spoilt=FILE,
+        logs=FAILED,
+        disrupted=FILE,
     ),
     Fault(
         "disk-hanging-stop",
@@ -201,9 +201,9 @@ FAULTS = (
         _stopped_in_a_hang,
         setting=STOPPED_IN_A_HANG,
         lengths=(LONG,),
-        spoilt=FILE,
-        severs=True,
-        withdraws=True,
+        disrupted=FILE,
+        may_cut_connections=True,
+        may_lack_token=True,
     ),
     _stuck("state-full", "the disk of `state_dir` is full", _full, _kept("state-full")),
     Fault(
@@ -212,7 +212,7 @@ FAULTS = (
         _immutable,
         setting=_kept("state-immutable", Disk.OWN),
         lengths=(LONG,),
-        tells=FAILED,
+        logs=FAILED,
         stuck=FILE,
     ),
     Fault(
@@ -221,17 +221,19 @@ FAULTS = (
         _full_and_killed,
         setting=_kept("state-full-killed"),
         lengths=(BRIEF,),
-        tells=FAILED,
+        logs=FAILED,
         stuck=FILE,
-        severs=True,
-        withdraws=True,
+        may_cut_connections=True,
+        may_lack_token=True,
     ),
     _stuck("directory-forbidden", "the directory may not be written to", _forbidden),
     _stuck("directory-immutable", "the directory is immutable", _immutable),
-    _spoilt("directory-removed", "the directory is removed", _removed),
-    _spoilt("directory-recreated", "the directory is another", _recreated, tells=""),
-    _spoilt("target-directory", "a directory is in the file's place", _directory),
-    _spoilt("target-link", "a symbolic link is in the file's place", _link, tells=""),
-    _spoilt("target-pipe", "a pipe is in the file's place", _pipe, tells=""),
+    _disrupted("directory-removed", "the directory is removed", _removed),
+    _disrupted(
+        "directory-recreated", "the directory is removed and created again", _recreated, logs=""
+    ),
+    _disrupted("target-directory", "a directory is in the file's place", _directory),
+    _disrupted("target-link", "a symbolic link is in the file's place", _link, logs=""),
+    _disrupted("target-pipe", "a pipe is in the file's place", _pipe, logs=""),
     _stuck("target-mounted", "something is mounted over the file", _mount_point),
 )

@@ -1,4 +1,4 @@
-"""Faults that no daemon could get over: they prove that the suite sees a broken promise."""
+"""Faults that no daemon could survive: they prove that the suite notices a broken promise."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,21 +13,21 @@ from faults.rig.scene import Scene
 
 @asynccontextmanager
 async def _torn(scene: Scene) -> AsyncIterator[None]:
-    """Have somebody else write half of the token."""
+    """Let another process write half of the token."""
     scene.file.write_bytes(scene.file.read_bytes()[:40])
     yield
 
 
 @asynccontextmanager
 async def _unannounced(scene: Scene) -> AsyncIterator[None]:
-    """End the sessions long before the time that DSM named."""
+    """End the sessions long before the expiry that DSM announced."""
     scene.dsm.sessions.end_all(scene.app)
     yield
 
 
 @asynccontextmanager
 async def _storm(scene: Scene) -> AsyncIterator[None]:
-    """Have somebody else ask DSM again and again."""
+    """Let another process flood DSM with requests."""
     for _ in range(60):
         _, writer = await asyncio.open_connection("127.0.0.1", scene.gate.port)
         writer.write(b"POST /sys/v1/session/auth HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
@@ -38,7 +38,7 @@ async def _storm(scene: Scene) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _hoarding(scene: Scene) -> AsyncIterator[None]:
-    """Have somebody else open sessions and end none."""
+    """Let another process open sessions and end none."""
     for _ in range(10):
         scene.dsm.sessions.open(scene.app)
     yield
@@ -50,7 +50,7 @@ IMPOSSIBLE = {
     ),
     "a consumer had no token within the budget": Fault(
         "impossible-outage",
-        "an outage beyond the budget that claims to be within",
+        "an outage beyond the budget that is declared to be within it",
         refused,
         CONNECT,
         lengths=(replace(LONG, within_budget=True),),
@@ -64,26 +64,26 @@ IMPOSSIBLE = {
     ),
     "failures for other reasons": Fault(
         "impossible-silence",
-        "an outage of which nobody may hear",
+        "an outage for which no attempt may fail",
         refused,
         TLS,
         lengths=(BRIEF,),
     ),
     "it did not recover in time": Fault(
         "impossible-haste",
-        "an outage that is to be over at once",
+        "an outage whose recovery is given no time",
         refused,
         CONNECT,
         lengths=(BRIEF,),
         recovery=0.0,
     ),
-    "the log does not tell of it": Fault(
+    "the log does not mention it": Fault(
         "impossible-mute",
-        "an outage of which the log is to tell otherwise",
+        "an outage that must be logged under another name",
         refused,
         CONNECT,
         lengths=(BRIEF,),
-        tells="outage",
+        logs="outage",
     ),
 }
-"""By the complaint that each has to bring about."""
+"""The faults by the complaint that each must cause."""

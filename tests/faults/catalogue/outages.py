@@ -1,4 +1,4 @@
-"""Faults of connections to DSM: refused, reset, hanging, slow, out of step."""
+"""Faults of connections to DSM: refused, reset, hanging, slow, answered out of order."""
 
 import asyncio
 import random
@@ -15,7 +15,7 @@ from faults.rig.scene import Scene
 from faults.rig.timing import LIFETIME
 
 RESTARTING = Length("brief", 0.1 * LIFETIME, within_budget=True)
-"""Not counting the restart itself, which takes a while on a busy machine."""
+"""Without the restart itself, which takes a while on a busy machine."""
 
 FLAPPING = Length("flapping", 20.0)
 
@@ -31,7 +31,7 @@ FLAPS = (
 
 @asynccontextmanager
 async def refused(scene: Scene) -> AsyncIterator[None]:
-    """Nobody listens."""
+    """Stop listening on DSM's port."""
     scene.gate.close()
     yield
     await scene.gate.open()
@@ -39,7 +39,7 @@ async def refused(scene: Scene) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _swallowed(scene: Scene) -> AsyncIterator[None]:
-    """Let nobody accept: with its queue full, a listener drops what comes (listen(2))."""
+    """Accept nothing: a listener whose queue is full drops new connections (listen(2))."""
     scene.gate.close()
     place = (scene.gate.address, scene.gate.port)
     with ExitStack() as sockets:
@@ -71,7 +71,7 @@ async def _flapping(scene: Scene) -> AsyncIterator[None]:
 
 
 async def _flap(scene: Scene) -> None:
-    rand = random.Random(scene.name)  # noqa: S311  # the same each time, not a secret
+    rand = random.Random(scene.name)  # noqa: S311  # reproducible, not secret
     while True:
         with scene.gate.troubled(rand.choice(FLAPS)):
             await asyncio.sleep(rand.uniform(0.1, 1.5))
@@ -104,15 +104,15 @@ FAULTS = (
         CONNECT,
         Setting(alone=True),
         lengths=(RESTARTING, LONG),
-        withdraws=True,
-        severs=True,
+        may_lack_token=True,
+        may_cut_connections=True,
     ),
     Fault("slow", "answers take half of the timeout", gated(wires.SLOW)),
     Fault("answer-twice", "each answer comes twice", gated(wires.TWICE)),
     Fault("answer-late", "another answer comes later", gated(wires.AGAIN_LATER)),
     Fault(
         "flapping",
-        "DSM is there and away, in many ways, at random",
+        "DSM comes and goes at random, in many ways",
         _flapping,
         CONNECT | TIMEOUT | BAD_RESPONSE | SERVER_ERROR | THROTTLED,
         lengths=(FLAPPING,),

@@ -1,4 +1,4 @@
-"""Faults of sockets and credentials: what becomes of their paths while the daemon runs."""
+"""Faults of sockets and credentials: their paths change while the daemon runs."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -98,15 +98,15 @@ FAULTS = (
         "the app's socket is removed",
         _socket_removed,
         setting=HOST,
-        spoilt=SOCKET,
+        disrupted=SOCKET,
     ),
     Fault(
         "socket-replaced",
         "something else is in the socket's place",
         _socket_replaced,
         setting=HOST,
-        tells=FAILED,
-        spoilt=SOCKET,
+        logs=FAILED,
+        disrupted=SOCKET,
     ),
     Fault(
         "api-removed",
@@ -114,7 +114,7 @@ FAULTS = (
         _api_removed,
         setting=ALONE,
         lengths=(BRIEF,),
-        spoilt=API,
+        disrupted=API,
     ),
     Fault(
         "api-replaced",
@@ -122,7 +122,7 @@ FAULTS = (
         _api_replaced,
         setting=ALONE,
         lengths=(LONG,),
-        spoilt=API,
+        disrupted=API,
     ),
     _key("key-removed", "the key file is removed, and comes back", _key_removed),
     _key("key-unreadable", "the key file may not be read", _key_unreadable),

@@ -1,4 +1,4 @@
-"""Faults of the daemon's process: killed, stopped, and without what it needs of the host."""
+"""Faults of the daemon's process: killed, stopped, and short of the host's resources."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ LOG_PIPE = "log.pipe"
 SCRIPT = 'for config; do :; done; cd "${config%/*}"; [ -p $0 ] || mkfifo $0; exec "$@" 2<>$0'
 
 PIPED = Setting(alone=True, wrapper=("sh", "-ec", SCRIPT, LOG_PIPE))
-"""Its log goes to a pipe beside the configuration, which is the daemon's last argument."""
+"""Sends the log to a pipe beside the configuration, whose path is the last argument."""
 
 
 @asynccontextmanager
@@ -43,8 +43,8 @@ async def _killed(scene: Scene) -> AsyncIterator[None]:
 
 
 async def _kill_again_and_again(scene: Scene) -> None:
-    """Kill it anywhere between its start and a second after its new token, and start it again."""
-    rand = random.Random(scene.name)  # noqa: S311  # the same each time, not a secret
+    """Kill and restart the daemon, at any moment up to a second after a new token."""
+    rand = random.Random(scene.name)  # noqa: S311  # reproducible, not secret
     tokens = len(scene.dsm.sessions.tokens(scene.app))
     while True:
         if rand.random() < 0.7:
@@ -60,7 +60,7 @@ async def _kill_again_and_again(scene: Scene) -> None:
 
 @asynccontextmanager
 async def _log_stalled(scene: Scene) -> AsyncIterator[None]:
-    """Leave the pipe full, stop the daemon that writes to it, and start it again."""
+    """Fill the pipe, stop the daemon that writes to it, and start it again."""
     pipe = os.open(scene.directory / LOG_PIPE, os.O_RDWR | os.O_NONBLOCK)
     try:
         with suppress(BlockingIOError):
@@ -119,8 +119,8 @@ FAULTS = (
         _log_stalled,
         setting=PIPED,
         lengths=(LONG,),
-        severs=True,
-        withdraws=True,
+        may_cut_connections=True,
+        may_lack_token=True,
     ),
     Fault(
         "killed",
@@ -128,20 +128,20 @@ FAULTS = (
         _killed,
         setting=ALONE,
         lengths=(DOZENS,),
-        severs=True,
-        withdraws=True,
+        may_cut_connections=True,
+        may_lack_token=True,
         recovery=30.0,
     ),
     Fault(
         "stopped",
-        "the process stands still for longer than a session lives",
+        "the process is stopped for longer than a session lives",
         _stopped,
         frozenset({"session_lost"}),
         ALONE,
         lengths=(LONG,),
-        mild=True,
-        blinds=True,
-        severs=True,
+        may_pass_unnoticed=True,
+        blinds_suite=True,
+        may_cut_connections=True,
         stuck=FILE,
     ),
     Fault(
@@ -151,9 +151,9 @@ FAULTS = (
         frozenset({"connect", "credential"}),
         ALONE,
         lengths=(LONG,),
-        mild=True,
-        blinds=True,
-        severs=True,
+        may_pass_unnoticed=True,
+        blinds_suite=True,
+        may_cut_connections=True,
         stuck=FILE,
     ),
     Fault(
@@ -162,7 +162,7 @@ FAULTS = (
         _no_memory,
         setting=ALONE,
         lengths=(LONG,),
-        severs=True,
+        may_cut_connections=True,
         stuck=FILE,
     ),
 )

@@ -1,4 +1,4 @@
-"""Faults of sessions and credentials: what others do to them at DSM."""
+"""Faults of sessions and credentials: what other people do to them at DSM."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,11 +10,11 @@ from faults.rig.scene import Scene
 from faults.rig.timing import LIFETIME
 
 CHECKED = Setting(app='session_check = "1s"\nat = 0.9\njitter = 0.0')
-"""Checked after 1 s and renewed near its end, so that it is the check that notices."""
+"""The session is checked every second and refreshed late, so that the check notices first."""
 
 
 def _ended(within: float) -> During:
-    """Return how somebody ends the app's sessions; DSM is well, so that a new one comes soon."""
+    """Return a fault in which somebody ends the app's sessions while DSM works."""
 
     @asynccontextmanager
     async def during(scene: Scene) -> AsyncIterator[None]:
@@ -22,7 +22,9 @@ def _ended(within: float) -> During:
         known = len(sessions.tokens(app))
         sessions.end_all(app)
         if await scene.until(lambda: len(sessions.tokens(app)) > known, within) is None:
-            scene.remarks.append(f"nobody noticed within {within:g} s that the session had ended")
+            scene.remarks.append(
+                f"the daemon did not notice within {within:g} s that the session had ended"
+            )
         yield
 
     return during
@@ -45,18 +47,18 @@ FAULTS = (
         "somebody ends the session",
         _ended(LIFETIME / 2),
         SESSION_LOST,
-        withdraws=True,
-        stale=True,
+        may_lack_token=True,
+        may_serve_dead_token=True,
     ),
     Fault(
         "session-ended-checked",
-        "somebody ends the session, and `session_check` asks",
+        "somebody ends the session, and `session_check` is on",
         _ended(4.0),
         SESSION_LOST,
         CHECKED,
         lengths=(BRIEF,),
-        withdraws=True,
-        stale=True,
+        may_lack_token=True,
+        may_serve_dead_token=True,
     ),
     Fault(
         "session-ended-keepalive",
@@ -64,16 +66,16 @@ FAULTS = (
         _ended(LIFETIME / 2),
         SESSION_LOST,
         KEPT,
-        withdraws=True,
-        stale=True,
+        may_lack_token=True,
+        may_serve_dead_token=True,
     ),
     Fault(
         "secret-reset",
-        "the app gets another secret, and the key file has it later",
+        "the app's secret is reset, and the key file gets the new one later",
         _reset,
         SESSION_LOST | REJECTED | CREDENTIAL,
-        withdraws=True,
-        stale=True,
+        may_lack_token=True,
+        may_serve_dead_token=True,
     ),
     Fault(
         "refused-auth",

@@ -1,4 +1,4 @@
-"""Runs the real daemon with a bug in it, and a token in the hands of whatever breaks.
+"""Runs the real daemon with a planted bug; the failing code holds a token.
 
 Usage: python buggy.py PLACE ARGUMENT…, where the arguments are those of `refresherd`.
 """
@@ -18,7 +18,7 @@ TASKS: set["asyncio.Task[NoReturn]"] = set()
 
 
 async def put(_: FileOutput, token: Token) -> None:
-    """Be an output that fails with the token among its variables and in its error."""
+    """Fail with the token among the local variables and in the error."""
     header = f"Authorization: Bearer {token.access_token.reveal()}"
     HELD.append(header)
     asyncio.get_running_loop().call_soon(broken, header)
@@ -28,23 +28,23 @@ async def put(_: FileOutput, token: Token) -> None:
 
 
 async def lost(header: str) -> NoReturn:
-    """Be a task that nobody waits for."""
+    """Fail in a task that nobody awaits."""
     raise ValueError(header)
 
 
 def broken(header: str) -> NoReturn:
-    """Be a callback of the loop's."""
+    """Fail in a callback of the event loop."""
     raise KeyError(header)
 
 
 def check(_: BootSchedule) -> None:
-    """Be a part of the daemon without which it can't go on."""
+    """Fail in a part without which the daemon cannot go on."""
     if HELD:
         raise LookupError(HELD)
 
 
 def in_output() -> None:
-    """Break an output: one app's bug is its own."""
+    """Break an output: the bug affects one app."""
     setattr(FileOutput, "put", put)  # noqa: B010  # that is the bug, and no type allows it
 
 

@@ -1,4 +1,4 @@
-"""Recognises a secret wherever it turns up, whole or in part, in the ways that text is encoded."""
+"""Finds a secret in text, whole or in part, in any of the usual encodings."""
 
 import re
 from base64 import b64decode, b64encode, urlsafe_b64encode
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 PIECE = 20
-"""So many characters in a row of a secret are a leak: whoever cuts a line cuts secrets as well."""
+"""Characters of a secret in a row that count as a leak: a line that is cut may cut a secret."""
 
 STRIDE = PIECE // 2
 PADDING = re.compile("=*$")
@@ -15,14 +15,14 @@ PADDING = re.compile("=*$")
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """Where a secret was found, with what stands around it."""
+    """Where a secret was found, with its surroundings."""
 
     place: str
     context: str
 
 
 def disguises(secret: str) -> dict[str, str]:
-    """Return the ways in which text carries a secret, by their names."""
+    """Return the encodings of a secret, by name."""
     raw = secret.encode()
     return {
         "raw": secret,
@@ -36,12 +36,12 @@ def disguises(secret: str) -> dict[str, str]:
 
 
 def secret_half(api_key: str) -> str:
-    """Return what stands after the colon in an API key."""
+    """Return the part of an API key after the colon."""
     return b64decode(api_key + "=" * (-len(api_key) % 4)).decode().partition(":")[2]
 
 
 def traces(secrets: Iterable[str]) -> frozenset[str]:
-    """Return what must not be found anywhere, in lower case: pieces of all disguises."""
+    """Return the pieces that must not be found anywhere, in lower case, of all encodings."""
     return frozenset(
         piece
         for secret in secrets
@@ -51,7 +51,7 @@ def traces(secrets: Iterable[str]) -> frozenset[str]:
 
 
 def leaks(places: Mapping[str, str], secrets: Iterable[str]) -> list[Leak]:
-    """Return where there is a trace of a secret."""
+    """Return where a piece of a secret was found."""
     wanted = traces(secrets)
     found = []
     for place, content in places.items():
@@ -65,7 +65,7 @@ def _leak(place: str, content: str, at: int) -> Leak:
 
 
 def _pieces(text: str) -> Iterable[str]:
-    """Yield pieces of which one is in any 30 characters of the text; a short text is one."""
+    """Yield pieces so that any 30 characters of the text contain one; a short text is one piece."""
     if len(text) < PIECE + STRIDE:
         return (text,)
     return (text[at : at + PIECE] for at in range(0, len(text) - PIECE + 1, STRIDE))

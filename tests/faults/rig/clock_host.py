@@ -1,4 +1,4 @@
-"""A host whose clocks can be changed: a daemon with some apps, and consumers that never rest."""
+"""A host whose clocks can be changed: a daemon, some apps, and consumers that always read."""
 
 import asyncio
 import json
@@ -55,7 +55,7 @@ path = "{name}.sock"
 
 @dataclass(slots=True)
 class Host:
-    """A running daemon, its DSM, and what its consumers have seen."""
+    """A running daemon, its DSM, and what its consumers saw."""
 
     daemon: Daemon
     dsm: Emulator
@@ -72,7 +72,7 @@ class Host:
         return self.daemon.directory / "api.sock"
 
     def seen(self, *kinds: Seen) -> int:
-        """Return how often consumers saw one of these."""
+        """Return how often consumers saw one of these kinds."""
         return sum(count for (_, seen), count in self.tally.items() if seen in kinds)
 
     def issued(self) -> dict[str, int]:
@@ -124,7 +124,7 @@ class Host:
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[None]:
-        """Have consumers loop over all outputs until the block ends."""
+        """Let consumers read all outputs in a loop until the block ends."""
         tasks = [asyncio.create_task(_run(reader, self.tally)) for reader in self._readers()]
         try:
             yield
@@ -147,7 +147,7 @@ async def host(
     lifetime: float,
     tls: bool = False,
 ) -> AsyncIterator[Host]:
-    """Run a daemon until the block ends; `wrapper` is a command before its own."""
+    """Run a daemon until the block ends; `wrapper` is a command that starts it."""
     async with AsyncExitStack() as stack:
         options = Options(apps=apps, lifetime=lifetime, expiry="absolute")
         dsm = await stack.enter_async_context(Emulator(options))
@@ -160,20 +160,20 @@ async def host(
         made = Host(Daemon(directory, tuple(wrapper)), dsm)
         made.place(gate.url, authority.ca_file if authority else None)
         await made.daemon.start()
-        stack.push_async_callback(_stopped, made.daemon)
+        stack.push_async_callback(_stop_cleanly, made.daemon)
         await made.daemon.listening()
         yield made
 
 
-async def _stopped(daemon: Daemon) -> None:
+async def _stop_cleanly(daemon: Daemon) -> None:
     if daemon.alive:
         assert await daemon.stop() == 0, daemon.log.read_text()[-2000:]
 
 
 async def until(condition: Callable[[], bool], within: float = PATIENCE) -> None:
-    """Return once something holds. Raises TimeoutError."""
+    """Return once the condition holds. Raises TimeoutError."""
     async with asyncio.timeout(within):
-        while not condition():  # noqa: ASYNC110  # no event tells of other processes
+        while not condition():  # noqa: ASYNC110  # nothing signals this
             await asyncio.sleep(0.05)
 
 

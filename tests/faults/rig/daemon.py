@@ -1,4 +1,4 @@
-"""The installed daemon as a process: started, stopped, killed, and asked for its metrics."""
+"""The installed daemon as a process: start, stop, kill, and read its metrics."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ SAMPLE = re.compile(
 
 @dataclass(slots=True)
 class Figures:
-    """What the metrics tell of one app: `succeeded` in unix seconds, `failures` by reason."""
+    """One app's metrics: `succeeded` in unix seconds, `failures` by reason."""
 
     attempts: int = 0
     failures: Counter[str] = field(default_factory=Counter)
@@ -34,7 +34,7 @@ class Figures:
 
 
 class Daemon:
-    """`refresherd run` on the configuration in a directory; `wrapper` is a command before it."""
+    """`refresherd run` with the configuration in a directory; `wrapper` is a command to run it."""
 
     def __init__(self, directory: Path, wrapper: tuple[str, ...] = ()) -> None:
         self.port = unused_port()
@@ -46,17 +46,17 @@ class Daemon:
 
     @property
     def pid(self) -> int:
-        """The process, which a wrapper has to become."""
+        """The pid of the process, which a wrapper must become by exec."""
         assert self._process is not None
         return self._process.pid
 
     @property
     def alive(self) -> bool:
-        """Whether the process is there."""
+        """Whether the process is running."""
         return self._process is not None and self._process.returncode is None
 
     async def start(self) -> None:
-        """Start the process, without waiting for anything that it does."""
+        """Start the process without waiting for it."""
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *self._wrapper,
@@ -66,7 +66,7 @@ class Daemon:
             )
 
     async def listening(self) -> None:
-        """Return once the process serves its pages. Raises AssertionError if it has ended."""
+        """Return once the process serves HTTP. Raises AssertionError if it has ended."""
         async with asyncio.timeout(PATIENCE):
             while self.alive:
                 try:
@@ -92,7 +92,7 @@ class Daemon:
             raise
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal, if there still is a process."""
+        """Send a signal if the process is running."""
         if self._process is not None and self.alive:
             self._process.send_signal(number)
 
@@ -124,12 +124,12 @@ class Daemon:
             finally:
                 writer.close()
 
-    def message(self, *events: str, since: int = 0) -> list[dict[str, Any]]:
-        """Return what was logged of these events, from a byte of the log on."""
+    def logged(self, *events: str, since: int = 0) -> list[dict[str, Any]]:
+        """Return the log lines of these events, from byte `since` of the log on."""
         return [one for one in self._lines(since) if one["event"] in events]
 
     def bugs(self, since: int) -> list[dict[str, Any]]:
-        """Return what was logged with a traceback, or by a library."""
+        """Return the log lines with a traceback, and those of libraries."""
         signs = {"exception", "logger"}
         return [one for one in self._lines(since) if signs & one.keys() or one["event"] == "bug"]
 
@@ -145,7 +145,7 @@ class Daemon:
 
 
 async def operate(api: Path, app: str) -> None:
-    """Do as `refresherd refresh APP`: tell the daemon to try now, without waiting for it."""
+    """Ask for a refresh, as `refresherd refresh APP` does."""
     reader, writer = await asyncio.open_unix_connection(api)
     request = f"POST /v1/apps/{app}/refresh HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     writer.write(request.encode())

@@ -1,4 +1,4 @@
-"""What token files are on: directories, mounts, and a filesystem in user space to be stopped."""
+"""Where token files are: directories, mounts, and a filesystem whose server can be stopped."""
 
 import asyncio
 import signal
@@ -12,12 +12,12 @@ from support.processes import until
 ROOM = "size=64k,nr_inodes=32"
 
 PASSED_ON = ".passed-on"
-"""Beside the directory of a filesystem in user space: what that one shows."""
+"""The suffix of the directory behind a filesystem in user space."""
 
 
 @asynccontextmanager
 async def on_disk(disk: Disk, place: Path) -> AsyncIterator[None]:
-    """Have a directory at a place, on a disk of that kind, until the block ends."""
+    """Provide a directory on a disk of that kind until the block ends."""
     place.mkdir(exist_ok=disk is Disk.SHARED)
     if disk is Disk.MEMORY:
         async with mounted("-t", "tmpfs", "-o", ROOM, "tmpfs", place=place):
@@ -31,7 +31,7 @@ async def on_disk(disk: Disk, place: Path) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def mounted(*what: str, place: Path) -> AsyncIterator[None]:
-    """Have something mounted at a place until the block ends."""
+    """Mount something until the block ends."""
     await command("mount", *what, str(place))
     try:
         yield
@@ -41,7 +41,7 @@ async def mounted(*what: str, place: Path) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _passed_on(place: Path) -> AsyncIterator[None]:
-    """Have a directory shown at a place by a process, which `stopped` stops."""
+    """Show a directory through a process, which a test can stop."""
     behind = place.with_suffix(PASSED_ON)
     behind.mkdir()
     process = await asyncio.create_subprocess_exec("bindfs", "-f", str(behind), str(place))
@@ -56,11 +56,11 @@ async def _passed_on(place: Path) -> AsyncIterator[None]:
 
 
 def server_of(place: Path) -> int:
-    """Return the process that a filesystem in user space waits for."""
+    """Return the pid of the process that serves a filesystem in user space."""
     return int(place.with_suffix(".pid").read_text())
 
 
 async def command(*argv: str) -> None:
-    """Run a command of the host's. Raises AssertionError if it fails."""
+    """Run a command. Raises AssertionError if it fails."""
     process = await asyncio.create_subprocess_exec(*argv)
     assert await process.wait() == 0, argv

@@ -1,4 +1,4 @@
-"""What a fault is: a value that says what it breaks, and what is allowed meanwhile."""
+"""A fault as a value: what it breaks, and what is allowed while it lasts."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from faults.rig.scene import Scene
 
 During = Callable[["Scene"], AbstractAsyncContextManager[None]]
-"""Begins a fault and, when the block is left, ends it."""
+"""Begins a fault, and ends it when the block is left."""
 
 
 class Disk(Enum):
-    """What an app's files are on; all but the first have a daemon for the host's faults."""
+    """Where an app's files are; all but the first belong to the host side's daemon."""
 
     SHARED = "the daemon's directory"
     OWN = "a directory of the app's own"
@@ -28,28 +28,27 @@ class Disk(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What must be there for a fault: apps of the same setting can suffer the same faults.
-
-    `app` is more lines of the app's table, `key` the line that names its credential (an API key's,
-    a command's, or the session's in a bootstrap file). Those that
-    are `alone` have a daemon to themselves, which `wrapper` (a command) starts and which `head`
-    (TOML) configures.
-    """
+    """What a fault needs. Apps with equal settings can suffer the same faults."""
 
     tls: bool = False
     named: bool = False
-    """DSM has a host name, and the suite a name server; else it is 127.0.0.1."""
+    """DSM has a host name, served by the suite's name server; otherwise it is 127.0.0.1."""
     proxied: bool = False
-    """haproxy stands between."""
+    """haproxy stands between the daemon and DSM."""
     idle: bool = False
-    """A session's life counts from its last use, not from its opening."""
+    """A session's lifetime counts from its last use instead of its start."""
     key: str = 'api_key_file = "{name}.key"'
+    """The line that names the app's credential."""
     disk: Disk = Disk.SHARED
-    """What the token file is on."""
+    """Where the token file is."""
     app: str = ""
+    """More lines for the app's table."""
     alone: bool = False
+    """The fault needs a daemon of its own."""
     wrapper: tuple[str, ...] = ()
+    """A command that starts the daemon."""
     head: str = ""
+    """The first lines of that daemon's configuration, in TOML."""
 
 
 PLAIN = Setting()
@@ -57,7 +56,7 @@ PLAIN = Setting()
 
 @dataclass(frozen=True, slots=True)
 class Length:
-    """How long a fault lasts; `within_budget` where no consumer may notice."""
+    """How long a fault lasts. `within_budget`: no consumer may notice it."""
 
     name: str
     seconds: float
@@ -70,46 +69,44 @@ LONG = Length("long", 1.2 * LIFETIME)
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault and what is allowed while it lasts, besides what the outage budget allows.
-
-    `reasons` are the failures that an operator may be told of, at least one of them and no
-    other; without any nothing may fail. What is `mild` need not fail. `tells` is an event that
-    must be in the log.
-
-    `withdraws`: consumers may be left without a token within the budget, too. `stale`: DSM
-    ends sessions early, so that a token which is dead may be read until that is noticed.
-    `severs`: consumers may be cut off in an answer, since the daemon itself is hit. An output
-    that is `stuck` keeps the token that it has, also when that runs out; one that is `spoilt` may
-    be without one, or out of reach.
-    `recovery` bounds, in seconds, how long it takes from the end to the next success.
-    """
+    """A fault, and what is allowed while it lasts beyond what the outage budget allows."""
 
     name: str
     breaks: str
+    """What is broken, for people."""
     during: During
     reasons: frozenset[str] = frozenset()
+    """Why attempts may fail: one of these at least and no other. Empty: none may fail."""
     setting: Setting = PLAIN
     lengths: tuple[Length, ...] = (BRIEF, LONG)
     recovery: float = RECOVERY
-    tells: str = ""
-    withdraws: bool = False
-    stale: bool = False
-    severs: bool = False
-    mild: bool = False
-    blinds: bool = False
-    """The suite can't look either, which does not mean that the machine stands still."""
+    """Seconds from the fault's end within which a refresh must succeed."""
+    logs: str = ""
+    """A log event that must appear."""
+    may_lack_token: bool = False
+    """Consumers may find no token, within the outage budget too."""
+    may_serve_dead_token: bool = False
+    """DSM ends sessions early: a dead token may be read until the daemon notices."""
+    may_cut_connections: bool = False
+    """The daemon itself is hit: consumers may lose their connection in the middle of an answer."""
+    may_pass_unnoticed: bool = False
+    """Attempts need not fail."""
+    blinds_suite: bool = False
+    """The suite cannot look at the daemon either, which does not mean that the machine is busy."""
     stuck: frozenset[Output] = frozenset()
-    spoilt: frozenset[Output] = frozenset()
+    """These outputs keep their token, even when it expires."""
+    disrupted: frozenset[Output] = frozenset()
+    """These outputs may have no token or be out of reach."""
 
 
 @asynccontextmanager
 async def nothing(_: "Scene") -> AsyncIterator[None]:
-    """Let nothing happen."""
+    """Break nothing."""
     yield
 
 
 def gated(trouble: Trouble) -> During:
-    """Return how to begin and end trouble at the gate."""
+    """Return a fault that is trouble at the gate."""
 
     @asynccontextmanager
     async def during(scene: "Scene") -> AsyncIterator[None]:

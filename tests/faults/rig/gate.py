@@ -1,4 +1,4 @@
-"""The way to DSM: a loopback server before the emulator, on which things go wrong to order."""
+"""A loopback server in front of the emulator that misbehaves on request."""
 
 import asyncio
 import re
@@ -13,25 +13,25 @@ from dataclasses import dataclass, field
 LENGTH = re.compile(rb"content-length: *([0-9]+)", re.IGNORECASE)
 
 RESET = struct.pack("ii", 1, 0)
-"""A linger of 0 s makes close() send RST instead of FIN (socket(7))."""
+"""With a linger of 0 s, close() sends RST instead of FIN (socket(7))."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP answer as it goes over the wire."""
+    """An HTTP response as it goes over the wire."""
 
     head: bytes
     body: bytes
 
     @property
     def whole(self) -> bytes:
-        """All of it."""
+        """Head and body."""
         return self.head + self.body
 
 
 @dataclass(slots=True, eq=False)
 class Exchange:
-    """A connection with what was last asked on it; `ask` brings DSM's own answer."""
+    """A client's connection and the head of its last request; `forward` gets DSM's own answer."""
 
     gate: "Gate"
     reader: asyncio.StreamReader
@@ -42,15 +42,15 @@ class Exchange:
 
     @property
     def path(self) -> str:
-        """What was asked for."""
+        """The request's path."""
         return self.head.split(b" ", 2)[1].decode()
 
     async def request(self) -> None:
         """Wait for the next request. Raises EOFError and OSError at the connection's end."""
         self.head, self._ahead = self._ahead or await self.reader.readuntil(b"\r\n\r\n"), b""
 
-    async def quiet(self, seconds: float) -> bool:
-        """Return whether no request comes for so long; one that comes is the next one."""
+    async def idle_for(self, seconds: float) -> bool:
+        """Return whether no request arrives for `seconds`. One that does is kept for `request`."""
         try:
             async with asyncio.timeout(seconds):
                 self._ahead = await self.reader.readuntil(b"\r\n\r\n")
@@ -58,12 +58,12 @@ class Exchange:
             return True
         return False
 
-    def lose(self) -> None:
-        """Note that the client will not hear of a session that DSM has opened."""
+    def mark_lost(self) -> None:
+        """Note that the client will never learn of a session that DSM has opened."""
         self.gate.lost.append(time.monotonic())
 
-    async def ask(self) -> Reply:
-        """Have DSM carry the request out, and return its answer."""
+    async def forward(self) -> Reply:
+        """Pass the request on to DSM, and return its answer."""
         if self._dsm is None:
             self._dsm = await asyncio.open_connection("127.0.0.1", self.gate.dsm_port)
         reader, writer = self._dsm
@@ -84,13 +84,13 @@ class Exchange:
         self.writer.transport.abort()
 
     async def stall(self) -> None:
-        """Say nothing more, until the client has had enough."""
+        """Send nothing more, and close once the client gives up."""
         while await self.reader.read(1024):
             pass
         self.close()
 
     def close(self) -> None:
-        """End the connection, and the one to DSM."""
+        """Close the connection and the one to DSM."""
         self.writer.transport.abort()
         if self._dsm is not None:
             self._dsm[1].transport.abort()
@@ -101,20 +101,15 @@ Behaviour = Callable[[Exchange], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What goes wrong: with each connection when it is `accepted`, or when it has `asked`."""
+    """A misbehaviour for each connection as it is accepted, or for each request."""
 
-    accepted: Behaviour | None = None
-    by_operator: Behaviour | None = None
+    on_accept: Behaviour | None = None
+    on_request: Behaviour | None = None
 
 
 @dataclass(slots=True)
 class Gate:
-    """Passes requests on to DSM, or does with them what `trouble` says.
-
-    `arrivals` holds the instant of each request and of each connection that got no further.
-    `lost` holds the instant of each session that the client never heard of, `refusals` that of
-    each login that the gate itself refused.
-    """
+    """Passes requests on to DSM, or misbehaves as `trouble` says. Instants are monotonic."""
 
     dsm_port: int
     port: int
@@ -123,8 +118,11 @@ class Gate:
     address: str = "127.0.0.1"
     trouble: Trouble = Trouble()
     arrivals: list[float] = field(default_factory=list)
+    """When each request came, and each connection that got no further."""
     refusals: list[float] = field(default_factory=list)
+    """When the gate itself refused a login."""
     lost: list[float] = field(default_factory=list)
+    """When a session was opened of which the client never learns."""
     _server: asyncio.Server | None = None
     _open: set[Exchange] = field(default_factory=set)
 
@@ -140,22 +138,22 @@ class Gate:
         )
 
     def close(self) -> None:
-        """Refuse connections, and cut those that there are."""
+        """Refuse new connections, and reset the open ones."""
         if self._server is not None:
             self._server.close()
             self._server = None
         self.cut()
 
     def cut(self) -> None:
-        """Reset all connections."""
+        """Reset all open connections."""
         for exchange in tuple(self._open):
             exchange.reset()
 
     @contextmanager
     def troubled(self, trouble: Trouble) -> Iterator[None]:
-        """Have something go wrong until the block ends."""
+        """Misbehave like this until the block ends."""
         self.trouble = trouble
-        if trouble.accepted is not None:
+        if trouble.on_accept is not None:
             self.cut()
         try:
             yield
@@ -173,17 +171,17 @@ class Gate:
             exchange.close()
 
     async def _serve(self, exchange: Exchange) -> None:
-        if self.trouble.accepted is not None:
+        if self.trouble.on_accept is not None:
             self.arrivals.append(time.monotonic())
-            await self.trouble.accepted(exchange)
+            await self.trouble.on_accept(exchange)
             return
         while not exchange.writer.is_closing():
             await exchange.request()
             if not exchange.path.endswith("/terminate"):
                 self.arrivals.append(time.monotonic())
-            await (self.trouble.by_operator or passed_on)(exchange)
+            await (self.trouble.on_request or passed_on)(exchange)
 
 
 async def passed_on(exchange: Exchange) -> None:
     """Let DSM answer."""
-    await exchange.send((await exchange.ask()).whole)
+    await exchange.send((await exchange.forward()).whole)

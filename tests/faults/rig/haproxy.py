@@ -1,4 +1,4 @@
-"""haproxy before DSM, as many have it: it closes connections that are idle."""
+"""haproxy in front of DSM, as many sites have it: it closes idle connections."""
 
 import asyncio
 import shutil
@@ -10,7 +10,7 @@ from faults.rig.ports import unused_port
 from support.programs import PATIENCE
 
 IDLE = "1s"
-"""As long as a replaced session's grace and a check of the session: requests meet the closing."""
+"""As long as the pauses between requests, so that requests meet a closing connection."""
 
 CONFIGURATION = """
 global
@@ -38,7 +38,7 @@ def program() -> str | None:
 
 @asynccontextmanager
 async def reverse_proxy(directory: Path, behind: int) -> AsyncIterator[str]:
-    """Run haproxy before a port of this host, and yield its URL."""
+    """Run haproxy in front of a local port, and yield its URL."""
     port = unused_port()
     config = directory / f"haproxy-{port}.cfg"
     config.write_text(CONFIGURATION.format(port=port, behind=behind, idle=IDLE))

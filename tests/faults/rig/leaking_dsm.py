@@ -1,4 +1,4 @@
-"""A DSM that gives away what it was sent and what it has issued, wherever an answer has room."""
+"""A DSM that repeats credentials and tokens in every part of its answers."""
 
 import itertools
 import json
@@ -17,7 +17,7 @@ JSON = "Content-Type: application/json"
 TEXT = "Content-Type: text/plain"
 
 FILLER = "x " * 2035
-"""Puts what follows across the end of what is read of an answer's text."""
+"""Moves what follows to the limit up to which an answer's text is read."""
 
 
 def _sent(exchange: Exchange) -> tuple[str, str]:
@@ -27,7 +27,7 @@ def _sent(exchange: Exchange) -> tuple[str, str]:
 
 
 def _replies(scheme: str, secret: str) -> Iterator[bytes]:
-    """Yield answers that hold a secret, one for each place that an answer has."""
+    """Yield answers that contain a secret, one for each part of an answer and each encoding."""
     ways = disguises(secret)
     if scheme.lower() == "basic":
         ways |= {f"half-{name}": way for name, way in disguises(secret_half(secret)).items()}
@@ -50,7 +50,7 @@ def _replies(scheme: str, secret: str) -> Iterator[bytes]:
 
 
 def echoing(first: int) -> Trouble:
-    """Answer with what was sent, in each way that there is in turn, from the first one on."""
+    """Repeat the request's credential in each way in turn, beginning with number `first`."""
     turns = itertools.count(first)
 
     async def behave(exchange: Exchange) -> None:
@@ -58,27 +58,25 @@ def echoing(first: int) -> Trouble:
         await exchange.send(answers[next(turns) % len(answers)])
         exchange.writer.close()
 
-    return Trouble(by_operator=behave)
+    return Trouble(on_request=behave)
 
 
-def spoiling(first: int) -> Trouble:
-    """Have DSM open a session, and give its token away in an answer that is of no use."""
+def issuing_then_leaking(first: int) -> Trouble:
+    """Let DSM open a session, and put its token into an answer that is no valid grant."""
     turns = itertools.count(-first)
 
     async def behave(exchange: Exchange) -> None:
-        message = json.loads((await exchange.ask()).body)
-        answers = list(_replies("Bearer", message["access_token"]))
+        grant = json.loads((await exchange.forward()).body)
+        answers = list(_replies("Bearer", grant["access_token"]))
         answers += [
-            reply(200, json.dumps(message | {"token_type": "Cookie"}).encode(), JSON),
-            reply(200, json.dumps(message | {"allowed_mfa_methods": ["u2f"]}).encode(), JSON),
-            reply(200, json.dumps(message | {"entity_id": message["access_token"]}).encode(), JSON),
-            reply(
-                200, json.dumps(message | {"expires_in": message["access_token"]}).encode(), JSON
-            ),
-            reply(200, json.dumps(message).encode()[:-1], JSON),
-            reply(200, json.dumps(message | {"access_token": f"x {message}"}).encode(), JSON),
+            reply(200, json.dumps(grant | {"token_type": "Cookie"}).encode(), JSON),
+            reply(200, json.dumps(grant | {"allowed_mfa_methods": ["u2f"]}).encode(), JSON),
+            reply(200, json.dumps(grant | {"entity_id": grant["access_token"]}).encode(), JSON),
+            reply(200, json.dumps(grant | {"expires_in": grant["access_token"]}).encode(), JSON),
+            reply(200, json.dumps(grant).encode()[:-1], JSON),
+            reply(200, json.dumps(grant | {"access_token": f"x {grant}"}).encode(), JSON),
         ]
         await exchange.send(answers[next(turns) % len(answers)])
         exchange.writer.close()
 
-    return Trouble(by_operator=behave)
+    return Trouble(on_request=behave)

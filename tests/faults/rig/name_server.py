@@ -1,4 +1,4 @@
-"""A name server of the suite's own, which knows what it is told and may keep silent."""
+"""A name server for the suite, which answers from a table and may stay silent."""
 
 import asyncio
 import socket
@@ -15,7 +15,7 @@ A, IN = 1, 1
 
 
 class Silence(Enum):
-    """What a name server says instead of an address: RFC 1035's response codes, or nothing."""
+    """What a name server answers instead of an address: a response code of RFC 1035, or nothing."""
 
     SERVFAIL = 2
     NXDOMAIN = 3
@@ -24,9 +24,9 @@ class Silence(Enum):
 
 @dataclass(slots=True)
 class NameServer(asyncio.DatagramProtocol):
-    """Serves names on UDP port 53, for which it takes root; `zone` is by name.
+    """Serves the names in `zone` on UDP port 53, which needs root.
 
-    All of 127/8 is this host (RFC 1122, 3.2.1.3): each suite that runs has an address of its own.
+    All of 127/8 is this host (RFC 1122, 3.2.1.3), so suites that run at once use an address each.
     """
 
     address: str = ""
@@ -34,7 +34,7 @@ class NameServer(asyncio.DatagramProtocol):
     _transport: asyncio.DatagramTransport | None = None
 
     async def open(self) -> None:
-        """Listen. Raises OSError if nothing is free."""
+        """Listen. Raises OSError if no address is free."""
         loop = asyncio.get_running_loop()
         for number in range(1, 255):
             self.address = f"127.53.{number}.1"
@@ -46,7 +46,7 @@ class NameServer(asyncio.DatagramProtocol):
         raise OSError(f"no address for a name server; the last tried was {self.address}")
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         if self._transport is not None:
             self._transport.close()
 
@@ -62,7 +62,7 @@ class NameServer(asyncio.DatagramProtocol):
 
 
 def question(data: bytes) -> tuple[str, int, int]:
-    """Return what is asked for, of which type, and where the question ends (RFC 1035, 4.1.2)."""
+    """Return the name, the type and the end of the question (RFC 1035, 4.1.2)."""
     labels, at = [], 12
     while length := data[at]:
         labels.append(data[at + 1 : at + 1 + length].decode().lower())
@@ -72,7 +72,7 @@ def question(data: bytes) -> tuple[str, int, int]:
 
 
 def answer(data: bytes, end: int, kind: int, known: str | Silence) -> bytes:
-    """Return the answer to a question: addresses are IPv4, and live for no time."""
+    """Return the answer to a question: an IPv4 address with a TTL of 0, or an error."""
     code = known.value if isinstance(known, Silence) else 0
     found = isinstance(known, str) and kind == A
     head = data[:2] + struct.pack("!HHHHH", 0x8180 | code, 1, int(found), 0, 0)
@@ -83,7 +83,7 @@ def answer(data: bytes, end: int, kind: int, known: str | Silence) -> bytes:
 
 
 def namespace(directory: Path, server: NameServer) -> tuple[str, ...]:
-    """Return a command that runs another with `server` alone, in a mount namespace."""
+    """Return a command that starts another with only this name server, in a mount namespace."""
     (directory / "resolv.conf").write_text(RESOLV_CONF.format(server.address))
     (directory / "nsswitch.conf").write_text(NSSWITCH_CONF)
     script = "for f in resolv nsswitch; do mount --bind $0/$f.conf /etc/$f.conf; done; exec $@"

@@ -1,4 +1,4 @@
-"""What of this machine a fault needs, so that one without it can be left out."""
+"""What a fault needs from this machine."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from faults.rig.haproxy import program
 
 
 def missing(setting: Setting) -> str:
-    """Return what a setting lacks here, "" for nothing."""
+    """Return what is missing on this machine for a setting, "" for nothing."""
     if setting.proxied and program() is None:
         return "the program haproxy"
     if setting.disk is not Disk.SHARED and os.geteuid() != 0:

@@ -1,4 +1,4 @@
-"""Ports of this host that are nobody else's, even while nobody listens on them."""
+"""Ports that nobody else takes, even while nobody listens on them."""
 
 import random
 import socket
@@ -7,18 +7,17 @@ from contextlib import contextmanager
 
 
 def unused_port() -> int:
-    """Return a port that nobody has for now."""
+    """Return a port that is free at the moment."""
     with held_port() as port:
         return port
 
 
 @contextmanager
 def held_port() -> Iterator[int]:
-    """Yield a port that only those can listen on who know of it, until the block ends.
+    """Reserve a port until the block ends, and yield it.
 
-    It is below those that connections are made from (ip_local_port_range, ip(7)). With
-    SO_REUSEADDR, which asyncio sets, others may listen on it, and without a listener
-    connections are refused.
+    It is below the range that outgoing connections use (ip_local_port_range, ip(7)). A socket
+    with SO_REUSEADDR, which asyncio sets, can listen on it; until then connections are refused.
     """
     while True:
         port = random.randrange(10_000, 32_000)  # noqa: S311  # no secret

@@ -1,4 +1,4 @@
-"""Consumers that loop over a token's outputs, and judge every token by DSM's own books."""
+"""Consumers that read outputs in a loop and check every token against DSM's own records."""
 
 import asyncio
 import os
@@ -13,7 +13,7 @@ from typing import NoReturn
 from refresherd.emulator import App, Sessions
 
 PAUSE = 0.1
-"""Seconds between two reads of an output: all faults side by side make a thousand a second."""
+"""Seconds between two reads of an output; all faults together read a thousand times a second."""
 
 PATIENCE = 10.0
 
@@ -23,7 +23,7 @@ class Seen(StrEnum):
 
     GOOD = "good"
     NONE = "none"
-    """No token, and said so: no file, an empty answer, a 503."""
+    """Clearly no token: no file, an empty answer, or a 503."""
     EXPIRED = "expired"
     TORN = "torn"
     """Something that was never issued to this app."""
@@ -42,13 +42,13 @@ class Output(StrEnum):
 Tally = Counter[tuple[Output, Seen]]
 
 Read = Callable[[], Awaitable[bytes | None]]
-"""Returns what a consumer gets, None for no token. Raises OSError and EOFError for an error."""
+"""Returns what a consumer reads, None for no token. Raises OSError or EOFError on an error."""
 
 
 def judge(content: bytes | None, began: float, app: App, sessions: Sessions) -> Seen:
-    """Return what was read, from `began` (monotonic seconds) on, by what DSM has issued.
+    """Return what a read that began at `began` (monotonic seconds) found, by DSM's records.
 
-    A session that ran out during the read may have been good when it was handed out.
+    A session that expired during the read may have been valid when it was handed out.
     """
     if content is None:
         return Seen.NONE
@@ -68,7 +68,7 @@ class Reader:
         self._sessions = sessions
 
     async def run(self, tally: Tally) -> NoReturn:
-        """Read on and on, counting what is seen."""
+        """Read in a loop, counting what is seen."""
         while True:
             tally[self._output, await self._look()] += 1
             await asyncio.sleep(PAUSE)
@@ -84,7 +84,7 @@ class Reader:
 
 
 def of_file(path: Path) -> Read:
-    """Return how to read a token file: in a thread, since its filesystem may hang."""
+    """Return a read of a token file, in a thread since its filesystem may hang."""
 
     async def read() -> bytes | None:
         try:
@@ -96,7 +96,7 @@ def of_file(path: Path) -> Read:
 
 
 def _content(path: Path) -> bytes:
-    """Return what is in a file. A pipe in its place is not waited for: it raises EOFError."""
+    """Return a file's content. Raises EOFError for a pipe in its place instead of waiting."""
     with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise EOFError(path)
@@ -104,7 +104,7 @@ def _content(path: Path) -> bytes:
 
 
 def of_socket(path: Path) -> Read:
-    """Return how to read a raw socket, which has nothing to say without a token."""
+    """Return a read of a raw socket, which is empty without a token."""
 
     async def read() -> bytes | None:
         return await _spoken(path, b"") or None
@@ -113,7 +113,7 @@ def of_socket(path: Path) -> Read:
 
 
 def of_api(path: Path, app: str) -> Read:
-    """Return how to ask the API socket for an app's token."""
+    """Return a read of an app's token from the API socket."""
     request = (
         f"GET /v1/apps/{app}/token?format=raw HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     )
@@ -131,7 +131,7 @@ def of_api(path: Path, app: str) -> Read:
 
 
 async def _spoken(path: Path, request: bytes) -> bytes:
-    """Return all that is said on a Unix socket."""
+    """Return everything that a Unix socket sends."""
     reader, writer = await asyncio.open_unix_connection(path)
     try:
         writer.write(request)

@@ -1,4 +1,4 @@
-"""Why attempts fail, as operators are told: the values of the `reason` label, to be combined."""
+"""The values of the `reason` label, as sets that can be combined."""
 
 CONNECT = frozenset({"connect"})
 TLS = frozenset({"tls"})

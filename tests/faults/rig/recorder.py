@@ -1,4 +1,4 @@
-"""What the suite writes down of each app: attempts, failures, and the sessions alive at once."""
+"""What the suite records of each app: attempts, failures and sessions alive at once."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ LOOK_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """So many attempts had been made at some instant between `began` and `ended` (monotonic)."""
+    """The number of attempts at some instant between `began` and `ended` (monotonic)."""
 
     began: float
     ended: float
@@ -26,7 +26,7 @@ class Look:
 
 @dataclass(slots=True)
 class Record:
-    """One app's. `most_alive` is the most sessions ever alive beyond those whose token was lost."""
+    """One app's record. `most_alive` leaves out sessions whose token never reached the daemon."""
 
     looks: list[Look] = field(default_factory=list)
     figures: Figures = field(default_factory=Figures)
@@ -34,7 +34,7 @@ class Record:
 
 
 async def recording(daemon: Daemon, scenes: Sequence["Scene"]) -> NoReturn:
-    """Look at a daemon and at DSM again and again. A daemon that is down is not looked at."""
+    """Look at a daemon and at DSM in a loop, skipping a daemon that is down."""
     while True:
         began = time.monotonic()
         try:
@@ -52,7 +52,7 @@ async def recording(daemon: Daemon, scenes: Sequence["Scene"]) -> NoReturn:
 
 
 def _alive(scene: "Scene") -> int:
-    """Return how many sessions live whose token has reached the daemon."""
+    """Return how many live sessions have a token that reached the daemon."""
     lost = sum(at > time.monotonic() - LIFETIME for at in scene.gate.lost)
     return len(scene.dsm.sessions.live(scene.app)) - lost
 
@@ -68,7 +68,7 @@ def most_in_a_window(arrivals: Sequence[float], seconds: float) -> int:
 
 
 def most_between(looks: Sequence[Look], seconds: float) -> int:
-    """Return the most attempts between two looks that were surely no longer apart than that."""
+    """Return the most attempts between two looks that were certainly within `seconds`."""
     most = first = 0
     for last, look in enumerate(looks):
         while first < last and look.ended - looks[first].began > seconds:

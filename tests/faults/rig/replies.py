@@ -1,4 +1,4 @@
-"""What a server answers that is not what DSM should: behaviours of the gate in HTTP."""
+"""Misbehaviours of the gate in HTTP."""
 
 import itertools
 import json
@@ -17,13 +17,13 @@ REFUSALS = ("401", "403")
 
 
 async def answered(exchange: Exchange) -> None:
-    """Answer whatever comes as plain HTTP servers do."""
+    """Answer anything as a plain HTTP server does."""
     await exchange.reader.read(65536)
     await exchange.send(reply(400, PAGE, HTML))
 
 
 def answering(*replies: bytes) -> Trouble:
-    """Give these answers in turn instead of DSM's."""
+    """Send these answers in turn instead of DSM's."""
     turns = itertools.cycle(replies)
 
     async def behave(exchange: Exchange) -> None:
@@ -33,23 +33,23 @@ def answering(*replies: bytes) -> Trouble:
             exchange.gate.refusals.append(time.monotonic())
         await exchange.send(answer)
 
-    return Trouble(by_operator=behave)
+    return Trouble(on_request=behave)
 
 
 def pages(*statuses: int, header: str = "X-Cache: MISS") -> Trouble:
-    """Answer with these statuses in turn, and a page for people."""
+    """Answer with these statuses in turn and an HTML page."""
     return answering(*(reply(status, PAGE, HTML, header) for status in statuses))
 
 
 def bodies(*contents: bytes) -> Trouble:
-    """Answer 200 with these instead of JSON that means something."""
+    """Answer 200 with these bodies in turn, declared as JSON."""
     return answering(*(reply(200, content, JSON) for content in contents))
 
 
 def rewritten(*changes: Callable[[bytes], bytes], delivered: bool = False) -> Trouble:
-    """Let DSM carry logins and reauths out, and change its answers' bodies in turn.
+    """Pass logins and reauths on to DSM, and change the bodies of its answers in turn.
 
-    `delivered` where the client still gets its new session.
+    `delivered`: the client still gets its new session.
     """
     turns = itertools.cycle(changes)
 
@@ -57,19 +57,19 @@ def rewritten(*changes: Callable[[bytes], bytes], delivered: bool = False) -> Tr
         if not exchange.path.endswith("auth"):
             await passed_on(exchange)
             return
-        answer = await exchange.ask()
+        answer = await exchange.forward()
         if not answer.head.startswith(b"HTTP/1.1 200"):
             await exchange.send(answer.whole)
             return
         if not delivered:
-            exchange.lose()
+            exchange.mark_lost()
         await exchange.send(reply(200, next(turns)(answer.body), JSON))
 
-    return Trouble(by_operator=behave)
+    return Trouble(on_request=behave)
 
 
 def fields(*wanted: dict[str, Any], without: str = "", delivered: bool = False) -> Trouble:
-    """Put these fields into DSM's answers in turn, and leave one out."""
+    """Put these fields into DSM's answers in turn; leave `without` out."""
 
     def change(extra: dict[str, Any]) -> Callable[[bytes], bytes]:
         def changed(body: bytes) -> bytes:
@@ -82,10 +82,10 @@ def fields(*wanted: dict[str, Any], without: str = "", delivered: bool = False) 
 
 
 async def _cut_short(exchange: Exchange) -> None:
-    answer = await exchange.ask()
-    exchange.lose()
+    answer = await exchange.forward()
+    exchange.mark_lost()
     await exchange.send(Reply(answer.head, answer.body[: len(answer.body) // 2]).whole)
     exchange.writer.close()
 
 
-CUT_SHORT = Trouble(by_operator=_cut_short)
+CUT_SHORT = Trouble(on_request=_cut_short)

@@ -1,4 +1,4 @@
-"""Where a fault takes place: one app of a daemon's, its DSM behind a gate, and its consumers."""
+"""Where a fault happens: one app, its DSM behind a gate, and its consumers."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ path = "{name}.sock"
 
 @dataclass(slots=True)
 class Scene:
-    """An app under test. `directory` is the daemon's, with its configuration and all outputs."""
+    """An app under test. `directory` holds the daemon's configuration and all outputs."""
 
     name: str
     setting: Setting
@@ -41,7 +41,7 @@ class Scene:
     tally: Tally = field(default_factory=Counter)
     record: Record = field(default_factory=Record)
     remarks: list[str] = field(default_factory=list)
-    """What a fault found amiss while it lasted."""
+    """What a fault itself found wrong."""
 
     @property
     def app(self) -> App:
@@ -76,23 +76,23 @@ class Scene:
 
     @property
     def ca_file(self) -> Path:
-        """Where the daemon reads whom to trust."""
+        """Where the daemon reads the CA."""
         return self.directory / f"{self.name}.pem"
 
     @property
     def figures(self) -> Figures:
-        """What the metrics told of the app at the last look."""
+        """The app's metrics at the last look."""
         return self.record.figures
 
     def readers(self) -> list[Reader]:
         """Return a consumer for each output."""
-        ways = {
+        reads = {
             Output.FILE: of_file(self.file),
             Output.SOCKET: of_socket(self.socket),
             Output.API: of_api(self.api, self.name),
         }
         sessions = self.dsm.sessions
-        return [Reader(output, read, self.app, sessions) for output, read in ways.items()]
+        return [Reader(output, read, self.app, sessions) for output, read in reads.items()]
 
     def place(self) -> str:
         """Write the app's files, and return its part of the configuration."""
@@ -112,14 +112,14 @@ class Scene:
         return head + f"{key}\n{self.setting.app}\n" + outputs
 
     def trust(self) -> None:
-        """Have the daemon's CA file name the CA of now."""
+        """Put the present CA into the daemon's CA file."""
         assert self.authority is not None
         fresh = self.ca_file.with_suffix(".new")
         fresh.write_bytes(self.authority.ca_file.read_bytes())
         fresh.replace(self.ca_file)
 
     async def until(self, condition: Callable[[], bool], within: float) -> float | None:
-        """Return after how many seconds something held, None if it did not in time."""
+        """Return after how many seconds the condition held, None if it did not in time."""
         began = time.monotonic()
         while not condition():
             if time.monotonic() - began > within:
@@ -128,5 +128,5 @@ class Scene:
         return time.monotonic() - began
 
     def age(self) -> float:
-        """Return how old the session is, as a share of its lifetime, by the last look."""
+        """Return the session's age as a share of its lifetime, by the last look."""
         return (time.time() - self.figures.succeeded) / LIFETIME

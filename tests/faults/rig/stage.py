@@ -1,4 +1,4 @@
-"""Sets up a daemon with an app for each setting, and all that the apps need around them."""
+"""Sets up a daemon with an app for each setting, and everything that the apps need."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping
@@ -24,7 +24,7 @@ from support.dsm_loopback import Authority
 async def stage(
     settings: Mapping[str, Setting], directory: Path
 ) -> AsyncIterator[Mapping[str, Scene]]:
-    """Run a daemon with an app for each setting, consumers at each, until the block ends."""
+    """Run a daemon with an app and consumers for each setting until the block ends."""
     async with AsyncExitStack() as stack:
         names = await stack.enter_async_context(_name_server(settings))
         wrapper = namespace(directory, names) if names else ()
@@ -37,10 +37,10 @@ async def stage(
         http = f'[http]\nlisten = ["127.0.0.1:{daemon.port}"]\n'
         head = "".join({setting.head or HEAD: None for setting in settings.values()})
         daemon.config.write_text(head + http + "\n".join(s.place() for s in scenes.values()))
-        await stack.enter_async_context(_up(daemon))
+        await stack.enter_async_context(_running(daemon))
         tasks = [recording(daemon, tuple(scenes.values()))]
         tasks += [reader.run(s.tally) for s in scenes.values() for reader in s.readers()]
-        await stack.enter_async_context(_beside(*tasks))
+        await stack.enter_async_context(_background(*tasks))
         yield scenes
 
 
@@ -89,7 +89,7 @@ async def _name_server(settings: Mapping[str, Setting]) -> AsyncIterator[NameSer
 
 
 @asynccontextmanager
-async def _up(daemon: Daemon) -> AsyncIterator[None]:
+async def _running(daemon: Daemon) -> AsyncIterator[None]:
     await daemon.start()
     try:
         await daemon.listening()
@@ -99,7 +99,7 @@ async def _up(daemon: Daemon) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _beside(*runs: Coroutine[None, None, NoReturn]) -> AsyncIterator[None]:
+async def _background(*runs: Coroutine[None, None, NoReturn]) -> AsyncIterator[None]:
     tasks = [asyncio.create_task(run) for run in runs]
     try:
         yield

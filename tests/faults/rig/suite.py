@@ -1,7 +1,7 @@
-"""Runs faults: each once, or at random for as long as is wanted.
+"""Runs faults: each once, or at random for a given time.
 
-Those that may share a daemon happen side by side in one for each side; the others have daemons
-of their own, a few of them at a time.
+Faults that can share a daemon happen side by side: one daemon for the faults of DSM's side and
+one for those of the host's. The others have a daemon each, a few at a time.
 """
 
 import asyncio
@@ -17,30 +17,32 @@ from faults.rig.trial import conclusive
 from faults.verdicts.verdict import Verdict
 
 DAEMONS = 5
-"""So many daemons with one app run at a time, beside the one that all others share."""
+"""Daemons with a single app that run at a time, beside the shared ones."""
 
 Programme = Callable[[Fault], Iterator[tuple[Fault, Length]]]
-"""What happens on the scene of a fault, one after the other."""
+"""Returns the faults that happen on a fault's scene, one after the other."""
 
-Tell = Callable[[Verdict], None]
+Report = Callable[[Verdict], None]
 
 
-async def run(faults: Sequence[Fault], tell: Tell) -> None:
-    """Let each fault happen for each of its lengths, and tell what came of it."""
+async def run(faults: Sequence[Fault], report: Report) -> None:
+    """Let each fault happen for each of its lengths, and report each verdict."""
     gate = asyncio.Semaphore(DAEMONS)
 
     async def alone(fault: Fault) -> None:
         async with gate:
-            await _troupe([fault], once, tell)
+            await _on_one_daemon([fault], once, report)
 
-    shared, others = parted(faults)
-    await asyncio.gather(*(_troupe(some, once, tell) for some in shared), *map(alone, others))
+    shared, others = split_by_daemon(faults)
+    await asyncio.gather(
+        *(_on_one_daemon(some, once, report) for some in shared), *map(alone, others)
+    )
 
 
-async def soak(faults: Sequence[Fault], seconds: float, rand: Random, tell: Tell) -> None:
-    """Let faults happen at random for so many seconds, and tell what came of each."""
+async def soak(faults: Sequence[Fault], seconds: float, rand: Random, report: Report) -> None:
+    """Let faults happen at random for `seconds`, and report each verdict."""
     until = time.monotonic() + seconds
-    shared, others = parted(faults)
+    shared, others = split_by_daemon(faults)
 
     def at_random(of: Fault) -> Iterator[tuple[Fault, Length]]:
         possible = [fault for some in shared for fault in some if fault.setting == of.setting]
@@ -50,16 +52,17 @@ async def soak(faults: Sequence[Fault], seconds: float, rand: Random, tell: Tell
 
     async def alone() -> None:
         while others and time.monotonic() < until:
-            await _troupe([rand.choice(others)], once, tell)
+            await _on_one_daemon([rand.choice(others)], once, report)
 
-    troupes = (_troupe(some, at_random, tell) for some in shared)
-    await asyncio.gather(*troupes, *(alone() for _ in range(DAEMONS)))
+    shared_runs = (_on_one_daemon(some, at_random, report) for some in shared)
+    await asyncio.gather(*shared_runs, *(alone() for _ in range(DAEMONS)))
 
 
-def parted(faults: Iterable[Fault]) -> tuple[list[list[Fault]], list[Fault]]:
-    """Return the faults that share one of two daemons, and those that have one to themselves.
+def split_by_daemon(faults: Iterable[Fault]) -> tuple[list[list[Fault]], list[Fault]]:
+    """Return the faults that share one of two daemons, and those that need a daemon each.
 
-    A daemon for DSM's side may have mounts of its own, and would not see those of the host's.
+    The daemon for DSM's side may run in a mount namespace, where the host side's mounts are not
+    visible.
     """
     faults = list(faults)
     together = [fault for fault in faults if not fault.setting.alone]
@@ -69,21 +72,21 @@ def parted(faults: Iterable[Fault]) -> tuple[list[list[Fault]], list[Fault]]:
 
 
 def once(fault: Fault) -> Iterator[tuple[Fault, Length]]:
-    """Return a fault for each of its lengths."""
+    """Return each length of a fault, once."""
     return ((fault, length) for length in fault.lengths)
 
 
-async def _troupe(faults: Sequence[Fault], programme: Programme, tell: Tell) -> None:
-    """Run one daemon, with a scene for each of these faults."""
+async def _on_one_daemon(faults: Sequence[Fault], programme: Programme, report: Report) -> None:
+    """Run one daemon with a scene for each of these faults."""
     if not faults:
         return
     settings = {fault.name: fault.setting for fault in faults}
     with tempfile.TemporaryDirectory(prefix="refresherd-faults-") as made:
-        async with stage(settings, Path(made)) as scenes, asyncio.TaskGroup() as acts:
+        async with stage(settings, Path(made)) as scenes, asyncio.TaskGroup() as plays:
 
-            async def act(of: Fault) -> None:
+            async def play(of: Fault) -> None:
                 for fault, length in programme(of):
-                    tell(await conclusive(fault, scenes[of.name], length))
+                    report(await conclusive(fault, scenes[of.name], length))
 
             for fault in faults:
-                acts.create_task(act(fault))
+                plays.create_task(play(fault))

@@ -1,4 +1,4 @@
-"""The short times that the suite's daemons run with, in seconds."""
+"""The short times with which the suite's daemons run, in seconds."""
 
 RETRY_MIN = 0.2
 RETRY_MAX = 1.0
@@ -7,11 +7,11 @@ TERMINATE_AFTER = 1.0
 TIMEOUT = 2.0
 
 LIFETIME = 12
-"""Enough for a loaded machine to get a retry in before a session's end."""
+"""Long enough for a retry before the session ends, even on a loaded machine."""
 
 RECOVERY = LIFETIME / 2 + TIMEOUT + RETRY_MAX + 6.0
-"""An attempt that hangs and the wait after it, or where nothing failed the next renewal; and a
-few seconds for a busy machine."""
+"""The longest recovery: a hanging attempt and the wait after it, or the next regular refresh if
+nothing failed, and a few seconds for a busy machine."""
 
 HEAD = f"""
 [api]

@@ -1,4 +1,4 @@
-"""A fault on a scene, from before it begins until all is well again."""
+"""One trial: a fault happens on a scene and ends, and a verdict says what came of it."""
 
 import asyncio
 import time
@@ -13,21 +13,21 @@ from faults.verdicts.verdict import Afterwards, Verdict, complaints
 from support.not_proven import Stopwatch
 
 READY_WITHIN = 60.0
-"""Seconds until an app that nothing is wrong with has a token, however slow the host."""
+"""Seconds within which a healthy app has a token, however slow the host."""
 
 TRIES = 4
 """A trial that other load on the machine has spoilt is repeated, up to this many in all."""
 
 CALM_SECONDS = 1.5
-"""How long consumers are watched after the recovery."""
+"""Seconds for which consumers are watched after the recovery."""
 
 YOUNG, OLD = 0.33, 0.38
-"""A fault begins at this share of a session's life, just before it is due."""
+"""A fault begins at this share of a session's lifetime, shortly before the refresh is due."""
 
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What the books said when a fault began."""
+    """All counters at the moment the fault began."""
 
     at: float
     tally: Tally
@@ -51,16 +51,16 @@ async def conclusive(fault: Fault, scene: Scene, length: Length) -> Verdict:
 
 
 async def trial(fault: Fault, scene: Scene, length: Length) -> Verdict:
-    """Let a fault happen and be over, and return what came of it."""
+    """Let a fault happen and end; return the verdict."""
     looked, stopwatch = len(scene.record.looks), Stopwatch()
     if not await _settled(scene):
         looks = tuple(scene.record.looks[looked:])
-        return _hopeless(fault, length, looks, stopwatch.pressure())
+        return _without_token(fault, length, looks, stopwatch.pressure())
     before, stopwatch = _before(scene), Stopwatch()
     async with fault.during(scene):
         await asyncio.sleep(length.seconds)
     ended = time.time()
-    recovery = await scene.until(lambda: _well(scene, ended), fault.recovery)
+    recovery = await scene.until(lambda: _recovered(scene, ended), fault.recovery)
     shown = Counter(scene.tally)
     await asyncio.sleep(CALM_SECONDS)
     verdict = _measured(fault, scene, length, before, recovery)
@@ -70,7 +70,7 @@ async def trial(fault: Fault, scene: Scene, length: Length) -> Verdict:
 
 
 async def _settled(scene: Scene) -> bool:
-    """Wait until the session is about to become due."""
+    """Wait until the refresh is about to fall due; return False if that never comes."""
 
     def due_soon() -> bool:
         return scene.figures.state == "fresh" and YOUNG <= scene.age() <= OLD
@@ -78,8 +78,8 @@ async def _settled(scene: Scene) -> bool:
     return await scene.until(due_soon, READY_WITHIN) is not None
 
 
-def _well(scene: Scene, since: float) -> bool:
-    """Return whether a renewal has succeeded since (wall clock) and has reached all outputs."""
+def _recovered(scene: Scene, since: float) -> bool:
+    """Return whether a refresh has succeeded since then (unix seconds) and reached all outputs."""
     figures = scene.figures
     return figures.state == "fresh" and figures.ready and figures.succeeded >= since
 
@@ -109,7 +109,7 @@ def _measured(
         length=length.name,
         within_budget=length.within_budget,
         seconds=length.seconds,
-        blind=fault.blinds,
+        blind=fault.blinds_suite,
         refreshes=issued - (len(scene.gate.lost) - before.lost),
         seen=scene.tally - before.tally,
         attempts=scene.figures.attempts - before.attempts,
@@ -120,7 +120,9 @@ def _measured(
     )
 
 
-def _hopeless(fault: Fault, length: Length, looks: tuple[Look, ...], pressure: float) -> Verdict:
+def _without_token(
+    fault: Fault, length: Length, looks: tuple[Look, ...], pressure: float
+) -> Verdict:
     return Verdict(
         fault.name,
         length.name,
@@ -128,5 +130,5 @@ def _hopeless(fault: Fault, length: Length, looks: tuple[Look, ...], pressure: f
         length.seconds,
         looks=looks,
         pressure=pressure,
-        complaints=("there was no fresh token to begin with",),
+        complaints=("there was no fresh token before the fault",),
     )

@@ -1,4 +1,4 @@
-"""A wall clock of one process's own, set to order: libfaketime's. Boot time goes on as it is."""
+"""A wall clock for one process, made by libfaketime; boot time stays real."""
 
 import asyncio
 import time
@@ -8,14 +8,14 @@ LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 """Debian's. libfaketimeMT is for programs that fork while other threads ask for the time."""
 
 TICK = 0.1
-"""Seconds between two steps of a clock that is too slow or too fast."""
+"""Seconds between two corrections of a drifting clock."""
 
 
 class WallClock:
-    """The wall clock of whatever runs under `wrapper`, which is a command before a command.
+    """The wall clock of every process that `wrapper` starts.
 
-    CLOCK_MONOTONIC and CLOCK_BOOTTIME are left alone. The rates that libfaketime has would
-    change how long its process waits as well, so a clock that drifts is one set again and again.
+    CLOCK_MONOTONIC and CLOCK_BOOTTIME stay real. libfaketime's own rates would also change how
+    long a process sleeps, so a drifting clock is set again and again.
     """
 
     def __init__(self, directory: Path, ahead: float = 0.0) -> None:
@@ -25,7 +25,7 @@ class WallClock:
 
     @property
     def wrapper(self) -> tuple[str, ...]:
-        """The command that has another one run by this clock."""
+        """The command that starts another one under this clock."""
         return (
             "env",
             f"LD_PRELOAD={LIBRARIES[0]}",
@@ -35,18 +35,18 @@ class WallClock:
         )
 
     def now(self) -> float:
-        """Return what it shows, in unix seconds."""
+        """Return its time in unix seconds."""
         return time.time() + self.ahead
 
     def set(self, ahead: float) -> None:
-        """Set it to so many seconds before the host's, or behind where they are below 0."""
+        """Set it `ahead` seconds ahead of the host's clock, or behind it if negative."""
         self.ahead = ahead
         fresh = self._file.with_suffix(".new")
         fresh.write_text(f"{ahead:+.6f}\n")
         fresh.replace(self._file)
 
     async def drift(self, rate: float, seconds: float) -> None:
-        """Have it run at another rate than time for so long."""
+        """Let it run at another rate for `seconds`."""
         begun, ahead = time.monotonic(), self.ahead
         while (passed := time.monotonic() - begun) < seconds:
             self.set(ahead + (rate - 1) * passed)

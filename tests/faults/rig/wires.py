@@ -1,4 +1,4 @@
-"""How a connection fails: behaviours of the gate below HTTP."""
+"""Misbehaviours of the gate below HTTP."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ from faults.rig.timing import TIMEOUT
 from support.dsm_loopback import GRANT, reply
 
 STRAY = reply(200, GRANT, "Content-Type: application/json")
-"""An answer that is meant for somebody else."""
+"""An answer that belongs to another request."""
 
 GARBAGE = b"\x15\x03\x01\x00\x02\x02\x46 this is not HTTP\r\n\r\n"
 
@@ -24,20 +24,20 @@ async def _hang_up(exchange: Exchange) -> None:
     exchange.writer.close()
 
 
-async def _babble(exchange: Exchange) -> None:
+async def _send_garbage(exchange: Exchange) -> None:
     await exchange.send(GARBAGE)
     exchange.writer.close()
 
 
 async def _half_a_head(exchange: Exchange) -> None:
-    answer = await exchange.ask()
-    exchange.lose()
+    answer = await exchange.forward()
+    exchange.mark_lost()
     await exchange.send(answer.head[: len(answer.head) // 2])
 
 
 async def _half_a_body(exchange: Exchange) -> None:
-    answer = await exchange.ask()
-    exchange.lose()
+    answer = await exchange.forward()
+    exchange.mark_lost()
     await exchange.send(answer.head + answer.body[: len(answer.body) // 2])
 
 
@@ -61,9 +61,9 @@ async def _stall_in_body(exchange: Exchange) -> None:
     await exchange.stall()
 
 
-async def _drip(exchange: Exchange) -> None:
-    answer = await exchange.ask()
-    exchange.lose()
+async def _send_slowly(exchange: Exchange) -> None:
+    answer = await exchange.forward()
+    exchange.mark_lost()
     for number in range(len(answer.whole)):
         await exchange.send(answer.whole[number : number + 1])
         await asyncio.sleep(1)
@@ -76,7 +76,7 @@ async def _endless_head(exchange: Exchange) -> None:
 
 
 async def _twice(exchange: Exchange) -> None:
-    answer = await exchange.ask()
+    answer = await exchange.forward()
     await exchange.send(answer.whole + STRAY)
 
 
@@ -87,22 +87,22 @@ async def _slow(exchange: Exchange) -> None:
 
 async def _again_later(exchange: Exchange) -> None:
     await passed_on(exchange)
-    if await exchange.quiet(0.2):
+    if await exchange.idle_for(0.2):
         await exchange.send(STRAY)
 
 
-RESET_AT_ACCEPT = Trouble(accepted=_reset)
-RESET_AFTER_REQUEST = Trouble(by_operator=_reset)
-RESET_IN_HEAD = Trouble(by_operator=_reset_in_head)
-RESET_IN_BODY = Trouble(by_operator=_reset_in_body)
-HANG_AT_ACCEPT = Trouble(accepted=_stall)
-HANG_AFTER_REQUEST = Trouble(by_operator=_stall)
-HANG_IN_HEAD = Trouble(by_operator=_stall_in_head)
-HANG_IN_BODY = Trouble(by_operator=_stall_in_body)
-CLOSED_AFTER_REQUEST = Trouble(by_operator=_hang_up)
-NOT_HTTP = Trouble(by_operator=_babble)
-ENDLESS_HEAD = Trouble(by_operator=_endless_head)
-TWICE = Trouble(by_operator=_twice)
-SLOW = Trouble(by_operator=_slow)
-AGAIN_LATER = Trouble(by_operator=_again_later)
-ONE_BYTE_A_SECOND = Trouble(by_operator=_drip)
+RESET_AT_ACCEPT = Trouble(on_accept=_reset)
+RESET_AFTER_REQUEST = Trouble(on_request=_reset)
+RESET_IN_HEAD = Trouble(on_request=_reset_in_head)
+RESET_IN_BODY = Trouble(on_request=_reset_in_body)
+HANG_AT_ACCEPT = Trouble(on_accept=_stall)
+HANG_AFTER_REQUEST = Trouble(on_request=_stall)
+HANG_IN_HEAD = Trouble(on_request=_stall_in_head)
+HANG_IN_BODY = Trouble(on_request=_stall_in_body)
+CLOSED_AFTER_REQUEST = Trouble(on_request=_hang_up)
+NOT_HTTP = Trouble(on_request=_send_garbage)
+ENDLESS_HEAD = Trouble(on_request=_endless_head)
+TWICE = Trouble(on_request=_twice)
+SLOW = Trouble(on_request=_slow)
+AGAIN_LATER = Trouble(on_request=_again_later)
+ONE_BYTE_A_SECOND = Trouble(on_request=_send_slowly)

@@ -1,4 +1,4 @@
-"""For the tests: faults happen side by side once, and each test has its own verdicts."""
+"""Verdicts for tests: the faults happen side by side once, and each test looks at its own."""
 
 import asyncio
 from collections import defaultdict
@@ -15,12 +15,12 @@ from support.lab import needs
 from support.not_proven import REASON
 
 
-def reached(
-    faults: Sequence[Fault], by_operator: Collection[str]
+def verdicts_by_fault(
+    faults: Sequence[Fault], test_names: Collection[str]
 ) -> Mapping[str, Sequence[Verdict]]:
-    """Let those of the faults happen for which tests are asked, by the names of the tests."""
+    """Let the faults happen that the selected tests are about; return their verdicts by name."""
     names = [
-        fault.name for fault in faults if any(f"[{fault.name}]" in name for name in by_operator)
+        fault.name for fault in faults if any(f"[{fault.name}]" in name for name in test_names)
     ]
     found: defaultdict[str, list[Verdict]] = defaultdict(list)
     possible = [fault for fault in chosen(names) if not missing(fault.setting)]
@@ -28,8 +28,8 @@ def reached(
     return found
 
 
-def kept(fault: Fault, verdicts: Mapping[str, Sequence[Verdict]]) -> None:
-    """Fail unless the promises were kept while a fault lasted; skip what can't happen here."""
+def assert_promises_kept(fault: Fault, verdicts: Mapping[str, Sequence[Verdict]]) -> None:
+    """Fail unless the promises were kept. Skip if this host cannot have the fault."""
     lack = missing(fault.setting)
     needs(not lack, lack)
     assert [verdict.length for verdict in verdicts[fault.name]] == [

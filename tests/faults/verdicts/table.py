@@ -23,7 +23,7 @@ COLUMNS = (
 
 
 def table(verdicts: Iterable[Verdict], *, heading: bool = True) -> str:
-    """Return the table, a row for each fault and length."""
+    """Return the table, one row for each fault and length."""
     rows = [COLUMNS, tuple("---" for _ in COLUMNS)] if heading else []
     rows += [_row(verdict) for verdict in merged(verdicts)]
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
@@ -39,7 +39,7 @@ def merged(verdicts: Iterable[Verdict]) -> list[Verdict]:
 
 
 def total(verdicts: Iterable[Verdict]) -> Verdict:
-    """Return one verdict for all trials, with the slowest recovery."""
+    """Return one verdict that sums up all trials, with the slowest recovery."""
     (found,) = merged(replace(one, fault="all", length="together") for one in verdicts)
     return found
 

@@ -1,4 +1,4 @@
-"""What came of a fault, and what of it breaks a promise."""
+"""What came of a trial, and which promises it broke."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 WINDOWS = (1.0, 5.0, 10.0)
 
 STALL_SECONDS = 1.25
-"""Between the beginning of a look and the end of the next: usually it is a quarter."""
+"""Seconds from the start of a look to the end of the next one; usually 0.25."""
 
-BY_THE_WAY = "connect"
-"""A request may be under way as a fault begins or ends by cutting connections."""
+ALWAYS_POSSIBLE = "connect"
+"""A fault that cuts connections may hit a request that is under way."""
 
 TOO_LATE = "session_lost"
-"""A session may run out at DSM just when it is to be renewed."""
+"""A session may expire at DSM just when it is to be refreshed."""
 
 TORN = "a torn token was read"
 GONE = "the daemon is gone"
@@ -32,12 +32,12 @@ INEXCUSABLE = (TORN, GONE, BUG)
 """These break a promise however busy the machine is."""
 
 MOST_ALIVE = 4
-"""The newest session, two in their grace where one comes early, and one that DSM did not end."""
+"""The newest session, two in their grace period, and one that DSM did not end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A row of the table; without `complaints` the promises were kept."""
+    """The result of one trial. Without `complaints` the promises were kept."""
 
     fault: str
     length: str
@@ -53,7 +53,7 @@ class Verdict:
     recovery: float | None = None
     complaints: tuple[str, ...] = ()
     spoilt: int = 0
-    """So many of the `times` proved nothing."""
+    """How many of the `times` proved nothing."""
     blind: bool = False
     pressure: float = 0.0
     """The share of the trial in which something on the machine waited for a processor or a disk."""
@@ -81,13 +81,13 @@ class Verdict:
         return self.broken or not self.complaints
 
     def count(self, *kinds: Seen, outputs: tuple[Output, ...] = tuple(Output)) -> int:
-        """Return how often consumers saw one of these."""
+        """Return how often consumers saw one of these kinds."""
         return sum(self.seen[output, kind] for output in outputs for kind in kinds)
 
 
 @dataclass(frozen=True, slots=True)
 class Afterwards:
-    """What consumers saw once all was well, and since when (monotonic, and byte of the log)."""
+    """What consumers saw after the recovery, and when the fault began."""
 
     calm: Tally
     since: float
@@ -95,10 +95,10 @@ class Afterwards:
 
 
 def most_attempts(seconds: float) -> int:
-    """Return how many attempts the backoff allows in a window, whatever the luck.
+    """Return how many attempts the backoff allows in a window, whatever the jitter.
 
-    Waits are no shorter than `retry_min`, except that a session which DSM calls lost is followed
-    by a login at once; 3 more are for the window's edges.
+    Waits are at least `retry_min`, except that a lost session is followed by a login at once.
+    Three more allow for the window's edges.
     """
     return int(2 * seconds / RETRY_MIN) + 3
 
@@ -106,64 +106,68 @@ def most_attempts(seconds: float) -> int:
 def complaints(
     fault: Fault, scene: "Scene", verdict: Verdict, afterwards: Afterwards
 ) -> tuple[str, ...]:
-    """Return which promises were broken, each in a sentence."""
+    """Return the broken promises, a sentence each."""
     found = {
         TORN: verdict.count(Seen.TORN),
-        "a consumer got no answer": _cut_off(fault, verdict),
+        "a consumer got no answer": _unanswered(fault, verdict),
         "an expired token was handed out": _expired(fault, verdict),
-        "a consumer had no token within the budget": _withheld(fault, verdict),
+        "a consumer had no token within the budget": _missing_tokens(fault, verdict),
         "it did not recover in time": verdict.recovery is None,
-        "consumers had no good token after the recovery": _unwell(afterwards.calm),
-        f"failures for other reasons: {dict(verdict.failures)}": not _told(fault, verdict),
+        "consumers had no good token after the recovery": _bad_reads(afterwards.calm),
+        f"failures for other reasons: {dict(verdict.failures)}": not _reasons_expected(
+            fault, verdict
+        ),
         "attempts were not bounded by the backoff": not _bounded(verdict),
         f"{scene.record.most_alive} sessions alive": scene.record.most_alive > MOST_ALIVE,
-        "too many failed logins": not _spared(scene, afterwards.since),
+        "too many failed logins": not _logins_spaced(scene, afterwards.since),
         GONE: not scene.daemon.alive,
         BUG: len(scene.daemon.bugs(afterwards.logged)),
-        "the log does not tell of it": not _logged(fault, scene),
+        "the log does not mention it": not _logged(fault, scene),
     }
     remarks, scene.remarks = scene.remarks, []
     return (*remarks, *(f"{message} ({int(count)})" for message, count in found.items() if count))
 
 
 def _expired(fault: Fault, verdict: Verdict) -> int:
-    """Return how often an expired token was handed out, beyond what is allowed.
+    """Return how often an expired token was handed out against the rules.
 
-    A file that is kept has the expired token once the budget is spent; sockets never hand it out.
+    After the outage budget a file may still hold the expired token. Sockets never hand it out.
     """
-    if fault.stale:
+    if fault.may_serve_dead_token:
         return 0
     outputs: tuple[Output, ...] = (Output.SOCKET, Output.API)
     if verdict.within_budget or not fault.reasons:
         outputs = tuple(Output)
-    may = fault.spoilt if verdict.within_budget else fault.spoilt | fault.stuck
+    may = fault.disrupted if verdict.within_budget else fault.disrupted | fault.stuck
     outputs = tuple(output for output in outputs if output not in may)
     return verdict.count(Seen.EXPIRED, outputs=outputs)
 
 
-def _cut_off(fault: Fault, verdict: Verdict) -> int:
-    outputs = tuple(output for output in Output if output not in fault.spoilt)
-    return 0 if fault.severs else verdict.count(Seen.ERROR, outputs=outputs)
+def _unanswered(fault: Fault, verdict: Verdict) -> int:
+    outputs = tuple(output for output in Output if output not in fault.disrupted)
+    return 0 if fault.may_cut_connections else verdict.count(Seen.ERROR, outputs=outputs)
 
 
-def _withheld(fault: Fault, verdict: Verdict) -> int:
-    if fault.withdraws or (fault.reasons and not verdict.within_budget):
+def _missing_tokens(fault: Fault, verdict: Verdict) -> int:
+    if fault.may_lack_token or (fault.reasons and not verdict.within_budget):
         return 0
-    outputs = tuple(output for output in Output if output not in fault.spoilt)
+    outputs = tuple(output for output in Output if output not in fault.disrupted)
     return verdict.count(Seen.NONE, outputs=outputs)
 
 
-def _unwell(calm: Tally) -> int:
+def _bad_reads(calm: Tally) -> int:
     return sum(count for (_, seen), count in calm.items() if seen is not Seen.GOOD)
 
 
-def _told(fault: Fault, verdict: Verdict) -> bool:
-    """Return whether the failures are those that the operator is to be told of."""
+def _reasons_expected(fault: Fault, verdict: Verdict) -> bool:
+    """Return whether attempts failed for the expected reasons, and for no other."""
     failed = {reason for reason, count in verdict.failures.items() if count}
     if not fault.reasons:
         return not failed
-    by_the_way = {BY_THE_WAY} if verdict.within_budget else {BY_THE_WAY, TOO_LATE}
-    return failed <= fault.reasons | by_the_way and bool(failed & fault.reasons or fault.mild)
+    always_possible = {ALWAYS_POSSIBLE} if verdict.within_budget else {ALWAYS_POSSIBLE, TOO_LATE}
+    return failed <= fault.reasons | always_possible and bool(
+        failed & fault.reasons or fault.may_pass_unnoticed
+    )
 
 
 def _bounded(verdict: Verdict) -> bool:
@@ -174,15 +178,15 @@ def _bounded(verdict: Verdict) -> bool:
     )
 
 
-def _spared(scene: "Scene", since: float) -> bool:
-    """Return whether refused logins came no closer together than `rejected_retry` allows."""
+def _logins_spaced(scene: "Scene", since: float) -> bool:
+    """Return whether refused logins were at least `rejected_retry` apart."""
     refused = sorted(at for at in (*scene.app.failures, *scene.gate.refusals) if at >= since)
     seconds = refused[-1] - refused[0] if refused else 0.0
     return len(refused) <= seconds / REJECTED_RETRY + 2
 
 
 def _logged(fault: Fault, scene: "Scene") -> bool:
-    """Return whether the log tells of it; of what happens again it does so every 10 minutes."""
-    return not fault.tells or any(
-        one.get("app") == scene.name for one in scene.daemon.message(fault.tells)
+    """Return whether the log mentions the fault; a repeated event appears every 10 minutes only."""
+    return not fault.logs or any(
+        one.get("app") == scene.name for one in scene.daemon.logged(fault.logs)
     )

@@ -1,4 +1,4 @@
-"""A daemon on which all goes wrong that could give a secret away, and the traces that it leaves."""
+"""A daemon with every trouble that could reveal a secret, and the traces that it leaves."""
 
 import asyncio
 import os
@@ -12,14 +12,14 @@ from uuid import uuid4
 from faults.rig.canaries import secret_half
 from faults.rig.daemon import Daemon, operate
 from faults.rig.gate import Gate
-from faults.rig.leaking_dsm import echoing, spoiling
+from faults.rig.leaking_dsm import echoing, issuing_then_leaking
 from faults.rig.ports import held_port
 from refresherd.emulator import Emulator, Options
 from support.other_users import As, answer
 from support.programs import PATIENCE, REFRESHERD
 
-SPITEFUL = 8
-"""Apps whose DSM echoes, and as many whose DSM spoils: each begins with another answer."""
+LEAKING_APPS = 8
+"""Apps whose DSM echoes credentials, and as many whose DSM reveals tokens."""
 
 FIRST_HALF = 80
 """The first answer that holds a key's secret half alone."""
@@ -112,25 +112,25 @@ format = "{key}"
 
 
 @dataclass(slots=True)
-class Trail:
-    """What was found at which place, and which secrets there were."""
+class Traces:
+    """The text found in each place, and the secrets that must not be in it."""
 
     places: dict[str, str]
     secrets: list[str] = field(default_factory=list)
     open_to_others: list[str] = field(default_factory=list)
-    """Files that hold a token and that others may read."""
+    """Files that hold a token and that other users may read."""
 
 
 def some_key() -> str:
-    """Return an API key as DSM makes them."""
+    """Return an API key in DSM's format."""
     secret = b64encode(os.urandom(64), altchars=b"-_").decode().rstrip("=")
     return b64encode(f"{uuid4()}:{secret}".encode()).decode()
 
 
-async def trail(directory: Path, form: str) -> Trail:
-    """Run a daemon while all goes wrong, kill it, and return the traces."""
+async def trail(directory: Path, form: str) -> Traces:
+    """Run a daemon in all these troubles, kill it, and return the traces."""
     short = b64encode(f"{uuid4()}:canary-{os.urandom(6).hex()}".encode()).decode()
-    options = Options(apps=2 * SPITEFUL + 4, api_keys=(short,), lifetime=LIFETIME)
+    options = Options(apps=2 * LEAKING_APPS + 4, api_keys=(short,), lifetime=LIFETIME)
     async with Emulator(options) as dsm, _gates(dsm) as gates:
         keys = [app.api_key for app in dsm.apps]
         daemon = Daemon(directory, ("env", f"CANARY_KEY={keys[-1]}", "PYTHONASYNCIODEBUG=1"))
@@ -139,9 +139,9 @@ async def trail(directory: Path, form: str) -> Trail:
         try:
             await daemon.listening()
             await asyncio.sleep(1)
-            _spoil(directory, keys)
+            _break_files(directory, keys)
             await operate(directory / "api.sock", "hooked")
-            found = Trail(await _looked(daemon))
+            found = Traces(await _looked(daemon))
         finally:
             await daemon.kill()
         found.places["log"] = daemon.log.read_text()
@@ -153,7 +153,7 @@ async def trail(directory: Path, form: str) -> Trail:
 
 
 async def broken(directory: Path, program: tuple[str, ...], *, ends: bool) -> tuple[str, list[str]]:
-    """Run a daemon with a bug, which `ends` it or not; return what it printed, and the secrets."""
+    """Run a daemon with a bug, which `ends` it or not; return its log and the secrets."""
     async with Emulator(Options(lifetime=LIFETIME)) as dsm:
         key = directory / "app.key"
         key.touch(mode=0o600)
@@ -181,19 +181,19 @@ async def broken(directory: Path, program: tuple[str, ...], *, ends: bool) -> tu
 
 
 async def _done(process: asyncio.subprocess.Process, log: Path, *, ends: bool) -> None:
-    """Return once the process has ended, or told all that is to break where it goes on."""
+    """Return once the process has ended or, if it goes on, has logged the last of the errors."""
     async with asyncio.timeout(PATIENCE):
         if ends:
             await process.wait()
-        while not ends and "ValueError" not in log.read_text():  # noqa: ASYNC110  # no event tells
+        while not ends and "ValueError" not in log.read_text():  # noqa: ASYNC110  # nothing signals this
             await asyncio.sleep(0.1)
 
 
 @asynccontextmanager
 async def _gates(dsm: Emulator) -> AsyncIterator[list[Gate]]:
     port = int(dsm.url.rpartition(":")[2])
-    troubles = [echoing(10 * n) for n in range(SPITEFUL)]
-    troubles += [spoiling(n) for n in range(SPITEFUL)]
+    troubles = [echoing(10 * n) for n in range(LEAKING_APPS)]
+    troubles += [issuing_then_leaking(n) for n in range(LEAKING_APPS)]
     troubles.append(echoing(FIRST_HALF))
     async with AsyncExitStack() as stack:
         gates = [Gate(port, stack.enter_context(held_port())) for _ in troubles]
@@ -205,10 +205,10 @@ async def _gates(dsm: Emulator) -> AsyncIterator[list[Gate]]:
 
 
 def _place(daemon: Daemon, dsm: str, gates: list[Gate], keys: list[str], form: str) -> None:
-    """Write the configuration and what it names; the last keys are for the last apps."""
+    """Write the configuration and the files that it names."""
     directory = daemon.directory
     lines = [HEAD.format(port=daemon.port, form=form, dsm=dsm), HOOKED.format(directory=directory)]
-    names = ["short", "hooked", "faulty", *(f"spite{number}" for number in range(2 * SPITEFUL))]
+    names = ["short", "hooked", "faulty", *(f"spite{number}" for number in range(2 * LEAKING_APPS))]
     for name, key in zip(names, keys, strict=False):
         file = directory / f"{name}.key"
         file.touch(mode=0o600)
@@ -230,8 +230,8 @@ def _script(path: Path, text: str) -> None:
     path.chmod(0o700)
 
 
-def _spoil(directory: Path, keys: list[str]) -> None:
-    """Break what was well at the start."""
+def _break_files(directory: Path, keys: list[str]) -> None:
+    """Break what worked at the start."""
     (directory / "faulty.key").write_text(f"{keys[2]}\n{keys[2]}\n")
     (directory / "gone" / "hooked.token").unlink(missing_ok=True)
     (directory / "gone").rename(directory / "went")
@@ -241,7 +241,7 @@ def _spoil(directory: Path, keys: list[str]) -> None:
 
 
 async def _looked(daemon: Daemon) -> dict[str, str]:
-    """Return what can be seen of a daemon, gathered for a while."""
+    """Return everything that the daemon shows during some seconds."""
     api = daemon.directory / "api.sock"
     found: dict[str, str] = {}
     until = asyncio.get_running_loop().time() + SECONDS
