@@ -1,0 +1,299 @@
+"""What happens in the daemon, as values without secrets, for metrics and logs.
+
+Instants are boot time; whoever shows one to people converts it to wall time. All other times are
+seconds. Each event belongs in the `Event` union at the end: mypy then names every observer that
+does not handle it yet.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from refresherd.domain.errors import Reason
+from refresherd.domain.model import Instant, Method
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptBegan:
+    """A request is about to be sent, `delay` seconds after it was due."""
+
+    app: str
+    method: Method
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """A new token was issued, or the life of the current one was extended (keepalive)."""
+
+    app: str
+    endpoint: str
+    method: Method
+    duration: float
+    generation: int
+    expires_at: Instant
+    next_refresh_at: Instant
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed:
+    """An attempt failed; the next one is due at `next_refresh_at`."""
+
+    app: str
+    endpoint: str
+    method: Method
+    reason: Reason
+    message: str
+    duration: float
+    consecutive_failures: int
+    next_refresh_at: Instant
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoginPostponed:
+    """A login was held back to protect its credential until `next_refresh_at`."""
+
+    app: str
+    message: str
+    next_refresh_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class SessionChecked:
+    """DSM was asked whether a session is still alive, and it is."""
+
+    app: str
+    endpoint: str
+    duration: float
+
+
+@dataclass(frozen=True, slots=True)
+class SessionResumed:
+    """An app continues with the session that it had before the daemon was restarted."""
+
+    app: str
+    generation: int
+    expires_at: Instant
+    next_refresh_at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class TokenExpired:
+    """A token expired before it could be replaced."""
+
+    app: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class CredentialChanged:
+    """A refused credential was replaced, so its wait is over."""
+
+    app: str
+
+
+@dataclass(frozen=True, slots=True)
+class EntityMismatch:
+    """DSM's answer names another app than the credential does: perhaps the file has a wrong key."""
+
+    app: str
+    expected: str
+    entity_id: str
+
+
+class Ending(StrEnum):
+    """The outcome of terminating a session: the `result` label."""
+
+    TERMINATED = "terminated"
+    GONE = "gone"
+    """It had ended before."""
+    FAILED = "failed"
+    """DSM could not be reached or refused; the session ends when it has idled long enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded:
+    """A replaced session was terminated, or could not be."""
+
+    app: str
+    result: Ending
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputWritten:
+    """An output now holds the token of this generation."""
+
+    app: str
+    output: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRemoved:
+    """An output was emptied: its token is dead, or has expired and `on_expiry` is `remove`."""
+
+    app: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFailed:
+    """An output could not be updated; it is tried again in `retry_in` seconds."""
+
+    app: str
+    output: str
+    message: str
+    retry_in: float
+
+
+class HookResult(StrEnum):
+    """The outcome of a hook: the `result` label."""
+
+    OK = "ok"
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+
+
+@dataclass(frozen=True, slots=True)
+class HookRan:
+    """A hook ran for a new token."""
+
+    app: str
+    hook: str
+    result: HookResult
+    duration: float
+    message: str = ""
+    """Why it failed; after a success what its command printed, if anything."""
+
+
+class ApiRoute(StrEnum):
+    """A route of the API socket: the `route` label."""
+
+    APPS = "/v1/apps"
+    APP = "/v1/apps/{app}"
+    TOKEN = "/v1/apps/{app}/token"  # noqa: S105  # where a token is served, not a token
+    REFRESH = "/v1/apps/{app}/refresh"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiAnswered:
+    """A request on the API socket was answered, or its answer began, after `duration` seconds."""
+
+    route: ApiRoute
+    code: int
+    duration: float
+
+
+@dataclass(frozen=True, slots=True)
+class AccessDenied:
+    """A process asked a socket for an app's token without permission; `unit` may be ""."""
+
+    app: str
+    socket: str
+    uid: int
+    gid: int
+    pid: int
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRejected:
+    """A user has too many connections to a socket and was refused another."""
+
+    socket: str
+    uid: int
+    connections: int
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptFailed:
+    """A socket cannot accept for now: the process or the host is out of file descriptors."""
+
+    socket: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AppCrashed:
+    """A bug ended an app's tasks; that app alone is restarted."""
+
+    app: str
+    error: BaseException
+    restart_in: float
+    """0 where the bug was met while terminating the session of an app that is gone."""
+
+
+class Jump(StrEnum):
+    """What moved the clocks apart: the `kind` label."""
+
+    SUSPEND = "suspend"
+    STEP = "step"
+
+
+@dataclass(frozen=True, slots=True)
+class ClockJumped:
+    """The machine was suspended for `seconds`, or the wall clock was set by `seconds`."""
+
+    kind: Jump
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoopLagged:
+    """How late, in seconds, the event loop ran the schedule's heartbeat."""
+
+    lag: float
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The daemon has started its apps."""
+
+    version: str
+    apps: int
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """An operator should know something, about one app or ("") about the daemon."""
+
+    message: str
+    app: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """The configuration was reloaded; the counts are of apps."""
+
+    at: Instant
+    started: int
+    stopped: int
+    restarted: int
+    retuned: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadFailed:
+    """A reload was requested and changed nothing."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """The daemon was asked to stop, by the signal named in `cause`."""
+
+    cause: str
+
+
+# fmt: off
+Event = (
+    AttemptBegan | Renewed | AttemptFailed | LoginPostponed | SessionChecked | SessionResumed
+    | TokenExpired | CredentialChanged | EntityMismatch | SessionEnded
+    | OutputWritten | OutputRemoved | OutputFailed | HookRan
+    | ApiAnswered | AccessDenied | ConnectionRejected | AcceptFailed
+    | AppCrashed | ClockJumped | LoopLagged | Started | Warned | Reloaded | ReloadFailed | Stopping
+)
