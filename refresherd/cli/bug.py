@@ -7,6 +7,6 @@ from types import TracebackType
 
 def message(_: type[BaseException], error: BaseException, __: TracebackType | None) -> None:
     """Print a traceback as the interpreter does, redacted: for `sys.excepthook`."""
-    from refresherd.adapters.logs.redaction import redact  # noqa: PLC0415  # takes long, and is rarely used
+    from refresherd.domain.redaction import redact  # noqa: PLC0415  # rarely used
 
     print(redact("".join(traceback.format_exception(error))), end="", file=sys.stderr)

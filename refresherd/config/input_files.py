@@ -12,8 +12,9 @@ from refresherd.config.keys import api_key_fault, token_fault
 from refresherd.config.lines import KeyPath
 from refresherd.config.pem import judge_authorities, judge_certificate, judge_private_key
 from refresherd.config.scalars import Location
-from refresherd.config.wording import quoted, secretive
+from refresherd.config.wording import quoted
 from refresherd.domain.model import session_file
+from refresherd.domain.redaction import holds_secret
 
 Verdict = Callable[[bytes], str]
 """Tells what is wrong with a secret, "" if nothing is."""
@@ -60,7 +61,7 @@ def _check_bootstrap(app: AppDocument, state: Path | None, faults: Findings) -> 
         return
     # Once its session is kept, the token that it came from may be deleted.
     kept = state is not None and not gone(session_file(state, app.name))
-    if not kept or not gone(location.path) or secretive(str(location)):
+    if not kept or not gone(location.path) or holds_secret(str(location)):
         _note(partial(_judge, location.path, token_fault), (*app.path, "token_file"), faults)
 
 
@@ -85,7 +86,7 @@ def _judge(path: Path, fault_of: Verdict, *, trusted: bool = False) -> None:
     try:
         content, mode = read(path)
     except Unusable:
-        if secretive(path.as_posix()):
+        if holds_secret(path.as_posix()):
             raise Unusable(
                 "this looks like the secret itself; put it in a file (chmod 0600) and write "
                 "that file's path"
@@ -99,7 +100,7 @@ def _judge(path: Path, fault_of: Verdict, *, trusted: bool = False) -> None:
 
 def _judge_passed(directory: Path, name: str) -> None:
     """Raise Unusable for a credential that systemd has not passed on, or that is no API key."""
-    if gone(directory / name) and not secretive(name):
+    if gone(directory / name) and not holds_secret(name):
         raise Unusable(
             f"systemd has passed on no credential {quoted(name)} (there is none in {directory}); "
             f"write LoadCredential={name}:FILE in the unit"

@@ -4,7 +4,9 @@ import re
 from base64 import b64decode
 from binascii import Error
 
-UUID = rb"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+from refresherd.domain import model
+
+UUID = model.UUID.pattern.encode()
 SHAPE = "base64 of <app uuid>:<secret>, as DSM shows it under the app's credentials"
 
 PREFIXES = (

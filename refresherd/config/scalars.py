@@ -6,6 +6,8 @@ import signal
 from pathlib import Path
 from typing import ClassVar, Self
 
+from refresherd.domain.model import UUID
+
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 LONGEST = 365 * UNITS["d"]
@@ -125,7 +127,7 @@ class AppId(Scalar):
     __slots__ = ()
     noun = "UUID"
     expected = "the app's UUID as DSM shows it"
-    pattern = r"([0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})?"
+    pattern = f"({UUID.pattern})?"
 
 
 class Variable(Scalar):

@@ -20,7 +20,8 @@ from refresherd.config.tables import (
     RootTable,
     SocketTable,
 )
-from refresherd.config.wording import listed, nearest, quoted, secretive
+from refresherd.config.wording import listed, nearest, quoted
+from refresherd.domain.redaction import holds_secret
 
 HOMES: dict[str, type[Struct]] = {
     "at the top, before any table": RootTable,
@@ -49,7 +50,7 @@ MOST_LISTED = 8
 
 def unknown_key(key: str, value: object, table: KeyPath, known: tuple[str, ...]) -> str:
     """Return what is wrong with a key that its table does not know, never showing its value."""
-    if isinstance(value, str) and (key.lower() in SECRETS or secretive(value)):
+    if isinstance(value, str) and (key.lower() in SECRETS or holds_secret(value)):
         return (
             "unknown key; secrets are never inline: put the API key in a file of its own "
             "(chmod 0600) and name that file with api_key_file"

@@ -8,11 +8,7 @@ from functools import lru_cache
 from json import dumps
 
 from refresherd.config.lines import KeyPath
-
-BASE64_RUN = re.compile(r"[A-Za-z0-9+_=-]{40,}")
-"""An API key's first 48 characters, the UUID's, hold no slash; a token is base64url."""
-
-PASSWORD = re.compile("://[^/]*:[^/]*@")
+from refresherd.domain.redaction import holds_secret
 
 LONGEST_SHOWN = 200
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -20,17 +16,9 @@ LARGEST_SHOWN = 10**15
 """Python refuses to print an integer of more than 4,300 digits, which TOML's hex may hold."""
 
 
-def secretive(text: str) -> bool:
-    """Return whether a string may hold an API key, a token or a URL's password."""
-    return PASSWORD.search(text) is not None or any(
-        any(map(str.isupper, run)) and any(map(str.islower, run)) and any(map(str.isdigit, run))
-        for run in BASE64_RUN.findall(text)
-    )
-
-
 def quoted(text: str) -> str:
     """Return a string as TOML writes it, or "…" where it is too long or may be a secret."""
-    if secretive(text) or len(text) > LONGEST_SHOWN:
+    if holds_secret(text) or len(text) > LONGEST_SHOWN:
         return '"…"'
     return f'"{text}"' if text.isprintable() and not set(text) & {'"', "\\"} else dumps(text)
 
@@ -74,7 +62,7 @@ def dotted(path: KeyPath) -> str:
         if isinstance(part, int):
             message += f"[{part}]"
             continue
-        bare = BARE_KEY.fullmatch(part) and not secretive(part)
+        bare = BARE_KEY.fullmatch(part) and not holds_secret(part)
         message += ("." if message else "") + (part if bare else quoted(part))
     return message
 

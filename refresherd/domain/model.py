@@ -1,5 +1,6 @@
 """The values that everything else speaks of: apps as configured, tokens as issued."""
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
@@ -8,7 +9,13 @@ from pathlib import Path
 from typing import NewType
 
 Instant = NewType("Instant", float)
-"""Seconds of boot time: goes on in a suspend, and no clock change moves it."""
+"""Seconds of boot time: it goes on during a suspend, and no clock change moves it."""
+
+B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+"""A bearer token: what may follow `Bearer ` in a header (RFC 6750)."""
+
+UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+"""An app's UUID, as DSM writes its `entity_id`s."""
 
 
 class Secret:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from refresherd.adapters.credentials.parse import LONGEST, api_key, unreadable
 from refresherd.domain.model import Secret
-from refresherd.domain.redaction import MASK, SHORTEST, masked
+from refresherd.domain.redaction import MASK, SHORTEST, redact_quoted
 from refresherd.host import subprocesses
 from refresherd.host.subprocesses import Program, Tail
 
@@ -72,4 +72,4 @@ def _without(printed: bytes, complaint: str) -> str:
     for word in said.split():
         if len(word) >= SHORTEST:
             complaint = complaint.replace(word, MASK)
-    return masked(complaint, said.strip())
+    return redact_quoted(complaint, said.strip())

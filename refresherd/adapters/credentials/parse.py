@@ -5,18 +5,13 @@ from base64 import b64decode
 from dataclasses import dataclass
 
 from refresherd.domain.errors import Reason, Retryable
-from refresherd.domain.model import Secret
+from refresherd.domain.model import B64TOKEN, UUID, Secret
 
 LONGEST = 64 * 1024
 """As many bytes are read of any source. DSM's keys and tokens are under 300."""
 
 BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 """Its URL-safe variant as well."""
-
-B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-"""RFC 6750: what may stand after `Bearer `."""
-
-UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """A successful answer to a login or a reauth: a new session, or why it is none."""
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -8,14 +7,9 @@ import msgspec
 
 from refresherd.adapters.dsm.text import plain, words
 from refresherd.domain.errors import DsmError, Reason, Rejected, Retryable
-from refresherd.domain.model import Grant, Secret
+from refresherd.domain.model import B64TOKEN, UUID, Grant, Secret
 
 LONGEST_TOKEN = 16 * 1024
-
-TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-"""RFC 6750's b64token: what may stand after `Bearer `."""
-
-UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 class AuthResponse(msgspec.Struct):
@@ -108,7 +102,7 @@ def _token_fault(token: str | None) -> str:
         return "access_token is missing"
     if len(token) > LONGEST_TOKEN:
         return f"access_token is longer than {LONGEST_TOKEN} characters"
-    if not TOKEN.fullmatch(token):
+    if not B64TOKEN.fullmatch(token):
         return "access_token has characters that an Authorization header cannot hold"
     return ""
 

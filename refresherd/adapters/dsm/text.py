@@ -4,7 +4,7 @@ import html
 import re
 
 from refresherd.domain.model import Secret
-from refresherd.domain.redaction import beginning, masked
+from refresherd.domain.redaction import redact_quoted, truncate
 
 READ = 4096
 """As many characters of an answer are looked at; bounds the work of the patterns below."""
@@ -17,7 +17,7 @@ def plain(text: str, sent: Secret, limit: int = 120) -> str:
 
     `sent` is the credential or token of the request, which a server may echo.
     """
-    said = masked(text, sent.reveal())
+    said = redact_quoted(text, sent.reveal())
     if not said.isprintable():
         said = "".join(char if char.isprintable() else " " for char in said)
     line = " ".join(said.split())
@@ -26,7 +26,7 @@ def plain(text: str, sent: Secret, limit: int = 120) -> str:
 
 def words(body: bytes, sent: Secret) -> str:
     """Return the first words of an answer, markup left out; "" if it is no text."""
-    start = beginning(body.decode(errors="replace"), READ)
+    start = truncate(body.decode(errors="replace"), READ)
     if "\0" in start:
         return ""
     return plain(html.unescape(TAG.sub(" ", start)), sent)

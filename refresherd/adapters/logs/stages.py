@@ -4,10 +4,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from refresherd.adapters.logs.redaction import redact
 from refresherd.adapters.logs.without_rich import structlog
 from refresherd.adapters.logs.writer import LineWriter
 from refresherd.domain import formats
+from refresherd.domain.redaction import redact
 from refresherd.engine.ports import Clock
 
 Fields = structlog.typing.EventDict

@@ -1,19 +1,15 @@
 """What the fd store holds of a session: written, and read with suspicion."""
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from math import isfinite
 
-from refresherd.domain.model import App, Credential, Instant, Secret, Token
+from refresherd.domain.model import B64TOKEN, App, Credential, Instant, Secret, Token
 
 LONGEST = 64 * 1024
 """As many bytes are read of a record. DSM's tokens are under 100."""
-
-B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-"""RFC 6750: what may stand after `Bearer `."""
 
 
 LARGEST = 10**15

@@ -1,17 +1,13 @@
 """What stands in a session file: written, and read with suspicion."""
 
 import json
-import re
 from dataclasses import dataclass
 
 from refresherd.domain.formats import timestamp
-from refresherd.domain.model import Secret, Token
+from refresherd.domain.model import B64TOKEN, Secret, Token
 
 LONGEST = 64 * 1024
 """As many bytes are read of a session file, in bytes. DSM's tokens are under 100."""
-
-B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-"""RFC 6750: what may stand after `Bearer `."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from refresherd.config.findings import Findings
 from refresherd.config.unknown import unknown_key
-from refresherd.config.wording import dotted, kind, listed, nearest, quoted, secretive, shown
+from refresherd.config.wording import dotted, kind, listed, nearest, quoted, shown
+from refresherd.domain.redaction import holds_secret
 from support.fakes import API_KEY
 
 TOKEN = "Zk3-x_9QbT" * 8 + "aB3dE6"
@@ -44,7 +45,7 @@ def test_strings_are_told_as_the_file_has_them_unless_they_may_be_secret(
 def test_any_api_key_counts_as_secret(app_id: UUID, secret: bytes) -> None:
     """Wherever it was pasted by mistake."""
     api_key = b64encode(f"{app_id}:".encode() + secret).decode()
-    assert secretive(f"prefix {api_key} suffix")
+    assert holds_secret(f"prefix {api_key} suffix")
 
 
 @pytest.mark.parametrize(
