@@ -26,8 +26,8 @@ from refresherd.domain.model import Ownership
 from refresherd.engine.ports import Observer
 from refresherd.host import process
 from refresherd.host.clock import BootClock
+from refresherd.host.process import end_after
 from refresherd.host.service_manager import without_own
-from refresherd.host.stopping import end_after
 
 YOUNG_OBJECTS = 10_000
 """So many new objects are waited for before a collection; Python's own choice is 700."""

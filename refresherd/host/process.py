@@ -1,19 +1,23 @@
-"""What this process asks of the kernel for itself: many descriptors, and that nobody looks in."""
+"""What the daemon sets up for its own process: descriptors, private memory, an end in time."""
 
+import os
 import resource
+import threading
+import time
 from contextlib import suppress
 
 DESCRIPTORS = 65536
-"""As many open files and sockets are enough for ten thousand apps and their consumers."""
+"""Enough open files and sockets for ten thousand apps and their consumers."""
 
 PR_SET_DUMPABLE = 4
 """prctl(2); also in linux/prctl.h."""
 
 
 def raise_descriptor_limit() -> None:
-    """Take what the host allows: sockets of apps and connections of clients need one each.
+    """Raise the soft limit on open files as far as the host allows.
 
-    The usual soft limit of 1024 is for programs that use select(2).
+    Each app's socket and each client's connection needs a descriptor, and the usual soft limit of
+    1024 is for programs that use select(2).
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
@@ -22,16 +26,29 @@ def raise_descriptor_limit() -> None:
 
 
 def keep_memory_private() -> None:
-    """Leave no core dump, and let no other process of the same user read this one's memory.
+    """Disable core dumps, and keep other processes of the same user from reading the memory.
 
-    Its files in /proc are root's from now on; those of its own it may read all the same, for the
-    kernel lets a process look at itself.
+    From here on the process' files in /proc belong to root. The daemon can still read its own:
+    the kernel lets a process look at itself.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
-    if soft:  # else a unit has seen to it, which may forbid the call as well
+    if soft:  # otherwise a unit has disabled them already, and may forbid the call
         resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
-    # Where the host allows no memory that is made executable, ctypes may not even be imported.
+    # Where the host forbids executable memory, even importing ctypes may fail.
     with suppress(ImportError, MemoryError, OSError):
         import ctypes  # noqa: PLC0415  # as above
 
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def end_after(seconds: float) -> None:
+    """Exit with status 0 after that many seconds, if the process has not ended by then.
+
+    A thread does it, since the event loop itself may hang in a call to a dead filesystem.
+    """
+    threading.Thread(target=_end, args=(seconds,), name="end", daemon=True).start()
+
+
+def _end(seconds: float) -> None:
+    time.sleep(seconds)
+    os._exit(os.EX_OK)

@@ -94,6 +94,8 @@ def test_a_stop_is_in_time_though_everything_hangs_at_once(tmp_path: Path) -> No
 
 def test_a_process_that_hangs_itself_ends_as_well() -> None:
     """A dead filesystem may hold up the event loop, and with it every bound of its steps."""
-    script = "import time, refresherd.host.stopping as it; it.end_after(0.1); time.sleep(99)"
+    script = (
+        "import time; from refresherd.host.process import end_after; end_after(0.1); time.sleep(99)"
+    )
     ended = subprocess.run([sys.executable, "-c", script], timeout=PATIENCE, check=False)
     assert ended.returncode == 0
