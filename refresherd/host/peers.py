@@ -1,90 +1,115 @@
-"""Who is at the other end of a Unix socket: from the kernel, never from what they send."""
+"""Who is at the other end of a Unix socket: from the kernel, never from what they send.
+
+A unit with ProtectProc=invisible sees no other processes in /proc. The control groups list their
+members all the same, since anyone may read cgroup.procs: cgroups(7).
+"""
 
 import os
 import re
 import select
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from refresherd.domain.access import OVERFLOW_ID, Peer
-from refresherd.host import cgroups
 
 UCRED = struct.Struct("iII")
 """pid, uid and gid: struct ucred of unix(7)."""
 
-SO_PEERGROUPS = 59
-SO_PEERPIDFD = 77
-"""Of Linux 4.13 and 6.5, as in asm-generic/socket.h: Python does not name them."""
-
-MOST_OPTION_BYTES = 1024
+MAX_OPTION_BYTES = 1024
 """The most that Python lets the kernel answer: 256 groups."""
 
 UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]+\.(?:service|scope|socket|mount|swap)")
 
-CLAIM = re.compile(rb"\0[A-Za-z0-9]+/unit/(?P<unit>[^/]+)/.+", re.DOTALL)
-"""Where systemd connects from for LoadCredential=: systemd.exec(5)."""
+CREDENTIAL_CLIENT = re.compile(rb"\0[A-Za-z0-9]+/unit/(?P<unit>[^/]+)/.+", re.DOTALL)
+"""The address from which systemd connects for LoadCredential=: systemd.exec(5)."""
+
+MEMBERS = "cgroup.procs"
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """Where the kernel's answers are found; Python does not name the socket options."""
+
+    pidfd_option: int = 77
+    """SO_PEERPIDFD of asm-generic/socket.h, since Linux 6.5."""
+    groups_option: int = 59
+    """SO_PEERGROUPS of asm-generic/socket.h, since Linux 4.13."""
+    proc: Path = Path("/proc")
+    cgroup_roots: tuple[Path, ...] = (
+        Path("/sys/fs/cgroup"),
+        Path("/sys/fs/cgroup/unified"),
+        Path("/sys/fs/cgroup/systemd"),
+    )
+    """Where systemd mounts its tree: version 2 alone, beside version 1, version 1 alone."""
+
+
+KERNEL = Kernel()
 
 
 def credentials(connection: socket.socket) -> Peer:
     """Return an accepted socket's peer as it was when it connected: SO_PEERCRED."""
-    message = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size)
-    pid, uid, gid = UCRED.unpack(message)
+    ucred = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size)
+    pid, uid, gid = UCRED.unpack(ucred)
     return Peer(uid, gid, pid)
 
 
-def process_of(connection: socket.socket, peer: Peer) -> int | None:
-    """Return a descriptor of the peer's process, for the caller to close; None if it has ended.
+def process_of(connection: socket.socket, peer: Peer, kernel: Kernel = KERNEL) -> int | None:
+    """Return a pidfd of the peer's process, for the caller to close; None if it has ended.
 
-    To be asked at once: before Linux 6.5 a pid that changes hands before that goes unnoticed.
+    Call it as soon as the connection is accepted: before Linux 6.5 it would not notice if the pid
+    had passed to another process.
     """
     try:
-        return connection.getsockopt(socket.SOL_SOCKET, SO_PEERPIDFD)
+        return connection.getsockopt(socket.SOL_SOCKET, kernel.pidfd_option)
     except OSError:
         pass
     try:
         return os.pidfd_open(peer.pid)
-    except (OSError, AttributeError):  # or there is no descriptor left, or Python has no pidfds
+    except (OSError, AttributeError):  # or no descriptor is left, or Python has no pidfds
         return None
 
 
-def identified(connection: socket.socket, peer: Peer, process: int | None) -> Peer:
-    """Return the peer with its groups and its unit; without them where they are not certain.
+def identified(
+    connection: socket.socket, peer: Peer, process: int | None, kernel: Kernel = KERNEL
+) -> Peer:
+    """Return the peer with its groups and unit; without them where they are uncertain.
 
-    It may take some milliseconds. `process` is what `process_of` returned.
+    It may block for some milliseconds. `process` is what `process_of` returned.
     """
-    groups = _groups(connection, peer, process) - {OVERFLOW_ID}
-    return replace(peer, groups=groups, unit=_unit(peer, process))
+    groups = _groups(connection, peer, process, kernel) - {OVERFLOW_ID}
+    return replace(peer, groups=groups, unit=_unit(peer, process, kernel))
 
 
 def claimed_unit(address: object) -> str:
     """Return the unit for which systemd asks, by the address it connected from; "" for none.
 
-    Any process may bind such an address: only root is to be believed. It is not PID 1 that
-    connects, but a child of it that becomes the unit's process.
+    Any process may bind such an address, so it counts for root alone. The peer is not PID 1, but a
+    child of it that later becomes the unit's process.
     """
-    claim = CLAIM.fullmatch(address) if isinstance(address, bytes) else None
+    claim = CREDENTIAL_CLIENT.fullmatch(address) if isinstance(address, bytes) else None
     return "" if claim is None else claim["unit"].decode(errors="replace")
 
 
 def unit_of(cgroups: str) -> str:
     """Return the system unit in the text of a /proc/PID/cgroup, "" for none.
 
-    It is the first part of the path that is no slice, as systemd itself reads it: what lies
-    below, such as the units of a user's own manager, whoever is delegated to may name at will.
+    It is the first part of the path that is not a slice, as systemd itself reads it. Names below
+    it, such as the units of a user's own manager, are chosen by whom the unit belongs to.
     """
-    paths = dict(_hierarchies(cgroups))
+    fields = (line.split(":", 2) for line in cgroups.splitlines())
+    paths = {field[1]: field[2] for field in fields if len(field) == len(("id", "name", "path"))}
     # Version 2 first; where systemd still uses version 1, it names its own hierarchy.
     return next(filter(None, (_unit_in(paths.get(key, "")) for key in ("", "name=systemd"))), "")
 
 
 def groups_of(status: str, uid: int) -> frozenset[int]:
-    """Return the groups in the text of a /proc/PID/status, none if it is not that user's.
+    """Return the groups in the text of a /proc/PID/status; none if it is not that user's.
 
-    A set-user-ID program started after the connection was made has other groups than who made it.
+    A set-user-ID program that was started after connecting has other groups than the caller.
     """
     fields = dict(line.partition(":")[::2] for line in status.splitlines())
     if set(fields.get("Uid", "").split()) != {str(uid)}:
@@ -92,57 +117,94 @@ def groups_of(status: str, uid: int) -> frozenset[int]:
     return frozenset(map(int, fields.get("Groups", "").split()))
 
 
-def _hierarchies(cgroups: str) -> list[tuple[str, str]]:
-    fields = (line.split(":", 2) for line in cgroups.splitlines())
-    return [(field[1], field[2]) for field in fields if len(field) == len(("id", "name", "path"))]
+def unit_path(pid: int, roots: tuple[Path, ...]) -> str:
+    """Return the control group of the unit that a process belongs to, "" if none is found.
+
+    It blocks for some milliseconds on a host with hundreds of units.
+    """
+    wanted = str(pid).encode()
+    for root in roots:
+        if _exists(root / MEMBERS):
+            units = (unit for unit in _units(root) if _contains(unit, wanted))
+            return next((f"/{unit.relative_to(root)}" for unit in units), "")
+    return ""
+
+
+def _groups(
+    connection: socket.socket, peer: Peer, process: int | None, kernel: Kernel
+) -> frozenset[int]:
+    try:
+        gids = connection.getsockopt(socket.SOL_SOCKET, kernel.groups_option, MAX_OPTION_BYTES)
+    except OSError:  # too many of them, or an older kernel
+        status = kernel.proc / str(peer.pid) / "status"
+        return groups_of(_while_alive(process, lambda: _text(status)), peer.uid)
+    return frozenset(struct.unpack(f"{len(gids) // 4}I", gids))
+
+
+def _unit(peer: Peer, process: int | None, kernel: Kernel) -> str:
+    """Return the peer's unit by its /proc/PID/cgroup, or by the groups where /proc hides it."""
+    cgroup = kernel.proc / str(peer.pid) / "cgroup"
+    if text := _while_alive(process, lambda: _text(cgroup)):
+        return unit_of(text)
+    return _while_alive(process, lambda: _unit_in(unit_path(peer.pid, kernel.cgroup_roots)))
 
 
 def _unit_in(path: str) -> str:
     for part in path.split("/")[1:]:
-        # An underscore protects what would look like a file of the kernel's own.
+        # systemd prefixes an underscore to a name that could be one of the kernel's own files.
         name = part.removeprefix("_")
         if not name.endswith(".slice"):
             return name if UNIT.fullmatch(name) else ""
     return ""
 
 
-def _unit(peer: Peer, process: int | None) -> str:
-    """Return the peer's unit by its /proc/PID/cgroup, or by the groups where it is hidden."""
-    message = _certain(process, lambda: _read(peer, "cgroup"))
-    if message:
-        return unit_of(message)
-    return _certain(process, lambda: _unit_in(cgroups.unit_path(peer.pid)))
+def _while_alive(process: int | None, read: Callable[[], str]) -> str:
+    """Return what `read` finds under a process' pid, "" unless the process is still alive then.
 
-
-def _groups(connection: socket.socket, peer: Peer, process: int | None) -> frozenset[int]:
-    try:
-        message = connection.getsockopt(socket.SOL_SOCKET, SO_PEERGROUPS, MOST_OPTION_BYTES)
-    except OSError:  # too many of them, or an older kernel
-        status = _certain(process, lambda: _read(peer, "status"))
-        return groups_of(status, peer.uid)
-    return frozenset(struct.unpack(f"{len(message) // 4}I", message))
-
-
-def _certain(process: int | None, message: Callable[[], str]) -> str:
-    """Return what is told of a process by its pid, "" unless it is certainly of that one.
-
-    A pid may come to belong to another process, but not while this one lives.
+    A pid may pass to another process, but not while this one is alive.
     """
     if process is None:
         return ""
-    text = message()
-    return "" if _ended(process) else text
+    text = read()
+    poll = select.poll()
+    poll.register(process, select.POLLIN)  # a pidfd becomes readable when its process ends
+    return "" if poll.poll(0) else text
 
 
-def _read(peer: Peer, name: str) -> str:
-    """Return a file in the /proc of the peer's pid, "" if there is none to be seen."""
+def _text(path: Path) -> str:
+    """Return a file's text, "" if it is not there or not visible."""
     with suppress(OSError):
-        return Path(f"/proc/{peer.pid}/{name}").read_text(errors="replace")
+        return path.read_text(errors="replace")
     return ""
 
 
-def _ended(process: int) -> bool:
-    """Return whether a process has ended: its pidfd becomes readable."""
-    poll = select.poll()
-    poll.register(process, select.POLLIN)
-    return bool(poll.poll(0))
+def _exists(path: Path) -> bool:
+    with suppress(OSError):  # Python 3.11 raises where nothing below /sys is visible
+        return path.exists()
+    return False
+
+
+def _units(group: Path) -> Iterator[Path]:
+    """Yield the control groups of units: those directly in slices that are not slices."""
+    for child in _children(group):
+        if child.name.endswith(".slice"):
+            yield from _units(child)
+        else:
+            yield child
+
+
+def _children(group: Path) -> list[Path]:
+    with suppress(OSError), os.scandir(group) as entries:  # a unit may end at any time
+        return [Path(entry) for entry in entries if entry.is_dir(follow_symlinks=False)]
+    return []
+
+
+def _contains(unit: Path, pid: bytes) -> bool:
+    """Return whether a process is in a unit's control group or in one below it."""
+    return any(pid in _members(Path(directory)) for directory, _, _ in os.walk(unit))
+
+
+def _members(group: Path) -> list[bytes]:
+    with suppress(OSError):  # as above; and threaded groups cannot list processes
+        return (group / MEMBERS).read_bytes().split()
+    return []

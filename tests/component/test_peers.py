@@ -1,17 +1,17 @@
-"""Who connected: asked of the kernel, with real processes of real users in real control groups."""
+"""Who connected, asked of the kernel: real processes of real users in real control groups."""
 
 import os
 import socket
 import subprocess
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from refresherd.domain.access import OVERFLOW_ID, Peer
-from refresherd.host import cgroups, peers
-from refresherd.host.peers import credentials, identified, process_of
+from refresherd.host.peers import Kernel, credentials, identified, process_of, unit_path
 from support.other_users import AS_ROOT, As, reachable, stranger, unit_group
 
 
@@ -38,12 +38,13 @@ def caller(
             yield connection, process
 
 
-def seen(connection: socket.socket) -> Peer:
+def seen(connection: socket.socket, kernel: Kernel | None = None) -> Peer:
     """Return all that can be known of a peer."""
+    kernel = kernel or Kernel()
     peer = credentials(connection)
-    process = process_of(connection, peer)
+    process = process_of(connection, peer, kernel)
     try:
-        return identified(connection, peer, process)
+        return identified(connection, peer, process, kernel)
     finally:
         if process is not None:
             os.close(process)
@@ -101,15 +102,18 @@ def test_the_unit_is_the_process_own(listening: socket.socket, unit: Path) -> No
         assert (before, seen(connection).unit) == ("", unit.name)
 
 
-@pytest.mark.parametrize("option", ["SO_PEERPIDFD", "SO_PEERGROUPS"])
-def test_an_older_kernel_will_do(
-    listening: socket.socket, unit: Path, monkeypatch: pytest.MonkeyPatch, option: str
-) -> None:
-    """Linux 5.3 suffices."""
-    monkeypatch.setattr(peers, option, 9999)
+UNKNOWN_OPTION = 9999
+"""A socket option that this kernel lacks, as older ones lack those for groups and pidfds."""
+
+
+@pytest.mark.parametrize(
+    "kernel", [Kernel(pidfd_option=UNKNOWN_OPTION), Kernel(groups_option=UNKNOWN_OPTION)]
+)
+def test_an_older_kernel_suffices(listening: socket.socket, unit: Path, kernel: Kernel) -> None:
+    """Linux 5.3 has neither of the two socket options."""
     with caller(listening) as (connection, process):
         (unit / "cgroup.procs").write_text(str(process.pid))
-        peer = seen(connection)
+        peer = seen(connection, kernel)
         assert peer.unit == unit.name
         assert peer.groups == set(os.getgroups()) - {OVERFLOW_ID}
 
@@ -117,68 +121,108 @@ def test_an_older_kernel_will_do(
 def test_without_pidfds_there_is_no_unit(
     listening: socket.socket, unit: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What cannot be certain is not believed: Pythons are built without them."""
-    monkeypatch.setattr(peers, "SO_PEERPIDFD", 9999)
+    """Some Pythons are built without them, and an uncertain unit must not count."""
     monkeypatch.delattr(os, "pidfd_open")
     with caller(listening) as (connection, process):
         (unit / "cgroup.procs").write_text(str(process.pid))
-        assert seen(connection).unit == ""
+        assert seen(connection, Kernel(pidfd_option=UNKNOWN_OPTION)).unit == ""
 
 
 def test_a_process_that_ends_while_it_is_looked_at_has_no_unit(
-    listening: socket.socket, unit: Path, monkeypatch: pytest.MonkeyPatch
+    listening: socket.socket, unit: Path, tmp_path: Path
 ) -> None:
-    """From then on its pid may be another process', whose unit it would be."""
-    read_text = Path.read_text
+    """From then on its pid may belong to another process, whose unit it would be."""
     with caller(listening) as (connection, process):
         (unit / "cgroup.procs").write_text(str(process.pid))
+        (tmp_path / str(process.pid)).mkdir()
+        cgroup = tmp_path / str(process.pid) / "cgroup"
+        os.mkfifo(cgroup)  # its reader waits until the process has ended
 
-        def end_first(path: Path, **options: str) -> str:
-            text = read_text(path, **options)
-            process.communicate()
-            return text
+        def answer() -> None:
+            with cgroup.open("w") as file:
+                process.communicate()
+                file.write(f"0::/{unit.name}\n")
 
-        monkeypatch.setattr(Path, "read_text", end_first)
-        assert seen(connection).unit == ""
+        answering = threading.Thread(target=answer)
+        answering.start()
+        found = seen(connection, Kernel(proc=tmp_path))
+        answering.join()
+        assert found.unit == ""
 
 
 def test_a_process_that_proc_hides_is_found_in_the_control_groups(
-    listening: socket.socket, unit: Path, monkeypatch: pytest.MonkeyPatch
+    listening: socket.socket, unit: Path, tmp_path: Path
 ) -> None:
-    """With ProtectProc= in the daemon's own unit, /proc has no processes of others."""
-
-    def deny(path: Path, **_: str) -> str:
-        raise FileNotFoundError(path)
-
+    """With ProtectProc= in the daemon's own unit, /proc shows no processes of others."""
     with caller(listening) as (connection, process):
         (unit / "cgroup.procs").write_text(str(process.pid))
-        monkeypatch.setattr(Path, "read_text", deny)
-        assert seen(connection).unit == unit.name
+        assert seen(connection, Kernel(proc=tmp_path)).unit == unit.name
 
 
 def test_a_process_that_can_be_found_nowhere_has_no_unit(
-    listening: socket.socket, monkeypatch: pytest.MonkeyPatch
+    listening: socket.socket, unit: Path, tmp_path: Path
 ) -> None:
-    """A host may hide both; then nobody gets a token for the sake of a unit."""
-
-    def deny(path: Path, **_: str) -> str:
-        raise PermissionError(path)
-
-    with caller(listening) as (connection, _):
-        monkeypatch.setattr(Path, "read_text", deny)
-        monkeypatch.setattr(cgroups, "unit_path", lambda _: "")
-        assert seen(connection).unit == ""
+    """A host may hide both; then no unit's name gets anybody a token."""
+    with caller(listening) as (connection, process):
+        (unit / "cgroup.procs").write_text(str(process.pid))
+        assert seen(connection, Kernel(proc=tmp_path, cgroup_roots=(tmp_path,))).unit == ""
 
 
 @AS_ROOT
-def test_a_program_with_others_rights_lends_its_groups_to_nobody(
-    listening: socket.socket, monkeypatch: pytest.MonkeyPatch
+def test_a_set_user_id_program_lends_its_groups_to_nobody(
+    listening: socket.socket, tmp_path: Path
 ) -> None:
     """Whoever starts sudo on an open connection is for a moment a process in root's groups."""
-    monkeypatch.setattr(peers, "SO_PEERGROUPS", 9999)
     with caller(listening, "1234", "5678", "7") as (connection, process):
-        assert seen(connection).groups == {7}
-        message = Path(f"/proc/{process.pid}/status").read_text()
-        changed = message.replace("1234\t1234\t1234\t1234", "1234\t0\t0\t0")
-        monkeypatch.setattr(Path, "read_text", lambda _, **__: changed)
-        assert seen(connection).groups == set()
+        assert seen(connection, Kernel(groups_option=UNKNOWN_OPTION)).groups == {7}
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        (tmp_path / str(process.pid)).mkdir()
+        changed = status.replace("1234\t1234\t1234\t1234", "1234\t0\t0\t0")
+        (tmp_path / str(process.pid) / "status").write_text(changed)
+        peer = seen(connection, Kernel(groups_option=UNKNOWN_OPTION, proc=tmp_path))
+        assert peer.groups == set()
+
+
+def tree(root: Path, groups: Iterable[str]) -> Path:
+    """Make groups, each `path: pids`, under a root group without members."""
+    for line in ("/:", *groups):
+        path, _, members = line.partition(":")
+        group = root / path.strip("/")
+        group.mkdir(parents=True, exist_ok=True)
+        (group / "cgroup.procs").write_text(members.strip().replace(" ", "\n"))
+    return root
+
+
+def test_the_unit_is_found_in_its_slice(tmp_path: Path) -> None:
+    """Slices may lie in slices, and are never the unit themselves."""
+    root = tree(tmp_path, ["/init.scope: 1", "/a.slice:", "/a.slice/a-b.slice/c.service: 12 345"])
+    assert unit_path(345, (root,)) == "/a.slice/a-b.slice/c.service"
+    assert unit_path(1, (root,)) == "/init.scope"
+
+
+def test_what_a_unit_has_made_below_is_the_units(tmp_path: Path) -> None:
+    """Whoever is delegated a group may name those below as it likes: they are no units."""
+    root = tree(tmp_path, ["/system.slice/a.service:", "/system.slice/a.service/b.service/c: 7"])
+    assert unit_path(7, (root,)) == "/system.slice/a.service"
+
+
+def test_a_pid_is_no_part_of_another(tmp_path: Path) -> None:
+    """12 is not 123: a token would go to the wrong unit."""
+    root = tree(tmp_path, ["/system.slice/a.service: 123 4", "/system.slice/b.service: 12"])
+    assert unit_path(12, (root,)) == "/system.slice/b.service"
+    assert unit_path(3, (root,)) == ""
+
+
+def test_a_group_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
+    """Units end while they are looked at, and groups of threads list no processes."""
+    root = tree(tmp_path, ["/system.slice/b.service: 12"])
+    (root / "system.slice" / "a.service" / "cgroup.procs").mkdir(parents=True)
+    assert unit_path(12, (root,)) == "/system.slice/b.service"
+
+
+def test_the_tree_is_looked_for_where_systemd_mounts_it(tmp_path: Path) -> None:
+    """With version 1 beside it, the place of version 2 alone holds mount points only."""
+    (tmp_path / "alone").mkdir()
+    beside = tree(tmp_path / "beside", ["/system.slice/a.service: 5"])
+    assert unit_path(5, (tmp_path / "alone", beside)) == "/system.slice/a.service"
+    assert unit_path(5, (tmp_path / "alone",)) == ""
