@@ -12,7 +12,6 @@ from refresherd.domain.errors import Reason, Retryable
 from refresherd.domain.model import ApiKeyCommand, App, Endpoint
 from refresherd.engine.ports import CredentialSource
 from refresherd.host.keyed_executor import KeyedExecutor
-from refresherd.host.subprocesses import child
 from support.fakes import API_KEY, ENTITY_ID
 from support.processes import over, pids, until
 
@@ -110,10 +109,9 @@ async def test_a_cancelled_read_leaves_no_process_behind(tmp_path: Path) -> None
 
 
 async def test_children_that_live_on_hold_nothing_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     """A password agent that a command starts may keep its output open, and lives on."""
-    monkeypatch.setattr(child, "LEFTOVER_SECONDS", 0.05)
     key = shell(f"sleep 60 & echo $! > {tmp_path}/pids; echo {API_KEY}")
     assert (await key.read()).reveal() == API_KEY
     (agent,) = pids(tmp_path / "pids")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from refresherd.host import subprocesses
-from refresherd.host.subprocesses import Program, Tail, child
+from refresherd.host.subprocesses import GRACE_SECONDS, Program, Tail
 from support.processes import over, pids, until
 
 ENVIRON = {"PATH": os.environ["PATH"]}
@@ -129,7 +129,7 @@ async def test_what_cannot_be_started_is_told(argv: tuple[str, ...], error: type
     began = time.monotonic()
     with pytest.raises(error):
         await subprocesses.run(Program(argv, ENVIRON), 10, Tail().take)
-    assert time.monotonic() - began < child.GRACE_SECONDS
+    assert time.monotonic() - began < GRACE_SECONDS
 
 
 async def test_a_signal_is_told_from_an_exit() -> None:
@@ -205,13 +205,12 @@ async def test_a_program_may_clean_up_when_its_time_is_over() -> None:
     assert tail.lines(2) == "ready; cleaned"
 
 
-async def test_children_that_live_on_hold_nothing_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What a program that succeeds starts in the background was meant to stay."""
-    monkeypatch.setattr(child, "LEFTOVER_SECONDS", 0.05)
+async def test_children_that_live_on_hold_nothing_up(tmp_path: Path) -> None:
+    """Background processes of a program that succeeds were meant to stay."""
     script = shell(f"sleep 60 & echo $! > {tmp_path}/pids; echo started")
-    assert await printed(script) == "started\n"
+    out = Printed()
+    assert await subprocesses.run(script, 10, out.take, pipe_timeout=0.05) == 0
+    assert out.data == b"started\n"
     (background,) = pids(tmp_path / "pids")
     assert not over(background)
     os.kill(background, signal.SIGKILL)

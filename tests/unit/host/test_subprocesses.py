@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refresherd.host.subprocesses import Tail
-from refresherd.host.subprocesses.tail import LONGEST_LINE, MOST_KEPT
+from refresherd.host.subprocesses import MAX_LINE, MAX_TAIL, Tail
 
 TOKEN = "hunter2-" * 11
 SPACES = st.text(" \n\t\r\x07\x1b\x00", min_size=1, max_size=3)
@@ -50,10 +49,10 @@ def test_a_failure_is_told_with_and_without_last_words(status: int, message: str
 @given(st.lists(st.tuples(WORDS, SPACES)), st.integers(0, 2 * len(TOKEN)))
 def test_no_word_is_cut_short(words: list[tuple[str, str]], missing: int) -> None:
     """The log knows a secret by its length: the rest of one would be written out."""
-    filler = b"x " * MOST_KEPT
+    filler = b"x " * MAX_TAIL
     printed = "".join(word + space for word, space in words).encode()
     whole = tail(printed).lines(3)
-    cut = tail(filler, printed, b" " + TOKEN.encode() * 2, b"\n" * (MOST_KEPT - missing)).lines(3)
+    cut = tail(filler, printed, b" " + TOKEN.encode() * 2, b"\n" * (MAX_TAIL - missing)).lines(3)
     for message in (whole, cut):
-        assert all(len(line) <= LONGEST_LINE for line in message.split("; "))
+        assert all(len(line) <= MAX_LINE for line in message.split("; "))
         assert set(message.replace(";", "").split()) <= {*(word for word, _ in words), "…", "x"}
