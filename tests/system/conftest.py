@@ -1,4 +1,4 @@
-"""One machine for all tests, and for each of them a fresh refresherd on it."""
+"""One machine for all tests; each test finds a fresh refresherd on it."""
 
 from collections.abc import Iterator
 
@@ -16,6 +16,6 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 
 @pytest.fixture
 def host(machine: Host) -> Iterator[Host]:
-    """Return the host with the units installed and nothing configured, and clear up after."""
+    """Return the host with the units installed and nothing configured; clean up afterwards."""
     yield machine
     cleared(machine)

@@ -1,4 +1,4 @@
-"""The installed daemon on sockets that another process listens on and passes to it."""
+"""The installed daemon on sockets that another process opened and passed to it."""
 
 import json
 import socket
@@ -19,7 +19,7 @@ path = "payments.sock"
 
 
 def by_operator(path: Path, request: bytes = b"") -> bytes:
-    """Return all that a client of a socket reads, however long it has to wait."""
+    """Return everything that a client of a socket reads, however long it has to wait."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(PATIENCE)
         client.connect(str(path))
@@ -36,7 +36,7 @@ GET = b"GET /v1/apps HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 @contextmanager
 def activated(config: Path, log: Path, *sockets: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Have systemd's tool listen, and start the daemon at the first connection."""
+    """Let systemd-socket-activate listen, and start the daemon at the first connection."""
     tool = needs_tool("systemd-socket-activate")
     listen = [word for path in sockets for word in ("-l", str(path))]
     with log.open("ab") as stderr:
@@ -57,7 +57,7 @@ def activated(config: Path, log: Path, *sockets: Path) -> Iterator[subprocess.Po
 
 
 def test_sockets_are_served_by_their_paths_and_left_in_their_place(tmp_path: Path) -> None:
-    """Clients that come before the daemon wait for it; and after its end the sockets are there."""
+    """Clients that connect before start-up wait, and the sockets remain after the daemon's end."""
     with emulator() as dsm, reachable() as directory:
         place = Workplace(directory, dsm)
         place.app("payments", RAW)

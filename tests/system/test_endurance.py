@@ -1,4 +1,4 @@
-"""What the daemon's process holds does not grow with what it has done."""
+"""The daemon's descriptors, threads and memory do not grow with its work."""
 
 from pathlib import Path
 

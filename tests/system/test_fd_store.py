@@ -1,4 +1,4 @@
-"""The installed daemon, stopped and killed: the next run has its sessions from the fd store."""
+"""The installed daemon, stopped and killed: the next run resumes its sessions from the fd store."""
 
 import fcntl
 import json
@@ -19,7 +19,7 @@ from support.programs import PATIENCE, REFRESHERD, Dsm, Workplace, emulator
 from support.service_manager import ServiceManager, manager_at
 
 LIFETIME = 20
-"""Seconds; where a session should be renewed meanwhile."""
+"""Seconds; short, for tests in which a session is refreshed."""
 
 START = """
 import os, sys
@@ -48,7 +48,7 @@ class Host:
 
     @contextmanager
     def daemon(self) -> Iterator["subprocess.Popen[bytes]"]:
-        """Run the daemon with what is stored, until its app is served; at the end kill it."""
+        """Run the daemon with the stored descriptors until its app has a token; then kill it."""
         self.manager.take()
         passed = [(fd, name) for name, fds in self.manager.stored.items() for fd in fds]
         # High numbers, for those from 3 on are what they get.
@@ -77,28 +77,28 @@ class Host:
         assert process.wait(PATIENCE) == 0
 
     def statistics(self) -> dict[str, Any]:
-        """Return what DSM counted."""
+        """Return DSM's request counts."""
         url = f"{self.dsm.url}/control/statistics"
         with urllib.request.urlopen(url, timeout=PATIENCE) as answer:  # noqa: S310  # http://
             found: dict[str, Any] = json.load(answer)["apps"][0]
         return found
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        """Return the log's lines about one kind of event."""
+        """Return the log lines of one event."""
         lines = [line for line in self.log.read_text().splitlines() if line.startswith("{")]
         return [line for line in map(json.loads, lines) if line["event"] == name]
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
-    """Yield a host, with the daemon yet to start."""
+    """Yield a host whose daemon is not started yet."""
     with emulator("--apps", "2") as dsm:
         yield from hosted(tmp_path, dsm)
 
 
 @pytest.fixture
 def busy_host(tmp_path: Path) -> Iterator[Host]:
-    """Yield a host whose sessions are renewed every other second."""
+    """Yield a host whose sessions are refreshed every two seconds."""
     with emulator("--lifetime", str(LIFETIME)) as dsm:
         for host in hosted(tmp_path, dsm):
             text = host.config.read_text()
@@ -130,7 +130,7 @@ def test_a_restart_goes_on_with_the_session(host: Host, *, killed: bool) -> None
 
 
 def test_a_changed_key_is_not_overlooked(host: Host) -> None:
-    """Else the old session would go on under the new key's name."""
+    """Otherwise the old key's session would go on under the new key."""
     with host.daemon():
         first = host.token.read_text()
     key = host.place.directory / "payments.key"
@@ -145,7 +145,7 @@ def test_a_changed_key_is_not_overlooked(host: Host) -> None:
 
 
 def test_sessions_that_are_ended_on_stop_are_not_stored(host: Host) -> None:
-    """`shutdown = "terminate"` leaves nothing that a later run could take for alive."""
+    """`shutdown = "terminate"` leaves no session that the next run could take for alive."""
     host.config.write_text(f'shutdown = "terminate"\n{host.config.read_text()}')
     with host.daemon() as process:
         host.stop(process)
@@ -154,7 +154,7 @@ def test_sessions_that_are_ended_on_stop_are_not_stored(host: Host) -> None:
 
 
 def test_kills_at_any_instant_lose_no_session(busy_host: Host) -> None:
-    """With a login at each the daemon would burn the credential, and consumers see gaps."""
+    """A login after each kill would burn the credential, and consumers would see gaps."""
     for number in range(6):
         with busy_host.daemon():
             time.sleep(0.3 + number * 0.117)

@@ -1,4 +1,4 @@
-"""Hooks of the installed daemon: what services see of them, through refreshes and a stop."""
+"""Hooks of the installed daemon, as services see them, through refreshes and a stop."""
 
 import json
 import os
@@ -27,7 +27,7 @@ PID_FILE = "service.pid"
 
 
 def eventually(condition: Callable[[], object]) -> None:
-    """Return once something holds."""
+    """Return once the condition holds."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline
@@ -35,18 +35,18 @@ def eventually(condition: Callable[[], object]) -> None:
 
 
 def lines(path: Path) -> list[str]:
-    """Return what was written by now."""
+    """Return what has been written so far."""
     return path.read_text().splitlines() if path.exists() else []
 
 
 def changed(path: Path, before: str) -> bool:
-    """Return whether a file holds something else by now."""
+    """Return whether a file's content has changed."""
     return path.read_text() != before
 
 
 @contextmanager
 def service(directory: Path) -> Iterator[Path]:
-    """Run a service that has a pid file; yield where it takes note of each HUP."""
+    """Run a service with a pid file; yield the file in which it records each HUP."""
     noted, pid_file = directory / "noted", directory / PID_FILE
     process = subprocess.Popen([sys.executable, "-c", ON_HUP, str(pid_file), str(noted)])
     try:
@@ -64,7 +64,7 @@ def app(directory: Path, *hooks: str) -> str:
 
 
 def test_services_are_told_of_each_new_token(tmp_path: Path) -> None:
-    """Who is told finds that very token, from the first on, whatever becomes of others' hooks."""
+    """A hook runs once its token can be read, from the first token on, even if others fail."""
     token, copies, log = (tmp_path / name for name in ("token", "copies", "log"))
     read = f"(echo $REFRESHERD_APP $REFRESHERD_GENERATION; cat {token}; echo) >> {copies}"
     failing = 'command = ["/bin/sh", "-c", "echo no such unit; exit 5"]'
@@ -92,7 +92,7 @@ def test_services_are_told_of_each_new_token(tmp_path: Path) -> None:
 
 @pytest.mark.timing
 def test_a_hanging_hook_delays_no_token_and_no_stop(tmp_path: Path) -> None:
-    """And nothing of it is left when the daemon has stopped."""
+    """When the daemon has stopped, no process of the hook is left."""
     script = f"trap '' TERM; sleep 60 & echo $$ $! > {tmp_path}/pids; wait; wait; wait"
     hook = f'command = ["/bin/sh", "-c", "{script}"]\ntimeout = "1m"'
     with emulator("--lifetime", "2") as dsm:
@@ -113,7 +113,7 @@ def test_a_hanging_hook_delays_no_token_and_no_stop(tmp_path: Path) -> None:
 
 
 def test_a_key_in_the_environment_is_not_handed_on(tmp_path: Path) -> None:
-    """A hook's command may be anybody's script; it gets no key, and no token either."""
+    """A hook's command may be anybody's script, so it gets neither a key nor a token."""
     seen = tmp_path / "seen"
     with emulator() as dsm:
         workplace = Workplace(tmp_path, dsm)
@@ -133,7 +133,7 @@ def test_a_key_in_the_environment_is_not_handed_on(tmp_path: Path) -> None:
 
 
 def test_a_single_shot_runs_no_hook(tmp_path: Path) -> None:
-    """In an init container there is nobody to tell yet."""
+    """In an init container there is no service to notify yet."""
     with emulator() as dsm:
         workplace = Workplace(tmp_path, dsm)
         workplace.app("payments", app(tmp_path, f'command = ["touch", "{tmp_path}/touched"]'))

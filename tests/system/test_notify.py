@@ -1,4 +1,4 @@
-"""The installed daemon under a service manager of the test's own: what it is told, and when."""
+"""What the installed daemon tells a service manager, and when; the test plays the manager."""
 
 import signal
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ command = ["sh", "-c", "env > {0}/env.new && mv {0}/env.new {0}/env"]
 
 @pytest.fixture
 def manager(tmp_path: Path) -> Iterator[ServiceManager]:
-    """Yield a service manager that listens."""
+    """Yield a listening service manager."""
     manager = manager_at(tmp_path)
     yield manager
     manager.close()
@@ -27,7 +27,7 @@ def manager(tmp_path: Path) -> Iterator[ServiceManager]:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Workplace]:
-    """Yield a workplace with one app whose hook tells what environment it has."""
+    """Yield a workplace with one app whose hook writes down its environment."""
     with emulator("--lifetime", "60") as dsm:
         place = Workplace(tmp_path, dsm)
         place.app("payments", HOOK.format(tmp_path))
@@ -35,12 +35,12 @@ def place(tmp_path: Path) -> Iterator[Workplace]:
 
 
 def environ(manager: ServiceManager, **more: str) -> dict[str, str]:
-    """Return what the daemon is started with."""
+    """Return the daemon's command line."""
     return {"NOTIFY_SOCKET": manager.address, **more}
 
 
 def test_start_reload_and_stop_are_told(place: Workplace, manager: ServiceManager) -> None:
-    """It is the whole of a unit's life, with one reload that is good and one that is refused."""
+    """A whole life of a unit, with one successful and one refused reload."""
     config = place.write()
     with running("run", "--config", str(config), environ=environ(manager)) as daemon:
         ready = manager.until(lambda message: message.value("READY"))
@@ -62,7 +62,7 @@ def test_start_reload_and_stop_are_told(place: Workplace, manager: ServiceManage
 
 
 def test_two_hups_in_a_row_end_in_ready(place: Workplace, manager: ServiceManager) -> None:
-    """A service that stays in "reloading" is timed out by systemd and ended."""
+    """A service that stays in "reloading" for too long is ended by systemd."""
     with running("run", "--config", str(place.write()), environ=environ(manager)) as daemon:
         manager.until(lambda message: message.value("READY"))
         for _ in range(5):
@@ -90,7 +90,7 @@ def test_until_dsm_answers_the_start_is_kept_alive(
 
 
 def test_the_watchdog_is_fed_by_the_loop(place: Workplace, manager: ServiceManager) -> None:
-    """And its interval, which is shorter than an attempt may take, is warned of."""
+    """An interval shorter than an attempt may take is warned about."""
     log = place.directory / "log"
     told = environ(manager, WATCHDOG_USEC="900000")
     with running("run", "--config", str(place.write()), environ=told, stderr=log):
@@ -104,7 +104,7 @@ def test_the_watchdog_is_fed_by_the_loop(place: Workplace, manager: ServiceManag
 def test_a_watchdog_of_another_process_is_not_fed(
     place: Workplace, manager: ServiceManager
 ) -> None:
-    """A wrapper that systemd watches must not be vouched for by its child."""
+    """A child must not answer the watchdog for a wrapper that systemd watches."""
     told = environ(manager, WATCHDOG_USEC="30000", WATCHDOG_PID="1")
     with running("run", "--config", str(place.write()), environ=told):
         manager.until(lambda message: message.value("READY"))
@@ -112,7 +112,7 @@ def test_a_watchdog_of_another_process_is_not_fed(
 
 
 def test_hooks_cannot_speak_for_the_daemon(place: Workplace, manager: ServiceManager) -> None:
-    """A hook with $NOTIFY_SOCKET could tell systemd anything, in the daemon's name."""
+    """A hook with $NOTIFY_SOCKET could tell systemd anything in the daemon's name."""
     told = environ(manager, WATCHDOG_USEC="30000000", LISTEN_FDS="0", LISTEN_PID="1")
     with running("run", "--config", str(place.write()), environ=told):
         found = eventually(place.directory / "env")

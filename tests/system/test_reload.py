@@ -33,7 +33,7 @@ def dsm() -> Iterator[Dsm]:
 
 
 class Daemon:
-    """A daemon that runs in a directory with two apps, `a` and `b`, each another at DSM."""
+    """A daemon that runs in a directory with two apps, `a` and `b`, which are two apps at DSM."""
 
     def __init__(self, directory: Path, dsm: Dsm) -> None:
         with socket.socket() as free:
@@ -53,7 +53,7 @@ class Daemon:
         self.workplace.app(name, body.format(name), key=key)
 
     def write(self, head: str = "") -> Path:
-        """Write the configuration as it is by now."""
+        """Write the present configuration."""
         http = f'[http]\nlisten = ["127.0.0.1:{self.port}"]\n'
         return self.workplace.write(f'{head}\n{http}[refresh]\nretry_min = "{RETRY_MIN}s"\n')
 
@@ -63,29 +63,29 @@ class Daemon:
         self.process.send_signal(number)
 
     def reload(self) -> list[dict[str, Any]]:
-        """Have the daemon reload, and return what it logs up to the end of that."""
+        """Let the daemon reload, and return its log up to the end of the reload."""
         before = len(self.message())
         self.signal(signal.SIGHUP)
         eventually(lambda: self.message("reloaded", "reload failed", since=before))
         return self.message(since=before)
 
     def message(self, *events: str, since: int = 0) -> list[dict[str, Any]]:
-        """Return what was logged of these events, or of all."""
+        """Return the log lines of these events, or of all."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
         message = [json.loads(line) for line in lines[since:]]
         return [one for one in message if not events or one["event"] in events]
 
     def token(self, name: str) -> str:
-        """Return what is in an app's file."""
+        """Return the content of an app's file."""
         return (self.directory / f"{name}.token").read_text()
 
     def inodes(self) -> dict[str, tuple[int, int]]:
-        """Return what changes when a file is replaced or a socket bound anew."""
+        """Return a value that changes when a file is replaced or a socket bound again."""
         served = [path for path in self.directory.iterdir() if path.suffix in (".token", ".sock")]
         return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in served}
 
     def requests(self, operation: str) -> int:
-        """Return how often DSM was asked for something."""
+        """Return how often DSM received a request of this kind."""
         return len(control(self.dsm, f"requests?operation={operation}"))
 
     def metrics(self) -> dict[str, float]:
@@ -98,14 +98,14 @@ class Daemon:
 
 
 def control(dsm: Dsm, path: str, body: object = None) -> Any:  # noqa: ANN401  # JSON
-    """Ask the emulator's control endpoint, or tell it something."""
+    """Read from the emulator's control endpoint, or post to it."""
     data = None if body is None else json.dumps(body).encode()
     with urllib.request.urlopen(f"{dsm.url}/control/{path}", data, PATIENCE) as answer:  # noqa: S310  # loopback
         return json.load(answer)
 
 
 def eventually(condition: Callable[[], object]) -> None:
-    """Return once something holds."""
+    """Return once the condition holds."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline
@@ -114,7 +114,7 @@ def eventually(condition: Callable[[], object]) -> None:
 
 @contextmanager
 def up(daemon: Daemon) -> Iterator[Daemon]:
-    """Run a daemon until the block ends; its apps are all served before that begins."""
+    """Run a daemon until the block ends; all its apps have tokens before the block begins."""
     log, config = daemon.log, str(daemon.config)
     with running("run", "--config", config, stderr=log) as daemon.process:
         eventually(lambda: len(daemon.message("token refreshed")) == 2)
@@ -127,7 +127,7 @@ def up(daemon: Daemon) -> Iterator[Daemon]:
 
 
 def test_a_reload_changes_what_changed_and_nothing_else(tmp_path: Path, dsm: Dsm) -> None:
-    """One app goes, one comes, one gets another file: no login, write or socket but theirs."""
+    """One app goes, one comes, one gets another file: nothing else is done anew."""
     with up(Daemon(tmp_path, dsm)) as daemon:
         before, served = daemon.metrics(), daemon.inodes()
         assert 'refresherd_app_ready{app="a"}' in before
@@ -156,7 +156,7 @@ def test_a_reload_changes_what_changed_and_nothing_else(tmp_path: Path, dsm: Dsm
 def test_streams_of_tokens_go_on_through_reloads_unless_their_app_is_gone(
     tmp_path: Path, dsm: Dsm
 ) -> None:
-    """A consumer that watches is not to be cut off by an edit, whatever is edited."""
+    """No edit of the configuration cuts off a consumer that watches."""
     with (
         up(Daemon(tmp_path, dsm)) as daemon,
         watching(daemon, "a") as a,
@@ -210,7 +210,7 @@ def test_a_faulty_file_leaves_all_as_it_was(tmp_path: Path, dsm: Dsm) -> None:
 
 
 def test_a_replaced_key_is_logged_in_with(tmp_path: Path, dsm: Dsm) -> None:
-    """It stands in the same file as before, so the configuration does not tell."""
+    """The key is in the same file as before, so the configuration does not show the change."""
     with up(Daemon(tmp_path, dsm)) as daemon:
         first, token = daemon.token("a"), daemon.token("b")
         app = control(dsm, "apps")["apps"][1]["id"]
@@ -223,7 +223,7 @@ def test_a_replaced_key_is_logged_in_with(tmp_path: Path, dsm: Dsm) -> None:
 
 
 def test_a_reload_ends_the_wait_of_a_refused_credential(tmp_path: Path, dsm: Dsm) -> None:
-    """It was mended in DSM, which no file tells."""
+    """The credential was repaired in DSM, which no file shows."""
     with up(Daemon(tmp_path, dsm)) as daemon:
         control(dsm, "faults", {"operation": "auth", "status": 401, "times": 1})
         control(dsm, "sessions/end", {"app": control(dsm, "apps")["apps"][0]["id"]})
@@ -239,7 +239,7 @@ def test_a_reload_ends_the_wait_of_a_refused_credential(tmp_path: Path, dsm: Dsm
 def test_sessions_of_apps_that_go_end_as_configured(
     tmp_path: Path, dsm: Dsm, shutdown: str
 ) -> None:
-    """Also where that is what the same edit changes."""
+    """The new `shutdown` applies even if the same edit changes it."""
     with up(Daemon(tmp_path, dsm)) as daemon:
         del daemon.workplace.sections[0]
         daemon.write(f'shutdown = "{shutdown}"')
@@ -251,7 +251,7 @@ def test_sessions_of_apps_that_go_end_as_configured(
 
 
 def test_no_flood_of_signals_is_too_much(tmp_path: Path, dsm: Dsm) -> None:
-    """From the first moment to the last, and all at once: nothing odd is logged."""
+    """Floods from start to stop, several signals at once: nothing unusual is logged."""
     with up(Daemon(tmp_path, dsm)) as daemon:
         began = time.monotonic()
         for _ in range(50):
@@ -274,7 +274,7 @@ def test_no_flood_of_signals_is_too_much(tmp_path: Path, dsm: Dsm) -> None:
 
 @pytest.mark.timing
 def test_a_second_stop_ends_the_daemon_at_once(tmp_path: Path, dsm: Dsm) -> None:
-    """Whoever presses Ctrl-C again does not want to wait for a DSM that hangs."""
+    """An operator who presses Ctrl-C again does not want to wait for a hanging DSM."""
     daemon = Daemon(tmp_path, dsm)
     daemon.write('shutdown = "terminate"')
     with running("run", "--config", str(daemon.config), stderr=daemon.log) as process:
@@ -289,7 +289,7 @@ def test_a_second_stop_ends_the_daemon_at_once(tmp_path: Path, dsm: Dsm) -> None
 
 
 def test_signals_that_come_too_early_are_heeded_later(tmp_path: Path, dsm: Dsm) -> None:
-    """A deployment that reloads what it has just started would else end it."""
+    """A deployment that reloads a daemon it has just started must not end it."""
     daemon = Daemon(tmp_path, dsm)
     daemon.app("c", HOOK.format(tmp_path))
     daemon.write()
@@ -311,6 +311,6 @@ command = ["sh", "-c", "cat /proc/self/status > {0}/seen.new && mv {0}/seen.new 
 
 
 def blocked(status: Path) -> bool:
-    """Return whether a process holds HUP back, by its status as in proc_pid_status(5)."""
+    """Return whether a process blocks HUP, by its status as in proc_pid_status(5)."""
     (mask,) = (line for line in status.read_text().splitlines() if line.startswith("SigBlk:"))
     return bool(int(mask.split()[1], 16) & 1 << signal.SIGHUP - 1)

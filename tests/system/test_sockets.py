@@ -1,4 +1,4 @@
-"""The sockets of the installed daemon, asked with the tools that people have."""
+"""The sockets of the installed daemon, used with common tools."""
 
 import json
 import re
@@ -37,7 +37,7 @@ def dsm() -> Iterator[Dsm]:
 
 @pytest.fixture
 def workplace(tmp_path: Path, dsm: Dsm) -> Workplace:
-    """Return a place for a daemon with one app."""
+    """Return a workplace for a daemon with one app."""
     workplace = Workplace(tmp_path, dsm)
     workplace.app("payments", APP)
     return workplace
@@ -73,7 +73,7 @@ def curl(workplace: Workplace, path: str, *options: str) -> str:
 
 
 def raw(path: Path) -> str:
-    """Return what is to be read from a token's socket, as by `nc -U`; "" if nobody answers."""
+    """Return what a token socket sends, as `nc -U` shows it; "" if nobody answers."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(PATIENCE)
         try:
@@ -85,7 +85,7 @@ def raw(path: Path) -> str:
 
 
 def test_curl_gets_tokens_status_and_refreshes(workplace: Workplace) -> None:
-    """What the file, the socket and the API hand out is the same token."""
+    """The file, the socket and the API hand out the same token."""
     with daemon(workplace):
         held = (workplace.directory / "payments.token").read_text()
         assert curl(workplace, "/payments/token?format=raw") == held
@@ -108,7 +108,7 @@ def test_curl_gets_tokens_status_and_refreshes(workplace: Workplace) -> None:
 
 
 def test_curl_is_told_what_is_wrong(workplace: Workplace) -> None:
-    """By the status code in scripts, and in a sentence for people."""
+    """Scripts see the status code, people read a sentence."""
     with daemon(workplace):
         head, _, body = curl(workplace, "/payments/token?min_ttl=90", "--include").partition("\n\n")
         assert " 503 " in head
@@ -122,7 +122,7 @@ def test_curl_is_told_what_is_wrong(workplace: Workplace) -> None:
 
 @pytest.mark.timing
 def test_a_watch_ends_with_the_daemon_and_leaves_no_socket(workplace: Workplace) -> None:
-    """Otherwise curl would complain of an answer that was cut off."""
+    """Otherwise curl would complain about a truncated answer."""
     arguments = [str(CURL), "--silent", "--no-buffer", "--unix-socket"]
     with daemon(workplace) as process:
         api = workplace.directory / "api.sock"
@@ -145,7 +145,7 @@ def test_a_watch_ends_with_the_daemon_and_leaves_no_socket(workplace: Workplace)
 
 
 def test_a_killed_daemons_sockets_are_taken_over(workplace: Workplace) -> None:
-    """Nobody has to tidy up before it starts again."""
+    """Nobody has to clean up before the daemon starts again."""
     with daemon(workplace) as process:
         process.kill()
         process.wait(PATIENCE)
@@ -157,7 +157,7 @@ def test_a_killed_daemons_sockets_are_taken_over(workplace: Workplace) -> None:
 
 
 def test_a_second_daemon_says_that_there_is_one(workplace: Workplace) -> None:
-    """And leaves the first its socket."""
+    """The first daemon keeps its socket."""
     with daemon(workplace):
         second = command("run", "--config", str(workplace.directory / "config.toml"))
         assert second.returncode == Exit.UNAVAILABLE
@@ -168,7 +168,7 @@ def test_a_second_daemon_says_that_there_is_one(workplace: Workplace) -> None:
 
 
 def test_a_single_shot_serves_no_sockets(workplace: Workplace) -> None:
-    """It would take them from a daemon, or leave them to nobody."""
+    """It would take them from a running daemon, or leave them without a server."""
     done = command("once", "--config", str(workplace.write()))
     assert done.returncode == Exit.OK
     assert (workplace.directory / "payments.token").exists()
@@ -177,7 +177,7 @@ def test_a_single_shot_serves_no_sockets(workplace: Workplace) -> None:
 
 
 def test_a_daemon_out_of_descriptors_says_so_and_serves_who_waited(workplace: Workplace) -> None:
-    """A limit that is too low is an operator's to raise, and no bug with a traceback."""
+    """A limit that is too low is a matter for the operator, not a bug with a traceback."""
     sockets = [str(workplace.directory / name) for name in ("api.sock", "payments.sock")]
     log = workplace.directory / "log"
     with daemon(workplace) as process, ExitStack() as callers:

@@ -1,4 +1,4 @@
-"""A stop of the installed daemon while everything that it has to do with hangs."""
+"""A stop of the installed daemon while everything around it hangs."""
 
 import fcntl
 import json
@@ -18,7 +18,7 @@ from support.processes import over, pids
 from support.programs import PATIENCE, Dsm, Workplace, emulator, eventually, running
 
 STOP_SECONDS = 5.0
-"""What is promised."""
+"""The promise, in seconds."""
 
 SCRIPT = "trap '' TERM; echo $$ > {0}.new; mv {0}.new {0}; while :; do sleep 1; done"
 
@@ -29,7 +29,7 @@ timeout = "1m"
 """
 
 MANY = 40
-"""Requests on a connection: those that are answered make more lines than the pipe holds."""
+"""Requests on each connection: their log lines do not fit into the pipe."""
 
 REQUESTS = (
     "GET /v1/apps",
@@ -41,7 +41,7 @@ REQUESTS = (
 
 @contextmanager
 def stalled_reader(path: Path) -> Iterator[None]:
-    """Make a pipe that somebody has opened to read, who never does."""
+    """Make a pipe that is open for reading but never read."""
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
@@ -52,7 +52,7 @@ def stalled_reader(path: Path) -> Iterator[None]:
 
 
 def hang(dsm: Dsm) -> None:
-    """Have DSM answer nothing from now on."""
+    """Let DSM stop answering."""
     order = urllib.request.Request(  # noqa: S310  # the emulator's, on loopback
         f"{dsm.url}/control/faults", json.dumps({"hang": True}).encode()
     )
@@ -61,7 +61,7 @@ def hang(dsm: Dsm) -> None:
 
 
 def client(path: Path, request: str) -> socket.socket:
-    """Return a connection on which a request was sent whose answer is never read."""
+    """Return a connection on which an answer waits that is never read."""
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(str(path))
     connection.sendall(f"{request} HTTP/1.1\r\nHost: refresherd\r\n\r\n".encode() * MANY)
@@ -70,7 +70,7 @@ def client(path: Path, request: str) -> socket.socket:
 
 @pytest.mark.timing
 def test_a_stop_is_in_time_though_everything_hangs_at_once(tmp_path: Path) -> None:
-    """Each step has a bound of its own, and the promise is for all of them together."""
+    """Each step of a stop has a bound of its own; the promise is for all of them together."""
     hook, api, log = (tmp_path / name for name in ("hook", "api.sock", "log"))
     with emulator("--lifetime", "30") as dsm, stalled_reader(log), ExitStack() as clients:
         workplace = Workplace(tmp_path, dsm)
@@ -93,7 +93,7 @@ def test_a_stop_is_in_time_though_everything_hangs_at_once(tmp_path: Path) -> No
 
 
 def test_a_process_that_hangs_itself_ends_as_well() -> None:
-    """A dead filesystem may hold up the event loop, and with it every bound of its steps."""
+    """A dead filesystem may block the event loop, and with it every bound of its steps."""
     script = (
         "import time; from refresherd.host.process import end_after; end_after(0.1); time.sleep(99)"
     )

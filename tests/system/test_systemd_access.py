@@ -1,4 +1,4 @@
-"""Credentials and tokens that go through systemd, and who gets them."""
+"""Credentials and tokens that systemd passes on, and who gets them."""
 
 import pytest
 
@@ -29,14 +29,14 @@ ASK = (
 
 @pytest.fixture
 def started(host: Host) -> Host:
-    """Return a host whose daemon hands out tokens to some."""
+    """Return a host whose daemon gives tokens to some units and groups."""
     host.app("payments", SOCKET)
     host.systemctl("start", SERVICE)
     return host
 
 
 def by_operator(host: Host, *properties: str) -> str:
-    """Return the HTTP status that a process of a unit with these properties is answered."""
+    """Return the HTTP status that a process in a unit with these properties gets."""
     options = ("--quiet", "--pipe", "--wait", "--collect", "--uid=daemon")
     return host.box.run("systemd-run", *options, *properties, *ASK).stdout
 
@@ -49,7 +49,7 @@ def test_a_unit_gets_the_token_as_its_credential(started: Host) -> None:
 
 
 def test_another_unit_gets_nothing(started: Host) -> None:
-    """Its start fails, rather than that it runs with an empty token."""
+    """Its start fails instead of running with an empty token."""
     started.box.run("rm", "-f", "/run/taken")
     started.unit("other.service", CREDENTIAL)
     assert started.box.run("systemctl", "start", "other.service", check=False).returncode != 0
@@ -57,7 +57,7 @@ def test_another_unit_gets_nothing(started: Host) -> None:
 
 
 def test_the_api_tells_units_and_groups_apart(started: Host) -> None:
-    """The hardened daemon sees no other processes, and knows whose they are all the same."""
+    """The hardened daemon sees no other processes, but still knows their units and groups."""
     assert by_operator(started, "--unit=consumer") == "200"
     assert by_operator(started, "--unit=other") == "403"
     assert by_operator(started, "--unit=other", "--property=SupplementaryGroups=games") == "200"
@@ -82,12 +82,12 @@ def test_files_are_given_to_anybody(host: Host) -> None:
 
 
 def owner(host: Host) -> str:
-    """Return whose the token's file is."""
+    """Return the owner and group of the token file."""
     return host.box.ask("stat", "--format=%U:%G", "/run/refresherd/payments.token")
 
 
 def test_keys_are_encrypted_at_rest(host: Host) -> None:
-    """A key that only this host can read, on its disk and in its backups."""
+    """Only this host can read the key, on its disk and in its backups."""
     host.app("payments")
     key, sealed = "/etc/refresherd/payments.key", "/etc/refresherd/payments.cred"
     host.box.run("systemd-creds", "encrypt", "--with-key=host", "--name=payments", key, sealed)
@@ -98,7 +98,7 @@ def test_keys_are_encrypted_at_rest(host: Host) -> None:
 
 
 def test_restart_picks_up_a_changed_key(started: Host) -> None:
-    """Before version 260 systemd reads credentials at the start only: a restart costs nothing."""
+    """Before version 260, systemd reads credentials only at start; a restart costs no login."""
     before = token(started)
     key = started.dsm("apps/reset-secret", {"app": "payments"})["api_key"]
     started.box.write("/etc/refresherd/payments.key", key, 0o600)
@@ -109,7 +109,7 @@ def test_restart_picks_up_a_changed_key(started: Host) -> None:
 
 
 def test_state_is_the_daemons_alone(host: Host) -> None:
-    """What a restart needs is in a directory that nobody else looks into."""
+    """What a restart needs is in a directory that nobody else can read."""
     host.app("payments")
     host.systemctl("start", SERVICE)
     found = host.box.ask("stat", "--format=%U %a", "/var/lib/refresherd")

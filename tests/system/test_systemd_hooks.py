@@ -1,4 +1,4 @@
-"""A hook of the hardened daemon's that reloads a service."""
+"""A hook of the hardened daemon that reloads a service."""
 
 from support.lab import needs_tool
 from support.nspawn import until
@@ -17,14 +17,14 @@ ExecReload=touch /run/reloaded
 
 
 def polkit_rule() -> str:
-    """Return the rule that the example of a consumer tells of."""
+    """Return the polkit rule from the example of a consumer."""
     text = (UNITS / "examples" / "payments.service").read_text()
     lines = [line.removeprefix("#     ") for line in text.splitlines() if line.startswith("#     ")]
     return "\n".join(lines[lines.index("polkit.addRule(function(action, subject) {") :])
 
 
 def test_a_hook_may_do_what_polkit_allows(host: Host) -> None:
-    """The daemon has no privileges; the rule that the example shows is all that it takes."""
+    """The daemon has no privileges; the rule in the example is enough."""
     needs_tool("pkcheck")
     host.box.write("/etc/polkit-1/rules.d/refresherd.rules", polkit_rule())
     host.unit("payments.service", RELOADS)

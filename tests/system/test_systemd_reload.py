@@ -22,7 +22,7 @@ def started(host: Host) -> Host:
 
 @contextmanager
 def slow_disk(host: Host) -> Iterator[None]:
-    """Have whoever opens the configuration wait for its first byte until the block ends."""
+    """Make readers of the configuration wait until the block ends."""
     here = "cd /etc/refresherd && "
     host.box.run("sh", "-c", here + "mv config.toml aside && mkfifo config.toml")
     yield
@@ -36,7 +36,7 @@ def reloading(host: Host) -> "subprocess.Popen[bytes]":
 
 
 def test_reload_applies_the_configuration(started: Host) -> None:
-    """An operator's change is in force, and the session is the one of before."""
+    """The operator's change applies, and the session stays the same."""
     token = started.box.read("/run/refresherd/payments.token")
     logins = started.statistics("payments")["logins"]
     started.configure(HEAD + APP.format(name="payments") + SECOND)
@@ -47,7 +47,7 @@ def test_reload_applies_the_configuration(started: Host) -> None:
 
 
 def test_reload_returns_when_it_is_done(started: Host) -> None:
-    """A script that goes on after `systemctl reload` relies on the new configuration."""
+    """A script that continues after `systemctl reload` relies on the new configuration."""
     with slow_disk(started):
         reload = reloading(started)
         wait_for(started, "SubState", "reload")
@@ -59,7 +59,7 @@ def test_reload_returns_when_it_is_done(started: Host) -> None:
 
 
 def test_reload_of_a_faulty_file_changes_nothing_and_says_why(started: Host) -> None:
-    """A typo must not take the tokens away, and `systemctl status` is where people look."""
+    """A typo must not remove the tokens, and `systemctl status` is where people look."""
     before = started.box.read("/run/refresherd/payments.token")
     started.configure(HEAD.replace("endpoint", "endpiont") + APP.format(name="payments"))
     started.systemctl("reload", SERVICE)
@@ -70,7 +70,7 @@ def test_reload_of_a_faulty_file_changes_nothing_and_says_why(started: Host) -> 
 
 
 def test_reloads_in_a_row_each_return(started: Host) -> None:
-    """A signal that comes while a reload is under way must leave nobody waiting."""
+    """A signal during a reload must leave nobody waiting."""
     reloads = [reloading(started) for _ in range(5)]
     assert [reload.wait(PATIENCE) for reload in reloads] == [0] * 5
     assert shown(started, "ActiveState") == "active"

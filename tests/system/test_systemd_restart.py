@@ -1,4 +1,4 @@
-"""The daemon killed, hung and restarted by a real systemd, which keeps its sessions meanwhile."""
+"""The daemon is killed, hangs and is restarted under a real systemd, which keeps its sessions."""
 
 import json
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ done
 
 @pytest.fixture
 def logins(host: Host) -> int:
-    """Start the daemon, and return how often its app has logged in by then."""
+    """Start the daemon, and return how often its app has logged in."""
     host.app("payments")
     host.systemctl("start", SERVICE)
     return int(host.statistics("payments")["logins"])
@@ -31,7 +31,7 @@ def logins(host: Host) -> int:
 
 @contextmanager
 def consumer(host: Host) -> Iterator[None]:
-    """Have somebody read tokens until the block ends, and check that there were no others."""
+    """Read tokens until the block ends, and check that nothing else was read."""
     host.box.run("rm", "-f", "/run/enough", "/run/consumed")
     host.box.run("systemd-run", "--unit=consumer", "--collect", "sh", "-c", CONSUME)
     lines = consumed(host)
@@ -56,7 +56,7 @@ def kill(host: Host, signal: str) -> None:
 
 
 def test_restart_keeps_the_session(host: Host, logins: int) -> None:
-    """An upgrade costs no login and no token; consumers of the API see nothing of it."""
+    """An upgrade costs no login and no token; API consumers do not notice it."""
     before = host.box.read(TOKEN)
     with consumer(host):
         host.systemctl("restart", SERVICE)
@@ -65,7 +65,7 @@ def test_restart_keeps_the_session(host: Host, logins: int) -> None:
 
 
 def test_file_is_there_all_the_time(host: Host, logins: int) -> None:
-    """Consumers of a file read it whenever they like."""
+    """Consumers may read the file at any time."""
     inode = host.box.ask("stat", "--format=%i", TOKEN)
     host.systemctl("stop", SERVICE)
     assert host.box.ask("stat", "--format=%i", TOKEN) == inode
@@ -74,7 +74,7 @@ def test_file_is_there_all_the_time(host: Host, logins: int) -> None:
 
 
 def test_killed_daemon_comes_back_with_the_session(host: Host, logins: int) -> None:
-    """A crash costs no login, and who asks meanwhile waits for the answer."""
+    """A crash costs no login, and requests in the meantime wait for their answer."""
     before = host.box.read(TOKEN)
     pid = shown(host, "MainPID")
     kill(host, "KILL")
@@ -85,7 +85,7 @@ def test_killed_daemon_comes_back_with_the_session(host: Host, logins: int) -> N
 
 
 def test_session_goes_on_from_where_it_was(host: Host, logins: int) -> None:
-    """A daemon that is restarted often still refreshes in time, and by the session it has."""
+    """A daemon that is restarted often still refreshes in time, from the session that it has."""
     url = "http://localhost/v1/apps/payments"
     ask = ("curl", "-sS", "--unix-socket", "/run/refresherd/api.sock", url)
     before = json.loads(host.box.run(*ask).stdout)
@@ -97,7 +97,7 @@ def test_session_goes_on_from_where_it_was(host: Host, logins: int) -> None:
 
 
 def test_stopped_process_is_replaced(host: Host) -> None:
-    """A daemon that hangs would let every token expire; the watchdog sees to it."""
+    """A hanging daemon would let every token expire, so the watchdog replaces it."""
     host.app("payments")
     host.drop_in("[Service]\nWatchdogSec=1s\n")
     host.systemctl("start", SERVICE)
@@ -110,7 +110,7 @@ def test_stopped_process_is_replaced(host: Host) -> None:
 
 
 def test_healthy_daemon_is_left_alone(host: Host) -> None:
-    """A watchdog that bites the healthy is worse than none."""
+    """A watchdog that ends a healthy daemon is worse than none."""
     host.app("payments")
     host.drop_in("[Service]\nWatchdogSec=2s\n")
     host.systemctl("start", SERVICE)
@@ -128,7 +128,7 @@ def test_session_of_another_endpoint_is_not_taken_up(host: Host, logins: int) ->
 
 
 def test_stop_is_quick(host: Host, logins: int) -> None:
-    """A host that shuts down waits for nobody; five seconds are the daemon's own promise."""
+    """A host that shuts down does not wait; the daemon promises five seconds."""
     assert logins
     host.systemctl("stop", SERVICE)
     assert shown(host, "Result") == "success"
@@ -136,7 +136,7 @@ def test_stop_is_quick(host: Host, logins: int) -> None:
 
 
 def test_restarts_burn_no_key(host: Host) -> None:
-    """Each would be another login with a key that DSM refuses; after 100 it resets the secret."""
+    """Each could be another login with a refused key, and DSM resets the secret after 100."""
     host.app("payments", head=f'ready = "started"\n{HEAD}')
     key = "/etc/refresherd/payments.key"
     right = host.box.read(key)

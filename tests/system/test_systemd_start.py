@@ -1,4 +1,4 @@
-"""The service's start on a real systemd."""
+"""The start of the service on a real systemd."""
 
 import json
 import subprocess
@@ -21,7 +21,7 @@ from support.systemd_host import (
 )
 
 AWAY = {"reset": "before"}
-"""What the DSM does to every request."""
+"""What the DSM does with every request."""
 
 TOKEN = "/run/refresherd/payments.token"
 
@@ -32,7 +32,7 @@ def begin(box: Box) -> "subprocess.Popen[bytes]":
 
 
 def test_hardened_unit_delivers_tokens(host: Host) -> None:
-    """Hardening that keeps the daemon from its work is a fault of the unit."""
+    """Hardening must not keep the daemon from its work."""
     host.app("payments")
     host.systemctl("start", SERVICE)
     assert host.box.read(TOKEN) in host.statistics("payments")["tokens"]
@@ -61,7 +61,7 @@ def test_start_waits_for_the_tokens(host: Host) -> None:
 
 @pytest.mark.parametrize("ready", ["any", "started"])
 def test_start_need_not_wait_for_everyone(host: Host, ready: str) -> None:
-    """Whoever has one flaky app among many may not want all consumers to wait for it."""
+    """One unreliable app among many need not hold up all consumers."""
     host.app("payments", head=f'ready = "{ready}"\n{HEAD}')
     host.app("lagging", APP.format(name="payments"), head=f'ready = "{ready}"\n{HEAD}')
     host.dsm("faults", {**AWAY, "app": "lagging"})
@@ -70,7 +70,7 @@ def test_start_need_not_wait_for_everyone(host: Host, ready: str) -> None:
 
 
 def test_faulty_configuration_is_not_tried_again(host: Host) -> None:
-    """Trying again mends no typo; the journal names its line."""
+    """Another start repairs no typo; the journal names its line."""
     host.app("payments", head=HEAD.replace("endpoint", "endpiont"))
     assert begin(host.box).wait(PATIENCE) != 0
     assert settled(host) == ("failed", "78", "0")
@@ -78,7 +78,7 @@ def test_faulty_configuration_is_not_tried_again(host: Host) -> None:
 
 
 def test_missing_credential_is_named(host: Host) -> None:
-    """An operator reads what to write into the unit."""
+    """The journal says what to write into the unit."""
     host.app("payments")
     host.box.run("rm", "/etc/systemd/system/refresherd.service.d/payments.conf")
     host.systemctl("daemon-reload")
@@ -97,7 +97,7 @@ def test_credential_that_systemd_was_not_told_of_is_named(host: Host) -> None:
 
 
 def test_socket_is_there_before_the_daemon(host: Host) -> None:
-    """A consumer that starts first starts the daemon, and waits for its token."""
+    """A consumer that connects first starts the daemon and waits for its token."""
     host.app("payments")
     host.systemctl("start", SOCKET)
     assert shown(host, "ActiveState") == "inactive"
@@ -109,7 +109,7 @@ def test_socket_is_there_before_the_daemon(host: Host) -> None:
 
 
 def test_client_of_a_faulty_daemon_starts_it_a_few_times_only(host: Host) -> None:
-    """Each waiting client has systemd start the daemon: a typo must not become a spinning host."""
+    """Each waiting client makes systemd start the daemon: a typo must not keep the host busy."""
     host.app("payments", head=HEAD.replace("endpoint", "endpiont"))
     assert int(shown(host, "TriggerLimitBurst", SOCKET)) <= 10
     host.drop_in("[Socket]\nTriggerLimitBurst=2\n", unit=SOCKET)
@@ -123,7 +123,7 @@ def test_client_of_a_faulty_daemon_starts_it_a_few_times_only(host: Host) -> Non
 
 
 def test_each_instance_has_a_configuration(host: Host) -> None:
-    """Two teams on one host, say, each with a daemon of its own."""
+    """For example, two teams on one host have a daemon each."""
     host.app("payments")
     text = host.box.read("/etc/refresherd/config.toml").replace("refresherd/", "refresherd/blue/")
     host.box.write(
@@ -140,7 +140,7 @@ def test_each_instance_has_a_configuration(host: Host) -> None:
 
 
 def test_a_user_for_the_time_being_will_do(host: Host) -> None:
-    """With DynamicUser= the socket is elsewhere, and consumers of it miss nothing."""
+    """With DynamicUser= the socket unit's path still serves consumers."""
     host.box.run("userdel", "--force", "refresherd")
     host.box.run("rm", "-r", "/etc/tmpfiles.d/refresherd.conf", "/run/refresherd")
     host.app("payments")
@@ -166,7 +166,7 @@ def test_nothing_of_the_memory_reaches_the_disk(host: Host) -> None:
 
 
 def test_journal_has_fields(host: Host) -> None:
-    """`journalctl APP=payments -p warning` is what an operator asks."""
+    """Operators run `journalctl APP=payments -p warning`."""
     host.app("payments")
     host.dsm("faults", {"status": 503, "times": 1})
     host.systemctl("start", SERVICE)

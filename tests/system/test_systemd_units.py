@@ -1,4 +1,4 @@
-"""The unit files, as systemd itself judges them."""
+"""The unit files, checked by systemd itself."""
 
 import re
 from collections.abc import Iterable
@@ -13,14 +13,14 @@ INSTALLED = ("refresherd.service", "refresherd@blue.service", "refresherd-api.so
 EXAMPLES = sorted(path.name for path in (UNITS / "examples").glob("*.service"))
 
 SUGGESTED = re.compile(r"^#(?=[A-Za-z]+=)", re.MULTILINE)
-"""What is before a setting to be had by leaving it out."""
+"""The prefix of a setting that takes effect by being left out."""
 
 OF_INSTANCES = ("Description", "ExecStart", "RuntimeDirectory", "StateDirectory", "Wants", "Also")
-"""What a template has otherwise, and what it has no use for."""
+"""What differs in the template unit, and what it does not need."""
 
 
 def verified(host: Host, name: str) -> str:
-    """Return what systemd finds wrong with a unit; without these options it forgives all."""
+    """Return systemd's complaints about a unit; without these options it exits 0 always."""
     options = ("--recursive-errors=no", "--man=no")
     done = host.box.run("systemd-analyze", "verify", *options, name, check=False)
     return done.stderr if done.returncode else ""
@@ -28,13 +28,13 @@ def verified(host: Host, name: str) -> str:
 
 @pytest.mark.parametrize("name", INSTALLED)
 def test_systemd_knows_every_line(host: Host, name: str) -> None:
-    """A key that systemd doesn't know is ignored: what it was meant to guard is open."""
+    """An unknown key is ignored by systemd, and what it should protect stays open."""
     assert verified(host, f"/etc/systemd/system/{name}") == ""
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_examples_are_units_too(host: Host, name: str) -> None:
-    """People copy them."""
+    """People copy the examples."""
     text = (UNITS / "examples" / name).read_text()
     programs = [word for word in text.split() if "=/usr/local/bin/" in word]
     for program in programs:
@@ -45,7 +45,7 @@ def test_examples_are_units_too(host: Host, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["credentials.conf", "dynamic-user.conf", "hand-over.conf"])
 def test_additions_are_known_to_every_version(host: Host, name: str) -> None:
-    """Those that only newer versions know say so by their names."""
+    """Drop-ins for newer versions of systemd have the version in their name."""
     text = (UNITS / "drop-ins" / name).read_text()
     host.drop_in(SUGGESTED.sub("", text), "addition")
     assert verified(host, "/etc/systemd/system/refresherd.service") == ""
@@ -53,7 +53,7 @@ def test_additions_are_known_to_every_version(host: Host, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["refresherd.service", "refresherd@.service"])
 def test_exposure_is_low(host: Host, name: str) -> None:
-    """An administrator sees at a glance that the daemon can do little else than its work."""
+    """`systemd-analyze security` shows that the daemon can do little besides its work."""
     path = f"/etc/systemd/system/{name}"
     limit = str(int(float(MOST_EXPOSED) * 10))
     options = ("--offline=true", f"--threshold={limit}")
@@ -63,7 +63,7 @@ def test_exposure_is_low(host: Host, name: str) -> None:
 
 
 def test_instances_are_guarded_as_the_single_daemon_is() -> None:
-    """What is hardened in one unit must not be forgotten in the other."""
+    """Hardening of one unit must not be forgotten in the other."""
     single, template = (
         settings((UNITS / name).read_text())
         for name in ("refresherd.service", "refresherd@.service")
@@ -72,7 +72,7 @@ def test_instances_are_guarded_as_the_single_daemon_is() -> None:
 
 
 def shared(lines: Iterable[str]) -> list[str]:
-    """Return the settings that are the same for all."""
+    """Return the settings that all units share."""
     return [line for line in lines if line.partition("=")[0] not in OF_INSTANCES]
 
 

@@ -1,4 +1,4 @@
-"""A host without an API key: its session goes on from itself through stops, kills and mishaps."""
+"""A host without an API key: each session comes from the one before, through stops and kills."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def by_operator(url: str, authorization: str = "", body: bytes | None = None) ->
 
 
 def eventually(condition: Callable[[], object]) -> None:
-    """Return once something holds."""
+    """Return once the condition holds."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline
@@ -51,7 +51,7 @@ def eventually(condition: Callable[[], object]) -> None:
 
 
 class Host:
-    """A host with one app that has a token file, and the emulator that it came from."""
+    """A host with one `token_file` app, and the emulator that issued its token."""
 
     def __init__(self, directory: Path, dsm: Dsm) -> None:
         self._dsm = dsm
@@ -72,7 +72,7 @@ class Host:
         return workplace.write(HEAD.format(head=head))
 
     def place(self) -> str:
-        """Do as the operator does: log in elsewhere, and bring the token here."""
+        """Do as an operator does: log in elsewhere, and copy the token here."""
         key = self._dsm.api_keys[0]
         token = by_operator(f"{self.url}/sys/v1/session/auth", f"Basic {key}", b"")["access_token"]
         self.bootstrap.touch(mode=0o600)
@@ -80,30 +80,30 @@ class Host:
         return str(token)
 
     def end_all_sessions(self) -> None:
-        """Break the chain, as an administrator can."""
+        """End the sessions, as an administrator can."""
         by_operator(f"{self.url}/control/sessions/end", body=b"{}")
 
     def held(self) -> str:
-        """Return what consumers find, "" if there is nothing."""
+        """Return what consumers find, "" for nothing."""
         return self.token.read_text() if self.token.exists() else ""
 
     def works(self) -> bool:
-        """Return whether DSM serves a consumer that has just read its token."""
+        """Return whether DSM accepts the token that a consumer has just read."""
         return bool(by_operator(f"{self.url}/crypto/v1/keys", f"Bearer {self.held()}") == [])
 
     def statistics(self) -> dict[str, Any]:
-        """Return what DSM counted."""
+        """Return DSM's request counts."""
         found: dict[str, Any] = by_operator(f"{self.url}/control/statistics")["apps"][0]
         return found
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        """Return the log's lines about one kind of event."""
+        """Return the log lines of one event."""
         lines = self.log.read_text().splitlines() if self.log.exists() else ()
         return [line for line in map(json.loads, lines) if line["event"] == name]
 
     @contextmanager
     def daemon(self) -> Iterator[int]:
-        """Run the daemon; yield its pid once it has got a new token."""
+        """Run the daemon; yield its pid once it has a new token."""
         before = self.held()
         with running("run", "--config", str(self.config), stderr=self.log) as process:
             eventually(lambda: self.held() not in ("", before))
@@ -112,21 +112,21 @@ class Host:
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
-    """Yield a host that was given its bootstrap token, with the daemon yet to start."""
+    """Yield a host with its bootstrap token, whose daemon is not started yet."""
     with emulator("--lifetime", str(LIFETIME)) as dsm:
         yield Host(tmp_path, dsm)
 
 
 @dataclass
 class Reader:
-    """A consumer that reads its token again and again."""
+    """A consumer that reads its token in a loop."""
 
     host: Host
     seen: set[str] = field(default_factory=set)
     done: threading.Event = field(default_factory=threading.Event)
 
     def read(self) -> None:
-        """Read until done."""
+        """Read until stopped."""
         while not self.done.wait(0.001):
             self.seen.add(self.host.held())
 
@@ -145,7 +145,7 @@ class Reader:
 def test_the_chain_never_breaks_while_the_daemon_is_down_for_less_than_a_lifetime(
     host: Host,
 ) -> None:
-    """Killed or stopped at any instant: it goes on from where it was, and the key is not here."""
+    """Killed or stopped at any moment: the next run resumes the stored session, without a key."""
     random.seed(1)
     reader = Reader(host)
     with reader.reading():
@@ -167,7 +167,7 @@ def test_the_chain_never_breaks_while_the_daemon_is_down_for_less_than_a_lifetim
 
 
 def test_two_daemons_on_one_state_are_one_too_many(host: Host) -> None:
-    """Each would end the sessions that the other lives from."""
+    """Each would end the sessions that the other one needs."""
     with host.daemon() as pid:
         for words in (("run",), ("once", "--timeout", "5s")):
             second = command(*words, "--config", str(host.config))
@@ -181,7 +181,7 @@ def test_two_daemons_on_one_state_are_one_too_many(host: Host) -> None:
 
 
 def test_a_broken_chain_is_mended_by_a_new_bootstrap_without_a_restart(host: Host) -> None:
-    """An operator must act, and that is all: the daemon notices by itself."""
+    """The operator places a new token, and the daemon notices by itself."""
     with host.daemon():
         before = host.statistics()["terminates"]
         eventually(lambda: host.statistics()["terminates"] > before)
@@ -195,7 +195,7 @@ def test_a_broken_chain_is_mended_by_a_new_bootstrap_without_a_restart(host: Hos
 
 
 def test_a_new_bootstrap_comes_before_the_kept_session(host: Host) -> None:
-    """It may be another app's; and one that has died unused does not break the chain."""
+    """It may belong to another app; and one that expired unused does no harm."""
     with host.daemon():
         pass
     placed = host.place()
@@ -211,7 +211,7 @@ def test_a_new_bootstrap_comes_before_the_kept_session(host: Host) -> None:
 
 
 def test_a_garbled_session_file_is_left_for_the_bootstrap(host: Host) -> None:
-    """A disk that failed must not keep the daemon from starting, nor be mistaken for a token."""
+    """A damaged file must neither keep the daemon from starting nor be taken for a token."""
     with host.daemon():
         pass
     host.session.write_bytes(b"\x00" * 512)
@@ -235,7 +235,7 @@ def test_single_shots_go_on_from_each_other(host: Host) -> None:
 
 
 def test_a_stop_that_ends_sessions_leaves_the_last_of_a_chain(host: Host) -> None:
-    """Without it nothing could be started again; the operator is told."""
+    """Without it the app could not start again; the log says so."""
     host.configured('shutdown = "terminate"')
     with host.daemon():
         pass

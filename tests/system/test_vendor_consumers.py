@@ -1,4 +1,4 @@
-"""The proof on real input: Fortanix's own clients live on our tokens across refreshes."""
+"""Fortanix's own clients use our tokens across refreshes."""
 
 import json
 import os
@@ -18,7 +18,7 @@ SDKMS_CLI = str(Path(sys.executable).with_name("sdkms-cli"))
 
 
 def list_keys_with_library(token: str, url: str, ca_file: Path) -> object:
-    """List keys as a program that uses the vendor's Python library does."""
+    """List keys with the vendor's Python library."""
     configuration = sdkms.v1.configuration.Configuration()
     configuration.host = url
     configuration.ssl_ca_cert = str(ca_file)
@@ -29,7 +29,7 @@ def list_keys_with_library(token: str, url: str, ca_file: Path) -> object:
 
 
 def list_keys_with_command(token_file: Path, url: str, ca_file: Path, home: Path) -> object:
-    """List keys as a script that calls the vendor's command does."""
+    """List keys with the vendor's command-line client."""
     done = subprocess.run(
         [SDKMS_CLI, "--ssl-ca-cert", str(ca_file), "list-keys"],
         capture_output=True,
@@ -49,7 +49,7 @@ def list_keys_with_command(token_file: Path, url: str, ca_file: Path, home: Path
 
 @pytest.mark.timeout(90)
 def test_the_vendors_clients_live_on_our_tokens(tmp_path: Path) -> None:
-    """A consumer that reads its token before each call must never meet one that DSM refuses."""
+    """DSM must never refuse the token of a consumer that reads it before each call."""
     raw, cli, message = (tmp_path / name for name in ("raw.token", "cli.token", "token.json"))
     outputs = "".join(
         f'[[apps.payments.files]]\npath = "{path}"\nformat = "{form}"\n'

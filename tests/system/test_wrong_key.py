@@ -1,4 +1,4 @@
-"""A daemon with a wrong key that is killed over and over: DSM is not asked until it resets it."""
+"""A daemon with a wrong key is killed over and over: DSM never reaches its limit."""
 
 import json
 import os
@@ -22,7 +22,7 @@ rejected_retry = "1s"
 KILLS = 25
 
 FLOOD = 4
-"""Signals to each run: twice as many in all as logins may fail."""
+"""Signals to each run: in all twice as many as logins may fail."""
 
 
 def failed_logins(dsm: Dsm) -> int:
@@ -33,7 +33,7 @@ def failed_logins(dsm: Dsm) -> int:
 
 
 def appeared(path: Path) -> None:
-    """Return once there is something at a path."""
+    """Return once a path exists."""
     deadline = time.monotonic() + PATIENCE
     while not path.exists():
         assert time.monotonic() < deadline
@@ -41,7 +41,7 @@ def appeared(path: Path) -> None:
 
 
 def test_a_kill_loop_with_a_wrong_key_burns_nothing(tmp_path: Path) -> None:
-    """Neither kills nor a flood of requests get beyond the most; and a mended key ends it."""
+    """Neither kills nor floods of requests exceed the limit, and a repaired key ends the wait."""
     with emulator() as dsm:
         place = Workplace(tmp_path, dsm)
         token = tmp_path / "payments.token"
