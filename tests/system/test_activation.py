@@ -18,7 +18,7 @@ path = "payments.sock"
 """
 
 
-def by_operator(path: Path, request: bytes = b"") -> bytes:
+def answer_to(path: Path, request: bytes = b"") -> bytes:
     """Return everything that a client of a socket reads, however long it has to wait."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(PATIENCE)
@@ -64,11 +64,11 @@ def test_sockets_are_served_by_their_paths_and_left_in_their_place(tmp_path: Pat
         config, log = place.write(), tmp_path / "log"
         api, raw, other = (directory / name for name in ("api.sock", "payments.sock", "other.sock"))
         with activated(config, log, api, raw, other):
-            answer = by_operator(api, GET)
+            answer = answer_to(api, GET)
             assert json.loads(answer.partition(b"\r\n\r\n")[2])["apps"][0]["name"] == "payments"
             waited = command("wait", "--socket", str(api))
             assert waited.returncode == 0, waited.stderr
-            assert len(by_operator(raw)) == 86
+            assert len(answer_to(raw)) == 86
         assert all(path.is_socket() for path in (api, raw, other))
         lines = [line for line in log.read_text().splitlines() if line.startswith("{")]
         warnings = [json.loads(line).get("message", "") for line in lines]

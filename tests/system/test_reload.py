@@ -64,16 +64,16 @@ class Daemon:
 
     def reload(self) -> list[dict[str, Any]]:
         """Let the daemon reload, and return its log up to the end of the reload."""
-        before = len(self.message())
+        before = len(self.logged())
         self.signal(signal.SIGHUP)
-        eventually(lambda: self.message("reloaded", "reload failed", since=before))
-        return self.message(since=before)
+        eventually(lambda: self.logged("reloaded", "reload failed", since=before))
+        return self.logged(since=before)
 
-    def message(self, *events: str, since: int = 0) -> list[dict[str, Any]]:
+    def logged(self, *events: str, since: int = 0) -> list[dict[str, Any]]:
         """Return the log lines of these events, or of all."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
-        message = [json.loads(line) for line in lines[since:]]
-        return [one for one in message if not events or one["event"] in events]
+        entries = [json.loads(line) for line in lines[since:]]
+        return [one for one in entries if not events or one["event"] in events]
 
     def token(self, name: str) -> str:
         """Return the content of an app's file."""
@@ -117,13 +117,13 @@ def up(daemon: Daemon) -> Iterator[Daemon]:
     """Run a daemon until the block ends; all its apps have tokens before the block begins."""
     log, config = daemon.log, str(daemon.config)
     with running("run", "--config", config, stderr=log) as daemon.process:
-        eventually(lambda: len(daemon.message("token refreshed")) == 2)
+        eventually(lambda: len(daemon.logged("token refreshed")) == 2)
         eventually(lambda: len(daemon.inodes()) == 5)
         forget = urllib.request.Request(f"{daemon.dsm.url}/control/requests", method="DELETE")  # noqa: S310  # loopback
         urllib.request.urlopen(forget, timeout=PATIENCE).close()  # noqa: S310  # loopback
         yield daemon
     assert daemon.process.returncode == 0
-    assert daemon.message("app crashed") == []
+    assert daemon.logged("app crashed") == []
 
 
 def test_a_reload_changes_what_changed_and_nothing_else(tmp_path: Path, dsm: Dsm) -> None:
@@ -135,8 +135,8 @@ def test_a_reload_changes_what_changed_and_nothing_else(tmp_path: Path, dsm: Dsm
         daemon.workplace.sections = [b + '[[apps.b.files]]\npath = "b2.token"\n']
         daemon.app("c", key=0)
         daemon.write()
-        (message,) = (one for one in daemon.reload() if one["event"] == "reloaded")
-        assert {message[key] for key in ("started", "stopped", "retuned")} == {1}
+        (entry,) = (one for one in daemon.reload() if one["event"] == "reloaded")
+        assert {entry[key] for key in ("started", "stopped", "retuned")} == {1}
         eventually(lambda: {"c.token", "c.sock", "b2.token"} <= daemon.inodes().keys())
         assert daemon.requests("auth") == 1
         assert daemon.requests("reauth") == 0
@@ -194,9 +194,9 @@ def test_a_faulty_file_leaves_all_as_it_was(tmp_path: Path, dsm: Dsm) -> None:
         daemon.config.write_text(good.replace("[[apps.b.files]]", "[[apps.b.filse]]") + "x = y\n")
         assert [one["event"] for one in daemon.reload()] == ["reload failed"]
         daemon.config.write_text(good.replace("a.key", "x.key").replace("b.key", "y.key"))
-        message = daemon.reload()
-        assert [one["event"] for one in message] == ["reload failed"] * 2
-        assert all(one["message"].startswith(f"{daemon.config}:") for one in message)
+        entries = daemon.reload()
+        assert [one["event"] for one in entries] == ["reload failed"] * 2
+        assert all(one["message"].startswith(f"{daemon.config}:") for one in entries)
         after = daemon.metrics()
         stamp = "refresherd_config_last_reload_success_timestamp_seconds"
         assert after["refresherd_config_last_reload_successful"] == 0
@@ -258,7 +258,7 @@ def test_no_flood_of_signals_is_too_much(tmp_path: Path, dsm: Dsm) -> None:
             daemon.signal(signal.SIGHUP)
             daemon.signal(signal.SIGUSR1)
             time.sleep(0.02)
-        eventually(lambda: len(daemon.message("reloaded")) >= 2)
+        eventually(lambda: len(daemon.logged("reloaded")) >= 2)
         renewals = daemon.requests("reauth")
         assert 2 <= renewals <= 2 * (1 + (time.monotonic() - began) / RETRY_MIN)
         assert daemon.requests("auth") == 0
@@ -268,7 +268,7 @@ def test_no_flood_of_signals_is_too_much(tmp_path: Path, dsm: Dsm) -> None:
             daemon.signal(signal.SIGHUP)
             daemon.signal(signal.SIGUSR1)
             time.sleep(0.001)
-    events = {one["event"] for one in daemon.message()}
+    events = {one["event"] for one in daemon.logged()}
     assert events == {"started", "token refreshed", "reloaded", "stopping"}
 
 
@@ -278,7 +278,7 @@ def test_a_second_stop_ends_the_daemon_at_once(tmp_path: Path, dsm: Dsm) -> None
     daemon = Daemon(tmp_path, dsm)
     daemon.write('shutdown = "terminate"')
     with running("run", "--config", str(daemon.config), stderr=daemon.log) as process:
-        eventually(lambda: len(daemon.message("token refreshed")) == 2)
+        eventually(lambda: len(daemon.logged("token refreshed")) == 2)
         control(dsm, "faults", {"operation": "terminate", "hang": True})
         process.send_signal(signal.SIGINT)
         eventually(lambda: daemon.requests("terminate") == 2)
@@ -298,7 +298,7 @@ def test_signals_that_come_too_early_are_heeded_later(tmp_path: Path, dsm: Dsm) 
         eventually(lambda: blocked(Path(f"/proc/{process.pid}/status")))
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGUSR1)
-        eventually(lambda: daemon.message("reloaded"))
+        eventually(lambda: daemon.logged("reloaded"))
         eventually((tmp_path / "seen").exists)
     assert process.returncode == 0
     assert not blocked(tmp_path / "seen"), "what hooks start may wait for such signals as well"

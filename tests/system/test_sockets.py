@@ -90,13 +90,13 @@ def test_curl_gets_tokens_status_and_refreshes(workplace: Workplace) -> None:
         held = (workplace.directory / "payments.token").read_text()
         assert curl(workplace, "/payments/token?format=raw") == held
         assert raw(workplace.directory / "payments.sock") == held
-        message = json.loads(curl(workplace, "/payments/token"))
-        assert (message["app"], message["access_token"], message["generation"]) == (
+        answer = json.loads(curl(workplace, "/payments/token"))
+        assert (answer["app"], answer["access_token"], answer["generation"]) == (
             "payments",
             held,
             1,
         )
-        assert 50 <= message["expires_in"] <= 60
+        assert 50 <= answer["expires_in"] <= 60
         (status,) = json.loads(curl(workplace, ""))["apps"]
         assert (status["state"], status["generation"]) == ("fresh", 1)
         status = json.loads(curl(workplace, "/payments/refresh", "--request", "POST"))
@@ -185,9 +185,9 @@ def test_a_daemon_out_of_descriptors_says_so_and_serves_who_waited(workplace: Wo
         resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
         for path in sockets:
             callers.enter_context(socket.socket(socket.AF_UNIX)).connect(path)
-        message = [f'"socket":"{path}","message":"Too many open files' for path in sockets]
+        expected = [f'"socket":"{path}","message":"Too many open files' for path in sockets]
         deadline = time.monotonic() + PATIENCE
-        while not all(one in log.read_text() for one in message):
+        while not all(one in log.read_text() for one in expected):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         resource.prlimit(process.pid, resource.RLIMIT_NOFILE, limits)

@@ -35,7 +35,7 @@ def started(host: Host) -> Host:
     return host
 
 
-def by_operator(host: Host, *properties: str) -> str:
+def status_for(host: Host, *properties: str) -> str:
     """Return the HTTP status that a process in a unit with these properties gets."""
     options = ("--quiet", "--pipe", "--wait", "--collect", "--uid=daemon")
     return host.box.run("systemd-run", *options, *properties, *ASK).stdout
@@ -58,9 +58,9 @@ def test_another_unit_gets_nothing(started: Host) -> None:
 
 def test_the_api_tells_units_and_groups_apart(started: Host) -> None:
     """The hardened daemon sees no other processes, but still knows their units and groups."""
-    assert by_operator(started, "--unit=consumer") == "200"
-    assert by_operator(started, "--unit=other") == "403"
-    assert by_operator(started, "--unit=other", "--property=SupplementaryGroups=games") == "200"
+    assert status_for(started, "--unit=consumer") == "200"
+    assert status_for(started, "--unit=other") == "403"
+    assert status_for(started, "--unit=other", "--property=SupplementaryGroups=games") == "200"
 
 
 def test_files_are_given_to_groups(host: Host) -> None:

@@ -57,8 +57,8 @@ def test_exposure_is_low(host: Host, name: str) -> None:
     path = f"/etc/systemd/system/{name}"
     limit = str(int(float(MOST_EXPOSED) * 10))
     options = ("--offline=true", f"--threshold={limit}")
-    message = host.box.run("systemd-analyze", "security", *options, path, check=False)
-    assert message.returncode == 0, message.stdout[-200:]
+    done = host.box.run("systemd-analyze", "security", *options, path, check=False)
+    assert done.returncode == 0, done.stdout[-200:]
     assert f"{PROGRAM} run" in host.box.read(path)
 
 

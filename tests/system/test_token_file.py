@@ -34,7 +34,7 @@ terminate_after = "100ms"
 """
 
 
-def by_operator(url: str, authorization: str = "", body: bytes | None = None) -> Any:  # noqa: ANN401  # JSON
+def request(url: str, authorization: str = "", body: bytes | None = None) -> Any:  # noqa: ANN401  # JSON
     """Return what DSM answers."""
     headers = {"Authorization": authorization} if authorization else {}
     request = urllib.request.Request(url, body, headers)  # noqa: S310  # the emulator's, http://
@@ -74,14 +74,14 @@ class Host:
     def place(self) -> str:
         """Do as an operator does: log in elsewhere, and copy the token here."""
         key = self._dsm.api_keys[0]
-        token = by_operator(f"{self.url}/sys/v1/session/auth", f"Basic {key}", b"")["access_token"]
+        token = request(f"{self.url}/sys/v1/session/auth", f"Basic {key}", b"")["access_token"]
         self.bootstrap.touch(mode=0o600)
         self.bootstrap.write_text(token)
         return str(token)
 
     def end_all_sessions(self) -> None:
         """End the sessions, as an administrator can."""
-        by_operator(f"{self.url}/control/sessions/end", body=b"{}")
+        request(f"{self.url}/control/sessions/end", body=b"{}")
 
     def held(self) -> str:
         """Return what consumers find, "" for nothing."""
@@ -89,11 +89,11 @@ class Host:
 
     def works(self) -> bool:
         """Return whether DSM accepts the token that a consumer has just read."""
-        return bool(by_operator(f"{self.url}/crypto/v1/keys", f"Bearer {self.held()}") == [])
+        return bool(request(f"{self.url}/crypto/v1/keys", f"Bearer {self.held()}") == [])
 
     def statistics(self) -> dict[str, Any]:
         """Return DSM's request counts."""
-        found: dict[str, Any] = by_operator(f"{self.url}/control/statistics")["apps"][0]
+        found: dict[str, Any] = request(f"{self.url}/control/statistics")["apps"][0]
         return found
 
     def events(self, name: str) -> list[dict[str, Any]]:
@@ -201,7 +201,7 @@ def test_a_new_bootstrap_comes_before_the_kept_session(host: Host) -> None:
     placed = host.place()
     with host.daemon():
         assert json.loads(host.session.read_text())["access_token"] != placed
-    requests = by_operator(f"{host.url}/control/requests?operation=reauth")
+    requests = request(f"{host.url}/control/requests?operation=reauth")
     assert requests[-1]["status"] == 200
     host.bootstrap.write_text("x" * 86)
     with host.daemon():
