@@ -1,4 +1,4 @@
-"""refresherd in the benchmark's own process, put together as the daemon does it."""
+"""refresherd in the benchmark's own process, assembled as the daemon assembles it."""
 
 import os
 from collections.abc import AsyncIterator, Iterator
@@ -17,7 +17,7 @@ from refresherd.host.clock import BootClock
 async def kept(
     configuration: Configuration, clock: BootClock, *observers: Observer
 ) -> AsyncIterator[Assembly]:
-    """Keep a configuration's apps while the block runs; `observers` are told beside the usual."""
+    """Run a configuration's apps while the block runs; `observers` also receive the events."""
     with logging_to_stderr(configuration.log, clock) as logs:
         metrics = Metrics(clock.now())
         for app in configuration.apps:
@@ -31,6 +31,6 @@ async def kept(
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Have the log, at level info and in JSON, go nowhere."""
+    """Send the log, at level info and in JSON, to /dev/null."""
     with Path(os.devnull).open("w") as nowhere, redirect_stderr(nowhere):
         yield

@@ -12,11 +12,11 @@ from pathlib import Path
 from aiohttp import web
 
 HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-store", "Server": "refresherd"}
-"""As refresherd's answers have them; Content-Length and Date are added to both."""
+"""The headers of refresherd's answers; Content-Length and Date are added to both."""
 
 
 def application(body: bytes) -> web.Application:
-    """Return an application that answers so."""
+    """Return the application."""
 
     async def token(_request: web.Request) -> web.Response:
         return web.Response(body=body, headers=HEADERS)
@@ -27,7 +27,7 @@ def application(body: bytes) -> web.Application:
 
 
 def main() -> None:
-    """Serve as the arguments say."""
+    """Serve according to the arguments."""
     socket, body = sys.argv[1:]
     web.run_app(application(Path(body).read_bytes()), path=socket, access_log=None, print=None)
 

@@ -1,11 +1,11 @@
-"""Ten thousand apps: how long until all are served, and how long the event loop is held up.
+"""Ten thousand apps: how long until all have tokens, and how long the event loop is blocked.
 
 Usage: python tests/bench/run.py crowd
 
-refresherd is put together as the daemon does it, on a clock that can be put forward: by that
-all tokens fall due at once, as after a suspend. Then all are asked for at once, as by SIGUSR1.
-Beside it stand as many tasks at once that send the same requests, as many of them in flight
-as refresherd allows itself, by aiohttp and nothing else.
+refresherd is assembled as the daemon does it, on a clock that can be put forward: by that
+all tokens fall due at once, as after a suspend. Then all are refreshed at once, as by SIGUSR1.
+It is compared with as many tasks that send the same requests with aiohttp alone, as many of
+them in flight as refresherd allows itself.
 """
 
 import asyncio
@@ -27,13 +27,13 @@ from refresherd.host.clock import BootClock, read_clocks
 APPS = 10_000
 LIFETIME = 600
 PAST_DUE = 400.0
-"""Seconds, more than half of LIFETIME and less than all of it."""
+"""Seconds: between half of LIFETIME and all of it."""
 
 IN_FLIGHT = 32
 """The default of `max_in_flight`."""
 
 TICK = 0.002
-"""Seconds that the probe sleeps."""
+"""Seconds for which the probe sleeps."""
 
 
 class Skewed:
@@ -43,7 +43,7 @@ class Skewed:
         self.ahead = 0.0
 
     def gettime(self, clock: int) -> float:
-        """Return a clock's seconds."""
+        """Return a clock's time in seconds."""
         return time.clock_gettime(clock) + self.ahead
 
 
@@ -55,28 +55,28 @@ class Deliveries:
         self._all = asyncio.Event()
 
     def observe(self, event: Event) -> None:
-        """Count."""
+        """Count the written files."""
         if isinstance(event, OutputWritten):
             self._written += 1
             if self._written % APPS == 0:
                 self._all.set()
 
     async def all(self) -> None:
-        """Return once every app's file has been written once more."""
+        """Return once every app's file has been written again."""
         await self._all.wait()
         self._all.clear()
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How long something took, and the longest that the loop was held up meanwhile, in ms."""
+    """How long something took, and for how long the loop was blocked at most, in ms."""
 
     took: float
     held: float
 
 
 async def watched(work: Callable[[], Awaitable[object]]) -> Outcome:
-    """Do some work and return how it went."""
+    """Do some work and measure it."""
     longest = 0.0
 
     async def probe() -> None:
@@ -107,14 +107,14 @@ async def keep(configuration: Configuration) -> dict[str, Outcome]:
             skewed.ahead += PAST_DUE
             await deliveries.all()
 
-        async def by_operator() -> None:
+        async def refreshed_all() -> None:
             assembly.supervisor.refresh_all()
             await deliveries.all()
 
         return {
             "a start": await watched(deliveries.all),
             "a suspend": await watched(resumed),
-            "SIGUSR1": await watched(by_operator),
+            "SIGUSR1": await watched(refreshed_all),
         }
 
 
@@ -146,7 +146,7 @@ def measure(place: Path) -> None:
     heading(f"{APPS} apps at once", "bare requests")
     for after, outcome in outcomes.items():
         row(f"after {after}: until all files are written, ms", outcome.took, bare.took)
-        row("  longest that the event loop was held up, ms", outcome.held, bare.held)
+        row("  longest time that the event loop was blocked, ms", outcome.held, bare.held)
 
 
 def main() -> None:

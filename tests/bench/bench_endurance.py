@@ -1,4 +1,4 @@
-"""What the daemon's process holds after ten thousand refreshes and a thousand reloads.
+"""What the daemon's process uses after ten thousand refreshes and a thousand reloads.
 
 Usage: python tests/bench/run.py endurance
 

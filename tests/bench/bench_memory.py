@@ -1,4 +1,4 @@
-"""What the daemon's process holds in memory, beside a bare interpreter, and what an app adds.
+"""The daemon's memory, compared with a bare interpreter, and what each app adds.
 
 Usage: python tests/bench/run.py memory
 
@@ -20,17 +20,17 @@ FEW = 10
 MANY = 10_000
 
 SETTLED = 1.0
-"""Seconds after the last token in which what served it is let go."""
+"""Seconds after the last token until its temporary objects are freed."""
 
 
 def resident(pid: int) -> float:
-    """Return what a process holds in memory, in KiB."""
+    """Return a process's resident memory in KiB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(float(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
 
 
 def of_daemon(apps: int, *, tls: bool) -> float:
-    """Return what the daemon holds with so many apps, in KiB."""
+    """Return the daemon's resident memory with so many apps, in KiB."""
     with stage.directory() as place:
         certificates = place if tls else None
         with stage.canned_dsm(LIFETIME, certificates) as url:
@@ -42,7 +42,7 @@ def of_daemon(apps: int, *, tls: bool) -> float:
 
 
 def of_interpreter() -> float:
-    """Return what an interpreter holds that has imported nothing, in KiB."""
+    """Return the resident memory of an interpreter without imports, in KiB."""
     waiting = [sys.executable, "-c", "input()"]
     with subprocess.Popen(waiting, stdin=subprocess.PIPE) as process:
         time.sleep(0.3)

@@ -1,4 +1,4 @@
-"""How fast the API socket answers, beside a bare aiohttp handler, OpenBao Agent and oidc-agent.
+"""How fast the API socket answers, beside a bare handler, OpenBao Agent and oidc-agent.
 
 Usage: python tests/bench/run.py peers
 
@@ -25,7 +25,7 @@ from bench.openbao import BAO, openbao_agent
 from bench.report import wide_heading, wide_row
 
 LIFETIME = 600
-"""Seconds: no token is renewed while it is asked for."""
+"""Seconds; long enough that no token is refreshed during the measurement."""
 
 ROUNDS = 9
 
@@ -39,7 +39,7 @@ AGENTS: Mapping[str, tuple[str, Callable[[Path], AbstractContextManager[Target]]
 }
 
 AIMS = {BARE: "0.80", "OpenBao Agent": "1.00"}
-"""Of the requests per second over connections that stay open."""
+"""For requests per second over persistent connections."""
 
 MEASURES: Mapping[str, Callable[[Speed], float]] = {
     "requests/s": lambda speed: speed.rate,
@@ -48,7 +48,7 @@ MEASURES: Mapping[str, Callable[[Speed], float]] = {
 }
 
 Figures = Mapping[str, list[Speed]]
-"""What each program did, round by round."""
+"""Each program's results, round by round."""
 
 
 @contextmanager
@@ -74,7 +74,7 @@ def bare_handler(place: Path, answer: bytes) -> Iterator[Target]:
 
 @contextmanager
 def targets() -> Iterator[dict[str, Target]]:
-    """Run everything that there is to measure."""
+    """Run all programs that are installed."""
     with ExitStack() as stack:
 
         def place() -> Path:
@@ -91,7 +91,7 @@ def targets() -> Iterator[dict[str, Target]]:
 
 
 def measure(running: Mapping[str, Target], load: Load) -> Figures:
-    """Load each of them in turn, another one first in each round."""
+    """Load each of them in turn, starting with another one in each round."""
     figures: dict[str, list[Speed]] = {name: [] for name in running}
     names = list(running)
     for _ in range(ROUNDS):
@@ -102,7 +102,7 @@ def measure(running: Mapping[str, Target], load: Load) -> Figures:
 
 
 def measure_all(running: Mapping[str, Target], log: Path) -> dict[str, Figures]:
-    """Load all in every way that there is; each turn takes half a second or less."""
+    """Load all programs in every way; each turn takes half a second at most."""
     results = {}
     if stage.found(H2LOAD):
         speaking = {name: target for name, target in running.items() if target.path}
@@ -115,7 +115,7 @@ def measure_all(running: Mapping[str, Target], log: Path) -> dict[str, Figures]:
 
 
 def ratios(of: Callable[[Speed], float], figures: Figures, beside: Iterable[str]) -> Iterator[str]:
-    """Yield our figure to each other's, "" where that one was not loaded so."""
+    """Yield our ratio to each other program, "" where that one was not measured."""
     for name in beside:
         pairs = zip(figures[OURS], figures.get(name, ()), strict=False)
         found = [of(ours) / of(theirs) for ours, theirs in pairs]
@@ -123,14 +123,14 @@ def ratios(of: Callable[[Speed], float], figures: Figures, beside: Iterable[str]
 
 
 def medians(of: Callable[[Speed], float], figures: Figures, names: Iterable[str]) -> Iterator[str]:
-    """Yield each one's figure, "" where it was not loaded so."""
+    """Yield each program's figure, "" where it was not measured."""
     for name in names:
         found = [of(speed) for speed in figures.get(name, ())]
         yield f"{median(found):.0f}" if found else ""
 
 
 def report(results: Mapping[str, Figures], names: list[str]) -> None:
-    """Print how we compare, and then what everybody did."""
+    """Print the ratios, and then all figures."""
     beside = names[1:]
     wide_heading(f"A token over a Unix socket: {OURS} to …", beside)
     for load, figures in results.items():

@@ -1,4 +1,4 @@
-"""What a refresh costs beside a bare request: CPU time of the client's process, all its threads.
+"""What a refresh costs compared with a bare request: CPU time of the client's process.
 
 Usage: python tests/bench/run.py refresh
 
@@ -31,10 +31,10 @@ from refresherd.config import Configuration, load
 from refresherd.host.clock import BootClock
 
 APPS = 400
-"""They refresh less often than a thousand times a second, beyond which lines are not logged."""
+"""They refresh less than a thousand times a second: beyond that, log lines are dropped."""
 
 LIFETIME = 1
-"""Seconds, the shortest that DSM can name."""
+"""Seconds, the shortest that DSM can grant."""
 
 PERIOD = 0.45
 """Seconds from one refresh of an app to the next, on average: half a lifetime less jitter."""
@@ -47,7 +47,7 @@ Measure = Callable[[], Coroutine[None, None, float]]
 
 
 async def cpu_each(count: Callable[[], int]) -> float:
-    """Return the CPU time in µs for each of what is counted, in one window."""
+    """Return the CPU time in µs for each counted event during one window."""
     await asyncio.sleep(WARM_UP)
     before, began = count(), time.process_time()
     await asyncio.sleep(WINDOW)
@@ -88,7 +88,7 @@ async def requesting(url: str, context: ssl.SSLContext | None) -> float:
 
 
 def ending_sessions(configuration: Configuration) -> Configuration:
-    """Return the configuration with replaced sessions ended, rather than left to idle out."""
+    """Return the configuration with replaced sessions terminated instead of left to idle out."""
     apps = (
         replace(app, timing=replace(app.timing, terminate_after=60.0)) for app in configuration.apps
     )
@@ -102,7 +102,7 @@ def costs(*measures: Measure) -> list[float]:
 
 
 def over_https(place: Path) -> None:
-    """Print the figures of what is used in earnest."""
+    """Print the figures for production use."""
     place.mkdir()
     with stage.canned_dsm(LIFETIME, place) as url:
         context = ssl.create_default_context(cafile=place / "ca.pem")
@@ -117,7 +117,7 @@ def over_https(place: Path) -> None:
 
 
 def over_http(place: Path) -> None:
-    """Print the figures of what is used in development."""
+    """Print the figures for development use."""
     place.mkdir()
     with stage.canned_dsm(LIFETIME) as url:
         configuration = lasting(place, url)
@@ -126,7 +126,7 @@ def over_http(place: Path) -> None:
 
 
 def lasting(place: Path, url: str, tls: Path | None = None) -> Configuration:
-    """Return a configuration by which sessions are left to idle out."""
+    """Return a configuration that leaves replaced sessions to idle out."""
     return load(stage.configuration(place, url, APPS, tls, 'terminate_after = "never"'), {})
 
 

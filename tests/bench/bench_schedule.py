@@ -1,4 +1,4 @@
-"""What an alarm costs beside the event loop's own `call_at`, both in one run of some ten seconds.
+"""What an alarm costs compared with the event loop's own `call_at`.
 
 Usage: python tests/bench/bench_schedule.py
 
@@ -26,7 +26,7 @@ DUE_IN = 0.3
 """Seconds in which all sleepers can fall asleep."""
 
 FIRST_STEP = 50e-6
-"""Seconds of work for a woken sleeper, where it is to have any."""
+"""Seconds of work for each sleeper that wakes."""
 
 IN_A_ROW = 200
 
@@ -45,7 +45,7 @@ class Deaf:
 
 @asynccontextmanager
 async def bare_futures() -> AsyncIterator[Sleep]:
-    """Sleep for ever: what any sleeper costs."""
+    """Sleep for ever: the cost of any sleeper."""
     loop = asyncio.get_running_loop()
 
     async def sleep(_seconds: float) -> None:
@@ -56,7 +56,7 @@ async def bare_futures() -> AsyncIterator[Sleep]:
 
 @asynccontextmanager
 async def call_at() -> AsyncIterator[Sleep]:
-    """Sleep by the loop's own timers: no boot time, no APScheduler."""
+    """Sleep by the event loop's own timers: no boot time, no APScheduler."""
     loop = asyncio.get_running_loop()
     start = loop.time()
 
@@ -85,7 +85,7 @@ async def schedule() -> AsyncIterator[Sleep]:
 
 
 class Turns:
-    """Watches the loop from within for the longest time between two of its turns."""
+    """Measures the longest time between two turns of the event loop."""
 
     def __init__(self) -> None:
         self.longest = 0.0
@@ -99,12 +99,12 @@ class Turns:
         self._handle = asyncio.get_running_loop().call_soon(self._look)
 
     def stop(self) -> None:
-        """Watch no more."""
+        """Stop measuring."""
         self._handle.cancel()
 
 
 async def quota(sleep: Sleep, work: float = 0.0) -> list[asyncio.Task[None]]:
-    """Return sleepers that all sleep by now; each works for `work` seconds when it wakes."""
+    """Return sleepers that are all asleep; each works for `work` seconds when it wakes."""
 
     async def sleeper() -> None:
         await sleep(DUE_IN)
@@ -118,7 +118,7 @@ async def quota(sleep: Sleep, work: float = 0.0) -> list[asyncio.Task[None]]:
 
 
 async def held(timeline: Timeline, work: float) -> float:
-    """Return the longest that the loop was held up as all woke, in ms."""
+    """Return for how long the loop was blocked at most when all woke, in ms."""
     async with timeline() as sleep:
         sleepers = await quota(sleep, work)
         all_awake = asyncio.gather(*sleepers)
@@ -130,7 +130,7 @@ async def held(timeline: Timeline, work: float) -> float:
 
 
 async def burst(timeline: Timeline) -> float:
-    """Return the CPU time for each of all who wake at once, in µs."""
+    """Return the CPU time per sleeper when all wake at once, in µs."""
     async with timeline() as sleep:
         sleepers = await quota(sleep)
         before = time.process_time()
@@ -139,7 +139,7 @@ async def burst(timeline: Timeline) -> float:
 
 
 async def in_a_row(timeline: Timeline) -> float:
-    """Return the CPU time for each alarm that goes off alone, in µs."""
+    """Return the CPU time per alarm when they go off one by one, in µs."""
     async with timeline() as sleep:
         await sleep(0)
         before = time.process_time()
@@ -163,7 +163,7 @@ async def memory(timeline: Timeline) -> float:
 
 
 def compare(what: str, measure: Callable[[Timeline], float]) -> None:
-    """Print the medians of a measurement for both, and their ratio."""
+    """Print the medians of one measurement for both, and their ratio."""
     pairs = [(measure(call_at), measure(schedule)) for _ in range(ROUNDS)]
     plain, ours = (median(column) for column in zip(*pairs, strict=True))
     sys.stdout.write(f"{what:<52}{plain:>10.1f}{ours:>10.1f}{ours / plain:>8.2f}\n")

@@ -1,4 +1,4 @@
-"""How long it takes from exec to the first token in its file, beside what cannot be avoided.
+"""The time from exec to the first token in its file, compared with importing the libraries alone.
 
 Usage: python tests/bench/run.py start
 
@@ -22,7 +22,7 @@ LIBRARIES = (
 )
 
 LOOK = 0.001
-"""Seconds between two looks for the file."""
+"""Seconds between two checks for the file."""
 
 
 def to_first_token() -> float:
@@ -36,7 +36,7 @@ def to_first_token() -> float:
 
 
 def to_libraries() -> float:
-    """Return the time in ms that an interpreter takes that imports the same libraries."""
+    """Return the time in ms of an interpreter that imports the same libraries."""
     began = time.perf_counter()
     subprocess.run([sys.executable, "-c", LIBRARIES], check=True)
     return (time.perf_counter() - began) * 1e3

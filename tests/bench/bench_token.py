@@ -1,4 +1,4 @@
-"""What asking the daemon for a token costs, in ratios to Python doing nothing and to curl.
+"""What `refresherd token` costs, as ratios to an idle Python and to curl.
 
 Usage: python tests/bench/run.py token
 
@@ -30,7 +30,7 @@ MEASURES: Mapping[str, Callable[["Cost"], float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one run takes, in ms: of a processor, and of time."""
+    """CPU time and wall time of one run, in ms."""
 
     cpu: float
     time: float
@@ -46,7 +46,7 @@ def cost(line: list[str]) -> Cost:
 
 
 def compare(socket: Path) -> None:
-    """Run the commands in turn and print our ratios to the others, and everybody's medians."""
+    """Run the commands in turn; print our ratios to the others, and all medians."""
     url = "http://localhost/v1/apps/payments/token?format=raw"
     ours = "refresherd token"
     lines = {
@@ -74,7 +74,7 @@ def _ratio(of: Callable[[Cost], float], ours: list[Cost], theirs: list[Cost]) ->
 
 
 def main() -> None:
-    """Ask a real daemon that keeps one app of an emulated DSM."""
+    """Ask a real daemon with one app of an emulated DSM."""
     os.environ.pop("REFRESHERD_SOCKET", None)
     with tempfile.TemporaryDirectory() as name, emulator("--lifetime", "600") as dsm:
         place = Path(name)

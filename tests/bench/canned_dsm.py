@@ -1,4 +1,4 @@
-"""A DSM that grants everything at next to no cost, so that a benchmark measures its client.
+"""A DSM that grants everything at almost no cost, so that a benchmark measures its client.
 
 Usage: python tests/bench/canned_dsm.py [LIFETIME [TLS_DIRECTORY]]
 
@@ -15,7 +15,7 @@ from typing import Final
 ENTITY_ID: Final = "7c6b1f0e-90a1-4a4c-9d1c-0a6f0c8e5d11"
 
 TOKEN_LENGTH: Final = 86
-"""As long as DSM's are."""
+"""As long as DSM's tokens."""
 
 HEAD_END: Final = b"\r\n\r\n"
 
@@ -38,7 +38,7 @@ class CannedDsm(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer each request that is complete."""
+        """Answer each complete request."""
         *heads, self._received = (self._received + data).split(HEAD_END)
         for head in heads:
             self._transport.write(self._answer(head))
@@ -52,7 +52,7 @@ class CannedDsm(asyncio.Protocol):
 
 
 def auth_response(lifetime: int) -> tuple[bytes, bytes]:
-    """Return what stands before and after the token in the answer to a login."""
+    """Return the parts before and after the token in the answer to a login."""
     body = {
         "token_type": "Bearer",
         "expires_in": lifetime,
@@ -67,7 +67,7 @@ def auth_response(lifetime: int) -> tuple[bytes, bytes]:
 
 
 def server_context(directory: Path) -> ssl.SSLContext:
-    """Return a TLS context, whose CA is left in the directory as `ca.pem`."""
+    """Return a TLS context; its CA is written to `ca.pem` in the directory."""
     # Only here, and not in the clients that are measured: cryptography is large.
     from refresherd.emulator.tls import Authority  # noqa: PLC0415
 
@@ -75,7 +75,7 @@ def server_context(directory: Path) -> ssl.SSLContext:
 
 
 async def serve(lifetime: int, context: ssl.SSLContext | None) -> None:
-    """Serve until standard input ends, as it does with whoever started this."""
+    """Serve until standard input ends, which it does when the parent ends."""
     loop = asyncio.get_running_loop()
     answer = auth_response(lifetime)
     server = await loop.create_server(
@@ -88,7 +88,7 @@ async def serve(lifetime: int, context: ssl.SSLContext | None) -> None:
 
 
 def main() -> None:
-    """Serve as the arguments say."""
+    """Serve according to the arguments."""
     lifetime = int(sys.argv[1]) if len(sys.argv) > 1 else 600
     context = server_context(Path(sys.argv[2])) if len(sys.argv) > 2 else None
     asyncio.run(serve(lifetime, context))

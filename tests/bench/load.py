@@ -1,4 +1,4 @@
-"""Load on a Unix socket that hands out tokens, and how fast it is answered."""
+"""Load on a Unix socket that hands out tokens, and how fast the answers come."""
 
 import socket
 import subprocess
@@ -11,7 +11,7 @@ from pathlib import Path
 H2LOAD = "h2load"
 
 PATIENCE = 30.0
-"""Seconds after which a load that is not answered is given up."""
+"""Seconds after which an unanswered load is given up."""
 
 READ_BYTES = 65536
 
@@ -33,7 +33,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Requests per second, and the latencies in µs that half and 99 % of them stay within."""
+    """Requests per second, and the latencies in µs at the 50th and 99th percentile."""
 
     rate: float
     p50: float
@@ -54,7 +54,7 @@ def over_http(socket: Path, method: str, path: str, body: Path | None = None) ->
 
 
 def kept_open(connections: int, requests: int, log: Path) -> Load:
-    """Return a load by h2load, whose connections stay open; its log of requests goes to `log`."""
+    """Return a load by h2load over persistent connections; its request log goes to `log`."""
 
     def load(target: Target) -> Speed:
         body = () if target.body is None else (f"--data={target.body}",)
@@ -110,7 +110,7 @@ def _read(log: Path, requests: int) -> Speed:
 
 
 def _speed(latencies: list[float], seconds: float) -> Speed:
-    """Return the speed of requests that took so long each, and all together."""
+    """Return the speed of requests from their latencies and the total time."""
     ordered = sorted(latencies)
     last = len(ordered) - 1
     p50, p99 = (ordered[round(share * last)] * 1e6 for share in (0.5, 0.99))

@@ -1,4 +1,4 @@
-"""oidc-agent with an account that has a token, and the issuer that it has it from."""
+"""oidc-agent with an account that has a token, and the issuer of that token."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def _issuer() -> Iterator[str]:
 
 
 def _account(place: Path, socket: Path, url: str) -> None:
-    """Have oidc-agent hold an account that needs no browser, as there is a refresh token."""
+    """Load an account that has a refresh token, and so needs no browser, into oidc-agent."""
     generator = stage.found("oidc-gen")
     assert generator is not None
     flow = ("--manual", "--flow=refresh", "--rt=r", "--scope=openid offline_access")

@@ -9,7 +9,7 @@ import json
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 TOKEN_LENGTH = 86
-"""As long as DSM's are."""
+"""As long as DSM's tokens."""
 
 GRANT = {
     "access_token": "t" * TOKEN_LENGTH,
@@ -21,10 +21,10 @@ GRANT = {
 
 
 class Issuer(BaseHTTPRequestHandler):
-    """Answers what oidc-agent asks: who it is (GET), and for a token (POST)."""
+    """Answers oidc-agent's requests: for its metadata (GET) and for a token (POST)."""
 
     def do_GET(self) -> None:
-        """Tell of the endpoints: OpenID Connect Discovery 1.0, section 4.2."""
+        """Send the endpoints: OpenID Connect Discovery 1.0, section 4.2."""
         url = f"http://{self.headers['Host']}"
         message = {
             "issuer": url,

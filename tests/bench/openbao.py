@@ -1,4 +1,4 @@
-"""OpenBao Agent with a token in its cache, and the development server that it has it from."""
+"""OpenBao Agent with a token in its cache, and the development server that issued it."""
 
 import json
 from collections.abc import Iterator
@@ -39,7 +39,7 @@ listener "unix" {{
 
 @contextmanager
 def openbao_agent(place: Path) -> Iterator[Target]:
-    """Run OpenBao's server and its agent, from whose cache a login is answered."""
+    """Run OpenBao's server and its agent, which answers logins from its cache."""
     bao, home = stage.found(BAO), {"HOME": str(place)}
     assert bao is not None
     port = _free_port()
@@ -75,7 +75,7 @@ def _healthy(port: int) -> bool:
 
 
 def _approle(place: Path, port: int) -> Path:
-    """Make a role with credentials, leave them in the directory, and return a login's body."""
+    """Make a role with credentials, write them to the directory, and return a login's body."""
     _call(port, "POST", "sys/auth/approle", {"type": "approle"})
     _call(port, "POST", "auth/approle/role/bench", {"token_ttl": "1h"})
     role = _call(port, "GET", "auth/approle/role/bench/role-id")["data"]["role_id"]

@@ -1,15 +1,15 @@
-"""The table that benchmarks print: what was measured, beside what, and their ratio."""
+"""The table that benchmarks print: a figure, what it is compared with, and the ratio."""
 
 from collections.abc import Iterable
 
 
 def heading(title: str, beside: str) -> None:
-    """Print the heading of a table whose second column of figures is `beside`."""
+    """Print the heading of a table that compares with `beside`."""
     print(f"\n{title:<58}{'refresherd':>12}{beside:>16}{'ratio':>8}{'aim':>10}", flush=True)
 
 
 def row(what: str, figure: float, beside: float | None = None, aim: str = "") -> None:
-    """Print a figure, what it is to be seen beside, and what is aimed at."""
+    """Print a figure, what it is compared with, the ratio and the aim."""
     other = "" if beside is None else f"{beside:.1f}"
     ratio = "" if beside is None else f"{figure / beside:.2f}"
     print(f"{what:<58}{figure:>12.1f}{other:>16}{ratio:>8}{aim:>10}", flush=True)

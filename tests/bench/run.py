@@ -1,4 +1,4 @@
-"""Runs the benchmarks one after the other, each in a process of its own, in some two minutes.
+"""Runs the benchmarks one after the other, each in its own process, in some two minutes.
 
 Usage: python tests/bench/run.py [NAME…]
 
@@ -17,7 +17,7 @@ TESTS = Path(__file__).parents[1]
 
 
 def main() -> int:
-    """Run what was asked for; return how many benchmarks failed."""
+    """Run the selected benchmarks; return how many failed."""
     names = sys.argv[1:] or BENCHMARKS
     if unknown := set(names).difference(BENCHMARKS, LONG):
         print(f"no such benchmark: {', '.join(unknown)}; there are: {', '.join(BENCHMARKS + LONG)}")

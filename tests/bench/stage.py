@@ -1,4 +1,4 @@
-"""What benchmarks run against and in: a canned DSM, a directory in memory, a real daemon."""
+"""What benchmarks need: a canned DSM, a directory in memory, a real daemon."""
 
 import os
 import shutil
@@ -19,14 +19,14 @@ Process: TypeAlias = subprocess.Popen[bytes]
 API_KEY = b64encode(f"{ENTITY_ID}:{'s' * 64}".encode()).decode()
 
 PATIENCE = 60.0
-"""Seconds after which a process that does not do what is waited for is given up."""
+"""Seconds after which waiting for a process is given up."""
 
 MEMORY = Path("/dev/shm")  # noqa: S108  # what is made in it has a name of its own
 
 
 @contextmanager
 def directory() -> Iterator[Path]:
-    """Make a directory, on tmpfs where possible: the disk's speed is not what is measured."""
+    """Make a directory, on tmpfs if possible: the disk's speed is not to be measured."""
     within = MEMORY if os.access(MEMORY, os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=within, prefix="refresherd-bench-") as made:
         yield Path(made)
@@ -48,14 +48,14 @@ def canned_dsm(lifetime: int, tls: Path | None = None) -> Iterator[str]:
 
 
 def found(name: str) -> str | None:
-    """Return the path of a program, of this virtual environment first; None if it is not there."""
+    """Return the path of a program, preferring this virtual environment; None if it is missing."""
     beside = str(Path(sys.executable).parent)
     return shutil.which(name, path=f"{beside}:{os.environ.get('PATH', os.defpath)}")
 
 
 @contextmanager
 def program(*line: str, environ: Mapping[str, str] | None = None) -> Iterator[Process]:
-    """Run a program, what it prints going nowhere, and stop it by its pid."""
+    """Run a program with its output discarded, and stop it by its pid."""
     process = subprocess.Popen(
         line,
         stdin=subprocess.DEVNULL,
@@ -80,7 +80,7 @@ def daemon(configuration: Path) -> Iterator[Process]:
 def configuration(
     place: Path, url: str, apps: int, tls: Path | None = None, refresh: str = ""
 ) -> Path:
-    """Write a configuration for so many apps with a file each, and return its path.
+    """Write a configuration for so many apps with a file each; return its path.
 
     The files are in `place / "tokens"`. `tls` is what the canned DSM was given, `refresh` a
     line for the table of that name.
@@ -106,12 +106,12 @@ def configuration(
 
 
 def await_tokens(place: Path, apps: int, process: Process, pause: float) -> None:
-    """Return once so many tokens are in their files; look every `pause` seconds."""
+    """Return once so many tokens are in their files; check every `pause` seconds."""
     eventually(lambda: _tokens(place) >= apps, process, pause)
 
 
 def eventually(holds: Callable[[], bool], process: Process, pause: float = 0.05) -> None:
-    """Return once what a process is to bring about holds; look every `pause` seconds."""
+    """Return once the condition holds; check every `pause` seconds."""
     deadline = time.monotonic() + PATIENCE
     while not holds():
         if process.poll() is not None or time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""A real daemon that refreshes and reloads time and again, and what its process holds then."""
+"""A real daemon that refreshes and reloads many times, and what its process uses."""
 
 import json
 import signal
@@ -29,12 +29,12 @@ terminate_after = "1s"
 """
 
 SETTLED = 1.5
-"""Seconds in which sessions are ended, idle threads end, and what is under way is over."""
+"""Seconds after which old sessions are terminated, idle threads gone and all work done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a process holds: descriptors but for TCP connections, those, threads, memory in KiB."""
+    """What a process uses. `descriptors` leaves out TCP connections; `resident` is in KiB."""
 
     descriptors: int
     connections: int
@@ -43,7 +43,7 @@ class Held:
 
 
 class Enduring:
-    """A daemon with so many apps in a directory, all of them the same one at DSM."""
+    """A daemon with so many apps in a directory, all of them the same app at DSM."""
 
     def __init__(self, directory: Path, dsm: Dsm, apps: int) -> None:
         self._directory = directory
@@ -53,7 +53,7 @@ class Enduring:
         self._process: subprocess.Popen[str] | None = None
 
     def endure(self, refreshes: int, reloads: int) -> list[Held]:
-        """Do so much, in five parts, and return what the process held after each of them."""
+        """Refresh and reload that often, in five parts; return what the process used after each."""
         with running("run", "--config", str(self._config)) as self._process:
             self._eventually(lambda: self._reached(1))
             held = []
@@ -67,13 +67,13 @@ class Enduring:
             return held
 
     def _refresh(self) -> None:
-        """Have every app refreshed once."""
+        """Refresh every app once."""
         least = min(self._generations().values())
         self._signal(signal.SIGUSR1)
         self._eventually(lambda: self._reached(least + 1))
 
     def _reload(self, number: int) -> None:
-        """Retune every app, and have one more of them come or go."""
+        """Change every app's timing, and add or remove one app."""
         self._write(number)
         self._signal(signal.SIGHUP)
         self._eventually(lambda: ("guest" in self._generations()) == bool(number % 2))
@@ -89,7 +89,7 @@ class Enduring:
         return bool(found) and all(found.get(name, 0) >= generation for name in self._apps)
 
     def _generations(self) -> dict[str, int]:
-        """Return what the API socket says of every app, nothing where it does not listen yet."""
+        """Return every app's generation from the API socket, nothing before it listens."""
         with suppress(OSError), socket.socket(socket.AF_UNIX) as client:
             client.settimeout(PATIENCE)
             client.connect(str(self._directory / "api.sock"))

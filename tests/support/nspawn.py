@@ -1,6 +1,6 @@
-"""A machine of one's own: a systemd as PID 1 over this host's files, gone without a trace.
+"""A throw-away machine: systemd as PID 1 over this host's files.
 
-Its root is this host's under an overlay in memory, its network a loopback of its own. It boots
+Its root is this host's root under an overlay in memory, its network only a loopback. It boots
 in under a second.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from support.lab import needs_root, needs_tool
 
 PATIENCE = 30.0
-"""Seconds within which a healthy machine has done what a test waits for, however slow the host."""
+"""Seconds within which a healthy machine does what a test waits for, however slow the host."""
 
 BOOTED = ("running", "degraded")
 
@@ -30,18 +30,18 @@ mount --bind / "$1" && shift && exec "$@"
 """
 
 POWER_OFF = signal.SIGRTMIN + 4
-"""What systemd(1) powers off at."""
+"""The signal at which systemd(1) powers off."""
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class Machine:
     """A machine that runs; `leader` is its PID 1, as this host sees it."""
 
     leader: int
 
     @property
     def root(self) -> Path:
-        """Its root directory, to be read and written from outside. Mind absolute symlinks."""
+        """Its root directory, for access from outside. Absolute symbolic links lead out of it."""
         return Path(f"/proc/{self.leader}/root")
 
     def command(self, *argv: str) -> list[str]:
@@ -52,7 +52,7 @@ class Box:
     def run(
         self, *argv: str, check: bool = True, stdin: str = ""
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command inside to its end. One that fails fails the test, unless told otherwise."""
+        """Run a command inside to its end. A failure fails the test, unless `check` is false."""
         done = subprocess.run(
             self.command("timeout", f"{PATIENCE}", *argv),
             input=stdin,
@@ -64,24 +64,24 @@ class Box:
         return done
 
     def ask(self, *argv: str) -> str:
-        """Return what a command prints, whether it fails or not, without the last newline."""
+        """Return a command's output without the last newline, whether it fails or not."""
         return self.run(*argv, check=False).stdout.rstrip("\n")
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
-        """Write a file inside, whose directories are made as they are needed."""
+        """Write a file inside, and create its directories."""
         target = self.root / path.removeprefix("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
         target.chmod(mode)
 
     def read(self, path: str) -> str:
-        """Return the content of a file inside, "" for none."""
+        """Return the content of a file inside, "" if there is none."""
         source = self.root / path.removeprefix("/")
         return source.read_text() if source.exists() else ""
 
 
 def until(condition: Callable[[], object], message: Callable[[], str] = str) -> None:
-    """Return once something holds inside; past all patience the test fails and says what is."""
+    """Return once the condition holds. After `PATIENCE` the test fails with the message."""
     deadline = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < deadline, message() or "it never came to hold"
@@ -89,8 +89,8 @@ def until(condition: Callable[[], object], message: Callable[[], str] = str) -> 
 
 
 @contextmanager
-def booted(place: Path, shown: Mapping[str, Path]) -> Iterator[Box]:
-    """Boot a machine that shows directories of this host, by their path inside, read-only.
+def booted(place: Path, shown: Mapping[str, Path]) -> Iterator[Machine]:
+    """Boot a machine in which directories of this host are visible read-only, by their path inside.
 
     `place` is an empty directory for it. The test is skipped where the machine can't be had.
     """
@@ -101,9 +101,9 @@ def booted(place: Path, shown: Mapping[str, Path]) -> Iterator[Box]:
     with control_groups(name) as groups:
         process = _boot(name, place, shown, groups)
         try:
-            box = Box(_leader(process))
-            until(lambda: box.ask("systemctl", "is-system-running") in BOOTED)
-            yield box
+            machine = Machine(_leader(process))
+            until(lambda: machine.ask("systemctl", "is-system-running") in BOOTED)
+            yield machine
         finally:
             _power_off(process)
 
@@ -142,7 +142,7 @@ def _boot(
 
 
 def _leader(process: subprocess.Popen[bytes]) -> int:
-    """Return the machine's PID 1 once it is there: nspawn's child that is 1 in its namespace."""
+    """Return the machine's PID 1: the child of nspawn that is 1 in its namespace."""
     found: list[int] = []
 
     def appeared() -> bool:
@@ -174,7 +174,7 @@ def _power_off(process: subprocess.Popen[bytes]) -> None:
 
 @contextmanager
 def control_groups(name: str) -> Iterator[list[Path]]:
-    """Make a control group of this name in every hierarchy, and remove it with all below it."""
+    """Make a control group of this name in every hierarchy; remove it with everything below it."""
     mounts = (line.split() for line in Path("/proc/self/mounts").read_text().splitlines())
     made = [Path(fields[1]) / name for fields in mounts if fields[2] in ("cgroup", "cgroup2")]
     try:

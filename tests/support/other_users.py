@@ -1,4 +1,4 @@
-"""Processes of other users that talk to a socket, for tests that may become other users."""
+"""Processes of other users that talk to a socket."""
 
 import os
 import subprocess
@@ -47,7 +47,7 @@ while received := connection.recv(65536):
 
 @contextmanager
 def reachable() -> Iterator[Path]:
-    """Yield a directory that every user may enter: pytest's own are private."""
+    """Yield a directory that every user may enter; pytest's own are private."""
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         directory.chmod(0o755)
@@ -56,7 +56,7 @@ def reachable() -> Iterator[Path]:
 
 @contextmanager
 def unit_group(name: str) -> Iterator[Path]:
-    """Make a control group as systemd does for a unit, or skip the test."""
+    """Make a control group as systemd does for a unit; skip the test if that is not allowed."""
     slice_ = _unified() / "refresherdtest.slice"
     unit = slice_ / name
     try:
@@ -71,7 +71,7 @@ def unit_group(name: str) -> Iterator[Path]:
 
 
 def _unified() -> Path:
-    """Return where control groups of version 2 are, wherever that is not."""
+    """Return where control groups of version 2 are mounted."""
     mounts = (line.split() for line in Path("/proc/self/mounts").read_text().splitlines())
     places = (Path(fields[1]) for fields in mounts if fields[2] == "cgroup2")
     return next(places, Path("/sys/fs/cgroup"))
@@ -79,7 +79,7 @@ def _unified() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class As:
-    """As whom a process runs: numbers, as text; "" is as the tests do. `unit` is a unit_group."""
+    """The identity of a process: ids as text, "" for the test's own. `unit` is a unit_group."""
 
     uid: str = ""
     gid: str = ""
@@ -87,7 +87,7 @@ class As:
     unit: str = ""
 
     def command(self, script: str, path: Path) -> list[str]:
-        """Return the command that runs a script so."""
+        """Return the command that runs a script with this identity."""
         identity = (self.uid, self.gid or self.uid, self.groups, self.unit)
         return [sys.executable, "-S", "-c", BECOME + script, str(path), *identity]
 
@@ -97,7 +97,7 @@ US = As()
 
 @contextmanager
 def stranger(path: Path, doing: str = CONNECT, who: As = US) -> Iterator["subprocess.Popen[str]"]:
-    """Run a process that does something at the socket, and stays until the block ends.
+    """Run a process that uses the socket, and stays until the block ends.
 
     `doing` is Python; it may call `dial()` for a new connection.
     """
@@ -111,7 +111,7 @@ def stranger(path: Path, doing: str = CONNECT, who: As = US) -> Iterator["subpro
 
 
 def answer(path: Path, request: str, who: As = US) -> str:
-    """Return all that a process reads after it has sent a request, until end of file."""
+    """Return everything that a process reads after sending a request, until end of file."""
     done = subprocess.run(
         who.command(ASK.format(request=request.encode()), path),
         capture_output=True,

@@ -38,22 +38,22 @@ def started(host: Host) -> Host:
 def status_for(host: Host, *properties: str) -> str:
     """Return the HTTP status that a process in a unit with these properties gets."""
     options = ("--quiet", "--pipe", "--wait", "--collect", "--uid=daemon")
-    return host.box.run("systemd-run", *options, *properties, *ASK).stdout
+    return host.machine.run("systemd-run", *options, *properties, *ASK).stdout
 
 
 def test_a_unit_gets_the_token_as_its_credential(started: Host) -> None:
     """No file, no library, no rights: LoadCredential= with the socket's path is all it takes."""
     started.unit("consumer.service", CREDENTIAL)
     started.systemctl("start", "consumer.service")
-    assert started.box.read("/run/taken") == token(started)
+    assert started.machine.read("/run/taken") == token(started)
 
 
 def test_another_unit_gets_nothing(started: Host) -> None:
     """Its start fails instead of running with an empty token."""
-    started.box.run("rm", "-f", "/run/taken")
+    started.machine.run("rm", "-f", "/run/taken")
     started.unit("other.service", CREDENTIAL)
-    assert started.box.run("systemctl", "start", "other.service", check=False).returncode != 0
-    assert not (started.box.root / "run/taken").exists()
+    assert started.machine.run("systemctl", "start", "other.service", check=False).returncode != 0
+    assert not (started.machine.root / "run/taken").exists()
 
 
 def test_the_api_tells_units_and_groups_apart(started: Host) -> None:
@@ -83,15 +83,15 @@ def test_files_are_given_to_anybody(host: Host) -> None:
 
 def owner(host: Host) -> str:
     """Return the owner and group of the token file."""
-    return host.box.ask("stat", "--format=%U:%G", "/run/refresherd/payments.token")
+    return host.machine.ask("stat", "--format=%U:%G", "/run/refresherd/payments.token")
 
 
 def test_keys_are_encrypted_at_rest(host: Host) -> None:
     """Only this host can read the key, on its disk and in its backups."""
     host.app("payments")
     key, sealed = "/etc/refresherd/payments.key", "/etc/refresherd/payments.cred"
-    host.box.run("systemd-creds", "encrypt", "--with-key=host", "--name=payments", key, sealed)
-    host.box.run("rm", key)
+    host.machine.run("systemd-creds", "encrypt", "--with-key=host", "--name=payments", key, sealed)
+    host.machine.run("rm", key)
     host.drop_in(f"[Service]\nLoadCredentialEncrypted=payments:{sealed}\n", "payments")
     host.systemctl("start", SERVICE)
     assert token(host) in host.statistics("payments")["tokens"]
@@ -101,7 +101,7 @@ def test_restart_picks_up_a_changed_key(started: Host) -> None:
     """Before version 260, systemd reads credentials only at start; a restart costs no login."""
     before = token(started)
     key = started.dsm("apps/reset-secret", {"app": "payments"})["api_key"]
-    started.box.write("/etc/refresherd/payments.key", key, 0o600)
+    started.machine.write("/etc/refresherd/payments.key", key, 0o600)
     started.systemctl("restart", SERVICE)
     after = token(started)
     assert after != before
@@ -112,6 +112,6 @@ def test_state_is_the_daemons_alone(host: Host) -> None:
     """What a restart needs is in a directory that nobody else can read."""
     host.app("payments")
     host.systemctl("start", SERVICE)
-    found = host.box.ask("stat", "--format=%U %a", "/var/lib/refresherd")
+    found = host.machine.ask("stat", "--format=%U %a", "/var/lib/refresherd")
     assert found == "refresherd 700"
     assert shown(host, "ActiveState") == "active"

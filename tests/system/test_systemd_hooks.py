@@ -26,13 +26,13 @@ def polkit_rule() -> str:
 def test_a_hook_may_do_what_polkit_allows(host: Host) -> None:
     """The daemon has no privileges; the rule in the example is enough."""
     needs_tool("pkcheck")
-    host.box.write("/etc/polkit-1/rules.d/refresherd.rules", polkit_rule())
+    host.machine.write("/etc/polkit-1/rules.d/refresherd.rules", polkit_rule())
     host.unit("payments.service", RELOADS)
     host.unit("other.service", RELOADS.replace("reloaded", "other"))
     host.systemctl("start", "payments.service", "other.service")
     host.app("payments", HOOK + HOOK.replace("payments.service", "other.service"))
     host.systemctl("start", SERVICE)
-    reloaded, other = host.box.root / "run/reloaded", host.box.root / "run/other"
+    reloaded, other = host.machine.root / "run/reloaded", host.machine.root / "run/other"
     until(reloaded.exists, lambda: journal(host))
     until(lambda: "Interactive authentication required" in journal(host), lambda: journal(host))
     assert not other.exists()

@@ -56,15 +56,15 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """Boot a host that has a checkout, and nothing installed yet."""
     place = tmp_path_factory.mktemp("bare")
     with bare_host(place, "/opt/dsm") as host:
-        checkout = host.box.root / "srv"
+        checkout = host.machine.root / "srv"
         for name in ("refresherd", "systemd"):
             shutil.copytree(CHECKOUT / name, checkout / name)
         for name in ("pyproject.toml", "README.md"):
             shutil.copy(CHECKOUT / name, checkout)
         download(checkout / "wheels")
         key = host.dsm("apps", {"name": "payments"})["api_key"]
-        host.box.write("/srv/payments.key", key, 0o600)
-        host.box.write("/srv/config.toml", CONFIGURATION)
+        host.machine.write("/srv/payments.key", key, 0o600)
+        host.machine.write("/srv/config.toml", CONFIGURATION)
         yield host
 
 
@@ -73,7 +73,7 @@ def carry_out(host: Host, lines: str) -> None:
     pip = ("PIP_NO_INDEX=1", "PIP_FIND_LINKS=/srv/wheels")
     path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     shell = ("env", "-i", "-C", "/srv", path, *pip, "sh", "-euc", lines)
-    done = subprocess.run(host.box.command(*shell), capture_output=True, text=True, check=False)
+    done = subprocess.run(host.machine.command(*shell), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr + journal(host)
 
 
@@ -84,7 +84,7 @@ def test_install_upgrade_and_uninstall(bare: Host) -> None:
     assert len(install.splitlines()) == 5
     carry_out(bare, install)
     before = token(bare)
-    assert bare.box.read("/run/refresherd/payments.token") == before
+    assert bare.machine.read("/run/refresherd/payments.token") == before
     assert shown(bare, "UnitFileState") == "enabled"
     pid = shown(bare, "MainPID")
     carry_out(bare, upgrade)
@@ -92,4 +92,4 @@ def test_install_upgrade_and_uninstall(bare: Host) -> None:
     carry_out(bare, uninstall)
     assert shown(bare, "LoadState") == "not-found"
     places = ("/opt/refresherd", "/etc", "/run", "/var/lib")
-    assert bare.box.ask("find", *places, "-name", "*refresherd*") == ""
+    assert bare.machine.ask("find", *places, "-name", "*refresherd*") == ""

@@ -24,24 +24,26 @@ def started(host: Host) -> Host:
 def slow_disk(host: Host) -> Iterator[None]:
     """Make readers of the configuration wait until the block ends."""
     here = "cd /etc/refresherd && "
-    host.box.run("sh", "-c", here + "mv config.toml aside && mkfifo config.toml")
+    host.machine.run("sh", "-c", here + "mv config.toml aside && mkfifo config.toml")
     yield
     # Who reads it a second time finds it as it was.
-    host.box.run("sh", "-c", here + "exec >config.toml && mv aside config.toml && cat config.toml")
+    host.machine.run(
+        "sh", "-c", here + "exec >config.toml && mv aside config.toml && cat config.toml"
+    )
 
 
 def reloading(host: Host) -> "subprocess.Popen[bytes]":
     """Begin a reload."""
-    return subprocess.Popen(host.box.command("systemctl", "reload", SERVICE))
+    return subprocess.Popen(host.machine.command("systemctl", "reload", SERVICE))
 
 
 def test_reload_applies_the_configuration(started: Host) -> None:
     """The operator's change applies, and the session stays the same."""
-    token = started.box.read("/run/refresherd/payments.token")
+    token = started.machine.read("/run/refresherd/payments.token")
     logins = started.statistics("payments")["logins"]
     started.configure(HEAD + APP.format(name="payments") + SECOND)
     started.systemctl("reload", SERVICE)
-    until(lambda: started.box.read("/run/refresherd/second.token") == token)
+    until(lambda: started.machine.read("/run/refresherd/second.token") == token)
     assert started.statistics("payments")["logins"] == logins
     assert shown(started, "ActiveState") == "active"
 
@@ -60,13 +62,13 @@ def test_reload_returns_when_it_is_done(started: Host) -> None:
 
 def test_reload_of_a_faulty_file_changes_nothing_and_says_why(started: Host) -> None:
     """A typo must not remove the tokens, and `systemctl status` is where people look."""
-    before = started.box.read("/run/refresherd/payments.token")
+    before = started.machine.read("/run/refresherd/payments.token")
     started.configure(HEAD.replace("endpoint", "endpiont") + APP.format(name="payments"))
     started.systemctl("reload", SERVICE)
     wanted = "configuration refused: /etc/refresherd/config.toml:"
     until(lambda: shown(started, "StatusText").startswith(wanted))
     assert shown(started, "ActiveState") == "active"
-    assert started.box.read("/run/refresherd/payments.token") == before
+    assert started.machine.read("/run/refresherd/payments.token") == before
 
 
 def test_reloads_in_a_row_each_return(started: Host) -> None:

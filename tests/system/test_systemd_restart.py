@@ -32,22 +32,22 @@ def logins(host: Host) -> int:
 @contextmanager
 def consumer(host: Host) -> Iterator[None]:
     """Read tokens until the block ends, and check that nothing else was read."""
-    host.box.run("rm", "-f", "/run/enough", "/run/consumed")
-    host.box.run("systemd-run", "--unit=consumer", "--collect", "sh", "-c", CONSUME)
+    host.machine.run("rm", "-f", "/run/enough", "/run/consumed")
+    host.machine.run("systemd-run", "--unit=consumer", "--collect", "sh", "-c", CONSUME)
     lines = consumed(host)
     until(lambda: consumed(host) > lines)
     yield
     lines = consumed(host)
     until(lambda: consumed(host) > lines + 1)
-    host.box.run("touch", "/run/enough")
+    host.machine.run("touch", "/run/enough")
     wait_for(host, "ActiveState", "inactive", "consumer.service")
-    read = set(host.box.read("/run/consumed").splitlines())
+    read = set(host.machine.read("/run/consumed").splitlines())
     assert read <= set(host.statistics("payments")["tokens"])
 
 
 def consumed(host: Host) -> int:
     """Return how often the consumer has read."""
-    return len(host.box.read("/run/consumed").splitlines())
+    return len(host.machine.read("/run/consumed").splitlines())
 
 
 def kill(host: Host, signal: str) -> None:
@@ -57,30 +57,30 @@ def kill(host: Host, signal: str) -> None:
 
 def test_restart_keeps_the_session(host: Host, logins: int) -> None:
     """An upgrade costs no login and no token; API consumers do not notice it."""
-    before = host.box.read(TOKEN)
+    before = host.machine.read(TOKEN)
     with consumer(host):
         host.systemctl("restart", SERVICE)
-    assert (host.box.read(TOKEN), token(host)) == (before, before)
+    assert (host.machine.read(TOKEN), token(host)) == (before, before)
     assert host.statistics("payments")["logins"] == logins
 
 
 def test_file_is_there_all_the_time(host: Host, logins: int) -> None:
     """Consumers may read the file at any time."""
-    inode = host.box.ask("stat", "--format=%i", TOKEN)
+    inode = host.machine.ask("stat", "--format=%i", TOKEN)
     host.systemctl("stop", SERVICE)
-    assert host.box.ask("stat", "--format=%i", TOKEN) == inode
+    assert host.machine.ask("stat", "--format=%i", TOKEN) == inode
     host.systemctl("start", SERVICE)
     assert host.statistics("payments")["logins"] >= logins
 
 
 def test_killed_daemon_comes_back_with_the_session(host: Host, logins: int) -> None:
     """A crash costs no login, and requests in the meantime wait for their answer."""
-    before = host.box.read(TOKEN)
+    before = host.machine.read(TOKEN)
     pid = shown(host, "MainPID")
     kill(host, "KILL")
     assert token(host) == before
     assert shown(host, "MainPID") != pid
-    assert host.box.read(TOKEN) == before
+    assert host.machine.read(TOKEN) == before
     assert host.statistics("payments")["logins"] == logins
 
 
@@ -88,11 +88,11 @@ def test_session_goes_on_from_where_it_was(host: Host, logins: int) -> None:
     """A daemon that is restarted often still refreshes in time, from the session that it has."""
     url = "http://localhost/v1/apps/payments"
     ask = ("curl", "-sS", "--unix-socket", "/run/refresherd/api.sock", url)
-    before = json.loads(host.box.run(*ask).stdout)
+    before = json.loads(host.machine.run(*ask).stdout)
     host.systemctl("restart", SERVICE)
-    after = json.loads(host.box.run(*ask).stdout)
+    after = json.loads(host.machine.run(*ask).stdout)
     assert after["expires_at"] == before["expires_at"]
-    host.box.run("/opt/refresherd/bin/refresherd", "refresh", "payments")
+    host.machine.run("/opt/refresherd/bin/refresherd", "refresh", "payments")
     assert host.statistics("payments")["logins"] == logins
 
 
@@ -101,7 +101,7 @@ def test_stopped_process_is_replaced(host: Host) -> None:
     host.app("payments")
     host.drop_in("[Service]\nWatchdogSec=1s\n")
     host.systemctl("start", SERVICE)
-    before, pid = host.box.read(TOKEN), shown(host, "MainPID")
+    before, pid = host.machine.read(TOKEN), shown(host, "MainPID")
     kill(host, "STOP")
     until(lambda: shown(host, "NRestarts") == "1", lambda: journal(host))
     wait_for(host, "ActiveState", "active")
@@ -115,13 +115,13 @@ def test_healthy_daemon_is_left_alone(host: Host) -> None:
     host.drop_in("[Service]\nWatchdogSec=2s\n")
     host.systemctl("start", SERVICE)
     began = float(shown(host, "ActiveEnterTimestampMonotonic"))
-    until(lambda: float(host.box.read("/proc/uptime").split()[0]) * 1e6 > began + 5e6)
+    until(lambda: float(host.machine.read("/proc/uptime").split()[0]) * 1e6 > began + 5e6)
     assert (shown(host, "ActiveState"), shown(host, "NRestarts")) == ("active", "0")
 
 
 def test_session_of_another_endpoint_is_not_taken_up(host: Host, logins: int) -> None:
     """A token must never go to another server than the one that issued it."""
-    text = host.box.read("/etc/refresherd/config.toml")
+    text = host.machine.read("/etc/refresherd/config.toml")
     host.configure(text.replace("http://127.0.0.1:8080", "http://localhost:8080"))
     host.systemctl("restart", SERVICE)
     assert host.statistics("payments")["logins"] == logins + 1
@@ -139,8 +139,8 @@ def test_restarts_burn_no_key(host: Host) -> None:
     """Each could be another login with a refused key, and DSM resets the secret after 100."""
     host.app("payments", head=f'ready = "started"\n{HEAD}')
     key = "/etc/refresherd/payments.key"
-    right = host.box.read(key)
-    host.box.write(key, f"{right[:-8]}AAAAAAA=", 0o600)
+    right = host.machine.read(key)
+    host.machine.write(key, f"{right[:-8]}AAAAAAA=", 0o600)
     host.drop_in("[Service]\nRestartSec=100ms\n")
     before = failed_logins(host)
     host.systemctl("start", SERVICE)
@@ -150,7 +150,7 @@ def test_restarts_burn_no_key(host: Host) -> None:
         wait_for(host, "NRestarts", str(number))
         wait_for(host, "ActiveState", "active")
     assert failed_logins(host) - before == FREE
-    host.box.write(key, right, 0o600)
+    host.machine.write(key, right, 0o600)
     host.systemctl("restart", SERVICE)
     assert token(host)
 
@@ -163,4 +163,4 @@ def failed_logins(host: Host) -> int:
 def status(host: Host) -> str:
     """Return the app's status, as JSON."""
     url = "http://localhost/v1/apps/payments"
-    return host.box.ask("curl", "-sS", "--unix-socket", "/run/refresherd/api.sock", url)
+    return host.machine.ask("curl", "-sS", "--unix-socket", "/run/refresherd/api.sock", url)

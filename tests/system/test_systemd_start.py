@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from support.nspawn import PATIENCE, Box, until
+from support.nspawn import PATIENCE, Machine, until
 from support.systemd_host import (
     APP,
     HEAD,
@@ -26,17 +26,17 @@ AWAY = {"reset": "before"}
 TOKEN = "/run/refresherd/payments.token"
 
 
-def begin(box: Box) -> "subprocess.Popen[bytes]":
+def begin(machine: Machine) -> "subprocess.Popen[bytes]":
     """Begin to start the service."""
-    return subprocess.Popen(box.command("systemctl", "start", SERVICE))
+    return subprocess.Popen(machine.command("systemctl", "start", SERVICE))
 
 
 def test_hardened_unit_delivers_tokens(host: Host) -> None:
     """Hardening must not keep the daemon from its work."""
     host.app("payments")
     host.systemctl("start", SERVICE)
-    assert host.box.read(TOKEN) in host.statistics("payments")["tokens"]
-    assert host.box.ask("stat", "--format=%U:%G %a", TOKEN) == "refresherd:refresherd 644"
+    assert host.machine.read(TOKEN) in host.statistics("payments")["tokens"]
+    assert host.machine.ask("stat", "--format=%U:%G %a", TOKEN) == "refresherd:refresherd 644"
     assert shown(host, "StatusText").startswith("1 of 1 fresh")
 
 
@@ -48,15 +48,17 @@ def test_start_waits_for_the_tokens(host: Host) -> None:
     host.app("payments")
     host.drop_in("[Service]\nTimeoutStartSec=8s\n")
     fault = host.dsm("faults", AWAY)["id"]
-    start = begin(host.box)
+    start = begin(host.machine)
     began = float(shown(host, "InactiveExitTimestampMonotonic"))
     until(lambda: "payments" in shown(host, "StatusText"), lambda: shown(host, "StatusText"))
-    until(lambda: float(host.box.read("/proc/uptime").split()[0]) * 1e6 > began + 9e6)
+    until(lambda: float(host.machine.read("/proc/uptime").split()[0]) * 1e6 > began + 9e6)
     assert (shown(host, "ActiveState"), start.poll()) == ("activating", None)
     assert shown(host, "NRestarts") == "0"
-    host.box.run("curl", "-sS", "-X", "DELETE", f"http://127.0.0.1:8080/control/faults?id={fault}")
+    host.machine.run(
+        "curl", "-sS", "-X", "DELETE", f"http://127.0.0.1:8080/control/faults?id={fault}"
+    )
     assert start.wait(PATIENCE) == 0
-    assert host.box.read(TOKEN) in host.statistics("payments")["tokens"]
+    assert host.machine.read(TOKEN) in host.statistics("payments")["tokens"]
 
 
 @pytest.mark.parametrize("ready", ["any", "started"])
@@ -66,13 +68,13 @@ def test_start_need_not_wait_for_everyone(host: Host, ready: str) -> None:
     host.app("lagging", APP.format(name="payments"), head=f'ready = "{ready}"\n{HEAD}')
     host.dsm("faults", {**AWAY, "app": "lagging"})
     host.systemctl("start", SERVICE)
-    assert not host.box.read("/run/refresherd/lagging.token")
+    assert not host.machine.read("/run/refresherd/lagging.token")
 
 
 def test_faulty_configuration_is_not_tried_again(host: Host) -> None:
     """Another start repairs no typo; the journal names its line."""
     host.app("payments", head=HEAD.replace("endpoint", "endpiont"))
-    assert begin(host.box).wait(PATIENCE) != 0
+    assert begin(host.machine).wait(PATIENCE) != 0
     assert settled(host) == ("failed", "78", "0")
     assert "/etc/refresherd/config.toml:" in journal(host)
 
@@ -80,9 +82,9 @@ def test_faulty_configuration_is_not_tried_again(host: Host) -> None:
 def test_missing_credential_is_named(host: Host) -> None:
     """The journal says what to write into the unit."""
     host.app("payments")
-    host.box.run("rm", "/etc/systemd/system/refresherd.service.d/payments.conf")
+    host.machine.run("rm", "/etc/systemd/system/refresherd.service.d/payments.conf")
     host.systemctl("daemon-reload")
-    assert begin(host.box).wait(PATIENCE) != 0
+    assert begin(host.machine).wait(PATIENCE) != 0
     assert settled(host) == ("failed", "78", "0")
     assert "LoadCredential=" in journal(host)
 
@@ -91,7 +93,7 @@ def test_credential_that_systemd_was_not_told_of_is_named(host: Host) -> None:
     """The unit may load one credential and the configuration ask for another."""
     host.app("payments")
     host.drop_in("[Service]\nLoadCredential=\nLoadCredential=other:/etc/hostname\n", "payments")
-    assert begin(host.box).wait(PATIENCE) != 0
+    assert begin(host.machine).wait(PATIENCE) != 0
     assert settled(host) == ("failed", "78", "0")
     assert "payments" in journal(host)
 
@@ -125,31 +127,33 @@ def test_client_of_a_faulty_daemon_starts_it_a_few_times_only(host: Host) -> Non
 def test_each_instance_has_a_configuration(host: Host) -> None:
     """For example, two teams on one host have a daemon each."""
     host.app("payments")
-    text = host.box.read("/etc/refresherd/config.toml").replace("refresherd/", "refresherd/blue/")
-    host.box.write(
+    text = host.machine.read("/etc/refresherd/config.toml").replace(
+        "refresherd/", "refresherd/blue/"
+    )
+    host.machine.write(
         "/etc/refresherd/blue/config.toml", f'{text}[api]\npath = "/run/refresherd/blue/api.sock"\n'
     )
     instance = "refresherd@blue.service"
     host.drop_in("[Service]\nLoadCredential=payments:/etc/refresherd/payments.key\n", unit=instance)
     host.systemctl("start", SERVICE, instance)
-    tokens = {host.box.read(TOKEN), host.box.read("/run/refresherd/blue/payments.token")}
+    tokens = {host.machine.read(TOKEN), host.machine.read("/run/refresherd/blue/payments.token")}
     assert len(tokens) == 2
     assert tokens <= set(host.statistics("payments")["tokens"])
     host.systemctl("stop", instance)
-    assert token(host) == host.box.read(TOKEN)
+    assert token(host) == host.machine.read(TOKEN)
 
 
 def test_a_user_for_the_time_being_will_do(host: Host) -> None:
     """With DynamicUser= the socket unit's path still serves consumers."""
-    host.box.run("userdel", "--force", "refresherd")
-    host.box.run("rm", "-r", "/etc/tmpfiles.d/refresherd.conf", "/run/refresherd")
+    host.machine.run("userdel", "--force", "refresherd")
+    host.machine.run("rm", "-r", "/etc/tmpfiles.d/refresherd.conf", "/run/refresherd")
     host.app("payments")
     host.drop_in((UNITS / "drop-ins" / "dynamic-user.conf").read_text(), "dynamic-user")
     elsewhere = "[Socket]\nListenStream=\nListenStream=/run/refresherd-api.sock\n"
     host.drop_in(elsewhere, unit=SOCKET)
     host.systemctl("start", SERVICE)
     before = token(host, "/run/refresherd-api.sock")
-    assert host.box.run("runuser", "--user", "daemon", "cat", TOKEN).stdout == before
+    assert host.machine.run("runuser", "--user", "daemon", "cat", TOKEN).stdout == before
     host.systemctl("restart", SERVICE)
     assert token(host, "/run/refresherd-api.sock") == before
 
@@ -159,10 +163,10 @@ def test_nothing_of_the_memory_reaches_the_disk(host: Host) -> None:
     host.app("payments")
     host.systemctl("start", SERVICE)
     pid = shown(host, "MainPID")
-    limits = host.box.read(f"/proc/{pid}/limits")
+    limits = host.machine.read(f"/proc/{pid}/limits")
     assert "Max core file size        0                    0  " in limits
     # What an undumpable process has in /proc belongs to root.
-    assert host.box.ask("stat", "--format=%U", f"/proc/{pid}/mem") == "root"
+    assert host.machine.ask("stat", "--format=%U", f"/proc/{pid}/mem") == "root"
 
 
 def test_journal_has_fields(host: Host) -> None:
@@ -171,6 +175,6 @@ def test_journal_has_fields(host: Host) -> None:
     host.dsm("faults", {"status": 503, "times": 1})
     host.systemctl("start", SERVICE)
     options = ("--output=json", "--priority=warning", "APP=payments", f"_SYSTEMD_UNIT={SERVICE}")
-    until(lambda: host.box.ask("journalctl", *options), lambda: journal(host))
-    entries = [json.loads(line) for line in host.box.ask("journalctl", *options).splitlines()]
+    until(lambda: host.machine.ask("journalctl", *options), lambda: journal(host))
+    entries = [json.loads(line) for line in host.machine.ask("journalctl", *options).splitlines()]
     assert {entry["PRIORITY"] for entry in entries} <= {"3", "4"}

@@ -22,7 +22,7 @@ OF_INSTANCES = ("Description", "ExecStart", "RuntimeDirectory", "StateDirectory"
 def verified(host: Host, name: str) -> str:
     """Return systemd's complaints about a unit; without these options it exits 0 always."""
     options = ("--recursive-errors=no", "--man=no")
-    done = host.box.run("systemd-analyze", "verify", *options, name, check=False)
+    done = host.machine.run("systemd-analyze", "verify", *options, name, check=False)
     return done.stderr if done.returncode else ""
 
 
@@ -38,7 +38,7 @@ def test_examples_are_units_too(host: Host, name: str) -> None:
     text = (UNITS / "examples" / name).read_text()
     programs = [word for word in text.split() if "=/usr/local/bin/" in word]
     for program in programs:
-        host.box.write(program.partition("=")[2], "#!/bin/sh\n", 0o755)
+        host.machine.write(program.partition("=")[2], "#!/bin/sh\n", 0o755)
     host.unit(name, text)
     assert verified(host, f"{ADDED}/{name}") == ""
 
@@ -57,9 +57,9 @@ def test_exposure_is_low(host: Host, name: str) -> None:
     path = f"/etc/systemd/system/{name}"
     limit = str(int(float(MOST_EXPOSED) * 10))
     options = ("--offline=true", f"--threshold={limit}")
-    done = host.box.run("systemd-analyze", "security", *options, path, check=False)
+    done = host.machine.run("systemd-analyze", "security", *options, path, check=False)
     assert done.returncode == 0, done.stdout[-200:]
-    assert f"{PROGRAM} run" in host.box.read(path)
+    assert f"{PROGRAM} run" in host.machine.read(path)
 
 
 def test_instances_are_guarded_as_the_single_daemon_is() -> None:
