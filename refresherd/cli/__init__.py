@@ -1,34 +1,30 @@
-"""What did the operator ask? One module a command, imported only when it is the one asked for."""
+"""The command line: runs one command, and turns its errors into a line and an exit status."""
 
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 
-from refresherd.cli import streams
-from refresherd.cli.client.failures import CommandError
-from refresherd.cli.commands import COMMANDS
-from refresherd.cli.exits import Exit
-from refresherd.cli.parser import parse
+from refresherd.cli import parser, streams
+from refresherd.cli.errors import CommandError, Exit
 from refresherd.domain.errors import ConfigError, RefresherdError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status.
+    """Run the command line, sys.argv by default, and return its exit status.
 
-    What an operator can mend is told in lines on standard error; only a bug shows a traceback.
+    An error that an operator can fix is a line on standard error; only a bug shows a traceback.
     """
     streams.prepare()
     words = sys.argv[1:] if argv is None else argv
     try:
-        return _explained(words)
-    except BrokenPipeError:  # whoever read our output had enough
-        streams.give_up(sys.stdout.fileno())
+        return _report_errors(words)
+    except BrokenPipeError:  # the reader has closed its end, as `head` does: not an error
+        streams.discard(sys.stdout.fileno())
         return Exit.OK
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
 
 
-def _explained(words: Sequence[str]) -> int:
+def _report_errors(words: Sequence[str]) -> int:
     try:
         return _run(words)
     except ConfigError as error:
@@ -42,10 +38,10 @@ def _explained(words: Sequence[str]) -> int:
 def _run(words: Sequence[str]) -> int:
     name = words[0] if words else ""
     try:
-        if name not in COMMANDS:
-            import_module("refresherd.cli.overview").show(words)
-        arguments = parse(name, words[1:])
-        return int(import_module(f"refresherd.cli.{name}").execute(arguments))
+        if name not in parser.COMMANDS:
+            parser.show_overview(words)
+        arguments = parser.parse(name, words[1:])
+        return int(parser.load(name).execute(arguments))
     finally:
-        # Not left to Python's end, where its failure is a traceback.
+        # Flush here: if Python did it at exit, a failure would be a traceback.
         print(end="", flush=True)

@@ -1,16 +1,38 @@
-"""`refresherd check`: validates a configuration without contacting anyone."""
+"""`refresherd check`: validate a configuration."""
+# ruff: noqa: PLC0415  # slow imports wait for `execute`: see parser.COMMANDS
 
-import argparse
 import os
 import sys
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from refresherd.cli.exits import Exit
-from refresherd.config import describe, load
+from refresherd.cli.errors import Exit
+from refresherd.cli.options import add_config
+
+SUMMARY = "validate a configuration without contacting anyone"
+
+DESCRIPTION = """\
+Prints every fault at once, each on its own line of standard error:
+  FILE:LINE: key.path: what is wrong, and what is right
+Of a good configuration it prints the apps, their outputs, and how long DSM may
+be away (outage budget). It changes nothing; run it before a reload."""
+
+EPILOG = """\
+example:
+  refresherd check --config config.toml && systemctl reload refresherd
+
+exit status: 0 the configuration is good (maybe with warnings), 78 it has faults"""
 
 
-def execute(arguments: argparse.Namespace) -> Exit:
-    """Print what a good configuration amounts to; a faulty one raises ConfigError."""
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of `check`."""
+    add_config(parser)
+
+
+def execute(arguments: Namespace) -> Exit:
+    """Print a summary of the configuration; a faulty one raises ConfigError."""
+    from refresherd.config import describe, load
+
     configuration = load(Path(arguments.config), os.environ)
     for warning in configuration.warnings:
         print(warning, file=sys.stderr)

@@ -1,37 +1,71 @@
 """`refresherd demo`: the daemon and an emulated DSM at work, to watch and to try."""
+# ruff: noqa: PLC0415  # slow imports wait for `execute`: see parser.COMMANDS
 
-import argparse
-import asyncio
 import signal
 import sys
+from argparse import ArgumentParser, Namespace
 
-from refresherd.cli.exits import Exit
-from refresherd.demo import Picture, Settings, play, summary, view_on
+from refresherd.cli.errors import Exit
+from refresherd.cli.options import duration, positive_number
 
-SHORTEST_LIFETIME = 2.0
-"""Seconds; DSM tells a token's lifetime in whole ones, and reading it takes a moment as well."""
+SUMMARY = "watch the daemon keep tokens of an emulated DSM; no account needed"
+
+DESCRIPTION = """\
+Starts an emulated DSM and the daemon in a temporary directory, shows the
+tokens as they are renewed, and prints commands to try in another terminal.
+Ctrl-C ends it, and it leaves nothing behind."""
+
+EPILOG = """\
+example:
+  refresherd demo --apps 5 --lifetime 10 --for 30
+
+exit status: 0, or 69 if an app has no valid token when the time of --for is
+over"""
+
+MIN_LIFETIME = 2.0
+"""Seconds. DSM states a token's lifetime in whole seconds, and the daemon needs a moment too."""
 
 
-def execute(arguments: argparse.Namespace) -> Exit:
-    """Play until interrupted, or for as long as was asked, and sum up."""
-    if arguments.lifetime < SHORTEST_LIFETIME:
-        print("refresherd demo: --lifetime is 2 seconds at least", file=sys.stderr)
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of `demo`."""
+    parser.add_argument(
+        "--apps", metavar="N", type=positive_number, default=3, help="number of apps (default: 3)"
+    )
+    parser.add_argument(
+        "--lifetime",
+        metavar="S",
+        type=duration,
+        default=20.0,
+        help="how long a token lives, in seconds or as 1m (default: 20)",
+    )
+    parser.add_argument(
+        "--for",
+        dest="duration",
+        metavar="S",
+        type=duration,
+        default=None,
+        help="end after this time (default: run until interrupted)",
+    )
+
+
+def execute(arguments: Namespace) -> Exit:
+    """Play until interrupted, or as long as requested, and print a summary."""
+    if arguments.lifetime < MIN_LIFETIME:
+        print("refresherd demo: --lifetime must be at least 2 seconds", file=sys.stderr)
         return Exit.USAGE
-    settings = Settings(arguments.apps, arguments.lifetime, arguments.duration)
-    return asyncio.run(_play(settings))
+    import asyncio
 
+    from refresherd.demo import Settings, play, summary, view_on
 
-async def _play(settings: Settings) -> Exit:
-    loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, stop.set)
-    picture = await play(settings, view_on(sys.stdout), stop)
-    return _sum_up(picture, interrupted=stop.is_set())
 
+    async def run() -> Exit:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        settings = Settings(arguments.apps, arguments.lifetime, arguments.duration)
+        picture = await play(settings, view_on(sys.stdout), stop)
+        print(f"\n{summary(picture)}")
+        failed = picture.snapshot.without_token and not stop.is_set()
+        return Exit.UNAVAILABLE if failed else Exit.OK
 
-def _sum_up(picture: Picture, *, interrupted: bool) -> Exit:
-    print(f"\n{summary(picture)}")
-    if picture.snapshot.without_token and not interrupted:
-        return Exit.UNAVAILABLE
-    return Exit.OK
+    return asyncio.run(run())

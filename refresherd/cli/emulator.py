@@ -1,41 +1,92 @@
 """`refresherd emulator`: a DSM to develop and test against."""
+# ruff: noqa: PLC0415  # slow imports wait for `execute`: see parser.COMMANDS
 
-import argparse
-import asyncio
 import signal
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from typing import TYPE_CHECKING
 
-from refresherd.cli.exits import Exit
+from refresherd.cli.errors import Exit
+from refresherd.cli.options import duration, positive_number
 from refresherd.domain.errors import RefresherdError
-from refresherd.emulator import Emulator, Options
+
+if TYPE_CHECKING:
+    from refresherd.emulator import Emulator
+
+SUMMARY = "run a DSM to develop and test against"
+
+DESCRIPTION = """\
+Prints its endpoint, its CA file and an API key for each app, ready to be
+copied into a configuration, and serves until it is interrupted. Below
+/control/ it can be told to fail as DSM does, and shows what it was asked. Use
+it for tests only: whoever reaches it can read every key and token."""
+
+EPILOG = """\
+example:
+  refresherd emulator --tls --lifetime 30
+
+exit status: 0 stopped by INT or TERM, 69 cannot listen on the address"""
+
+MAX_PORT = 65535
 
 
-def execute(arguments: argparse.Namespace) -> Exit:
-    """Serve until interrupted."""
-    options = Options(
-        listen=arguments.listen,
-        lifetime=arguments.lifetime,
-        tls=arguments.tls,
-        apps=arguments.apps,
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of `emulator`."""
+    parser.add_argument(
+        "--listen",
+        metavar="HOST:PORT",
+        type=address,
+        default="127.0.0.1:0",
+        help="where to listen; port 0 picks a free one (default: 127.0.0.1:0)",
     )
-    asyncio.run(_serve(options))
+    parser.add_argument(
+        "--lifetime",
+        metavar="S",
+        type=duration,
+        default=600.0,
+        help="how long a session lives, in seconds or as 10m (default: 600)",
+    )
+    parser.add_argument("--tls", action="store_true", help="speak TLS, with a CA made at start")
+    parser.add_argument(
+        "--apps", metavar="N", type=positive_number, default=1, help="number of apps (default: 1)"
+    )
+
+
+def address(text: str) -> str:
+    """Return the text if it is `HOST:PORT`; an IPv6 host stands in brackets."""
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > MAX_PORT:
+        raise ArgumentTypeError(
+            f'"{text}" is not a valid address; write HOST:PORT, '
+            "such as 127.0.0.1:8443 or [::1]:8443"
+        )
+    return text
+
+
+def execute(arguments: Namespace) -> Exit:
+    """Serve until interrupted."""
+    import asyncio
+
+    from refresherd.emulator import Emulator, Options
+
+    listen, lifetime = arguments.listen, arguments.lifetime
+    options = Options(listen=listen, lifetime=lifetime, tls=arguments.tls, apps=arguments.apps)
+
+    async def serve() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        async with Emulator(options) as emulator:
+            print(_greeting(emulator), flush=True)
+            await stop.wait()
+
+    try:
+        asyncio.run(serve())
+    except OSError as error:
+        raise RefresherdError(f"cannot listen on {listen}: {error.strerror}") from error
     return Exit.OK
 
 
-async def _serve(options: Options) -> None:
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    emulator = Emulator(options)
-    try:
-        async with emulator:
-            print(_greeting(emulator), flush=True)
-            await stop.wait()
-    except OSError as error:
-        raise RefresherdError(f"cannot listen on {options.listen}: {error.strerror}") from error
-
-
-def _greeting(emulator: Emulator) -> str:
+def _greeting(emulator: "Emulator") -> str:
     lines = [f"endpoint: {emulator.url}"]
     if emulator.ca_file is not None:
         lines.append(f"ca_file: {emulator.ca_file}")

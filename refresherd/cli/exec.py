@@ -1,75 +1,143 @@
-"""`refresherd exec`: runs a program with the token in its environment."""
+"""`refresherd exec`: run a program with the token in its environment."""
 
-import argparse
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from queue import Empty, SimpleQueue
 from signal import Signals
 from threading import Thread
 
-from refresherd.cli.child.environments import Variables, current, renewed
-from refresherd.cli.child.processes import Processes
-from refresherd.cli.child.program import Replace, become
+from refresherd.cli.child.environment import Variables, current_variables, new_variables
+from refresherd.cli.child.processes import Processes, Replace, replace_process
 from refresherd.cli.child.runner import Runner
 from refresherd.cli.client.daemon import Daemon
-from refresherd.cli.client.failures import CommandError
-from refresherd.cli.client.following import follow
+from refresherd.cli.client.token_stream import follow_tokens
+from refresherd.cli.errors import CommandError
+from refresherd.cli.options import add_app, add_min_ttl, add_socket, add_timeout
 
-WAIT = 10.0
-"""Seconds that the daemon may take for a token that it has just told of."""
+SUMMARY = "run a program with the token in its environment"
+
+DESCRIPTION = """\
+CMD finds $FORTANIX_API_ENDPOINT, $FORTANIX_ACCESS_TOKEN and
+$FORTANIX_TOKEN_EXPIRES_AT in its environment, which does not change while it
+runs. If it runs for longer than a token lives, use --on-refresh: either
+restart it with each new token, or send it a signal at which it fetches the
+token itself."""
+
+EPILOG = """\
+examples:
+  refresherd exec payments -- ./report.sh
+  refresherd exec payments --on-refresh restart -- ./server
+  refresherd exec payments --on-refresh HUP -- ./server
+
+To be restarted, CMD is sent TERM, and KILL 10 s later. With --on-refresh, CMD
+is also sent every INT, TERM, HUP, QUIT, USR1, USR2 and WINCH that this command
+gets.
+
+exit status:
+  CMD's own, 128 + N if signal N ended it
+  126 if CMD cannot be executed, 127 if it is not found
+  before CMD runs, as for `refresherd token`"""
+
+RESTART = "restart"
+
+UNCATCHABLE = frozenset({Signals.SIGKILL, Signals.SIGSTOP})
+
+SEPARATOR = "--"
+
+TOKEN_WAIT = 10.0
+"""Seconds that the daemon may take to hand out a token that it has just announced."""
 
 
-def execute(arguments: argparse.Namespace, replace: Replace = os.execvpe) -> int:
-    """Become the program; or keep it, where new tokens are to mean something for it."""
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of `exec`, which stand before its `--`."""
+    parser.usage = "refresherd exec [OPTION...] APP -- CMD [ARG...]"
+    add_app(parser)
+    parser.add_argument(
+        "--on-refresh",
+        metavar="restart|SIGNAL",
+        type=refresh_action,
+        default=None,
+        help="after each new token, restart CMD with it, or send CMD this signal, such as HUP "
+        "(default: neither; CMD replaces this process)",
+    )
+    add_min_ttl(parser, "start with a token that lives at least this long")
+    add_timeout(parser, 60.0)
+    add_socket(parser)
+
+
+def refresh_action(text: str) -> str | Signals:
+    """Return `restart` as it is, or the signal that `HUP`, `SIGHUP` or `hup` names."""
+    if text == RESTART:
+        return text
+    name = text.upper()
+    number = Signals.__members__.get(name if name.startswith("SIG") else f"SIG{name}")
+    if number is None or number in UNCATCHABLE:
+        raise ArgumentTypeError(
+            f'"{text}" is neither restart nor a signal that can be caught, such as HUP or USR1'
+        )
+    return number
+
+
+def parse(parser: ArgumentParser, words: Sequence[str]) -> Namespace:
+    """Parse the words before the first `--`; the rest, as they are, become `program`."""
+    end = words.index(SEPARATOR) if SEPARATOR in words else len(words)
+    arguments, others = parser.parse_known_args(words[:end])
+    arguments.program = list(words[end + 1 :])
+    if others or not any(arguments.program[:1]):
+        cause = f"unknown argument {others[0]}" if others else "there is no program to run"
+        parser.error(f"{cause}; write the program after --, such as -- ./report.sh")
+    return arguments
+
+
+def execute(arguments: Namespace, replace: Replace = os.execvpe) -> int:
+    """Become the program or, with --on-refresh, run it as a child; return its exit status."""
     daemon = Daemon(arguments.socket)
-    known = current(daemon, arguments.app, arguments.min_ttl, arguments.timeout)
-    if arguments.on_refresh is None:
-        become(arguments.program, {**os.environ, **known}, replace)
+    app, action = arguments.app, arguments.on_refresh
+    variables = current_variables(daemon, app, arguments.min_ttl, arguments.timeout)
+    environ = {**os.environ, **variables}
+    if action is None:
+        replace_process(arguments.program, environ, replace)
     with Processes() as processes:
         mailbox = Mailbox(processes)
-        # Begun with the signals held back, so that they come to this thread. A daemon, so that
-        # the program's end is the end.
-        tokens = renewals(daemon, arguments.app, known)
+        lines = follow_tokens(partial(daemon.tokens, app), _notify, time.sleep)
+        fetch = partial(current_variables, daemon, app, 0.0, TOKEN_WAIT)
+        tokens = new_variables(lines, fetch, variables, time.sleep)
+        # Started here, so that it holds signals back and they come to this thread. A daemon
+        # thread, so that the program's end is the command's end.
         Thread(target=mailbox.fill, args=(tokens,), daemon=True).start()
-        on_refresh = arguments.on_refresh if isinstance(arguments.on_refresh, Signals) else None
-        runner = Runner(processes, arguments.program, on_refresh, mailbox.newest)
-        return runner.run({**os.environ, **known})
+        signal = action if isinstance(action, Signals) else None
+        return Runner(processes, arguments.program, signal, mailbox.newest).run(environ)
 
 
 class Mailbox:
-    """Brings new tokens' environments from the thread that follows them to the one that waits."""
+    """Passes new tokens from the thread that follows them to the one that runs the program."""
 
     def __init__(self, processes: Processes) -> None:
         self._processes = processes
-        self._new: SimpleQueue[Variables] = SimpleQueue()
+        self._queue: SimpleQueue[Variables] = SimpleQueue()
 
     def fill(self, tokens: Iterator[Variables]) -> None:
-        """Put in each new token's variables, and knock."""
+        """Put each new token's variables in, and wake the other thread up."""
         try:
-            while True:
-                self._new.put(next(tokens))
-                self._processes.knock()
+            for variables in tokens:
+                self._queue.put(variables)
+                self._processes.wake_up()
         except CommandError as error:
-            _notice(f"{error}; the program goes on with the token that it has")
+            _notify(f"{error}; the program keeps running with its current token")
 
     def newest(self) -> Mapping[str, str] | None:
-        """Return the environment with the newest token, None if there is none that is new."""
+        """Return the environment with the newest token, or None if there is no new one."""
         newest = None
         try:
             while True:
-                newest = self._new.get_nowait()
+                newest = self._queue.get_nowait()
         except Empty:
             return None if newest is None else {**os.environ, **newest}
 
 
-def renewals(daemon: Daemon, app: str, known: Variables) -> Iterator[Variables]:
-    """Yield the variables of the tokens that follow the one known, by the real clock."""
-    lines = follow(partial(daemon.tokens, app), _notice, time.sleep)
-    return renewed(lines, partial(current, daemon, app, 0.0, WAIT), known, time.sleep)
-
-
-def _notice(message: str) -> None:
+def _notify(message: str) -> None:
     print(f"refresherd exec: {message}", file=sys.stderr)

@@ -1,47 +1,69 @@
-"""`refresherd once`: each app's token once, for init containers, cron and CI."""
+"""`refresherd once`: get each app's token once, for init containers, cron and CI."""
+# ruff: noqa: PLC0415  # slow imports wait for `execute`: see parser.COMMANDS
 
-import argparse
-import asyncio
 import os
 import sys
+from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from pathlib import Path
 
-from refresherd.cli import bug
-from refresherd.cli.exits import Exit
-from refresherd.config import Configuration, load
-from refresherd.daemon.oneshot import Verdict, once
+from refresherd.cli import streams
+from refresherd.cli.errors import Exit
+from refresherd.cli.options import add_config, add_timeout
+
+SUMMARY = "get each app's token once, write its files and exit"
+
+DESCRIPTION = """\
+For init containers, cron and CI: no daemon keeps running, so the tokens are
+not renewed. Hooks are not run, and sockets are not served."""
+
+EPILOG = """\
+example:
+  refresherd once --config config.toml --app payments --timeout 30s
+
+exit status:
+  0   every file is written
+  64  there is no such app
+  69  cannot start: a daemon is using the same state_dir, for instance
+  75  not done in time; try again
+  77  DSM refused a credential
+  78  the configuration has faults"""
 
 
-def execute(arguments: argparse.Namespace) -> Exit:
-    """Get the tokens, write the files, and tell what became of each app."""
-    sys.excepthook = bug.message
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of `once`."""
+    add_config(parser)
+    parser.add_argument(
+        "--app",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="only this app; may be given several times (default: all)",
+    )
+    add_timeout(parser, 60.0)
+
+
+def execute(arguments: Namespace) -> Exit:
+    """Get the tokens, write the files, and print a line for each app."""
+    sys.excepthook = streams.print_redacted
+    import asyncio
+
+    from refresherd.config import load
+    from refresherd.daemon import oneshot
+
     configuration = load(Path(arguments.config), os.environ)
-    unknown = set(arguments.app) - {app.name for app in configuration.apps}
-    if unknown:
-        there_are = ", ".join(app.name for app in configuration.apps)
-        names = ", ".join(sorted(unknown))
-        print(f"refresherd once: no such app: {names}; there are: {there_are}", file=sys.stderr)
+    names = [app.name for app in configuration.apps]
+    if unknown := sorted(set(arguments.app) - set(names)):
+        message = f"no such app: {', '.join(unknown)}; there are: {', '.join(names)}"
+        print(f"refresherd once: {message}", file=sys.stderr)
         return Exit.USAGE
-    chosen = _only(configuration, arguments.app)
-    verdicts = asyncio.run(once(chosen, os.environ, arguments.timeout))
+    if arguments.app:
+        apps = tuple(app for app in configuration.apps if app.name in arguments.app)
+        configuration = replace(configuration, apps=apps)
+    verdicts = asyncio.run(oneshot.once(configuration, os.environ, arguments.timeout))
     for verdict in verdicts:
-        print(_line(verdict), file=sys.stdout if not verdict.reasons else sys.stderr)
-    return _status(verdicts)
-
-
-def _only(configuration: Configuration, names: list[str]) -> Configuration:
-    if not names:
-        return configuration
-    apps = tuple(app for app in configuration.apps if app.name in names)
-    return replace(configuration, apps=apps)
-
-
-def _line(verdict: Verdict) -> str:
-    return f"{verdict.app}: {'; '.join(verdict.reasons) or 'done'}"
-
-
-def _status(verdicts: tuple[Verdict, ...]) -> Exit:
+        line = f"{verdict.app}: {'; '.join(verdict.reasons) or 'done'}"
+        print(line, file=sys.stderr if verdict.reasons else sys.stdout)
     if any(verdict.rejected for verdict in verdicts):
         return Exit.NOT_PERMITTED
     if any(verdict.reasons for verdict in verdicts):

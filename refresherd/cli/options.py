@@ -1,30 +1,65 @@
-"""The options of each command, put into its parser.
+"""Options that several commands share, and the types of their values.
 
-Only types that cost nothing to import are used: a command that a script calls a
-thousand times builds its own parser alone, and before anything else.
+It imports only what is cheap: commands that scripts call in loops wait for it.
 """
 
-import argparse
 import os
+import re
+from argparse import ArgumentParser, ArgumentTypeError
 
-from refresherd.cli.values import (
-    address,
-    app_name,
-    count,
-    reaction,
-    seconds,
-    seconds_or_none,
-)
+DURATION_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
-FORMATS = ("raw", "header", "json", "env", "sdkms-cli")
+DURATION = r"[0-9]+(?:\.[0-9]+)?|(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d))+"
 
-TOKEN_TIMEOUT = 10.0
-"""Seconds that a token is waited for where nobody says otherwise."""
+MAX_DURATION = 3650 * DURATION_UNITS["d"]
+"""Ten years in seconds: longer ones are mistakes, and overflow in system calls."""
+
+APP_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""As in the configuration; such a name needs no quoting in a request."""
 
 
-def config(command: argparse.ArgumentParser) -> None:
-    """Add where the configuration is."""
-    command.add_argument(
+def duration(text: str) -> float:
+    """Return a time such as `90`, `90s`, `1m30s` or `500ms` in seconds; it must not be 0."""
+    value = duration_or_zero(text)
+    if value <= 0:
+        raise _not_a_duration(text)
+    return value
+
+
+def duration_or_zero(text: str) -> float:
+    """Return a time as `duration` does; 0 is allowed."""
+    if not re.fullmatch(DURATION, text):
+        raise _not_a_duration(text)
+    parts = re.findall(r"([0-9.]+)(ms|s|m|h|d|)", text)
+    value = sum(float(number) * DURATION_UNITS[unit] for number, unit in parts)
+    if value > MAX_DURATION:
+        raise ArgumentTypeError(f'"{text}" is too long; write 3650d at most')
+    return value
+
+
+def _not_a_duration(text: str) -> ArgumentTypeError:
+    return ArgumentTypeError(f'"{text}" is not a valid duration; write one such as 90s or 10m')
+
+
+def positive_number(text: str) -> int:
+    """Return a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f'"{text}" is not a valid number; write 1 or more')
+    return int(text)
+
+
+def app_name(text: str) -> str:
+    """Return the text if an app could have that name."""
+    if not re.fullmatch(APP_NAME, text):
+        raise ArgumentTypeError(
+            f'"{text}" is not a valid app name; `refresherd status` lists the apps'
+        )
+    return text
+
+
+def add_config(parser: ArgumentParser) -> None:
+    """Add --config."""
+    parser.add_argument(
         "--config",
         metavar="FILE",
         default=os.environ.get("REFRESHERD_CONFIG") or "/etc/refresherd/config.toml",
@@ -32,144 +67,19 @@ def config(command: argparse.ArgumentParser) -> None:
     )
 
 
-def once(command: argparse.ArgumentParser) -> None:
-    """Add what `once` takes."""
-    config(command)
-    command.add_argument(
-        "--app",
-        metavar="NAME",
-        action="append",
-        default=[],
-        help="only this app; may be given several times (default: all)",
-    )
-    _timeout(command, 60.0)
+def add_app(parser: ArgumentParser) -> None:
+    """Add the argument APP."""
+    parser.add_argument("app", metavar="APP", type=app_name, help="name of the app")
 
 
-def emulator(command: argparse.ArgumentParser) -> None:
-    """Add what `emulator` takes."""
-    command.add_argument(
-        "--listen",
-        metavar="HOST:PORT",
-        type=address,
-        default="127.0.0.1:0",
-        help="where to listen; port 0 takes a free one (default: 127.0.0.1:0)",
-    )
-    command.add_argument(
-        "--lifetime",
-        metavar="S",
-        type=seconds,
-        default=600.0,
-        help="how long a session lives, in seconds or as 10m (default: 600)",
-    )
-    command.add_argument("--tls", action="store_true", help="speak TLS, with a CA made at start")
-    command.add_argument(
-        "--apps", metavar="N", type=count, default=1, help="how many apps there are (default: 1)"
-    )
+def add_apps(parser: ArgumentParser, text: str) -> None:
+    """Add the arguments APP..., which may be none."""
+    parser.add_argument("apps", metavar="APP", type=app_name, nargs="*", help=text)
 
 
-def demo(command: argparse.ArgumentParser) -> None:
-    """Add what `demo` takes."""
-    command.add_argument(
-        "--apps", metavar="N", type=count, default=3, help="how many apps to keep (default: 3)"
-    )
-    command.add_argument(
-        "--lifetime",
-        metavar="S",
-        type=seconds,
-        default=20.0,
-        help="how long a token lives, in seconds or as 1m (default: 20)",
-    )
-    command.add_argument(
-        "--for",
-        dest="duration",
-        metavar="S",
-        type=seconds,
-        default=None,
-        help="end by itself after this long (default: runs until interrupted)",
-    )
-
-
-def none(_command: argparse.ArgumentParser) -> None:
-    """Add no option."""
-
-
-def token(command: argparse.ArgumentParser) -> None:
-    """Add what `token` takes."""
-    _app(command)
-    command.add_argument(
-        "--min-ttl",
-        metavar="TIME",
-        type=seconds_or_none,
-        help="a token that lives at least this long, refreshed now if need be (default: 30s where "
-        "such a one can be had at once, else any that is valid)",
-    )
-    command.add_argument(
-        "--format", choices=FORMATS, default="raw", help="what is printed (default: raw)"
-    )
-    _timeout(command, TOKEN_TIMEOUT)
-    _socket(command)
-
-
-def status(command: argparse.ArgumentParser) -> None:
-    """Add what `status` takes."""
-    command.add_argument(
-        "app", metavar="APP", type=app_name, nargs="?", help="only this app (default: all)"
-    )
-    command.add_argument("--json", action="store_true", help="print the daemon's own JSON")
-    command.add_argument(
-        "--watch", action="store_true", help="print it anew every second until interrupted"
-    )
-    _socket(command)
-
-
-def wait(command: argparse.ArgumentParser) -> None:
-    """Add what `wait` takes."""
-    _apps(command, "the apps to wait for (default: all)")
-    _timeout(command, 60.0)
-    _min_ttl(command, "until their tokens live at least this long, refreshed now if need be")
-    _socket(command)
-
-
-def refresh(command: argparse.ArgumentParser) -> None:
-    """Add what `refresh` takes."""
-    _apps(command, "the apps to refresh")
-    command.add_argument("--all", action="store_true", help="refresh every app")
-    _timeout(command, 60.0)
-    _socket(command)
-
-
-def watch(command: argparse.ArgumentParser) -> None:
-    """Add what `watch` takes."""
-    _app(command)
-    _socket(command)
-
-
-def execute(command: argparse.ArgumentParser) -> None:
-    """Add what `exec` takes before its `--`."""
-    _app(command)
-    command.add_argument(
-        "--on-refresh",
-        metavar="restart|SIGNAL",
-        type=reaction,
-        default=None,
-        help="after each new token, run CMD anew with it, or send CMD this signal, such as HUP "
-        "(default: nothing; CMD takes the place of this process)",
-    )
-    _min_ttl(command, "begin with a token that lives at least this long")
-    _timeout(command, 60.0)
-    _socket(command)
-
-
-def _app(command: argparse.ArgumentParser) -> None:
-    command.add_argument("app", metavar="APP", type=app_name, help="the app's name")
-
-
-def _apps(command: argparse.ArgumentParser, text: str) -> None:
-    command.add_argument("apps", metavar="APP", type=app_name, nargs="*", help=text)
-
-
-def _socket(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
+def add_socket(parser: ArgumentParser) -> None:
+    """Add --socket."""
+    parser.add_argument(
         "--socket",
         metavar="PATH",
         default=os.environ.get("REFRESHERD_SOCKET") or "/run/refresherd/api.sock",
@@ -177,21 +87,23 @@ def _socket(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _timeout(command: argparse.ArgumentParser, default: float) -> None:
-    command.add_argument(
+def add_timeout(parser: ArgumentParser, default: float) -> None:
+    """Add --timeout, in seconds."""
+    parser.add_argument(
         "--timeout",
         metavar="TIME",
-        type=seconds,
+        type=duration,
         default=default,
-        help=f"give up after this long, such as 90s or 2m (default: {default:.0f}s)",
+        help=f"give up after this time, such as 90s or 2m (default: {default:.0f}s)",
     )
 
 
-def _min_ttl(command: argparse.ArgumentParser, text: str) -> None:
-    command.add_argument(
+def add_min_ttl(parser: ArgumentParser, text: str) -> None:
+    """Add --min-ttl, in seconds, 0 by default."""
+    parser.add_argument(
         "--min-ttl",
         metavar="TIME",
-        type=seconds_or_none,
+        type=duration_or_zero,
         default=0.0,
-        help=f"{text} (default: 0s, any that is valid)",
+        help=f"{text} (default: 0s, any valid token)",
     )

@@ -1,67 +1,114 @@
-"""One command's line: its words parsed, or refused with a word on where help is."""
+"""Finds the command that a command line names, parses its options, and prints the help.
+
+Only the module of that command is imported: all of them would take longer than its work does.
+"""
 
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from functools import partial
+from importlib import import_module
+from types import ModuleType
+from typing import NoReturn
 
-from refresherd.cli.commands import COMMANDS
-from refresherd.cli.exits import Exit
+from refresherd import __version__
+from refresherd.cli.errors import Exit
 
-TYPE_CHECKING = False
-"""As in typing, which takes a third of Python's own start to import."""
+COMMANDS = (
+    "run",
+    "check",
+    "once",
+    "token",
+    "status",
+    "wait",
+    "refresh",
+    "watch",
+    "exec",
+    "schema",
+    "emulator",
+    "demo",
+)
+"""Each command is the module of its name here, which defines
 
-if TYPE_CHECKING:
-    from typing import NoReturn
+- SUMMARY, one line for the overview; DESCRIPTION, what it is for; EPILOG, examples and statuses;
+- `add_options(parser)` and `execute(arguments)`, which returns the exit status;
+- `parse(parser, words)`, if its words need other treatment than argparse's.
 
-SEPARATOR = "--"
+It imports what is slow to import inside `execute`, since `refresherd --help` loads them all.
+"""
 
-PROGRAM = "./report.sh"
+WIDTH = 80
+"""Columns of the help: argparse would take 3 ms to ask the terminal, each time a command runs."""
 
-WIDTH = 98
-"""Columns of the help. Asking the terminal costs argparse 3 ms, for each command that is run."""
+DESCRIPTION = """\
+refresherd keeps a live session for every configured Fortanix DSM app, and
+hands its token to the services beside it."""
 
+EPILOG = """\
+examples:
+  refresherd demo                        try it without an account
+  refresherd check --config config.toml  check a configuration
+  refresherd run --config config.toml    run the daemon
+  refresherd token payments              print a token of the running daemon
 
-class Formatter(RawDescriptionHelpFormatter):
-    """Help as it is written here, in a fixed width."""
+exit status:
+  0   done
+  1   a bug in refresherd
+  64  wrong usage
+  69  not available: no daemon, or no valid token
+  75  timed out; try again
+  77  not permitted, or DSM refused the credential
+  78  the configuration has faults
 
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=WIDTH)
+`refresherd COMMAND --help` explains a command."""
 
 
 class Parser(ArgumentParser):
-    """An ArgumentParser that ends with sysexits' usage status."""
+    """An ArgumentParser whose help keeps its line breaks, and whose errors are short."""
 
-    def error(self, message: str) -> "NoReturn":
-        """Print what is wrong and where help is, and exit with status 64."""
+    def __init__(self, prog: str, description: str, epilog: str) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            epilog=epilog,
+            formatter_class=partial(RawDescriptionHelpFormatter, width=WIDTH),
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Print the error and how to get help, and exit with status 64."""
         self.exit(Exit.USAGE, f"{self.prog}: {message}\nTry: {self.prog} --help\n")
 
 
-def parse(name: str, words: Sequence[str]) -> Namespace:
-    """Return the options of a command; help and faults end the process.
+def load(name: str) -> ModuleType:
+    """Return the module of a command."""
+    return import_module(f"refresherd.cli.{name}")
 
-    A `program` with its arguments stands after the first `--` and is left as it is.
-    """
-    command = parser(name)
-    if not COMMANDS[name].program:
-        return command.parse_intermixed_args(words)
-    end = words.index(SEPARATOR) if SEPARATOR in words else len(words)
-    arguments, others = command.parse_known_args(words[:end])
-    arguments.program = list(words[end + 1 :])
-    if others or not any(arguments.program[:1]):
-        wrong = f"{others[0]} is no option here" if others else "there is no program to run"
-        command.error(f"{wrong}; write the program after --, such as -- {PROGRAM}")
+
+def parse(name: str, words: Sequence[str]) -> Namespace:
+    """Return the options of a command. Help and usage errors end the process."""
+    command = load(name)
+    summary = f"{command.SUMMARY[0].upper()}{command.SUMMARY[1:]}."
+    parser = Parser(f"refresherd {name}", f"{summary}\n\n{command.DESCRIPTION}", command.EPILOG)
+    command.add_options(parser)
+    parse_words = getattr(command, "parse", Parser.parse_intermixed_args)
+    arguments: Namespace = parse_words(parser, words)
     return arguments
 
 
-def parser(name: str) -> Parser:
-    """Return the parser of one command. The others' would take longer than its work does."""
-    command = COMMANDS[name]
-    made = Parser(
-        prog=f"refresherd {name}",
-        usage=f"refresherd {name} [OPTION...] APP -- CMD [ARG...]" if command.program else None,
-        description=f"{command.summary[0].upper()}{command.summary[1:]}.",
-        epilog=command.epilog,
-        formatter_class=Formatter,
-        allow_abbrev=False,
-    )
-    command.options(made)
-    return made
+def show_overview(words: Sequence[str]) -> NoReturn:
+    """Handle a command line that names no command: print help, version or an error, and exit."""
+    from difflib import get_close_matches  # noqa: PLC0415  # no command that runs needs it
+
+    summaries = "\n".join(f"  {name:<10}{load(name).SUMMARY}" for name in COMMANDS)
+    parser = Parser("refresherd", f"{DESCRIPTION}\n\ncommands:\n{summaries}", EPILOG)
+    parser.usage = "refresherd COMMAND [OPTION...]"
+    parser.add_argument("--version", action="version", version=f"refresherd {__version__}")
+    if not words:
+        parser.error("which command?")
+    word = words[0]
+    if word.startswith("-"):
+        parser.parse_known_args([word])
+        parser.error(f"unknown option {word} before the command; a command's options follow it")
+    nearest = get_close_matches(word, COMMANDS, n=1)
+    hint = f'; did you mean "{nearest[0]}"?' if nearest else ""
+    parser.error(f'there is no command "{word}"{hint}')

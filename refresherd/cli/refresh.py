@@ -1,24 +1,42 @@
-"""`refresherd refresh`: has apps refreshed now, and shows what came of it."""
+"""`refresherd refresh`: refresh apps now, and show the result."""
 
-import argparse
 import os
 import sys
 import time
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Sequence
 from threading import Thread
 
 from refresherd.cli.client.daemon import Daemon
-from refresherd.cli.client.failures import CommandError, TimedOut
-from refresherd.cli.client.statuses import VALID, Status, read, read_one
-from refresherd.cli.exits import Exit
-from refresherd.cli.screen import Screen
-from refresherd.cli.table import table
+from refresherd.cli.client.messages import VALID, Status, read_status, read_statuses
+from refresherd.cli.display import Screen, table
+from refresherd.cli.errors import CommandError, Exit, TimedOut
+from refresherd.cli.options import add_apps, add_socket, add_timeout
 
-PATIENCE = 10.0
-"""Seconds for the names of all apps."""
+SUMMARY = "refresh apps now, and show the result"
 
-AT_ONCE = 32
-"""Requests under way: enough that an app that hangs holds up few others."""
+DESCRIPTION = """\
+The daemon renews tokens by itself; this is for tests and after repairs. A
+replaced credential is tried at once, even if DSM refused the old one. A
+refresh that is already under way is not repeated."""
+
+EPILOG = """\
+examples:
+  refresherd refresh payments
+  refresherd refresh --all
+
+exit status (the worst, if there are several apps):
+  0   refreshed
+  64  there is no such app
+  69  failed, and no valid token is left
+  75  failed, but the old token is still valid; try again
+  77  DSM refused the credential, or you may not use this app"""
+
+TIMEOUT = 10.0
+"""Seconds for the daemon to list all apps."""
+
+CONCURRENCY = 32
+"""Requests at the same time, so that an app that hangs delays few others."""
 
 REJECTED = "rejected"
 
@@ -27,29 +45,37 @@ WORST_FIRST = (Exit.USAGE, Exit.NOT_PERMITTED, Exit.UNAVAILABLE, Exit.TIMED_OUT,
 Result = Status | CommandError
 
 
-def execute(arguments: argparse.Namespace) -> Exit:
-    """Refresh the apps and show their status after it; the worst outcome is the exit status."""
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of `refresh`."""
+    add_apps(parser, "the apps to refresh")
+    parser.add_argument("--all", action="store_true", help="refresh every app")
+    add_timeout(parser, 60.0)
+    add_socket(parser)
+
+
+def execute(arguments: Namespace) -> Exit:
+    """Refresh the apps and show their new status; the worst result is the exit status."""
     if bool(arguments.apps) == arguments.all:
         print("refresherd refresh: name the apps, or give --all", file=sys.stderr)
         return Exit.USAGE
     daemon = Daemon(arguments.socket)
-    apps = arguments.apps or [status.name for status in read(daemon.statuses(PATIENCE))]
-    results = _refreshed(daemon, list(dict.fromkeys(apps)), arguments.timeout)
+    apps = arguments.apps or [status.name for status in read_statuses(daemon.statuses(TIMEOUT))]
+    results = _refresh_all(daemon, list(dict.fromkeys(apps)), arguments.timeout)
     _show(results)
-    return min(map(_exit, results), key=WORST_FIRST.index, default=Exit.OK)
+    return min(map(_exit_status, results), key=WORST_FIRST.index, default=Exit.OK)
 
 
-def _refreshed(daemon: Daemon, apps: Sequence[str], timeout: float) -> list[Result]:
+def _refresh_all(daemon: Daemon, apps: Sequence[str], timeout: float) -> list[Result]:
     results: dict[str, Result] = {}
 
     def refresh(some: Iterable[str]) -> None:
         for app in some:
-            results[app] = _result(daemon, app, timeout)
+            results[app] = _refresh(daemon, app, timeout)
 
-    # Daemons, so that an interrupt need not wait for them.
+    # Daemon threads, so that Ctrl-C does not wait for them.
     threads = [
-        Thread(target=refresh, args=(apps[first::AT_ONCE],), daemon=True)
-        for first in range(min(AT_ONCE, len(apps)))
+        Thread(target=refresh, args=(apps[first::CONCURRENCY],), daemon=True)
+        for first in range(min(CONCURRENCY, len(apps)))
     ]
     for thread in threads:
         thread.start()
@@ -58,14 +84,14 @@ def _refreshed(daemon: Daemon, apps: Sequence[str], timeout: float) -> list[Resu
     return [results[app] for app in apps]
 
 
-def _result(daemon: Daemon, app: str, timeout: float) -> Result:
+def _refresh(daemon: Daemon, app: str, timeout: float) -> Result:
     deadline = time.monotonic() + timeout
     try:
-        status = read_one(daemon.refresh(app, timeout))
+        status = read_status(daemon.refresh(app, timeout))
     except CommandError as error:
         return error
     if time.monotonic() >= deadline:
-        return TimedOut(f"{app}: the refresh has not come to an end within {timeout:g} s")
+        return TimedOut(f"{app}: the refresh has not finished within {timeout:g} s")
     return status
 
 
@@ -79,7 +105,7 @@ def _show(results: Iterable[Result]) -> None:
             print(f"refresherd refresh: {result}", file=sys.stderr)
 
 
-def _exit(result: Result) -> Exit:
+def _exit_status(result: Result) -> Exit:
     if isinstance(result, CommandError):
         return result.status
     if result.state == REJECTED:

@@ -1,23 +1,50 @@
 """`refresherd run`: the daemon, in the foreground."""
+# ruff: noqa: PLC0415  # slow imports wait for `execute`: see parser.COMMANDS
 
-import argparse
 import os
 import signal
 import sys
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from refresherd.cli import bug
-from refresherd.cli.exits import Exit
+from refresherd.cli import streams
+from refresherd.cli.errors import Exit
+from refresherd.cli.options import add_config
+
+SUMMARY = "run the daemon in the foreground"
+
+DESCRIPTION = """\
+The daemon logs in to DSM for every configured app, renews each token well
+before it expires, and hands it out through files, sockets and the API."""
+
+EPILOG = """\
+example:
+  refresherd run --config /etc/refresherd/config.toml
+
+signals:
+  HUP       reload the configuration; a faulty one leaves the old one in force
+  USR1      refresh every app now
+  TERM, INT stop; a second one stops at once
+
+exit status:
+  0   stopped by a signal
+  69  cannot start: its socket, address or state_dir is in use, for instance
+  78  the configuration has faults"""
 
 
-def execute(arguments: argparse.Namespace) -> Exit:
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of `run`."""
+    add_config(parser)
+
+
+def execute(arguments: Namespace) -> Exit:
     """Run the daemon until a signal stops it."""
-    sys.excepthook = bug.message
-    # They wait until the daemon heeds them: by themselves they would end the process.
+    sys.excepthook = streams.print_redacted
+    # Hold these back until the daemon handles them: their default action is to end the process.
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP, signal.SIGUSR1))
-    # Only now, for these take a third of a second.
-    from refresherd.config import load  # noqa: PLC0415  # as above
-    from refresherd.daemon import daemon  # noqa: PLC0415  # as above
+    # Imported with the signals held back, because this takes a third of a second.
+    from refresherd.config import load
+    from refresherd.daemon import daemon
 
     daemon.run(load(Path(arguments.config), os.environ), os.environ)
     return Exit.OK

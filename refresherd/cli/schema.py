@@ -1,13 +1,28 @@
-"""`refresherd schema`: the configuration's JSON Schema, for editors."""
+"""`refresherd schema`: print the configuration's JSON Schema."""
+# ruff: noqa: PLC0415  # slow imports wait for `execute`: see parser.COMMANDS
 
-import argparse
 import json
+from argparse import ArgumentParser, Namespace
 
-from refresherd.cli.exits import Exit
-from refresherd.config import json_schema
+from refresherd.cli.errors import Exit
+
+SUMMARY = "print the configuration's JSON Schema, for editors"
+
+DESCRIPTION = """\
+An editor that is given the schema completes keys and marks faults as you type."""
+
+EPILOG = """\
+example:
+  refresherd schema > refresherd.schema.json"""
 
 
-def execute(_arguments: argparse.Namespace) -> Exit:
+def add_options(_: ArgumentParser) -> None:
+    """Add nothing."""
+
+
+def execute(_: Namespace) -> Exit:
     """Print the schema."""
+    from refresherd.config import json_schema
+
     print(json.dumps(json_schema(), indent=2))
     return Exit.OK

@@ -1,71 +1,93 @@
-"""`refresherd status`: each app's state, expiry, next refresh and last error."""
+"""`refresherd status`: show each app's state, expiry, next refresh and last error."""
 
-import argparse
 import os
 import sys
 import time
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
+from functools import partial
 
 from refresherd.cli.client.daemon import Daemon
-from refresherd.cli.client.failures import CommandError
-from refresherd.cli.client.statuses import read
-from refresherd.cli.exits import Exit
-from refresherd.cli.screen import Screen
-from refresherd.cli.table import table
+from refresherd.cli.client.messages import read_statuses
+from refresherd.cli.display import Screen, table
+from refresherd.cli.errors import CommandError, Exit
+from refresherd.cli.options import add_socket, app_name
 
-PATIENCE = 10.0
-"""Seconds; the status of thousands of apps takes a daemon a moment."""
+SUMMARY = "show each app's state, expiry, next refresh and last error"
+
+DESCRIPTION = """\
+The states of an app:
+  starting  no token yet
+  fresh     a valid token
+  retrying  a valid token, but the last attempt to renew it failed
+  expired   no valid token
+  rejected  DSM refused the credential: replace it
+The outage budget is how long DSM may be away before a token expires."""
+
+EPILOG = """\
+examples:
+  refresherd status --watch
+  refresherd status payments --json | jq -r .state
+
+The table has colours on a terminal, unless $NO_COLOR is set.
+
+exit status:
+  0   shown, whatever the states are; to test them, use `refresherd wait`
+  64  there is no such app
+  69  no daemon
+  75  no answer in time
+  77  you may not connect to the daemon's socket"""
+
+TIMEOUT = 10.0
+"""Seconds. The status of thousands of apps takes the daemon a moment."""
 
 PERIOD = 1.0
-"""Seconds from one picture to the next."""
+"""Seconds between updates of --watch."""
 
 
-def execute(arguments: argparse.Namespace, sleep: Callable[[float], None] = time.sleep) -> Exit:
-    """Show the status once, or again and again until interrupted."""
-    daemon = Daemon(arguments.socket)
-    view = JsonView() if arguments.json else TableView()
-    view.show(_answer(daemon, arguments.app), whole=not arguments.watch)
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of `status`."""
+    parser.add_argument(
+        "app", metavar="APP", type=app_name, nargs="?", help="only this app (default: all)"
+    )
+    parser.add_argument("--json", action="store_true", help="print the daemon's own JSON")
+    parser.add_argument(
+        "--watch", action="store_true", help="show it again every second until interrupted"
+    )
+    add_socket(parser)
+
+
+def execute(arguments: Namespace, sleep: Callable[[float], None] = time.sleep) -> Exit:
+    """Show the status once, or every second until interrupted."""
+    screen = Screen(sys.stdout, os.environ)
+    show = _show_json if arguments.json else partial(_show_table, screen, whole=not arguments.watch)
+    show(_request(arguments))
     while arguments.watch:
         sleep(PERIOD)
         try:
-            view.show(_answer(daemon, arguments.app), whole=False)
-        except CommandError as error:
-            # Whoever watches sees the daemon come back.
-            view.complain(str(error))
+            show(_request(arguments))
+        except CommandError as error:  # the daemon may come back
+            if arguments.json:
+                print(f"refresherd status: {error}", file=sys.stderr)
+            else:
+                screen.draw([str(error)[: screen.width]])
     return Exit.OK
 
 
-class JsonView:
-    """Shows the daemon's own JSON, a line each time."""
-
-    def show(self, answer: bytes, *, whole: bool) -> None:  # noqa: ARG002  # for both views
-        """Show an answer."""
-        print(answer.decode(errors="replace").rstrip("\n"), flush=True)
-
-    def complain(self, message: str) -> None:
-        """Say why there is nothing to show."""
-        print(f"refresherd status: {message}", file=sys.stderr)
+def _request(arguments: Namespace) -> bytes:
+    daemon = Daemon(arguments.socket)
+    return daemon.status(arguments.app, TIMEOUT) if arguments.app else daemon.statuses(TIMEOUT)
 
 
-class TableView:
-    """Shows a table for people: whole, or cut to the terminal and redrawn in place."""
-
-    def __init__(self) -> None:
-        self._screen = Screen(sys.stdout, os.environ)
-
-    def show(self, answer: bytes, *, whole: bool) -> None:
-        """Show an answer."""
-        width = None if whole else self._screen.width
-        lines = table(read(answer), time.time(), colour=self._screen.colour, width=width)
-        if whole:
-            print("\n".join(lines))
-        else:
-            self._screen.draw(lines)
-
-    def complain(self, message: str) -> None:
-        """Say why there is nothing to show."""
-        self._screen.draw([message[: self._screen.width]])
+def _show_json(answer: bytes) -> None:
+    print(answer.decode(errors="replace").rstrip("\n"), flush=True)
 
 
-def _answer(daemon: Daemon, app: str | None) -> bytes:
-    return daemon.statuses(PATIENCE) if app is None else daemon.status(app, PATIENCE)
+def _show_table(screen: Screen, answer: bytes, *, whole: bool) -> None:
+    """Print all of the table, or redraw what fits the terminal."""
+    width = None if whole else screen.width
+    lines = table(read_statuses(answer), time.time(), colour=screen.colour, width=width)
+    if whole:
+        print("\n".join(lines))
+    else:
+        screen.draw(lines)

@@ -1,35 +1,77 @@
-"""`refresherd token`: prints an app's current token."""
+"""`refresherd token`: print an app's current token."""
 
-import argparse
 import sys
+from argparse import ArgumentParser, Namespace
 
 from refresherd.cli.client.daemon import Daemon
-from refresherd.cli.client.failures import NotNow
-from refresherd.cli.exits import Exit
+from refresherd.cli.errors import Exit, Unavailable
+from refresherd.cli.options import add_app, add_socket, add_timeout, duration_or_zero
+
+SUMMARY = "print an app's current token"
+
+DESCRIPTION = """\
+Asks the running daemon, so a script needs no API key. A token that is about to
+expire is refreshed first; while DSM is away you get the one that is still
+valid."""
+
+EPILOG = """\
+examples:
+  TOKEN=$(refresherd token payments)
+  refresherd token payments --format header | curl -H @- https://...
+  refresherd token payments --min-ttl 5m     # for a job that takes five minutes
+
+A raw token is printed without a newline.
+
+exit status:
+  0   printed
+  64  there is no such app
+  69  no daemon, no valid token, or none that lives as long as --min-ttl
+  75  no answer in time
+  77  you may not read this app's token"""
+
+FORMATS = ("raw", "header", "json", "env", "sdkms-cli")
 
 USUAL_TTL = 30.0
-"""Seconds that a token should live if nobody says otherwise: enough to make a request with it."""
+"""Seconds that a token should live if no --min-ttl is given: enough to make a request with it."""
 
-AT_ONCE = 1.0
-"""Seconds that such a one is worth, where there is one that lives for less."""
+USUAL_WAIT = 1.0
+"""Seconds to wait for such a token before settling for any valid one."""
 
 
-def execute(arguments: argparse.Namespace) -> Exit:
-    """Print the token, to the byte as the format has it."""
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of `token`."""
+    add_app(parser)
+    parser.add_argument(
+        "--min-ttl",
+        metavar="TIME",
+        type=duration_or_zero,
+        help="only a token that lives at least this long, refreshed now if need be "
+        "(default: at least 30s if one can be had at once; otherwise any valid token)",
+    )
+    parser.add_argument(
+        "--format", choices=FORMATS, default="raw", help="what to print (default: raw)"
+    )
+    add_timeout(parser, 10.0)
+    add_socket(parser)
+
+
+def execute(arguments: Namespace) -> Exit:
+    """Print the token, byte for byte in the daemon's format."""
     token = _token(arguments)
     sys.stdout.buffer.write(token)
     sys.stdout.flush()
     if not token.endswith(b"\n") and sys.stdout.isatty() and sys.stderr.isatty():
-        # The prompt that follows stands on a line of its own, and the token is still whole.
+        # Start the prompt on a new line; standard output stays exact.
         print(file=sys.stderr)
     return Exit.OK
 
 
-def _token(arguments: argparse.Namespace) -> bytes:
-    daemon, app, form = Daemon(arguments.socket), arguments.app, arguments.format
+def _token(arguments: Namespace) -> bytes:
+    daemon, app, token_format = Daemon(arguments.socket), arguments.app, arguments.format
+    wait = arguments.timeout
     if arguments.min_ttl is not None:
-        return daemon.token(app, form, min_ttl=arguments.min_ttl, wait=arguments.timeout)
+        return daemon.token(app, token_format, min_ttl=arguments.min_ttl, wait=wait)
     try:
-        return daemon.token(app, form, min_ttl=USUAL_TTL, wait=min(AT_ONCE, arguments.timeout))
-    except NotNow:
-        return daemon.token(app, form, min_ttl=0.0, wait=arguments.timeout)
+        return daemon.token(app, token_format, min_ttl=USUAL_TTL, wait=min(USUAL_WAIT, wait))
+    except Unavailable:
+        return daemon.token(app, token_format, min_ttl=0.0, wait=wait)

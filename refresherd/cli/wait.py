@@ -1,84 +1,110 @@
-"""`refresherd wait`: returns when apps are ready."""
+"""`refresherd wait`: return when apps are ready."""
 
-import argparse
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from refresherd.cli.client.daemon import Daemon
-from refresherd.cli.client.failures import PASSING, NotPermitted
-from refresherd.cli.client.statuses import Status, read
-from refresherd.cli.exits import Exit
+from refresherd.cli.client.messages import Status, read_status, read_statuses
+from refresherd.cli.errors import TRANSIENT, Exit, NotPermitted
+from refresherd.cli.options import add_apps, add_min_ttl, add_socket, add_timeout
+
+SUMMARY = "wait until apps are ready"
+
+DESCRIPTION = """\
+An app is ready when it has a valid token and each of its files holds that
+token. The daemon need not be running yet: it is waited for as well, so a
+service and the daemon may be started in any order."""
+
+EPILOG = """\
+example:
+  refresherd wait payments --timeout 30s
+
+in a systemd unit:
+  ExecStartPre=refresherd wait payments
+
+exit status:
+  0   all are ready
+  64  there is no such app
+  75  not ready in time; prints which app is not, and why
+  77  you may not connect to the daemon's socket, or not refresh an app"""
 
 PERIOD = 0.2
-"""Seconds from one look to the next."""
+"""Seconds between checks."""
 
-AT_LEAST = 0.2
-"""Seconds that the daemon gets for an answer, however soon the time is up."""
+MIN_TIMEOUT = 0.2
+"""Seconds for the daemon to answer, even if less time is left."""
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Add the options of `wait`."""
+    add_apps(parser, "the apps to wait for (default: all)")
+    add_timeout(parser, 60.0)
+    add_min_ttl(parser, "until their tokens live at least this long, refreshed now if need be")
+    add_socket(parser)
 
 
 def execute(
-    arguments: argparse.Namespace,
+    arguments: Namespace,
     now: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Exit:
     """Wait until the apps are ready, and for the daemon itself as well."""
     deadline = now() + arguments.timeout
-    wanted = Wanted(Daemon(arguments.socket), arguments.apps, arguments.min_ttl)
-    while missing := wanted.missing(max(AT_LEAST, deadline - now())):
+    checker = ReadinessChecker(Daemon(arguments.socket), arguments.apps, arguments.min_ttl)
+    while reasons := checker.not_ready(max(MIN_TIMEOUT, deadline - now())):
         left = deadline - now()
         if left <= 0:
-            print("\n".join(f"refresherd wait: {why}" for why in missing), file=sys.stderr)
+            print("\n".join(f"refresherd wait: {reason}" for reason in reasons), file=sys.stderr)
             return Exit.TIMED_OUT
         sleep(min(PERIOD, left))
     return Exit.OK
 
 
-class Wanted:
-    """The apps that are waited for, all of them if none are named; `min_ttl` in seconds."""
+class ReadinessChecker:
+    """Checks the named apps, or all if there are no names; `min_ttl` in seconds."""
 
     def __init__(self, daemon: Daemon, names: Sequence[str], min_ttl: float) -> None:
         self._daemon = daemon
         self._names = names
         self._min_ttl = min_ttl
-        self._asked: set[str] = set()
-        self._locked = False
+        self._refreshed: set[str] = set()
+        self._was_denied = False
 
-    def missing(self, timeout: float) -> list[str]:
-        """Return a line for each app that is not ready, or for the daemon if it is not there."""
+    def not_ready(self, timeout: float) -> list[str]:
+        """Return why the apps are not ready: a line for each, or one for an absent daemon."""
         try:
             statuses = self._statuses(timeout)
-        except PASSING as error:
+        except TRANSIENT as error:
             return [str(error)]
         except NotPermitted as error:
-            # A daemon that starts opens its socket to others a moment after it has made it.
-            if self._locked:
+            # A starting daemon creates its socket a moment before it opens it to others.
+            if self._was_denied:
                 raise
-            self._locked = True
+            self._was_denied = True
             return [str(error)]
-        return [why for status in statuses if (why := self._shortcoming(status))]
+        return [reason for status in statuses if (reason := self._reason(status))]
 
-    def _statuses(self, timeout: float) -> Iterable[Status]:
+    def _statuses(self, timeout: float) -> Sequence[Status]:
         if not self._names:
-            return read(self._daemon.statuses(timeout))
-        answers = [self._daemon.status(name, timeout) for name in self._names]
-        return [status for answer in answers for status in read(answer)]
+            return read_statuses(self._daemon.statuses(timeout))
+        return [read_status(self._daemon.status(name, timeout)) for name in self._names]
 
-    def _shortcoming(self, status: Status) -> str:
+    def _reason(self, status: Status) -> str:
         if not status.ready:
             return f"{status.name}: {'; '.join(status.reasons)}"
-        left = status.left(time.time())
+        left = status.seconds_left(time.time())
         if left >= self._min_ttl:
             return ""
-        self._hasten(status.name)
-        wanted = f"{self._min_ttl:g} s are wanted"
-        return f"{status.name}: its token lives for another {left:.0f} s, and {wanted}"
+        self._refresh(status.name)
+        return f"{status.name}: its token lives for another {left:.0f} s, not {self._min_ttl:g} s"
 
-    def _hasten(self, app: str) -> None:
-        """Have an app refreshed, once: tokens may never live for as long as is wanted."""
-        if app in self._asked:
+    def _refresh(self, app: str) -> None:
+        """Refresh an app, but only once: its tokens may never live as long as `min_ttl`."""
+        if app in self._refreshed:
             return
-        with suppress(*PASSING):
+        with suppress(*TRANSIENT):
             self._daemon.refresh(app, 0.0)
-            self._asked.add(app)
+            self._refreshed.add(app)

@@ -1,19 +1,21 @@
-"""The daemon asked over a real socket, and whatever else may be there in its place."""
+"""Requests to the daemon over a real socket, and to whatever else may be there in its place."""
 
+import _thread
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
-from refresherd.cli.client.daemon import Daemon
-from refresherd.cli.client.exchange import message
-from refresherd.cli.client.failures import (
+from refresherd.cli.client.daemon import Daemon, translated_errors
+from refresherd.cli.client.http_client import InterruptibleStream
+from refresherd.cli.errors import (
+    InvalidResponse,
     NoDaemon,
-    NotNow,
     NotPermitted,
     TimedOut,
-    Unintelligible,
+    Unavailable,
     UnknownApp,
 )
 from support.fake_daemon import FakeDaemon, canned, fake_daemon
@@ -21,7 +23,7 @@ from support.fake_daemon import FakeDaemon, canned, fake_daemon
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Return where the daemon's socket is."""
+    """Return the path of the daemon's socket."""
     return tmp_path / "api.sock"
 
 
@@ -32,8 +34,8 @@ def fake(path: Path) -> Iterator[FakeDaemon]:
         yield daemon
 
 
-def test_a_token_is_asked_for_as_the_api_has_it(path: Path, fake: FakeDaemon) -> None:
-    """The daemon refuses a parameter that it doesn't know, or a number that is none."""
+def test_token_requests_follow_the_api(path: Path, fake: FakeDaemon) -> None:
+    """The daemon rejects unknown parameters and malformed numbers."""
     fake.issue("payments", "abc")
     daemon = Daemon(str(path))
     assert daemon.token("payments", "raw", min_ttl=0, wait=10) == b"abc"
@@ -44,8 +46,8 @@ def test_a_token_is_asked_for_as_the_api_has_it(path: Path, fake: FakeDaemon) ->
     ]
 
 
-def test_the_requests_name_the_app_and_nothing_else(path: Path, fake: FakeDaemon) -> None:
-    """Who asks is known to the daemon from the kernel."""
+def test_requests_name_the_app_and_nothing_else(path: Path, fake: FakeDaemon) -> None:
+    """The kernel tells the daemon which user makes the request."""
     fake.issue("payments")
     daemon = Daemon(str(path))
     for answer in (daemon.statuses(5), daemon.status("payments", 5), daemon.refresh("payments", 5)):
@@ -57,18 +59,18 @@ def test_the_requests_name_the_app_and_nothing_else(path: Path, fake: FakeDaemon
     ]
 
 
-def test_refusals_say_what_there_is(path: Path, fake: FakeDaemon) -> None:
-    """The names of the apps are a misspelling's remedy."""
+def test_an_unknown_app_is_answered_with_the_known_ones(path: Path, fake: FakeDaemon) -> None:
+    """Most unknown names are misspelt."""
     fake.tell("payments")
     daemon = Daemon(str(path))
-    with pytest.raises(NotNow, match=r"payments: no valid token \(starting\)"):
+    with pytest.raises(Unavailable, match=r"payments: no valid token \(starting\)"):
         daemon.token("payments", "raw", min_ttl=0, wait=0)
     with pytest.raises(UnknownApp, match=r'no app named "payment"; there are: payments'):
         daemon.token("payment", "raw", min_ttl=0, wait=0)
 
 
-def test_tokens_come_as_they_are_issued(path: Path, fake: FakeDaemon) -> None:
-    """The stream stays open for as long as the daemon does."""
+def test_tokens_arrive_as_they_are_issued(path: Path, fake: FakeDaemon) -> None:
+    """The stream stays open as long as the daemon runs."""
     fake.issue("payments", "first")
     tokens = Daemon(str(path)).tokens("payments")
     assert b'"first"' in next(tokens)
@@ -78,22 +80,22 @@ def test_tokens_come_as_they_are_issued(path: Path, fake: FakeDaemon) -> None:
     assert list(tokens) == []
 
 
-def test_nobody_there_is_told_with_what_to_look_for(path: Path) -> None:
-    """The usual cause is a daemon that was not started."""
-    with pytest.raises(NoDaemon, match=r"nothing answers on .*is refresherd running\? --socket"):
+def test_no_daemon_is_an_error_that_says_what_to_check(path: Path) -> None:
+    """The usual cause is that the daemon was not started."""
+    with pytest.raises(NoDaemon, match=r"nothing answers on .*is refresherd running\? .* --socket"):
         Daemon(str(path)).statuses(1)
 
 
-def test_what_a_dead_daemon_left_is_nobody(path: Path) -> None:
-    """A socket's file outlives a daemon that was killed."""
+def test_the_socket_of_a_dead_daemon_counts_as_none(path: Path) -> None:
+    """The file of a socket outlives a daemon that was killed."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
     with pytest.raises(NoDaemon, match="nothing answers"):
         Daemon(str(path)).statuses(1)
 
 
-def test_a_path_that_is_no_socket_is_told(tmp_path: Path) -> None:
-    """Each of them has its own error, and none is a traceback."""
+def test_a_path_that_is_not_a_socket_is_an_error(tmp_path: Path) -> None:
+    """Linux has another error for each of these; none may become a traceback."""
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "under", tmp_path):
         with pytest.raises(NoDaemon, match="nothing answers"):
@@ -102,16 +104,16 @@ def test_a_path_that_is_no_socket_is_told(tmp_path: Path) -> None:
         Daemon("x" * 200).statuses(1)
 
 
-def test_who_may_not_connect_learns_who_decides(path: Path) -> None:
-    """Root may always connect, so that the kernel's refusal is played here."""
+def test_a_user_who_may_not_connect_learns_what_decides(path: Path) -> None:
+    """Root may always connect, so the test raises the kernel's error itself."""
     expected = r"\(uid \d+\) may not connect .* \[api\]"
-    with pytest.raises(NotPermitted, match=expected) as refused, message(str(path), 1):
+    with pytest.raises(NotPermitted, match=expected) as refused, translated_errors(str(path), 1):
         raise PermissionError(13, "Permission denied")
     assert refused.value.status == 77
 
 
-def test_a_daemon_that_hangs_is_given_up_in_time(path: Path) -> None:
-    """Whoever starts a service must not hang with it."""
+def test_a_daemon_that_hangs_times_out(path: Path) -> None:
+    """A service that is starting must not hang with it."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
@@ -120,8 +122,8 @@ def test_a_daemon_that_hangs_is_given_up_in_time(path: Path) -> None:
     assert late.value.status == 75
 
 
-def test_a_daemon_too_busy_to_take_a_connection_is_given_up_in_time(path: Path) -> None:
-    """Linux refuses a connection at once when the queue is full, whatever the timeout."""
+def test_a_daemon_whose_accept_queue_is_full_times_out(path: Path) -> None:
+    """Linux then rejects a connection at once, whatever the timeout."""
     with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as other:
         listener.bind(str(path))
         listener.listen(0)
@@ -133,8 +135,8 @@ def test_a_daemon_too_busy_to_take_a_connection_is_given_up_in_time(path: Path) 
 @pytest.mark.parametrize(
     "answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf a", b"HTTP/1.1 20"]
 )
-def test_a_daemon_that_goes_away_while_it_answers_is_told(path: Path, answer: bytes) -> None:
-    """What had come by then is no answer."""
+def test_a_connection_that_closes_in_mid_response_is_an_error(path: Path, answer: bytes) -> None:
+    """Part of a response must not pass for a response."""
     with canned(path, answer), pytest.raises(NoDaemon, match="closed the connection"):
         Daemon(str(path)).token("payments", "raw", min_ttl=0, wait=1)
 
@@ -147,14 +149,36 @@ def test_a_daemon_that_goes_away_while_it_answers_is_told(path: Path, answer: by
         b"HTTP/1.1 302 Found\r\nLocation: http://example.com/\r\n\r\n",
     ],
 )
-def test_something_else_in_its_place_is_told(path: Path, answer: bytes) -> None:
-    """A socket may be another service's, or a daemon's of another age."""
-    with canned(path, answer), pytest.raises(Unintelligible, match="is no refresherd"):
+def test_another_service_on_the_socket_is_an_error(path: Path, answer: bytes) -> None:
+    """The path may be wrong, or the daemon of another version."""
+    expected = "does not answer like a refresherd"
+    with canned(path, answer), pytest.raises(InvalidResponse, match=expected):
         Daemon(str(path)).token("payments", "raw", min_ttl=0, wait=1)
 
 
-def test_an_empty_token_is_not_handed_on(path: Path) -> None:
-    """A consumer would send it, and be refused by DSM."""
+def test_an_empty_token_is_an_error(path: Path) -> None:
+    """A consumer would send it, and DSM would refuse it."""
     empty = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
-    with canned(path, empty), pytest.raises(Unintelligible, match="empty answer"):
+    with canned(path, empty), pytest.raises(InvalidResponse, match="is empty"):
         Daemon(str(path)).token("payments", "raw", min_ttl=0, wait=1)
+
+
+def test_an_interrupt_just_before_a_blocking_read_is_handled() -> None:
+    """Otherwise it would wait until the daemon sends something, maybe ten minutes later."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        # This sets Python's flag and interrupts no system call, like a signal at that moment.
+        Timer(0.05, _thread.interrupt_main).start()
+        with pytest.raises(KeyboardInterrupt):
+            InterruptibleStream(ours).readinto(bytearray(1))
+
+
+def test_an_interruptible_stream_reads_what_has_arrived() -> None:
+    """It returns 0 at the end of the stream, as other streams do."""
+    ours, theirs = socket.socketpair()
+    with ours:
+        theirs.sendall(b"ab")
+        theirs.close()
+        buffer = bytearray(3)
+        assert (InterruptibleStream(ours).readinto(buffer), bytes(buffer)) == (2, b"ab\0")
+        assert InterruptibleStream(ours).readinto(buffer) == 0

@@ -16,9 +16,8 @@ import pytest
 
 from refresherd.cli import exec as command
 from refresherd.cli import main
-from refresherd.cli.child.processes import FORWARDED, KNOCK, Caught, Processes
-from refresherd.cli.child.program import IGNORED_BY_PYTHON
-from refresherd.cli.client.failures import NotPermitted, NotStarted
+from refresherd.cli.child.processes import FORWARDED, IGNORED_BY_PYTHON, WAKE_UP, Caught, Processes
+from refresherd.cli.errors import NotExecuted, NotPermitted
 from refresherd.cli.parser import parse
 from support.fake_daemon import ENDPOINT, FakeDaemon, fake_daemon
 
@@ -39,7 +38,7 @@ while :; do sleep 0.02; done
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
     """Give these tests' process back the signals it had."""
-    numbers = (*IGNORED_BY_PYTHON, Signals.SIGCHLD, KNOCK)
+    numbers = (*IGNORED_BY_PYTHON, Signals.SIGCHLD, WAKE_UP)
     before = {number: signal.getsignal(number) for number in numbers}
     yield
     for number, handler in before.items():
@@ -108,7 +107,7 @@ def test_a_program_that_will_not_run_has_envs_exit_status(
     assert main(["exec", "payments", "--", "no-such-program"]) == 127
     assert main(["exec", "payments", "--", str(tmp_path)]) == 126
     assert capsys.readouterr().err.splitlines() == [
-        "refresherd exec: no-such-program: there is no such program",
+        "refresherd exec: no-such-program: no such program",
         f"refresherd exec: {tmp_path}: Permission denied",
     ]
 
@@ -206,7 +205,7 @@ def test_tokens_that_are_refused_leave_the_program_alone(capsys: Capture) -> Non
         assert newest is not None
         assert newest["FORTANIX_ACCESS_TOKEN"] == "c"
         assert mailbox.newest() is None
-    expected = "refresherd exec: not for you; the program goes on with the token that it has\n"
+    expected = "refresherd exec: not for you; the program keeps running with its current token\n"
     assert capsys.readouterr().err == expected
 
 
@@ -254,14 +253,14 @@ def test_a_program_of_another_user_is_left_alone(monkeypatch: pytest.MonkeyPatch
 def test_what_comes_too_late_does_not_change_the_exit_status() -> None:
     """A token may come, and a service manager lose patience, just as the program ends."""
     with Processes() as processes:
-        processes.knock()
+        processes.wake_up()
         send(Signals.SIGTERM)
-    processes.knock()
+    processes.wake_up()
 
 
 def test_a_program_that_cannot_be_started_is_told() -> None:
     """The command's own line says more than an exit status."""
     for program, status in (("/", 126), ("/no/such/program", 127)):
-        with Processes() as processes, pytest.raises(NotStarted) as error:
+        with Processes() as processes, pytest.raises(NotExecuted) as error:
             processes.start([program], ENVIRON)
         assert error.value.status == status

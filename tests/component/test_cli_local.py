@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from refresherd.cli import main, once
+from refresherd.cli import main
 from refresherd.config import Configuration
-from refresherd.daemon import daemon
+from refresherd.daemon import daemon, oneshot
 from refresherd.daemon.oneshot import Verdict
 from support.configurations import APP, DSM, ENVIRON
 
@@ -79,7 +79,7 @@ def by_operator(monkeypatch: pytest.MonkeyPatch) -> dict[str, Verdict]:
         served = {app.name: Verdict(app.name, (), rejected=False) for app in configuration.apps}
         return tuple((served | verdicts)[name] for name in served)
 
-    monkeypatch.setattr(once, "once", once_with)
+    monkeypatch.setattr(oneshot, "once", once_with)
     return verdicts
 
 

@@ -1,4 +1,4 @@
-"""Commands whose standard output or error is full or closed, as they are started by real shells."""
+"""Commands whose standard output or error is full or closed, and a bug's traceback."""
 
 import os
 import subprocess
@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from refresherd.cli import streams
 from support.fake_daemon import FakeDaemon, fake_daemon
 
 TOKEN = "a-token"
+
+SECRET = "Zq3-" * 21 + "Zq"
 
 
 @pytest.fixture(autouse=True)
@@ -24,7 +27,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDaemon
 
 
 def shell(words: str, redirections: str) -> subprocess.CompletedProcess[str]:
-    """Run a command with its streams redirected."""
+    """Run a command in a shell, with its streams redirected."""
     script = f"exec {sys.executable} -m refresherd {words} {redirections}"
     return subprocess.run(
         ["/bin/sh", "-c", script],
@@ -51,29 +54,36 @@ def shell(words: str, redirections: str) -> subprocess.CompletedProcess[str]:
     ("redirection", "reason"),
     [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")],
 )
-def test_output_that_is_lost_is_a_line_and_no_success(
-    words: str, redirection: str, reason: str
-) -> None:
-    """A script that saves a token on a full disk must not go on as if it had one."""
+def test_lost_output_is_an_error(words: str, redirection: str, reason: str) -> None:
+    """A script that saves a token on a full disk must not go on as if it had it."""
     ended = shell(words, redirection)
     assert ended.returncode == 69
     command = words.split(maxsplit=1)[0]
     assert ended.stderr == f"refresherd {command}: cannot write to standard output: {reason}\n"
 
 
-def test_who_prints_nothing_needs_no_output() -> None:
-    """Daemons and cron jobs are started without one."""
+def test_a_command_that_prints_nothing_needs_no_streams() -> None:
+    """Some daemons and cron jobs are started without them."""
     assert shell("wait payments", ">&- 2>&-").returncode == 0
 
 
-def test_complaints_never_take_the_tokens_place() -> None:
+def test_errors_never_go_to_standard_output() -> None:
     """In `token=$(refresherd token orders 2>&-)` they would become the token."""
     ended = shell("token orders --timeout 100ms", "2>&-")
     assert (ended.returncode, ended.stdout) == (64, "")
 
 
-def test_a_programs_streams_are_those_that_the_command_was_given() -> None:
-    """What was opened in the place of a closed one is the command's own."""
+def test_exec_passes_its_own_streams_on() -> None:
+    """What the command opens in place of a closed stream is for itself only."""
     ended = shell("exec payments -- sh -c 'echo lost; echo $?>&2'", ">&-")
     assert ended.returncode == 0
     assert ended.stderr.splitlines()[-1] != "0"
+
+
+def test_a_bugs_traceback_is_printed_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing else is left to log it, and an error's text may hold what was sent."""
+    error = ExceptionGroup("bugs", [ValueError(f"Authorization: Bearer {SECRET}")])
+    streams.print_redacted(type(error), error, None)
+    message = capsys.readouterr().err
+    assert "ValueError: Authorization: Bearer ***" in message
+    assert "Zq3" not in message

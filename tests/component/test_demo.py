@@ -22,7 +22,7 @@ import pytest
 from aiohttp import web
 
 from refresherd.cli.demo import execute
-from refresherd.cli.exits import Exit
+from refresherd.cli.errors import Exit
 from refresherd.demo.changes import Change
 from refresherd.demo.child import last_lines, stop
 from refresherd.demo.consumer import Consumer

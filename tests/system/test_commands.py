@@ -25,7 +25,7 @@ STRANGER = 4_000_000
 AS_A_STRANGER = f"""\
 import locale, os, sys
 from refresherd.cli import main, refresh, status, token, wait, watch
-from refresherd.cli.client import problem
+from refresherd.cli.client import messages
 os.setgroups([])
 os.setresgid({STRANGER}, {STRANGER}, {STRANGER})
 os.setresuid({STRANGER}, {STRANGER}, {STRANGER})

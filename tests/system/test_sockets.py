@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from refresherd.cli.exits import Exit
+from refresherd.cli.errors import Exit
 from support.programs import PATIENCE, Dsm, Workplace, command, emulator, eventually, running
 
 CURL = shutil.which("curl")

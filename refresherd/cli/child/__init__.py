@@ -1,1 +1,1 @@
-"""Runs a program with a token in its environment, and keeps it running with the newest."""
+"""What `exec` runs: a program with a token in its environment, kept up to date."""

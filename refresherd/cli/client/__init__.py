@@ -1,1 +1,1 @@
-"""What commands ask the running daemon, and what they make of its answers."""
+"""The commands' client for the daemon's API socket."""

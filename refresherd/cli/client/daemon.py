@@ -1,76 +1,116 @@
-"""The running daemon, asked over its API socket."""
+"""The running daemon, reached over its API socket."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BufferedReader
 
-from refresherd.cli.client.answer import Answer
-from refresherd.cli.client.exchange import message, sent
-from refresherd.cli.client.failures import Unintelligible
-from refresherd.cli.client.patience import Patience
+from refresherd.cli.client.http_client import InterruptibleStream, Response, send_request
+from refresherd.cli.errors import (
+    CommandError,
+    InvalidResponse,
+    NoDaemon,
+    NotPermitted,
+    TimedOut,
+    current_user,
+)
 
 OK = 200
 
-CONNECTING = 5.0
-"""Seconds within which a daemon that is not stuck takes up a connection."""
+CONNECT_TIMEOUT = 5.0
+"""Seconds. A daemon that is not stuck accepts a connection sooner."""
 
 MARGIN = 5.0
-"""Seconds beyond what the daemon is told to wait, for the answer to arrive."""
+"""Seconds for the response to arrive after the daemon's own wait has ended."""
 
 
 class Daemon:
-    """A daemon by the path of its socket; what it will not do is raised as a CommandError.
+    """A daemon at the path of its socket. Every failure is a CommandError.
 
-    Times in seconds; a `timeout` bounds each wait for a part of the answer.
+    Times are in seconds; a `timeout` bounds each wait for a part of the response.
     """
 
     def __init__(self, path: str) -> None:
         self._path = path
 
-    def token(self, app: str, form: str, *, min_ttl: float, wait: float) -> bytes:
-        """Return an app's token in a format, waiting so long for one that lives `min_ttl`."""
-        target = f"/v1/apps/{app}/token?format={form}&wait={_number(wait)}"
+    def token(self, app: str, token_format: str, *, min_ttl: float, wait: float) -> bytes:
+        """Return an app's token in a format, waiting up to `wait` for one that lives `min_ttl`."""
+        target = f"/v1/apps/{app}/token?format={token_format}&wait={_number(wait)}"
         if min_ttl:
             target += f"&min_ttl={_number(min_ttl)}"
-        return self._ask("GET", target, app, wait + MARGIN)
+        return self._request("GET", target, app, wait + MARGIN)
 
     def statuses(self, timeout: float) -> bytes:
         """Return the status of every app, as the daemon's JSON."""
-        return self._ask("GET", "/v1/apps", "", timeout)
+        return self._request("GET", "/v1/apps", "", timeout)
 
     def status(self, app: str, timeout: float) -> bytes:
         """Return the status of one app, as the daemon's JSON."""
-        return self._ask("GET", f"/v1/apps/{app}", app, timeout)
+        return self._request("GET", f"/v1/apps/{app}", app, timeout)
 
     def refresh(self, app: str, wait: float) -> bytes:
-        """Have an app refreshed, and return its status after that or after `wait`, if sooner."""
+        """Start a refresh; return the app's status when it is done, or after `wait`."""
         target = f"/v1/apps/{app}/refresh?wait={_number(wait)}"
-        return self._ask("POST", target, app, wait + MARGIN)
+        return self._request("POST", target, app, wait + MARGIN)
 
     def tokens(self, app: str) -> Iterator[bytes]:
-        """Yield a line of JSON for the current token and each new one, till the daemon stops."""
-        with message(self._path, CONNECTING):
-            connection = sent(self._path, "GET", f"/v1/apps/{app}/token?watch=1", CONNECTING)
+        """Yield a line of JSON for the current token and each new one until the daemon stops."""
+        target = f"/v1/apps/{app}/token?watch=1"
+        with translated_errors(self._path, CONNECT_TIMEOUT):
+            connection = send_request(self._path, "GET", target, CONNECT_TIMEOUT)
             connection.settimeout(None)
-            with connection, BufferedReader(Patience(connection)) as stream:
-                yield from self._granted(Answer(stream), app).lines()
+            with connection, BufferedReader(InterruptibleStream(connection)) as stream:
+                yield from self._checked(Response(stream), app).lines()
 
-    def _ask(self, method: str, target: str, app: str, timeout: float) -> bytes:
-        with message(self._path, timeout):
-            connection = sent(self._path, method, target, timeout)
+    def _request(self, method: str, target: str, app: str, timeout: float) -> bytes:
+        with translated_errors(self._path, timeout):
+            connection = send_request(self._path, method, target, timeout)
             with connection, connection.makefile("rb") as stream:
-                body = self._granted(Answer(stream), app).body()
+                body = self._checked(Response(stream), app).body()
         if not body:
-            raise Unintelligible(f"{self._path} gave an empty answer")
+            raise InvalidResponse(f"the response on {self._path} is empty")
         return body
 
-    def _granted(self, answer: Answer, app: str) -> Answer:
-        """Return an answer that holds what was asked for; any other is raised."""
-        if answer.status != OK:
-            # Needed only now, and a tenth of the time that all else takes to import.
-            from refresherd.cli.client.problem import refusal  # noqa: PLC0415
+    def _checked(self, response: Response, app: str) -> Response:
+        """Return a response of status 200; raise the error for any other."""
+        if response.status != OK:
+            # Rarely needed, and a tenth of all import time.
+            from refresherd.cli.client.messages import error_from  # noqa: PLC0415
 
-            raise refusal(answer, app, lambda: self.statuses(CONNECTING))
-        return answer
+            raise error_from(response, app, lambda: self.statuses(CONNECT_TIMEOUT))
+        return response
+
+
+@contextmanager
+def translated_errors(path: str, timeout: float) -> Iterator[None]:
+    """Turn errors of the socket at `path` into CommandErrors that name it and the cure."""
+    try:
+        yield
+    except InvalidResponse as error:
+        raise InvalidResponse(
+            f"{path} does not answer like a refresherd of this version: {error}"
+        ) from error
+    except OSError as error:
+        raise _translate(error, path, timeout) from error
+
+
+def _translate(error: OSError, path: str, timeout: float) -> CommandError:
+    match error:
+        case TimeoutError():
+            return TimedOut(f"no answer on {path} within {timeout:g} s")
+        case PermissionError():
+            return NotPermitted(
+                f"{current_user()} may not connect to {path}: change mode or group under [api] in "
+                "the daemon's configuration to allow it"
+            )
+        case ConnectionRefusedError() | FileNotFoundError() | NotADirectoryError():
+            return NoDaemon(
+                f"nothing answers on {path}: is refresherd running? "
+                "If its socket is elsewhere, name it with --socket or $REFRESHERD_SOCKET"
+            )
+        case ConnectionError():
+            return NoDaemon(f"the daemon closed the connection on {path}")
+        case _:
+            return NoDaemon(f"{path} cannot be used as the daemon's socket: {error}")
 
 
 def _number(seconds: float) -> str:

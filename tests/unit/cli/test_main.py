@@ -1,4 +1,4 @@
-"""How a command ends: its exit status, and a line where something went wrong."""
+"""How a command ends: its exit status, and a line if something went wrong."""
 
 import argparse
 import io
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from refresherd.cli import main, schema
-from refresherd.cli.client.failures import CommandError, NotPermitted
+from refresherd.cli.errors import CommandError, NotPermitted
 from refresherd.domain.errors import ConfigError, RefresherdError
 
 Ending = Callable[[BaseException], int]
@@ -18,7 +18,7 @@ Ending = Callable[[BaseException], int]
 
 @pytest.fixture
 def ending(monkeypatch: pytest.MonkeyPatch) -> Ending:
-    """Return what main returns when a command raises."""
+    """Return a function that runs main with a command that raises an error."""
 
     def end(error: BaseException) -> int:
         def execute(_: argparse.Namespace) -> int:
@@ -40,7 +40,7 @@ def ending(monkeypatch: pytest.MonkeyPatch) -> Ending:
         (KeyboardInterrupt(), 130, ""),
     ],
 )
-def test_what_an_operator_can_mend_is_no_traceback(
+def test_an_error_that_an_operator_can_fix_is_a_line(
     error: BaseException,
     status: int,
     line: str,
@@ -53,15 +53,15 @@ def test_what_an_operator_can_mend_is_no_traceback(
 
 
 def test_a_bug_is_not_hidden(ending: Ending) -> None:
-    """A fault of ours needs its traceback, and Python's exit status 1."""
+    """It needs its traceback, and Python's exit status 1."""
     with pytest.raises(ZeroDivisionError):
         ending(ZeroDivisionError())
 
 
-def test_a_reader_that_had_enough_is_no_fault(
+def test_a_closed_pipe_is_not_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`refresherd schema | head -1` ends quietly, and Python finds nothing left to complain of."""
+    """`refresherd schema | head -1` ends quietly, and so does Python's flush at exit."""
     reading, writing = os.pipe()
     os.close(reading)
     with io.TextIOWrapper(os.fdopen(writing, "wb")) as stream:

@@ -14,7 +14,7 @@ import pytest
 
 from refresherd.cli import main, status, wait, watch
 from refresherd.cli.client.daemon import Daemon
-from refresherd.cli.client.failures import NotPermitted
+from refresherd.cli.errors import NotPermitted
 from refresherd.cli.parser import parse
 from support.fake_daemon import FakeDaemon, canned, fake_daemon
 
@@ -304,13 +304,13 @@ class Locked(Daemon):
 
 def test_wait_looks_twice_at_a_locked_socket() -> None:
     """A daemon makes its socket before it opens it to others."""
-    opening = wait.Wanted(Locked(1), (), 0.0)
-    assert opening.missing(1.0) == ["may not connect"]
-    assert opening.missing(1.0) == []
-    locked = wait.Wanted(Locked(2), (), 0.0)
-    assert locked.missing(1.0)
+    opening = wait.ReadinessChecker(Locked(1), (), 0.0)
+    assert opening.not_ready(1.0) == ["may not connect"]
+    assert opening.not_ready(1.0) == []
+    locked = wait.ReadinessChecker(Locked(2), (), 0.0)
+    assert locked.not_ready(1.0)
     with pytest.raises(NotPermitted):
-        locked.missing(1.0)
+        locked.not_ready(1.0)
 
 
 @pytest.mark.parametrize(("refused", "expected"), [(403, 77), (404, 64)])
@@ -394,7 +394,7 @@ def test_a_refresh_that_does_not_end_in_time_is_told(fake: FakeDaemon, capsys: C
     fake.issue("payments")
     fake.on_refresh = lambda _: time.sleep(0.1)
     assert main(["refresh", "payments", "--timeout", "50ms"]) == 75
-    assert "has not come to an end within 0.05 s" in capsys.readouterr().err
+    assert "has not finished within 0.05 s" in capsys.readouterr().err
 
 
 def test_each_new_token_is_a_line(fake: FakeDaemon, capfd: Capture) -> None:
@@ -431,4 +431,4 @@ def test_a_stream_of_something_else_is_told(path: Path, capsys: Capture) -> None
     """It must not be passed on as tokens."""
     with canned(path, b"HTTP/1.1 200 OK\r\n\r\n<html>\n"):
         assert main(["watch", "payments"]) == 69
-    assert "a line that is no token" in capsys.readouterr().err
+    assert "a line that is not a token" in capsys.readouterr().err

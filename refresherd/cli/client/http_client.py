@@ -1,0 +1,183 @@
+"""HTTP/1.1 over a Unix socket: send one request, read one response (RFC 9112).
+
+http.client would do, but importing it takes longer than all of `refresherd token`, which
+scripts call in loops.
+"""
+
+import re
+import select
+import socket
+from collections.abc import Iterator
+from io import BufferedIOBase, RawIOBase
+from time import monotonic, sleep
+from typing import Any
+
+from refresherd import __version__
+from refresherd.cli.errors import InvalidResponse
+
+MAX_LINE = 64 * 1024
+MAX_HEADERS = 100
+MAX_BODY = 64 * 1024 * 1024
+"""Bytes. The status of 10,000 apps takes about a tenth of this."""
+
+READ_SIZE = 64 * 1024
+
+CONNECT_RETRY = 0.02
+"""Seconds between attempts to connect while the daemon's accept queue is full."""
+
+POLL = 0.5
+"""Seconds between checks for an interrupt while a stream is idle."""
+
+STATUS_LINE = rb"HTTP/1\.[0-9] ([1-5][0-9][0-9])(?: [^\r\n]*)?\r?\n"
+HEADER = rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n]*)\r?\n"
+CHUNK_SIZE = rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r?\n"
+LENGTH = r"[0-9]{1,12}"
+LINE_END = rb"\r?\n"
+
+
+def send_request(path: str, method: str, target: str, timeout: float) -> socket.socket:
+    """Connect to the socket at `path`, send a request, and return the connection.
+
+    `timeout` in seconds bounds the connecting and then each wait on the connection. Raises OSError.
+    """
+    lines = [
+        f"{method} {target} HTTP/1.1",
+        "Host: refresherd",
+        f"User-Agent: refresherd/{__version__}",
+        "Connection: close",
+    ]
+    if method == "POST":
+        lines.append("Content-Length: 0")
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.settimeout(timeout)
+        _connect(connection, path, monotonic() + timeout)
+        connection.sendall("".join(f"{line}\r\n" for line in [*lines, ""]).encode("ascii"))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect(connection: socket.socket, path: str, deadline: float) -> None:
+    while True:
+        try:
+            return connection.connect(path)
+        except BlockingIOError:
+            # Linux returns EAGAIN at once for a full accept queue, whatever the socket's timeout.
+            if monotonic() >= deadline:
+                raise TimeoutError from None
+            sleep(CONNECT_RETRY)
+
+
+class InterruptibleStream(RawIOBase):
+    """Reads a connection without a time limit, and reacts to Ctrl-C within half a second.
+
+    Python handles a signal between two system calls. One that arrives just before a blocking
+    read would otherwise wait until the daemon sends something, maybe ten minutes later.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def readable(self) -> bool:
+        """Return True, which BufferedReader asks for."""
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401  # any buffer; 3.11 has no name for it
+        """Wait for data, read some into the buffer and return the number of bytes; 0 at the end."""
+        while not select.select((self._connection,), (), (), POLL)[0]:
+            pass
+        return self._connection.recv_into(buffer)
+
+
+class Response:
+    """A response whose status and headers have been read, and whose body has not.
+
+    Reading raises InvalidResponse if the stream is not HTTP/1.1, ConnectionAbortedError if it
+    ends early, and whatever the stream itself raises.
+    """
+
+    __slots__ = ("_stream", "headers", "status")
+
+    def __init__(self, stream: BufferedIOBase) -> None:
+        self._stream = stream
+        self.status = int(_match_line(STATUS_LINE, stream)[1])
+        self.headers = _read_headers(stream)
+        """Values by lower-case name."""
+
+    def body(self, limit: int = MAX_BODY) -> bytes:
+        """Return the whole body; one of more than `limit` bytes is an InvalidResponse."""
+        pieces = []
+        left = limit
+        for piece in self._pieces():
+            left -= len(piece)
+            if left < 0:
+                raise InvalidResponse(f"the body exceeds {limit} bytes")
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield each complete line of the body, with its newline, as soon as it has arrived."""
+        rest = b""
+        for piece in self._pieces():
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                yield line + b"\n"
+            if len(rest) > MAX_LINE:
+                raise InvalidResponse(f"a line exceeds {MAX_LINE} bytes")
+
+    def _pieces(self) -> Iterator[bytes]:
+        if self.headers.get("transfer-encoding", "").lower() == "chunked":
+            return _read_chunks(self._stream)
+        length = self.headers.get("content-length")
+        if length is None:
+            return iter(lambda: self._stream.read1(READ_SIZE), b"")
+        if not re.fullmatch(LENGTH, length):
+            raise InvalidResponse("malformed Content-Length")
+        return _read_exactly(self._stream, int(length))
+
+
+def _read_headers(stream: BufferedIOBase) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for _ in range(MAX_HEADERS):
+        line = _read_line(stream)
+        if re.fullmatch(LINE_END, line):
+            return headers
+        header = re.fullmatch(HEADER, line)
+        if header is None:
+            raise InvalidResponse("malformed header")
+        headers[header[1].decode("ascii").lower()] = header[2].decode("latin-1").strip()
+    raise InvalidResponse(f"more than {MAX_HEADERS} headers")
+
+
+def _read_chunks(stream: BufferedIOBase) -> Iterator[bytes]:
+    while size := int(_match_line(CHUNK_SIZE, stream)[1], 16):
+        yield from _read_exactly(stream, size)
+        _match_line(LINE_END, stream)
+    _read_headers(stream)  # the trailers, which nobody here needs
+
+
+def _read_exactly(stream: BufferedIOBase, size: int) -> Iterator[bytes]:
+    while size:
+        piece = stream.read1(min(size, READ_SIZE))
+        if not piece:
+            raise ConnectionAbortedError("the response ended early")
+        size -= len(piece)
+        yield piece
+
+
+def _match_line(pattern: bytes, stream: BufferedIOBase) -> re.Match[bytes]:
+    match = re.fullmatch(pattern, _read_line(stream))
+    if match is None:
+        raise InvalidResponse("not HTTP/1.1")
+    return match
+
+
+def _read_line(stream: BufferedIOBase) -> bytes:
+    line = stream.readline(MAX_LINE)
+    if line.endswith(b"\n"):
+        return line
+    if len(line) == MAX_LINE:
+        raise InvalidResponse(f"a line exceeds {MAX_LINE} bytes")
+    raise ConnectionAbortedError("the response ended early")

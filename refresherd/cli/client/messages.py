@@ -1,0 +1,147 @@
+"""The daemon's JSON as values: the status of apps, and problems (RFC 9457) as errors."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from refresherd.cli.client.http_client import Response
+from refresherd.cli.errors import (
+    BadRequest,
+    CommandError,
+    InvalidResponse,
+    NotPermitted,
+    Unavailable,
+    UnknownApp,
+    current_user,
+)
+
+VALID = ("fresh", "retrying")
+"""The states in which there is a valid token."""
+
+PROBLEM = "application/problem+json"
+
+MAX_TEXT = 400
+
+MALFORMED = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
+"""What reading a document raises that is not JSON, or not of the expected shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """An app as the daemon reports it. Instants are in unix seconds."""
+
+    name: str
+    state: str
+    expires_at: float | None
+    next_refresh_at: float | None
+    generation: int
+    failures: int
+    last_error: str
+    outage_budget: float | None
+    """Seconds."""
+    ready: bool
+    reasons: tuple[str, ...]
+    """Why the app is not ready."""
+
+    def seconds_left(self, now: float) -> float:
+        """Return how long the token is still valid, 0 if there is no valid one."""
+        if self.expires_at is None or self.state not in VALID:
+            return 0.0
+        return max(0.0, self.expires_at - now)
+
+
+def read_statuses(text: bytes) -> tuple[Status, ...]:
+    """Return the apps of `GET /v1/apps`, or the one of `GET /v1/apps/APP`.
+
+    Raises InvalidResponse.
+    """
+    try:
+        document = json.loads(text)
+        return tuple(_status(app) for app in document.get("apps", (document,)))
+    except MALFORMED as error:
+        raise InvalidResponse(
+            "cannot read the daemon's status, it may be of another version "
+            f"({type(error).__name__}: {one_line(str(error))})"
+        ) from error
+
+
+def read_status(text: bytes) -> Status:
+    """Return the app of `GET /v1/apps/APP`. Raises InvalidResponse."""
+    statuses = read_statuses(text)
+    if len(statuses) != 1:
+        raise InvalidResponse("the daemon reported other apps than the one requested")
+    return statuses[0]
+
+
+def error_from(response: Response, app: str, statuses: Callable[[], bytes]) -> CommandError:
+    """Return the error for a response that is not 200, to a request about `app` ("" for all).
+
+    `statuses` fetches the status of every app, so that a misspelt name is answered with the names.
+    Raises InvalidResponse if the body is not the API's: then something else answered.
+    """
+    detail = _problem_text(response)
+    match response.status:
+        case 400:
+            return BadRequest(detail)
+        case 403:
+            return NotPermitted(
+                f"{detail}: {current_user()} is not among the users, groups and units under "
+                f"[apps.{app}.access] in the daemon's configuration"
+            )
+        case 404:
+            return UnknownApp(f"{detail}{_known_apps(statuses) if app else ''}")
+        case 503:
+            return Unavailable(f"{app}: {detail}")
+        case status:
+            return InvalidResponse(f"status {status}: {detail}")
+
+
+def one_line(text: str) -> str:
+    """Return a text on one line, without control characters, cut after 400 characters."""
+    safe = "".join(letter if letter.isprintable() else " " for letter in text[: MAX_TEXT + 1])
+    words = " ".join(safe.split())
+    return words if len(text) <= MAX_TEXT else f"{words[:MAX_TEXT]}..."
+
+
+def _status(app: dict[str, Any]) -> Status:
+    state = one_line(str(app["state"]))
+    error = one_line(app["last_error"] or "")
+    reasons = app.get("not_ready_because") or (f"{state}: {error}" if error else state,)
+    budget = app["outage_budget_seconds"]
+    return Status(
+        name=one_line(str(app["name"])),
+        state=state,
+        expires_at=_instant(app["expires_at"]),
+        next_refresh_at=_instant(app["next_refresh_at"]),
+        generation=int(app["generation"]),
+        failures=int(app["consecutive_failures"]),
+        last_error=error,
+        outage_budget=None if budget is None else float(budget),
+        ready=bool(app.get("ready", state in VALID)),
+        reasons=tuple(one_line(str(reason)) for reason in reasons),
+    )
+
+
+def _instant(text: str | None) -> float | None:
+    return None if text is None else datetime.fromisoformat(text).timestamp()
+
+
+def _known_apps(statuses: Callable[[], bytes]) -> str:
+    try:
+        names = [status.name for status in read_statuses(statuses())]
+    except CommandError:
+        return ""
+    return f"; there are: {', '.join(names)}" if names else ""
+
+
+def _problem_text(response: Response) -> str:
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != PROBLEM:
+        raise InvalidResponse(f"status {response.status} without {PROBLEM}")
+    try:
+        problem = json.loads(response.body())
+        return one_line(str(problem.get("detail") or problem["title"]))
+    except MALFORMED as error:
+        raise InvalidResponse(f"status {response.status} with malformed {PROBLEM}") from error

@@ -1,0 +1,90 @@
+"""How a command ends: its exit status, and the error whose text explains it in one line."""
+
+import os
+import pwd
+from enum import IntEnum
+
+from refresherd.domain.errors import RefresherdError
+
+SIGNALLED = 128
+"""Shells report a program that signal N ended with status 128 + N."""
+
+
+class Exit(IntEnum):
+    """Exit statuses from sysexits.h, env(1) and the shells."""
+
+    OK = 0
+    BUG = 1
+    """Python's own status after an uncaught exception."""
+    USAGE = 64
+    UNAVAILABLE = 69
+    """There is no daemon, or no valid token."""
+    TIMED_OUT = 75
+    """Not done in time; trying again may help."""
+    NOT_PERMITTED = 77
+    CONFIG = 78
+    NOT_EXECUTABLE = 126
+    NOT_FOUND = 127
+    INTERRUPTED = 130
+
+
+class CommandError(RefresherdError):
+    """Ends a command: its text goes to standard error as one line."""
+
+    status = Exit.UNAVAILABLE
+    """The command's exit status."""
+
+
+class NoDaemon(CommandError):
+    """Nothing answers on the socket; a daemon that is starting soon may."""
+
+
+class Unavailable(CommandError):
+    """The daemon has no such token at present, or accepts no more connections."""
+
+
+class InvalidResponse(CommandError):
+    """The response is not one that a refresherd of this version sends."""
+
+
+class TimedOut(CommandError):
+    """The response did not arrive in time."""
+
+    status = Exit.TIMED_OUT
+
+
+TRANSIENT = (NoDaemon, Unavailable, TimedOut)
+"""Errors that may pass by themselves."""
+
+
+class NotPermitted(CommandError):
+    """This user may not use the socket, or the app."""
+
+    status = Exit.NOT_PERMITTED
+
+
+class BadRequest(CommandError):
+    """The daemon rejected a value in the request."""
+
+    status = Exit.USAGE
+
+
+class UnknownApp(BadRequest):
+    """The daemon has no app of that name."""
+
+
+class NotExecuted(CommandError):
+    """A program could not be started; `status` is what env(1) would return."""
+
+    def __init__(self, message: str, status: Exit) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def current_user() -> str:
+    """Return this process's effective user, whom the daemon sees, such as `user joe (uid 1000)`."""
+    uid = os.geteuid()
+    try:
+        return f"user {pwd.getpwuid(uid).pw_name} (uid {uid})"
+    except KeyError:
+        return f"uid {uid}"

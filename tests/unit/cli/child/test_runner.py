@@ -1,0 +1,192 @@
+"""A program kept running: what signals, tokens and its own end lead to, on scripted processes."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from signal import Signals
+
+import pytest
+
+from refresherd.cli.child.processes import FORWARDED, WAKE_UP, Caught, Processes
+from refresherd.cli.child.runner import GRACE, Runner
+from refresherd.cli.errors import Exit, NotExecuted
+
+PROGRAM = ("server", "--port", "1")
+
+CHILD_ENDED = Caught(Signals.SIGCHLD)
+
+
+class ScriptedProcesses(Processes):
+    """Processes that do nothing but record calls in `log`. `script` is what happens, in order.
+
+    A string is a new token, a float a number of seconds that pass, and an int the exit status
+    with which the newest child ends.
+    """
+
+    def __init__(self, *script: Caught | str | float) -> None:
+        super().__init__()
+        self.script = deque(script)
+        self.log: list[str] = []
+        self.tokens: deque[Mapping[str, str]] = deque()
+        self.missing_from = 99
+        self._now = 100.0
+        self._children = 0
+        self._ended: int | None = None
+
+    def now(self) -> float:
+        """Return the time."""
+        return self._now
+
+    def start(self, program: Sequence[str], environ: Mapping[str, str]) -> int:
+        """Start a program, unless it is missing from this start on."""
+        assert program == PROGRAM
+        self._children += 1
+        if self._children >= self.missing_from:
+            raise NotExecuted("server: no such program", Exit.NOT_FOUND)
+        self.log.append(f"start {self._children} with {environ['T']}")
+        return self._children
+
+    def wait(self, timeout: float | None) -> Caught | None:
+        """Return the next signal of the script."""
+        event = self.script.popleft()
+        if isinstance(event, Caught):
+            return event
+        if isinstance(event, str):
+            self.tokens.append({"T": event})
+            return Caught(WAKE_UP)
+        if isinstance(event, int):
+            self._ended = event
+            return CHILD_ENDED
+        assert timeout is not None
+        self._now += event
+        return None if event >= timeout else self.wait(timeout - event)
+
+    def kill(self, pid: int, number: Signals) -> None:
+        """Record a signal."""
+        self.log.append(f"{number.name} to {pid}")
+
+    def reap(self, pid: int) -> int | None:
+        """Return the exit status of the newest child if it has ended."""
+        assert pid == self._children
+        status, self._ended = self._ended, None
+        return status
+
+    def end(self, status: int) -> None:
+        """End the newest child without a SIGCHLD."""
+        self._ended = status
+
+    def newest(self) -> Mapping[str, str] | None:
+        """Return the newest token's environment."""
+        newest = self.tokens.pop() if self.tokens else None
+        self.tokens.clear()
+        return newest
+
+
+def run(processes: ScriptedProcesses, on_refresh: Signals | None = None) -> int:
+    """Run the program to its end; the script must be used up."""
+    status = Runner(processes, PROGRAM, on_refresh, processes.newest).run({"T": "a"})
+    assert not processes.script
+    return status
+
+
+def test_the_programs_end_is_the_end() -> None:
+    """Its exit status is the command's."""
+    processes = ScriptedProcesses(7)
+    assert run(processes) == 7
+    assert processes.log == ["start 1 with a"]
+
+
+def test_a_new_token_restarts_it() -> None:
+    """An environment cannot be changed from outside, so a new process gets the new token."""
+    processes = ScriptedProcesses("b", 143, "c", 0, 5)
+    assert run(processes) == 5
+    assert processes.log == [
+        "start 1 with a",
+        "SIGTERM to 1",
+        "start 2 with b",
+        "SIGTERM to 2",
+        "start 3 with c",
+    ]
+
+
+def test_a_program_that_ignores_term_is_killed_after_the_grace() -> None:
+    """An expired token is worse than a process that is killed."""
+    processes = ScriptedProcesses("b", GRACE, 137, 0)
+    assert run(processes) == 0
+    assert processes.log == ["start 1 with a", "SIGTERM to 1", "SIGKILL to 1", "start 2 with b"]
+
+
+def test_the_grace_begins_with_term() -> None:
+    """Signals that arrive meanwhile do not lengthen it."""
+    processes = ScriptedProcesses("b", 6.0, Caught(Signals.SIGUSR1), 4.0, 137, 0)
+    assert run(processes) == 0
+    assert processes.log[1:4] == ["SIGTERM to 1", "SIGUSR1 to 1", "SIGKILL to 1"]
+
+
+def test_a_restart_uses_the_newest_token() -> None:
+    """A token that arrives during a restart needs no restart of its own."""
+    processes = ScriptedProcesses("b", "c", 143, 0)
+    assert run(processes) == 0
+    assert processes.log == ["start 1 with a", "SIGTERM to 1", "start 2 with c"]
+
+
+def test_a_wake_up_without_a_new_token_does_nothing() -> None:
+    """Two tokens in quick succession cause two wake-ups."""
+    processes = ScriptedProcesses(Caught(WAKE_UP), 0)
+    assert run(processes) == 0
+    assert processes.log == ["start 1 with a"]
+
+
+def test_a_program_that_had_ended_before_the_token_came_is_not_started_again() -> None:
+    """It ended by itself, even if its SIGCHLD has not been handled yet."""
+    processes = ScriptedProcesses("b")
+    processes.end(3)
+    assert run(processes) == 3
+    assert processes.log == ["start 1 with a"]
+
+
+def test_a_new_token_can_be_a_signal_instead() -> None:
+    """A program that can fetch its token needs only the hint."""
+    processes = ScriptedProcesses("b", "c", 0)
+    assert run(processes, Signals.SIGHUP) == 0
+    assert processes.log == ["start 1 with a", "SIGHUP to 1", "SIGHUP to 1"]
+
+
+@pytest.mark.parametrize("number", sorted(FORWARDED))
+def test_signals_are_forwarded(number: Signals) -> None:
+    """A service manager knows only the process that it started."""
+    processes = ScriptedProcesses(Caught(number), 0)
+    assert run(processes) == 0
+    assert processes.log == ["start 1 with a", f"{number.name} to 1"]
+
+
+@pytest.mark.parametrize("number", [Signals.SIGINT, Signals.SIGQUIT, Signals.SIGWINCH])
+def test_a_terminals_signal_is_not_sent_twice(number: Signals) -> None:
+    """The terminal sent it to the program as well, to which a second Ctrl-C means `now`."""
+    processes = ScriptedProcesses(Caught(number, from_kernel=True), 130)
+    assert run(processes) == 130
+    assert processes.log == ["start 1 with a"]
+
+
+@pytest.mark.parametrize("number", [Signals.SIGTERM, Signals.SIGINT, Signals.SIGQUIT])
+def test_a_program_that_is_being_stopped_is_not_restarted(number: Signals) -> None:
+    """A slow stop and a refresh may come in either order."""
+    first = ScriptedProcesses(Caught(number), "b", 0)
+    assert run(first) == 0
+    assert first.log == ["start 1 with a", f"{number.name} to 1"]
+    then = ScriptedProcesses("b", Caught(number), 0)
+    assert run(then) == 0
+    assert then.log == ["start 1 with a", "SIGTERM to 1", f"{number.name} to 1"]
+
+
+def test_the_end_of_another_process_is_ignored() -> None:
+    """As process 1 of a container, exec inherits orphans."""
+    processes = ScriptedProcesses(CHILD_ENDED, 0)
+    assert run(processes) == 0
+
+
+def test_a_program_that_is_missing_at_a_restart_is_an_error() -> None:
+    """An upgrade may have moved it."""
+    processes = ScriptedProcesses("b", 143)
+    processes.missing_from = 2
+    with pytest.raises(NotExecuted, match="no such program"):
+        run(processes)

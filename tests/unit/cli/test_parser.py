@@ -1,0 +1,148 @@
+"""Command lines: what is accepted, what the help says, and how a wrong one is rejected."""
+
+import pytest
+
+from refresherd import __version__
+from refresherd.cli import main
+from refresherd.cli.parser import COMMANDS, load, parse
+
+CLIENTS = ("token", "status", "wait", "refresh", "watch", "exec")
+"""The commands that talk to the daemon."""
+
+
+@pytest.fixture(autouse=True)
+def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use a terminal so narrow that it would show in the help, and no colours (Python 3.14's)."""
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    monkeypatch.delenv("PYTHON_COLORS", raising=False)
+
+
+def rejected(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """Return the error for a command line that must be a usage error."""
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 64
+    out, err = capsys.readouterr()
+    assert out == ""
+    return err
+
+
+def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """Return what a command line prints that asks for help or the version."""
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return out
+
+
+def test_overview_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nobody looks for a command that the help does not mention."""
+    lines = printed(capsys, "--help").splitlines()
+    for name in COMMANDS:
+        assert f"  {name:<10}{load(name).SUMMARY}" in lines
+    assert "  0   done" in lines
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every bug report begins with it."""
+    assert printed(capsys, "--version") == f"refresherd {__version__}\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_every_command(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """It says what the command does and what it is for, and shows an example to copy."""
+    text = printed(capsys, name, "--help")
+    command = load(name)
+    assert text.startswith(f"usage: refresherd {name} ")
+    assert f"{command.SUMMARY[1:]}.\n\n{command.DESCRIPTION}\n" in text
+    assert text.endswith(f"\n\n{command.EPILOG}\n")
+    assert f"  refresherd {name}" in command.EPILOG
+
+
+@pytest.mark.parametrize("words", [(), *((name,) for name in COMMANDS)])
+def test_help_is_made_for_80_columns(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the terminal's width, the help is the same, and fits the usual one."""
+    lengths = [len(line) for line in printed(capsys, *words, "--help").splitlines()]
+    assert 60 < max(lengths) <= 80
+
+
+def test_missing_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """A script that lost its arguments must not succeed."""
+    assert rejected(capsys) == "refresherd: which command?\nTry: refresherd --help\n"
+
+
+def test_misspelt_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """The usual typing error is one letter, so the nearest command is suggested."""
+    assert 'there is no command "tokne"; did you mean "token"?' in rejected(capsys, "tokne", "x")
+    assert 'there is no command "frobnicate"\n' in rejected(capsys, "frobnicate")
+
+
+def test_option_before_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """Other programs accept options there, so the error says where they belong."""
+    message = rejected(capsys, "--socket", "x", "token", "payments")
+    assert "unknown option --socket before the command; a command's options follow it" in message
+
+
+@pytest.mark.parametrize(
+    ("words", "cause"),
+    [
+        (("token",), "required: APP"),
+        (("token", "payments", "--format", "xml"), "invalid choice: 'xml'"),
+        (("token", "payments", "--min", "3s"), "unrecognized arguments: --min 3s"),
+        (("token", "../../metrics"), "is not a valid app name"),
+        (("wait", "--timeout", "soon"), '"soon" is not a valid duration'),
+        (("exec", "payments"), "there is no program to run; write the program after --"),
+        (("exec", "payments", "--"), "there is no program to run"),
+        (("exec", "payments", "--", "", "x"), "there is no program to run"),
+        (("exec", "payments", "env"), "unknown argument env; write the program after --"),
+        (("exec", "payments", "--on-refresh", "KILL", "--", "x"), '"KILL" is neither'),
+    ],
+)
+def test_usage_error_is_one_line_and_a_pointer_to_the_help(
+    words: tuple[str, ...], cause: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A screen of usage would hide the one word that matters."""
+    line, pointer = rejected(capsys, *words).splitlines()
+    assert line.startswith(f"refresherd {words[0]}: ")
+    assert cause in line
+    assert pointer == f"Try: refresherd {words[0]} --help"
+
+
+def test_default_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients of the usual daemon give no path; those of another set a variable once."""
+    monkeypatch.delenv("REFRESHERD_SOCKET", raising=False)
+    for name in CLIENTS:
+        words = {"exec": ("a", "--", "x"), "token": ("a",), "watch": ("a",)}.get(name, ())
+        assert parse(name, words).socket == "/run/refresherd/api.sock"
+        monkeypatch.setenv("REFRESHERD_SOCKET", "/run/other.sock")
+        assert parse(name, words).socket == "/run/other.sock"
+        assert parse(name, ("--socket", "mine", *words)).socket == "mine"
+        monkeypatch.delenv("REFRESHERD_SOCKET")
+
+
+def test_options_may_stand_between_apps() -> None:
+    """Appending another app to a line that works must not break it."""
+    parsed = parse("wait", ("payments", "--timeout", "5s", "orders"))
+    assert parsed.apps == ["payments", "orders"]
+    assert parsed.timeout == 5.0
+
+
+def test_exec_leaves_the_programs_options_alone() -> None:
+    """Whatever follows the first -- belongs to the program, even another --."""
+    program = ("x", "--socket", "y", "--", "z")
+    parsed = parse("exec", ("payments", "--on-refresh", "HUP", "--", *program))
+    assert parsed.program == list(program)
+    assert parsed.on_refresh == 1
+
+
+def test_token_distinguishes_a_requested_lifetime_from_the_usual_one() -> None:
+    """Only an explicit --min-ttl may fail because no token lives that long."""
+    parsed = parse("token", ("payments",))
+    assert (parsed.min_ttl, parsed.format, parsed.timeout) == (None, "raw", 10.0)
+    assert parse("token", ("payments", "--min-ttl", "0s")).min_ttl == 0.0
