@@ -1,4 +1,4 @@
-"""The commands that ask the daemon, over a real socket: what they print, and how they end."""
+"""The commands that talk to the daemon, over a real socket: what they print and return."""
 
 import io
 import json
@@ -23,7 +23,7 @@ Capture = pytest.CaptureFixture[str]
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return where the daemon's socket is, which the commands know."""
+    """Return the path of the daemon's socket, which $REFRESHERD_SOCKET names."""
     path = tmp_path / "api.sock"
     monkeypatch.setenv("REFRESHERD_SOCKET", str(path))
     return path
@@ -37,19 +37,19 @@ def fake(path: Path) -> Iterator[FakeDaemon]:
 
 
 class Terminal(io.TextIOWrapper):
-    """A stream into memory that says it is a terminal."""
+    """A stream into memory that claims to be a terminal."""
 
     def __init__(self) -> None:
         self.content = io.BytesIO()
         super().__init__(self.content, write_through=True)
 
     def isatty(self) -> bool:
-        """Return that it is one."""
+        """Return True."""
         return True
 
 
 def reject(fake: FakeDaemon, app: str) -> None:
-    """Have DSM refuse an app's credential."""
+    """Make DSM refuse an app's credential."""
     fake.tell(
         app,
         state="rejected",
@@ -59,24 +59,24 @@ def reject(fake: FakeDaemon, app: str) -> None:
     )
 
 
-def test_the_raw_token_is_printed_to_the_byte(fake: FakeDaemon, capfd: Capture) -> None:
-    """The vendor's client refuses a token with a line break at its end."""
+def test_token_prints_the_raw_token_byte_for_byte(fake: FakeDaemon, capfd: Capture) -> None:
+    """The vendor's client rejects a token that ends with a newline."""
     fake.issue("payments", "abc")
     assert main(["token", "payments"]) == 0
     assert capfd.readouterr() == ("abc", "")
 
 
-def test_a_format_is_printed_as_it_comes(fake: FakeDaemon, capfd: Capture) -> None:
-    """The formats' own line ends belong to them."""
+def test_token_prints_a_format_unchanged(fake: FakeDaemon, capfd: Capture) -> None:
+    """A newline at its end is part of the format."""
     fake.issue("payments", "abc")
     assert main(["token", "payments", "--format", "header"]) == 0
     assert capfd.readouterr().out == "Authorization: Bearer abc\n"
 
 
-def test_on_a_terminal_the_prompt_has_its_own_line(
+def test_token_on_a_terminal_leaves_the_prompt_a_line_of_its_own(
     fake: FakeDaemon, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What goes to standard output is exact even there."""
+    """Standard output is exact even there; the newline goes to standard error."""
     fake.issue("payments", "abc")
     out, err = Terminal(), Terminal()
     monkeypatch.setattr(sys, "stdout", out)
@@ -87,35 +87,30 @@ def test_on_a_terminal_the_prompt_has_its_own_line(
     assert err.content.getvalue() == b"\n"
 
 
-def test_a_token_lasts_for_a_request_where_that_can_be_had(
-    fake: FakeDaemon, capfd: Capture
-) -> None:
-    """One that runs out in the pipe is no use; but while DSM is away whatever is good still is."""
+def test_token_prefers_one_that_lasts_for_a_request(fake: FakeDaemon, capfd: Capture) -> None:
+    """One that expires in the pipe is useless; but while DSM is away, any valid one will do."""
     fake.issue("payments", "short", lifetime=12)
     assert main(["token", "payments"]) == 0
     assert capfd.readouterr().out == "short"
-    assert [
-        ("min_ttl=30" in by_operator, "min_ttl" in by_operator) for by_operator in fake.requests
-    ] == [
-        (True, True),
-        (False, False),
-    ]
+    first, second = fake.requests
+    assert "min_ttl=30" in first
+    assert "min_ttl" not in second
     assert main(["token", "payments", "--min-ttl", "30s"]) == 69
     assert main(["token", "payments", "--min-ttl", "0s"]) == 0
     assert capfd.readouterr().out == "short"
 
 
-def test_no_token_is_a_line_and_nothing_on_standard_output(
+def test_token_without_a_token_prints_nothing_on_standard_output(
     fake: FakeDaemon, capfd: Capture
 ) -> None:
-    """A script that forgets to look at the exit status gets an empty token, not a sentence."""
+    """A script that ignores the exit status must get an empty token, not a sentence."""
     fake.tell("payments")
     assert main(["token", "payments", "--timeout", "0.1"]) == 69
     expected = "refresherd token: payments: no valid token (starting)\n"
     assert capfd.readouterr() == ("", expected)
 
 
-def test_the_status_of_all_apps_is_a_table(fake: FakeDaemon, capsys: Capture) -> None:
+def test_status_of_all_apps_is_a_table(fake: FakeDaemon, capsys: Capture) -> None:
     """Operators look here first."""
     fake.issue("payments")
     reject(fake, "orders")
@@ -126,16 +121,16 @@ def test_the_status_of_all_apps_is_a_table(fake: FakeDaemon, capsys: Capture) ->
     assert orders.endswith("rejected: 401 Unauthorized")
 
 
-def test_the_status_of_one_app_is_asked_for_alone(fake: FakeDaemon, capsys: Capture) -> None:
-    """Among thousands that is a matter of time."""
+def test_status_of_one_app_requests_only_that(fake: FakeDaemon, capsys: Capture) -> None:
+    """The status of thousands takes a while."""
     fake.issue("payments")
     assert main(["status", "payments"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
     assert fake.requests == ["GET /v1/apps/payments"]
 
 
-def test_the_status_as_json_is_the_daemons(fake: FakeDaemon, capsys: Capture) -> None:
-    """Scripts see members that this version of the command doesn't know."""
+def test_status_json_is_the_daemons_own(fake: FakeDaemon, capsys: Capture) -> None:
+    """Scripts get members, too, that this version of the command does not know."""
     fake.tell("payments", novelty=1)
     assert main(["status", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"apps": [fake.status("payments")]}
@@ -144,7 +139,7 @@ def test_the_status_as_json_is_the_daemons(fake: FakeDaemon, capsys: Capture) ->
 
 
 def watched(words: tuple[str, ...], *between: Callable[[], object]) -> None:
-    """Watch the status; each `between` is called instead of a wait, and then comes Ctrl-C."""
+    """Run `status --watch`, calling each `between` in place of a wait, and then Ctrl-C."""
     script = iter(between)
 
     def sleep(_: float) -> None:
@@ -157,8 +152,8 @@ def watched(words: tuple[str, ...], *between: Callable[[], object]) -> None:
         status.execute(parse("status", ("--watch", *words)), sleep)
 
 
-def test_a_watched_status_shows_what_changes(fake: FakeDaemon, capsys: Capture) -> None:
-    """Into a pipe, one table follows the other."""
+def test_status_watch_shows_changes(fake: FakeDaemon, capsys: Capture) -> None:
+    """In a pipe, one table follows the other."""
     fake.tell("payments")
     watched((), lambda: fake.issue("payments"))
     first, second = capsys.readouterr().out.strip().split("\n\n")
@@ -166,40 +161,40 @@ def test_a_watched_status_shows_what_changes(fake: FakeDaemon, capsys: Capture) 
     assert "fresh" in second
 
 
-def test_a_watched_status_outlives_the_daemon(path: Path, capsys: Capture) -> None:
-    """Whoever watches a restart sees it go and come back."""
-    known = FakeDaemon()
-    known.issue("payments")
+def test_status_watch_survives_a_restart_of_the_daemon(path: Path, capsys: Capture) -> None:
+    """An operator who restarts it sees it go and come back."""
+    state = FakeDaemon()
+    state.issue("payments")
     with ExitStack() as stack:
-        stack.enter_context(fake_daemon(path, known))
-        watched((), stack.close, lambda: stack.enter_context(fake_daemon(path, known)))
+        stack.enter_context(fake_daemon(path, state))
+        watched((), stack.close, lambda: stack.enter_context(fake_daemon(path, state)))
     before, gone, after = capsys.readouterr().out.strip().split("\n\n")
     assert "fresh" in before
     assert gone.startswith("nothing answers on ")
     assert "fresh" in after
 
 
-def test_a_watched_status_as_json_is_a_line_each_time(path: Path, capsys: Capture) -> None:
-    """What is wrong stands apart from what a script reads."""
-    known = FakeDaemon()
-    known.issue("payments")
+def test_status_watch_json_prints_a_line_each_time(path: Path, capsys: Capture) -> None:
+    """Errors stay apart from what a script reads."""
+    state = FakeDaemon()
+    state.issue("payments")
     with ExitStack() as stack:
-        stack.enter_context(fake_daemon(path, known))
-        watched(("payments", "--json"), lambda: known.issue("payments"), stack.close)
+        stack.enter_context(fake_daemon(path, state))
+        watched(("payments", "--json"), lambda: state.issue("payments"), stack.close)
     out, err = capsys.readouterr()
     assert [json.loads(line)["generation"] for line in out.splitlines()] == [1, 2]
     assert err.startswith("refresherd status: nothing answers")
 
 
-def test_a_misspelt_app_ends_a_watch_at_once(fake: FakeDaemon, capsys: Capture) -> None:
-    """There is nothing to wait for."""
+def test_status_watch_ends_at_once_for_an_unknown_app(fake: FakeDaemon, capsys: Capture) -> None:
+    """Waiting would not help."""
     fake.tell("payments")
     assert main(["status", "payment", "--watch"]) == 64
     assert "there are: payments" in capsys.readouterr().err
 
 
-def test_wait_returns_quietly_once_all_are_ready(fake: FakeDaemon, capsys: Capture) -> None:
-    """A start script needs no more than the exit status."""
+def test_wait_prints_nothing_if_all_are_ready(fake: FakeDaemon, capsys: Capture) -> None:
+    """A start script needs only the exit status."""
     fake.issue("payments")
     fake.issue("orders")
     assert main(["wait"]) == 0
@@ -207,8 +202,8 @@ def test_wait_returns_quietly_once_all_are_ready(fake: FakeDaemon, capsys: Captu
     assert capsys.readouterr() == ("", "")
 
 
-def test_wait_is_over_as_soon_as_a_token_comes(fake: FakeDaemon) -> None:
-    """A service's start should not take longer than the token's."""
+def test_wait_ends_as_soon_as_the_token_is_there(fake: FakeDaemon) -> None:
+    """A service should not start later than necessary."""
     fake.tell("payments")
 
     def sleep(_: float) -> None:
@@ -218,8 +213,8 @@ def test_wait_is_over_as_soon_as_a_token_comes(fake: FakeDaemon) -> None:
     assert len(fake.requests) == 2
 
 
-def test_wait_says_who_is_missing_and_why(fake: FakeDaemon, capsys: Capture) -> None:
-    """Whoever reads the failed start's log should not have to ask again."""
+def test_wait_prints_which_app_is_not_ready_and_why(fake: FakeDaemon, capsys: Capture) -> None:
+    """The log of a service that failed to start should explain it."""
     fake.issue("payments")
     reject(fake, "orders")
     assert main(["wait", "--timeout", "0.1"]) == 75
@@ -227,22 +222,22 @@ def test_wait_says_who_is_missing_and_why(fake: FakeDaemon, capsys: Capture) -> 
     assert capsys.readouterr() == ("", f"refresherd wait: orders: {reason}\n")
 
 
-def test_wait_waits_for_the_daemon_as_well(path: Path, capsys: Capture) -> None:
-    """At boot, units start in any order."""
-    known = FakeDaemon()
-    known.issue("payments")
+def test_wait_waits_for_the_daemon_too(path: Path, capsys: Capture) -> None:
+    """At boot, units may start in any order."""
+    state = FakeDaemon()
+    state.issue("payments")
     with ExitStack() as stack:
 
         def sleep(_: float) -> None:
-            stack.enter_context(fake_daemon(path, known))
+            stack.enter_context(fake_daemon(path, state))
 
         assert wait.execute(parse("wait", ("payments",)), sleep=sleep) == 0
     assert main(["wait", "payments", "--timeout", "0.1"]) == 75
     assert "nothing answers on" in capsys.readouterr().err
 
 
-def test_wait_ends_in_time_though_the_daemon_hangs(path: Path, capsys: Capture) -> None:
-    """A timeout is one, whatever it is that takes so long."""
+def test_wait_times_out_if_the_daemon_hangs(path: Path, capsys: Capture) -> None:
+    """The timeout holds, whatever takes so long."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
@@ -250,23 +245,23 @@ def test_wait_ends_in_time_though_the_daemon_hangs(path: Path, capsys: Capture) 
     assert "no answer on" in capsys.readouterr().err
 
 
-def test_wait_goes_by_files_too(fake: FakeDaemon, capsys: Capture) -> None:
-    """The service that starts next reads a file that must be there."""
+def test_wait_waits_for_files_too(fake: FakeDaemon, capsys: Capture) -> None:
+    """The service that starts next reads one of them."""
     fake.issue("payments")
     fake.tell("payments", ready=False, not_ready_because=["/run/x does not hold the newest token"])
     assert main(["wait", "--timeout", "0.1"]) == 75
     assert "/run/x does not hold the newest token" in capsys.readouterr().err
 
 
-def test_wait_has_a_token_refreshed_that_will_not_last(fake: FakeDaemon) -> None:
-    """A job that takes five minutes can't use a token with four."""
+def test_wait_refreshes_a_token_that_will_not_last(fake: FakeDaemon) -> None:
+    """A job of five minutes cannot use a token that lives for one."""
     fake.issue("payments", lifetime=60)
     assert main(["wait", "payments", "--min-ttl", "5m", "--timeout", "5s"]) == 0
     assert fake.requests.count("POST /v1/apps/payments/refresh?wait=0") == 1
 
 
-def test_wait_asks_for_one_refresh_only(fake: FakeDaemon, capsys: Capture) -> None:
-    """Where tokens never live so long, each look would cost DSM a session."""
+def test_wait_refreshes_an_app_only_once(fake: FakeDaemon, capsys: Capture) -> None:
+    """If tokens never live that long, each check would cost DSM a session."""
     fake.issue("payments", lifetime=60)
     fake.on_refresh = lambda app: fake.issue(app, lifetime=60)
     assert main(["wait", "payments", "--min-ttl", "5m", "--timeout", "0.5s"]) == 75
@@ -274,8 +269,8 @@ def test_wait_asks_for_one_refresh_only(fake: FakeDaemon, capsys: Capture) -> No
     assert len([line for line in fake.requests if line.startswith("POST")]) == 1
 
 
-def test_wait_asks_again_for_a_refresh_that_was_not_heard(fake: FakeDaemon) -> None:
-    """A daemon that has no time just then is asked at the next look."""
+def test_wait_repeats_a_refresh_that_the_daemon_did_not_accept(fake: FakeDaemon) -> None:
+    """An overloaded daemon gets the request again at the next check."""
     fake.issue("payments", lifetime=60)
     fake.refusals["POST /v1/apps/payments/refresh"] = (503, "too many connections")
 
@@ -287,23 +282,23 @@ def test_wait_asks_again_for_a_refresh_that_was_not_heard(fake: FakeDaemon) -> N
 
 
 class Locked(Daemon):
-    """A daemon whose socket nobody may connect to for some looks; root always might."""
+    """A daemon to whose socket nobody may connect the first few times, as root always might."""
 
-    def __init__(self, looks: int) -> None:
+    def __init__(self, denials: int) -> None:
         super().__init__("locked")
-        self._looks = looks
+        self._denials = denials
 
     def statuses(self, timeout: float) -> bytes:
         """Return the status of no app."""
         assert timeout == 1.0
-        self._looks -= 1
-        if self._looks >= 0:
+        self._denials -= 1
+        if self._denials >= 0:
             raise NotPermitted("may not connect")
         return b'{"apps": []}'
 
 
-def test_wait_looks_twice_at_a_locked_socket() -> None:
-    """A daemon makes its socket before it opens it to others."""
+def test_wait_tries_a_locked_socket_twice() -> None:
+    """A daemon creates its socket a moment before it opens it to others."""
     opening = wait.ReadinessChecker(Locked(1), (), 0.0)
     assert opening.not_ready(1.0) == ["may not connect"]
     assert opening.not_ready(1.0) == []
@@ -314,18 +309,18 @@ def test_wait_looks_twice_at_a_locked_socket() -> None:
 
 
 @pytest.mark.parametrize(("refused", "expected"), [(403, 77), (404, 64)])
-def test_wait_does_not_wait_for_what_will_not_come(
+def test_wait_ends_at_once_if_waiting_would_not_help(
     refused: int, expected: int, fake: FakeDaemon, capsys: Capture
 ) -> None:
-    """A misspelt app or a missing permission is no matter of time."""
+    """Time cures neither a misspelt app nor a missing permission."""
     fake.issue("payments", lifetime=60)
     fake.refusals["POST /v1/apps/payments/refresh"] = (refused, "no")
     assert main(["wait", "payments", "--min-ttl", "5m"]) == expected
     assert capsys.readouterr().err.startswith("refresherd wait: no")
 
 
-def test_refresh_shows_what_came_of_it(fake: FakeDaemon, capsys: Capture) -> None:
-    """The operator who mended something wants to see it."""
+def test_refresh_shows_the_new_status(fake: FakeDaemon, capsys: Capture) -> None:
+    """An operator who repaired something wants to see the effect."""
     for app in ("payments", "orders"):
         fake.issue(app)
     assert main(["refresh", "payments", "orders", "payments"]) == 0
@@ -337,8 +332,8 @@ def test_refresh_shows_what_came_of_it(fake: FakeDaemon, capsys: Capture) -> Non
     ]
 
 
-def test_refresh_knows_all_apps(fake: FakeDaemon, capsys: Capture) -> None:
-    """After an outage nobody wants to write out their names."""
+def test_refresh_all(fake: FakeDaemon, capsys: Capture) -> None:
+    """After an outage nobody wants to type all names."""
     for number in range(40):
         fake.issue(f"app-{number}")
     assert main(["refresh", "--all"]) == 0
@@ -346,18 +341,18 @@ def test_refresh_knows_all_apps(fake: FakeDaemon, capsys: Capture) -> None:
     assert names == [f"app-{number}" for number in range(40)]
 
 
-def test_refreshing_all_of_none_is_done(fake: FakeDaemon, capsys: Capture) -> None:
-    """There is nothing that could have failed."""
+def test_refresh_all_without_apps_succeeds(fake: FakeDaemon, capsys: Capture) -> None:
+    """Nothing can have failed."""
     assert main(["refresh", "--all"]) == 0
     assert capsys.readouterr() == ("", "")
     assert fake.requests == ["GET /v1/apps"]
 
 
 @pytest.mark.parametrize("words", [(), ("payments", "--all")])
-def test_refresh_wants_to_be_told_which(
+def test_refresh_needs_either_names_or_all(
     words: tuple[str, ...], path: Path, capsys: Capture
 ) -> None:
-    """To refresh all by an empty variable in a script would be a surprise."""
+    """An empty variable in a script must not refresh every app."""
     assert not path.exists()
     assert main(["refresh", *words]) == 64
     assert "name the apps, or give --all" in capsys.readouterr().err
@@ -366,10 +361,10 @@ def test_refresh_wants_to_be_told_which(
 @pytest.mark.parametrize(
     ("state", "expected"), [("retrying", 75), ("expired", 69), ("starting", 69), ("rejected", 77)]
 )
-def test_a_refresh_that_fails_says_what_to_do_by_its_exit_status(
+def test_the_exit_status_of_a_failed_refresh_says_what_to_do(
     state: str, expected: int, fake: FakeDaemon, capsys: Capture
 ) -> None:
-    """Try again, wait for DSM, or mend the credential."""
+    """Try again, wait for DSM, or replace the credential."""
     fake.issue("payments")
     fake.issue("orders")
     fake.on_refresh = lambda _: fake.tell("orders", state=state, consecutive_failures=3)
@@ -377,8 +372,10 @@ def test_a_refresh_that_fails_says_what_to_do_by_its_exit_status(
     assert capsys.readouterr().out.splitlines()[2].split()[1] == state
 
 
-def test_the_worst_of_several_refreshes_counts(fake: FakeDaemon, capsys: Capture) -> None:
-    """What went well is shown all the same."""
+def test_the_worst_of_several_refreshes_is_the_exit_status(
+    fake: FakeDaemon, capsys: Capture
+) -> None:
+    """The successful ones are still shown."""
     fake.issue("payments")
     fake.tell("orders")
     fake.refusals["POST /v1/apps/orders/refresh"] = (403, "not for you")
@@ -389,16 +386,18 @@ def test_the_worst_of_several_refreshes_counts(fake: FakeDaemon, capsys: Capture
     assert 'no app named "nobody"' in err
 
 
-def test_a_refresh_that_does_not_end_in_time_is_told(fake: FakeDaemon, capsys: Capture) -> None:
-    """The daemon answers with the status by then, in which nothing need have changed."""
+def test_a_refresh_that_does_not_finish_in_time_is_an_error(
+    fake: FakeDaemon, capsys: Capture
+) -> None:
+    """The daemon then answers with a status in which nothing may have changed."""
     fake.issue("payments")
     fake.on_refresh = lambda _: time.sleep(0.1)
     assert main(["refresh", "payments", "--timeout", "50ms"]) == 75
     assert "has not finished within 0.05 s" in capsys.readouterr().err
 
 
-def test_each_new_token_is_a_line(fake: FakeDaemon, capfd: Capture) -> None:
-    """A program that reads them needs each as soon as it is there, and nothing else."""
+def test_watch_prints_each_new_token_as_a_line(fake: FakeDaemon, capfd: Capture) -> None:
+    """The program that reads them needs each one at once, and nothing else."""
     fake.issue("payments", "first")
 
     def renew_and_stop() -> None:
@@ -410,25 +409,25 @@ def test_each_new_token_is_a_line(fake: FakeDaemon, capfd: Capture) -> None:
     def interrupt(_: float) -> None:
         raise KeyboardInterrupt
 
-    meanwhile = Thread(target=renew_and_stop)
-    meanwhile.start()
+    thread = Thread(target=renew_and_stop)
+    thread.start()
     with pytest.raises(KeyboardInterrupt):
         watch.execute(parse("watch", ("payments",)), interrupt)
-    meanwhile.join()
+    thread.join()
     out, err = capfd.readouterr()
     assert [json.loads(line)["access_token"] for line in out.splitlines()] == ["first", "second"]
     assert err == "refresherd watch: the daemon closed the connection; trying again\n"
 
 
-def test_a_watch_without_a_daemon_ends(path: Path, capsys: Capture) -> None:
-    """A misspelt path would otherwise look like a token that doesn't change."""
+def test_watch_without_a_daemon_ends(path: Path, capsys: Capture) -> None:
+    """Otherwise a misspelt path would look like a token that does not change."""
     assert not path.exists()
     assert main(["watch", "payments"]) == 69
     assert "nothing answers on" in capsys.readouterr().err
 
 
-def test_a_stream_of_something_else_is_told(path: Path, capsys: Capture) -> None:
-    """It must not be passed on as tokens."""
+def test_watch_rejects_lines_that_are_not_tokens(path: Path, capsys: Capture) -> None:
+    """Another service may answer on the socket."""
     with canned(path, b"HTTP/1.1 200 OK\r\n\r\n<html>\n"):
         assert main(["watch", "payments"]) == 69
     assert "a line that is not a token" in capsys.readouterr().err

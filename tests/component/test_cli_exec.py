@@ -1,4 +1,4 @@
-"""Programs run with a token, by this kernel: started, restarted, signalled and reaped."""
+"""Programs run with a token by this kernel: started, restarted, signalled and reaped."""
 
 import os
 import signal
@@ -32,12 +32,12 @@ trap 'echo hup >> $LOG; exit 6' HUP
 trap 'echo usr1 >> $LOG; exit 7' USR1
 while :; do sleep 0.02; done
 """
-"""A shell's program that tells its token, and ends by itself once that is `second`."""
+"""A shell script that logs its token, and ends by itself if that is `second`."""
 
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
-    """Give these tests' process back the signals it had."""
+    """Restore the signal handlers after each test, and check the mask."""
     numbers = (*IGNORED_BY_PYTHON, Signals.SIGCHLD, WAKE_UP)
     before = {number: signal.getsignal(number) for number in numbers}
     yield
@@ -65,7 +65,7 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def until(log: Path, content: str) -> None:
-    """Return once that is what programs have told."""
+    """Return once the programs have logged that."""
     deadline = time.monotonic() + 10
     while not log.exists() or log.read_text() != content:
         assert time.monotonic() < deadline, log.read_text() if log.exists() else "nothing"
@@ -73,23 +73,23 @@ def until(log: Path, content: str) -> None:
 
 
 def send(number: Signals) -> None:
-    """Send a signal to this thread: another one of this process would not hold it back."""
+    """Send a signal to this thread: another thread of the tests would not hold it back."""
     signal.pthread_kill(threading.get_ident(), number)
 
 
 class Became(Exception):
-    """This process would be another program now."""
+    """This process would now be the program."""
 
 
-def test_without_a_refresh_to_tell_of_the_program_takes_this_place(fake: FakeDaemon) -> None:
+def test_without_on_refresh_the_program_replaces_the_command(fake: FakeDaemon) -> None:
     """No process stands between a service manager and its service."""
-    by_operator = parse("exec", ("payments", "--", "env", "-0"))
+    arguments = parse("exec", ("payments", "--", "env", "-0"))
 
     def replace(program: str, argv: list[str], environ: Mapping[str, str]) -> NoReturn:
         raise Became(program, argv, environ)
 
     with pytest.raises(Became) as became:
-        command.execute(by_operator, replace)
+        command.execute(arguments, replace)
     program, argv, environ = became.value.args
     assert (program, argv) == ("env", ["env", "-0"])
     assert environ["FORTANIX_ACCESS_TOKEN"] == "first"
@@ -99,7 +99,7 @@ def test_without_a_refresh_to_tell_of_the_program_takes_this_place(fake: FakeDae
     assert fake.requests == ["GET /v1/apps/payments/token?format=env&wait=60"]
 
 
-def test_a_program_that_will_not_run_has_envs_exit_status(
+def test_a_program_that_cannot_run_has_the_exit_status_of_env(
     fake: FakeDaemon, tmp_path: Path, capsys: Capture
 ) -> None:
     """Shells and service managers know 126 and 127."""
@@ -112,8 +112,10 @@ def test_a_program_that_will_not_run_has_envs_exit_status(
     ]
 
 
-def test_no_program_runs_without_a_token(fake: FakeDaemon, log: Path, capsys: Capture) -> None:
-    """It would fail later, and say less about why."""
+def test_without_a_token_the_program_does_not_run(
+    fake: FakeDaemon, log: Path, capsys: Capture
+) -> None:
+    """It would fail later, and explain less."""
     fake.tell("orders")
     assert main(["exec", "orders", "--timeout", "0.1", "--", "/bin/sh", "-c", "> $LOG"]) == 69
     assert "no valid token" in capsys.readouterr().err
@@ -122,9 +124,9 @@ def test_no_program_runs_without_a_token(fake: FakeDaemon, log: Path, capsys: Ca
 
 @contextmanager
 def running(*options: str, script: str = SERVER) -> Iterator[subprocess.Popen[str]]:
-    """Run a shell's program with what it takes to tell it of new tokens.
+    """Run `exec` with a shell script in a process of its own.
 
-    In a process of its own: a thread of other tests would take signals that are held back here.
+    In this one, the threads of other tests would receive the signals that are held back.
     """
     line = ["exec", "payments", *options, "--", "/bin/sh", "-c", script]
     process = subprocess.Popen(
@@ -144,7 +146,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 
 def test_a_new_token_restarts_the_program(fake: FakeDaemon, log: Path) -> None:
-    """The new process finds it in its environment; its own end is the end."""
+    """The new process has it in its environment, and its end is the command's end."""
     with running("--on-refresh", "restart") as process:
         until(log, "first\n")
         fake.issue("payments", "second")
@@ -152,8 +154,8 @@ def test_a_new_token_restarts_the_program(fake: FakeDaemon, log: Path) -> None:
     assert log.read_text() == "first\nsecond\n"
 
 
-def test_a_new_token_is_a_signal_to_the_program(fake: FakeDaemon, log: Path) -> None:
-    """It can fetch the token by itself then."""
+def test_a_new_token_can_be_a_signal_to_the_program(fake: FakeDaemon, log: Path) -> None:
+    """It then fetches the token by itself."""
     with running("--on-refresh", "HUP") as process:
         until(log, "first\n")
         fake.issue("payments", "second")
@@ -161,10 +163,8 @@ def test_a_new_token_is_a_signal_to_the_program(fake: FakeDaemon, log: Path) -> 
     assert log.read_text() == "first\nhup\n"
 
 
-def test_the_same_token_from_a_daemon_started_anew_disturbs_nobody(
-    fake: FakeDaemon, log: Path
-) -> None:
-    """Only a token that is another one is worth a restart."""
+def test_a_restart_of_the_daemon_does_not_restart_the_program(fake: FakeDaemon, log: Path) -> None:
+    """Only a different token does."""
     message = "told payments: first"
     with running("--on-refresh", "restart") as process:
         until(log, "first\n")
@@ -183,15 +183,15 @@ def test_the_same_token_from_a_daemon_started_anew_disturbs_nobody(
     ("script", "status"),
     [("exit 3", 3), ("kill -TERM $$", 143), ("kill -PIPE $$", 141), ("kill -KILL $$", 137)],
 )
-def test_the_programs_end_is_told_as_shells_do(script: str, status: int, fake: FakeDaemon) -> None:
-    """Signals are neither held back from it nor ignored in it."""
+def test_the_programs_exit_status_is_passed_on(script: str, status: int, fake: FakeDaemon) -> None:
+    """Like a shell's; the program's own signals are neither blocked nor ignored."""
     with running("--on-refresh", "HUP", script=script) as process:
         assert ended(process) == (status, "")
     assert fake.requests[0].startswith("GET /v1/apps/payments/token?format=env")
 
 
-def test_tokens_that_are_refused_leave_the_program_alone(capsys: Capture) -> None:
-    """A withdrawn permission is no reason to end what runs."""
+def test_the_program_keeps_running_if_tokens_are_refused(capsys: Capture) -> None:
+    """A withdrawn permission is no reason to end it."""
 
     def refused() -> Iterator[Mapping[str, str]]:
         yield {"FORTANIX_ACCESS_TOKEN": "b"}
@@ -209,8 +209,8 @@ def test_tokens_that_are_refused_leave_the_program_alone(capsys: Capture) -> Non
     assert capsys.readouterr().err == expected
 
 
-def test_a_signal_is_awaited_no_longer_than_was_said() -> None:
-    """The end of a grace is an event as well."""
+def test_waiting_for_a_signal_has_a_time_limit() -> None:
+    """The runner must notice the end of the grace period."""
     with Processes() as processes:
         began = processes.now()
         assert processes.wait(0.02) is None
@@ -218,15 +218,15 @@ def test_a_signal_is_awaited_no_longer_than_was_said() -> None:
         assert processes.wait(-1.0) is None
 
 
-def test_a_signal_that_somebody_sent_is_told_from_a_terminals() -> None:
-    """A terminal's key reaches the program by itself; what kill(1) sends does not."""
+def test_a_sent_signal_differs_from_a_terminals() -> None:
+    """A terminal signals the program itself; kill(1) signals only this process."""
     with Processes() as processes:
         send(Signals.SIGINT)
         assert processes.wait(None) == Caught(Signals.SIGINT, from_kernel=False)
 
 
-def test_other_children_are_reaped_and_not_taken_for_the_program() -> None:
-    """As process 1 of a container it inherits orphans, which must not pile up."""
+def test_other_children_are_reaped_and_not_mistaken_for_the_program() -> None:
+    """As process 1 of a container, exec inherits orphans, which must not pile up."""
     with Processes() as processes:
         orphan = processes.start(["false"], ENVIRON)
         os.waitid(os.P_PID, orphan, os.WEXITED | os.WNOWAIT)
@@ -240,8 +240,8 @@ def test_other_children_are_reaped_and_not_taken_for_the_program() -> None:
         assert processes.reap(pid) is None
 
 
-def test_a_program_of_another_user_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`sudo` has become root, whom we may not signal; that ends nothing."""
+def test_a_program_that_may_not_be_signalled_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sudo` becomes root, which this user may not signal."""
 
     def refuse(pid: int, number: int) -> None:
         raise PermissionError(pid, number)
@@ -250,16 +250,16 @@ def test_a_program_of_another_user_is_left_alone(monkeypatch: pytest.MonkeyPatch
     Processes().kill(1, Signals.SIGTERM)
 
 
-def test_what_comes_too_late_does_not_change_the_exit_status() -> None:
-    """A token may come, and a service manager lose patience, just as the program ends."""
+def test_late_signals_do_not_change_the_exit_status() -> None:
+    """A new token or a TERM may arrive just as the program ends."""
     with Processes() as processes:
         processes.wake_up()
         send(Signals.SIGTERM)
     processes.wake_up()
 
 
-def test_a_program_that_cannot_be_started_is_told() -> None:
-    """The command's own line says more than an exit status."""
+def test_a_program_that_cannot_be_started_is_an_error() -> None:
+    """The error says more than the exit status."""
     for program, status in (("/", 126), ("/no/such/program", 127)):
         with Processes() as processes, pytest.raises(NotExecuted) as error:
             processes.start([program], ENVIRON)

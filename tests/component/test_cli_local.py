@@ -1,4 +1,4 @@
-"""The commands that need no daemon: what they print, and how they end."""
+"""The commands that need no daemon: what they print and return."""
 
 import io
 import json
@@ -21,7 +21,7 @@ Capture = pytest.CaptureFixture[str]
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a good configuration of two apps, which the commands know."""
+    """Return a valid configuration of two apps, which $REFRESHERD_CONFIG names."""
     path = tmp_path / "config.toml"
     path.write_text(f"{DSM}{APP}{APP.replace('payments', 'orders')}")
     monkeypatch.setenv("REFRESHERD_CONFIG", str(path))
@@ -30,8 +30,8 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_check_tells_what_a_configuration_amounts_to(config: Path, capsys: Capture) -> None:
-    """Whoever checks wants to see that it says what they meant."""
+def test_check_prints_a_summary(config: Path, capsys: Capture) -> None:
+    """It shows whether the configuration says what its author meant."""
     assert main(["check"]) == 0
     out = capsys.readouterr().out
     assert "payments" in out
@@ -39,7 +39,7 @@ def test_check_tells_what_a_configuration_amounts_to(config: Path, capsys: Captu
     assert config.exists()
 
 
-def test_check_tells_each_fault_on_a_line(config: Path, capsys: Capture) -> None:
+def test_check_prints_each_fault_on_a_line(config: Path, capsys: Capture) -> None:
     """Editors jump to FILE:LINE."""
     config.write_text(f'{DSM}colour = "red"\n{APP}at = 2\n')
     assert main(["check", "--config", str(config)]) == 78
@@ -49,7 +49,7 @@ def test_check_tells_each_fault_on_a_line(config: Path, capsys: Capture) -> None
 
 
 def test_check_warns_and_succeeds(config: Path, capsys: Capture) -> None:
-    """A key that others can read is a warning's matter, which must not spoil the output."""
+    """Warnings, here about a token that others may read, go to standard error."""
     key = config.with_name("payments.key")
     key.write_text(ENVIRON["FORTANIX_API_KEY"])
     key.chmod(0o600)
@@ -62,81 +62,75 @@ def test_check_warns_and_succeeds(config: Path, capsys: Capture) -> None:
 
 
 def test_schema_prints_json(capsys: Capture) -> None:
-    """It goes straight into a file for an editor."""
+    """The output can be redirected to a file for an editor."""
     assert main(["schema"]) == 0
     assert json.loads(capsys.readouterr().out)["properties"]["apps"]
 
 
 @pytest.fixture
-def by_operator(monkeypatch: pytest.MonkeyPatch) -> dict[str, Verdict]:
-    """Return the verdicts by app with which `once` ends; apps without one are served."""
-    verdicts: dict[str, Verdict] = {}
+def verdicts(monkeypatch: pytest.MonkeyPatch) -> dict[str, Verdict]:
+    """Return the verdicts that `once` will give, by app; other apps succeed."""
+    given: dict[str, Verdict] = {}
 
     async def once_with(
         configuration: Configuration, _: Mapping[str, str], timeout: float
     ) -> tuple[Verdict, ...]:
         assert timeout == 60.0
         served = {app.name: Verdict(app.name, (), rejected=False) for app in configuration.apps}
-        return tuple((served | verdicts)[name] for name in served)
+        return tuple((served | given)[name] for name in served)
 
     monkeypatch.setattr(oneshot, "once", once_with)
-    return verdicts
+    return given
 
 
-def test_once_serves_all_apps(
-    config: Path, by_operator: dict[str, Verdict], capsys: Capture
-) -> None:
-    """An init container's log says what was done."""
+def test_once_serves_all_apps(config: Path, verdicts: dict[str, Verdict], capsys: Capture) -> None:
+    """The log of an init container shows what was done."""
     assert main(["once", "--config", str(config)]) == 0
-    assert not by_operator
+    assert not verdicts
     assert capsys.readouterr() == ("payments: done\norders: done\n", "")
 
 
-def test_once_serves_the_apps_that_are_named(
-    config: Path, by_operator: dict[str, Verdict], capsys: Capture
+def test_once_serves_only_the_named_apps(
+    config: Path, verdicts: dict[str, Verdict], capsys: Capture
 ) -> None:
-    """A job needs its own app's token only."""
+    """A job needs only its own app's token."""
     assert main(["once", "--config", str(config), "--app", "orders"]) == 0
-    assert not by_operator
+    assert not verdicts
     assert capsys.readouterr().out == "orders: done\n"
 
 
-def test_once_knows_the_apps_that_there_are(config: Path, capsys: Capture) -> None:
-    """A misspelt app is a usage fault, and the names are its remedy."""
+def test_once_answers_an_unknown_app_with_the_known_ones(config: Path, capsys: Capture) -> None:
+    """A misspelt app is a usage error."""
     assert main(["once", "--config", str(config), "--app", "order"]) == 64
     expected = "refresherd once: no such app: order; there are: payments, orders\n"
     assert capsys.readouterr().err == expected
 
 
 @pytest.mark.parametrize(("rejected", "status"), [(False, 75), (True, 77)])
-def test_once_says_who_was_not_served_and_why(
+def test_once_prints_which_app_failed_and_why(
     rejected: bool,  # noqa: FBT001  # a test's parameter
     status: int,
     config: Path,
-    by_operator: dict[str, Verdict],
+    verdicts: dict[str, Verdict],
     capsys: Capture,
 ) -> None:
-    """Trying again helps the one and not the other."""
-    by_operator["payments"] = Verdict(
-        "payments", ("no valid token", "x is behind"), rejected=rejected
-    )
+    """The status shows whether trying again can help."""
+    verdicts["payments"] = Verdict("payments", ("no valid token", "x is behind"), rejected=rejected)
     assert main(["once", "--config", str(config)]) == status
     assert capsys.readouterr() == ("orders: done\n", "payments: no valid token; x is behind\n")
 
 
 @pytest.fixture
 def _mask() -> Iterator[None]:
-    """Give this thread back the signals that it takes."""
+    """Restore this thread's signal mask."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     yield
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @pytest.mark.usefixtures("_mask")
-def test_run_runs_the_daemon_that_is_configured(
-    config: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is asked of it before it listens must wait, and not end it."""
+def test_run_runs_the_configured_daemon(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HUP and USR1 that come before it handles signals must wait, and not end it."""
     ran: list[str] = []
 
     def run(configuration: Configuration, environ: Mapping[str, str]) -> None:
@@ -151,7 +145,7 @@ def test_run_runs_the_daemon_that_is_configured(
 
 
 class EndingStream(io.StringIO):
-    """Ends the emulator as soon as its greeting has been written."""
+    """Ends the emulator as soon as its greeting has been printed."""
 
     def flush(self) -> None:
         """Send TERM, once."""
@@ -161,10 +155,10 @@ class EndingStream(io.StringIO):
 
 
 @pytest.mark.parametrize("options", [(), ("--tls",)])
-def test_the_emulator_greets_with_what_it_takes_to_use_it(
+def test_emulator_prints_all_that_is_needed_to_use_it(
     options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An endpoint, keys and lines to copy, and a polite end."""
+    """The endpoint, the keys and commands to copy; TERM ends it with status 0."""
     stream = EndingStream()
     monkeypatch.setattr(sys, "stdout", stream)
     assert main(["emulator", "--apps", "2", *options]) == 0
@@ -174,8 +168,8 @@ def test_the_emulator_greets_with_what_it_takes_to_use_it(
     assert ("\nca_file: " in text) == ("curl --cacert" in text) == bool(options)
 
 
-def test_an_emulators_address_that_is_taken_is_told(capsys: Capture) -> None:
-    """A line says which, where a traceback would say it in forty."""
+def test_emulator_cannot_listen_on_an_address(capsys: Capture) -> None:
+    """One line names the address, in place of a traceback."""
     assert main(["emulator", "--listen", "192.0.2.1:1"]) == 69
     expected = "refresherd emulator: cannot listen on 192.0.2.1:1"
     assert capsys.readouterr().err.startswith(expected)

@@ -1,9 +1,9 @@
-"""A daemon's API socket as commands meet it: faithful where it answers, and wrong where told to be.
+"""A stand-in for the daemon's API socket, which answers as the API does, or as a test tells it.
 
 with fake_daemon(path) as daemon:
-daemon.issue("payments", "token-1")
-...
-assert daemon.requests == ["GET /v1/apps/payments/token?format=raw&wait=10"]
+    daemon.issue("payments", "token-1")
+    ...
+    assert daemon.requests == ["GET /v1/apps/payments/token?format=raw&wait=10"]
 """
 
 import json
@@ -28,12 +28,15 @@ LIFETIME = 600.0
 
 
 class FakeDaemon:
-    """What the daemon knows. `refusals` are answers to requests by their method and path."""
+    """The apps and tokens of the daemon, and the requests that it has received."""
 
     def __init__(self) -> None:
         self.requests: list[str] = []
+        """Each request, and each token sent to a watch as `told APP: TOKEN`."""
         self.refusals: dict[str, tuple[int, str]] = {}
+        """Status and detail of the problems that answer requests, by method and path."""
         self.on_refresh: Callable[[str], object] = self.issue
+        """Called with the app's name at each request for a refresh."""
         self._apps: dict[str, dict[str, Any]] = {}
         self._answers: dict[str, Answer] = {}
         self._changed = threading.Condition()
@@ -72,43 +75,43 @@ class FakeDaemon:
         return token
 
     def tell(self, app: str, **changes: object) -> None:
-        """Change what is told of an app, which there is from then on."""
+        """Change members of an app's status, adding the app if it is new."""
         with self._changed:
             self._apps.setdefault(app, starting(app)).update(changes)
 
     def end_streams(self) -> None:
-        """End every watch that is under way, as a daemon that stops does."""
+        """End every open watch, as a daemon that stops does."""
         with self._changed:
             self._streams += 1
             self._change()
 
     def heard(self, request: str) -> None:
-        """Return once that was noted."""
+        """Return once `requests` contains that."""
         with self._changed:
             assert self._changed.wait_for(lambda: request in self.requests, timeout=10)
 
     def hear(self, request: str) -> None:
-        """Note a request, or a token that was told."""
+        """Add to `requests`."""
         with self._changed:
             self.requests.append(request)
             self._change()
 
     def status(self, app: str) -> dict[str, Any] | None:
-        """Return what is told of an app."""
+        """Return an app's status, or None if there is no such app."""
         with self._changed:
             return None if app not in self._apps else dict(self._apps[app])
 
     def statuses(self) -> list[dict[str, Any]]:
-        """Return what is told of every app."""
+        """Return the status of every app."""
         with self._changed:
             return [dict(app) for app in self._apps.values()]
 
     def answer(self, app: str) -> Answer | None:
-        """Return an app's token, None if there is none."""
+        """Return an app's token, or None if it has none."""
         return self._answers.get(app)
 
     def tokens(self, app: str) -> Iterator[Answer]:
-        """Yield an app's token and each new one, until the streams are ended."""
+        """Yield an app's token and each new one, until `end_streams`."""
         streams, shown = self._streams, None
         while True:
             with self._changed:
@@ -130,7 +133,7 @@ class FakeDaemon:
 
 
 def stamp(unix: float) -> str:
-    """Return unix seconds as the daemon writes them."""
+    """Return unix seconds in the daemon's format."""
     return datetime.fromtimestamp(int(unix), tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -157,7 +160,7 @@ class Handler(BaseHTTPRequestHandler):
 
     @property
     def daemon(self) -> FakeDaemon:
-        """What the daemon knows."""
+        """The daemon that this server stands in for."""
         return cast(Server, self.server).daemon
 
     def do_GET(self) -> None:
@@ -169,7 +172,7 @@ class Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base's name
-        """Keep quiet."""
+        """Log nothing."""
 
     def _answer(self) -> None:
         self.daemon.hear(f"{self.command} {self.path}")
@@ -229,7 +232,7 @@ class Server(ThreadingMixIn, UnixStreamServer):
     block_on_close = False
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Let clients go whenever they like."""
+        """Ignore clients that close their connection."""
 
     def __init__(self, path: Path, daemon: FakeDaemon) -> None:
         self.daemon = daemon
@@ -237,9 +240,9 @@ class Server(ThreadingMixIn, UnixStreamServer):
 
 
 @contextmanager
-def fake_daemon(path: Path, known: FakeDaemon | None = None) -> Iterator[FakeDaemon]:
-    """Serve a daemon on a socket that is gone afterwards."""
-    daemon = known or FakeDaemon()
+def fake_daemon(path: Path, state: FakeDaemon | None = None) -> Iterator[FakeDaemon]:
+    """Serve a fake daemon on a socket, and remove the socket afterwards."""
+    daemon = state or FakeDaemon()
     with Server(path, daemon) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -254,7 +257,7 @@ def fake_daemon(path: Path, known: FakeDaemon | None = None) -> Iterator[FakeDae
 
 @contextmanager
 def canned(path: Path, *answers: bytes) -> Iterator[None]:
-    """Give each connection in turn these bytes for its request, and close it."""
+    """Answer the first connection with the first bytes, and so on, and close each."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()

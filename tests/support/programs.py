@@ -14,12 +14,12 @@ REFRESHERD = str(Path(sys.executable).with_name("refresherd"))
 """The console script of the environment that runs the tests."""
 
 PATIENCE = 20.0
-"""Seconds within which a healthy program has done what a test waits for, however slow the host."""
+"""Seconds within which a healthy program does what a test waits for, even on a slow host."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dsm:
-    """A running `refresherd emulator`, as its greeting tells of it."""
+    """A running `refresherd emulator`, as its output describes it."""
 
     url: str
     ca_file: Path | None
@@ -28,7 +28,7 @@ class Dsm:
 
 @contextmanager
 def emulator(*options: str) -> Iterator[Dsm]:
-    """Run `refresherd emulator` and yield what it printed."""
+    """Run `refresherd emulator` until the block ends, and yield what it printed."""
     with running("emulator", *options) as process:
         greeting = []
         assert process.stdout is not None
@@ -51,7 +51,7 @@ def running(
     environ: Mapping[str, str] | None = None,
     stderr: Path | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run `refresherd ARGUMENTS…` until the block ends, then see it stop by SIGTERM."""
+    """Run `refresherd ARGUMENTS…` until the block ends, then stop it with SIGTERM."""
     with (stderr or Path(os.devnull)).open("ab") as log:
         process = subprocess.Popen(
             [REFRESHERD, *arguments],
@@ -86,10 +86,10 @@ def command(
 
 
 def eventually(path: Path) -> str:
-    """Return the content of a file as soon as it is there."""
+    """Return the content of a file as soon as it exists."""
     deadline = time.monotonic() + PATIENCE
     while not path.exists():
-        assert time.monotonic() < deadline, f"{path} never came"
+        assert time.monotonic() < deadline, f"{path} was never created"
         time.sleep(0.02)
     return path.read_text()
 
@@ -103,7 +103,7 @@ class Workplace:
     sections: list[str] = field(default_factory=list)
 
     def app(self, name: str, body: str = "", *, key: int = 0) -> None:
-        """Configure an app with an API key of the emulator's."""
+        """Configure an app with one of the emulator's API keys."""
         key_file = self.directory / f"{name}.key"
         key_file.touch(mode=0o600)
         key_file.write_text(self.dsm.api_keys[key])

@@ -1,4 +1,4 @@
-"""The commands that ask the daemon, installed, against the daemon as it is installed."""
+"""The installed commands that talk to the daemon, with the installed daemon."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from support.programs import PATIENCE, REFRESHERD, Dsm, Workplace, command, emul
 LIFETIME = 60
 
 STRANGER = 4_000_000
-"""A user that no host has."""
+"""The uid of a user that no host has."""
 
 AS_A_STRANGER = f"""\
 import locale, os, sys
@@ -31,7 +31,7 @@ os.setresgid({STRANGER}, {STRANGER}, {STRANGER})
 os.setresuid({STRANGER}, {STRANGER}, {STRANGER})
 sys.exit(main())
 """
-"""All imports come first: whether others may read Python here, only the host knows."""
+"""All imports come first: this user may not be permitted to read the modules here."""
 
 APPS = """
 [apps.stranger]
@@ -39,12 +39,12 @@ api_key_env = "STRANGE_KEY"
 """
 
 STRANGE_KEY = "OGYyYjdhMzYtNTljMi00ZjBlLTljNTItMmQxZjNlMGE3YzExOnNlc2FtZQ=="
-"""An API key that the DSM doesn't know."""
+"""An API key that the DSM does not know."""
 
 ON_A_TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))"
 
 HEAVY = {"aiohttp", "apscheduler", "asyncio", "msgspec", "prometheus_client", "rich", "structlog"}
-"""What the daemon takes its time to import."""
+"""What the daemon needs, and takes long to import."""
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def dsm() -> Iterator[Dsm]:
 
 @pytest.fixture(scope="module")
 def place(dsm: Dsm) -> Iterator[Workplace]:
-    """Return a place for a daemon with two apps that DSM knows, and one that it doesn't."""
+    """Return a configuration of two apps that DSM knows, and one that it does not."""
     with reachable() as directory:
         workplace = Workplace(directory, dsm)
         workplace.app("payments")
@@ -72,50 +72,50 @@ def daemon(place: Workplace) -> Iterator[subprocess.Popen[str]]:
     config = str(place.directory / "config.toml")
     environ = {"STRANGE_KEY": STRANGE_KEY}
     with running("run", "--config", config, environ=environ) as process:
-        assert ask(place, "wait", "payments", "orders").returncode == 0
+        assert run(place, "wait", "payments", "orders").returncode == 0
         yield process
 
 
 @pytest.fixture(scope="module")
 def served(place: Workplace) -> Iterator[Workplace]:
-    """Return the place with a daemon that several tests ask."""
+    """Run a daemon that several tests share."""
     with daemon(place):
         yield place
 
 
 def environ(place: Workplace) -> dict[str, str]:
-    """Return what tells the commands where the daemon is."""
+    """Return the variable that tells the commands where the daemon is."""
     return {"REFRESHERD_SOCKET": str(place.directory / "api.sock")}
 
 
-def ask(place: Workplace, *words: str) -> subprocess.CompletedProcess[str]:
+def run(place: Workplace, *words: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end."""
     return command(*words, environ=environ(place))
 
 
-def answered(place: Workplace, *words: str) -> str:
-    """Return what a command prints that succeeds."""
-    done = ask(place, *words)
+def output(place: Workplace, *words: str) -> str:
+    """Return the output of a command that must succeed."""
+    done = run(place, *words)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
 
 def status(place: Workplace, app: str = "payments") -> dict[str, object]:
     """Return an app's status."""
-    message = json.loads(answered(place, "status", app, "--json"))
+    message = json.loads(output(place, "status", app, "--json"))
     assert isinstance(message, dict)
     return message
 
 
-def order(place: Workplace, what: str, body: str = "{}") -> None:
-    """Order something of the emulator."""
-    url = f"{place.dsm.url}/control/{what}"
+def control(place: Workplace, page: str, body: str = "{}") -> None:
+    """Post to one of the emulator's /control pages."""
+    url = f"{place.dsm.url}/control/{page}"
     with urllib.request.urlopen(url, data=body.encode(), timeout=PATIENCE) as answer:  # noqa: S310  # loopback
         assert answer.status < 300
 
 
 def accepted(place: Workplace, header: str) -> bool:
-    """Return whether DSM takes a header for a live session's."""
+    """Return whether DSM accepts a header as that of a live session."""
     name, _, value = header.rstrip("\n").partition(": ")
     request = urllib.request.Request(  # noqa: S310  # loopback
         f"{place.dsm.url}/crypto/v1/keys", headers={name: value}
@@ -124,35 +124,35 @@ def accepted(place: Workplace, header: str) -> bool:
         return bool(answer.status == 200)
 
 
-def test_a_token_opens_dsm_in_every_format(served: Workplace) -> None:
-    """The point of it all: whatever a consumer likes to read, it gets through."""
-    assert accepted(served, answered(served, "token", "payments", "--format", "header"))
-    message = json.loads(answered(served, "token", "payments", "--format", "json"))
-    raw = answered(served, "token", "payments")
+def test_token_in_every_format(served: Workplace) -> None:
+    """Whichever format a consumer reads, DSM accepts the token in it."""
+    assert accepted(served, output(served, "token", "payments", "--format", "header"))
+    message = json.loads(output(served, "token", "payments", "--format", "json"))
+    raw = output(served, "token", "payments")
     assert re.fullmatch(r"[A-Za-z0-9_-]{86}", raw)
     assert (message["app"], message["access_token"]) == ("payments", raw)
-    env = answered(served, "token", "payments", "--format", "env")
+    env = output(served, "token", "payments", "--format", "env")
     assert f"FORTANIX_ACCESS_TOKEN={raw}\n" in env
-    client = answered(served, "token", "payments", "--format", "sdkms-cli")
+    client = output(served, "token", "payments", "--format", "sdkms-cli")
     assert client == f"app-token={raw}\nend-point={served.dsm.url}\n"
 
 
-def test_a_token_that_will_not_last_is_replaced_first(served: Workplace) -> None:
-    """And one that no refresh could give is refused with the reason."""
-    before = json.loads(answered(served, "token", "orders", "--format", "json"))
+def test_token_is_refreshed_if_it_does_not_live_long_enough(served: Workplace) -> None:
+    """A lifetime that no refresh could give is refused with the reason."""
+    before = json.loads(output(served, "token", "orders", "--format", "json"))
     time.sleep(2)
     least = f"{LIFETIME - 1}s"
-    after = json.loads(answered(served, "token", "orders", "--format", "json", "--min-ttl", least))
+    after = json.loads(output(served, "token", "orders", "--format", "json", "--min-ttl", least))
     assert after["generation"] == before["generation"] + 1
     assert after["expires_in"] >= LIFETIME - 1
-    refused = ask(served, "token", "orders", "--min-ttl", "10m")
+    refused = run(served, "token", "orders", "--min-ttl", "10m")
     assert (refused.returncode, refused.stdout) == (69, "")
     assert "its tokens live for 60 s only, and 600 s were asked for" in refused.stderr
 
 
-def test_the_status_tells_of_each_app(served: Workplace) -> None:
-    """The good and the bad, in the configuration's order."""
-    rows = answered(served, "status").splitlines()
+def test_status_shows_each_app(served: Workplace) -> None:
+    """Fresh and rejected ones, in the configuration's order."""
+    rows = output(served, "status").splitlines()
     assert [row.split()[:2] for row in rows[1:]] == [
         ["payments", "fresh"],
         ["orders", "fresh"],
@@ -160,22 +160,22 @@ def test_the_status_tells_of_each_app(served: Workplace) -> None:
     ]
     assert "30s" in rows[1]
     assert "401" in rows[3]
-    assert [app["name"] for app in json.loads(answered(served, "status", "--json"))["apps"]] == [
+    assert [app["name"] for app in json.loads(output(served, "status", "--json"))["apps"]] == [
         "payments",
         "orders",
         "stranger",
     ]
 
 
-def test_what_is_not_there_is_told_by_exit_status_and_line(served: Workplace) -> None:
-    """A script acts on the one, its author on the other."""
-    rejected = ask(served, "token", "stranger", "--timeout", "25m")
+def test_every_failure_has_an_exit_status_and_a_line(served: Workplace) -> None:
+    """Scripts act on the status, their authors on the line."""
+    rejected = run(served, "token", "stranger", "--timeout", "25m")
     assert (rejected.returncode, rejected.stdout) == (69, "")
     assert "DSM refused the credential" in rejected.stderr
-    unknown = ask(served, "token", "payment")
+    unknown = run(served, "token", "payment")
     assert unknown.returncode == 64
     assert unknown.stderr.endswith("there are: payments, orders, stranger\n")
-    late = ask(served, "wait", "--timeout", "200ms")
+    late = run(served, "wait", "--timeout", "200ms")
     assert late.returncode == 75
     assert late.stderr.startswith("refresherd wait: stranger: no valid token (rejected)")
     nobody = command("token", "payments", "--socket", "/nowhere/api.sock")
@@ -183,25 +183,25 @@ def test_what_is_not_there_is_told_by_exit_status_and_line(served: Workplace) ->
     assert nobody.stderr.startswith("refresherd token: nothing answers on /nowhere/api.sock")
 
 
-def test_a_refresh_is_made_now_and_shown(served: Workplace) -> None:
-    """The generation counts it; a failure leaves the old token and says to try again."""
+def test_refresh_is_done_at_once_and_shown(served: Workplace) -> None:
+    """The generation grows; after a failure the old token stays, and status 75 says try again."""
     before = status(served)["generation"]
     assert isinstance(before, int)
-    row = answered(served, "refresh", "payments").splitlines()[1].split()
+    row = output(served, "refresh", "payments").splitlines()[1].split()
     assert (row[0], row[1]) == ("payments", "fresh")
     assert status(served)["generation"] == before + 1
-    order(served, "faults", '{"operation": "reauth", "status": 503, "times": 1}')
-    failed = ask(served, "refresh", "payments")
+    control(served, "faults", '{"operation": "reauth", "status": 503, "times": 1}')
+    failed = run(served, "refresh", "payments")
     assert failed.returncode == 75
     assert "retrying" in failed.stdout
     assert "503" in failed.stdout
-    assert ask(served, "refresh", "payments").returncode == 0
-    assert ask(served, "refresh", "stranger").returncode == 77
+    assert run(served, "refresh", "payments").returncode == 0
+    assert run(served, "refresh", "stranger").returncode == 77
 
 
 @AS_ROOT
-def test_a_stranger_may_look_and_not_touch(served: Workplace) -> None:
-    """The kernel says who asks; the line says it back, and who decides."""
+def test_another_user_may_read_the_status_but_no_token(served: Workplace) -> None:
+    """The error names the user as the kernel does, and the setting that decides."""
 
     def as_stranger(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -227,7 +227,7 @@ def test_a_stranger_may_look_and_not_touch(served: Workplace) -> None:
     assert f"uid {STRANGER} may not connect" in locked.stderr
 
 
-def test_a_wait_begins_before_the_daemon_does(place: Workplace, tmp_path: Path) -> None:
+def test_wait_may_start_before_the_daemon(place: Workplace, tmp_path: Path) -> None:
     """A unit that is started too early still starts."""
     api = tmp_path / "api.sock"
     alone = Workplace(tmp_path, place.dsm)
@@ -247,8 +247,8 @@ def line_of(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline()
 
 
-def test_a_watch_outlives_the_daemons_death(place: Workplace, tmp_path: Path) -> None:
-    """Killed and started again, it goes on where it was, with whole lines only."""
+def test_watch_survives_the_daemons_death(place: Workplace, tmp_path: Path) -> None:
+    """After a kill and a restart it goes on with the next token, in complete lines only."""
     alone = Workplace(tmp_path, place.dsm)
     alone.app("payments")
     config = str(alone.write())
@@ -256,10 +256,10 @@ def test_a_watch_outlives_the_daemons_death(place: Workplace, tmp_path: Path) ->
     with running("watch", "payments", environ=environ(alone), stderr=tmp_path / "err") as early:
         assert early.wait(PATIENCE) == 69
     with running("run", "--config", config) as first:
-        answered(alone, "wait")
+        output(alone, "wait")
         with running("watch", "payments", environ=environ(alone), stderr=tmp_path / "log") as watch:
             tokens.append(json.loads(line_of(watch))["access_token"])
-            answered(alone, "refresh", "payments")
+            output(alone, "refresh", "payments")
             tokens.append(json.loads(line_of(watch))["access_token"])
             first.kill()
             first.wait()
@@ -271,8 +271,8 @@ def test_a_watch_outlives_the_daemons_death(place: Workplace, tmp_path: Path) ->
     assert (tmp_path / "log").read_text().count("trying again") == 1
 
 
-def test_a_program_takes_the_commands_place(served: Workplace) -> None:
-    """The same process, with the token, and with the signals that programs expect."""
+def test_exec_becomes_the_program(served: Workplace) -> None:
+    """The same process id, with the token, and with default signal handlers."""
     script = "echo $$ $FORTANIX_ACCESS_TOKEN $FORTANIX_API_ENDPOINT; yes | head -1; exit 3"
     line = [REFRESHERD, "exec", "payments", "--", "/bin/sh", "-c", script]
     with subprocess.Popen(
@@ -283,20 +283,20 @@ def test_a_program_takes_the_commands_place(served: Workplace) -> None:
         env={**os.environ, **environ(served)},
     ) as process:
         out, err = process.communicate(timeout=PATIENCE)
-    token = answered(served, "token", "payments")
+    token = output(served, "token", "payments")
     assert out == f"{process.pid} {token} {served.dsm.url}\ny\n"
     assert (process.returncode, err) == (3, "")
 
 
-def test_a_refresh_restarts_a_program_and_a_stop_stops_it(served: Workplace) -> None:
-    """A service that reads its environment only lives on a daemon's tokens all the same."""
+def test_exec_restarts_the_program_and_forwards_term(served: Workplace) -> None:
+    """So a service that only reads its environment can live on the daemon's tokens."""
     line = ("exec", "payments", "--on-refresh", "restart", "--", "/bin/sh", "-c", SERVER)
     with running(*line, environ=environ(served)) as process:
         first = line_of(process)
-        answered(served, "refresh", "payments")
+        output(served, "refresh", "payments")
         assert line_of(process) == "stopped\n"
         second = line_of(process)
-        assert second.strip() == answered(served, "token", "payments")
+        assert second.strip() == output(served, "token", "payments")
         assert second != first
         process.terminate()
         assert line_of(process) == "stopped\n"
@@ -325,8 +325,8 @@ sys.exit(9)
 """
 
 
-def test_a_terminals_interrupt_reaches_a_program_once(served: Workplace) -> None:
-    """Ctrl-C goes to both processes; passed on, it would be the second, which means `at once`."""
+def test_ctrl_c_reaches_the_program_once(served: Workplace) -> None:
+    """The terminal signals both processes; a forwarded one would be a second, meaning `now`."""
     line = ["exec", "payments", "--on-refresh", "HUP", "--", sys.executable, "-c", COUNTING]
     with subprocess.Popen(
         [sys.executable, "-c", ON_A_TERMINAL, REFRESHERD, *line],
@@ -345,15 +345,16 @@ def test_a_terminals_interrupt_reaches_a_program_once(served: Workplace) -> None
 
 
 def unmeasured(place: Workplace) -> dict[str, str]:
-    """Return the environment of a command, without a coverage tool that would slow it down."""
+    """Return the environment of a command, without that of a coverage tool that would slow it."""
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("COV")}
     return {**inherited, **environ(place)}
 
 
-def test_asking_imports_nothing_of_the_daemon(served: Workplace) -> None:
-    """Scripts ask in loops; the daemon's libraries take twenty times as long as the answer."""
+def test_client_commands_import_nothing_of_the_daemon(served: Workplace) -> None:
+    """Scripts call them in loops; the daemon's libraries take twenty times as long to import."""
     line = [sys.executable, "-X", "importtime", "-m", "refresherd"]
-    for words in (["token", "payments"], ["status"], ["wait", "payments"], ["refresh", "payments"]):
+    clients = (["token", "payments"], ["status"], ["wait", "payments"], ["refresh", "payments"])
+    for words in (["--help"], *clients):
         done = subprocess.run(
             [*line, *words],
             capture_output=True,
@@ -365,5 +366,5 @@ def test_asking_imports_nothing_of_the_daemon(served: Workplace) -> None:
         modules = set(re.findall(r"\| +(\w+)", done.stderr))
         assert "socket" in modules
         assert not modules & HEAVY
-        # runpy, which only `python -m` needs, brings some of the others.
+        # `refresherd token` must be the quickest; the others need some of these.
         assert words[0] != "token" or not modules & {"email", "http", "ssl", "dataclasses"}
