@@ -64,13 +64,9 @@ class NotPermitted(CommandError):
 
 
 class BadRequest(CommandError):
-    """The daemon rejected a value in the request."""
+    """The daemon has no such app, or rejected another value in the request."""
 
     status = Exit.USAGE
-
-
-class UnknownApp(BadRequest):
-    """The daemon has no app of that name."""
 
 
 class NotExecuted(CommandError):

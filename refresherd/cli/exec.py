@@ -4,9 +4,9 @@ import os
 import sys
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from queue import Empty, SimpleQueue
 from signal import Signals
 from threading import Thread
 
@@ -118,25 +118,23 @@ class Mailbox:
 
     def __init__(self, processes: Processes) -> None:
         self._processes = processes
-        self._queue: SimpleQueue[Variables] = SimpleQueue()
+        self._newest: deque[Variables] = deque(maxlen=1)
 
     def fill(self, tokens: Iterator[Variables]) -> None:
         """Put each new token's variables in, and wake the other thread up."""
         try:
             for variables in tokens:
-                self._queue.put(variables)
+                self._newest.append(variables)
                 self._processes.wake_up()
         except CommandError as error:
             _notify(f"{error}; the program keeps running with its current token")
 
     def newest(self) -> Mapping[str, str] | None:
         """Return the environment with the newest token, or None if there is no new one."""
-        newest = None
         try:
-            while True:
-                newest = self._queue.get_nowait()
-        except Empty:
-            return None if newest is None else {**os.environ, **newest}
+            return {**os.environ, **self._newest.pop()}
+        except IndexError:
+            return None
 
 
 def _notify(message: str) -> None:

@@ -40,19 +40,14 @@ def send_request(path: str, method: str, target: str, timeout: float) -> socket.
 
     `timeout` in seconds bounds the connecting and then each wait on the connection. Raises OSError.
     """
-    lines = [
-        f"{method} {target} HTTP/1.1",
-        "Host: refresherd",
-        f"User-Agent: refresherd/{__version__}",
-        "Connection: close",
-    ]
+    headers = f"Host: refresherd\r\nUser-Agent: refresherd/{__version__}\r\nConnection: close\r\n"
     if method == "POST":
-        lines.append("Content-Length: 0")
+        headers += "Content-Length: 0\r\n"
     connection = socket.socket(socket.AF_UNIX)
     try:
         connection.settimeout(timeout)
         _connect(connection, path, monotonic() + timeout)
-        connection.sendall("".join(f"{line}\r\n" for line in [*lines, ""]).encode("ascii"))
+        connection.sendall(f"{method} {target} HTTP/1.1\r\n{headers}\r\n".encode("ascii"))
     except BaseException:
         connection.close()
         raise

@@ -13,7 +13,6 @@ from refresherd.cli.errors import (
     InvalidResponse,
     NotPermitted,
     Unavailable,
-    UnknownApp,
     current_user,
 )
 
@@ -91,7 +90,7 @@ def error_from(response: Response, app: str, statuses: Callable[[], bytes]) -> C
                 f"[apps.{app}.access] in the daemon's configuration"
             )
         case 404:
-            return UnknownApp(f"{detail}{_known_apps(statuses) if app else ''}")
+            return BadRequest(f"{detail}{_known_apps(statuses) if app else ''}")
         case 503:
             return Unavailable(f"{app}: {detail}")
         case status:

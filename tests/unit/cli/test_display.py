@@ -1,8 +1,6 @@
 """The table of statuses, and drawing it on a terminal."""
 
 import io
-import os
-import shutil
 from typing import Any
 
 import pytest
@@ -98,7 +96,8 @@ def test_a_stream_gets_one_picture_below_the_other() -> None:
 
 def test_a_terminal_is_redrawn_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """The picture stands still and only its numbers change."""
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((50, 24)))
+    monkeypatch.setenv("COLUMNS", "50")
+    monkeypatch.setenv("LINES", "24")
     stream = Terminal()
     screen = Screen(stream, {"TERM": "xterm"})
     screen.draw(["a", "b"])
@@ -110,7 +109,8 @@ def test_a_terminal_is_redrawn_in_place(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_picture_is_cut_to_the_terminals_height(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines that have scrolled away cannot be redrawn."""
-    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((50, 4)))
+    monkeypatch.setenv("COLUMNS", "50")
+    monkeypatch.setenv("LINES", "4")
     stream = Terminal()
     Screen(stream, {}).draw(list("abcdef"))
     assert stream.getvalue() == "\x1b[Ja\nb\n...\n"

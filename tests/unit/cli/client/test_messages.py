@@ -25,7 +25,6 @@ from refresherd.cli.errors import (
     NoDaemon,
     NotPermitted,
     Unavailable,
-    UnknownApp,
     current_user,
 )
 from support.fake_daemon import stamp, starting
@@ -155,7 +154,7 @@ def test_a_long_text_is_visibly_cut() -> None:
     ("status", "kind", "exit_status", "line"),
     [
         (400, BadRequest, 64, "a reason"),
-        (404, UnknownApp, 64, "a reason; there are: payments, orders"),
+        (404, BadRequest, 64, "a reason; there are: payments, orders"),
         (503, Unavailable, 69, "payments: a reason"),
         (500, InvalidResponse, 69, "status 500: a reason"),
     ],

@@ -8,13 +8,13 @@ import pytest
 
 from refresherd.cli.client.token_stream import MAX_DELAY, follow_tokens
 from refresherd.cli.errors import (
+    BadRequest,
     CommandError,
     InvalidResponse,
     NoDaemon,
     NotPermitted,
     TimedOut,
     Unavailable,
-    UnknownApp,
 )
 
 Stream = list[bytes | CommandError]
@@ -88,7 +88,7 @@ def test_each_outage_causes_a_notice() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [NoDaemon("a"), TimedOut("b"), NotPermitted("c"), UnknownApp("d")]
+    "error", [NoDaemon("a"), TimedOut("b"), NotPermitted("c"), BadRequest("d")]
 )
 def test_an_error_before_the_first_connection_ends_the_stream(error: CommandError) -> None:
     """Otherwise a misspelt socket or app would look like a daemon without new tokens."""
@@ -96,7 +96,7 @@ def test_an_error_before_the_first_connection_ends_the_stream(error: CommandErro
         next(Follower([error]).lines)
 
 
-@pytest.mark.parametrize("error", [NotPermitted("c"), UnknownApp("d")])
+@pytest.mark.parametrize("error", [NotPermitted("c"), BadRequest("d")])
 def test_a_refusal_ends_the_stream_later_too(error: CommandError) -> None:
     """An app that was removed, or a withdrawn permission, does not come back by itself."""
     follower = Follower([line("a")], [error])
