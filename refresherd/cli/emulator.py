@@ -96,7 +96,7 @@ def _greeting(emulator: "Emulator") -> str:
     fault = """-d '{"operation": "reauth", "status": 503, "times": 3}'"""
     lines += [
         f"# log in:        {curl} {login}",
-        f"# order a fault: {curl} {emulator.url}/control/faults {fault}",
+        f"# make it fail:  {curl} {emulator.url}/control/faults {fault}",
         f"# statistics:    {curl} {emulator.url}/control/statistics",
     ]
     return "\n".join(lines)

@@ -22,6 +22,7 @@ class Exit(IntEnum):
     TIMED_OUT = 75
     """Not done in time; trying again may help."""
     NOT_PERMITTED = 77
+    """This user may not do that, or DSM refused the credential."""
     CONFIG = 78
     NOT_EXECUTABLE = 126
     NOT_FOUND = 127

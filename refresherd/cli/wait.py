@@ -99,7 +99,8 @@ class ReadinessChecker:
         if left >= self._min_ttl:
             return ""
         self._refresh(status.name)
-        return f"{status.name}: its token lives for another {left:.0f} s, not {self._min_ttl:g} s"
+        wanted = f"--min-ttl asks for {self._min_ttl:g} s"
+        return f"{status.name}: its token lives for another {left:.0f} s; {wanted}"
 
     def _refresh(self, app: str) -> None:
         """Refresh an app, but only once: its tokens may never live as long as `min_ttl`."""
