@@ -19,8 +19,7 @@ EPILOG = """\
 example:
   refresherd demo --apps 5 --lifetime 10 --for 30
 
-exit status: 0, or 69 if an app has no valid token when the time of --for is
-over"""
+exit status: 0, or 69 if an app has no valid token when --for is over"""
 
 MIN_LIFETIME = 2.0
 """Seconds. DSM states a token's lifetime in whole seconds, and the daemon needs a moment too."""

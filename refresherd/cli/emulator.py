@@ -16,9 +16,9 @@ SUMMARY = "run a DSM to develop and test against"
 
 DESCRIPTION = """\
 Prints its endpoint, its CA file and an API key for each app, ready to be
-copied into a configuration, and serves until it is interrupted. Below
-/control/ it can be told to fail as DSM does, and shows what it was asked. Use
-it for tests only: whoever reaches it can read every key and token."""
+copied into a configuration, and serves until it is interrupted. Its /control/
+pages make it fail as DSM does, and show the requests that it received. Use it
+for tests only: anyone who can reach it can read every key and token."""
 
 EPILOG = """\
 example:

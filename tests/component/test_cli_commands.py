@@ -50,7 +50,7 @@ class Terminal(io.TextIOWrapper):
 
 def reject(fake: FakeDaemon, app: str) -> None:
     """Make DSM refuse an app's credential."""
-    fake.tell(
+    fake.set_status(
         app,
         state="rejected",
         consecutive_failures=1,
@@ -104,7 +104,7 @@ def test_token_without_a_token_prints_nothing_on_standard_output(
     fake: FakeDaemon, capfd: Capture
 ) -> None:
     """A script that ignores the exit status must get an empty token, not a sentence."""
-    fake.tell("payments")
+    fake.set_status("payments")
     assert main(["token", "payments", "--timeout", "0.1"]) == 69
     expected = "refresherd token: payments: no valid token (starting)\n"
     assert capfd.readouterr() == ("", expected)
@@ -131,7 +131,7 @@ def test_status_of_one_app_requests_only_that(fake: FakeDaemon, capsys: Capture)
 
 def test_status_json_is_the_daemons_own(fake: FakeDaemon, capsys: Capture) -> None:
     """Scripts get members, too, that this version of the command does not know."""
-    fake.tell("payments", novelty=1)
+    fake.set_status("payments", novelty=1)
     assert main(["status", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"apps": [fake.status("payments")]}
     assert main(["status", "payments", "--json"]) == 0
@@ -154,7 +154,7 @@ def watched(words: tuple[str, ...], *between: Callable[[], object]) -> None:
 
 def test_status_watch_shows_changes(fake: FakeDaemon, capsys: Capture) -> None:
     """In a pipe, one table follows the other."""
-    fake.tell("payments")
+    fake.set_status("payments")
     watched((), lambda: fake.issue("payments"))
     first, second = capsys.readouterr().out.strip().split("\n\n")
     assert "starting" in first
@@ -188,7 +188,7 @@ def test_status_watch_json_prints_a_line_each_time(path: Path, capsys: Capture) 
 
 def test_status_watch_ends_at_once_for_an_unknown_app(fake: FakeDaemon, capsys: Capture) -> None:
     """Waiting would not help."""
-    fake.tell("payments")
+    fake.set_status("payments")
     assert main(["status", "payment", "--watch"]) == 64
     assert "there are: payments" in capsys.readouterr().err
 
@@ -204,7 +204,7 @@ def test_wait_prints_nothing_if_all_are_ready(fake: FakeDaemon, capsys: Capture)
 
 def test_wait_ends_as_soon_as_the_token_is_there(fake: FakeDaemon) -> None:
     """A service should not start later than necessary."""
-    fake.tell("payments")
+    fake.set_status("payments")
 
     def sleep(_: float) -> None:
         fake.issue("payments")
@@ -248,7 +248,9 @@ def test_wait_times_out_if_the_daemon_hangs(path: Path, capsys: Capture) -> None
 def test_wait_waits_for_files_too(fake: FakeDaemon, capsys: Capture) -> None:
     """The service that starts next reads one of them."""
     fake.issue("payments")
-    fake.tell("payments", ready=False, not_ready_because=["/run/x does not hold the newest token"])
+    fake.set_status(
+        "payments", ready=False, not_ready_because=["/run/x does not hold the newest token"]
+    )
     assert main(["wait", "--timeout", "0.1"]) == 75
     assert "/run/x does not hold the newest token" in capsys.readouterr().err
 
@@ -367,7 +369,7 @@ def test_the_exit_status_of_a_failed_refresh_says_what_to_do(
     """Try again, wait for DSM, or replace the credential."""
     fake.issue("payments")
     fake.issue("orders")
-    fake.on_refresh = lambda _: fake.tell("orders", state=state, consecutive_failures=3)
+    fake.on_refresh = lambda _: fake.set_status("orders", state=state, consecutive_failures=3)
     assert main(["refresh", "payments", "orders"]) == expected
     assert capsys.readouterr().out.splitlines()[2].split()[1] == state
 
@@ -377,7 +379,7 @@ def test_the_worst_of_several_refreshes_is_the_exit_status(
 ) -> None:
     """The successful ones are still shown."""
     fake.issue("payments")
-    fake.tell("orders")
+    fake.set_status("orders")
     fake.refusals["POST /v1/apps/orders/refresh"] = (403, "not for you")
     assert main(["refresh", "payments", "orders", "nobody"]) == 64
     out, err = capsys.readouterr()
@@ -401,9 +403,9 @@ def test_watch_prints_each_new_token_as_a_line(fake: FakeDaemon, capfd: Capture)
     fake.issue("payments", "first")
 
     def renew_and_stop() -> None:
-        fake.heard("told payments: first")
+        fake.wait_for("sent payments: first")
         fake.issue("payments", "second")
-        fake.heard("told payments: second")
+        fake.wait_for("sent payments: second")
         fake.end_streams()
 
     def interrupt(_: float) -> None:

@@ -61,7 +61,7 @@ def test_requests_name_the_app_and_nothing_else(path: Path, fake: FakeDaemon) ->
 
 def test_an_unknown_app_is_answered_with_the_known_ones(path: Path, fake: FakeDaemon) -> None:
     """Most unknown names are misspelt."""
-    fake.tell("payments")
+    fake.set_status("payments")
     daemon = Daemon(str(path))
     with pytest.raises(Unavailable, match=r"payments: no valid token \(starting\)"):
         daemon.token("payments", "raw", min_ttl=0, wait=0)

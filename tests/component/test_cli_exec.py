@@ -116,7 +116,7 @@ def test_without_a_token_the_program_does_not_run(
     fake: FakeDaemon, log: Path, capsys: Capture
 ) -> None:
     """It would fail later, and explain less."""
-    fake.tell("orders")
+    fake.set_status("orders")
     assert main(["exec", "orders", "--timeout", "0.1", "--", "/bin/sh", "-c", "> $LOG"]) == 69
     assert "no valid token" in capsys.readouterr().err
     assert not log.exists()
@@ -165,13 +165,13 @@ def test_a_new_token_can_be_a_signal_to_the_program(fake: FakeDaemon, log: Path)
 
 def test_a_restart_of_the_daemon_does_not_restart_the_program(fake: FakeDaemon, log: Path) -> None:
     """Only a different token does."""
-    message = "told payments: first"
+    message = "sent payments: first"
     with running("--on-refresh", "restart") as process:
         until(log, "first\n")
-        fake.heard(message)
+        fake.wait_for(message)
         fake.requests.clear()
         fake.end_streams()
-        fake.heard(message)
+        fake.wait_for(message)
         process.send_signal(Signals.SIGUSR1)
         status, err = ended(process)
     assert status == 7

@@ -32,7 +32,7 @@ class FakeDaemon:
 
     def __init__(self) -> None:
         self.requests: list[str] = []
-        """Each request, and each token sent to a watch as `told APP: TOKEN`."""
+        """Each request, and each token sent to a watch as `sent APP: TOKEN`."""
         self.refusals: dict[str, tuple[int, str]] = {}
         """Status and detail of the problems that answer requests, by method and path."""
         self.on_refresh: Callable[[str], object] = self.issue
@@ -60,7 +60,7 @@ class FakeDaemon:
                 endpoint=ENDPOINT,
             )
             self._change()
-        self.tell(
+        self.set_status(
             app,
             state="fresh",
             ready=True,
@@ -74,7 +74,7 @@ class FakeDaemon:
         )
         return token
 
-    def tell(self, app: str, **changes: object) -> None:
+    def set_status(self, app: str, **changes: object) -> None:
         """Change members of an app's status, adding the app if it is new."""
         with self._changed:
             self._apps.setdefault(app, starting(app)).update(changes)
@@ -85,12 +85,12 @@ class FakeDaemon:
             self._streams += 1
             self._change()
 
-    def heard(self, request: str) -> None:
+    def wait_for(self, request: str) -> None:
         """Return once `requests` contains that."""
         with self._changed:
             assert self._changed.wait_for(lambda: request in self.requests, timeout=10)
 
-    def hear(self, request: str) -> None:
+    def record(self, request: str) -> None:
         """Add to `requests`."""
         with self._changed:
             self.requests.append(request)
@@ -175,7 +175,7 @@ class Handler(BaseHTTPRequestHandler):
         """Log nothing."""
 
     def _answer(self) -> None:
-        self.daemon.hear(f"{self.command} {self.path}")
+        self.daemon.record(f"{self.command} {self.path}")
         target = urlsplit(self.path)
         refusal = self.daemon.refusals.get(f"{self.command} {target.path}")
         app, _, route = target.path.removeprefix("/v1/apps").strip("/").partition("/")
@@ -209,7 +209,7 @@ class Handler(BaseHTTPRequestHandler):
         for answer in self.daemon.tokens(app):
             line = render(answer, Format.JSON)
             self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
-            self.daemon.hear(f"told {app}: {answer.access_token}")
+            self.daemon.record(f"sent {app}: {answer.access_token}")
         self.wfile.write(b"0\r\n\r\n")
 
     def _refuse(self, status: int, detail: str) -> None:

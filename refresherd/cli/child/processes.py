@@ -93,7 +93,7 @@ class Processes:
         signal.pthread_kill(self._thread, WAKE_UP)
 
     def kill(self, pid: int, number: Signals) -> None:
-        """Send a signal to a child; do nothing if it now runs as a user whom we may not signal."""
+        """Send a signal to a child; do nothing if it has become a user whom we may not signal."""
         try:
             os.kill(pid, number)
         except PermissionError:

@@ -64,7 +64,7 @@ def test_address_is_a_host_and_a_port(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", ":1", "host", "host:", "host:http", "host:65536", "host:-1"])
 def test_invalid_address_is_rejected_with_an_example(text: str) -> None:
-    """Whoever forgets the port learns how to write it."""
+    """The usual mistake is to leave out the port."""
     with pytest.raises(REJECTED, match="write HOST:PORT"):
         address(text)
 
