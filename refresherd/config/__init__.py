@@ -1,29 +1,7 @@
-"""The configuration file: TOML in, checked values out, every fault at once with its line."""
+"""The configuration file: TOML to checked values, with every fault and its line at once."""
 
-from refresherd.config.configuration import (
-    Api,
-    Configuration,
-    Http,
-    Level,
-    Log,
-    LogFormat,
-    Shutdown,
-)
-from refresherd.config.describe import describe
+from refresherd.config.configuration import Api, Configuration, Log, Shutdown, describe
 from refresherd.config.loader import load
 from refresherd.config.schema import json_schema
-from refresherd.domain.readiness import Ready
 
-__all__ = [
-    "Api",
-    "Configuration",
-    "Http",
-    "Level",
-    "Log",
-    "LogFormat",
-    "Ready",
-    "Shutdown",
-    "describe",
-    "json_schema",
-    "load",
-]
+__all__ = ["Api", "Configuration", "Log", "Shutdown", "describe", "json_schema", "load"]

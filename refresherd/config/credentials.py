@@ -1,10 +1,12 @@
-"""Exactly one credential for each app, and what it needs from the environment."""
+"""An app's credential: exactly one, all of it, and with what it needs from the environment."""
 
-from refresherd.config.document import AppDocument, Document
-from refresherd.config.environment import Environ, credentials_directory, state_dir
-from refresherd.config.findings import Findings
-from refresherd.config.keys import api_key_fault
-from refresherd.config.wording import listed, quoted
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from refresherd.config.credential_formats import api_key_fault
+from refresherd.config.findings import Finding, listed, quoted
+from refresherd.config.parse import AppSettings, Settings
+from refresherd.config.settings import RootTable
 from refresherd.domain.model import (
     ApiKeyCommand,
     ApiKeyEnv,
@@ -14,31 +16,51 @@ from refresherd.domain.model import (
     TokenFile,
 )
 
-ALONE = ("api_key_file", "api_key_credential", "api_key_env", "api_key_command", "token_file")
+Environ = Mapping[str, str]
+
+SINGLE = ("api_key_file", "api_key_credential", "api_key_env", "api_key_command", "token_file")
+"""Keys that are a credential by themselves."""
+
 CERTIFICATE = ("app_id", "cert_file", "key_file")
+"""Keys that are a credential together."""
 
 
-def check_credentials(document: Document, environ: Environ, faults: Findings) -> None:
-    """Take note of apps with no credential or several, and of what those need and lack."""
-    stateless = state_dir(document.root, environ) is None and ("state_dir",) not in faults
-    for app in document.apps:
-        _check_count(app, faults)
-        _check_env(app, environ, faults)
+def state_dir(root: RootTable, environ: Environ) -> Path | None:
+    """Return the configured state directory, else the first that systemd has made, else None."""
+    if root.state_dir:
+        return root.state_dir.path
+    # Several directories are separated by colons: systemd.exec(5), StateDirectory=.
+    first = environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return Path(first) if first else None
+
+
+def credentials_directory(environ: Environ) -> Path | None:
+    """Return the directory of the service's systemd credentials, None if it has none."""
+    directory = environ.get("CREDENTIALS_DIRECTORY", "")
+    return Path(directory) if directory else None
+
+
+def check_credentials(settings: Settings, environ: Environ) -> Iterator[Finding]:
+    """Yield apps without exactly one credential, and credentials that lack what they need."""
+    stateless = state_dir(settings.root, environ) is None and settings.valid(("state_dir",))
+    for app in settings.apps:
+        yield from _check_count(settings, app)
+        yield from _check_variable(app, environ)
         if app.own.api_key_credential and credentials_directory(environ) is None:
-            faults.add(
+            yield Finding(
                 (*app.path, "api_key_credential"),
                 "$CREDENTIALS_DIRECTORY is not set; systemd sets it for services with "
                 "LoadCredential=, elsewhere use api_key_file",
             )
         if app.own.token_file and stateless:
-            faults.add(
+            yield Finding(
                 (*app.path, "token_file"),
                 "the token changes with each refresh and has to outlive a restart; set state_dir, "
                 "or StateDirectory= in the systemd unit",
             )
 
 
-def credential_of(app: AppDocument, environ: Environ) -> Credential:
+def credential_of(app: AppSettings, environ: Environ) -> Credential:
     """Return the credential of an app without faults."""
     own, directory = app.own, credentials_directory(environ)
     if own.api_key_file:
@@ -54,43 +76,45 @@ def credential_of(app: AppDocument, environ: Environ) -> Credential:
     return ApiKeyCommand(tuple(map(str, own.api_key_command)))
 
 
-def _check_count(app: AppDocument, faults: Findings) -> None:
-    given = [key for key in app.given if key in ALONE or key in CERTIFICATE]
-    # A faulty one was meant to be one.
-    named = [key for key in given if getattr(app.own, key) or (*app.path, key) in faults]
-    alone = [key for key in named if key in ALONE]
+def _check_count(settings: Settings, app: AppSettings) -> Iterator[Finding]:
+    written = [key for key in app.written if key in SINGLE or key in CERTIFICATE]
+    # An invalid value counts: it was meant to be a credential.
+    named = [
+        key for key in written if getattr(app.own, key) or not settings.valid((*app.path, key))
+    ]
+    single = [key for key in named if key in SINGLE]
     certificate = [key for key in named if key in CERTIFICATE]
     if not named:
-        faults.add(
-            (*app.path, *given[:1]),
-            f"no credential; write one of {', '.join(ALONE)}, or {listed(CERTIFICATE, 'and')}",
+        yield Finding(
+            (*app.path, *written[:1]),
+            f"no credential; write one of {', '.join(SINGLE)}, or {listed(CERTIFICATE, 'and')}",
         )
-    found = alone + certificate[:1]
-    if len(found) > 1:
-        faults.add(
-            (*app.path, found[-1]),
-            f"{listed(found, 'and')} stand side by side; keep exactly one credential",
+    credentials = single + certificate[:1]
+    if len(credentials) > 1:
+        yield Finding(
+            (*app.path, credentials[-1]),
+            f"{listed(credentials, 'and')} stand side by side; keep exactly one credential",
         )
     lacking = [key for key in CERTIFICATE if key not in certificate]
     if certificate and lacking:
-        faults.add(
+        yield Finding(
             (*app.path, certificate[0]),
             f"{listed(lacking, 'and')} missing; a certificate app needs "
             f"{listed(CERTIFICATE, 'and')}",
         )
 
 
-def _check_env(app: AppDocument, environ: Environ, faults: Findings) -> None:
+def _check_variable(app: AppSettings, environ: Environ) -> Iterator[Finding]:
     variable = app.own.api_key_env
     if not variable:
         return
     path = (*app.path, "api_key_env")
     value = environ.get(variable)
     if value is None:
-        faults.add(
+        yield Finding(
             path,
             f"there is no variable {quoted(variable)} in this environment; set it (systemd: "
             "EnvironmentFile=), or name another",
         )
     elif fault := api_key_fault(value.encode(errors="surrogateescape")):
-        faults.add(path, f"the value of {quoted(variable)}: {fault}")
+        yield Finding(path, f"the value of {quoted(variable)}: {fault}")

@@ -1,49 +1,101 @@
-"""What a look at the configuration finds, each at its key; lines are looked up at the end."""
+"""Findings about a configuration, and how keys and values are written in them: never a secret."""
 
-from pathlib import Path
+import re
+from collections.abc import Iterable
+from datetime import date, time
+from difflib import get_close_matches
+from functools import lru_cache
+from json import dumps
+from typing import NamedTuple
 
-from refresherd.config.lines import KeyPath, locate
-from refresherd.config.wording import dotted
-
-FIRST_LINE = 1
-
-
-class Findings:
-    """Faults or warnings, each once, in the order of the file's lines when told."""
-
-    def __init__(self) -> None:
-        self._messages: dict[KeyPath, list[str]] = {}
-
-    def add(self, path: KeyPath, message: str) -> None:
-        """Take note of what is wrong at a key, and what would be right."""
-        messages = self._messages.setdefault(path, [])
-        if message not in messages:
-            messages.append(message)
-
-    def __contains__(self, path: KeyPath) -> bool:
-        return path in self._messages
-
-    def __len__(self) -> int:
-        return sum(map(len, self._messages.values()))
-
-    def lines(self, file: Path, text: str) -> tuple[str, ...]:
-        """Return `FILE:LINE: key.path: message` for each; `text` is the file's valid TOML.
-
-        What stands nowhere, such as a missing key, is told at the line of its table.
-        """
-        if not self._messages:
-            return ()
-        known = locate(text)
-        told = [
-            (line_of(known, path), f"{dotted(path)}: {message}" if path else message)
-            for path, messages in self._messages.items()
-            for message in messages
-        ]
-        return tuple(f"{file}:{line}: {rest}" for line, rest in sorted(told, key=lambda it: it[0]))
+KeyPath = tuple[str | int, ...]
+"""Where a value stands: names of tables and keys, and indices into arrays."""
 
 
-def line_of(known: dict[KeyPath, int], path: KeyPath) -> int:
-    """Return the line of a key, or of the nearest table around it that the file has."""
-    while path and path not in known:
-        path = path[:-1]
-    return known.get(path, FIRST_LINE)
+class Finding(NamedTuple):
+    """A fault or a warning: the key it is about, what is wrong there and how to correct it."""
+
+    path: KeyPath
+    message: str
+
+
+BASE64_RUN = re.compile(r"[A-Za-z0-9+_=-]{40,}")
+"""An API key's first 48 characters, the UUID's, hold no slash; a token is base64url."""
+
+PASSWORD = re.compile("://[^/]*:[^/]*@")
+
+LONGEST_SHOWN = 200
+BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+LARGEST_SHOWN = 10**15
+"""Python refuses to print an integer of more than 4,300 digits, which TOML's hex may hold."""
+
+
+def secretive(text: str) -> bool:
+    """Return whether a string may hold an API key, a token or a URL's password."""
+    return PASSWORD.search(text) is not None or any(
+        any(map(str.isupper, run)) and any(map(str.islower, run)) and any(map(str.isdigit, run))
+        for run in BASE64_RUN.findall(text)
+    )
+
+
+def quoted(text: str) -> str:
+    """Return a string as TOML writes it, or "…" where it is too long or may be a secret."""
+    if secretive(text) or len(text) > LONGEST_SHOWN:
+        return '"…"'
+    return f'"{text}"' if text.isprintable() and not set(text) & {'"', "\\"} else dumps(text)
+
+
+def shown(value: object) -> str:
+    """Return a value of the file as its operator would recognise it."""
+    match value:
+        case str():
+            return quoted(value)
+        case bool():
+            return str(value).lower()
+        case int() if abs(value) < LARGEST_SHOWN:
+            return str(value)
+        case float():
+            return repr(value)
+        case _:
+            return "this"
+
+
+def kind(value: object) -> str:
+    """Return what a TOML value is, with its article."""
+    match value:
+        case str():
+            return "a string"
+        case bool():
+            return "a boolean"
+        case int() | float():
+            return "a number"
+        case list():
+            return "a list"
+        case date() | time():
+            return "a date or time"
+        case _:
+            return "a table"
+
+
+def dotted(path: KeyPath) -> str:
+    """Return a key path as one would write it: `apps.payments.files[0].mode`."""
+    message = ""
+    for part in path:
+        if isinstance(part, int):
+            message += f"[{part}]"
+            continue
+        bare = BARE_KEY.fullmatch(part) and not secretive(part)
+        message += ("." if message else "") + (part if bare else quoted(part))
+    return message
+
+
+def listed(words: Iterable[str], last: str = "or") -> str:
+    """Return words as a sentence lists them: `a, b or c`."""
+    *others, final = words
+    return f"{', '.join(others)} {last} {final}" if others else final
+
+
+@lru_cache(maxsize=256)
+def nearest(word: str, known: tuple[str, ...]) -> str:
+    """Return the known word that was perhaps meant, "" if none is near."""
+    return next(iter(get_close_matches(word, known, n=1)), "")

@@ -1,125 +1,192 @@
-"""Files that the daemon reads: there, private where they must be, and what they should be."""
+"""Files that the daemon reads and programs that it runs: they exist, are private and make sense."""
 
-from collections.abc import Callable
-from functools import partial
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from errno import EINVAL
+from functools import cache, partial
 from pathlib import Path
 
-from refresherd.config.document import AppDocument, Document
-from refresherd.config.environment import Environ, credentials_directory, state_dir
-from refresherd.config.findings import Findings
-from refresherd.config.host import Host, Unusable, gone, no_program, read, refuse_open
-from refresherd.config.keys import api_key_fault, token_fault
-from refresherd.config.lines import KeyPath
-from refresherd.config.pem import judge_authorities, judge_certificate, judge_private_key
+from refresherd.config.credential_formats import (
+    api_key_fault,
+    authorities_fault,
+    certificate_fault,
+    private_key_fault,
+    token_fault,
+)
+from refresherd.config.credentials import Environ, credentials_directory, state_dir
+from refresherd.config.findings import Finding, KeyPath, quoted, secretive
+from refresherd.config.parse import AppSettings, Settings
 from refresherd.config.scalars import Location
-from refresherd.config.wording import quoted
 from refresherd.domain.model import session_file
-from refresherd.domain.redaction import holds_secret
 
-Verdict = Callable[[bytes], str]
-"""Tells what is wrong with a secret, "" if nothing is."""
+MOST_READ = 1 << 20
+"""Far more than any key, certificate or bundle of authorities; in bytes."""
+
+OPEN_TO_OTHERS = stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP
+
+PASTED_FOR_PATH = (
+    "this looks like the secret itself; put it in a file (chmod 0600) and write that file's path"
+)
+
+Judge = Callable[[bytes], str]
+"""Returns what is wrong with a file's content, "" if nothing is."""
 
 
-def check_inputs(document: Document, environ: Environ, host: Host, faults: Findings) -> None:
-    """Take note of every file, directory and program that cannot be used."""
-    root = document.root
-    _check_authorities(root.dsm.ca_file, ("dsm", "ca_file"), faults)
-    _check_web_config(root.http.web_config_file, faults)
+def check_input_files(settings: Settings, environ: Environ) -> Iterator[Finding]:
+    """Yield every file that cannot be used, and every credential program that is missing."""
+    root = settings.root
+    yield from _check_authorities(root.dsm.ca_file, ("dsm", "ca_file"))
+    yield from _check_web_config(root.http.web_config_file)
     state = state_dir(root, environ)
-    # Where the directory is missing, the daemon makes it.
-    if state and (fault := host.directory_fault(state.parent if gone(state) else state)):
-        faults.add(("state_dir",), fault)
-    for app in document.apps:
-        if "ca_file" in app.given:
-            _check_authorities(app.dsm.ca_file, (*app.path, "ca_file"), faults)
-        _check_credential(app, environ, host, faults)
-        _check_bootstrap(app, state, faults)
+    for app in settings.apps:
+        if "ca_file" in app.written:
+            yield from _check_authorities(app.dsm.ca_file, (*app.path, "ca_file"))
+        yield from _check_api_key(settings, app, environ)
+        yield from _check_certificate(app)
+        yield from _check_token_file(app, state)
 
 
-def _check_credential(app: AppDocument, environ: Environ, host: Host, faults: Findings) -> None:
+def check_hook_programs(settings: Settings, environ: Environ) -> Iterator[Finding]:
+    """Yield hooks whose program is missing: a warning, since a failing hook harms no token."""
+    missing = cache(partial(_program_fault, environ=environ))
+    for app in settings.apps:
+        for index, hook in enumerate(app.own.hooks):
+            if hook.command and (fault := missing(hook.command[0])):
+                yield Finding((*app.path, "hooks", index, "command", 0), fault)
+
+
+def is_missing(path: Path) -> bool:
+    """Return whether there is nothing at a path; False if that cannot be found out."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _check_api_key(settings: Settings, app: AppSettings, environ: Environ) -> Iterator[Finding]:
     own, directory = app.own, credentials_directory(environ)
     if own.api_key_file:
-        trusted = directory is not None and own.api_key_file.path.is_relative_to(directory)
-        judge = partial(_judge, own.api_key_file.path, api_key_fault, trusted=trusted)
-        _note(judge, (*app.path, "api_key_file"), faults)
+        file = own.api_key_file.path
+        # What systemd keeps there is the service's own, whatever its mode looks like.
+        private = directory is None or not file.is_relative_to(directory)
+        key = (*app.path, "api_key_file")
+        yield from _check_file(file, api_key_fault, key, private=private, secret=True)
     if own.api_key_credential and directory is not None:
-        judge = partial(_judge_passed, directory, own.api_key_credential)
-        _note(judge, (*app.path, "api_key_credential"), faults)
-    if own.cert_file:
-        _note(partial(judge_certificate, own.cert_file.path), (*app.path, "cert_file"), faults)
+        name, key = own.api_key_credential, (*app.path, "api_key_credential")
+        if is_missing(directory / name) and not secretive(name):
+            yield Finding(
+                key,
+                f"systemd has passed on no credential {quoted(name)} (there is none in "
+                f"{directory}); write LoadCredential={name}:FILE in the unit",
+            )
+        else:
+            yield from _check_file(directory / name, api_key_fault, key, secret=True)
+    program_key = (*app.path, "api_key_command", 0)
+    checked = own.api_key_command and settings.valid(program_key)
+    if checked and (fault := _program_fault(own.api_key_command[0], environ)):
+        yield Finding(program_key, fault)
+
+
+def _check_certificate(app: AppSettings) -> Iterator[Finding]:
+    own, certificate = app.own, app.own.cert_file.or_none
+    if certificate is not None:
+        faults = list(_check_file(certificate, certificate_fault, (*app.path, "cert_file")))
+        yield from faults
+        certificate = None if faults else certificate
     if own.key_file:
-        usable = None if (*app.path, "cert_file") in faults else own.cert_file.or_none
-        judge = partial(judge_private_key, own.key_file.path, usable)
-        _note(judge, (*app.path, "key_file"), faults)
-    if own.api_key_command:
-        _check_program(own.api_key_command[0], (*app.path, "api_key_command", 0), host, faults)
+        path = own.key_file.path
+        judge = partial(private_key_fault, path=path, certificate=certificate)
+        yield from _check_file(path, judge, (*app.path, "key_file"), private=True)
 
 
-def _check_bootstrap(app: AppDocument, state: Path | None, faults: Findings) -> None:
+def _check_token_file(app: AppSettings, state: Path | None) -> Iterator[Finding]:
     location = app.own.token_file
     if not location:
         return
-    # Once its session is kept, the token that it came from may be deleted.
-    kept = state is not None and not gone(session_file(state, app.name))
-    if not kept or not gone(location.path) or holds_secret(str(location)):
-        _note(partial(_judge, location.path, token_fault), (*app.path, "token_file"), faults)
+    # Once a session that came from it is saved, the file may be deleted.
+    saved = state is not None and not is_missing(session_file(state, app.name))
+    if not saved or not is_missing(location.path) or secretive(str(location)):
+        key = (*app.path, "token_file")
+        yield from _check_file(location.path, token_fault, key, private=True, secret=True)
 
 
-def _check_program(name: str, key: KeyPath, host: Host, faults: Findings) -> None:
-    if key not in faults and not host.has_program(name):
-        faults.add(key, no_program(name))
-
-
-def _note(judge: Callable[[], object], key: KeyPath, faults: Findings) -> None:
-    try:
-        judge()
-    except Unusable as error:
-        faults.add(key, str(error))
-
-
-def _judge(path: Path, fault_of: Verdict, *, trusted: bool = False) -> None:
-    """Raise Unusable for a secret's file that is not private, or does not look like one.
-
-    `trusted` is for what systemd keeps in a directory of the service's own. What was read
-    is forgotten at once.
-    """
-    try:
-        content, mode = read(path)
-    except Unusable:
-        if holds_secret(path.as_posix()):
-            raise Unusable(
-                "this looks like the secret itself; put it in a file (chmod 0600) and write "
-                "that file's path"
-            ) from None
-        raise
-    if not trusted:
-        refuse_open(path, mode)
-    if fault := fault_of(content):
-        raise Unusable(f"{quoted(str(path))}: {fault}")
-
-
-def _judge_passed(directory: Path, name: str) -> None:
-    """Raise Unusable for a credential that systemd has not passed on, or that is no API key."""
-    if gone(directory / name) and not holds_secret(name):
-        raise Unusable(
-            f"systemd has passed on no credential {quoted(name)} (there is none in {directory}); "
-            f"write LoadCredential={name}:FILE in the unit"
-        )
-    _judge(directory / name, api_key_fault, trusted=True)
-
-
-def _check_authorities(location: Location, key: KeyPath, faults: Findings) -> None:
+def _check_authorities(location: Location, key: KeyPath) -> Iterator[Finding]:
     if location:
-        _note(partial(judge_authorities, location.path), key, faults)
+        yield from _check_file(location.path, lambda _: authorities_fault(location.path), key)
 
 
-def _check_web_config(location: Location, faults: Findings) -> None:
-    if not location:
+def _check_web_config(location: Location) -> Iterator[Finding]:
+    if location:
+        key = ("http", "web_config_file")
+        yield from _check_file(location.path, lambda _: "", key)
+        yield Finding(
+            key,
+            "this version serves neither TLS nor basic auth, and plain pages are not what was "
+            'meant; write "" and listen on a loopback address',
+        )
+
+
+def _check_file(
+    path: Path, judge: Judge, key: KeyPath, *, private: bool = False, secret: bool = False
+) -> Iterator[Finding]:
+    """Yield why a file cannot be used: a `private` one is not open to other users.
+
+    Where it holds a `secret`, the secret itself may stand in place of the path. What was read is
+    forgotten at once.
+    """
+    name = quoted(str(path))
+    try:
+        content, mode = _read(path)
+    except OSError as error:
+        misplaced = secret and secretive(path.as_posix())
+        yield Finding(key, PASTED_FOR_PATH if misplaced else _unreadable(name, error))
         return
-    key = ("http", "web_config_file")
-    _note(partial(read, location.path), key, faults)
-    faults.add(
-        key,
-        "this version serves neither TLS nor basic auth, and plain pages are not what was meant; "
-        'write "" and listen on a loopback address',
+    if private and mode & OPEN_TO_OTHERS:
+        message = f"{name} is open to others (mode {stat.S_IMODE(mode):04o})"
+        yield Finding(key, f"{message}; close it: chmod 0600 {name}")
+    elif fault := judge(content):
+        yield Finding(key, f"{name}: {fault}")
+
+
+def _read(path: Path) -> tuple[bytes, int]:
+    """Return a regular file's content and its mode. Raises OSError.
+
+    It opens without blocking, because a named pipe would hold up the start for ever.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError
+        if not stat.S_ISREG(mode):
+            raise OSError(EINVAL, "it is no regular file, and it is read time and again")
+        return os.read(descriptor, MOST_READ), mode
+    finally:
+        os.close(descriptor)
+
+
+def _unreadable(name: str, error: OSError) -> str:
+    match error:
+        case FileNotFoundError():
+            return f"{name} does not exist; create it, or mend the path"
+        case IsADirectoryError():
+            return f"{name} is a directory; name a file in it"
+        case _:
+            return f"{name} cannot be read: {error.strerror}"
+
+
+def _program_fault(name: str, environ: Environ) -> str:
+    # A relative path would depend on the daemon's working directory.
+    relative = "/" in name and not name.startswith("/")
+    search = environ.get("PATH", os.defpath)
+    if not relative and shutil.which(name, path=search) is not None:
+        return ""
+    return (
+        f"there is no program {quoted(name)}; write an absolute path, or a name that is on PATH, "
+        "and each argument as a string of its own"
     )

@@ -1,19 +1,20 @@
-"""What must hold between the values of a configuration, whatever the machine is like."""
+"""Rules between the values of a configuration, whatever the machine is like."""
 
 import re
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
-from refresherd.config.collisions import shared_paths
-from refresherd.config.document import AppDocument, Document
-from refresherd.config.findings import Findings
-from refresherd.config.lines import KeyPath
-from refresherd.config.scalars import Duration, DurationOrNever
-from refresherd.config.tables import APP_NAME, DsmTable, HookTable, RefreshTable
-from refresherd.config.wording import quoted
+from refresherd.config.app_settings import APP_NAME, HookTable
+from refresherd.config.configuration import Shutdown
+from refresherd.config.findings import Finding, KeyPath, dotted, quoted
+from refresherd.config.parse import AppSettings, Settings
+from refresherd.config.scalars import Duration, DurationOrNever, Location
+from refresherd.config.settings import DsmTable, RefreshTable
 from refresherd.domain.model import Method
 
 Where = Callable[[str], KeyPath]
-"""Tells where a key that may be inherited gets its value from."""
+"""Returns where the value of a key that may be inherited is written."""
 
 EARLIEST = 0.05
 """The earliest share of a lifetime at which a refresh may come."""
@@ -21,62 +22,82 @@ EARLIEST = 0.05
 ROUNDING = 1e-9
 
 SAFE_REJECTED_RETRY = Duration("29m")
-"""The shortest wait that makes 50 logins in 24 hours at most."""
+"""The shortest wait that keeps refused logins at 50 or fewer in 24 hours."""
+
+OPEN_TO_ALL = stat.S_IROTH | stat.S_IWOTH
 
 
-def check_rules(document: Document, faults: Findings) -> None:
-    """Take note of every rule that the document breaks."""
-    root = document.root
-    _check_dsm(root.dsm, lambda key: ("dsm", key), faults)
-    _check_refresh(root.refresh, lambda key: ("refresh", key), faults)
-    _check_listen(document, faults)
-    _check_names(document, faults)
-    _check_endpoints(document, faults)
-    for app in document.apps:
+def check_rules(settings: Settings) -> Iterator[Finding]:
+    """Yield every rule that the settings break."""
+    root = settings.root
+    yield from _check_dsm(root.dsm, lambda key: ("dsm", key))
+    yield from _check_refresh(settings, root.refresh, lambda key: ("refresh", key))
+    yield from _check_listen(settings)
+    yield from _check_names(settings)
+    yield from _check_endpoints(settings)
+    for app in settings.apps:
         if app.dsm is not root.dsm:
-            _check_dsm(app.dsm, app.where, faults)
+            yield from _check_dsm(app.dsm, app.where)
         if app.refresh is not root.refresh:
-            _check_refresh(app.refresh, app.where, faults)
-        _check_rejected_retry(app, faults)
-        _check_renewal(app, faults)
-        _check_outputs(app, faults)
+            yield from _check_refresh(settings, app.refresh, app.where)
+        yield from _check_rejected_retry(settings, app)
+        yield from _check_renewal(app)
+        yield from _check_outputs(settings, app)
         for index, hook in enumerate(app.own.hooks):
-            _check_hook(hook, (*app.path, "hooks", index), faults)
-    shared_paths(document, faults)
+            yield from _check_hook(settings, hook, (*app.path, "hooks", index))
+    yield from _check_collisions(settings)
 
 
-def _check_dsm(dsm: DsmTable, where: Where, faults: Findings) -> None:
-    _at_least(dsm.timeout, "1ms", where("timeout"), faults)
-
-
-def _check_refresh(refresh: RefreshTable, where: Where, faults: Findings) -> None:
-    _at_least(refresh.retry_min, "100ms", where("retry_min"), faults)
-    _at_least(refresh.session_check, "1s", where("session_check"), faults)
-    if _sound(faults, where, "jitter", "at") and (
-        refresh.jitter > refresh.at - EARLIEST + ROUNDING
-    ):
-        faults.add(
-            _culprit(where, "jitter", "at"),
-            f"at = {refresh.at} with jitter = {refresh.jitter} may refresh at the very start of "
-            f"a lifetime; with that at, jitter is {round(refresh.at - EARLIEST, 6)} at most",
+def check_intentions(settings: Settings) -> Iterator[Finding]:
+    """Yield what is allowed but may not be meant: warnings."""
+    terminate = settings.root.shutdown is Shutdown.TERMINATE
+    if terminate and any(app.own.token_file for app in settings.apps):
+        yield Finding(
+            ("shutdown",),
+            '"terminate" does not hold for apps with a token_file: their last session is all that '
+            "there is to go on from after a restart, so it is kept",
         )
-    if _sound(faults, where, "retry_min", "retry_max") and (
-        refresh.retry_min.seconds > refresh.retry_max.seconds
-    ):
-        faults.add(
-            _culprit(where, "retry_min", "retry_max"),
+    for app in settings.apps:
+        for path, output in app.outputs():
+            if output.mode.bits & OPEN_TO_ALL:
+                yield Finding(
+                    (*path, "mode"),
+                    f"{quoted(output.mode)} hands the token to every user of this host; "
+                    'with a group, "0640" would do',
+                )
+
+
+def _check_dsm(dsm: DsmTable, where: Where) -> Iterator[Finding]:
+    yield from _at_least(dsm.timeout, "1ms", where("timeout"))
+
+
+def _check_refresh(settings: Settings, refresh: RefreshTable, where: Where) -> Iterator[Finding]:
+    yield from _at_least(refresh.retry_min, "100ms", where("retry_min"))
+    yield from _at_least(refresh.session_check, "1s", where("session_check"))
+    latest_jitter = refresh.at - EARLIEST
+    comparable = settings.valid(where("jitter"), where("at"))
+    if comparable and refresh.jitter > latest_jitter + ROUNDING:
+        yield Finding(
+            _to_correct(where, "jitter", "at"),
+            f"at = {refresh.at} with jitter = {refresh.jitter} may refresh at the very start of "
+            f"a lifetime; with that at, jitter is {round(latest_jitter, 6)} at most",
+        )
+    comparable = settings.valid(where("retry_min"), where("retry_max"))
+    if comparable and refresh.retry_min.seconds > refresh.retry_max.seconds:
+        yield Finding(
+            _to_correct(where, "retry_min", "retry_max"),
             f"retry_min, {quoted(refresh.retry_min)}, is longer than retry_max, "
             f"{quoted(refresh.retry_max)}; write one no longer than the other",
         )
 
 
-def _check_rejected_retry(app: AppDocument, faults: Findings) -> None:
-    if not _sound(faults, app.where, "rejected_retry", "endpoint"):
+def _check_rejected_retry(settings: Settings, app: AppSettings) -> Iterator[Finding]:
+    if not settings.valid(app.where("rejected_retry"), app.where("endpoint")):
         return
-    short = app.refresh.rejected_retry.seconds < SAFE_REJECTED_RETRY.seconds
-    if short and app.dsm.endpoint and not app.dsm.endpoint.loopback:
-        faults.add(
-            _culprit(app.where, "rejected_retry", "endpoint"),
+    too_short = app.refresh.rejected_retry.seconds < SAFE_REJECTED_RETRY.seconds
+    if too_short and app.dsm.endpoint and not app.dsm.endpoint.loopback:
+        yield Finding(
+            _to_correct(app.where, "rejected_retry", "endpoint"),
             f"a rejected_retry of {quoted(app.refresh.rejected_retry)} burns credentials: DSM may "
             "reset an app's secret after 100 refused logins in 24 hours, and 50 are all that may "
             f"be made; write {quoted(SAFE_REJECTED_RETRY)} or more (less is for an endpoint on a "
@@ -84,87 +105,124 @@ def _check_rejected_retry(app: AppDocument, faults: Findings) -> None:
         )
 
 
-def _check_renewal(app: AppDocument, faults: Findings) -> None:
+def _check_renewal(app: AppSettings) -> Iterator[Finding]:
     if app.own.token_file and app.refresh.renew is Method.AUTH:
-        faults.add(
+        yield Finding(
             app.where("renew"),
             '"auth" logs in anew, which a token_file cannot; write "reauth" or "keepalive"',
         )
 
 
-def _check_listen(document: Document, faults: Findings) -> None:
+def _check_listen(settings: Settings) -> Iterator[Finding]:
     seen = set()
-    for index, listen in enumerate(document.root.http.listen):
+    for index, listen in enumerate(settings.root.http.listen):
         path = ("http", "listen", index)
-        if path in faults:
+        if not settings.valid(path):
             continue
         if listen.address in seen:
-            faults.add(path, f"{quoted(listen)} stands here twice; write each address once")
+            yield Finding(path, f"{quoted(listen)} stands here twice; write each address once")
         seen.add(listen.address)
 
 
-def _check_names(document: Document, faults: Findings) -> None:
-    if not document.given.get("apps") and ("apps",) not in faults:
-        faults.add(("apps",), "no apps; write a table for each, headed [apps.NAME]")
-    for app in document.apps:
+def _check_names(settings: Settings) -> Iterator[Finding]:
+    if not settings.written.get("apps") and settings.valid(("apps",)):
+        yield Finding(("apps",), "no apps; write a table for each, headed [apps.NAME]")
+    for app in settings.apps:
         if re.fullmatch(APP_NAME, app.name) is None:
-            faults.add(
+            yield Finding(
                 app.path,
                 f"{quoted(app.name)} is no name for an app; write up to 64 letters, digits, dots, "
                 "dashes and underscores, a letter or digit first",
             )
 
 
-def _check_endpoints(document: Document, faults: Findings) -> None:
+def _check_endpoints(settings: Settings) -> Iterator[Finding]:
     lacking = [
-        app for app in document.apps if not app.dsm.endpoint and app.where("endpoint") not in faults
+        app
+        for app in settings.apps
+        if not app.dsm.endpoint and settings.valid(app.where("endpoint"), ("dsm",))
     ]
-    if ("dsm",) in faults or not lacking:
-        return
-    if len(lacking) == len(document.apps):
-        faults.add(
+    if lacking and len(lacking) == len(settings.apps):
+        yield Finding(
             ("dsm", "endpoint"),
             'missing; write the address of your DSM, such as "https://amer.smartkey.io"',
         )
         return
     for app in lacking:
-        faults.add(
+        yield Finding(
             (*app.path, "endpoint"),
             "missing; write the address of the app's DSM here, or one for all apps in [dsm]",
         )
 
 
-def _check_outputs(app: AppDocument, faults: Findings) -> None:
-    for key, output in app.outputs():
-        path = (*key, "path")
-        if not output.path and key not in faults and path not in faults:
-            faults.add(path, "missing; write where consumers are to find the token")
+def _check_outputs(settings: Settings, app: AppSettings) -> Iterator[Finding]:
+    for output_path, output in app.outputs():
+        path = (*output_path, "path")
+        if not output.path and settings.valid(output_path, path):
+            yield Finding(path, "missing; write where consumers are to find the token")
 
 
-def _check_hook(hook: HookTable, path: KeyPath, faults: Findings) -> None:
-    _at_least(hook.timeout, "1ms", (*path, "timeout"), faults)
-    if any((*path, key) in faults for key in ("command", "signal", "pid_file")):
+def _check_hook(settings: Settings, hook: HookTable, path: KeyPath) -> Iterator[Finding]:
+    yield from _at_least(hook.timeout, "1ms", (*path, "timeout"))
+    if not settings.valid(*((*path, key) for key in ("command", "signal", "pid_file"))):
         return
     if hook.command and (hook.signal or hook.pid_file):
-        faults.add(path, "both a command and a signal; keep one, and write a hook for the other")
+        message = "both a command and a signal; keep one, and write a hook for the other"
     elif not hook.command and not (hook.signal or hook.pid_file):
-        faults.add(path, "nothing to do; write a command, or a signal and a pid_file")
+        message = "nothing to do; write a command, or a signal and a pid_file"
     elif not hook.command and not (hook.signal and hook.pid_file):
-        faults.add(path, "signal and pid_file belong together; write both")
+        message = "signal and pid_file belong together; write both"
+    else:
+        return
+    yield Finding(path, message)
 
 
-def _at_least(
-    duration: Duration | DurationOrNever, least: str, path: KeyPath, faults: Findings
-) -> None:
+def _check_collisions(settings: Settings) -> Iterator[Finding]:
+    """Yield every output whose path is an earlier output's, or that of a file that is read."""
+    read = {location.path: dotted(key) for key, location in _inputs(settings) if location}
+    read[settings.file] = "this configuration"
+    written: dict[Path, KeyPath] = {}
+    for key, location in _outputs(settings):
+        if not location:
+            continue
+        path = location.path
+        if path in written:
+            yield Finding(
+                key, f"{dotted(written[path])} has the same path; an output needs one of its own"
+            )
+        elif path in read:
+            yield Finding(
+                key,
+                f"{read[path]} is read from this path; a token would overwrite it, "
+                "so write it elsewhere",
+            )
+        written.setdefault(path, key)
+
+
+def _outputs(settings: Settings) -> Iterator[tuple[KeyPath, Location]]:
+    yield ("api", "path"), settings.root.api.path
+    for app in settings.apps:
+        for path, output in app.outputs():
+            yield (*path, "path"), output.path
+
+
+def _inputs(settings: Settings) -> Iterator[tuple[KeyPath, Location]]:
+    yield ("dsm", "ca_file"), settings.root.dsm.ca_file
+    yield ("http", "web_config_file"), settings.root.http.web_config_file
+    for app in settings.apps:
+        yield app.where("ca_file"), app.dsm.ca_file
+        for key in ("api_key_file", "token_file", "cert_file", "key_file"):
+            yield (*app.path, key), getattr(app.own, key)
+        for index, hook in enumerate(app.own.hooks):
+            yield (*app.path, "hooks", index, "pid_file"), hook.pid_file
+
+
+def _at_least(duration: Duration | DurationOrNever, least: str, path: KeyPath) -> Iterator[Finding]:
     if duration.seconds is not None and duration.seconds < Duration(least).seconds:
-        faults.add(path, f"{quoted(duration)} is too short; write {quoted(least)} or more")
+        yield Finding(path, f"{quoted(duration)} is too short; write {quoted(least)} or more")
 
 
-def _sound(faults: Findings, where: Where, *keys: str) -> bool:
-    return all(where(key) not in faults for key in keys)
-
-
-def _culprit(where: Where, *keys: str) -> KeyPath:
-    """Return the key to mend: one that stands under the app, where there is such a one."""
+def _to_correct(where: Where, *keys: str) -> KeyPath:
+    """Return which of several keys to correct: one under the app itself, if there is one."""
     paths = [where(key) for key in keys]
     return next((path for path in paths if path[0] == "apps"), paths[0])

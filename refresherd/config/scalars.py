@@ -1,4 +1,4 @@
-"""Strings of the file that mean something: durations, modes, paths and names."""
+"""Strings with a meaning: durations, modes, paths and names."""
 
 import os
 import re
@@ -6,41 +6,40 @@ import signal
 from pathlib import Path
 from typing import ClassVar, Self
 
-from refresherd.domain.model import UUID
-
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 LONGEST = 365 * UNITS["d"]
-"""Further away than that, calendars and timers overflow; nobody means it."""
+"""Longer durations overflow timers and dates."""
 
 NEVER = "never"
 
+UUID = "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+
 
 class Scalar(str):
-    """A string as written; a subclass checks it and keeps its meaning beside it.
+    """A string as it stands in the file; subclasses add what it means as attributes.
 
-    Raises ValueError for a string that means nothing, with a text where there is more
-    to say than "this is no `noun`; write `expected`, such as …". Where `pattern` allows
-    "", that stands for none.
+    The constructor raises ValueError for an invalid string: without a text where "this is not a
+    `noun`; write `expected`" says it all. Where `pattern` matches "", that means "not set".
     """
 
     __slots__ = ()
     noun: ClassVar[str]
     expected: ClassVar[str]
     pattern: ClassVar[str]
-    """Understood alike by Python and by JSON Schema's readers, so without lookaround."""
+    """Read by Python and by JSON Schema validators, so it holds no lookaround."""
     stand_in: ClassVar[str] = ""
-    """What takes the place of a faulty one without a default, and shows how one is written."""
+    """A valid value: takes the place of an invalid one in a list, so that checks can go on."""
 
     def __new__(cls, text: str = "") -> Self:
-        """Raise ValueError for a string that is not of the pattern."""
+        """Raise ValueError if the text does not match the pattern."""
         if re.fullmatch(cls.pattern, text) is None:
             raise ValueError
         return super().__new__(cls, text)
 
 
 class Duration(Scalar):
-    """A span of time; `seconds` is never negative."""
+    """A span of time of at most a year; `seconds` is never negative."""
 
     __slots__ = ("seconds",)
     seconds: float
@@ -49,7 +48,7 @@ class Duration(Scalar):
     pattern = r"([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+"
 
     def __new__(cls, text: str) -> Self:
-        """Raise ValueError for what is no duration or is longer than a year."""
+        """Raise ValueError for anything but numbers with units, or for more than a year."""
         self = super().__new__(cls, text)
         self.seconds = float(sum(float(count) * UNITS[unit] for count, unit in PART.findall(text)))
         if self.seconds > LONGEST:
@@ -58,7 +57,7 @@ class Duration(Scalar):
 
 
 class DurationOrNever(Scalar):
-    """A span of time, or never: then `seconds` is None."""
+    """A span of time, or "never", for which `seconds` is None."""
 
     __slots__ = ("seconds",)
     seconds: float | None
@@ -67,14 +66,14 @@ class DurationOrNever(Scalar):
     pattern = rf"{NEVER}|{Duration.pattern}"
 
     def __new__(cls, text: str) -> Self:
-        """Raise ValueError for what is neither."""
+        """Raise ValueError as Duration does."""
         self = super().__new__(cls, text)
         self.seconds = None if text == NEVER else Duration(text).seconds
         return self
 
 
 class Mode(Scalar):
-    """A file mode; `bits` holds permissions only."""
+    """An octal file mode; `bits` holds permissions only, no set-id or sticky bits."""
 
     __slots__ = ("bits",)
     bits: int
@@ -83,14 +82,14 @@ class Mode(Scalar):
     pattern = "0?[0-7]{3}"
 
     def __new__(cls, text: str) -> Self:
-        """Raise ValueError for what is no octal mode up to 0777."""
+        """Raise ValueError for anything but three octal digits, with or without a 0 before."""
         self = super().__new__(cls, text)
         self.bits = int(text, 8)
         return self
 
 
 class Location(Scalar):
-    """A path, relative to the file's directory, or ""; `path` is absolute."""
+    """A path, relative to the configuration file's directory; `path` is absolute."""
 
     __slots__ = ("path",)
     path: Path
@@ -99,7 +98,7 @@ class Location(Scalar):
     pattern = r"[^\x00]*"
 
     def __new__(cls, text: str = "", base: Path = Path("/")) -> Self:
-        """Raise ValueError for what would not lead where it seems to."""
+        """Raise ValueError for a path with a NUL, or one that a shell would have to expand."""
         self = super().__new__(cls, text)
         if text.startswith("~"):
             raise ValueError("~ is not expanded here; write the path in full")
@@ -108,50 +107,45 @@ class Location(Scalar):
 
     @property
     def or_none(self) -> Path | None:
-        """The path, None for ""."""
+        """The absolute path, or None for ""."""
         return self.path if self else None
 
 
 class Argument(Scalar):
-    """A word of a command."""
+    """A program or an argument of a command."""
 
-    __slots__ = ()
     noun = "argument"
     expected = "a string that a program can be given"
     pattern = r"[^\x00]*"
 
 
 class AppId(Scalar):
-    """An app's UUID, or ""."""
+    """An app's UUID."""
 
-    __slots__ = ()
     noun = "UUID"
     expected = "the app's UUID as DSM shows it"
-    pattern = f"({UUID.pattern})?"
+    pattern = f"({UUID})?"
 
 
 class Variable(Scalar):
-    """The name of an environment variable, or ""."""
+    """The name of an environment variable."""
 
-    __slots__ = ()
     noun = "name of an environment variable"
     expected = "the variable's name, not its value"
     pattern = "([A-Za-z_][A-Za-z0-9_]*)?"
 
 
 class CredentialName(Scalar):
-    """The name of a systemd credential, or ""."""
+    """The name of a systemd credential: never one with a slash or with a dot in front."""
 
-    __slots__ = ()
     noun = "name of a systemd credential"
     expected = "the name that LoadCredential= gives it"
     pattern = r"([A-Za-z0-9_@:-][A-Za-z0-9_.@:-]*)?"
 
 
 class Principal(Scalar):
-    """A user's or a group's name or number, or ""."""
+    """The name or the number of a user or a group."""
 
-    __slots__ = ()
     noun = "user or group"
     expected = "a name or a number, as a string"
     pattern = r"[^\x00-\x20\x7f:/]*"
@@ -160,7 +154,6 @@ class Principal(Scalar):
 class Unit(Scalar):
     """The full name of a systemd unit."""
 
-    __slots__ = ()
     noun = "unit name"
     expected = "the unit's full name"
     stand_in = "payments.service"
@@ -168,9 +161,8 @@ class Unit(Scalar):
 
 
 class Signal(Scalar):
-    """The name of a signal, with or without SIG, or ""."""
+    """The name of a signal, with or without SIG."""
 
-    __slots__ = ()
     noun = "signal"
     expected = "a signal's name"
     pattern = "((SIG)?[A-Z][A-Z0-9+-]*)?"

@@ -1,16 +1,24 @@
-"""The configuration's JSON Schema, for editors, from the tables themselves."""
+"""The configuration's JSON Schema, for editors and for the reference documentation."""
 
 import json
 from enum import Enum
+from inspect import getdoc
 from typing import Any, cast, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
-from msgspec.structs import fields
 
-from refresherd.config.expectations import bare, metas
+from refresherd.config.app_settings import APP_NAME, AppTable
 from refresherd.config.scalars import Scalar
-from refresherd.config.tables import APP_NAME, AppTable, DsmTable, RefreshTable, RootTable
+from refresherd.config.settings import (
+    DsmTable,
+    RefreshTable,
+    RootTable,
+    bare,
+    constraints,
+    description,
+    keys,
+)
 
 Schema = dict[str, Any]
 
@@ -21,12 +29,13 @@ def json_schema() -> Schema:
     """Return the JSON Schema, draft 2020-12, of configuration files."""
     schema = _table(RootTable)
     schema["properties"]["apps"] = {
-        "description": "The apps, each by its name.",
+        "description": "The apps of DSM whose sessions are kept alive, each by a name.",
         "type": "object",
         "minProperties": 1,
         "propertyNames": {"pattern": f"^{APP_NAME}$"},
         "additionalProperties": _app(),
     }
+    # Defaults are instances of our types; a round trip makes them plain strings.
     plain: Schema = json.loads(json.dumps(schema))
     return {
         "$schema": DIALECT,
@@ -40,48 +49,48 @@ def _app() -> Schema:
     schema = _table(AppTable)
     for defaults in (DsmTable, RefreshTable):
         for key, inherited in _table(defaults)["properties"].items():
-            # Under an app the default is what [dsm] and [refresh] say.
-            schema["properties"][key] = {
-                name: value for name, value in inherited.items() if name != "default"
-            }
+            # An app's default is what [dsm] or [refresh] says.
+            inherited.pop("default", None)
+            schema["properties"][key] = inherited
     return schema
 
 
 def _table(table: type[Struct]) -> Schema:
-    required = [field.name for field in fields(table) if field.required]
+    required = [key for key, field in keys(table).items() if field.required]
     return {
-        "description": table.__doc__,
+        "description": " ".join((getdoc(table) or "").split()),
         "type": "object",
         "additionalProperties": False,
-        "properties": {field.name: _property(field.type, field.default) for field in fields(table)},
+        "properties": {key: _key(field.type, field.default) for key, field in keys(table).items()},
         **({"required": required} if required else {}),
     }
 
 
-def _property(wanted: object, default: object) -> Schema:
-    schema = _value(wanted)
+def _key(annotated: object, default: object) -> Schema:
+    schema = _value(annotated)
+    if meaning := description(annotated):
+        schema["description"] = meaning
+    for item in constraints(annotated):
+        if item.examples:
+            schema["examples"] = item.examples
     if default is not msgspec.NODEFAULT and not isinstance(default, Struct):
         schema["default"] = default
     return schema
 
 
-def _value(wanted: object) -> Schema:
-    target = bare(wanted)
-    message = {
-        name: value
-        for meta in metas(wanted)
-        for name, value in (("description", meta.description), ("examples", meta.examples))
-        if value is not None
-    }
+def _value(annotated: object) -> Schema:
+    target = bare(annotated)
     if get_origin(target) is tuple:
-        return {"type": "array", "items": _value(get_args(target)[0]), **message}
+        items = _value(get_args(target)[0])
+        described = {key: items[key] for key in ("description",) if key in items}
+        return {"type": "array", "items": items, **described}
     if issubclass(target, Struct):
-        return {**_table(target), **message}
+        return _table(target)
     if issubclass(target, Enum):
-        return {"type": "string", "enum": [choice.value for choice in target], **message}
-    return msgspec.json.schema(wanted, schema_hook=_scalar)
+        return {"type": "string", "enum": [choice.value for choice in target]}
+    return msgspec.json.schema(annotated, schema_hook=_scalar)
 
 
 def _scalar(kind: type) -> Schema:
-    pattern = cast("type[Scalar]", kind).pattern  # no other types of our own are in the tables
+    pattern = cast("type[Scalar]", kind).pattern  # the tables hold no other types of our own
     return {"type": "string", "pattern": f"^({pattern})$"}

@@ -1,10 +1,15 @@
-"""The configuration's text: read, and taken apart by the TOML reader."""
+"""The configuration file's text: reading it, its TOML syntax, and the line of every key."""
 
 import re
 import tomllib
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
+from refresherd.config.findings import Finding, KeyPath, dotted
 from refresherd.domain.errors import ConfigError
 
 PLACE = re.compile(r" \(at (?:line (?P<line>[0-9]+), column (?P<column>[0-9]+)|end of document)\)$")
@@ -25,49 +30,191 @@ HINTS = (
     ("Unclosed", "a list or an inline table lacks its closing bracket"),
     ("Unescaped", "a backslash stands for itself in 'single quotes' only"),
 )
-"""What the reader's complaints mean to somebody who does not know TOML's grammar."""
+"""How tomllib's messages begin, and what to tell somebody who does not know TOML's grammar."""
+
+BLANK = re.compile(r"(?:[ \t\r\n,]|#[^\n]*)*")
+DOT = re.compile(r"[ \t]*(\.?)[ \t]*")
+EQUALS = re.compile(r"[ \t]*=[ \t]*")
+HEADER_OPENS = re.compile(r"\[{1,2}[ \t]*")
+HEADER_CLOSES = re.compile(r"[ \t]*\]{1,2}")
+KEY = re.compile(r'[A-Za-z0-9_-]+|"(?:[^"\\]|\\.)*"|' r"'[^']*'")
+STRING = re.compile(
+    # A multi-line string may end in up to two quotes of its own before the three that close it.
+    r'"""(?:[^\\]|\\.)*?"""(?:"{0,2})|' r"'''.*?'''(?:'{0,2})|" r'"(?:[^"\\]|\\.)*"|' r"'[^']*'",
+    re.DOTALL,
+)
+SCALAR = re.compile(r"[^,\]}#\r\n]*")
 
 
 def read_text(path: Path) -> str:
-    """Return the file's text. Raises ConfigError for what cannot be read or is not UTF-8."""
+    """Return the file's text. Raises ConfigError if it cannot be read or is not UTF-8."""
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        raise _fault(path, 1, "there is no such file; create it, or name another") from None
+        raise _error(path, 1, "there is no such file; create it, or name another") from None
     except IsADirectoryError:
-        raise _fault(path, 1, "this is a directory; name the file in it") from None
+        raise _error(path, 1, "this is a directory; name the file in it") from None
     except OSError as error:
-        raise _fault(path, 1, f"cannot be read: {error.strerror}") from None
+        raise _error(path, 1, f"cannot be read: {error.strerror}") from None
     try:
-        # Some editors put a byte order mark first, which TOML has no place for.
+        # Some editors begin a file with a byte order mark, which TOML does not allow.
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise _fault(path, line, "this is not UTF-8 text; save the file as UTF-8") from None
+        raise _error(path, line, "this is not UTF-8 text; save the file as UTF-8") from None
 
 
-def parse(path: Path, text: str) -> dict[str, Any]:
-    """Return the TOML document in a text. Raises ConfigError for what is none."""
+def read_toml(path: Path, text: str) -> dict[str, Any]:
+    """Return the TOML document in a text. Raises ConfigError if it is not valid TOML."""
     try:
         return tomllib.loads(text)
     except RecursionError:
-        raise _fault(path, 1, "lists or tables nest too deeply; write fewer levels") from None
+        raise _error(path, 1, "lists or tables nest too deeply; write fewer levels") from None
     except tomllib.TOMLDecodeError as error:
-        raise _fault(path, *_syntax(str(error), text)) from None
+        raise _error(path, *_explain(str(error), text)) from None
     except ValueError:
-        # Python refuses to read an integer of more than 4,300 digits.
-        raise _fault(path, 1, "a number has too many digits; write a shorter one") from None
+        # Python does not parse integers of more than 4,300 digits.
+        raise _error(path, 1, "a number has too many digits; write a shorter one") from None
 
 
-def _syntax(complaint: str, text: str) -> tuple[int, str]:
-    """Return the line, and what is wrong there, of what the TOML reader complains about."""
-    place = PLACE.search(complaint)
-    said = PLACE.sub("", complaint)
-    hint = next((hint for start, hint in HINTS if said.startswith(start)), said)
+def report(path: Path, text: str, findings: Iterable[Finding]) -> tuple[str, ...]:
+    """Return `FILE:LINE: key.path: message` for each finding, in the order of the file's lines.
+
+    `text` is valid TOML. A finding about a missing key gets the line of the table around it.
+    """
+    unique = dict.fromkeys(findings)
+    # A file without findings is not scanned: ten thousand apps would take seconds.
+    lines = locate(text) if unique else {}
+    placed = sorted(((_line(lines, key), key, text) for key, text in unique), key=itemgetter(0))
+    return tuple(
+        f"{path}:{line}: {dotted(key)}: {message}" if key else f"{path}:{line}: {message}"
+        for line, key, message in placed
+    )
+
+
+def locate(text: str) -> dict[KeyPath, int]:
+    """Return the line, from 1, of every key, table and array element of a TOML document.
+
+    `tomllib` reports no lines, so this scans a text that `tomllib` has accepted and validates
+    nothing again. Raises ValueError where it cannot go on, which no valid document causes.
+    """
+    return _Scanner(text, [match.start() for match in re.finditer("\n", text)]).run()
+
+
+def _error(path: Path, line: int, message: str) -> ConfigError:
+    return ConfigError((f"{path}:{line}: {message}",))
+
+
+def _explain(message: str, text: str) -> tuple[int, str]:
+    """Return the line of a syntax error, and what is wrong there, from tomllib's message."""
+    place = PLACE.search(message)
+    bare = PLACE.sub("", message)
+    hint = next((hint for start, hint in HINTS if bare.startswith(start)), bare)
     if place is None or place["line"] is None:
         return text.rstrip().count("\n") + 1, f"no valid TOML, at the file's end: {hint}"
     return int(place["line"]), f"no valid TOML, at column {place['column']}: {hint}"
 
 
-def _fault(path: Path, line: int, message: str) -> ConfigError:
-    return ConfigError((f"{path}:{line}: {message}",))
+def _line(lines: Mapping[KeyPath, int], key: KeyPath) -> int:
+    while key and key not in lines:
+        key = key[:-1]
+    return lines.get(key, 1)
+
+
+@dataclass(slots=True)
+class _Open:
+    """An array or an inline table whose end the scanner has not reached."""
+
+    path: KeyPath
+    index: int | None
+    """The next element's index in an array, None in an inline table."""
+
+
+@dataclass(slots=True)
+class _Scanner:
+    """Scans the text once, without recursion: a document may nest deeply."""
+
+    _text: str
+    _newlines: list[int]
+    _at: int = 0
+    _table: KeyPath = ()
+    _arrays: dict[KeyPath, int] = field(default_factory=dict)
+    """The last index of each array of tables."""
+    _open: list[_Open] = field(default_factory=list)
+    _lines: dict[KeyPath, int] = field(default_factory=dict)
+
+    def run(self) -> dict[KeyPath, int]:
+        self._take(BLANK)
+        while self._at < len(self._text):
+            if self._open:
+                self._inside(self._open[-1])
+            elif self._text[self._at] == "[":
+                self._header()
+            else:
+                self._pair(self._table)
+            self._take(BLANK)
+        return self._lines
+
+    def _inside(self, opened: _Open) -> None:
+        if self._text[self._at] in "]}":
+            self._at += 1
+            self._open.pop()
+        elif opened.index is None:
+            self._pair(opened.path)
+        else:
+            path = (*opened.path, opened.index)
+            opened.index += 1
+            self._value(path)
+
+    def _header(self) -> None:
+        in_array = self._take(HEADER_OPENS).startswith("[[")
+        parts = self._key()
+        path: KeyPath = ()
+        for depth, part in enumerate(parts, start=1):
+            path = (*path, part)
+            self._record(path)
+            if in_array and depth == len(parts):
+                self._arrays[path] = self._arrays.get(path, -1) + 1
+            if path in self._arrays:
+                path = (*path, self._arrays[path])
+                self._record(path)
+        self._table = path
+        self._take(HEADER_CLOSES)
+
+    def _pair(self, table: KeyPath) -> None:
+        path = table
+        for part in self._key():
+            path = (*path, part)
+            self._record(path)
+        self._take(EQUALS)
+        self._value(path)
+
+    def _key(self) -> list[str]:
+        parts = []
+        dot = "."
+        while dot:
+            written = self._take(KEY)
+            # A quoted key may hold escapes, which tomllib decodes.
+            quoted = written[0] in "\"'"
+            parts.append(next(iter(tomllib.loads(f"{written}=0"))) if quoted else written)
+            dot = self._take(DOT).strip()
+        return parts
+
+    def _value(self, path: KeyPath) -> None:
+        self._record(path)
+        first = self._text[self._at : self._at + 1]
+        if first in ("[", "{"):
+            self._open.append(_Open(path, 0 if first == "[" else None))
+            self._at += 1
+        else:
+            self._take(STRING if first in ('"', "'") else SCALAR)
+
+    def _record(self, path: KeyPath) -> None:
+        self._lines.setdefault(path, bisect_left(self._newlines, self._at) + 1)
+
+    def _take(self, pattern: re.Pattern[str]) -> str:
+        match = pattern.match(self._text, self._at)
+        if match is None:
+            raise ValueError("this is no valid TOML document")
+        self._at = match.end()
+        return match.group()

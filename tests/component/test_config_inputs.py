@@ -115,7 +115,7 @@ def test_a_file_that_may_not_be_read_is_told(place: Place, monkeypatch: pytest.M
 
     text = app("api_key_file = 'payments.key'")
     place.file.write_text(text)
-    monkeypatch.setattr("refresherd.config.host.os.open", refuse)
+    monkeypatch.setattr("refresherd.config.input_files.os.open", refuse)
     (fault,) = place.faults(text)
     assert "cannot be read: Permission denied" in fault
 
@@ -182,7 +182,7 @@ def test_a_kept_session_that_cannot_be_looked_for_is_presumed(
         return stat(path)
 
     place.environ["STATE_DIRECTORY"] = str(place.directory)
-    monkeypatch.setattr("refresherd.config.host.Path.stat", refuse)
+    monkeypatch.setattr("refresherd.config.input_files.Path.stat", refuse)
     assert place.faults(app("token_file = 'a.token'")) == ()
 
 

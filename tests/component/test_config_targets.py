@@ -7,11 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from refresherd.config.convert import convert
-from refresherd.config.findings import Findings
-from refresherd.config.host import Host, mount_points
-from refresherd.config.output_paths import check_targets
-from refresherd.config.source import parse
+from refresherd.config.output_paths import check_output_paths, mount_points
+from refresherd.config.parse import parse_settings
+from refresherd.config.source import read_toml
 from support.configurations import DSM, Place
 
 APP = f"{DSM}[apps.a]\napi_key_file = 'payments.key'\n"
@@ -77,11 +75,9 @@ def test_a_file_that_is_mounted_is_refused(place: Place) -> None:
     target = place.write("mounted token", "")
     (place.directory / "link").symlink_to(place.directory)
     text = output("path = 'link/mounted token'")
-    faults = Findings()
-    host = Host({}, frozenset({str(target.resolve())}))
-    check_targets(convert(parse(place.file, text), place.file, Findings()), host, faults)
-    (fault,) = faults.lines(place.file, text)
-    assert "is a mount point, which no rename can replace; mount its directory" in fault
+    settings = parse_settings(read_toml(place.file, text), place.file)
+    (fault,) = check_output_paths(settings, {}, mounts=frozenset({str(target.resolve())}))
+    assert "is a mount point, which no rename can replace; mount its directory" in fault.message
 
 
 def test_mount_points_are_the_kernels(tmp_path: Path) -> None:
@@ -102,7 +98,7 @@ def test_a_directory_that_may_not_be_written_is_refused(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Root may write everywhere, so the kernel's refusal is played."""
-    monkeypatch.setattr("refresherd.config.host.os.access", lambda *_: False)
+    monkeypatch.setattr("refresherd.config.output_paths.os.access", lambda *_: False)
     (fault,) = place.faults(output("path = 'token'"))
     assert f"is not writable for this user (uid {os.getuid()})" in fault
 
@@ -111,7 +107,7 @@ def test_where_systemd_listens_nobody_has_to_write(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With DynamicUser= a socket is passed on whose directory is root's, at a reload as well."""
-    monkeypatch.setattr("refresherd.config.host.os.access", lambda *_: False)
+    monkeypatch.setattr("refresherd.config.output_paths.os.access", lambda *_: False)
     path = place.directory / "a.sock"
     with socket.socket(socket.AF_UNIX) as server, socket.create_server(("127.0.0.1", 0)):
         server.bind(str(path))
@@ -126,7 +122,7 @@ def test_where_systemd_listens_nobody_has_to_write(
 def test_a_read_only_file_system_is_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Root is told as well, whom modes do not stop."""
     read_only = SimpleNamespace(f_flag=os.ST_RDONLY)
-    monkeypatch.setattr("refresherd.config.host.os.statvfs", lambda _: read_only)
+    monkeypatch.setattr("refresherd.config.output_paths.os.statvfs", lambda _: read_only)
     (fault,) = place.faults(output("path = 'token'"))
     assert "is on a read-only file system; mount it writable" in fault
 

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from refresherd.config import Configuration, load
-from refresherd.config.build import build
-from refresherd.config.convert import convert
 from refresherd.config.credentials import check_credentials
-from refresherd.config.findings import Findings
+from refresherd.config.loader import build
+from refresherd.config.parse import parse_settings
 from refresherd.config.rules import check_rules
-from refresherd.config.source import parse
+from refresherd.config.source import read_toml, report
 from refresherd.domain.errors import ConfigError
 from support.fakes import API_KEY
 
@@ -24,17 +23,15 @@ APP = '[apps.payments]\napi_key_env = "FORTANIX_API_KEY"\n'
 
 def judged(text: str, environ: Mapping[str, str] = ENVIRON) -> tuple[str, ...]:
     """Return the faults that show without a look at the machine, without the file's name."""
-    faults = Findings()
-    document = convert(parse(FILE, text), FILE, faults)
-    check_rules(document, faults)
-    check_credentials(document, environ, faults)
-    return tuple(line.removeprefix(f"{FILE}:") for line in faults.lines(FILE, text))
+    settings = parse_settings(read_toml(FILE, text), FILE)
+    faults = (*settings.faults, *check_rules(settings), *check_credentials(settings, environ))
+    return tuple(line.removeprefix(f"{FILE}:") for line in report(FILE, text, faults))
 
 
 def built(text: str, environ: Mapping[str, str] = ENVIRON) -> Configuration:
     """Return the configuration in a text without faults, whatever the machine is like."""
     assert judged(text, environ) == ()
-    return build(convert(parse(FILE, text), FILE, Findings()), environ, ())
+    return build(parse_settings(read_toml(FILE, text), FILE), environ, ())
 
 
 class Place:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from refresherd.cli import options
 from refresherd.cli.emulator import address
 from refresherd.cli.exec import RESTART, refresh_action
-from refresherd.config.tables import APP_NAME
+from refresherd.config.app_settings import APP_NAME
 
 REJECTED = argparse.ArgumentTypeError
 

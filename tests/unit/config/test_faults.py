@@ -3,20 +3,23 @@
 from datetime import UTC, date, datetime
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from refresherd.config.build import build
+from refresherd.config.app_settings import AccessTable, AppTable, FileTable, HookTable
+from refresherd.config.complaints import unknown_key
 from refresherd.config.configuration import Configuration
-from refresherd.config.convert import convert
 from refresherd.config.credentials import check_credentials
-from refresherd.config.document import known
-from refresherd.config.findings import Findings
+from refresherd.config.loader import build
+from refresherd.config.parse import parse_settings
 from refresherd.config.rules import check_rules
-from refresherd.config.tables import AppTable, DsmTable, FileTable, RefreshTable, RootTable
-from refresherd.config.unknown import HOMES
+from refresherd.config.settings import ApiTable, DsmTable, HttpTable, RefreshTable, RootTable, keys
+from refresherd.config.source import report
 from support.configurations import APP, DSM, FILE, judged
 from support.fakes import API_KEY
+
+TOKEN = "Zk3-x_9QbT" * 8 + "aB3dE6"
 
 
 def fault_of(text: str) -> str:
@@ -281,8 +284,35 @@ def test_a_secret_under_any_unknown_key_is_not_repeated() -> None:
             assert API_KEY[:20] not in "".join(faults)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "table", "known", "said"),
+    [
+        ("api_key", "x", ("apps", "a"), ("api_key_file",), "unknown key; secrets are never inline"),
+        ("anything", TOKEN, (), ("at",), "unknown key; secrets are never inline"),
+        ("att", 1, ("refresh",), ("at", "jitter"), 'unknown key; did you mean "at"?'),
+        ("at", 1, ("dsm",), ("proxy",), "unknown key here; it belongs in [refresh]"),
+        ("app", {}, ("apps", "my"), ("app_id",), "unknown key; an app's name that holds a dot"),
+        ("file", {}, ("apps", "my"), ("files",), 'unknown key; did you mean "files"?'),
+        ("zzz", 1, ("log",), ("level", "format"), "unknown key; known here: format and level"),
+        ("zzz", 1, (), tuple("abcdefghi"), "unknown key; `refresherd schema` tells"),
+    ],
+)
+def test_an_unknown_key_comes_with_the_likeliest_remedy(
+    key: str, value: object, table: tuple[str, ...], known: tuple[str, ...], said: str
+) -> None:
+    """A typo, the wrong table, an unquoted name, or a secret in the wrong place."""
+    message = unknown_key(key, value, table, known)
+    assert message.startswith(said)
+    assert TOKEN not in message
+
+
+TABLES = (
+    *(RootTable, DsmTable, RefreshTable, ApiTable, HttpTable),
+    *(AppTable, AccessTable, FileTable, HookTable),
+)
+
 KEYS = sorted(
-    {key for table in HOMES.values() for key in known(table)}
+    {key for table in TABLES for key in keys(table)}
     | {"apps", "payments", "a b", "zzz", "endpiont"}
 )
 
@@ -314,8 +344,8 @@ NESTED = st.recursive(
 
 def shaped(*tables: type) -> st.SearchStrategy[dict[str, object]]:
     """Return tables with the right keys, so that the rules get to see values."""
-    keys = sorted({key for table in tables for key in known(table)})
-    return st.dictionaries(st.sampled_from(keys), NESTED, max_size=5)
+    known = sorted({key for table in tables for key in keys(table)})
+    return st.dictionaries(st.sampled_from(known), NESTED, max_size=5)
 
 
 NAMES = st.sampled_from(["payments", "a.b", "", "x y"])
@@ -323,7 +353,7 @@ NAMES = st.sampled_from(["payments", "a.b", "", "x y"])
 DOCUMENTS = st.fixed_dictionaries(
     {"apps": st.dictionaries(NAMES, shaped(AppTable, DsmTable, RefreshTable), max_size=2)},
     optional={
-        **dict.fromkeys(known(RootTable), NESTED),
+        **dict.fromkeys(keys(RootTable), NESTED),
         "dsm": shaped(DsmTable),
         "refresh": shaped(RefreshTable),
     },
@@ -331,7 +361,7 @@ DOCUMENTS = st.fixed_dictionaries(
 
 
 # A busy machine draws nested documents slowly; that says nothing about the code.
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(DOCUMENTS, st.lists(shaped(FileTable), max_size=2))
 def test_any_document_gives_faults_or_a_configuration(
     written: dict[str, object], files: list[dict[str, object]]
@@ -339,11 +369,9 @@ def test_any_document_gives_faults_or_a_configuration(
     """Never an exception: a bug here would keep a fleet from reloading."""
     for app in written["apps"].values():  # type: ignore[attr-defined] # as the strategy draws it
         app.setdefault("files", files)
-    faults = Findings()
-    document = convert(written, FILE, faults)
-    check_rules(document, faults)
-    check_credentials(document, {"FORTANIX_API_KEY": API_KEY}, faults)
-    message = faults.lines(FILE, "")
-    assert "hunter2" not in "".join(message)
+    settings = parse_settings(written, FILE)
+    environ = {"FORTANIX_API_KEY": API_KEY}
+    faults = (*settings.faults, *check_rules(settings), *check_credentials(settings, environ))
+    assert "hunter2" not in "".join(report(FILE, "", faults))
     if not faults:
-        assert isinstance(build(document, {}, ()), Configuration)
+        assert isinstance(build(settings, {}, ()), Configuration)

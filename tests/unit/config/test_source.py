@@ -1,12 +1,15 @@
-"""The file's text, before any key of it is looked at."""
+"""The file's text: its syntax errors, and the line of every key."""
 
+import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from refresherd.config.source import parse
+from refresherd.config.findings import Finding, KeyPath
+from refresherd.config.source import locate, read_toml, report
 from refresherd.domain.errors import ConfigError
 
 FILE = Path("config.toml")
@@ -15,7 +18,7 @@ FILE = Path("config.toml")
 def complaint(text: str) -> str:
     """Return what is said about a text that is no TOML."""
     with pytest.raises(ConfigError) as error:
-        parse(FILE, text)
+        read_toml(FILE, text)
     (fault,) = error.value.faults
     return fault
 
@@ -46,7 +49,7 @@ def test_what_is_no_toml_is_told_with_line_and_column_in_plain_words(text: str, 
     if said:
         assert complaint(text).startswith(f"config.toml:{said}")
     else:
-        assert parse(FILE, text) == {}
+        assert read_toml(FILE, text) == {}
 
 
 def test_a_key_that_is_no_toml_is_not_repeated() -> None:
@@ -66,8 +69,163 @@ def test_what_the_reader_itself_breaks_on_is_a_fault_as_well() -> None:
 def test_any_text_is_a_document_or_a_fault(text: str) -> None:
     """The reader raises nothing else."""
     try:
-        parse(FILE, text)
+        read_toml(FILE, text)
     except ConfigError as error:
         (fault,) = error.faults
         assert fault.startswith("config.toml:")
         assert "\n" not in fault
+
+
+PARTS = st.sampled_from(["a", "b-1", "2", '"c d"', "'e.f'", '"g\\u00e9\\"h"', '""', "'#'"])
+DOTTED = st.lists(PARTS, min_size=1, max_size=3).map(" . ".join)
+
+SCALARS = st.sampled_from(
+    [
+        *("1", "-0.5e3", "inf", "true", "1979-05-27 07:32:00", "0xdead_beef"),
+        *('""', "''", '""""""', "''''''", '"# ] } , = \\" \\\\"', "'# ] } \" \\'"),
+        *('"""\nk0 = 1\n[a]\n"""', "'''\nk0 = 1 # '\n[[a]]\n'''", '"""\\"""\\\n  x"""'),
+        *('""""q"""""', "'''''q'''''"),
+    ]
+)
+
+GAPS = st.sampled_from(["", " ", "\n", " # ], } k0 = 1\n", "\n\t"])
+
+
+def arrays(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Return arrays as people write them: over several lines, with comments and a last comma."""
+    items = st.lists(st.tuples(GAPS, values, GAPS).map("".join), max_size=3)
+    return st.tuples(items.map(",".join), GAPS).map(lambda parts: f"[{''.join(parts)}]")
+
+
+def inline_tables(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Return inline tables, with quoted and dotted keys."""
+    pairs = st.lists(st.tuples(DOTTED, values).map(" = ".join), max_size=3)
+    return pairs.map(lambda written: f"{{ {', '.join(written)} }}")
+
+
+VALUES = st.recursive(SCALARS, lambda inner: arrays(inner) | inline_tables(inner), max_leaves=8)
+
+STATEMENTS = st.lists(
+    DOTTED.map(lambda key: f" [ {key} ] # table")
+    | DOTTED.map(lambda key: f"[[{key}]]")
+    | st.tuples(DOTTED, VALUES).map(lambda pair: f"KEY.{pair[0]} = {pair[1]}")
+    | VALUES.map(lambda value: f"\t'KEY'={value}# done")
+    | st.just("# a = [\n"),
+    max_size=12,
+)
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> str:
+    """Draw a valid document, in which `k0`, `k1` … each stand in one place only."""
+    text = ""
+    for number, statement in enumerate(draw(STATEMENTS)):
+        longer = text + statement.replace("KEY", f"k{number + 1}") + "\n"
+        try:
+            tomllib.loads(longer)
+        except tomllib.TOMLDecodeError:
+            continue
+        text = longer
+    return text
+
+
+def paths(value: object, path: KeyPath = ()) -> Iterator[KeyPath]:
+    """Return the path of everything inside a value."""
+    match value:
+        case dict():
+            children: list[tuple[str | int, object]] = list(value.items())
+        case list():
+            children = list(enumerate(value))
+        case _:
+            return
+    for key, child in children:
+        yield (*path, key)
+        yield from paths(child, (*path, key))
+
+
+# A busy machine draws nested documents slowly; that says nothing about the code.
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(documents(), st.sampled_from(["\n", "\r\n"]))
+def test_every_key_that_the_reader_sees_has_the_line_that_it_stands_on(
+    text: str, newline: str
+) -> None:
+    """A fault with a wrong line sends its operator searching; whatever way the file is written."""
+    text = text.replace("\n", newline)
+    lines = locate(text)
+    written = text.split("\n")
+    for path in paths(tomllib.loads(text)):
+        line = written[lines[path] - 1]
+        last = path[-1]
+        if isinstance(last, str):
+            assert last in line or '"g\\u00e9\\"h"' in line
+
+
+def test_a_document_as_operators_write_it() -> None:
+    """The whole path to a value tells which of several equal tables is meant."""
+    text = (
+        "ready = 'all'\n"
+        "[apps.'pay.ments']\n"
+        "refresh.at = 0.5\n"
+        "[[apps.'pay.ments'.files]]\n"
+        "path = 'a'\n"
+        "[[apps.'pay.ments'.files]]\n"
+        "path = 'b'\n"
+        "[apps.'pay.ments'.files.more]\n"
+        "x = [\n"
+        "  1,\n"
+        "  { y = 2 },\n"
+        "]\n"
+    )
+    app = ("apps", "pay.ments")
+    assert locate(text) == {
+        ("ready",): 1,
+        ("apps",): 2,
+        app: 2,
+        (*app, "refresh"): 3,
+        (*app, "refresh", "at"): 3,
+        (*app, "files"): 4,
+        (*app, "files", 0): 4,
+        (*app, "files", 0, "path"): 5,
+        (*app, "files", 1): 6,
+        (*app, "files", 1, "path"): 7,
+        (*app, "files", 1, "more"): 8,
+        (*app, "files", 1, "more", "x"): 9,
+        (*app, "files", 1, "more", "x", 0): 10,
+        (*app, "files", 1, "more", "x", 1): 11,
+        (*app, "files", 1, "more", "x", 1, "y"): 11,
+    }
+
+
+def test_deep_nesting_is_no_trouble() -> None:
+    """The scan does not recurse, so whatever the reader took it takes as well."""
+    depth = 2_000
+    assert len(locate("a = " + "[" * depth + "]" * depth)) == depth
+
+
+@pytest.mark.parametrize("text", ["= 1", "]", "a", "a = \"x'", "[a\n"])
+def test_what_is_no_toml_is_refused(text: str) -> None:
+    """Rather than scanned for ever."""
+    with pytest.raises(ValueError, match="no valid TOML"):
+        locate(text)
+
+
+def test_findings_come_in_the_order_of_the_lines_each_once() -> None:
+    """So that an operator goes through the file once."""
+    findings = (
+        Finding(("b", "c"), "second"),
+        Finding(("a",), "first"),
+        Finding(("a",), "first"),
+        Finding(("a",), "first again"),
+        Finding((), "of the whole"),
+    )
+    assert report(Path("f"), "\na = 1\n[b]\n", findings) == (
+        "f:1: of the whole",
+        "f:2: a: first",
+        "f:2: a: first again",
+        "f:3: b.c: second",
+    )
+
+
+def test_no_findings_need_no_lines() -> None:
+    """A good file is not scanned: at ten thousand apps that would cost."""
+    assert report(Path("f"), "no TOML at all", ()) == ()

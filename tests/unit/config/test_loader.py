@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from refresherd.config import Api, Http, Level, Log, LogFormat, Ready, Shutdown, describe
+from refresherd.config import Api, Log, Shutdown, describe
+from refresherd.config.configuration import Http, Level, LogFormat
 from refresherd.domain.model import (
     Access,
     ApiKeyCommand,
@@ -22,6 +23,7 @@ from refresherd.domain.model import (
     SocketSpec,
     TokenFile,
 )
+from refresherd.domain.readiness import Ready
 from support.configurations import APP, DSM, ENVIRON, FILE, built
 from support.fakes import API_KEY
 

@@ -1,0 +1,171 @@
+"""The tables of an app: every key with its type, its default and its meaning."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from refresherd.config.scalars import (
+    AppId,
+    Argument,
+    CredentialName,
+    Duration,
+    Location,
+    Mode,
+    Principal,
+    Signal,
+    Unit,
+    Variable,
+)
+from refresherd.config.settings import Group, Table
+from refresherd.domain.model import Format, OnExpiry
+
+APP_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""Names of apps are used in URLs and in metric labels."""
+
+OutputFormat = Annotated[
+    Format,
+    'What consumers read. "raw": the token alone, without a newline. "header": an '
+    'Authorization header, for `curl -H @FILE`. "json": an object with the token, its '
+    'expiry and more. "env": KEY=value lines. "sdkms-cli": for $SDKMS_CLI_TOKEN_FILE.',
+]
+OutputMode = Annotated[Mode, "Who may read the token, as an octal mode."]
+Owner = Annotated[
+    Principal,
+    'The owner: a user\'s name, or a uid as a string. "" leaves the owner as it is.',
+    Meta(examples=["payments"]),
+]
+
+
+class AccessTable(Table, frozen=True, kw_only=True):
+    """Who may read the app's token from the API socket, besides root and the daemon's user."""
+
+    users: Annotated[
+        tuple[Principal, ...], "Users: names, or uids as strings.", Meta(examples=[["payments"]])
+    ] = ()
+    groups: Annotated[
+        tuple[Principal, ...], "Groups: names, or gids as strings.", Meta(examples=[["payments"]])
+    ] = ()
+    units: Annotated[
+        tuple[Unit, ...],
+        "Units of the system's service manager, not of a user's, by their full names. They also"
+        " limit which units get the token by LoadCredential= from the app's sockets.",
+        Meta(examples=[["payments.service"]]),
+    ] = ()
+
+
+class FileTable(Table, frozen=True, kw_only=True):
+    """A file that holds the newest token; it is replaced atomically."""
+
+    path: Annotated[
+        Location,
+        "The path of the file. Its directory must exist.",
+        Meta(examples=["/run/refresherd/payments.token"]),
+    ]
+    format: OutputFormat = Format.RAW
+    mode: OutputMode = Mode("0600")
+    owner: Owner = Principal()
+    group: Group = Principal()
+    on_expiry: Annotated[
+        OnExpiry,
+        'Whether to "keep" or to "remove" the file when its token expires. A token that DSM has'
+        " declared dead is always removed.",
+    ] = OnExpiry.KEEP
+
+
+class SocketTable(Table, frozen=True, kw_only=True):
+    """A Unix socket that writes the newest token to each client and closes the connection.
+
+    For `nc -U` and systemd's LoadCredential=. Without a valid token clients read nothing. Mode,
+    owner and group decide who may connect.
+    """
+
+    path: Annotated[
+        Location,
+        "The path of the socket. Its directory must exist.",
+        Meta(examples=["/run/refresherd/payments.sock"]),
+    ]
+    format: OutputFormat = Format.RAW
+    mode: OutputMode = Mode("0600")
+    owner: Owner = Principal()
+    group: Group = Principal()
+
+
+class HookTable(Table, frozen=True, kw_only=True):
+    """A command to run, or a signal to send, after each new token has reached all outputs.
+
+    Hooks run one after the other. One that fails is not repeated until the next token.
+    """
+
+    command: Annotated[
+        tuple[Argument, ...],
+        "A program (an absolute path, or a name on PATH) and its arguments. It runs without a "
+        "shell, in / and with umask 077, and gets no token. Its environment holds PATH, HOME, "
+        "USER, LOGNAME, LANG, LC_ALL, TZ and XDG_RUNTIME_DIR of the daemon's, and "
+        "REFRESHERD_APP and REFRESHERD_GENERATION.",
+        Meta(examples=[["systemctl", "reload", "payments.service"]]),
+    ] = ()
+    signal: Annotated[Signal, "Instead of a command: a signal to send.", Meta(examples=["HUP"])] = (
+        Signal()
+    )
+    pid_file: Annotated[
+        Location,
+        "The file with the number of the process to signal.",
+        Meta(examples=["/run/payments.pid"]),
+    ] = Location()
+    timeout: Annotated[Duration, "How long the hook may take before it is stopped."] = Duration(
+        "10s"
+    )
+
+
+class AppTable(Table, frozen=True, kw_only=True):
+    """An app of DSM: its credential, and where its token goes.
+
+    Names have up to 64 letters, digits, ".", "_" and "-", and begin with a letter or a digit.
+    Each app needs exactly one credential.
+    """
+
+    api_key_file: Annotated[
+        Location,
+        "A file with the API key, not readable by others (chmod 0600).",
+        Meta(examples=["payments.key"]),
+    ] = Location()
+    api_key_credential: Annotated[
+        CredentialName,
+        "The name of a systemd credential (LoadCredential=) with the API key.",
+        Meta(examples=["payments"]),
+    ] = CredentialName()
+    api_key_env: Annotated[
+        Variable,
+        "An environment variable of the daemon with the API key.",
+        Meta(examples=["FORTANIX_API_KEY"]),
+    ] = Variable()
+    api_key_command: Annotated[
+        tuple[Argument, ...],
+        "A command that prints the API key: a program (an absolute path, or a name on PATH) and"
+        " its arguments, without a shell.",
+        Meta(examples=[["pass", "dsm"]]),
+    ] = ()
+    token_file: Annotated[
+        Location,
+        "A file with a live bearer token, for a host that holds no API key. Needs `state_dir`, "
+        "where the newest session is kept from then on. The file may be deleted after its first"
+        " use; another token in it starts over.",
+        Meta(examples=["bootstrap.token"]),
+    ] = Location()
+    app_id: Annotated[
+        AppId,
+        "The UUID of a certificate app.",
+        Meta(examples=["f47ac10b-58cc-4372-a567-0e02b2c3d479"]),
+    ] = AppId()
+    cert_file: Annotated[
+        Location, "The PEM certificate of a certificate app.", Meta(examples=["app.crt"])
+    ] = Location()
+    key_file: Annotated[
+        Location,
+        "The PEM private key of a certificate app, not readable by others (chmod 0600).",
+        Meta(examples=["app.pem"]),
+    ] = Location()
+    access: AccessTable = AccessTable()
+    files: tuple[FileTable, ...] = ()
+    sockets: tuple[SocketTable, ...] = ()
+    hooks: tuple[HookTable, ...] = ()

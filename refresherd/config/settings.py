@@ -1,0 +1,202 @@
+"""The tables for the whole daemon: every key with its type, its default and its meaning.
+
+A plain string beside a type, and the docstring of a table, are what `refresherd schema` and the
+configuration reference say about it.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, get_args, get_origin
+
+from msgspec import Meta, Struct
+from msgspec.structs import FieldInfo, fields
+
+from refresherd.config.addresses import EndpointUrl, Listen, ProxyUrl
+from refresherd.config.configuration import Level, LogFormat, Shutdown
+from refresherd.config.scalars import (
+    Duration,
+    DurationOrNever,
+    Location,
+    Mode,
+    Principal,
+)
+from refresherd.domain.model import Method
+from refresherd.domain.readiness import Ready
+
+Group = Annotated[
+    Principal,
+    'The group: a name, or a gid as a string. "" leaves the group as it is.',
+    Meta(examples=["payments"]),
+]
+
+
+class Table(Struct, frozen=True, kw_only=True):
+    """A table of the file; its docstring describes it to operators."""
+
+
+@cache
+def keys(table: type[Struct]) -> Mapping[str, FieldInfo]:
+    """Return a table's keys."""
+    return {field.name: field for field in fields(table)}
+
+
+def bare(annotated: object) -> Any:  # noqa: ANN401 -- a type, or typing's word for one
+    """Return a key's type without its description and constraints."""
+    return get_args(annotated)[0] if get_origin(annotated) is Annotated else annotated
+
+
+def constraints(annotated: object) -> tuple[Meta, ...]:
+    """Return the constraints and examples of a key."""
+    return tuple(item for item in _extras(annotated) if isinstance(item, Meta))
+
+
+def description(annotated: object) -> str:
+    """Return what a key means, "" for a table, which describes itself."""
+    return "".join(item for item in _extras(annotated) if isinstance(item, str))
+
+
+def _extras(annotated: object) -> tuple[object, ...]:
+    return get_args(annotated)[1:] if get_origin(annotated) is Annotated else ()
+
+
+class DsmTable(Table, frozen=True, kw_only=True):
+    """How to reach DSM. Each key may be set for a single app as well."""
+
+    endpoint: Annotated[
+        EndpointUrl,
+        "The address of DSM: https:// and the host. Required here or in every app. http:// is "
+        "accepted for loopback hosts only.",
+        Meta(examples=["https://amer.smartkey.io"]),
+    ] = EndpointUrl()
+    ca_file: Annotated[
+        Location,
+        'A PEM file with the certificate authorities to trust. "" trusts the authorities of the'
+        " system.",
+        Meta(examples=["dsm-ca.pem"]),
+    ] = Location()
+    timeout: Annotated[
+        Duration, "How long one request to DSM may take, from connecting to the last byte."
+    ] = Duration("20s")
+    proxy: Annotated[
+        ProxyUrl,
+        'An HTTP proxy. "" follows the environment: HTTPS_PROXY, HTTP_PROXY and NO_PROXY. A '
+        "proxy that needs a password can only be set there.",
+        Meta(examples=["http://proxy.example.com:3128"]),
+    ] = ProxyUrl()
+    max_in_flight: Annotated[
+        int, Meta(ge=1), "How many requests to the endpoint may run at the same time."
+    ] = 32
+
+
+class RefreshTable(Table, frozen=True, kw_only=True):
+    """When and how sessions are renewed. Each key may be set for a single app as well."""
+
+    at: Annotated[
+        float,
+        Meta(ge=0.05, le=0.95),
+        "The share of a token's lifetime after which it is replaced; never later than after a "
+        "day. What then remains of the lifetime is the outage budget: how long DSM may be "
+        "unreachable before consumers notice.",
+    ] = 0.5
+    jitter: Annotated[
+        float,
+        Meta(ge=0),
+        "Each refresh comes earlier by a random share of the lifetime, up to this one, so that "
+        "many hosts do not refresh at the same moment. At most 0.05 less than `at`.",
+    ] = 0.1
+    retry_min: Annotated[
+        Duration,
+        'The shortest wait after a failed attempt, "100ms" or more.',
+    ] = Duration("1s")
+    retry_max: Annotated[
+        Duration, "The longest wait after a failed attempt, at least `retry_min`."
+    ] = Duration("30s")
+    rejected_retry: Annotated[
+        Duration,
+        "The wait after DSM has refused the credential: in FIPS mode DSM resets an app's secret"
+        ' after 100 refused logins in 24 hours. "29m" or more; less is accepted for an endpoint'
+        " on a loopback host only. A changed key ends the wait.",
+    ] = Duration("30m")
+    renew: Annotated[
+        Method,
+        'How a session is renewed. "reauth": the live session opens a new one. "auth": the '
+        'credential logs in each time, for where DSM does not allow reauth. "keepalive": the '
+        "same token is kept alive, for consumers that cannot read it again and for transient "
+        "keys.",
+    ] = Method.REAUTH
+    session_check: Annotated[
+        DurationOrNever,
+        "How often to ask DSM whether the session is still alive, to replace a session that "
+        'somebody else has ended before its next refresh: "1s" or more, or "never".',
+    ] = DurationOrNever("never")
+    terminate_after: Annotated[
+        DurationOrNever,
+        "How long a replaced session stays alive before it is terminated, never beyond its "
+        'expiry. "never" leaves it to DSM to end it when idle.',
+    ] = DurationOrNever("60s")
+
+
+class ApiTable(Table, frozen=True, kw_only=True):
+    """The Unix socket that serves status and tokens of every app."""
+
+    path: Annotated[Location, 'The path of the socket. "" turns it off.'] = Location(
+        "/run/refresherd/api.sock"
+    )
+    mode: Annotated[
+        Mode, "Who may connect. Who may read a token is set by each app's `access`."
+    ] = Mode("0666")
+    group: Group = Principal()
+
+
+class HttpTable(Table, frozen=True, kw_only=True):
+    """Metrics, health checks and the status page over HTTP; tokens are never served here."""
+
+    listen: Annotated[
+        tuple[Listen, ...],
+        'The addresses to listen on: "host:port" or "[::1]:port". [] turns it off.',
+    ] = (Listen("127.0.0.1:9749"),)
+    web_config_file: Annotated[
+        Location,
+        "TLS and basic authentication, in the format of Prometheus' exporter-toolkit. Not "
+        "supported by this version, which refuses to start with one rather than serve plain "
+        "pages.",
+        Meta(examples=["web-config.yml"]),
+    ] = Location()
+
+
+class LogTable(Table, frozen=True, kw_only=True):
+    """What is logged to standard error, and how."""
+
+    level: Annotated[Level, "The lowest severity that is logged."] = Level.INFO
+    format: Annotated[
+        LogFormat,
+        '"console" is for people, "json" for log collectors. "auto" chooses console on a '
+        "terminal, entries with fields in systemd's journal, and json otherwise.",
+    ] = LogFormat.AUTO
+
+
+class RootTable(Table, frozen=True, kw_only=True):
+    """The configuration of refresherd."""
+
+    shutdown: Annotated[
+        Shutdown,
+        'What happens to sessions when the daemon stops: "keep" lets them idle out, "terminate"'
+        " ends them, except those of apps with a `token_file`, which could not get a new one.",
+    ] = Shutdown.KEEP
+    ready: Annotated[
+        Ready,
+        'When the service manager is told that the daemon is ready: when the tokens of "all" '
+        'apps are delivered, of "any" app, or once the daemon has "started".',
+    ] = Ready.ALL
+    state_dir: Annotated[
+        Location,
+        "The directory of what outlives a restart, for one daemon alone; it is created if only "
+        'its last part is missing. "" uses systemd\'s $STATE_DIRECTORY (StateDirectory= in the '
+        "unit).",
+        Meta(examples=["/var/lib/refresherd"]),
+    ] = Location()
+    dsm: DsmTable = DsmTable()
+    refresh: RefreshTable = RefreshTable()
+    api: ApiTable = ApiTable()
+    http: HttpTable = HttpTable()
+    log: LogTable = LogTable()
