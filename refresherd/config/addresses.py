@@ -29,21 +29,21 @@ class EndpointUrl(Scalar):
     """Whether the host is this machine."""
     url: str
     """In lower case, without a trailing slash."""
-    noun = "URL of a DSM"
+    noun = "DSM URL"
     expected = "https:// and the host"
     pattern = r"(https?://[^/?#@\s]+/?)?"
 
     def __new__(cls, text: str = "") -> Self:
         """Raise ValueError for anything but a scheme, a host and a port."""
         if text:
-            _refuse_extras(text, "https://", "the host only: the client adds /sys/v1 by itself")
+            _refuse_extras(text, "https://", "the host only: /sys/v1 is added to it")
         self = super().__new__(cls, text)
         self.url = text.rstrip("/").lower()
         self.loopback = bool(text) and is_loopback(_url_host(text))
         if self.url.startswith("http://") and not self.loopback:
             raise ValueError(
-                "http:// would show the credential to the network; write https:// "
-                "(http:// is for loopback hosts, such as 127.0.0.1, only)"
+                "http:// would send the credential unencrypted; write https:// "
+                "(http:// is accepted for loopback hosts, such as 127.0.0.1, only)"
             )
         return self
 
@@ -51,7 +51,7 @@ class EndpointUrl(Scalar):
 class ProxyUrl(Scalar):
     """The address of an HTTP proxy, without a password."""
 
-    noun = "URL of an HTTP proxy"
+    noun = "HTTP proxy URL"
     expected = "http://, the host and the port"
     pattern = r"(http://([^/?#@:\s]+@)?[^/?#@\s]+/?)?"
 
@@ -60,12 +60,12 @@ class ProxyUrl(Scalar):
         user, at, _ = (text.partition("://")[2] or text).rpartition("@")
         if ":" in user:
             raise ValueError(
-                "a password has no place in this file; leave proxy empty and set the environment "
-                "variables HTTPS_PROXY and NO_PROXY of the service instead"
+                "a password must not be in this file; leave proxy empty and set HTTPS_PROXY and "
+                "NO_PROXY in the environment of the service instead"
             )
         without_user = text.replace(user + at, "", 1)
         if text:
-            _refuse_extras(without_user, "http://", "the proxy's host and port only")
+            _refuse_extras(without_user, "http://", "the host and port of the proxy only")
         self = super().__new__(cls, text)
         if text:
             _url_host(without_user)
@@ -78,7 +78,7 @@ class Listen(Scalar):
     __slots__ = ("address",)
     address: Address
     noun = "address"
-    expected = 'a host and a port; "[::1]:9749" for IPv6'
+    expected = 'a host and a port ("[::1]:9749" for IPv6)'
     stand_in = "127.0.0.1:9749"
     pattern = r"(\[[^\]\s]+\]|[^:\s]+):[0-9]{1,5}"
 
@@ -86,8 +86,8 @@ class Listen(Scalar):
         """Raise ValueError for anything but a host and a port."""
         if re.fullmatch(":[0-9]+", text):
             raise ValueError(
-                f'{quoted(text)} names no host; write "0.0.0.0{text}" for all addresses, '
-                f'"127.0.0.1{text}" for this host alone'
+                f'{quoted(text)} has no host; write "0.0.0.0{text}" for all addresses, '
+                f'or "127.0.0.1{text}" for this host only'
             )
         self = super().__new__(cls, text)
         self.address = _address(LISTEN.fullmatch(text))
@@ -103,17 +103,19 @@ def is_loopback(host: str) -> bool:
 
 def _refuse_extras(url: str, scheme: str, right: str) -> None:
     if "@" in url:
-        raise ValueError("no user or password belongs in it: credentials have keys of their own")
+        raise ValueError(
+            "a user or password is not accepted here; remove it: credentials have keys of their own"
+        )
     if "://" not in url:
         raise ValueError(f"{quoted(url)} has no scheme; write {scheme} in front of the host")
     if set(url.partition("://")[2].rstrip("/")) & set("/?#"):
-        raise ValueError(f"a path or query after the host; write {right}")
+        raise ValueError(f"a path or query is not accepted here; write {right}")
 
 
 def _url_host(url: str) -> str:
     match = URL.fullmatch(url)
     if match is not None and match["port"] is not None and int(match["port"]) == 0:
-        raise ValueError("port 0 is none to connect to; write the port from 1 to 65535")
+        raise ValueError("port 0 cannot be connected to; write a port from 1 to 65535")
     return _address(match).host
 
 
@@ -122,7 +124,7 @@ def _address(match: re.Match[str] | None) -> Address:
         raise ValueError
     port = int(match["port"] or 0)
     if port > LAST_PORT:
-        raise ValueError(f"there is no port {port}; the last one is {LAST_PORT}")
+        raise ValueError(f"port {port} is out of range; write a port up to {LAST_PORT}")
     written = match["host"]
     bare = written.strip("[]")
     if bare == written and set(written) - set("0123456789."):

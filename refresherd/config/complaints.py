@@ -53,7 +53,7 @@ def invalid_value(wanted: object, value: object, path: KeyPath, default: object)
     elif target in (int, float):
         problem, expected = f"{shown(value)} is out of range", expected + _range(wanted)
     else:
-        problem = f"{shown(value)} is no {noun}"
+        problem = f"{shown(value)} is not a valid {noun}"
     return f"{problem}; write {expected}{_such_as(wanted, default)}"
 
 
@@ -61,20 +61,20 @@ def unknown_key(key: str, value: object, table: KeyPath, known: tuple[str, ...])
     """Return what to do about a key that its table does not know; its value is never shown."""
     if isinstance(value, str) and (key.lower() in SECRETS or secretive(value)):
         return (
-            "unknown key; secrets are never inline: put the API key in a file of its own "
-            "(chmod 0600) and name that file with api_key_file"
+            "unknown key; secrets must not be in this file: put the API key in a file of its own "
+            "(chmod 0600) and write its path as api_key_file"
         )
     meant = nearest(key, known)
     in_app = len(table) == len(("apps", "NAME"))
     if in_app and isinstance(value, dict) and meant not in dict(_tables(AppTable)):
-        return "unknown key; an app's name that holds a dot stands in quotes"
+        return 'unknown key; an app name with a dot needs quotes: [apps."a.b"]'
     if meant:
         return f"unknown key; did you mean {quoted(meant)}?"
     if home := _homes().get(key):
         return f"unknown key here; it belongs {home}"
     if len(known) <= MOST_LISTED:
-        return f"unknown key; known here: {listed(sorted(known), 'and')}"
-    return "unknown key; `refresherd schema` tells all that are known"
+        return f"unknown key; the keys here are {listed(sorted(known), 'and')}"
+    return "unknown key; `refresherd schema` lists all keys"
 
 
 def _wanted(target: Any, path: KeyPath) -> tuple[str, str]:  # noqa: ANN401 -- a type
@@ -101,7 +101,7 @@ def _invalid_choice(choices: type[Enum], value: object) -> str:
     if not isinstance(value, str):
         return f"{shown(value)} is {kind(value)}; {right}"
     meant = nearest(value, words)
-    return f"{shown(value)} is none of the choices; {right}" + (
+    return f"{shown(value)} is not one of the choices; {right}" + (
         f"; did you mean {quoted(meant)}?" if meant else ""
     )
 
@@ -109,7 +109,7 @@ def _invalid_choice(choices: type[Enum], value: object) -> str:
 def _range(wanted: object) -> str:
     least = next(item.ge for item in constraints(wanted) if item.ge is not None)
     most = next((item.le for item in constraints(wanted) if item.le is not None), None)
-    return f", at least {least}" + ("" if most is None else f" and at most {most}")
+    return f" of at least {least}" if most is None else f" from {least} to {most}"
 
 
 def _such_as(wanted: object, default: object) -> str:

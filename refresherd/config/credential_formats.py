@@ -16,22 +16,22 @@ UUID = UUID_TEXT.encode()
 SHAPE = "base64 of <app uuid>:<secret>, as DSM shows it under the app's credentials"
 
 PREFIXES = (
-    (rb"(?i)authorization:", "`Authorization:` in front"),
-    (rb"(?i)basic\s", "`Basic ` in front"),
-    (rb"export\s", "`export` in front"),
-    (rb"FORTANIX_API_KEY\s*=", "`FORTANIX_API_KEY=` in front"),
-    (rb"SDKMS_API_KEY\s*=", "`SDKMS_API_KEY=` in front"),
-    (rb"[A-Za-z_]\w*[ \t]*=[ \t]*[^=\s]", "a variable's name and `=` in front"),
-    (rb"[\"']", "quotes around it"),
+    (rb"(?i)authorization:", "`Authorization:`"),
+    (rb"(?i)basic\s", "`Basic `"),
+    (rb"export\s", "`export`"),
+    (rb"FORTANIX_API_KEY\s*=", "`FORTANIX_API_KEY=`"),
+    (rb"SDKMS_API_KEY\s*=", "`SDKMS_API_KEY=`"),
+    (rb"[A-Za-z_]\w*[ \t]*=[ \t]*[^=\s]", "a variable name and `=`"),
+    (rb"[\"']", "a quotation mark"),
 )
 
 TOKEN = re.compile(rb"[A-Za-z0-9_.~+/-]{64,}=*")
 """DSM's tokens are 86 characters of base64url."""
 
 NOT_API_KEYS = (
-    (rb"(?i)bearer\s", "it holds a bearer token; an API key logs in, a token is for token_file"),
-    (UUID + rb"$", f"it holds an app's UUID alone; an API key is {SHAPE}"),
-    (UUID + rb":\S+$", f"it holds <app uuid>:<secret> as they are; an API key is {SHAPE}"),
+    (rb"(?i)bearer\s", "it holds a bearer token, not an API key; a token belongs in a token_file"),
+    (UUID + rb"$", f"it holds only an app's UUID; an API key is {SHAPE}"),
+    (UUID + rb":\S+$", f"it holds <app uuid>:<secret> without base64; an API key is {SHAPE}"),
 )
 
 MISMATCHES = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"})
@@ -49,37 +49,37 @@ def api_key_fault(content: bytes) -> str:
         if re.match(pattern, key):
             return fault
     if re.search(rb"\s", key):
-        return "it holds more than one word or line; keep the key alone"
+        return "it holds more than one word or line; keep only the key"
     if TOKEN.fullmatch(key):
-        return f"it looks like a bearer token, or a broken copy of an API key, which is {SHAPE}"
-    return f"it does not look like an API key, which is {SHAPE}"
+        return f"it looks like a bearer token or an incomplete API key; an API key is {SHAPE}"
+    return f"it does not look like an API key; an API key is {SHAPE}"
 
 
 def token_fault(content: bytes) -> str:
     """Return what is wrong with a bearer token; white space around it is ignored."""
     token = content.strip()
     if _is_api_key(token):
-        return "it holds an API key; name this file with api_key_file instead"
+        return "it holds an API key; use api_key_file for this file"
     if fault := _wrapping_fault(token):
         return fault
     if re.match(rb"(?i)bearer\s", token):
-        return "it has `Bearer ` in front; keep the token alone"
+        return "it begins with `Bearer `; keep only the token"
     if re.search(rb"\s", token):
-        return "it holds more than one word; keep the token alone"
+        return "it holds more than one word; keep only the token"
     return ""
 
 
 def certificate_fault(content: bytes) -> str:
     """Return what is wrong with the PEM certificate of a certificate app."""
     if b"-----BEGIN CERTIFICATE-----" not in content:
-        return "it holds no PEM certificate; name the file that does"
+        return "it holds no PEM certificate; name the file with the certificate"
     return ""
 
 
 def private_key_fault(content: bytes, path: Path, certificate: Path | None) -> str:
     """Return what is wrong with a PEM private key, at `path`, for a certificate if there is one."""
     if b"PRIVATE KEY-----" not in content:
-        return "it holds no PEM private key; name the file that does"
+        return "it holds no PEM private key; name the file with the key"
     if certificate is None:
         return ""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -87,13 +87,13 @@ def private_key_fault(content: bytes, path: Path, certificate: Path | None) -> s
         context.load_cert_chain(certificate, path, password=_refuse_passphrase)
     except _EncryptedKey:
         return (
-            "the private key is encrypted and nobody is there to type the passphrase; "
-            "decrypt it (openssl pkey) and keep the file private"
+            "the private key is encrypted, and the daemon has no passphrase; decrypt it "
+            "(openssl pkey) and keep the file private (chmod 0600)"
         )
     except (ssl.SSLError, OSError) as error:
         mismatch = getattr(error, "reason", "") in MISMATCHES
         problem = "does not belong to" if mismatch else "cannot be loaded together with"
-        return f"it {problem} cert_file; name the key that the certificate was made for"
+        return f"it {problem} cert_file; name the private key of that certificate"
     return ""
 
 
@@ -103,7 +103,7 @@ def authorities_fault(path: Path) -> str:
         ssl.create_default_context(cafile=path)
     except (ssl.SSLError, OSError):
         return (
-            "it holds no PEM certificates that can be loaded; name a file of "
+            "it holds no PEM certificates that can be loaded; name a file of certificate "
             "authorities, each from BEGIN CERTIFICATE to END CERTIFICATE"
         )
     return ""
@@ -136,5 +136,5 @@ def _wrapping_fault(content: bytes) -> str:
         return "it is empty"
     for pattern, extra in PREFIXES:
         if re.match(pattern, content):
-            return f"it has {extra}; keep the bare value alone"
+            return f"it begins with {extra}; keep only the value itself"
     return ""

@@ -50,13 +50,13 @@ def check_credentials(settings: Settings, environ: Environ) -> Iterator[Finding]
             yield Finding(
                 (*app.path, "api_key_credential"),
                 "$CREDENTIALS_DIRECTORY is not set; systemd sets it for services with "
-                "LoadCredential=, elsewhere use api_key_file",
+                "LoadCredential=; elsewhere, use api_key_file",
             )
         if app.own.token_file and stateless:
             yield Finding(
                 (*app.path, "token_file"),
-                "the token changes with each refresh and has to outlive a restart; set state_dir, "
-                "or StateDirectory= in the systemd unit",
+                "the newest session has to be saved for the next start; set state_dir, or "
+                "StateDirectory= in the systemd unit",
             )
 
 
@@ -93,13 +93,13 @@ def _check_count(settings: Settings, app: AppSettings) -> Iterator[Finding]:
     if len(credentials) > 1:
         yield Finding(
             (*app.path, credentials[-1]),
-            f"{listed(credentials, 'and')} stand side by side; keep exactly one credential",
+            f"{listed(credentials, 'and')} are set together; keep exactly one credential",
         )
     lacking = [key for key in CERTIFICATE if key not in certificate]
     if certificate and lacking:
         yield Finding(
             (*app.path, certificate[0]),
-            f"{listed(lacking, 'and')} missing; a certificate app needs "
+            f"missing: {listed(lacking, 'and')}; a certificate app needs "
             f"{listed(CERTIFICATE, 'and')}",
         )
 
@@ -113,8 +113,8 @@ def _check_variable(app: AppSettings, environ: Environ) -> Iterator[Finding]:
     if value is None:
         yield Finding(
             path,
-            f"there is no variable {quoted(variable)} in this environment; set it (systemd: "
-            "EnvironmentFile=), or name another",
+            f"the environment variable {quoted(variable)} is not set; set it (systemd: "
+            "EnvironmentFile=), or name another one",
         )
     elif fault := api_key_fault(value.encode(errors="surrogateescape")):
         yield Finding(path, f"the value of {quoted(variable)}: {fault}")

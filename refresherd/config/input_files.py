@@ -40,20 +40,24 @@ def check_input_files(settings: Settings, environ: Environ) -> Iterator[Finding]
     yield from _check_authorities(root.dsm.ca_file, ("dsm", "ca_file"))
     yield from _check_web_config(root.http.web_config_file)
     state = state_dir(root, environ)
+    program_fault = cache(partial(_program_fault, environ=environ))
     for app in settings.apps:
         if "ca_file" in app.written:
             yield from _check_authorities(app.dsm.ca_file, (*app.path, "ca_file"))
-        yield from _check_api_key(settings, app, environ)
+        yield from _check_api_key(app, credentials_directory(environ))
+        key, command = (*app.path, "api_key_command", 0), app.own.api_key_command
+        if command and settings.valid(key) and (fault := program_fault(command[0])):
+            yield Finding(key, fault)
         yield from _check_certificate(app)
         yield from _check_token_file(app, state)
 
 
 def check_hook_programs(settings: Settings, environ: Environ) -> Iterator[Finding]:
     """Yield hooks whose program is missing: a warning, since a failing hook harms no token."""
-    missing = cache(partial(_program_fault, environ=environ))
+    program_fault = cache(partial(_program_fault, environ=environ))
     for app in settings.apps:
         for index, hook in enumerate(app.own.hooks):
-            if hook.command and (fault := missing(hook.command[0])):
+            if hook.command and (fault := program_fault(hook.command[0])):
                 yield Finding((*app.path, "hooks", index, "command", 0), fault)
 
 
@@ -68,8 +72,9 @@ def is_missing(path: Path) -> bool:
     return False
 
 
-def _check_api_key(settings: Settings, app: AppSettings, environ: Environ) -> Iterator[Finding]:
-    own, directory = app.own, credentials_directory(environ)
+def _check_api_key(app: AppSettings, directory: Path | None) -> Iterator[Finding]:
+    """Yield faults of an API key's file; `directory` holds the service's systemd credentials."""
+    own = app.own
     if own.api_key_file:
         file = own.api_key_file.path
         # What systemd keeps there is the service's own, whatever its mode looks like.
@@ -81,15 +86,11 @@ def _check_api_key(settings: Settings, app: AppSettings, environ: Environ) -> It
         if is_missing(directory / name) and not secretive(name):
             yield Finding(
                 key,
-                f"systemd has passed on no credential {quoted(name)} (there is none in "
-                f"{directory}); write LoadCredential={name}:FILE in the unit",
+                f"systemd has not passed the credential {quoted(name)} (it is not in "
+                f"{directory}); add LoadCredential={name}:FILE to the unit",
             )
         else:
             yield from _check_file(directory / name, api_key_fault, key, secret=True)
-    program_key = (*app.path, "api_key_command", 0)
-    checked = own.api_key_command and settings.valid(program_key)
-    if checked and (fault := _program_fault(own.api_key_command[0], environ)):
-        yield Finding(program_key, fault)
 
 
 def _check_certificate(app: AppSettings) -> Iterator[Finding]:
@@ -126,8 +127,8 @@ def _check_web_config(location: Location) -> Iterator[Finding]:
         yield from _check_file(location.path, lambda _: "", key)
         yield Finding(
             key,
-            "this version serves neither TLS nor basic auth, and plain pages are not what was "
-            'meant; write "" and listen on a loopback address',
+            "this version supports neither TLS nor basic authentication, and does not serve plain "
+            'pages in their place; write "" and listen on a loopback address',
         )
 
 
@@ -147,8 +148,8 @@ def _check_file(
         yield Finding(key, PASTED_FOR_PATH if misplaced else _unreadable(name, error))
         return
     if private and mode & OPEN_TO_OTHERS:
-        message = f"{name} is open to others (mode {stat.S_IMODE(mode):04o})"
-        yield Finding(key, f"{message}; close it: chmod 0600 {name}")
+        message = f"{name} is accessible to other users (mode {stat.S_IMODE(mode):04o})"
+        yield Finding(key, f"{message}; run chmod 0600 {name}")
     elif fault := judge(content):
         yield Finding(key, f"{name}: {fault}")
 
@@ -164,7 +165,7 @@ def _read(path: Path) -> tuple[bytes, int]:
         if stat.S_ISDIR(mode):
             raise IsADirectoryError
         if not stat.S_ISREG(mode):
-            raise OSError(EINVAL, "it is no regular file, and it is read time and again")
+            raise OSError(EINVAL, "not a regular file; name a file that can be read repeatedly")
         return os.read(descriptor, MOST_READ), mode
     finally:
         os.close(descriptor)
@@ -173,7 +174,7 @@ def _read(path: Path) -> tuple[bytes, int]:
 def _unreadable(name: str, error: OSError) -> str:
     match error:
         case FileNotFoundError():
-            return f"{name} does not exist; create it, or mend the path"
+            return f"{name} does not exist; create it, or correct the path"
         case IsADirectoryError():
             return f"{name} is a directory; name a file in it"
         case _:
@@ -187,6 +188,6 @@ def _program_fault(name: str, environ: Environ) -> str:
     if not relative and shutil.which(name, path=search) is not None:
         return ""
     return (
-        f"there is no program {quoted(name)}; write an absolute path, or a name that is on PATH, "
-        "and each argument as a string of its own"
+        f"the program {quoted(name)} was not found; write an absolute path or a name on PATH, and "
+        "each argument as a separate string"
     )

@@ -53,12 +53,11 @@ def check_accounts(settings: Settings) -> Iterator[Finding]:
     """Yield the users and groups that this host does not have."""
     user_exists = cache(partial(_exists, user_id))
     group_exists = cache(partial(_exists, group_id))
-    for kind, number, key, name in _accounts(settings):
-        if name and not (user_exists(name) if kind == "user" else group_exists(name)):
-            yield Finding(
-                key,
-                f"there is no {kind} {quoted(name)}; create it, or write a {number} in quotes",
-            )
+    for is_user, key, name in _accounts(settings):
+        if name and not (user_exists(name) if is_user else group_exists(name)):
+            kind, number = ("user", "uid") if is_user else ("group", "gid")
+            message = f"the {kind} {quoted(name)} does not exist"
+            yield Finding(key, f"{message}; create it, or write a {number} in quotes")
 
 
 def mount_points(table: Path = MOUNTINFO) -> frozenset[str]:
@@ -96,8 +95,8 @@ def _directory_fault(directory: Path) -> str:
     try:
         mode = directory.stat().st_mode
         if not stat.S_ISDIR(mode):
-            return f"{name} is no directory; name one"
-        # os.access() would do, but for root, whom modes do not stop and a read-only mount does.
+            return f"{name} is not a directory; name one"
+        # Root may write wherever modes forbid it, but not here.
         if os.statvfs(directory).f_flag & os.ST_RDONLY:
             return f"{name} is on a read-only file system; mount it writable (ReadWritePaths=)"
     except FileNotFoundError:
@@ -106,9 +105,9 @@ def _directory_fault(directory: Path) -> str:
             "create it (RuntimeDirectory=, StateDirectory=)"
         )
     except OSError as error:
-        return f"{name} cannot be reached: {error.strerror}"
+        return f"{name} cannot be accessed: {error.strerror}"
     if not os.access(directory, os.W_OK | os.X_OK):
-        return f"{name} is not writable for this user (uid {os.getuid()}); chown or chmod it"
+        return f"{name} is not writable for this user (uid {os.getuid()}); change its owner or mode"
     return ""
 
 
@@ -116,7 +115,7 @@ def _length_fault(socket: Path) -> str:
     length = len(os.fsencode(socket))
     if length <= LONGEST_PATH:
         return ""
-    return f"a socket's path has {LONGEST_PATH} bytes at most, and this one {length}; shorten it"
+    return f"the path has {length} bytes, and a socket's may have {LONGEST_PATH}; shorten it"
 
 
 def _replacement_fault(path: Path, mounts: frozenset[str], *, is_file: bool) -> str:
@@ -127,32 +126,31 @@ def _replacement_fault(path: Path, mounts: frozenset[str], *, is_file: bool) -> 
     except FileNotFoundError:
         return ""
     except OSError as error:
-        return f"{name} cannot be reached: {error.strerror}"
+        return f"{name} cannot be accessed: {error.strerror}"
     if stat.S_ISDIR(mode):
         return f"{name} is a directory; name a file in it"
     if str(path.parent.resolve() / path.name) in mounts:
         return (
-            f"{name} is a mount point, which no rename can replace; mount its directory instead "
-            "of the file"
+            f"{name} is a mount point, which cannot be replaced; mount its directory instead of "
+            "the file"
         )
     if stat.S_ISREG(mode) or stat.S_ISLNK(mode) if is_file else stat.S_ISSOCK(mode):
         return ""
     wanted = "regular file" if is_file else "socket"
-    return f"{name} is there already and is no {wanted}; name another path"
+    return f"{name} exists and is not a {wanted}; name another path"
 
 
-def _accounts(settings: Settings) -> Iterator[tuple[str, str, KeyPath, str]]:
-    """Yield kind, kind of number, key and name of every user and group."""
-    user, group = ("user", "uid"), ("group", "gid")
-    yield *group, ("api", "group"), settings.root.api.group
+def _accounts(settings: Settings) -> Iterator[tuple[bool, KeyPath, str]]:
+    """Yield whether it is a user, the key and the name of every user and group."""
+    yield False, ("api", "group"), settings.root.api.group
     for app in settings.apps:
         for key, output in app.outputs():
-            yield *user, (*key, "owner"), output.owner
-            yield *group, (*key, "group"), output.group
+            yield True, (*key, "owner"), output.owner
+            yield False, (*key, "group"), output.group
         for index, name in enumerate(app.own.access.users):
-            yield *user, (*app.path, "access", "users", index), name
+            yield True, (*app.path, "access", "users", index), name
         for index, name in enumerate(app.own.access.groups):
-            yield *group, (*app.path, "access", "groups", index), name
+            yield False, (*app.path, "access", "groups", index), name
 
 
 def _exists(number_of: Callable[[str], int | None], name: str) -> bool:

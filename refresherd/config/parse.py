@@ -93,7 +93,7 @@ class _Parser:
 
     def apps(self, written: object, root: RootTable) -> tuple[AppSettings, ...]:
         if not isinstance(written, dict):
-            message = "this is no table; write one for each app, headed [apps.NAME]"
+            message = "this is not a table; write a table headed [apps.NAME] for each app"
             self.faults.append(Finding(("apps",), message))
             return ()
         apps = (self._app(name, app, root) for name, app in written.items())

@@ -54,16 +54,16 @@ def check_intentions(settings: Settings) -> Iterator[Finding]:
     if terminate and any(app.own.token_file for app in settings.apps):
         yield Finding(
             ("shutdown",),
-            '"terminate" does not hold for apps with a token_file: their last session is all that '
-            "there is to go on from after a restart, so it is kept",
+            '"terminate" has no effect on apps with a token_file: their last session is kept, '
+            "because they need it to continue after a restart",
         )
     for app in settings.apps:
         for path, output in app.outputs():
             if output.mode.bits & OPEN_TO_ALL:
                 yield Finding(
                     (*path, "mode"),
-                    f"{quoted(output.mode)} hands the token to every user of this host; "
-                    'with a group, "0640" would do',
+                    f"{quoted(output.mode)} gives every user of this host access to the token; "
+                    'set a group and "0640" to limit it',
                 )
 
 
@@ -79,15 +79,15 @@ def _check_refresh(settings: Settings, refresh: RefreshTable, where: Where) -> I
     if comparable and refresh.jitter > latest_jitter + ROUNDING:
         yield Finding(
             _to_correct(where, "jitter", "at"),
-            f"at = {refresh.at} with jitter = {refresh.jitter} may refresh at the very start of "
-            f"a lifetime; with that at, jitter is {round(latest_jitter, 6)} at most",
+            f"at = {refresh.at} with jitter = {refresh.jitter} may refresh a token as soon as it "
+            f"is issued; for this at, write a jitter of {round(latest_jitter, 6)} or less",
         )
     comparable = settings.valid(where("retry_min"), where("retry_max"))
     if comparable and refresh.retry_min.seconds > refresh.retry_max.seconds:
         yield Finding(
             _to_correct(where, "retry_min", "retry_max"),
-            f"retry_min, {quoted(refresh.retry_min)}, is longer than retry_max, "
-            f"{quoted(refresh.retry_max)}; write one no longer than the other",
+            f"retry_min ({quoted(refresh.retry_min)}) is longer than retry_max "
+            f"({quoted(refresh.retry_max)}); lower retry_min or raise retry_max",
         )
 
 
@@ -98,10 +98,10 @@ def _check_rejected_retry(settings: Settings, app: AppSettings) -> Iterator[Find
     if too_short and app.dsm.endpoint and not app.dsm.endpoint.loopback:
         yield Finding(
             _to_correct(app.where, "rejected_retry", "endpoint"),
-            f"a rejected_retry of {quoted(app.refresh.rejected_retry)} burns credentials: DSM may "
-            "reset an app's secret after 100 refused logins in 24 hours, and 50 are all that may "
-            f"be made; write {quoted(SAFE_REJECTED_RETRY)} or more (less is for an endpoint on a "
-            "loopback host)",
+            f"a rejected_retry of {quoted(app.refresh.rejected_retry)} endangers the credential: "
+            "DSM may reset an app's secret after 100 refused logins in 24 hours, and at most 50 "
+            f"are made; write {quoted(SAFE_REJECTED_RETRY)} or more (less is accepted for an "
+            "endpoint on a loopback host only)",
         )
 
 
@@ -109,7 +109,7 @@ def _check_renewal(app: AppSettings) -> Iterator[Finding]:
     if app.own.token_file and app.refresh.renew is Method.AUTH:
         yield Finding(
             app.where("renew"),
-            '"auth" logs in anew, which a token_file cannot; write "reauth" or "keepalive"',
+            '"auth" logs in each time, which a token_file cannot do; write "reauth" or "keepalive"',
         )
 
 
@@ -120,19 +120,21 @@ def _check_listen(settings: Settings) -> Iterator[Finding]:
         if not settings.valid(path):
             continue
         if listen.address in seen:
-            yield Finding(path, f"{quoted(listen)} stands here twice; write each address once")
+            yield Finding(path, f"{quoted(listen)} is listed twice; remove one of them")
         seen.add(listen.address)
 
 
 def _check_names(settings: Settings) -> Iterator[Finding]:
     if not settings.written.get("apps") and settings.valid(("apps",)):
-        yield Finding(("apps",), "no apps; write a table for each, headed [apps.NAME]")
+        yield Finding(
+            ("apps",), "no apps are configured; write a table headed [apps.NAME] for each app"
+        )
     for app in settings.apps:
         if re.fullmatch(APP_NAME, app.name) is None:
             yield Finding(
                 app.path,
-                f"{quoted(app.name)} is no name for an app; write up to 64 letters, digits, dots, "
-                "dashes and underscores, a letter or digit first",
+                f"{quoted(app.name)} is not a valid app name; write up to 64 letters, digits, "
+                "dots, dashes and underscores, beginning with a letter or a digit",
             )
 
 
@@ -159,7 +161,7 @@ def _check_outputs(settings: Settings, app: AppSettings) -> Iterator[Finding]:
     for output_path, output in app.outputs():
         path = (*output_path, "path")
         if not output.path and settings.valid(output_path, path):
-            yield Finding(path, "missing; write where consumers are to find the token")
+            yield Finding(path, "missing; write the path at which consumers find the token")
 
 
 def _check_hook(settings: Settings, hook: HookTable, path: KeyPath) -> Iterator[Finding]:
@@ -167,11 +169,11 @@ def _check_hook(settings: Settings, hook: HookTable, path: KeyPath) -> Iterator[
     if not settings.valid(*((*path, key) for key in ("command", "signal", "pid_file"))):
         return
     if hook.command and (hook.signal or hook.pid_file):
-        message = "both a command and a signal; keep one, and write a hook for the other"
+        message = "a hook has either a command or a signal; write two hooks for both"
     elif not hook.command and not (hook.signal or hook.pid_file):
-        message = "nothing to do; write a command, or a signal and a pid_file"
+        message = "the hook does nothing; write a command, or a signal and a pid_file"
     elif not hook.command and not (hook.signal and hook.pid_file):
-        message = "signal and pid_file belong together; write both"
+        message = "signal and pid_file need each other; write both"
     else:
         return
     yield Finding(path, message)
@@ -188,13 +190,13 @@ def _check_collisions(settings: Settings) -> Iterator[Finding]:
         path = location.path
         if path in written:
             yield Finding(
-                key, f"{dotted(written[path])} has the same path; an output needs one of its own"
+                key,
+                f"{dotted(written[path])} has the same path; write another path",
             )
         elif path in read:
             yield Finding(
                 key,
-                f"{read[path]} is read from this path; a token would overwrite it, "
-                "so write it elsewhere",
+                f"{read[path]} is read from this path and would be overwritten; write another path",
             )
         written.setdefault(path, key)
 

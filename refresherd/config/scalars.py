@@ -44,7 +44,7 @@ class Duration(Scalar):
     __slots__ = ("seconds",)
     seconds: float
     noun = "duration"
-    expected = "a duration with its unit"
+    expected = "a duration with a unit"
     pattern = r"([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+"
 
     def __new__(cls, text: str) -> Self:
@@ -52,7 +52,7 @@ class Duration(Scalar):
         self = super().__new__(cls, text)
         self.seconds = float(sum(float(count) * UNITS[unit] for count, unit in PART.findall(text)))
         if self.seconds > LONGEST:
-            raise ValueError('longer than a year; write at most "365d"')
+            raise ValueError('longer than a year; write "365d" or less')
         return self
 
 
@@ -62,7 +62,7 @@ class DurationOrNever(Scalar):
     __slots__ = ("seconds",)
     seconds: float | None
     noun = "duration"
-    expected = f'a duration with its unit, or "{NEVER}"'
+    expected = f'a duration with a unit, or "{NEVER}"'
     pattern = rf"{NEVER}|{Duration.pattern}"
 
     def __new__(cls, text: str) -> Self:
@@ -101,7 +101,7 @@ class Location(Scalar):
         """Raise ValueError for a path with a NUL, or one that a shell would have to expand."""
         self = super().__new__(cls, text)
         if text.startswith("~"):
-            raise ValueError("~ is not expanded here; write the path in full")
+            raise ValueError("~ is not expanded; write the full path")
         self.path = Path(os.path.normpath(base / text))
         return self
 
@@ -115,7 +115,7 @@ class Argument(Scalar):
     """A program or an argument of a command."""
 
     noun = "argument"
-    expected = "a string that a program can be given"
+    expected = "a string without NUL characters"
     pattern = r"[^\x00]*"
 
 
@@ -123,14 +123,14 @@ class AppId(Scalar):
     """An app's UUID."""
 
     noun = "UUID"
-    expected = "the app's UUID as DSM shows it"
+    expected = "the app's UUID, as DSM shows it"
     pattern = f"({UUID})?"
 
 
 class Variable(Scalar):
     """The name of an environment variable."""
 
-    noun = "name of an environment variable"
+    noun = "environment variable name"
     expected = "the variable's name, not its value"
     pattern = "([A-Za-z_][A-Za-z0-9_]*)?"
 
@@ -138,15 +138,15 @@ class Variable(Scalar):
 class CredentialName(Scalar):
     """The name of a systemd credential: never one with a slash or with a dot in front."""
 
-    noun = "name of a systemd credential"
-    expected = "the name that LoadCredential= gives it"
+    noun = "systemd credential name"
+    expected = "the name that LoadCredential= gives to the credential"
     pattern = r"([A-Za-z0-9_@:-][A-Za-z0-9_.@:-]*)?"
 
 
 class Principal(Scalar):
     """The name or the number of a user or a group."""
 
-    noun = "user or group"
+    noun = "user or group name"
     expected = "a name or a number, as a string"
     pattern = r"[^\x00-\x20\x7f:/]*"
 
@@ -155,7 +155,7 @@ class Unit(Scalar):
     """The full name of a systemd unit."""
 
     noun = "unit name"
-    expected = "the unit's full name"
+    expected = "the full name of the unit"
     stand_in = "payments.service"
     pattern = r"[A-Za-z0-9:_.@\\-]+\.(service|socket|scope|slice|timer|target|mount|path|swap)"
 
@@ -164,7 +164,7 @@ class Signal(Scalar):
     """The name of a signal, with or without SIG."""
 
     noun = "signal"
-    expected = "a signal's name"
+    expected = "the name of a signal"
     pattern = "((SIG)?[A-Z][A-Z0-9+-]*)?"
 
     def __new__(cls, text: str = "") -> Self:

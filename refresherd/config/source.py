@@ -15,20 +15,20 @@ from refresherd.domain.errors import ConfigError
 PLACE = re.compile(r" \(at (?:line (?P<line>[0-9]+), column (?P<column>[0-9]+)|end of document)\)$")
 
 HINTS = (
-    ("Cannot overwrite a value", "this key stands here twice; keep one"),
-    ("Cannot declare", "this table stands here twice; put its keys together in one"),
-    ("Cannot mutate", "this was given a value before and cannot be added to; keep one"),
-    ("Invalid value", 'this is no value; strings stand in quotes, such as "20s"'),
+    ("Cannot overwrite a value", "this key is already set; delete one of the two"),
+    ("Cannot declare", "this table is already defined; merge the two"),
+    ("Cannot mutate", "this name already has a value; delete one of the two"),
+    ("Invalid value", 'this is not a value; write strings in quotes, such as "20s"'),
     (
         "Expected newline or end of document",
-        'more stands here than one value; modes stand in quotes, such as "0600"',
+        'unexpected text after a value; write modes and durations in quotes, such as "0600"',
     ),
-    ("Expected '='", "a key needs = and a value after it"),
-    ("Expected ']'", "a table's heading needs its closing bracket"),
-    ("Invalid statement", "this is neither a key nor a table's heading"),
-    ("Unterminated string", "a string lacks its closing quotes"),
-    ("Unclosed", "a list or an inline table lacks its closing bracket"),
-    ("Unescaped", "a backslash stands for itself in 'single quotes' only"),
+    ("Expected '='", "a key needs = and a value"),
+    ("Expected ']'", "a table header is missing its closing bracket"),
+    ("Invalid statement", "this is neither a key nor a table header"),
+    ("Unterminated string", "a string is missing its closing quotes"),
+    ("Unclosed", "a list or an inline table is missing its closing bracket"),
+    ("Unescaped", "invalid escape; write text with backslashes in 'single quotes'"),
 )
 """How tomllib's messages begin, and what to tell somebody who does not know TOML's grammar."""
 
@@ -51,9 +51,9 @@ def read_text(path: Path) -> str:
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        raise _error(path, 1, "there is no such file; create it, or name another") from None
+        raise _error(path, 1, "the file does not exist; create it, or name another one") from None
     except IsADirectoryError:
-        raise _error(path, 1, "this is a directory; name the file in it") from None
+        raise _error(path, 1, "this is a directory; name a file") from None
     except OSError as error:
         raise _error(path, 1, f"cannot be read: {error.strerror}") from None
     try:
@@ -69,7 +69,7 @@ def read_toml(path: Path, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except RecursionError:
-        raise _error(path, 1, "lists or tables nest too deeply; write fewer levels") from None
+        raise _error(path, 1, "lists or tables are nested too deeply; use fewer levels") from None
     except tomllib.TOMLDecodeError as error:
         raise _error(path, *_explain(str(error), text)) from None
     except ValueError:
@@ -111,8 +111,8 @@ def _explain(message: str, text: str) -> tuple[int, str]:
     bare = PLACE.sub("", message)
     hint = next((hint for start, hint in HINTS if bare.startswith(start)), bare)
     if place is None or place["line"] is None:
-        return text.rstrip().count("\n") + 1, f"no valid TOML, at the file's end: {hint}"
-    return int(place["line"]), f"no valid TOML, at column {place['column']}: {hint}"
+        return text.rstrip().count("\n") + 1, f"invalid TOML at the end of the file: {hint}"
+    return int(place["line"]), f"invalid TOML at column {place['column']}: {hint}"
 
 
 def _line(lines: Mapping[KeyPath, int], key: KeyPath) -> int:
@@ -215,6 +215,6 @@ class _Scanner:
     def _take(self, pattern: re.Pattern[str]) -> str:
         match = pattern.match(self._text, self._at)
         if match is None:
-            raise ValueError("this is no valid TOML document")
+            raise ValueError("this is not a valid TOML document")
         self._at = match.end()
         return match.group()

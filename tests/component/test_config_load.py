@@ -62,11 +62,11 @@ def test_all_faults_of_file_and_machine_come_together(place: Place) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("gone.toml", None, "1: there is no such file"),
+        ("gone.toml", None, "1: the file does not exist"),
         ("", None, "1: this is a directory"),
         ("x.toml/y", None, "1: cannot be read: Not a directory"),
         ("x.toml", b"a = 1\nb = '\xe9'\n", "2: this is not UTF-8 text"),
-        ("x.toml", b"a = \n", "1: no valid TOML"),
+        ("x.toml", b"a = \n", "1: invalid TOML"),
     ],
 )
 def test_what_cannot_be_read_is_one_clear_fault(
@@ -93,8 +93,12 @@ def test_a_token_open_to_all_and_a_hook_without_a_program_are_warned_about(place
         f"{DSM}{KEY_FILE}[[apps.payments.files]]\npath = 'a'\nmode = '0644'\n"
         "[[apps.payments.hooks]]\ncommand = ['no-such-program']\n"
     ).warnings
-    assert any('files[0].mode: "0644" hands the token to every user' in line for line in warnings)
-    assert any('command[0]: there is no program "no-such-program"' in line for line in warnings)
+    assert any(
+        'files[0].mode: "0644" gives every user of this host access' in line for line in warnings
+    )
+    assert any(
+        'command[0]: the program "no-such-program" was not found' in line for line in warnings
+    )
 
 
 def test_a_thousand_apps_share_one_look_at_the_machine(place: Place) -> None:

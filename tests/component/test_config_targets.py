@@ -42,13 +42,13 @@ def test_an_output_may_be_new_or_replace_what_it_was(place: Place) -> None:
     ("kind", "path", "said"),
     [
         ("files", "gone/token", "does not exist; create it with mkdir -p"),
-        ("files", "payments.key/token", "is no directory"),
+        ("files", "payments.key/token", "is not a directory"),
         ("files", "directory", "is a directory; name a file in it"),
-        ("files", "loop/token", "cannot be reached: Too many levels"),
-        ("files", "x" * 300, "cannot be reached: File name too long"),
-        ("files", "pipe", "is there already and is no regular file"),
-        ("sockets", "old", "is there already and is no socket"),
-        ("sockets", "x" * 107, "a socket's path has 107 bytes at most"),
+        ("files", "loop/token", "cannot be accessed: Too many levels"),
+        ("files", "x" * 300, "cannot be accessed: File name too long"),
+        ("files", "pipe", "exists and is not a regular file"),
+        ("sockets", "old", "exists and is not a socket"),
+        ("sockets", "x" * 107, "and a socket's may have 107"),
         ("sockets", "gone/sock", "does not exist; create it with mkdir -p"),
     ],
 )
@@ -67,7 +67,7 @@ def test_devices_are_never_replaced(place: Place) -> None:
     """As root a rename over /dev/null would succeed, and break the host."""
     (fault,) = place.faults(output("path = '/dev/null'"))
     allowed = os.access("/dev", os.W_OK)
-    assert ("is no regular file" if allowed else "is not writable") in fault
+    assert ("is not a regular file" if allowed else "is not writable") in fault
 
 
 def test_a_file_that_is_mounted_is_refused(place: Place) -> None:
@@ -77,7 +77,7 @@ def test_a_file_that_is_mounted_is_refused(place: Place) -> None:
     text = output("path = 'link/mounted token'")
     settings = parse_settings(read_toml(place.file, text), place.file)
     (fault,) = check_output_paths(settings, {}, mounts=frozenset({str(target.resolve())}))
-    assert "is a mount point, which no rename can replace; mount its directory" in fault.message
+    assert "is a mount point, which cannot be replaced; mount its directory" in fault.message
 
 
 def test_mount_points_are_the_kernels(tmp_path: Path) -> None:
@@ -143,7 +143,8 @@ def test_owners_are_accounts_or_numbers(place: Place, body: str) -> None:
 def test_unknown_owners_are_refused(place: Place, key: str, name: str) -> None:
     """The highest number means "leave it" to the kernel."""
     (fault,) = place.faults(output(f"path = 'a'\n{key} = '{name}'"))
-    assert fault.startswith(f"7: apps.a.files[0].{key}: there is no ")
+    assert fault.startswith(f"7: apps.a.files[0].{key}: the ")
+    assert "does not exist; create it" in fault
 
 
 def test_unknown_names_in_access_and_api_are_refused(place: Place) -> None:

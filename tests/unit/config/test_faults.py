@@ -47,17 +47,17 @@ def test_every_fault_is_told_at_once_in_the_order_of_the_lines() -> None:
         'format = "yaml"\n'
     )
     assert "\n".join(judged(text)) == (
-        '1: shutdown: "kep" is none of the choices; write "keep" or "terminate"; '
+        '1: shutdown: "kep" is not one of the choices; write "keep" or "terminate"; '
         'did you mean "keep"?\n'
-        '4: dsm.timeout: 20 is a number; write a duration with its unit, such as "20s"\n'
+        '4: dsm.timeout: 20 is a number; write a duration with a unit, such as "20s"\n'
         '6: refresh.att: unknown key; did you mean "at"?\n'
         '7: refresh.jitter: "0.1" is a string; write a number, such as 0.1\n'
-        "9: apps.payments.api_key: unknown key; secrets are never inline: put the API key in a "
-        "file of its own (chmod 0600) and name that file with api_key_file\n"
+        "9: apps.payments.api_key: unknown key; secrets must not be in this file: put the API key "
+        "in a file of its own (chmod 0600) and write its path as api_key_file\n"
         "13: apps.payments.files[0].mode: 384 is a number; write the mode as an octal string, "
         'such as "0600"\n'
-        '14: apps.payments.files[0].format: "yaml" is none of the choices; write "raw", "header", '
-        '"json", "env" or "sdkms-cli"'
+        '14: apps.payments.files[0].format: "yaml" is not one of the choices; write "raw", '
+        '"header", "json", "env" or "sdkms-cli"'
     )
 
 
@@ -67,24 +67,30 @@ def test_every_fault_is_told_at_once_in_the_order_of_the_lines() -> None:
         ("log = 5", "1: log: 5 is a number; write a table headed [log]"),
         ("ready = true", '1: ready: true is a boolean; write "all", "any" or "started"'),
         ("state_dir = 1", "1: state_dir: 1 is a number; write a path, relative to this file or"),
-        ("bogus = 1", "1: bogus: unknown key; `refresherd schema` tells"),
-        ("refresh.at = nan", "1: refresh.at: nan is out of range; write a number, at least 0.05 "),
+        ("bogus = 1", "1: bogus: unknown key; `refresherd schema` lists"),
+        ("refresh.at = nan", "1: refresh.at: nan is out of range; write a number from 0.05 to"),
         ("refresh.at = true", "1: refresh.at: true is a boolean; write a number, such as 0.5"),
         ("refresh.at = 1", "1: refresh.at: 1 is out of range"),
-        ("refresh.at = 0.04", "1: refresh.at: 0.04 is out of range; write a number, at least 0.05"),
+        ("refresh.at = 0.04", "1: refresh.at: 0.04 is out of range; write a number from 0.05 to"),
         (f"refresh.at = 0x{'f' * 5000}", "1: refresh.at: this is out of range"),
-        ("refresh.jitter = -0.1", "1: refresh.jitter: -0.1 is out of range; write a number, at le"),
-        ("refresh.jitter = inf", "1: refresh.jitter: at = 0.5 with jitter = inf may refresh at"),
-        ("refresh.jitter = 0.46", "1: refresh.jitter: at = 0.5 with jitter = 0.46 may refresh at"),
+        (
+            "refresh.jitter = -0.1",
+            "1: refresh.jitter: -0.1 is out of range; write a number of at le",
+        ),
+        ("refresh.jitter = inf", "1: refresh.jitter: at = 0.5 with jitter = inf may refresh a"),
+        ("refresh.jitter = 0.46", "1: refresh.jitter: at = 0.5 with jitter = 0.46 may refresh a"),
         ('refresh.retry_min = "99ms"', '1: refresh.retry_min: "99ms" is too short; write "100ms"'),
-        ('refresh.retry_min = "31s"', '1: refresh.retry_min: retry_min, "31s", is longer than ret'),
+        ('refresh.retry_min = "31s"', '1: refresh.retry_min: retry_min ("31s") is longer than ret'),
         ('refresh.session_check = "1ms"', '1: refresh.session_check: "1ms" is too short; write'),
-        ('refresh.session_check = "soon"', '1: refresh.session_check: "soon" is no duration; writ'),
+        (
+            'refresh.session_check = "soon"',
+            '1: refresh.session_check: "soon" is not a valid duration',
+        ),
         ('refresh.rejected_retry = "28m"', '1: refresh.rejected_retry: a rejected_retry of "28m"'),
         ('http.listen = "127.0.0.1:9749"', '1: http.listen: "127.0.0.1:9749" is a string; write'),
-        ('http.listen = ["[::1]:1", ":80"]', '1: http.listen[1]: ":80" names no host; write'),
+        ('http.listen = ["[::1]:1", ":80"]', '1: http.listen[1]: ":80" has no host; write'),
         ("http.listen = [9749]", "1: http.listen[0]: 9749 is a number; write a host and a port"),
-        ('http.listen = ["a:1", "b", "a:1"]', '1: http.listen[1]: "b" is no address; write a host'),
+        ('http.listen = ["a:1", "b", "a:1"]', '1: http.listen[1]: "b" is not a valid address; wr'),
     ],
 )
 def test_a_fault_at_the_top(head: str, said: str) -> None:
@@ -95,7 +101,7 @@ def test_a_fault_at_the_top(head: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("dsm", "said"),
     [
-        ('endpoint = "http://a.b"', "2: dsm.endpoint: http:// would show the credential"),
+        ('endpoint = "http://a.b"', "2: dsm.endpoint: http:// would send the credential"),
         ("endpoint = 5", "2: dsm.endpoint: 5 is a number; write https:// and the host, such as"),
         ("", "1: dsm.endpoint: missing; write the address of your DSM"),
         ('endpoint = "https://a.b"\ntimeout = "0s"', '3: dsm.timeout: "0s" is too short'),
@@ -103,7 +109,7 @@ def test_a_fault_at_the_top(head: str, said: str) -> None:
         ('endpoint = "https://a.b"\nmax_in_flight = 1.0', "3: dsm.max_in_flight: 1.0 is a number;"),
         (
             'endpoint = "https://a.b"\nproxy = "http://u:hunter2@p"',
-            "3: dsm.proxy: a password has no place in this file",
+            "3: dsm.proxy: a password must not be in this file",
         ),
     ],
 )
@@ -117,36 +123,36 @@ def test_a_fault_of_the_endpoint(dsm: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ("at = 0.1", "3: apps.payments.at: at = 0.1 with jitter = 0.1 may refresh at the very"),
-        ('retry_max = "500ms"', '3: apps.payments.retry_max: retry_min, "1s", is longer than'),
+        ("at = 0.1", "3: apps.payments.at: at = 0.1 with jitter = 0.1 may refresh a token as"),
+        ('retry_max = "500ms"', '3: apps.payments.retry_max: retry_min ("1s") is longer than'),
         ('endpoint = "x"', '3: apps.payments.endpoint: "x" has no scheme'),
         ("att = 1", '3: apps.payments.att: unknown key; did you mean "at"?'),
         ("files = {}", "3: apps.payments.files: this is a table; write tables headed [[apps.paym"),
         ("files = [1]", "3: apps.payments.files[0]: 1 is a number; write a table headed"),
-        ("[[apps.payments.files]]", "3: apps.payments.files[0].path: missing; write where"),
-        ("files = [{path = ''}]", "3: apps.payments.files[0].path: missing; write where"),
+        ("[[apps.payments.files]]", "3: apps.payments.files[0].path: missing; write the path"),
+        ("files = [{path = ''}]", "3: apps.payments.files[0].path: missing; write the path"),
         ("files = [{path = 5}]", "3: apps.payments.files[0].path: 5 is a number; write a path"),
         ("sockets = [{path = '~/a'}]", "3: apps.payments.sockets[0].path: ~ is not expanded"),
         ("access.users = [1000]", "3: apps.payments.access.users[0]: 1000 is a number; write a"),
-        ("access.units = ['x']", '3: apps.payments.access.units[0]: "x" is no unit name; write th'),
+        ("access.units = ['x']", '3: apps.payments.access.units[0]: "x" is not a valid unit name'),
         ("access = []", "3: apps.payments.access: this is a list; write a table headed [apps.pay"),
-        ("hooks = [{}]", "3: apps.payments.hooks[0]: nothing to do; write a command, or a signal"),
-        ("hooks = [{signal = 'HUP'}]", "3: apps.payments.hooks[0]: signal and pid_file belong"),
-        ("hooks = [{pid_file = 'x'}]", "3: apps.payments.hooks[0]: signal and pid_file belong"),
+        ("hooks = [{}]", "3: apps.payments.hooks[0]: the hook does nothing; write a command, or a"),
+        ("hooks = [{signal = 'HUP'}]", "3: apps.payments.hooks[0]: signal and pid_file need"),
+        ("hooks = [{pid_file = 'x'}]", "3: apps.payments.hooks[0]: signal and pid_file need"),
         (
             "hooks = [{signal = 'HUPP', pid_file = 'x'}]",
-            '3: apps.payments.hooks[0].signal: "HUPP" is no signal; write a signal\'s name, such',
+            '3: apps.payments.hooks[0].signal: "HUPP" is not a valid signal; write the name of a',
         ),
         ("hooks = [{command = 'x'}]", '3: apps.payments.hooks[0].command: "x" is a string; write'),
         (
             "hooks = [{command = ['x'], signal = 'HUP', pid_file = 'x'}]",
-            "3: apps.payments.hooks[0]: both a command and a signal",
+            "3: apps.payments.hooks[0]: a hook has either a command or a signal",
         ),
         (
             "hooks = [{command = ['x'], timeout = '0s'}]",
             '3: apps.payments.hooks[0].timeout: "0s" is too short',
         ),
-        ('app.api_key_file = "x"', "3: apps.payments.app: unknown key; an app's name that holds"),
+        ('app.api_key_file = "x"', "3: apps.payments.app: unknown key; an app name with a dot"),
     ],
 )
 def test_a_fault_of_an_app(body: str, said: str) -> None:
@@ -157,13 +163,13 @@ def test_a_fault_of_an_app(body: str, said: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "1: apps: no apps; write a table for each"),
-        ("[apps]\n", "1: apps: no apps; write a table for each"),
-        ("apps = 5\n", "1: apps: this is no table; write one for each app"),
+        ("", "1: apps: no apps are configured; write a table"),
+        ("[apps]\n", "1: apps: no apps are configured; write a table"),
+        ("apps = 5\n", "1: apps: this is not a table; write a table headed"),
         ("apps.payments = 5\n", "1: apps.payments: 5 is a number; write a table headed [apps.pay"),
-        (APP.replace("payments", '"a b"'), '1: apps."a b": "a b" is no name for an app'),
-        (APP.replace("payments", "-a"), '1: apps.-a: "-a" is no name for an app'),
-        (APP.replace("payments", "a" * 65), f'1: apps.{"a" * 65}: "{"a" * 65}" is no name'),
+        (APP.replace("payments", '"a b"'), '1: apps."a b": "a b" is not a valid app name'),
+        (APP.replace("payments", "-a"), '1: apps.-a: "-a" is not a valid app name'),
+        (APP.replace("payments", "a" * 65), f'1: apps.{"a" * 65}: "{"a" * 65}" is not a valid'),
     ],
 )
 def test_a_fault_of_the_apps_table(text: str, said: str) -> None:
@@ -210,19 +216,22 @@ def test_a_value_that_is_wrong_anyway_is_not_compared_with_others() -> None:
         ("api_key_file = 5", "2: apps.payments.api_key_file: 5 is a number; write a path"),
         (
             'api_key_file = "a"\napi_key_env = "FORTANIX_API_KEY"',
-            "3: apps.payments.api_key_env: api_key_file and api_key_env stand side by side; keep",
+            "3: apps.payments.api_key_env: api_key_file and api_key_env are set together; keep",
         ),
         (
             'app_id = "f47ac10b-58cc-4372-a567-0e02b2c3d479"',
-            "2: apps.payments.app_id: cert_file and key_file missing; a certificate app needs",
+            "2: apps.payments.app_id: missing: cert_file and key_file; a certificate app needs",
         ),
-        ("app_id = '5'\ncert_file = 'a'\nkey_file = 'b'", '2: apps.payments.app_id: "5" is no UU'),
-        ("api_key_env = 'NOWHERE'", '2: apps.payments.api_key_env: there is no variable "NOWHERE"'),
-        ("api_key_env = '1'", '2: apps.payments.api_key_env: "1" is no name of an environment'),
+        ("app_id = '5'\ncert_file = 'a'\nkey_file = 'b'", '2: apps.payments.app_id: "5" is not a'),
+        (
+            "api_key_env = 'NOWHERE'",
+            '2: apps.payments.api_key_env: the environment variable "NOWHERE" is',
+        ),
+        ("api_key_env = '1'", '2: apps.payments.api_key_env: "1" is not a valid environment var'),
         ("api_key_env = 'PATH'", '2: apps.payments.api_key_env: the value of "PATH": it does not'),
         ("api_key_command = [5]", "2: apps.payments.api_key_command[0]: 5 is a number; write a st"),
         ("api_key_credential = 'a'", "2: apps.payments.api_key_credential: $CREDENTIALS_DIRECTORY"),
-        ("token_file = 'a'", "2: apps.payments.token_file: the token changes with each refresh"),
+        ("token_file = 'a'", "2: apps.payments.token_file: the newest session has to be saved"),
     ],
 )
 def test_a_fault_of_the_credential(credential: str, said: str) -> None:
@@ -234,7 +243,7 @@ def test_a_token_file_cannot_log_in_anew() -> None:
     """It holds a live session's token and nothing to open another with."""
     text = "[apps.payments]\ntoken_file = 'a'\nrenew = 'auth'\n"
     fault = fault_of(f"state_dir = '/var/lib/refresherd'\n{text}{DSM}")
-    assert fault.startswith('4: apps.payments.renew: "auth" logs in anew, which a token_file')
+    assert fault.startswith('4: apps.payments.renew: "auth" logs in each time, which a token_file')
 
 
 def test_a_key_pasted_as_a_variables_name_is_not_repeated() -> None:
@@ -280,21 +289,33 @@ def test_a_secret_under_any_unknown_key_is_not_repeated() -> None:
     for table in ("", "[dsm]\n", "[apps.payments.access]\n"):
         for key in ("api_key", "password", "x"):
             faults = judged(f'{table}{key} = "{API_KEY}"\n')
-            assert any("secrets are never inline" in fault for fault in faults)
+            assert any("secrets must not be in this file" in fault for fault in faults)
             assert API_KEY[:20] not in "".join(faults)
 
 
 @pytest.mark.parametrize(
     ("key", "value", "table", "known", "said"),
     [
-        ("api_key", "x", ("apps", "a"), ("api_key_file",), "unknown key; secrets are never inline"),
-        ("anything", TOKEN, (), ("at",), "unknown key; secrets are never inline"),
+        (
+            "api_key",
+            "x",
+            ("apps", "a"),
+            ("api_key_file",),
+            "unknown key; secrets must not be in this",
+        ),
+        ("anything", TOKEN, (), ("at",), "unknown key; secrets must not be in this"),
         ("att", 1, ("refresh",), ("at", "jitter"), 'unknown key; did you mean "at"?'),
         ("at", 1, ("dsm",), ("proxy",), "unknown key here; it belongs in [refresh]"),
-        ("app", {}, ("apps", "my"), ("app_id",), "unknown key; an app's name that holds a dot"),
+        ("app", {}, ("apps", "my"), ("app_id",), "unknown key; an app name with a dot"),
         ("file", {}, ("apps", "my"), ("files",), 'unknown key; did you mean "files"?'),
-        ("zzz", 1, ("log",), ("level", "format"), "unknown key; known here: format and level"),
-        ("zzz", 1, (), tuple("abcdefghi"), "unknown key; `refresherd schema` tells"),
+        (
+            "zzz",
+            1,
+            ("log",),
+            ("level", "format"),
+            "unknown key; the keys here are format and level",
+        ),
+        ("zzz", 1, (), tuple("abcdefghi"), "unknown key; `refresherd schema` lists"),
     ],
 )
 def test_an_unknown_key_comes_with_the_likeliest_remedy(
