@@ -1,4 +1,4 @@
-"""The example that everybody starts from: complete, true to the schema, and good as it is."""
+"""The example file that operators start from: complete, valid, and in line with the schema."""
 
 import re
 import tomllib
@@ -11,11 +11,11 @@ from support.configurations import Place
 EXAMPLE = (Path(__file__).parents[2] / "config.example.toml").read_text()
 
 SETTING = re.compile(r"^#(?=\[|[a-z_]+ = )", re.MULTILINE)
-"""What is commented out without a space is a setting."""
+"""A setting that is commented out has no space after the #."""
 
 
 def keys(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return a table's keys with their schemas, without those that an app inherits."""
+    """Return the schemas of a table's keys, without those that an app inherits."""
     inherited = {
         key
         for table in ("dsm", "refresh")
@@ -27,7 +27,7 @@ def keys(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def compare(schema: dict[str, Any], written: dict[str, Any], path: str = "") -> None:
-    """Check that every key stands there with its default, or an example where that is none."""
+    """Check that every key is in the example, with its default or an example of the schema."""
     for key, inner in keys(schema).items():
         assert key in written, f"{path}{key} is missing"
         tables = written[key] if isinstance(written[key], list) else [written[key]]
@@ -38,17 +38,20 @@ def compare(schema: dict[str, Any], written: dict[str, Any], path: str = "") -> 
         elif isinstance(table.get("additionalProperties"), dict):
             compare(table["additionalProperties"], written[key]["payments"], f"{path}NAME.")
         else:
-            good = [*([inner["default"]] if "default" in inner else []), *inner.get("examples", [])]
-            assert written[key] in good, f"{path}{key}: {written[key]!r} is none of {good}"
+            allowed = [
+                *([inner["default"]] if "default" in inner else []),
+                *inner.get("examples", []),
+            ]
+            assert written[key] in allowed, f"{path}{key}: {written[key]!r} is not in {allowed}"
 
 
-def test_every_key_stands_there_with_its_default() -> None:
-    """It is the manual's list of keys, so none may be missing or have moved on."""
+def test_the_example_has_every_key_with_its_default() -> None:
+    """Operators look keys up in it, so none may be missing or outdated."""
     compare(json_schema(), tomllib.loads(SETTING.sub("", EXAMPLE)))
 
 
-def test_what_is_not_commented_out_is_at_its_default() -> None:
-    """Apart from what an app cannot do without, nothing changes when a line is deleted."""
+def test_active_settings_are_defaults() -> None:
+    """Except for what an app needs, deleting a line changes nothing."""
     written = tomllib.loads(EXAMPLE)
     schema = json_schema()["properties"]
     for table in ("refresh", "http", "log"):
@@ -57,7 +60,7 @@ def test_what_is_not_commented_out_is_at_its_default() -> None:
 
 
 def test_every_setting_has_a_comment_above_it() -> None:
-    """It is read as documentation. `owner` and `group` share one."""
+    """The file is read as documentation. `owner` and `group` share a comment."""
     above = ""
     for line in EXAMPLE.splitlines():
         setting = re.match(r"#?(\[+[a-z.]+\]+|[a-z_]+ =)", line)
@@ -66,8 +69,8 @@ def test_every_setting_has_a_comment_above_it() -> None:
         above = line
 
 
-def test_it_loads_as_it_is_and_without_a_warning(tmp_path: Path) -> None:
-    """Somebody copies it, puts a key beside it, and starts."""
+def test_the_example_loads_without_a_warning(tmp_path: Path) -> None:
+    """An operator copies it, adds a key file, and starts the daemon."""
     runtime = tmp_path / "run"
     runtime.mkdir()
     configuration = Place(tmp_path).load(EXAMPLE.replace("/run/refresherd", str(runtime)))
@@ -76,8 +79,8 @@ def test_it_loads_as_it_is_and_without_a_warning(tmp_path: Path) -> None:
     assert configuration.warnings == ()
 
 
-def test_its_other_settings_are_good_as_well(tmp_path: Path) -> None:
-    """Each alternative may be switched on, one credential at a time."""
+def test_the_settings_that_are_commented_out_are_valid(tmp_path: Path) -> None:
+    """Each alternative can be used, one credential at a time."""
     runtime = tmp_path / "run"
     runtime.mkdir()
     place = Place(tmp_path)

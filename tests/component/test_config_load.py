@@ -1,4 +1,4 @@
-"""A configuration file from the disk: loaded, refused with every fault, or warned about."""
+"""Configuration files on disk: loaded, refused with all faults, or warned about."""
 
 import os
 from pathlib import Path
@@ -22,8 +22,8 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
-def test_a_good_file_loads(place: Place) -> None:
-    """With paths beside the file, whatever the daemon's working directory is."""
+def test_a_valid_file_loads(place: Place) -> None:
+    """Paths are relative to the file, not to the daemon's working directory."""
     output = "[[apps.payments.files]]\npath = 'payments.token'\n"
     configuration = place.load(f"{DSM}{KEY_FILE}{output}")
     (app,) = configuration.apps
@@ -33,10 +33,10 @@ def test_a_good_file_loads(place: Place) -> None:
     assert API_KEY not in "".join(describe(configuration))
 
 
-def test_a_relative_name_is_told_as_it_was_given(
+def test_faults_name_the_file_as_it_was_given(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Faults name the file as its operator did; the configuration knows where it is."""
+    """The configuration itself has the absolute path."""
     monkeypatch.chdir(place.directory)
     place.file.write_text("bogus = 1\n")
     with pytest.raises(ConfigError, match=r"(?m)^config\.toml:1: bogus: unknown key"):
@@ -45,8 +45,8 @@ def test_a_relative_name_is_told_as_it_was_given(
     assert load(Path("config.toml"), ENVIRON).path == place.file
 
 
-def test_all_faults_of_file_and_machine_come_together(place: Place) -> None:
-    """Each on a line of its own."""
+def test_faults_of_file_and_machine_are_reported_together(place: Place) -> None:
+    """Each is a line of its own."""
     faults = place.faults(
         f"{DSM}timeout = 20\n[apps.payments]\napi_key_file = 'gone.key'\n"
         "[[apps.payments.files]]\npath = 'gone/token'\nowner = 'no-such-user'\n"
@@ -60,7 +60,7 @@ def test_all_faults_of_file_and_machine_come_together(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "expected"),
     [
         ("gone.toml", None, "1: the file does not exist"),
         ("", None, "1: this is a directory"),
@@ -69,26 +69,26 @@ def test_all_faults_of_file_and_machine_come_together(place: Place) -> None:
         ("x.toml", b"a = \n", "1: invalid TOML"),
     ],
 )
-def test_what_cannot_be_read_is_one_clear_fault(
-    place: Place, name: str, content: bytes | None, said: str
+def test_an_unreadable_file_is_one_fault(
+    place: Place, name: str, content: bytes | None, expected: str
 ) -> None:
-    """Not a traceback."""
+    """It is not a traceback."""
     place.write("x.toml", content or b"")
     path = place.directory / name
     with pytest.raises(ConfigError) as error:
         load(path, ENVIRON)
     (fault,) = error.value.faults
-    assert fault.startswith(f"{path}:{said}")
+    assert fault.startswith(f"{path}:{expected}")
 
 
-def test_a_byte_order_mark_is_no_fault(place: Place) -> None:
-    """Some editors write one, and nobody sees it."""
+def test_a_byte_order_mark_is_accepted(place: Place) -> None:
+    """Some editors write one, and it is invisible."""
     place.file.write_bytes(b"\xef\xbb\xbf" + f"{DSM}{KEY_FILE}".encode())
     assert load(place.file, ENVIRON).apps
 
 
-def test_a_token_open_to_all_and_a_hook_without_a_program_are_warned_about(place: Place) -> None:
-    """Both may be meant, and neither keeps tokens from being fresh."""
+def test_world_readable_tokens_and_missing_hook_programs_are_warned_about(place: Place) -> None:
+    """Both may be intended, and neither keeps tokens from being fresh."""
     warnings = place.load(
         f"{DSM}{KEY_FILE}[[apps.payments.files]]\npath = 'a'\nmode = '0644'\n"
         "[[apps.payments.hooks]]\ncommand = ['no-such-program']\n"
@@ -101,8 +101,8 @@ def test_a_token_open_to_all_and_a_hook_without_a_program_are_warned_about(place
     )
 
 
-def test_a_thousand_apps_share_one_look_at_the_machine(place: Place) -> None:
-    """A start must not take longer than a second for each thousand."""
+def test_a_thousand_apps_load_with_shared_lookups(place: Place) -> None:
+    """A start must not take longer than a second for each thousand apps."""
     apps = [
         KEY_FILE.replace("[apps.payments]", f"[apps.app-{number}]")
         + f"[[apps.app-{number}.files]]\npath = '{number}.token'\nowner = 'root'\n"
@@ -139,15 +139,15 @@ def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("fuzz") / "fuzz.toml"
 
 
-# A busy machine draws files slowly; that says nothing about the code.
+# Drawing files is slow on a busy machine, which is no fault of the code.
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.binary(max_size=200) | st.lists(LINES, max_size=15).map(lambda it: "\n".join(it).encode())
 )
-def test_any_bytes_are_a_configuration_or_faults_with_their_lines(
+def test_any_bytes_are_a_configuration_or_have_faults_with_lines(
     scratch: Path, content: bytes
 ) -> None:
-    """Whatever the file holds, its operator is told where to look."""
+    """Whatever the file holds, each fault names a line of it."""
     scratch.write_bytes(content)
     scratch.chmod(0o600)
     try:

@@ -1,5 +1,8 @@
-"""Configurations for tests: judged in memory, or written into a directory with what they need."""
+"""Configurations for tests: checked in memory, or loaded from a directory with what they need."""
 
+import json
+import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,21 +19,24 @@ FILE = Path("/etc/refresherd/config.toml")
 
 ENVIRON: Mapping[str, str] = {"FORTANIX_API_KEY": API_KEY, "PATH": "/usr/bin:/bin"}
 
+NOBODY = 65534
+"""A user, and a group, who own nothing and may do nothing."""
+
 DSM = '[dsm]\nendpoint = "https://amer.smartkey.io"\n'
 
 APP = '[apps.payments]\napi_key_env = "FORTANIX_API_KEY"\n'
 
 
-def judged(text: str, environ: Mapping[str, str] = ENVIRON) -> tuple[str, ...]:
-    """Return the faults that show without a look at the machine, without the file's name."""
+def faults_in(text: str, environ: Mapping[str, str] = ENVIRON) -> tuple[str, ...]:
+    """Return the faults of a text that do not depend on the machine, without the file's name."""
     settings = parse_settings(read_toml(FILE, text), FILE)
     faults = (*settings.faults, *check_rules(settings), *check_credentials(settings, environ))
     return tuple(line.removeprefix(f"{FILE}:") for line in report(FILE, text, faults))
 
 
-def built(text: str, environ: Mapping[str, str] = ENVIRON) -> Configuration:
-    """Return the configuration in a text without faults, whatever the machine is like."""
-    assert judged(text, environ) == ()
+def configuration_in(text: str, environ: Mapping[str, str] = ENVIRON) -> Configuration:
+    """Return the configuration of a text without faults, unchecked against the machine."""
+    assert faults_in(text, environ) == ()
     return build(parse_settings(read_toml(FILE, text), FILE), environ, ())
 
 
@@ -57,8 +63,39 @@ class Place:
 
     def faults(self, text: str) -> tuple[str, ...]:
         """Return a configuration's faults, without the file's name; none if it loads."""
+        self.file.write_text(text)
+        return self._faults_of_file()
+
+    def faults_of_nobody(self, text: str) -> tuple[str, ...]:
+        """Return the faults that a user without privileges finds, from a child if this is root.
+
+        The directory has to be one that every user may enter.
+        """
+        if os.geteuid() != 0:
+            return self.faults(text)
+        self.write(self.file.name, text, 0o644)
+        reader, writer = os.pipe()
+        with warnings.catch_warnings():
+            # The child of a process with threads runs nothing that they may have locked.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+        if child == 0:
+            try:
+                os.setgroups([])
+                os.setresgid(NOBODY, NOBODY, NOBODY)
+                os.setresuid(NOBODY, NOBODY, NOBODY)
+                os.write(writer, json.dumps(self._faults_of_file()).encode())
+            finally:
+                os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader, "rb") as answer:
+            faults = json.load(answer)
+        os.waitpid(child, 0)
+        return tuple(faults)
+
+    def _faults_of_file(self) -> tuple[str, ...]:
         try:
-            self.load(text)
+            load(self.file, self.environ)
         except ConfigError as error:
             return tuple(fault.removeprefix(f"{self.file}:") for fault in error.faults)
         return ()

@@ -1,4 +1,4 @@
-"""What looks like an API key or a token, and what is said of what does not."""
+"""What is accepted as an API key or a token, and what the fault says otherwise."""
 
 from base64 import b64encode, urlsafe_b64encode
 
@@ -24,13 +24,13 @@ PADDED = b64encode(f"{ENTITY_ID}:{'s' * 64}".encode())
         urlsafe_b64encode(f"{ENTITY_ID}:\u00ff\u00fe?>".encode()),
     ],
 )
-def test_an_api_key_is_one_with_or_without_space_around_it(content: bytes) -> None:
-    """Editors end files with a newline, and it is taken off when the key is used."""
+def test_white_space_around_an_api_key_is_accepted(content: bytes) -> None:
+    """Editors end files with a newline, and the daemon strips it when it reads the key."""
     assert api_key_fault(content) == ""
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "expected"),
     [
         (b"", "it is empty"),
         (b" \n", "it is empty"),
@@ -42,7 +42,7 @@ def test_an_api_key_is_one_with_or_without_space_around_it(content: bytes) -> No
         (b"MY_KEY=" + KEY, "a variable name and `=`"),
         (b'"' + KEY + b'"', "begins with a quotation mark"),
         (b"MY_KEY = " + KEY, "a variable name and `=`"),
-        # The first line ends with the padding: no name of a variable in front of the second.
+        # The padding of the first key and the newline must not pass for NAME=value.
         (b"%b\n%b\n" % (PADDED, PADDED), "more than one word or line"),
         (b"payments " + KEY, "more than one word or line"),
         (b"Bearer " + TOKEN, "it holds a bearer token"),
@@ -55,13 +55,13 @@ def test_an_api_key_is_one_with_or_without_space_around_it(content: bytes) -> No
         (b"\x00\xff", "does not look like an API key"),
     ],
 )
-def test_what_is_no_api_key_is_told_plainly(content: bytes, said: str) -> None:
-    """Every login with it would be one of the hundred that burn the credential."""
-    assert said in api_key_fault(content)
+def test_anything_but_an_api_key_is_refused(content: bytes, expected: str) -> None:
+    """Each login with it would count among the 100 after which DSM resets the secret."""
+    assert expected in api_key_fault(content)
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "expected"),
     [
         (TOKEN + b"\n", ""),
         (b"short", ""),
@@ -72,18 +72,18 @@ def test_what_is_no_api_key_is_told_plainly(content: bytes, said: str) -> None:
         (b"two words", "more than one word"),
     ],
 )
-def test_a_token_is_opaque_but_has_nothing_around_it(content: bytes, said: str) -> None:
-    """What it is made of is DSM's business."""
+def test_a_token_may_be_anything_without_a_prefix(content: bytes, expected: str) -> None:
+    """Tokens are opaque; only their surroundings can be wrong."""
     fault = token_fault(content)
-    assert said in fault
-    assert bool(said) == bool(fault)
+    assert expected in fault
+    assert bool(expected) == bool(fault)
 
 
 @given(
     st.binary() | st.from_regex(rb"\A(Basic |Bearer |KEY=)?[A-Za-z0-9+/_=-]{20,200}\n?\Z"),
 )
-def test_a_verdict_never_repeats_what_it_judges(content: bytes) -> None:
-    """It ends up in logs."""
+def test_a_fault_never_repeats_the_content(content: bytes) -> None:
+    """Faults end up in logs."""
     words = [word for word in content.split() if len(word) > 15]
-    for verdict in (api_key_fault(content), token_fault(content)):
-        assert not any(word.decode(errors="replace") in verdict for word in words)
+    for fault in (api_key_fault(content), token_fault(content)):
+        assert not any(word.decode(errors="replace") in fault for word in words)

@@ -1,4 +1,4 @@
-"""The faults that show in the file itself: every one, at its line, in plain words."""
+"""Faults of the file itself: all of them, each at its line."""
 
 from datetime import UTC, date, datetime
 
@@ -16,7 +16,7 @@ from refresherd.config.parse import parse_settings
 from refresherd.config.rules import check_rules
 from refresherd.config.settings import ApiTable, DsmTable, HttpTable, RefreshTable, RootTable, keys
 from refresherd.config.source import report
-from support.configurations import APP, DSM, FILE, judged
+from support.configurations import APP, DSM, FILE, faults_in
 from support.fakes import API_KEY
 
 TOKEN = "Zk3-x_9QbT" * 8 + "aB3dE6"
@@ -24,12 +24,12 @@ TOKEN = "Zk3-x_9QbT" * 8 + "aB3dE6"
 
 def fault_of(text: str) -> str:
     """Return the only fault of a text; its first line is line 1."""
-    (fault,) = judged(text)
+    (fault,) = faults_in(text)
     return fault
 
 
-def test_every_fault_is_told_at_once_in_the_order_of_the_lines() -> None:
-    """An operator mends a file once, not once for each fault."""
+def test_all_faults_are_reported_at_once_in_the_order_of_lines() -> None:
+    """An operator corrects a file once, not once for each fault."""
     text = (
         'shutdown = "kep"\n'
         "[dsm]\n"
@@ -46,7 +46,7 @@ def test_every_fault_is_told_at_once_in_the_order_of_the_lines() -> None:
         "mode = 0o600\n"
         'format = "yaml"\n'
     )
-    assert "\n".join(judged(text)) == (
+    assert "\n".join(faults_in(text)) == (
         '1: shutdown: "kep" is not one of the choices; write "keep" or "terminate"; '
         'did you mean "keep"?\n'
         '4: dsm.timeout: 20 is a number; write a duration with a unit, such as "20s"\n'
@@ -62,7 +62,7 @@ def test_every_fault_is_told_at_once_in_the_order_of_the_lines() -> None:
 
 
 @pytest.mark.parametrize(
-    ("head", "said"),
+    ("head", "expected"),
     [
         ("log = 5", "1: log: 5 is a number; write a table headed [log]"),
         ("ready = true", '1: ready: true is a boolean; write "all", "any" or "started"'),
@@ -93,13 +93,13 @@ def test_every_fault_is_told_at_once_in_the_order_of_the_lines() -> None:
         ('http.listen = ["a:1", "b", "a:1"]', '1: http.listen[1]: "b" is not a valid address; wr'),
     ],
 )
-def test_a_fault_at_the_top(head: str, said: str) -> None:
-    """Each says what is right; several where there are several."""
-    assert judged(f"{head}\n{DSM}{APP}")[0].startswith(said)
+def test_faults_of_global_keys(head: str, expected: str) -> None:
+    """Each names the key, the value and the cure; more faults may follow."""
+    assert faults_in(f"{head}\n{DSM}{APP}")[0].startswith(expected)
 
 
 @pytest.mark.parametrize(
-    ("dsm", "said"),
+    ("dsm", "expected"),
     [
         ('endpoint = "http://a.b"', "2: dsm.endpoint: http:// would send the credential"),
         ("endpoint = 5", "2: dsm.endpoint: 5 is a number; write https:// and the host, such as"),
@@ -113,15 +113,15 @@ def test_a_fault_at_the_top(head: str, said: str) -> None:
         ),
     ],
 )
-def test_a_fault_of_the_endpoint(dsm: str, said: str) -> None:
-    """Once, however many apps inherit it."""
+def test_faults_of_dsm_keys(dsm: str, expected: str) -> None:
+    """They are reported once, however many apps inherit the value."""
     fault = fault_of(f"[dsm]\n{dsm}\n{APP}{APP.replace('payments', 'billing')}")
-    assert fault.startswith(said)
+    assert fault.startswith(expected)
     assert "hunter2" not in fault
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "expected"),
     [
         ("at = 0.1", "3: apps.payments.at: at = 0.1 with jitter = 0.1 may refresh a token as"),
         ('retry_max = "500ms"', '3: apps.payments.retry_max: retry_min ("1s") is longer than'),
@@ -155,13 +155,13 @@ def test_a_fault_of_the_endpoint(dsm: str, said: str) -> None:
         ('app.api_key_file = "x"', "3: apps.payments.app: unknown key; an app name with a dot"),
     ],
 )
-def test_a_fault_of_an_app(body: str, said: str) -> None:
-    """At the app's own key, although the other half of it may be inherited."""
-    assert fault_of(f"{APP}{body}\n{DSM}").startswith(said)
+def test_faults_of_app_keys(body: str, expected: str) -> None:
+    """They are reported at the app's key, even if it conflicts with an inherited value."""
+    assert fault_of(f"{APP}{body}\n{DSM}").startswith(expected)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("", "1: apps: no apps are configured; write a table"),
         ("[apps]\n", "1: apps: no apps are configured; write a table"),
@@ -172,34 +172,34 @@ def test_a_fault_of_an_app(body: str, said: str) -> None:
         (APP.replace("payments", "a" * 65), f'1: apps.{"a" * 65}: "{"a" * 65}" is not a valid'),
     ],
 )
-def test_a_fault_of_the_apps_table(text: str, said: str) -> None:
-    """Names stand in URLs and metric labels."""
-    assert fault_of(f"{text}{DSM}").startswith(said)
+def test_faults_of_the_apps_table(text: str, expected: str) -> None:
+    """App names are used in URLs and metric labels."""
+    assert fault_of(f"{text}{DSM}").startswith(expected)
 
 
-def test_apps_without_an_endpoint_are_told_one_by_one_where_others_have_one() -> None:
-    """Where no app has one, [dsm] is the place that it is missing from."""
+def test_each_app_without_an_endpoint_is_reported_if_others_have_one() -> None:
+    """If no app has one, it is missing from [dsm] instead."""
     other = APP.replace("payments", "billing") + 'endpoint = "https://eu.smartkey.io"\n'
     fault = fault_of(f"{other}{APP}")
     assert fault.startswith("4: apps.payments.endpoint: missing; write the address of the app's")
 
 
-def test_a_faulty_dsm_table_is_not_told_again_as_a_missing_endpoint() -> None:
-    """One slip, one fault."""
+def test_an_invalid_dsm_table_is_not_also_a_missing_endpoint() -> None:
+    """One mistake is one fault."""
     assert fault_of(f"dsm = 5\n{APP}") == "1: dsm: 5 is a number; write a table headed [dsm]"
 
 
-def test_a_short_wait_after_a_refusal_is_for_loopback_hosts() -> None:
-    """A test against an emulator wants it, and DSM would burn the credential for it."""
+def test_a_short_rejected_retry_is_for_loopback_hosts_only() -> None:
+    """Tests with an emulator need it; with a real DSM it would cost the credential."""
     short = '[refresh]\nrejected_retry = "1s"\n'
-    assert judged(f'{short}[dsm]\nendpoint = "http://127.0.0.1:1"\n{APP}') == ()
+    assert faults_in(f'{short}[dsm]\nendpoint = "http://127.0.0.1:1"\n{APP}') == ()
     assert "reset an app's secret" in fault_of(f"{short}{DSM}{APP}")
 
 
-def test_a_value_that_is_wrong_anyway_is_not_compared_with_others() -> None:
-    """A default stands in for it, which the operator never wrote."""
+def test_an_invalid_value_is_not_compared_with_other_keys() -> None:
+    """Its stand-in is a default, which the operator never wrote."""
     text = "[refresh]\nat = 0.1\njitter = 'x'\nretry_min = '40s'\nretry_max = 40\n"
-    faults = judged(f"{text}rejected_retry = 5\n{DSM}{APP}")
+    faults = faults_in(f"{text}rejected_retry = 5\n{DSM}{APP}")
     assert [fault.split(": ")[1] for fault in faults] == [
         "refresh.jitter",
         "refresh.retry_max",
@@ -208,7 +208,7 @@ def test_a_value_that_is_wrong_anyway_is_not_compared_with_others() -> None:
 
 
 @pytest.mark.parametrize(
-    ("credential", "said"),
+    ("credential", "expected"),
     [
         ("", "1: apps.payments: no credential; write one of api_key_file, api_key_credential,"),
         ('api_key_file = ""', "2: apps.payments.api_key_file: no credential; write one of"),
@@ -234,29 +234,29 @@ def test_a_value_that_is_wrong_anyway_is_not_compared_with_others() -> None:
         ("token_file = 'a'", "2: apps.payments.token_file: the newest session has to be saved"),
     ],
 )
-def test_a_fault_of_the_credential(credential: str, said: str) -> None:
-    """Exactly one, with all that it needs, or the app would never get a token."""
-    assert fault_of(f"[apps.payments]\n{credential}\n{DSM}").startswith(said)
+def test_faults_of_credentials(credential: str, expected: str) -> None:
+    """An app needs exactly one complete credential to get a token."""
+    assert fault_of(f"[apps.payments]\n{credential}\n{DSM}").startswith(expected)
 
 
-def test_a_token_file_cannot_log_in_anew() -> None:
-    """It holds a live session's token and nothing to open another with."""
+def test_renewing_by_auth_is_refused_for_a_token_file() -> None:
+    """It holds the token of a live session and nothing to log in with."""
     text = "[apps.payments]\ntoken_file = 'a'\nrenew = 'auth'\n"
     fault = fault_of(f"state_dir = '/var/lib/refresherd'\n{text}{DSM}")
     assert fault.startswith('4: apps.payments.renew: "auth" logs in each time, which a token_file')
 
 
-def test_a_key_pasted_as_a_variables_name_is_not_repeated() -> None:
+def test_a_secret_pasted_for_a_name_is_not_repeated() -> None:
     """Faults end up in logs and tickets."""
     pasted = API_KEY.rstrip("=")
     for key in ("api_key_env", "app_id", "api_key_credential"):
-        faults = judged(f'[apps.payments]\n{key} = "{pasted}"\n{DSM}')
+        faults = faults_in(f'[apps.payments]\n{key} = "{pasted}"\n{DSM}')
         assert faults
         assert pasted[:20] not in "".join(faults)
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "said"),
+    ("first", "second", "expected"),
     [
         ("path = '/run/a'", "path = '/run/b/../a'", "apps.payments.files[0].path has the same"),
         ("path = '/run/refresherd/api.sock'", "path = '/b'", "api.path has the same path"),
@@ -266,35 +266,35 @@ def test_a_key_pasted_as_a_variables_name_is_not_repeated() -> None:
         ("path = 'app.pid'", "path = '/b'", "apps.payments.hooks[0].pid_file is read from this"),
     ],
 )
-def test_no_output_takes_a_path_that_is_taken(first: str, second: str, said: str) -> None:
-    """Two tokens would overwrite each other, or a token the key."""
+def test_two_outputs_or_inputs_may_not_share_a_path(first: str, second: str, expected: str) -> None:
+    """One token would overwrite the other, or the file that is read."""
     hook = "[[apps.payments.hooks]]\nsignal = 'HUP'\npid_file = 'app.pid'\n"
     text = (
         f"http.web_config_file = 'web.yml'\n{DSM}ca_file = 'ca.pem'\n{APP}{hook}"
         f"[[apps.payments.files]]\n{first}\n[[apps.payments.sockets]]\n{second}\n"
     )
-    assert said in fault_of(text)
+    assert expected in fault_of(text)
 
 
 @pytest.mark.parametrize("key", ["api_key_file", "token_file", "cert_file", "key_file", "ca_file"])
-def test_no_output_overwrites_what_an_app_reads(key: str) -> None:
+def test_an_output_may_not_overwrite_a_file_that_an_app_reads(key: str) -> None:
     """The credential would be gone after the first refresh."""
     files = "[[apps.payments.files]]\npath = '/etc/refresherd/x'\n"
-    faults = judged(f"{DSM}{APP}{key} = 'x'\n{files}")
+    faults = faults_in(f"{DSM}{APP}{key} = 'x'\n{files}")
     assert any(f"apps.payments.{key} is read from this path" in fault for fault in faults)
 
 
-def test_a_secret_under_any_unknown_key_is_not_repeated() -> None:
-    """Wherever it was put."""
+def test_a_secret_under_an_unknown_key_is_not_repeated() -> None:
+    """Faults end up in logs and tickets, whatever key the secret was written under."""
     for table in ("", "[dsm]\n", "[apps.payments.access]\n"):
         for key in ("api_key", "password", "x"):
-            faults = judged(f'{table}{key} = "{API_KEY}"\n')
+            faults = faults_in(f'{table}{key} = "{API_KEY}"\n')
             assert any("secrets must not be in this file" in fault for fault in faults)
             assert API_KEY[:20] not in "".join(faults)
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "table", "known", "said"),
+    ("key", "value", "table", "known", "expected"),
     [
         (
             "api_key",
@@ -318,12 +318,12 @@ def test_a_secret_under_any_unknown_key_is_not_repeated() -> None:
         ("zzz", 1, (), tuple("abcdefghi"), "unknown key; `refresherd schema` lists"),
     ],
 )
-def test_an_unknown_key_comes_with_the_likeliest_remedy(
-    key: str, value: object, table: tuple[str, ...], known: tuple[str, ...], said: str
+def test_an_unknown_key_comes_with_the_likeliest_cure(
+    key: str, value: object, table: tuple[str, ...], known: tuple[str, ...], expected: str
 ) -> None:
     """A typo, the wrong table, an unquoted name, or a secret in the wrong place."""
     message = unknown_key(key, value, table, known)
-    assert message.startswith(said)
+    assert message.startswith(expected)
     assert TOKEN not in message
 
 
@@ -364,7 +364,7 @@ NESTED = st.recursive(
 
 
 def shaped(*tables: type) -> st.SearchStrategy[dict[str, object]]:
-    """Return tables with the right keys, so that the rules get to see values."""
+    """Draw tables with known keys, so that rules see values."""
     known = sorted({key for table in tables for key in keys(table)})
     return st.dictionaries(st.sampled_from(known), NESTED, max_size=5)
 
@@ -381,13 +381,13 @@ DOCUMENTS = st.fixed_dictionaries(
 )
 
 
-# A busy machine draws nested documents slowly; that says nothing about the code.
+# Drawing nested documents is slow on a busy machine, which is no fault of the code.
 @hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(DOCUMENTS, st.lists(shaped(FileTable), max_size=2))
-def test_any_document_gives_faults_or_a_configuration(
+def test_any_document_is_a_configuration_or_has_faults(
     written: dict[str, object], files: list[dict[str, object]]
 ) -> None:
-    """Never an exception: a bug here would keep a fleet from reloading."""
+    """An exception here would keep every host of a fleet from reloading."""
     for app in written["apps"].values():  # type: ignore[attr-defined] # as the strategy draws it
         app.setdefault("files", files)
     settings = parse_settings(written, FILE)

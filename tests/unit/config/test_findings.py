@@ -1,4 +1,4 @@
-"""How values and keys are named to operators."""
+"""How findings name keys and values."""
 
 from base64 import b64encode
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ TOKEN = "Zk3-x_9QbT" * 8 + "aB3dE6"
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("0600", '"0600"'),
         ('say "hi"', '"say \\"hi\\""'),
@@ -38,22 +38,22 @@ TOKEN = "Zk3-x_9QbT" * 8 + "aB3dE6"
         ("http://user:hunter2@proxy", '"…"'),
     ],
 )
-def test_strings_are_told_as_the_file_has_them_unless_they_may_be_secret(
-    text: str, told: str | None
+def test_strings_are_shown_as_in_toml_unless_they_may_be_secret(
+    text: str, expected: str | None
 ) -> None:
-    """One line a fault, nothing that fools the eye, and no key or token by a side door."""
-    assert quoted(text) == (told or f'"{text}"')
+    """A fault is one line, hides no control characters and repeats no key or token."""
+    assert quoted(text) == (expected or f'"{text}"')
 
 
 @given(st.uuids(), st.binary(min_size=1))
-def test_any_api_key_counts_as_secret(app_id: UUID, secret: bytes) -> None:
-    """Wherever it was pasted by mistake."""
+def test_every_api_key_counts_as_secret(app_id: UUID, secret: bytes) -> None:
+    """An API key may be pasted anywhere by mistake."""
     api_key = b64encode(f"{app_id}:".encode() + secret).decode()
     assert secretive(f"prefix {api_key} suffix")
 
 
 @pytest.mark.parametrize(
-    ("value", "told", "named"),
+    ("value", "expected", "expected_kind"),
     [
         ("a", '"a"', "a string"),
         (True, "true", "a boolean"),
@@ -66,21 +66,23 @@ def test_any_api_key_counts_as_secret(app_id: UUID, secret: bytes) -> None:
         (datetime(2026, 1, 1, tzinfo=UTC), "this", "a date or time"),
     ],
 )
-def test_values_are_told_by_what_they_are(value: object, told: str, named: str) -> None:
-    """In TOML's words, not Python's."""
-    assert shown(value) == told
-    assert kind(value) == named
+def test_values_are_named_by_their_toml_types(
+    value: object, expected: str, expected_kind: str
+) -> None:
+    """Operators know TOML's types, not Python's."""
+    assert shown(value) == expected
+    assert kind(value) == expected_kind
 
 
-def test_key_paths_read_as_one_would_write_them() -> None:
-    """With quotes only where TOML wants them, and without a secret pasted as a name."""
+def test_key_paths_are_written_as_in_toml() -> None:
+    """Quotes are used where TOML needs them, and a secret pasted as a name is hidden."""
     assert dotted(("apps", "payments", "files", 0, "mode")) == "apps.payments.files[0].mode"
     assert dotted(("apps", "a.b", "")) == 'apps."a.b".""'
     assert dotted((TOKEN,)) == '"…"'
 
 
-def test_lists_and_guesses_read_as_sentences() -> None:
-    """Operators read them."""
+def test_words_are_joined_and_guessed() -> None:
+    """Both are parts of sentences for operators."""
     assert listed(["a"]) == "a"
     assert listed(["a", "b", "c"], "and") == "a, b and c"
     assert nearest("att", ("at", "jitter")) == "at"

@@ -1,4 +1,4 @@
-"""From a file without faults to the values that the daemon is built from, and their description."""
+"""A file without faults becomes the values that the daemon is built from."""
 
 from pathlib import Path
 
@@ -24,15 +24,15 @@ from refresherd.domain.model import (
     TokenFile,
 )
 from refresherd.domain.readiness import Ready
-from support.configurations import APP, DSM, ENVIRON, FILE, built
+from support.configurations import APP, DSM, ENVIRON, FILE, configuration_in
 from support.fakes import API_KEY
 
 BASE = FILE.parent
 
 
-def test_what_is_not_written_has_its_default() -> None:
-    """The core's own defaults and the file's are the same."""
-    configuration = built(f"{DSM}{APP}")
+def test_keys_that_are_not_written_have_their_defaults() -> None:
+    """The defaults of the file and of the domain are the same."""
+    configuration = configuration_in(f"{DSM}{APP}")
     (app,) = configuration.apps
     assert configuration.path == FILE
     assert configuration.shutdown is Shutdown.KEEP
@@ -45,9 +45,9 @@ def test_what_is_not_written_has_its_default() -> None:
     assert app == type(app)("payments", app.endpoint, ApiKeyEnv("FORTANIX_API_KEY"))
 
 
-def test_every_key_reaches_its_place() -> None:
-    """A key that is read and then forgotten misleads worse than a fault."""
-    configuration = built(
+def test_every_key_reaches_the_domain() -> None:
+    """A key that is accepted and has no effect misleads worse than a fault."""
+    configuration = configuration_in(
         "shutdown = 'terminate'\nready = 'started'\nstate_dir = 'state'\n"
         "dsm = {endpoint = 'http://[::1]:1/', ca_file = 'ca.pem', timeout = '5s', "
         "proxy = 'http://p:1', max_in_flight = 2}\n"
@@ -88,11 +88,13 @@ def test_every_key_reaches_its_place() -> None:
     )
 
 
-def test_each_key_of_dsm_and_refresh_may_stand_under_an_app() -> None:
-    """One app on another DSM, with other timing; the rest inherits."""
+def test_an_app_may_override_dsm_and_refresh() -> None:
+    """Keys that it does not set are inherited."""
     own = "endpoint = 'https://eu.smartkey.io'\nat = 0.6\n"
     billing = APP.replace("payments", "billing")
-    configuration = built(f"refresh.retry_max = '9s'\n{DSM}timeout = '9s'\n{APP}{own}{billing}")
+    configuration = configuration_in(
+        f"refresh.retry_max = '9s'\n{DSM}timeout = '9s'\n{APP}{own}{billing}"
+    )
     first, second = configuration.apps
     assert first.endpoint == Endpoint("https://eu.smartkey.io", timeout=9.0)
     assert (first.timing.at, first.timing.retry_max) == (0.6, 9)
@@ -100,15 +102,15 @@ def test_each_key_of_dsm_and_refresh_may_stand_under_an_app() -> None:
     assert (second.timing.at, second.timing.retry_max) == (0.5, 9)
 
 
-def test_equal_values_are_one_object() -> None:
-    """Ten thousand apps mostly share an endpoint and a timing."""
+def test_equal_values_are_shared() -> None:
+    """Ten thousand apps mostly have the same endpoint and timing."""
     own = "endpoint = 'https://amer.smartkey.io/'\nat = 0.5\n"
     output = "[[apps.NAME.files]]\npath = 'NAME'\n"
     apps = [
         APP.replace("payments", name) + own + output.replace("NAME", name)
         for name in ("a", "b", "c")
     ]
-    first, second, third = built(DSM + "".join(apps)).apps
+    first, second, third = configuration_in(DSM + "".join(apps)).apps
     assert first.endpoint is second.endpoint is third.endpoint
     assert first.timing is second.timing is third.timing
     assert first.files[0].ownership is third.files[0].ownership
@@ -129,27 +131,27 @@ def test_equal_values_are_one_object() -> None:
         ),
     ],
 )
-def test_each_kind_of_credential(written: str, credential: Credential, message: str) -> None:
-    """Paths are the file's, except systemd's credential, which is in systemd's directory."""
+def test_every_kind_of_credential(written: str, credential: Credential, message: str) -> None:
+    """Paths are relative to the file, except for systemd's credentials."""
     environ = {**ENVIRON, "CREDENTIALS_DIRECTORY": "/run/c", "STATE_DIRECTORY": "/var/lib/r"}
-    configuration = built(f"{DSM}[apps.payments]\n{written}\n", environ)
+    configuration = configuration_in(f"{DSM}[apps.payments]\n{written}\n", environ)
     assert configuration.apps[0].credential == credential
     assert message in describe(configuration)[0]
 
 
-def test_the_state_is_kept_where_systemd_says_unless_the_file_says_otherwise() -> None:
-    """Of several directories of systemd's the first."""
+def test_the_state_directory_is_systemds_unless_the_file_sets_one() -> None:
+    """If systemd has made several directories, it is the first."""
     environ = {**ENVIRON, "STATE_DIRECTORY": "/var/lib/a:/var/lib/b"}
-    assert built(f"{DSM}{APP}", environ).state_dir == Path("/var/lib/a")
-    assert built(f"state_dir = '/srv'\n{DSM}{APP}", environ).state_dir == Path("/srv")
+    assert configuration_in(f"{DSM}{APP}", environ).state_dir == Path("/var/lib/a")
+    assert configuration_in(f"state_dir = '/srv'\n{DSM}{APP}", environ).state_dir == Path("/srv")
 
 
-def test_a_configuration_is_described_with_its_outputs_and_outage_budgets() -> None:
-    """So that `check` answers how long DSM may be away, and shows no key."""
+def test_a_description_lists_outputs_and_outage_budgets() -> None:
+    """`check` prints how long DSM may be unreachable, and no key."""
     output = "[[apps.payments.files]]\npath = '/run/a'\nformat = 'env'\nmode = '0640'\n"
     output += "[[apps.payments.sockets]]\npath = '/run/b'\n"
     other = APP.replace("payments", "billing")
-    lines = describe(built(f"{DSM}{APP}at = 0.4\n{output}{other}"))
+    lines = describe(configuration_in(f"{DSM}{APP}at = 0.4\n{output}{other}"))
     assert lines == [
         "payments: an API key in the environment, https://amer.smartkey.io, renewed by reauth",
         "  file /run/a: env, mode 0640",

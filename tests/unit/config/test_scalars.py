@@ -1,4 +1,4 @@
-"""Strings of the file that mean something."""
+"""Strings with a meaning."""
 
 import re
 from pathlib import Path
@@ -24,7 +24,7 @@ from refresherd.config.scalars import (
 )
 
 BARE = r"^$"
-"""No text: what is right is told by the kind."""
+"""No text: the noun of the kind says enough."""
 
 KINDS: list[type[Scalar]] = [
     *(AppId, Argument, CredentialName, Duration, DurationOrNever, EndpointUrl, Listen, Location),
@@ -39,8 +39,8 @@ KINDS: list[type[Scalar]] = [
         *[("1.5s", 1.5), ("1m30s", 90), ("1h0.5m10ms", 3630.01), ("0s", 0), ("365d", 31_536_000)],
     ],
 )
-def test_a_duration_is_a_number_with_its_unit(text: str, seconds: float) -> None:
-    """And a sum of them, as people say an hour and a half."""
+def test_a_duration_is_a_number_with_a_unit(text: str, seconds: float) -> None:
+    """Several are added, such as an hour and thirty minutes."""
     assert Duration(text).seconds == pytest.approx(seconds)
     assert DurationOrNever(text).seconds == pytest.approx(seconds)
 
@@ -48,39 +48,39 @@ def test_a_duration_is_a_number_with_its_unit(text: str, seconds: float) -> None
 @pytest.mark.parametrize(
     "text", ["", "20", "20 s", "-1s", "s", "1e3s", ".5s", "1.s", "\u0661s", "1s\n", "never", "20S"]
 )
-def test_what_is_no_duration_is_refused(text: str) -> None:
-    """A number without a unit has burnt many an operator."""
+def test_invalid_durations_are_refused(text: str) -> None:
+    """A number without a unit is ambiguous."""
     with pytest.raises(ValueError, match=BARE):
         Duration(text)
 
 
 @pytest.mark.parametrize("text", ["366d", "9" * 400 + "d", "1h" * 9000])
-def test_a_duration_beyond_a_year_is_a_mistake(text: str) -> None:
-    """Timers and calendars overflow on such."""
+def test_durations_beyond_a_year_are_refused(text: str) -> None:
+    """Timers and dates overflow on longer ones."""
     with pytest.raises(ValueError, match="or less"):
         Duration(text)
 
 
-def test_never_is_no_duration_but_stands_for_none() -> None:
-    """It switches a check off."""
+def test_never_means_none() -> None:
+    """It switches a feature off."""
     assert DurationOrNever("never").seconds is None
 
 
 @pytest.mark.parametrize(("text", "bits"), [("0600", 0o600), ("640", 0o640), ("0777", 0o777)])
 def test_a_mode_is_octal(text: str, bits: int) -> None:
-    """As chmod takes it."""
+    """Modes are written as for chmod."""
     assert Mode(text).bits == bits
 
 
 @pytest.mark.parametrize("text", ["rw", "0999", "", "0o600", "1777", "06", "00600", "0600\n"])
-def test_what_is_no_mode_is_refused(text: str) -> None:
-    """Set-uid and sticky bits have no place on a token's file either."""
+def test_invalid_modes_are_refused(text: str) -> None:
+    """So are set-id and sticky bits, which a token's file does not need."""
     with pytest.raises(ValueError, match=BARE):
         Mode(text)
 
 
-def test_a_path_is_relative_to_the_files_directory() -> None:
-    """Whatever directory the daemon was started in."""
+def test_paths_are_relative_to_the_files_directory() -> None:
+    """The daemon's working directory does not matter."""
     base = Path("/etc/refresherd")
     assert Location("keys/../a.key", base).path == Path("/etc/refresherd/a.key")
     assert Location("/run/a", base).path == Path("/run/a")
@@ -88,8 +88,8 @@ def test_a_path_is_relative_to_the_files_directory() -> None:
 
 
 @pytest.mark.parametrize("text", ["~/a.key", "~root/a.key"])
-def test_a_tilde_is_not_taken_for_a_directorys_name(text: str) -> None:
-    """No shell expands it here."""
+def test_a_leading_tilde_is_refused(text: str) -> None:
+    """No shell expands it, so it would name a directory called ~."""
     with pytest.raises(ValueError, match="not expanded"):
         Location(text)
 
@@ -108,8 +108,8 @@ def test_a_tilde_is_not_taken_for_a_directorys_name(text: str) -> None:
         (Argument, "--", "a\0b"),
     ],
 )
-def test_names_are_checked_by_their_shape(kind: type[Scalar], good: str, bad: str) -> None:
-    """A name of the wrong shape can only be a slip."""
+def test_names_are_checked_by_pattern(kind: type[Scalar], good: str, bad: str) -> None:
+    """A name that cannot exist is a mistake."""
     assert kind(good) == good
     with pytest.raises(ValueError, match=BARE):
         kind(bad)
@@ -128,14 +128,14 @@ def test_names_are_checked_by_their_shape(kind: type[Scalar], good: str, bad: st
         ("", "", "remote"),
     ],
 )
-def test_an_endpoint_is_a_host_reached_safely(text: str, url: str, local: str) -> None:
-    """A trailing slash must not lead to `//sys/…`."""
+def test_an_endpoint_is_https_or_loopback(text: str, url: str, local: str) -> None:
+    """Its trailing slash is removed, or requests would go to `//sys/…`."""
     endpoint = EndpointUrl(text)
     assert (endpoint.url, endpoint.loopback) == (url, local == "this host")
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("http://amer.smartkey.io", "would send the credential"),
         ("http://localhost.example.com", "would send the credential"),
@@ -155,9 +155,9 @@ def test_an_endpoint_is_a_host_reached_safely(text: str, url: str, local: str) -
         ("https://hôte", BARE),
     ],
 )
-def test_what_is_no_endpoint_is_refused(text: str, said: str) -> None:
-    """With what is right, where the generic text does not tell."""
-    with pytest.raises(ValueError, match=said):
+def test_invalid_endpoints_are_refused(text: str, expected: str) -> None:
+    """The error says what to write where the noun alone does not."""
+    with pytest.raises(ValueError, match=expected):
         EndpointUrl(text)
 
 
@@ -165,7 +165,7 @@ def test_what_is_no_endpoint_is_refused(text: str, said: str) -> None:
     "text", ["", "http://proxy:3128", "http://user@proxy:3128/", "http://[::1]:3128"]
 )
 def test_a_proxy_is_a_host_and_a_port(text: str) -> None:
-    """A user alone is no secret."""
+    """A user without a password is not a secret."""
     assert ProxyUrl(text) == text
 
 
@@ -173,15 +173,15 @@ def test_a_proxy_is_a_host_and_a_port(text: str) -> None:
     "text",
     ["http://user:hunter2@proxy:3128", "user:hunter2@proxy", "socks5://u:hunter2@p", "http://:@p"],
 )
-def test_a_proxys_password_is_refused_and_not_repeated(text: str) -> None:
-    """Secrets are never inline; the environment is the place for this one."""
+def test_a_proxy_password_is_refused_and_not_repeated(text: str) -> None:
+    """Secrets are never in the file; this one belongs in the environment."""
     with pytest.raises(ValueError, match="HTTPS_PROXY") as refusal:
         ProxyUrl(text)
     assert "hunter2" not in str(refusal.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("proxy:3128", "write http:// in front"),
         ("http://proxy:3128/path", "a path or query"),
@@ -192,9 +192,9 @@ def test_a_proxys_password_is_refused_and_not_repeated(text: str) -> None:
         ("http://", BARE),
     ],
 )
-def test_what_is_no_proxy_is_refused(text: str, said: str) -> None:
-    """Only plain HTTP proxies are spoken to."""
-    with pytest.raises(ValueError, match=said):
+def test_invalid_proxies_are_refused(text: str, expected: str) -> None:
+    """Only plain HTTP proxies are supported."""
+    with pytest.raises(ValueError, match=expected):
         ProxyUrl(text)
 
 
@@ -206,13 +206,13 @@ def test_what_is_no_proxy_is_refused(text: str, said: str) -> None:
         ("metrics.example.com:65535", ("metrics.example.com", 65535)),
     ],
 )
-def test_an_address_to_listen_on_is_a_host_and_a_port(text: str, address: object) -> None:
-    """IPv6 stands in brackets, which the kernel is not told."""
+def test_a_listen_address_is_a_host_and_a_port(text: str, address: object) -> None:
+    """The brackets around IPv6 addresses are removed for the kernel."""
     assert Listen(text).address == address
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         (":9749", "0.0.0.0:9749"),
         ("127.0.0.1:65536", "port 65536 is out of range"),
@@ -224,32 +224,30 @@ def test_an_address_to_listen_on_is_a_host_and_a_port(text: str, address: object
         ("", BARE),
     ],
 )
-def test_what_is_no_address_is_refused(text: str, said: str) -> None:
-    """Before a bind fails in a running daemon."""
-    with pytest.raises(ValueError, match=said):
+def test_invalid_listen_addresses_are_refused(text: str, expected: str) -> None:
+    """Otherwise binding would fail in the running daemon."""
+    with pytest.raises(ValueError, match=expected):
         Listen(text)
 
 
-def test_only_this_host_is_loopback() -> None:
-    """Plain http to any other would give the credential away."""
+def test_loopback_hosts() -> None:
+    """Plain http to any other host would expose the credential."""
     assert all(map(is_loopback, ["localhost", "LOCALHOST", "127.0.0.53", "::1"]))
     assert not any(map(is_loopback, ["a.localhost", "128.0.0.1", "127.0.0.1.example.com"]))
 
 
 @given(st.sampled_from(KINDS), st.text() | st.from_regex(r"https?://[a-z0-9:@/.\[\]]*"))
-def test_any_text_is_taken_or_refused_and_what_is_taken_fits_the_schema(
-    kind: type[Scalar], text: str
-) -> None:
-    """An editor that checks by the schema must not complain about a good file."""
+def test_accepted_text_matches_the_schema(kind: type[Scalar], text: str) -> None:
+    """An editor with the schema must not complain about a valid file."""
     try:
-        taken = kind(text)
+        accepted = kind(text)
     except ValueError:
         return
-    assert taken == text
+    assert accepted == text
     assert re.search(f"^({kind.pattern})$", text)
 
 
 @pytest.mark.parametrize("kind", [Argument, Listen, Location, Principal, Unit])
-def test_what_stands_in_lists_has_a_stand_in(kind: type[Scalar]) -> None:
-    """It takes a faulty one's place, so that the rest can be checked."""
+def test_kinds_used_in_lists_have_a_valid_stand_in(kind: type[Scalar]) -> None:
+    """It takes the place of an invalid element, so that checks can go on."""
     assert kind(kind.stand_in) == kind.stand_in

@@ -15,12 +15,12 @@ VALIDATOR = Draft202012Validator(SCHEMA)
 
 
 def valid(text: str) -> bool:
-    """Return whether an editor would find a text good."""
+    """Return whether an editor would accept a text."""
     return VALIDATOR.is_valid(tomllib.loads(text))
 
 
 def leaves(schema: dict[str, Any], path: str = "") -> list[tuple[str, dict[str, Any]]]:
-    """Return every key of a schema that holds no further keys, with its own schema."""
+    """Return the path and the schema of every key that is not a table."""
     found: list[tuple[str, dict[str, Any]]] = []
     for key, inner in schema["properties"].items():
         item = inner.get("items", inner)
@@ -29,27 +29,27 @@ def leaves(schema: dict[str, Any], path: str = "") -> list[tuple[str, dict[str, 
     return found
 
 
-def test_the_schema_is_one() -> None:
-    """Of the draft that it claims."""
+def test_the_schema_is_valid() -> None:
+    """It conforms to the draft that it declares."""
     Draft202012Validator.check_schema(SCHEMA)
     assert SCHEMA["$schema"] == "https://json-schema.org/draft/2020-12/schema"
 
 
-def test_every_key_is_described() -> None:
-    """That is what an editor shows beside it."""
+def test_every_key_has_a_description() -> None:
+    """Editors show it, and the reference is generated from it."""
     assert [path for path, schema in leaves(SCHEMA) if not schema.get("description")] == []
 
 
-def test_defaults_and_examples_are_good_values_themselves() -> None:
-    """An editor offers them."""
+def test_defaults_and_examples_are_valid() -> None:
+    """Editors offer them."""
     for path, schema in leaves(SCHEMA):
         defaults = [schema["default"]] if "default" in schema else []
         for value in (*schema.get("examples", ()), *defaults):
             assert Draft202012Validator(schema).is_valid(value), path
 
 
-def test_defaults_are_told_where_they_apply() -> None:
-    """Under an app, the default of a key of [dsm] or [refresh] is what is written there."""
+def test_inherited_keys_have_no_default_under_an_app() -> None:
+    """Their default is what [dsm] or [refresh] sets."""
     properties = SCHEMA["properties"]
     assert properties["refresh"]["properties"]["terminate_after"]["default"] == "60s"
     assert properties["http"]["properties"]["listen"]["default"] == ["127.0.0.1:9749"]
@@ -67,8 +67,8 @@ def test_defaults_are_told_where_they_apply() -> None:
         f"refresh.terminate_after = 'never'\n{DSM}{APP}[apps.payments.access]\nusers = ['0']\n",
     ],
 )
-def test_a_good_file_is_good_to_an_editor(good: str) -> None:
-    """Else people switch the schema off."""
+def test_valid_files_match_the_schema(good: str) -> None:
+    """People turn off a schema that is wrong."""
     assert valid(good)
 
 
@@ -87,12 +87,12 @@ def test_a_good_file_is_good_to_an_editor(good: str) -> None:
         f"{DSM}{APP.replace('payments', '-x')}",
     ],
 )
-def test_a_slip_shows_in_an_editor(bad: str) -> None:
-    """Before `check` says so."""
+def test_mistakes_do_not_match_the_schema(bad: str) -> None:
+    """An editor shows them before `check` does."""
     assert not valid(bad)
 
 
 def test_the_schema_is_plain_json() -> None:
-    """It is printed as such, and no path of this machine is in it."""
+    """It is printed as JSON, and holds no path of this machine."""
     assert type(SCHEMA["properties"]["shutdown"]["default"]) is str
     assert str(Path.cwd()) not in str(SCHEMA)

@@ -16,7 +16,7 @@ FILE = Path("config.toml")
 
 
 def complaint(text: str) -> str:
-    """Return what is said about a text that is no TOML."""
+    """Return the fault of a text that is not TOML."""
     with pytest.raises(ConfigError) as error:
         read_toml(FILE, text)
     (fault,) = error.value.faults
@@ -24,7 +24,7 @@ def complaint(text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("\nmode = 0600", "2: invalid TOML at column 9: unexpected text after a value"),
         ("a = 20s", "1: invalid TOML at column 7: unexpected text after a value"),
@@ -47,30 +47,30 @@ def complaint(text: str) -> str:
         ("", ""),
     ],
 )
-def test_what_is_no_toml_is_told_with_line_and_column_in_plain_words(text: str, said: str) -> None:
-    """TOML's grammar is not what operators are there for."""
-    if said:
-        assert complaint(text).startswith(f"config.toml:{said}")
+def test_syntax_errors_have_line_and_column_and_a_cure(text: str, expected: str) -> None:
+    """Operators need not know TOML's grammar."""
+    if expected:
+        assert complaint(text).startswith(f"config.toml:{expected}")
     else:
         assert read_toml(FILE, text) == {}
 
 
-def test_a_key_that_is_no_toml_is_not_repeated() -> None:
-    """Somebody pasted `FORTANIX_API_KEY=…` from a shell."""
+def test_a_secret_in_invalid_toml_is_not_repeated() -> None:
+    """Somebody may have pasted `FORTANIX_API_KEY=…` from a shell."""
     fault = complaint("FORTANIX_API_KEY=OGYyYjdhMzYtNTljMi00ZjBlLTljNTI=\n")
     assert fault.startswith("config.toml:1: invalid TOML at column 18: this is not a value")
     assert "OGYy" not in fault
 
 
-def test_what_the_reader_itself_breaks_on_is_a_fault_as_well() -> None:
-    """Not a bug of the daemon's."""
+def test_limits_of_the_toml_parser_are_faults() -> None:
+    """They are not bugs of the daemon."""
     assert "nested too deeply" in complaint("a = " + "[" * 100_000)
     assert "too many digits" in complaint("a = " + "9" * 5000)
 
 
 @given(st.text() | st.lists(st.sampled_from("a'\"[]{}=,.#\n0\\ ")).map("".join))
-def test_any_text_is_a_document_or_a_fault(text: str) -> None:
-    """The reader raises nothing else."""
+def test_any_text_is_a_document_or_has_a_fault(text: str) -> None:
+    """The parser raises nothing else."""
     try:
         read_toml(FILE, text)
     except ConfigError as error:
@@ -95,13 +95,13 @@ GAPS = st.sampled_from(["", " ", "\n", " # ], } k0 = 1\n", "\n\t"])
 
 
 def arrays(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    """Return arrays as people write them: over several lines, with comments and a last comma."""
+    """Draw arrays over several lines, with comments and a trailing comma."""
     items = st.lists(st.tuples(GAPS, values, GAPS).map("".join), max_size=3)
     return st.tuples(items.map(",".join), GAPS).map(lambda parts: f"[{''.join(parts)}]")
 
 
 def inline_tables(values: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
-    """Return inline tables, with quoted and dotted keys."""
+    """Draw inline tables with quoted and dotted keys."""
     pairs = st.lists(st.tuples(DOTTED, values).map(" = ".join), max_size=3)
     return pairs.map(lambda written: f"{{ {', '.join(written)} }}")
 
@@ -120,7 +120,7 @@ STATEMENTS = st.lists(
 
 @st.composite
 def documents(draw: st.DrawFn) -> str:
-    """Draw a valid document, in which `k0`, `k1` … each stand in one place only."""
+    """Draw a valid document, in which each of `k0`, `k1` … occurs once."""
     text = ""
     for number, statement in enumerate(draw(STATEMENTS)):
         longer = text + statement.replace("KEY", f"k{number + 1}") + "\n"
@@ -146,13 +146,11 @@ def paths(value: object, path: KeyPath = ()) -> Iterator[KeyPath]:
         yield from paths(child, (*path, key))
 
 
-# A busy machine draws nested documents slowly; that says nothing about the code.
+# Drawing nested documents is slow on a busy machine, which is no fault of the code.
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(documents(), st.sampled_from(["\n", "\r\n"]))
-def test_every_key_that_the_reader_sees_has_the_line_that_it_stands_on(
-    text: str, newline: str
-) -> None:
-    """A fault with a wrong line sends its operator searching; whatever way the file is written."""
+def test_every_parsed_key_is_on_the_line_that_is_found(text: str, newline: str) -> None:
+    """A wrong line would send the operator searching, however the file is written."""
     text = text.replace("\n", newline)
     lines = locate(text)
     written = text.split("\n")
@@ -163,8 +161,8 @@ def test_every_key_that_the_reader_sees_has_the_line_that_it_stands_on(
             assert last in line or '"g\\u00e9\\"h"' in line
 
 
-def test_a_document_as_operators_write_it() -> None:
-    """The whole path to a value tells which of several equal tables is meant."""
+def test_lines_of_a_typical_document() -> None:
+    """The indices in a path tell equal tables apart."""
     text = (
         "ready = 'all'\n"
         "[apps.'pay.ments']\n"
@@ -199,21 +197,21 @@ def test_a_document_as_operators_write_it() -> None:
     }
 
 
-def test_deep_nesting_is_no_trouble() -> None:
-    """The scan does not recurse, so whatever the reader took it takes as well."""
+def test_deep_nesting_is_scanned() -> None:
+    """The scan does not recurse, so it accepts whatever the parser accepted."""
     depth = 2_000
     assert len(locate("a = " + "[" * depth + "]" * depth)) == depth
 
 
 @pytest.mark.parametrize("text", ["= 1", "]", "a", "a = \"x'", "[a\n"])
-def test_what_is_no_toml_is_refused(text: str) -> None:
-    """Rather than scanned for ever."""
+def test_scanning_invalid_toml_ends_with_an_error(text: str) -> None:
+    """It must not go on for ever."""
     with pytest.raises(ValueError, match="not a valid TOML"):
         locate(text)
 
 
-def test_findings_come_in_the_order_of_the_lines_each_once() -> None:
-    """So that an operator goes through the file once."""
+def test_findings_are_reported_once_in_the_order_of_lines() -> None:
+    """An operator goes through the file once."""
     findings = (
         Finding(("b", "c"), "second"),
         Finding(("a",), "first"),
@@ -229,6 +227,6 @@ def test_findings_come_in_the_order_of_the_lines_each_once() -> None:
     )
 
 
-def test_no_findings_need_no_lines() -> None:
-    """A good file is not scanned: at ten thousand apps that would cost."""
+def test_a_file_without_findings_is_not_scanned() -> None:
+    """Scanning ten thousand apps would take seconds."""
     assert report(Path("f"), "no TOML at all", ()) == ()

@@ -1,16 +1,18 @@
-"""Where outputs go: to directories that can be written, by paths that can be replaced."""
+"""Paths that the daemon writes: they must be writable and replaceable, and their owners exist."""
 
 import os
 import socket
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from refresherd.config.output_paths import check_output_paths, mount_points
 from refresherd.config.parse import parse_settings
 from refresherd.config.source import read_toml
-from support.configurations import DSM, Place
+from support.configurations import DSM, NOBODY, Place
+from support.other_users import AS_ROOT, reachable
 
 APP = f"{DSM}[apps.a]\napi_key_file = 'payments.key'\n"
 
@@ -21,13 +23,22 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
+@pytest.fixture
+def shared_place() -> Iterator[Place]:
+    """Yield a directory that other users may enter but not write to, with their API key."""
+    with reachable() as directory:
+        place = Place(directory)
+        os.chown(directory / "payments.key", NOBODY, NOBODY)
+        yield place
+
+
 def output(body: str, kind: str = "files") -> str:
     """Return a configuration with one output, whose keys begin on line 6."""
     return f"{APP}[[apps.a.{kind}]]\n{body}\n"
 
 
-def test_an_output_may_be_new_or_replace_what_it_was(place: Place) -> None:
-    """A file, a link to one that a rename replaces, or a socket that a killed daemon left."""
+def test_an_output_may_be_new_or_replace_its_own_kind(place: Place) -> None:
+    """A file may replace a file or a link, and a socket one that a killed daemon has left."""
     place.write("old", "")
     (place.directory / "link").symlink_to("nowhere")
     with socket.socket(socket.AF_UNIX) as server:
@@ -39,7 +50,7 @@ def test_an_output_may_be_new_or_replace_what_it_was(place: Place) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "path", "said"),
+    ("kind", "path", "expected"),
     [
         ("files", "gone/token", "does not exist; create it with mkdir -p"),
         ("files", "payments.key/token", "is not a directory"),
@@ -52,26 +63,28 @@ def test_an_output_may_be_new_or_replace_what_it_was(place: Place) -> None:
         ("sockets", "gone/sock", "does not exist; create it with mkdir -p"),
     ],
 )
-def test_what_cannot_be_replaced_is_refused(place: Place, kind: str, path: str, said: str) -> None:
-    """Before the first token is there and nowhere to be put."""
+def test_a_path_that_cannot_be_replaced_is_refused(
+    place: Place, kind: str, path: str, expected: str
+) -> None:
+    """Otherwise the first token would have nowhere to go."""
     (place.directory / "directory").mkdir()
     (place.directory / "loop").symlink_to("loop")
     os.mkfifo(place.directory / "pipe")
     place.write("old", "")
     (fault,) = place.faults(output(f"path = '{path}'", kind))
     assert fault.startswith(f"6: apps.a.{kind}[0].path: ")
-    assert said in fault
+    assert expected in fault
 
 
-def test_devices_are_never_replaced(place: Place) -> None:
-    """As root a rename over /dev/null would succeed, and break the host."""
+def test_a_device_is_never_replaced(place: Place) -> None:
+    """A rename over /dev/null would succeed for root, and break the host."""
     (fault,) = place.faults(output("path = '/dev/null'"))
     allowed = os.access("/dev", os.W_OK)
     assert ("is not a regular file" if allowed else "is not writable") in fault
 
 
-def test_a_file_that_is_mounted_is_refused(place: Place) -> None:
-    """A rename cannot replace it (EBUSY), and its consumer would keep the old inode."""
+def test_a_mounted_file_is_refused(place: Place) -> None:
+    """A rename cannot replace it (EBUSY), and its consumer would keep the old file."""
     target = place.write("mounted token", "")
     (place.directory / "link").symlink_to(place.directory)
     text = output("path = 'link/mounted token'")
@@ -80,8 +93,8 @@ def test_a_file_that_is_mounted_is_refused(place: Place) -> None:
     assert "is a mount point, which cannot be replaced; mount its directory" in fault.message
 
 
-def test_mount_points_are_the_kernels(tmp_path: Path) -> None:
-    """Files included, and spaces undone."""
+def test_mount_points_are_read_from_the_kernel(tmp_path: Path) -> None:
+    """Mounted files are included, and escapes are decoded."""
     table = tmp_path / "mountinfo"
     table.write_text(
         "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
@@ -90,46 +103,56 @@ def test_mount_points_are_the_kernels(tmp_path: Path) -> None:
     )
     assert mount_points(table) == {"/", "/run/a b/x\\y"}
     assert mount_points(tmp_path / "gone") == frozenset()
-    # Not "/": in a chroot the root is no mount point.
+    # Not "/": in a chroot the root is not a mount point.
     assert "/proc" in mount_points()
 
 
-def test_a_directory_that_may_not_be_written_is_refused(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Root may write everywhere, so the kernel's refusal is played."""
-    monkeypatch.setattr("refresherd.config.output_paths.os.access", lambda *_: False)
-    (fault,) = place.faults(output("path = 'token'"))
-    assert f"is not writable for this user (uid {os.getuid()})" in fault
+@AS_ROOT
+def test_a_directory_that_may_not_be_written_is_refused(shared_place: Place) -> None:
+    """The fault names the user who may not write there."""
+    (fault,) = shared_place.faults_of_nobody(output("path = 'token'"))
+    assert f"is not writable for this user (uid {NOBODY})" in fault
 
 
-def test_where_systemd_listens_nobody_has_to_write(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With DynamicUser= a socket is passed on whose directory is root's, at a reload as well."""
-    monkeypatch.setattr("refresherd.config.output_paths.os.access", lambda *_: False)
-    path = place.directory / "a.sock"
+@AS_ROOT
+def test_the_directory_of_a_socket_from_systemd_need_not_be_writable(shared_place: Place) -> None:
+    """With DynamicUser= systemd passes on a socket in root's directory, at a reload as well."""
+    path = shared_place.directory / "a.sock"
     with socket.socket(socket.AF_UNIX) as server, socket.create_server(("127.0.0.1", 0)):
         server.bind(str(path))
-        (fault,) = place.faults(output("path = 'a.sock'", "sockets"))
+        (fault,) = shared_place.faults_of_nobody(output("path = 'a.sock'", "sockets"))
         assert "is not writable" in fault
         server.listen()
-        assert place.faults(output("path = 'a.sock'", "sockets")) == ()
-        (fault,) = place.faults(output("path = 'b.sock'", "sockets"))
+        assert shared_place.faults_of_nobody(output("path = 'a.sock'", "sockets")) == ()
+        (fault,) = shared_place.faults_of_nobody(output("path = 'b.sock'", "sockets"))
         assert "is not writable" in fault
 
 
-def test_a_read_only_file_system_is_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root is told as well, whom modes do not stop."""
-    read_only = SimpleNamespace(f_flag=os.ST_RDONLY)
-    monkeypatch.setattr("refresherd.config.output_paths.os.statvfs", lambda _: read_only)
-    (fault,) = place.faults(output("path = 'token'"))
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Path]:
+    """Yield a directory on a read-only file system, or skip the test."""
+    directory = tmp_path / "read-only"
+    directory.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(directory)]
+    unmount = ["umount", str(directory)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("takes the right to mount")
+    try:
+        yield directory
+    finally:
+        subprocess.run(unmount, check=True)
+
+
+@AS_ROOT
+def test_a_read_only_file_system_is_refused(place: Place, read_only: Path) -> None:
+    """Modes do not stop root, but a read-only mount does."""
+    (fault,) = place.faults(output(f"path = '{read_only}/token'"))
     assert "is on a read-only file system; mount it writable" in fault
 
 
 @pytest.mark.parametrize("body", ["owner = 'root'\ngroup = 'root'", "owner = '4294967294'", ""])
-def test_owners_are_accounts_or_numbers(place: Place, body: str) -> None:
-    """A container's user need not be known here."""
+def test_owners_may_be_names_or_numbers(place: Place, body: str) -> None:
+    """A number may belong to a container, and need not be known on this host."""
     assert place.faults(output(f"path = 'a'\n{body}")) == ()
 
 
@@ -141,14 +164,14 @@ def test_owners_are_accounts_or_numbers(place: Place, body: str) -> None:
     ],
 )
 def test_unknown_owners_are_refused(place: Place, key: str, name: str) -> None:
-    """The highest number means "leave it" to the kernel."""
+    """The highest number is no account: chown(2) takes it for "leave it as it is"."""
     (fault,) = place.faults(output(f"path = 'a'\n{key} = '{name}'"))
     assert fault.startswith(f"7: apps.a.files[0].{key}: the ")
     assert "does not exist; create it" in fault
 
 
 def test_unknown_names_in_access_and_api_are_refused(place: Place) -> None:
-    """A typo would lock a consumer out without a word."""
+    """A typo would silently lock a consumer out."""
     text = (
         f"api = {{path = 'gone/api.sock', group = 'no-such-group'}}\n{APP}"
         "[apps.a.access]\nusers = ['root', 'no-such-user']\ngroups = ['no-such-group']\n"

@@ -1,6 +1,7 @@
-"""What the daemon reads: there, private where it must be, and what it should be."""
+"""Files that the daemon reads: they must exist, be private and have the right content."""
 
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from support.configurations import DSM, Place
 from support.fakes import API_KEY
+from support.other_users import reachable
 
 TOKEN = "Zk3-x_9QbT" * 8 + "aB3dE6"
 
@@ -34,6 +36,13 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
 
 
+@pytest.fixture
+def shared_place() -> Iterator[Place]:
+    """Yield a directory with an API key in it that other users may enter."""
+    with reachable() as directory:
+        yield Place(directory)
+
+
 def app(credential: str) -> str:
     """Return a configuration whose only app has the credential, on line 4."""
     return f"{DSM}[apps.a]\n{credential}\n"
@@ -42,12 +51,12 @@ def app(credential: str) -> str:
 def private_key_pem(
     key: ec.EllipticCurvePrivateKey, encryption: KeySerializationEncryption
 ) -> bytes:
-    """Return a private key as its file holds it."""
+    """Return a private key in PEM."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
 
 
 def certificate_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """Return a certificate of the key's own."""
+    """Return a certificate that the key has signed itself, in PEM."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "payments")])
     now = datetime.now(UTC)
     certificate = (
@@ -67,15 +76,15 @@ def write_pair(place: Place, encryption: KeySerializationEncryption | None = Non
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o640, 0o440])
-def test_a_private_key_file_is_good(place: Place, mode: int) -> None:
-    """A group may read it: that is how root hands a key to a service."""
+def test_a_private_file_is_accepted(place: Place, mode: int) -> None:
+    """A group may read it, which is how root gives a key to a service."""
     place.write("a.key", f"{API_KEY}\n", mode)
     assert place.faults(app("api_key_file = 'a.key'")) == ()
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o644, 0o620, 0o602])
-def test_a_key_that_others_can_read_or_change_is_refused(place: Place, mode: int) -> None:
-    """With the command that mends it."""
+def test_a_key_that_other_users_can_read_or_change_is_refused(place: Place, mode: int) -> None:
+    """The fault names the command that corrects it."""
     path = place.write("a.key", API_KEY, mode)
     (fault,) = place.faults(app("api_key_file = 'a.key'"))
     assert fault == (
@@ -85,7 +94,7 @@ def test_a_key_that_others_can_read_or_change_is_refused(place: Place, mode: int
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "expected"),
     [
         ("gone", "does not exist"),
         (".", "is a directory"),
@@ -96,32 +105,26 @@ def test_a_key_that_others_can_read_or_change_is_refused(place: Place, mode: int
         ("uuid", "it holds only an app's UUID"),
     ],
 )
-def test_what_holds_no_key_is_refused(place: Place, name: str, said: str) -> None:
-    """A named pipe too: it would hold up the start, and its content is gone once read."""
+def test_a_path_without_an_api_key_is_refused(place: Place, name: str, expected: str) -> None:
+    """So is a named pipe, which would block the start and can be read only once."""
     os.mkfifo(place.directory / "pipe", 0o600)
     place.write("a.key", API_KEY)
     place.write("empty", "")
     place.write("uuid", "8f2b7a36-59c2-4f0e-9c52-2d1f3e0a7c11")
     (fault,) = place.faults(app(f"api_key_file = '{name}'"))
     assert fault.startswith("4: apps.a.api_key_file: ")
-    assert said in fault
+    assert expected in fault
 
 
-def test_a_file_that_may_not_be_read_is_told(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root may read all, so the kernel's refusal is played."""
-
-    def refuse(*_: object) -> int:
-        raise PermissionError(13, "Permission denied")
-
-    text = app("api_key_file = 'payments.key'")
-    place.file.write_text(text)
-    monkeypatch.setattr("refresherd.config.input_files.os.open", refuse)
-    (fault,) = place.faults(text)
+def test_a_file_that_may_not_be_read_is_refused(shared_place: Place) -> None:
+    """The reason is the kernel's."""
+    shared_place.write("closed.key", API_KEY, 0o000)
+    (fault,) = shared_place.faults_of_nobody(app("api_key_file = 'closed.key'"))
     assert "cannot be read: Permission denied" in fault
 
 
-def test_a_key_pasted_in_place_of_its_path_is_not_repeated(place: Place) -> None:
-    """The fault would carry it into logs."""
+def test_a_secret_pasted_for_its_path_is_not_repeated(place: Place) -> None:
+    """Faults end up in logs."""
     for key in ("api_key_file", "token_file"):
         place.environ["STATE_DIRECTORY"] = str(place.directory)
         (fault,) = place.faults(app(f"{key} = '{API_KEY}'"))
@@ -129,8 +132,8 @@ def test_a_key_pasted_in_place_of_its_path_is_not_repeated(place: Place) -> None
         assert API_KEY[:20] not in fault
 
 
-def test_what_systemd_keeps_in_its_directory_is_trusted(place: Place) -> None:
-    """It is the service's own, whatever its mode looks like."""
+def test_a_systemd_credential_is_accepted_with_any_mode(place: Place) -> None:
+    """Its directory belongs to the service alone, whatever the mode of the file."""
     directory = place.directory / "credentials"
     directory.mkdir()
     place.environ["CREDENTIALS_DIRECTORY"] = str(directory)
@@ -139,8 +142,8 @@ def test_what_systemd_keeps_in_its_directory_is_trusted(place: Place) -> None:
     assert place.faults(app("api_key_file = 'credentials/a'")) == ()
 
 
-def test_a_credential_that_systemd_did_not_pass_on_is_named_by_its_unit(place: Place) -> None:
-    """It is not for the operator to create: the unit has to say where it is from."""
+def test_a_missing_systemd_credential_is_to_be_added_to_the_unit(place: Place) -> None:
+    """The operator cannot create it: the unit has to name its source."""
     place.environ["CREDENTIALS_DIRECTORY"] = str(place.directory)
     (fault,) = place.faults(app("api_key_credential = 'b'"))
     assert fault.startswith(
@@ -149,8 +152,8 @@ def test_a_credential_that_systemd_did_not_pass_on_is_named_by_its_unit(place: P
     assert fault.endswith("add LoadCredential=b:FILE to the unit")
 
 
-def test_a_token_file_holds_a_token(place: Place) -> None:
-    """And not the API key that such a host is not to have."""
+def test_a_token_file_must_hold_a_token(place: Place) -> None:
+    """Hosts with a token file must not hold an API key."""
     place.environ["STATE_DIRECTORY"] = str(place.directory)
     place.write("a.token", TOKEN)
     assert place.faults(app("token_file = 'a.token'")) == ()
@@ -158,8 +161,8 @@ def test_a_token_file_holds_a_token(place: Place) -> None:
     assert "it holds an API key" in fault
 
 
-def test_a_bootstrap_may_be_deleted_once_its_session_is_kept(place: Place) -> None:
-    """It is dead by then, and secrets should not lie about."""
+def test_a_token_file_may_be_deleted_once_its_session_is_saved(place: Place) -> None:
+    """Its token is no longer needed then, and unused secrets should be deleted."""
     place.environ["STATE_DIRECTORY"] = str(place.directory)
     (fault,) = place.faults(app("token_file = 'a.token'"))
     assert "does not exist" in fault
@@ -172,24 +175,17 @@ def test_a_bootstrap_may_be_deleted_once_its_session_is_kept(place: Place) -> No
     assert "chmod 0600" in fault
 
 
-def test_a_kept_session_that_cannot_be_looked_for_is_presumed(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever checks the configuration need not be who may enter the state directory."""
-    stat = Path.stat
-
-    def refuse(path: Path) -> os.stat_result:
-        if path.name == "a.session":
-            raise PermissionError(13, "Permission denied")
-        return stat(path)
-
-    place.environ["STATE_DIRECTORY"] = str(place.directory)
-    monkeypatch.setattr("refresherd.config.input_files.Path.stat", refuse)
-    assert place.faults(app("token_file = 'a.token'")) == ()
+def test_a_session_in_a_closed_state_directory_is_assumed_to_exist(shared_place: Place) -> None:
+    """The user who checks the configuration may not be allowed into the state directory."""
+    state = shared_place.directory / "state"
+    state.mkdir(0o000)
+    shared_place.environ["STATE_DIRECTORY"] = str(state)
+    (fault,) = shared_place.faults_of_nobody(app("token_file = 'a.token'"))
+    assert fault.startswith("1: state_dir: "), "and no fault about the token file"
 
 
-def test_sessions_that_are_kept_against_the_setting_are_told(place: Place) -> None:
-    """The operator asked for their end, which would be the app's."""
+def test_sessions_kept_in_spite_of_terminate_are_warned_about(place: Place) -> None:
+    """The operator asked to end them, and the app could not start again."""
     place.environ["STATE_DIRECTORY"] = str(place.directory)
     place.write("a.token", TOKEN)
     text = app("token_file = 'a.token'")
@@ -212,21 +208,21 @@ def test_sessions_that_are_kept_against_the_setting_are_told(place: Place) -> No
         ("['/etc/passwd']", 1),
     ],
 )
-def test_a_command_must_be_there(place: Place, command: str, faults: int) -> None:
-    """By an absolute path or on PATH: a relative one would depend on the working directory."""
+def test_a_command_must_exist(place: Place, command: str, faults: int) -> None:
+    """It is an absolute path or on PATH; a relative one would depend on the working directory."""
     message = place.faults(app(f"api_key_command = {command}"))
     assert len(message) == faults
     assert all("api_key_command[0]: the program" in fault for fault in message)
 
 
-def test_a_certificate_app_has_a_certificate_and_its_key(place: Place) -> None:
-    """They are loaded together, as for a handshake."""
+def test_a_certificate_and_its_key_are_accepted(place: Place) -> None:
+    """They are loaded together, as for a TLS handshake."""
     write_pair(place)
     assert place.faults(CERTIFICATE_APP) == ()
 
 
-def test_a_private_key_is_private(place: Place) -> None:
-    """As an API key is."""
+def test_a_private_key_must_be_private(place: Place) -> None:
+    """The same modes as for an API key are refused."""
     write_pair(place)
     (place.directory / "a.pem").chmod(0o644)
     (fault,) = place.faults(CERTIFICATE_APP)
@@ -234,18 +230,18 @@ def test_a_private_key_is_private(place: Place) -> None:
     assert "chmod 0600" in fault
 
 
-def test_a_strange_key_is_refused(place: Place) -> None:
-    """The handshake would fail at every login."""
+def test_a_key_of_another_certificate_is_refused(place: Place) -> None:
+    """Every login would fail in the handshake."""
     write_pair(place)
-    stranger = ec.generate_private_key(ec.SECP256R1())
-    place.write("a.pem", private_key_pem(stranger, NoEncryption()))
+    other = ec.generate_private_key(ec.SECP256R1())
+    place.write("a.pem", private_key_pem(other, NoEncryption()))
     (fault,) = place.faults(CERTIFICATE_APP)
     assert fault.startswith("6: apps.a.key_file: ")
     assert "does not belong to cert_file" in fault
 
 
 def test_an_encrypted_key_is_refused(place: Place) -> None:
-    """OpenSSL would ask for the passphrase on a terminal that is not there."""
+    """The daemon has no passphrase, and no terminal to ask for it."""
     write_pair(place, BestAvailableEncryption(b"hunter2"))
     (fault,) = place.faults(CERTIFICATE_APP)
     assert "the private key is encrypted" in fault
@@ -262,23 +258,23 @@ def test_an_encrypted_key_is_refused(place: Place) -> None:
 def test_a_broken_file_of_a_certificate_app_is_refused(
     place: Place, name: str, content: bytes, faults: list[str]
 ) -> None:
-    """At the key of the file that is broken, where that can be told."""
+    """The fault is at the key of the broken file, as far as OpenSSL tells."""
     write_pair(place)
     place.write(name, content)
     found = place.faults(CERTIFICATE_APP)
     assert [fault.split(": ")[1] for fault in found] == [f"apps.a.{key}" for key in faults]
 
 
-def test_a_certificate_without_its_key_is_looked_at_all_the_same(place: Place) -> None:
-    """Every fault at once: the key that is missing, and the file that is."""
+def test_an_incomplete_certificate_app_is_one_fault(place: Place) -> None:
+    """The file that is named is checked nevertheless, and is valid."""
     write_pair(place)
     text = f"{DSM}[apps.a]\napp_id = 'f47ac10b-58cc-4372-a567-0e02b2c3d479'\nkey_file = 'a.pem'\n"
     (fault,) = place.faults(text)
     assert "missing: cert_file" in fault
 
 
-def test_authorities_must_be_loadable(place: Place) -> None:
-    """Once for all apps in [dsm], and for an app that has its own."""
+def test_authorities_must_be_valid(place: Place) -> None:
+    """They are checked in [dsm] for all apps, and for an app with its own."""
     write_pair(place)
     good = "ca_file = 'a.crt'\n"
     own = "[apps.a]\napi_key_file = 'payments.key'\n"
@@ -290,8 +286,8 @@ def test_authorities_must_be_loadable(place: Place) -> None:
     assert "does not exist" in faults[1]
 
 
-def test_plain_pages_are_not_served_where_tls_was_wanted(place: Place) -> None:
-    """Refusing is safer, until this version can."""
+def test_a_web_config_file_is_refused(place: Place) -> None:
+    """Serving plain pages where TLS was configured would be unsafe."""
     text = app("api_key_file = 'payments.key'") + "[http]\nweb_config_file = 'web.yml'\n"
     place.write("web.yml", "")
     (fault,) = place.faults(text)
@@ -301,7 +297,7 @@ def test_plain_pages_are_not_served_where_tls_was_wanted(place: Place) -> None:
 
 
 def test_the_state_directory_must_be_writable(place: Place) -> None:
-    """Wherever it comes from."""
+    """It may come from the file or from systemd."""
     text = app("api_key_file = 'payments.key'")
     place.environ["STATE_DIRECTORY"] = str(place.directory)
     assert place.faults(text) == ()
