@@ -61,7 +61,7 @@ class DurationOrNever(Scalar):
 
     __slots__ = ("seconds",)
     seconds: float | None
-    noun = "duration"
+    noun = f'duration or "{NEVER}"'
     expected = f'a duration with a unit, or "{NEVER}"'
     pattern = rf"{NEVER}|{Duration.pattern}"
 

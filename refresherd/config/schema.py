@@ -92,5 +92,5 @@ def _value(annotated: object) -> Schema:
 
 
 def _scalar(kind: type) -> Schema:
-    pattern = cast("type[Scalar]", kind).pattern  # the tables hold no other types of our own
-    return {"type": "string", "pattern": f"^({pattern})$"}
+    scalar = cast("type[Scalar]", kind)  # the tables hold no other types of our own
+    return {"type": "string", "title": scalar.noun, "pattern": f"^({scalar.pattern})$"}

@@ -74,9 +74,7 @@ class DsmTable(Table, frozen=True, kw_only=True):
         " system.",
         Meta(examples=["dsm-ca.pem"]),
     ] = Location()
-    timeout: Annotated[
-        Duration, "How long one request to DSM may take, from connecting to the last byte."
-    ] = Duration("20s")
+    timeout: Annotated[Duration, "How long one attempt may take in total."] = Duration("20s")
     proxy: Annotated[
         ProxyUrl,
         'An HTTP proxy. "" follows the environment: HTTPS_PROXY, HTTP_PROXY and NO_PROXY. A '
@@ -84,7 +82,7 @@ class DsmTable(Table, frozen=True, kw_only=True):
         Meta(examples=["http://proxy.example.com:3128"]),
     ] = ProxyUrl()
     max_in_flight: Annotated[
-        int, Meta(ge=1), "How many requests to the endpoint may run at the same time."
+        int, Meta(ge=1), "How many attempts at the endpoint may be under way at the same time."
     ] = 32
 
 
@@ -115,7 +113,7 @@ class RefreshTable(Table, frozen=True, kw_only=True):
         Duration,
         "The wait after DSM has refused the credential: in FIPS mode DSM resets an app's secret"
         ' after 100 refused logins in 24 hours. "29m" or more; less is accepted for an endpoint'
-        " on a loopback host only. A changed key ends the wait.",
+        " on a loopback host only. A changed key, a reload or `refresherd refresh` ends the wait.",
     ] = Duration("30m")
     renew: Annotated[
         Method,
@@ -137,7 +135,7 @@ class RefreshTable(Table, frozen=True, kw_only=True):
 
 
 class ApiTable(Table, frozen=True, kw_only=True):
-    """The Unix socket that serves status and tokens of every app."""
+    """The Unix socket that serves status and tokens of every app. Changes need a restart."""
 
     path: Annotated[Location, 'The path of the socket. "" turns it off.'] = Location(
         "/run/refresherd/api.sock"
@@ -149,7 +147,7 @@ class ApiTable(Table, frozen=True, kw_only=True):
 
 
 class HttpTable(Table, frozen=True, kw_only=True):
-    """Metrics, health checks and the status page over HTTP; tokens are never served here."""
+    """Metrics, health checks and the status page, never tokens. Changes need a restart."""
 
     listen: Annotated[
         tuple[Listen, ...],
@@ -165,7 +163,7 @@ class HttpTable(Table, frozen=True, kw_only=True):
 
 
 class LogTable(Table, frozen=True, kw_only=True):
-    """What is logged to standard error, and how."""
+    """What is logged to standard error, and how. Changes need a restart."""
 
     level: Annotated[Level, "The lowest severity that is logged."] = Level.INFO
     format: Annotated[
@@ -186,13 +184,14 @@ class RootTable(Table, frozen=True, kw_only=True):
     ready: Annotated[
         Ready,
         'When the service manager is told that the daemon is ready: when the tokens of "all" '
-        'apps are delivered, of "any" app, or once the daemon has "started".',
+        'apps are delivered, of "any" app, or once the daemon has "started". A change needs a '
+        "restart.",
     ] = Ready.ALL
     state_dir: Annotated[
         Location,
-        "The directory of what outlives a restart, for one daemon alone; it is created if only "
-        'its last part is missing. "" uses systemd\'s $STATE_DIRECTORY (StateDirectory= in the '
-        "unit).",
+        "The directory in which sessions and refused logins are saved for the next start; no two "
+        'daemons may share one. It is created if only its last part is missing. "" uses '
+        "systemd's $STATE_DIRECTORY (StateDirectory= in the unit). A change needs a restart.",
         Meta(examples=["/var/lib/refresherd"]),
     ] = Location()
     dsm: DsmTable = DsmTable()
