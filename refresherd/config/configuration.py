@@ -19,18 +19,18 @@ from refresherd.domain.readiness import Ready
 from refresherd.domain.timing import outage_budget
 
 USUAL_LIFETIME = 600.0
-"""What DSM gives an app's session unless an administrator changed it, in seconds."""
+"""The lifetime of an app's session in seconds, unless an administrator of DSM has changed it."""
 
 
 class Shutdown(StrEnum):
-    """What becomes of the sessions when the daemon stops."""
+    """What happens to sessions when the daemon stops."""
 
     KEEP = "keep"
     TERMINATE = "terminate"
 
 
 class Level(StrEnum):
-    """The least severe log lines that are written."""
+    """The lowest severity that is logged."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -39,7 +39,7 @@ class Level(StrEnum):
 
 
 class LogFormat(StrEnum):
-    """How log lines look."""
+    """How log lines are written."""
 
     AUTO = "auto"
     CONSOLE = "console"
@@ -48,24 +48,26 @@ class LogFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """The Unix socket that serves every app; `path` is None for none."""
+    """The Unix socket that serves every app."""
 
     path: Path | None
+    """None if the socket is turned off."""
     mode: int
     group: str
 
 
 @dataclass(frozen=True, slots=True)
 class Http:
-    """Where metrics, health and the status page are served: hosts and ports, 0 for any free."""
+    """Where metrics, health and the status page are served."""
 
     listen: tuple[tuple[str, int], ...]
+    """Hosts and ports; port 0 means any free port."""
     web_config_file: Path | None
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """What is logged, and how it looks."""
+    """What is logged, and how."""
 
     level: Level
     format: LogFormat
@@ -73,9 +75,10 @@ class Log:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """All that a file says. `warnings` are lines for its operator, `path` is the file."""
+    """A configuration file without faults."""
 
     path: Path
+    """The file's absolute path."""
     apps: tuple[App, ...]
     shutdown: Shutdown
     ready: Ready
@@ -84,10 +87,11 @@ class Configuration:
     http: Http
     log: Log
     warnings: tuple[str, ...]
+    """Lines for the operator, written as faults are."""
 
 
 def describe(configuration: Configuration) -> list[str]:
-    """Return lines about the apps, their outputs and their outage budgets; no secrets."""
+    """Return lines for `check` about each app, its outputs and its outage budget; no secrets."""
     return [line for app in configuration.apps for line in _app(app)]
 
 

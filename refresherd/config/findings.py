@@ -20,14 +20,14 @@ class Finding(NamedTuple):
 
 
 BASE64_RUN = re.compile(r"[A-Za-z0-9+_=-]{40,}")
-"""An API key's first 48 characters, the UUID's, hold no slash; a token is base64url."""
+"""A run as in a token (base64url) or in the first 48 characters of an API key (an encoded UUID)."""
 
 PASSWORD = re.compile("://[^/]*:[^/]*@")
 
 LONGEST_SHOWN = 200
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 LARGEST_SHOWN = 10**15
-"""Python refuses to print an integer of more than 4,300 digits, which TOML's hex may hold."""
+"""Python does not print integers of more than 4,300 digits, which hexadecimal TOML may hold."""
 
 
 def secretive(text: str) -> bool:
@@ -39,14 +39,14 @@ def secretive(text: str) -> bool:
 
 
 def quoted(text: str) -> str:
-    """Return a string as TOML writes it, or "…" where it is too long or may be a secret."""
+    """Return a string as in TOML, or "…" if it is too long or may be a secret."""
     if secretive(text) or len(text) > LONGEST_SHOWN:
         return '"…"'
     return f'"{text}"' if text.isprintable() and not set(text) & {'"', "\\"} else dumps(text)
 
 
 def shown(value: object) -> str:
-    """Return a value of the file as its operator would recognise it."""
+    """Return a value as in TOML, or "this" if it is a table, a list or too large."""
     match value:
         case str():
             return quoted(value)
@@ -61,7 +61,7 @@ def shown(value: object) -> str:
 
 
 def kind(value: object) -> str:
-    """Return what a TOML value is, with its article."""
+    """Return the type of a TOML value, with its article."""
     match value:
         case str():
             return "a string"
@@ -78,24 +78,24 @@ def kind(value: object) -> str:
 
 
 def dotted(path: KeyPath) -> str:
-    """Return a key path as one would write it: `apps.payments.files[0].mode`."""
-    message = ""
+    """Return a key path in writing: `apps.payments.files[0].mode`; a secret in it is hidden."""
+    written = ""
     for part in path:
         if isinstance(part, int):
-            message += f"[{part}]"
+            written += f"[{part}]"
             continue
         bare = BARE_KEY.fullmatch(part) and not secretive(part)
-        message += ("." if message else "") + (part if bare else quoted(part))
-    return message
+        written += ("." if written else "") + (part if bare else quoted(part))
+    return written
 
 
 def listed(words: Iterable[str], last: str = "or") -> str:
-    """Return words as a sentence lists them: `a, b or c`."""
+    """Return words joined as in a sentence: `a, b or c`."""
     *others, final = words
     return f"{', '.join(others)} {last} {final}" if others else final
 
 
 @lru_cache(maxsize=256)
 def nearest(word: str, known: tuple[str, ...]) -> str:
-    """Return the known word that was perhaps meant, "" if none is near."""
+    """Return the known word that is most similar, "" if none is similar."""
     return next(iter(get_close_matches(word, known, n=1)), "")
