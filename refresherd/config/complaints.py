@@ -16,11 +16,11 @@ from refresherd.config.findings import (
     listed,
     nearest,
     quoted,
-    secretive,
     shown,
 )
 from refresherd.config.scalars import Scalar
 from refresherd.config.settings import RootTable, bare, constraints, keys
+from refresherd.domain.redaction import holds_secret
 
 BUILT_IN: dict[Any, tuple[str, str]] = {
     int: ("whole number", "a whole number"),
@@ -59,7 +59,7 @@ def invalid_value(wanted: object, value: object, path: KeyPath, default: object)
 
 def unknown_key(key: str, value: object, table: KeyPath, known: tuple[str, ...]) -> str:
     """Return what to do about a key that its table does not know; its value is never shown."""
-    if isinstance(value, str) and (key.lower() in SECRETS or secretive(value)):
+    if isinstance(value, str) and (key.lower() in SECRETS or holds_secret(value)):
         return (
             "unknown key; secrets must not be in this file: put the API key in a file of its own "
             "(chmod 0600) and write its path as api_key_file"

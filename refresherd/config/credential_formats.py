@@ -10,9 +10,9 @@ from binascii import Error
 from pathlib import Path
 from typing import NoReturn
 
-from refresherd.config.scalars import UUID as UUID_TEXT
+from refresherd.domain import model
 
-UUID = UUID_TEXT.encode()
+UUID = model.UUID.pattern.encode()
 SHAPE = "base64 of <app uuid>:<secret>, as DSM shows it under the app's credentials"
 
 PREFIXES = (

@@ -8,6 +8,8 @@ from functools import lru_cache
 from json import dumps
 from typing import NamedTuple
 
+from refresherd.domain.redaction import holds_secret
+
 KeyPath = tuple[str | int, ...]
 """Where a value stands: names of tables and keys, and indices into arrays."""
 
@@ -19,28 +21,15 @@ class Finding(NamedTuple):
     message: str
 
 
-BASE64_RUN = re.compile(r"[A-Za-z0-9+_=-]{40,}")
-"""A run as in a token (base64url) or in the first 48 characters of an API key (an encoded UUID)."""
-
-PASSWORD = re.compile("://[^/]*:[^/]*@")
-
 LONGEST_SHOWN = 200
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 LARGEST_SHOWN = 10**15
 """Python does not print integers of more than 4,300 digits, which hexadecimal TOML may hold."""
 
 
-def secretive(text: str) -> bool:
-    """Return whether a string may hold an API key, a token or a URL's password."""
-    return PASSWORD.search(text) is not None or any(
-        any(map(str.isupper, run)) and any(map(str.islower, run)) and any(map(str.isdigit, run))
-        for run in BASE64_RUN.findall(text)
-    )
-
-
 def quoted(text: str) -> str:
     """Return a string as in TOML, or "…" if it is too long or may be a secret."""
-    if secretive(text) or len(text) > LONGEST_SHOWN:
+    if holds_secret(text) or len(text) > LONGEST_SHOWN:
         return '"…"'
     return f'"{text}"' if text.isprintable() and not set(text) & {'"', "\\"} else dumps(text)
 
@@ -84,7 +73,7 @@ def dotted(path: KeyPath) -> str:
         if isinstance(part, int):
             written += f"[{part}]"
             continue
-        bare = BARE_KEY.fullmatch(part) and not secretive(part)
+        bare = BARE_KEY.fullmatch(part) and not holds_secret(part)
         written += ("." if written else "") + (part if bare else quoted(part))
     return written
 

@@ -16,10 +16,11 @@ from refresherd.config.credential_formats import (
     token_fault,
 )
 from refresherd.config.credentials import Environ, credentials_directory, state_dir
-from refresherd.config.findings import Finding, KeyPath, quoted, secretive
+from refresherd.config.findings import Finding, KeyPath, quoted
 from refresherd.config.parse import AppSettings, Settings
 from refresherd.config.scalars import Location
 from refresherd.domain.model import session_file
+from refresherd.domain.redaction import holds_secret
 
 MOST_READ = 1 << 20
 """Far more than any key, certificate or bundle of authorities; in bytes."""
@@ -83,7 +84,7 @@ def _check_api_key(app: AppSettings, directory: Path | None) -> Iterator[Finding
         yield from _check_file(file, api_key_fault, key, private=private, secret=True)
     if own.api_key_credential and directory is not None:
         name, key = own.api_key_credential, (*app.path, "api_key_credential")
-        if is_missing(directory / name) and not secretive(name):
+        if is_missing(directory / name) and not holds_secret(name):
             yield Finding(
                 key,
                 f"systemd has not passed the credential {quoted(name)} (it is not in "
@@ -111,7 +112,7 @@ def _check_token_file(app: AppSettings, state: Path | None) -> Iterator[Finding]
         return
     # Once a session that came from it is saved, the file may be deleted.
     saved = state is not None and not is_missing(session_file(state, app.name))
-    if not saved or not is_missing(location.path) or secretive(str(location)):
+    if not saved or not is_missing(location.path) or holds_secret(str(location)):
         key = (*app.path, "token_file")
         yield from _check_file(location.path, token_fault, key, private=True, secret=True)
 
@@ -144,7 +145,7 @@ def _check_file(
     try:
         content, mode = _read(path)
     except OSError as error:
-        misplaced = secret and secretive(path.as_posix())
+        misplaced = secret and holds_secret(path.as_posix())
         yield Finding(key, PASTED_FOR_PATH if misplaced else _unreadable(name, error))
         return
     if private and mode & OPEN_TO_OTHERS:

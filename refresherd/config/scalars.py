@@ -6,14 +6,14 @@ import signal
 from pathlib import Path
 from typing import ClassVar, Self
 
+from refresherd.domain.model import UUID
+
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 LONGEST = 365 * UNITS["d"]
 """Longer durations overflow timers and dates."""
 
 NEVER = "never"
-
-UUID = "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 
 
 class Scalar(str):
@@ -124,7 +124,7 @@ class AppId(Scalar):
 
     noun = "UUID"
     expected = "the app's UUID, as DSM shows it"
-    pattern = f"({UUID})?"
+    pattern = f"({UUID.pattern})?"
 
 
 class Variable(Scalar):

@@ -14,9 +14,9 @@ from refresherd.config.findings import (
     listed,
     nearest,
     quoted,
-    secretive,
     shown,
 )
+from refresherd.domain.redaction import holds_secret
 from support.fakes import API_KEY
 
 TOKEN = "Zk3-x_9QbT" * 8 + "aB3dE6"
@@ -49,7 +49,7 @@ def test_strings_are_shown_as_in_toml_unless_they_may_be_secret(
 def test_every_api_key_counts_as_secret(app_id: UUID, secret: bytes) -> None:
     """An API key may be pasted anywhere by mistake."""
     api_key = b64encode(f"{app_id}:".encode() + secret).decode()
-    assert secretive(f"prefix {api_key} suffix")
+    assert holds_secret(f"prefix {api_key} suffix")
 
 
 @pytest.mark.parametrize(
