@@ -31,7 +31,7 @@ OutputFormat = Annotated[
 OutputMode = Annotated[Mode, "Who may read the token, as an octal mode."]
 Owner = Annotated[
     Principal,
-    'The owner: a user\'s name, or a uid as a string. "" leaves the owner as it is.',
+    'The owning user: a name, or a uid as a string. "" leaves it as it is.',
     Meta(examples=["payments"]),
 ]
 

@@ -25,7 +25,7 @@ from refresherd.domain.readiness import Ready
 
 Group = Annotated[
     Principal,
-    'The group: a name, or a gid as a string. "" leaves the group as it is.',
+    'The owning group: a name, or a gid as a string. "" leaves it as it is.',
     Meta(examples=["payments"]),
 ]
 
@@ -100,7 +100,7 @@ class RefreshTable(Table, frozen=True, kw_only=True):
         float,
         Meta(ge=0),
         "Each refresh comes earlier by a random share of the lifetime, up to this one, so that "
-        "many hosts do not refresh at the same moment. At most 0.05 less than `at`.",
+        "many hosts do not refresh at the same moment. Not more than `at` minus 0.05.",
     ] = 0.1
     retry_min: Annotated[
         Duration,

@@ -51,7 +51,7 @@ def read_text(path: Path) -> str:
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
-        raise _error(path, 1, "the file does not exist; create it, or name another one") from None
+        raise _error(path, 1, "there is no such file; create it, or name another one") from None
     except IsADirectoryError:
         raise _error(path, 1, "this is a directory; name a file") from None
     except OSError as error:

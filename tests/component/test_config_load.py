@@ -62,7 +62,7 @@ def test_faults_of_file_and_machine_are_reported_together(place: Place) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("gone.toml", None, "1: the file does not exist"),
+        ("gone.toml", None, "1: there is no such file"),
         ("", None, "1: this is a directory"),
         ("x.toml/y", None, "1: cannot be read: Not a directory"),
         ("x.toml", b"a = 1\nb = '\xe9'\n", "2: this is not UTF-8 text"),
