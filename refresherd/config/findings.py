@@ -11,7 +11,7 @@ from typing import NamedTuple
 from refresherd.domain.redaction import holds_secret
 
 KeyPath = tuple[str | int, ...]
-"""Where a value stands: names of tables and keys, and indices into arrays."""
+"""The place of a value: names of tables and keys, and indices into arrays."""
 
 
 class Finding(NamedTuple):

@@ -136,9 +136,9 @@ def _check_web_config(location: Location) -> Iterator[Finding]:
 def _check_file(
     path: Path, judge: Judge, key: KeyPath, *, private: bool = False, secret: bool = False
 ) -> Iterator[Finding]:
-    """Yield why a file cannot be used: a `private` one is not open to other users.
+    """Yield why a file cannot be used: a `private` one must not be accessible to others.
 
-    Where it holds a `secret`, the secret itself may stand in place of the path. What was read is
+    If it holds a `secret`, the secret itself may have been written for the path. What was read is
     forgotten at once.
     """
     name = quoted(str(path))

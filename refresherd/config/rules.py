@@ -10,7 +10,7 @@ from refresherd.config.configuration import Shutdown
 from refresherd.config.findings import Finding, KeyPath, dotted, quoted
 from refresherd.config.parse import AppSettings, Settings
 from refresherd.config.scalars import Duration, DurationOrNever, Location
-from refresherd.config.settings import DsmTable, RefreshTable
+from refresherd.config.settings import RefreshTable
 from refresherd.domain.model import Method
 
 Where = Callable[[str], KeyPath]
@@ -30,14 +30,14 @@ OPEN_TO_ALL = stat.S_IROTH | stat.S_IWOTH
 def check_rules(settings: Settings) -> Iterator[Finding]:
     """Yield every rule that the settings break."""
     root = settings.root
-    yield from _check_dsm(root.dsm, lambda key: ("dsm", key))
+    yield from _at_least(root.dsm.timeout, "1ms", ("dsm", "timeout"))
     yield from _check_refresh(settings, root.refresh, lambda key: ("refresh", key))
     yield from _check_listen(settings)
     yield from _check_names(settings)
     yield from _check_endpoints(settings)
     for app in settings.apps:
         if app.dsm is not root.dsm:
-            yield from _check_dsm(app.dsm, app.where)
+            yield from _at_least(app.dsm.timeout, "1ms", app.where("timeout"))
         if app.refresh is not root.refresh:
             yield from _check_refresh(settings, app.refresh, app.where)
         yield from _check_rejected_retry(settings, app)
@@ -67,20 +67,16 @@ def check_intentions(settings: Settings) -> Iterator[Finding]:
                 )
 
 
-def _check_dsm(dsm: DsmTable, where: Where) -> Iterator[Finding]:
-    yield from _at_least(dsm.timeout, "1ms", where("timeout"))
-
-
 def _check_refresh(settings: Settings, refresh: RefreshTable, where: Where) -> Iterator[Finding]:
     yield from _at_least(refresh.retry_min, "100ms", where("retry_min"))
     yield from _at_least(refresh.session_check, "1s", where("session_check"))
-    latest_jitter = refresh.at - EARLIEST
+    largest_jitter = refresh.at - EARLIEST
     comparable = settings.valid(where("jitter"), where("at"))
-    if comparable and refresh.jitter > latest_jitter + ROUNDING:
+    if comparable and refresh.jitter > largest_jitter + ROUNDING:
         yield Finding(
             _to_correct(where, "jitter", "at"),
             f"at = {refresh.at} with jitter = {refresh.jitter} may refresh a token as soon as it "
-            f"is issued; for this at, write a jitter of {round(latest_jitter, 6)} or less",
+            f"is issued; for this at, write a jitter of {round(largest_jitter, 6)} or less",
         )
     comparable = settings.valid(where("retry_min"), where("retry_max"))
     if comparable and refresh.retry_min.seconds > refresh.retry_max.seconds:

@@ -96,7 +96,7 @@ def render(schema: Schema) -> str:
     own = {key: inner for key, inner in app["properties"].items() if key not in inherited}
     parts = [
         INTRODUCTION,
-        "## Top level\n\nThese keys stand at the top of the file, before any table.\n",
+        "## Top level\n\nThese keys come at the top of the file, before any table.\n",
         _keys(schema, schema["properties"]),
     ]
     for name, table in tables.items():

@@ -197,7 +197,7 @@ def test_a_short_rejected_retry_is_for_loopback_hosts_only() -> None:
 
 
 def test_an_invalid_value_is_not_compared_with_other_keys() -> None:
-    """Its stand-in is a default, which the operator never wrote."""
+    """A default takes its place, which the operator never wrote."""
     text = "[refresh]\nat = 0.1\njitter = 'x'\nretry_min = '40s'\nretry_max = 40\n"
     faults = faults_in(f"{text}rejected_retry = 5\n{DSM}{APP}")
     assert [fault.split(": ")[1] for fault in faults] == [
