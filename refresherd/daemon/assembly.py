@@ -1,4 +1,4 @@
-"""Puts together what keeps apps, for the daemon and for a single shot; no decisions live here."""
+"""Builds everything that `run` and `once` share: the supervisor, its apps and their adapters."""
 
 import asyncio
 import random
@@ -24,6 +24,7 @@ from refresherd.domain.model import (
     ApiKeyEnv,
     ApiKeyFile,
     App,
+    Endpoint,
     Instant,
     TokenFile,
     login_file,
@@ -39,34 +40,34 @@ from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.stale_temp_files import Leftovers
 from refresherd.host.unix_sockets import Listen, bind
 
-ENDING_TIMEOUT = 2.0
-"""Seconds that ending the sessions may take on a stop; the rest idle out."""
+END_SESSIONS_TIMEOUT = 2.0
+"""Seconds that a stop spends on terminating sessions; those that are left idle out."""
 
 DRAIN_TIMEOUT = 0.5
-"""Seconds that a stop waits for writes that are under way."""
+"""Seconds that a stop waits for writes in progress."""
 
-COMMANDS_AT_ONCE = 32
-"""Hooks' commands that run at a time, so that ten thousand apps don't start as many processes."""
+MAX_CONCURRENT_COMMANDS = 32
+"""Limits the processes that hooks start when ten thousand apps are refreshed at once."""
 
 API_KEYS = (ApiKeyFile, ApiKeyEnv, ApiKeyCommand)
 """The credentials whose failed logins DSM counts."""
 
 
 class Observers:
-    """Tells several observers as one."""
+    """Passes each event on to several observers, in order."""
 
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers
 
     def observe(self, event: Event) -> None:
-        """Pass an event on."""
+        """Pass an event on to every observer."""
         for observer in self._observers:
             observer.observe(event)
 
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """The parts that run, and those that must be closed."""
+    """The parts of a daemon, built but not yet running."""
 
     context: Context
     schedule: BootSchedule
@@ -76,29 +77,32 @@ class Assembly:
     supervisor: Supervisor
 
     def overdue(self, now: Instant) -> float:
-        """Return for how many seconds something has been due that nobody has begun."""
+        """Return for how many seconds the oldest due work has waited to be started."""
         return max(self.schedule.overdue(now), self.supervisor.overdue(now))
 
 
 def _no_sessions(_: App) -> None:
-    """Return that no app's sessions outlive the process."""
+    """Return no session store: the app's sessions end with the process."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceManagerResources:
-    """What the service manager may give: listening sockets, and where sessions outlive us."""
+    """What a service manager lends to apps. The defaults are for a process started by hand."""
 
     listen: Listen = bind
+    """Opens an app's socket: the one that the service manager passed, or else a new one."""
     sessions: Callable[[App], Sessions | None] = _no_sessions
+    """Returns the store in which an app's sessions survive a restart, if there is one."""
 
 
-NOTHING_GIVEN = ServiceManagerResources()
+STARTED_BY_HAND = ServiceManagerResources()
 
 
 class AppContextFactory:
-    """Equips apps; those of one endpoint share its gates, all of them connections and lanes.
+    """Builds the adapters of each app.
 
-    All that have an API key share the `ledger` of their logins.
+    Apps share the connections, the executor and the login limiter; apps of one endpoint share its
+    limits on requests in flight.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  # everything comes together here
@@ -108,23 +112,23 @@ class AppContextFactory:
         context: Context,
         environ: Mapping[str, str],
         state_dir: Path | None,
-        given: ServiceManagerResources,
+        resources: ServiceManagerResources,
     ) -> None:
         self._connections = connections
         self._executor = executor
         self._context = context
         self._environ = environ
         self._state_dir = state_dir
-        self._given = given
+        self._resources = resources
         self._leftovers = Leftovers()
         store = UnsavedLogins() if state_dir is None else self._login_file(state_dir)
         self.login_limiter = LoginLimiter(store, context)
-        self._commands = asyncio.Semaphore(COMMANDS_AT_ONCE)
-        self._gates: dict[tuple[str, int], tuple[asyncio.Semaphore, asyncio.Semaphore]] = {}
+        self._commands = asyncio.Semaphore(MAX_CONCURRENT_COMMANDS)
+        self._limits: dict[tuple[str, int], tuple[asyncio.Semaphore, asyncio.Semaphore]] = {}
 
     def __call__(self, app: App) -> AppContext:
-        """Return what the app is kept with."""
-        attempts, endings = self._gates_of(app.endpoint.url, app.endpoint.max_in_flight)
+        """Return an app's adapters."""
+        attempts, endings = self._request_limits(app.endpoint)
         return AppContext(
             client=self._connections.client(app),
             credential=credentials.source(app, self._environ, self._executor),
@@ -133,8 +137,8 @@ class AppContextFactory:
             outputs=self._outputs(app),
             hooks=hooks(app, self._environ, self._executor, self._commands),
             chain=self._chain(app),
-            # Without a key the chain is what a restart goes on from.
-            sessions=None if chained(app, self._state_dir) else self._given.sessions(app),
+            # An app without a key resumes from its session file instead.
+            sessions=None if chained(app, self._state_dir) else self._resources.sessions(app),
             logins=self.login_limiter if isinstance(app.credential, API_KEYS) else None,
         )
 
@@ -142,7 +146,7 @@ class AppContextFactory:
         clock, executor = self._context.clock, self._executor
         files = (FileOutput(app, spec, clock, executor, self._leftovers) for spec in app.files)
         sockets = (
-            SocketOutput(app, spec, self._context, executor, listen=self._given.listen)
+            SocketOutput(app, spec, self._context, executor, listen=self._resources.listen)
             for spec in app.sockets
         )
         return (*files, *sockets)
@@ -157,16 +161,17 @@ class AppContextFactory:
         path = session_file(self._state_dir, app.name)
         return SessionFile(app, path, self._context, self._executor, self._leftovers)
 
-    def _gates_of(self, url: str, in_flight: int) -> tuple[asyncio.Semaphore, asyncio.Semaphore]:
-        gates = self._gates.get((url, in_flight))
-        if gates is None:
-            gates = asyncio.Semaphore(in_flight), asyncio.Semaphore(max(1, in_flight // 4))
-            self._gates[url, in_flight] = gates
-        return gates
+    def _request_limits(self, endpoint: Endpoint) -> tuple[asyncio.Semaphore, asyncio.Semaphore]:
+        key = endpoint.url, endpoint.max_in_flight
+        if key not in self._limits:
+            # Terminating sessions is less urgent, so it gets a quarter.
+            endings = asyncio.Semaphore(max(1, endpoint.max_in_flight // 4))
+            self._limits[key] = asyncio.Semaphore(endpoint.max_in_flight), endings
+        return self._limits[key]
 
 
 def chained(app: App, state_dir: Path | None) -> bool:
-    """Return whether an app has no key, and keeps its newest session in the state directory."""
+    """Return whether an app, having no key, keeps its newest session in the state directory."""
     return state_dir is not None and isinstance(app.credential, TokenFile)
 
 
@@ -176,22 +181,25 @@ def assemble(  # noqa: PLR0913, PLR0917  # everything comes together here
     clock: BootClock,
     observer: Observer,
     state_dir: Path | None = None,
-    given: ServiceManagerResources = NOTHING_GIVEN,
+    resources: ServiceManagerResources = STARTED_BY_HAND,
 ) -> Assembly:
-    """Return everything that keeps these apps, not yet running. `state_dir` is claimed before."""
+    """Return everything that refreshes these apps, not yet running.
+
+    The caller must have claimed `state_dir`.
+    """
     executor = KeyedExecutor()
     schedule = BootSchedule(clock, observer, JumpDetector().jumps)
     connections = Connections(executor, clock)
-    # Spreading load needs no secrecy.
+    # Random numbers here only spread load, so they need not be unpredictable.
     context = Context(clock, schedule, observer, rng=random.random)
-    factory = AppContextFactory(connections, executor, context, environ, state_dir, given)
+    factory = AppContextFactory(connections, executor, context, environ, state_dir, resources)
     supervisor = Supervisor(apps, factory, context)
     return Assembly(context, schedule, executor, connections, factory.login_limiter, supervisor)
 
 
 @contextmanager
 def logging_to_stderr(log: Log, clock: BootClock) -> Iterator[Logs]:
-    """Log as configured while the block runs, what libraries and the event loop report as well."""
+    """Log events, library warnings and event loop errors to stderr while the block runs."""
     logs = configure(log.level, log.format, sys.stderr, clock)
     with captured(logs):
         asyncio.get_running_loop().set_exception_handler(logs.loop_failed)
@@ -202,16 +210,17 @@ def logging_to_stderr(log: Log, clock: BootClock) -> Iterator[Logs]:
 
 
 @asynccontextmanager
-async def keeping(
+async def running(
     assembly: Assembly, end_sessions: Callable[[], bool] = lambda: False
 ) -> AsyncIterator[None]:
-    """Keep the apps while the block runs; afterwards no task and no write of theirs is left.
+    """Refresh the apps while the block runs; afterwards none of their tasks or writes is left.
 
-    A bug in the daemon's own tasks ends the block, with an ExceptionGroup.
+    Sessions are terminated afterwards if `end_sessions` says so. A bug in the daemon's own tasks
+    ends the block with an ExceptionGroup.
     """
     async with assembly.connections, asyncio.TaskGroup() as tasks:
-        timeline = tasks.create_task(assembly.schedule.run())
-        record = tasks.create_task(assembly.login_limiter.write_ahead.run())
+        schedule = tasks.create_task(assembly.schedule.run())
+        login_records = tasks.create_task(assembly.login_limiter.write_ahead.run())
         apps = tasks.create_task(assembly.supervisor.run())
         try:
             yield
@@ -219,11 +228,11 @@ async def keeping(
             apps.cancel()
             await asyncio.wait({apps})
             if end_sessions():
-                await _bounded(assembly.supervisor.end_sessions(), ENDING_TIMEOUT)
-            record.cancel()
+                await _bounded(assembly.supervisor.end_sessions(), END_SESSIONS_TIMEOUT)
+            login_records.cancel()
             await _bounded(assembly.login_limiter.write_ahead.close(), DRAIN_TIMEOUT)
             await _bounded(assembly.executor.drained(), DRAIN_TIMEOUT)
-            timeline.cancel()
+            schedule.cancel()
 
 
 async def _bounded(work: Coroutine[None, None, None], seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""The daemon: started, told by signals what to do, and stopped, in order."""
+"""The daemon's life: start, signals, and an orderly stop."""
 
 import asyncio
 import gc
@@ -12,15 +12,16 @@ from pathlib import Path
 
 import refresherd.adapters.dsm  # noqa: F401  # before whatever else imports aiohttp: see there
 from refresherd import __version__
-from refresherd.adapters.api import ApiListener, service
+from refresherd.adapters import api
+from refresherd.adapters.api import ApiListener
 from refresherd.adapters.metrics import Exposition, Metrics
 from refresherd.adapters.state import directory
 from refresherd.adapters.systemd import Reporter
 from refresherd.adapters.web import HttpListener
 from refresherd.config import Api, Configuration
-from refresherd.daemon.assembly import Assembly, Observers, assemble, keeping, logging_to_stderr
+from refresherd.daemon.assembly import Assembly, Observers, assemble, logging_to_stderr, running
 from refresherd.daemon.reload import Reloader
-from refresherd.daemon.service_manager import Unit, unit
+from refresherd.daemon.service_manager import Service, as_service
 from refresherd.domain.events import Started, Stopping, Warned
 from refresherd.domain.model import Ownership
 from refresherd.engine.ports import Observer
@@ -29,93 +30,93 @@ from refresherd.host.clock import BootClock
 from refresherd.host.process import end_after
 from refresherd.host.service_manager import without_own
 
-YOUNG_OBJECTS = 10_000
-"""So many new objects are waited for before a collection; Python's own choice is 700."""
+GC_THRESHOLD = 10_000
+"""New objects between two garbage collections; Python's default is 700."""
 
 REQUESTS = (signal.SIGHUP, signal.SIGUSR1)
-"""What asks for something, and may be held (blocked) until it is heeded."""
+"""Signals that request something; they may stay blocked until the daemon handles them."""
 
 STOP_SECONDS = 4.5
-"""A stop takes this long at most, whatever hangs; its steps' own bounds add up to less."""
+"""The process ends this long after a stop began, whatever hangs; the steps' own limits add up to
+less."""
 
 SIGNALLED = 128
-"""What a shell adds to a signal's number for the exit status of what it ended."""
+"""A shell's exit status for a process that a signal ended is this plus the signal's number."""
 
 
 def run(configuration: Configuration, environ: Mapping[str, str]) -> None:
-    """Run the daemon until TERM or INT. Raises RefresherdError where it cannot start.
+    """Run the daemon until TERM or INT. Raises RefresherdError if it cannot start.
 
-    Who starts it should block HUP and USR1 first: before they are heeded they end a process.
+    The caller should block HUP and USR1, which end the process until their handlers are set.
     """
     process.keep_memory_private()
     process.raise_descriptor_limit()
     try:
-        with unit(configuration, environ) as me:
+        with as_service(configuration, environ) as service:
             if configuration.state_dir is not None:
                 directory.claim(configuration.state_dir)
-            asyncio.run(_run(configuration, without_own(environ), me))
+            asyncio.run(_run(configuration, without_own(environ), service))
     finally:
-        # Python sets every handler back while it ends, and then a HUP would still end the process.
+        # Python resets the handlers as it exits, and a late HUP would then change the exit status.
         for number in REQUESTS:
             signal.signal(number, signal.SIG_IGN)
 
 
-def calm_collector() -> None:
-    """Have Python's garbage collector leave alone what there is, and look at the rest less often.
+def tune_garbage_collector() -> None:
+    """Exempt existing objects from garbage collection, and collect the others less often.
 
-    What apps are made of lives as long as the process, and a refresh leaves no cycles behind:
-    with ten thousand apps, collections held up the loop for 0.3 s at a time and took a quarter
-    of all CPU time.
+    An app's objects live as long as the process, and a refresh leaves no cycles: with ten thousand
+    apps, collections blocked the loop for 0.3 s at a time and took a quarter of all CPU time.
     """
     gc.freeze()
-    gc.set_threshold(YOUNG_OBJECTS)
+    gc.set_threshold(GC_THRESHOLD)
 
 
-async def _run(configuration: Configuration, environ: Mapping[str, str], me: Unit) -> None:
+async def _run(configuration: Configuration, environ: Mapping[str, str], service: Service) -> None:
     clock = BootClock()
     with logging_to_stderr(configuration.log, clock) as logs:
         metrics = Metrics(clock.now())
         for app in configuration.apps:
             metrics.add_app(app)
-        reporter = Reporter(me.notifier, clock, configuration.ready)
+        reporter = Reporter(service.notifier, clock, configuration.ready)
         observer = Observers(metrics, logs, reporter)
         apps, state_dir = configuration.apps, configuration.state_dir
-        assembly = assemble(apps, environ, clock, observer, state_dir, me.given)
-        calm_collector()
+        assembly = assemble(apps, environ, clock, observer, state_dir, service.resources)
+        tune_garbage_collector()
         render = Exposition(metrics, assembly.supervisor, clock).render
         http = HttpListener(configuration.http.listen, render, assembly.supervisor, clock)
-        api = _api(configuration.api, assembly, clock, observer, me.api)
-        async with _serving(http, *api), me.telling(assembly, reporter):
-            for warning in (*configuration.warnings, *me.warnings):
+        sockets = _api_listeners(configuration.api, assembly, clock, observer, service.api)
+        async with _listening(http, *sockets), service.reporting(assembly, reporter):
+            for warning in (*configuration.warnings, *service.warnings):
                 observer.observe(Warned(warning))
             observer.observe(Started(__version__, len(configuration.apps)))
-            ended = reporter.reload_ended
-            reloader = Reloader(configuration, environ, assembly, metrics, ended)
-            async with keeping(assembly, reloader.ends_sessions):
-                await _heed_signals(assembly, reloader, reporter)
-                for listener in api:
+            finished = reporter.reload_ended
+            reloader = Reloader(configuration, environ, assembly, metrics, finished=finished)
+            async with running(assembly, reloader.ends_sessions):
+                await _handle_signals(assembly, reloader, reporter)
+                for listener in sockets:
                     await listener.leave()
 
 
-def _api(
-    api: Api,
+def _api_listeners(
+    settings: Api,
     assembly: Assembly,
     clock: BootClock,
     observer: Observer,
     passed: socket.socket | None,
 ) -> list[ApiListener]:
-    """Return the API socket's listener, or none."""
-    if api.path is None:
+    """Return the API's listener, or none if the configuration wants none."""
+    if settings.path is None:
         return []
-    path = api.path if passed is None else Path(passed.getsockname())
-    served = service(assembly.supervisor, clock, observer, assembly.executor, str(path))
-    ownership = Ownership(mode=api.mode, group=api.group)
-    return [ApiListener(path, ownership, served, observer, assembly.executor, passed=passed)]
+    path = settings.path if passed is None else Path(passed.getsockname())
+    service = api.service(assembly.supervisor, clock, observer, assembly.executor, str(path))
+    ownership = Ownership(mode=settings.mode, group=settings.group)
+    return [ApiListener(path, ownership, service, observer, assembly.executor, passed=passed)]
 
 
 @asynccontextmanager
-async def _serving(*listeners: HttpListener | ApiListener) -> AsyncIterator[None]:
-    """Listen while the block runs, on all of them or on none; they stop side by side."""
+async def _listening(*listeners: HttpListener | ApiListener) -> AsyncIterator[None]:
+    """Start all listeners, or none if one fails, and stop them together after the block."""
     started: list[HttpListener | ApiListener] = []
     try:
         for listener in listeners:
@@ -126,8 +127,8 @@ async def _serving(*listeners: HttpListener | ApiListener) -> AsyncIterator[None
         await asyncio.gather(*(listener.stop() for listener in started))
 
 
-async def _heed_signals(assembly: Assembly, reloader: Reloader, reporter: Reporter) -> None:
-    """Do what signals say until one of them says stop; a second of those ends the process."""
+async def _handle_signals(assembly: Assembly, reloader: Reloader, reporter: Reporter) -> None:
+    """Handle signals until TERM or INT; a second TERM or INT ends the process at once."""
     stop = asyncio.Event()
 
     def end(number: signal.Signals) -> None:
@@ -137,10 +138,10 @@ async def _heed_signals(assembly: Assembly, reloader: Reloader, reporter: Report
         assembly.context.observer.observe(Stopping(number.name))
         stop.set()
 
-    _heed(signal.SIGTERM, partial(end, signal.SIGTERM))
-    _heed(signal.SIGINT, partial(end, signal.SIGINT))
-    _heed(signal.SIGUSR1, assembly.supervisor.refresh_all)
-    _heed(signal.SIGHUP, reloader.request, at_once=reporter.reload_begins)
+    _on_signal(signal.SIGTERM, partial(end, signal.SIGTERM))
+    _on_signal(signal.SIGINT, partial(end, signal.SIGINT))
+    _on_signal(signal.SIGUSR1, assembly.supervisor.refresh_all)
+    _on_signal(signal.SIGHUP, reloader.request, immediately=reporter.reload_begins)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, REQUESTS)
     async with asyncio.TaskGroup() as tasks:
         reloads = tasks.create_task(reloader.run())
@@ -148,21 +149,19 @@ async def _heed_signals(assembly: Assembly, reloader: Reloader, reporter: Report
         reloads.cancel()
 
 
-def _heed(
-    number: signal.Signals, act: Callable[[], None], at_once: Callable[[], None] = lambda: None
+def _on_signal(
+    number: signal.Signals, act: Callable[[], None], immediately: Callable[[], None] = lambda: None
 ) -> None:
-    """Have the event loop do something at a signal, and nothing any more once it is closed.
+    """Call `immediately` in the signal's handler, then `act` in the event loop while it is open.
 
-    What is to be done `at_once` comes first, in the signal's handler: before the loop's turn.
-
-    Its own `add_signal_handler` is not for floods: it has Python complain on standard error of
-    signals that come faster than the loop looks. And its handlers end with the loop, so that
-    a HUP would still end the process.
+    `loop.add_signal_handler` does not stand floods: Python complains on standard error when signals
+    come faster than the loop reads them. And it removes its handlers when the loop is closed, so
+    that a HUP during the stop would end the process.
     """
     loop = asyncio.get_running_loop()
 
     def handle(*_: object) -> None:
-        at_once()
+        immediately()
         with suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(act)
 

@@ -1,16 +1,15 @@
-"""Gets each app's token once: what `run` does, until every app is served or refused."""
+"""Gets each app's token once: like `run`, but only until every app is served or refused."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from refresherd.adapters.state import directory
 from refresherd.config import Configuration
-from refresherd.daemon.assembly import Observers, assemble, keeping, logging_to_stderr
+from refresherd.daemon.assembly import Observers, assemble, logging_to_stderr, running
 from refresherd.domain import readiness
 from refresherd.domain.events import Event
-from refresherd.domain.model import Instant
 from refresherd.domain.readiness import AppStatus
 from refresherd.domain.session_state import State
 from refresherd.host import process
@@ -20,64 +19,62 @@ from refresherd.host.service_manager import without_own
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of an app: `reasons` why it is not served, none if it is."""
+    """The outcome for one app."""
 
     app: str
     reasons: tuple[str, ...]
+    """Why the app is not served; empty if it is."""
     rejected: bool
+    """Whether DSM refused the credential."""
 
 
-class Bell:
-    """An Observer that wakes whoever waits for something to happen."""
+class EventSignal:
+    """An Observer that wakes a waiting task at each event."""
 
     def __init__(self) -> None:
-        self._rung = asyncio.Event()
+        self._observed = asyncio.Event()
 
     def observe(self, _event: Event) -> None:
-        """Ring."""
-        self._rung.set()
+        """Wake the waiting task, whatever the event is."""
+        self._observed.set()
 
-    async def rung(self) -> None:
-        """Return once something has happened since the last call."""
-        await self._rung.wait()
-        self._rung.clear()
+    async def wait(self) -> None:
+        """Return once an event has been observed since the last call."""
+        await self._observed.wait()
+        self._observed.clear()
 
 
 async def once(
     configuration: Configuration, environ: Mapping[str, str], timeout: float
 ) -> tuple[Verdict, ...]:
-    """Serve every app once, within `timeout` seconds, and return what became of each.
+    """Get every app's token once, within `timeout` seconds, and return the outcomes.
 
-    No hook is run: what comes after a single shot, its caller knows best. No socket is served:
-    it would be gone before anybody came. Raises RefresherdError where a daemon is at work on
-    the same state.
+    Hooks do not run: the caller decides what follows. Sockets are not served, as they would be gone
+    before a client connects. Raises RefresherdError if a daemon already uses the same state.
     """
     process.keep_memory_private()
     if configuration.state_dir is not None:
         directory.claim(configuration.state_dir)
     clock = BootClock()
-    bell = Bell()
+    events = EventSignal()
     apps = [replace(app, hooks=(), sockets=()) for app in configuration.apps]
     with logging_to_stderr(configuration.log, clock) as logs:
-        observer = Observers(logs, bell)
+        observer = Observers(logs, events)
         assembly = assemble(apps, without_own(environ), clock, observer, configuration.state_dir)
-        supervisor = assembly.supervisor
-        async with keeping(assembly):
-            with suppress(TimeoutError):  # the verdicts tell who was too late
+        statuses = assembly.supervisor.statuses
+        async with running(assembly):
+            with suppress(TimeoutError):  # the verdicts name the apps that were too slow
                 async with asyncio.timeout(timeout):
-                    while not _settled(supervisor.statuses(), clock.now()):
-                        await bell.rung()
-            now = clock.now()
-            return tuple(_verdict(status, now) for status in supervisor.statuses())
+                    while not all(
+                        _rejected(status) or readiness.ready(status, clock.now())
+                        for status in statuses()
+                    ):
+                        await events.wait()
+            return tuple(
+                Verdict(status.name, readiness.reasons(status, clock.now()), _rejected(status))
+                for status in statuses()
+            )
 
 
-def _settled(statuses: Iterable[AppStatus], now: Instant) -> bool:
-    return all(
-        status.session.state is State.REJECTED or readiness.ready(status, now)
-        for status in statuses
-    )
-
-
-def _verdict(status: AppStatus, now: Instant) -> Verdict:
-    rejected = status.session.state is State.REJECTED
-    return Verdict(status.name, readiness.reasons(status, now), rejected)
+def _rejected(status: AppStatus) -> bool:
+    return status.session.state is State.REJECTED

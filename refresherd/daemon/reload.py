@@ -1,4 +1,4 @@
-"""Reloads the configuration: read, compared with the one in force, applied; or refused whole."""
+"""Reloads the configuration: reads it, compares it with the one in force, and applies it whole."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -14,7 +14,10 @@ from refresherd.domain.errors import ConfigError
 from refresherd.domain.events import Reloaded, ReloadFailed, Warned
 from refresherd.domain.reload_plan import ReloadPlan
 
-FIXED = (
+READ_TIMEOUT = 30.0
+"""Seconds to read the configuration and its key files; ten thousand apps take two."""
+
+RESTART_KEYS = (
     "ready",
     "state_dir",
     "api.path",
@@ -25,106 +28,106 @@ FIXED = (
     "log.level",
     "log.format",
 )
-"""Keys that are heeded at start only."""
-
-READ_TIMEOUT = 30.0
-"""Seconds that reading the file and its key files may take; ten thousand apps take two."""
+"""Keys that take effect at start only."""
 
 
 class Reloader:
-    """Applies the configuration file anew each time that it is asked to, one at a time.
+    """Applies the configuration file again on request, one reload at a time.
 
-    Requests that come while a reload is under way are served by one more after it.
+    Any number of requests during a reload are answered by one more reload after it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the last two have defaults
         self,
         configuration: Configuration,
         environ: Mapping[str, str],
         assembly: Assembly,
         metrics: Metrics,
-        ended: Callable[[], None] = lambda: None,
+        *,
+        finished: Callable[[], None] = lambda: None,
+        read_timeout: float = READ_TIMEOUT,
     ) -> None:
-        """Reload into `assembly`; `ended` is told when no reload that was asked for is left."""
+        """Reload into `assembly`; `finished` is called when no requested reload is left."""
         self._started_with = configuration
         self._configuration = configuration
         self._environ = environ
         self._assembly = assembly
         self._metrics = metrics
         self._observer = assembly.context.observer
-        self._ended = ended
-        self._wanted = asyncio.Event()
+        self._finished = finished
+        self._read_timeout = read_timeout
+        self._requested = asyncio.Event()
 
     def ends_sessions(self) -> bool:
-        """Return whether sessions are to be ended when they are not kept any more."""
+        """Return whether the sessions of apps that stop are to be terminated."""
         return self._configuration.shutdown is Shutdown.TERMINATE
 
     def request(self) -> None:
-        """Have the configuration reloaded as soon as `run` runs."""
-        self._wanted.set()
+        """Request a reload; `run` does it."""
+        self._requested.set()
 
     async def run(self) -> NoReturn:
         """Serve requests until cancelled."""
         while True:
-            await self._wanted.wait()
-            self._wanted.clear()
+            await self._requested.wait()
+            self._requested.clear()
             await self._reload()
-            await asyncio.sleep(
-                0
-            )  # a request whose signal has come in this turn of the loop is one
-            if not self._wanted.is_set():
-                self._ended()
+            # Let the loop deliver signals that have arrived: they count as requests.
+            await asyncio.sleep(0)
+            if not self._requested.is_set():
+                self._finished()
 
     async def _reload(self) -> None:
-        path = self._configuration.path
-        read = partial(_compared, self._configuration, self._environ)
+        read = partial(_read, self._configuration, self._environ)
         try:
-            async with asyncio.timeout(READ_TIMEOUT):
-                # In a lane: a disk may hang, and ten thousand apps would hold the loop for long.
-                new, steps = await self._assembly.executor.call("configuration", read)
+            async with asyncio.timeout(self._read_timeout):
+                # In a thread: a disk may hang, and ten thousand apps would block the loop.
+                new, plan = await self._assembly.executor.call("configuration", read)
         except ConfigError as error:
             self._refuse(*error.faults)
         except TimeoutError:
-            message = f"not read within {READ_TIMEOUT:g} s; its disk hangs, or one that it names"
-            self._refuse(f"{path}: {message}")
+            self._refuse(
+                f"{self._configuration.path}: cannot read it and the files that it names within "
+                f"{self._read_timeout:g} s; a disk hangs"
+            )
         else:
-            await self._apply(new, steps)
+            await self._apply(new, plan)
 
     def _refuse(self, *faults: str) -> None:
         for fault in faults:
             self._observer.observe(ReloadFailed(fault))
 
-    async def _apply(self, new: Configuration, steps: ReloadPlan) -> None:
+    async def _apply(self, new: Configuration, plan: ReloadPlan) -> None:
         for warning in (*new.warnings, *unapplied(self._started_with, new)):
             self._observer.observe(Warned(warning))
         self._configuration = new
-        # Before the apps themselves go: their last state would be shown as that of a new one.
-        for name in steps.stop:
+        # Before the apps themselves go, or a new app of that name would show their last state.
+        for name in plan.stop:
             self._metrics.remove_app(name)
-        for app in (*steps.start, *steps.restart, *steps.retune):
+        for app in (*plan.start, *plan.restart, *plan.retune):
             self._metrics.add_app(app)
         order = [app.name for app in new.apps]
-        await self._assembly.supervisor.apply(steps, order, end_sessions=self.ends_sessions())
+        await self._assembly.supervisor.apply(plan, order, end_sessions=self.ends_sessions())
         self._observer.observe(
             Reloaded(
                 at=self._assembly.context.clock.now(),
-                started=len(steps.start),
-                stopped=len(steps.stop),
-                restarted=len(steps.restart),
-                retuned=len(steps.retune),
+                started=len(plan.start),
+                stopped=len(plan.stop),
+                restarted=len(plan.restart),
+                retuned=len(plan.retune),
             )
         )
 
 
 def unapplied(started_with: Configuration, new: Configuration) -> tuple[str, ...]:
-    """Return a line for each key whose value is another than at start, where it was heeded."""
+    """Return a warning for each key whose new value needs a restart to take effect."""
     return tuple(
         f"{new.path}: {key} has changed; restart refresherd to apply it"
-        for key in FIXED
+        for key in RESTART_KEYS
         if attrgetter(key)(started_with) != attrgetter(key)(new)
     )
 
 
-def _compared(old: Configuration, environ: Mapping[str, str]) -> tuple[Configuration, ReloadPlan]:
+def _read(old: Configuration, environ: Mapping[str, str]) -> tuple[Configuration, ReloadPlan]:
     new = load(old.path, environ)
     return new, reload_plan.diff(old.apps, new.apps)

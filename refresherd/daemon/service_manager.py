@@ -1,4 +1,4 @@
-"""This process as a unit of the service manager's: what it was given, and what it tells."""
+"""This process as a service: what systemd passed to it, and what it reports back."""
 
 import asyncio
 import os
@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from refresherd.adapters import systemd
 from refresherd.adapters.state.fd_names import is_session
@@ -22,21 +21,21 @@ from refresherd.host.service_manager import Manager, keep_from_children
 
 
 @dataclass(frozen=True, slots=True)
-class Unit:
-    """What the service manager gave; a daemon that was started by hand has nothing of it.
-
-    `cautions` are lines for its operator.
-    """
+class Service:
+    """What the service manager provides; for a daemon started by hand there is nothing."""
 
     notifier: Notifier
     watchdog: float | None
+    """WatchdogSec= in seconds, None if there is no watchdog."""
     api: socket.socket | None
-    given: ServiceManagerResources
+    """The API's listening socket, if the service manager passed one."""
+    resources: ServiceManagerResources
     warnings: tuple[str, ...]
+    """Lines for the operator."""
 
     @asynccontextmanager
-    async def telling(self, assembly: Assembly, reporter: Reporter) -> AsyncIterator[None]:
-        """Tell the service manager how it goes while the block runs, if there is one."""
+    async def reporting(self, assembly: Assembly, reporter: Reporter) -> AsyncIterator[None]:
+        """Report to the service manager, if there is one, while the block runs."""
         async with asyncio.TaskGroup() as group:
             tasks = []
             if self.notifier.heard:
@@ -53,29 +52,30 @@ class Unit:
 
 
 @contextmanager
-def unit(configuration: Configuration, environ: Mapping[str, str]) -> Iterator[Unit]:
-    """Yield what the service manager gave this process.
+def as_service(configuration: Configuration, environ: Mapping[str, str]) -> Iterator[Service]:
+    """Yield what the service manager passed to this process.
 
-    To be called before it opens anything itself, for what was passed is known by number.
+    Call it before anything else opens a file: passed descriptors are known by their numbers.
     """
     manager = Manager.of(environ, os.getpid())
     notifier = Notifier(manager.notify_socket)
-    # Before ten thousand apps are put together: the manager may be about to give up.
+    # Assembling ten thousand apps takes time, and the service manager may be about to give up.
     notifier.send(systemd.EXTENSION)
     try:
-        yield _sorted(manager, notifier, configuration)
+        yield _take_over(manager, notifier, configuration)
     finally:
         notifier.close()
 
 
-def _sorted(manager: Manager, notifier: Notifier, configuration: Configuration) -> Unit:
-    """Return each thing by its purpose, and let go of what has none."""
+def _take_over(manager: Manager, notifier: Notifier, configuration: Configuration) -> Service:
+    """Assign each passed descriptor to its purpose, and close those without one."""
     keep_from_children(manager.passed)
     stored = [one for one in manager.passed if is_session(one.name)]
     others = [one for one in manager.passed if not is_session(one.name)]
-    activated = systemd.activated(others, configuration.api.path, _raw_paths(configuration))
+    paths = (spec.path for app in configuration.apps for spec in app.sockets)
+    activated = systemd.activated(others, configuration.api.path, paths)
     store = FdStore(notifier, boot_id())
-    # An app with a chain keeps its session in the state directory.
+    # The others keep their sessions in the state directory.
     keyed = {
         app.name: app for app in configuration.apps if not chained(app, configuration.state_dir)
     }
@@ -83,13 +83,9 @@ def _sorted(manager: Manager, notifier: Notifier, configuration: Configuration) 
     if manager.watchdog is not None:
         warnings += systemd.warnings(manager.watchdog, configuration.apps)
     listen = unix_sockets.lending(activated.raw)
-    given = (
+    resources = (
         ServiceManagerResources(listen, partial(StoredSessions, store))
         if notifier.heard
         else ServiceManagerResources(listen)
     )
-    return Unit(notifier, manager.watchdog, activated.api, given, tuple(warnings))
-
-
-def _raw_paths(configuration: Configuration) -> Iterator[Path]:
-    return (spec.path for app in configuration.apps for spec in app.sockets)
+    return Service(notifier, manager.watchdog, activated.api, resources, tuple(warnings))

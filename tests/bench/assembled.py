@@ -7,8 +7,8 @@ from pathlib import Path
 
 from refresherd.adapters.metrics import Metrics
 from refresherd.config import Configuration
-from refresherd.daemon.assembly import Assembly, Observers, assemble, keeping, logging_to_stderr
-from refresherd.daemon.daemon import calm_collector
+from refresherd.daemon.assembly import Assembly, Observers, assemble, logging_to_stderr, running
+from refresherd.daemon.daemon import tune_garbage_collector
 from refresherd.engine.ports import Observer
 from refresherd.host.clock import BootClock
 
@@ -24,8 +24,8 @@ async def kept(
             metrics.add_app(app)
         observer = Observers(metrics, logs, *observers)
         assembly = assemble(configuration.apps, os.environ, clock, observer)
-        calm_collector()
-        async with keeping(assembly):
+        tune_garbage_collector()
+        async with running(assembly):
             yield assembly
 
 

@@ -1,7 +1,7 @@
 """The configuration reference in the documentation, which is generated from the JSON Schema."""
 
 from refresherd.config import json_schema
-from refresherd.daemon.reload import FIXED
+from refresherd.daemon.reload import RESTART_KEYS
 from support.configuration_reference import COMMAND, REFERENCE, render
 
 
@@ -15,4 +15,4 @@ def test_keys_that_need_a_restart_are_described_as_such() -> None:
     """The operator would otherwise wait for a reload to apply them."""
     properties = json_schema()["properties"]
     described = {key for key, inner in properties.items() if "restart." in inner["description"]}
-    assert described == {key.partition(".")[0] for key in FIXED}
+    assert described == {key.partition(".")[0] for key in RESTART_KEYS}

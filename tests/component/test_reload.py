@@ -1,4 +1,4 @@
-"""Reloads of real configuration files by all that a daemon is made of but its process."""
+"""Reloads of real configuration files by a whole daemon, but for its process."""
 
 import asyncio
 import gc
@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from refresherd.adapters.metrics import Exposition, Metrics
-from refresherd.daemon import reload
-from refresherd.daemon.assembly import Observers, assemble, keeping
-from refresherd.daemon.reload import Reloader
+from refresherd.daemon.assembly import Observers, assemble, running
+from refresherd.daemon.reload import READ_TIMEOUT, Reloader
 from refresherd.domain.events import Ending, Reloaded, ReloadFailed, SessionEnded, Warned
 from refresherd.emulator import Emulator, Options
 from refresherd.engine.app_runner import AppRunner
@@ -24,9 +23,9 @@ from support.processes import until
 
 
 class Daemon:
-    """What keeps the apps of a configuration, and reloads it."""
+    """A configuration's apps, and their reloader."""
 
-    def __init__(self, place: Place, dsm: Emulator, text: str) -> None:
+    def __init__(self, place: Place, dsm: Emulator, text: str, read_timeout: float) -> None:
         self.place = place
         self.dsm = dsm
         self.clock = BootClock()
@@ -37,14 +36,16 @@ class Daemon:
             self.metrics.add_app(one)
         observers = Observers(self.metrics, self.events)
         self.assembly = assemble(configuration.apps, place.environ, self.clock, observers)
-        self.reloader = Reloader(configuration, place.environ, self.assembly, self.metrics)
+        self.reloader = Reloader(
+            configuration, place.environ, self.assembly, self.metrics, read_timeout=read_timeout
+        )
 
     def write(self, text: str) -> None:
-        """Write the configuration; what all of them need is added."""
+        """Write the configuration, and add the endpoint."""
         self.place.file.write_text(self._whole(text))
 
     async def reload(self, text: str) -> list[str]:
-        """Reload a configuration, and return what is said of it: warnings, then faults."""
+        """Reload a configuration, and return its warnings and then its faults."""
         self.write(text)
         del self.events.events[:]
         self.reloader.request()
@@ -52,7 +53,7 @@ class Daemon:
         return [event.message for event in (*self._of(Warned), *self._of(ReloadFailed))]
 
     async def settled(self) -> None:
-        """Return once every app has its token, and every output."""
+        """Return once every app has its token, and every output holds it."""
         statuses = self.assembly.supervisor.statuses
         await until(
             lambda: all(
@@ -63,7 +64,7 @@ class Daemon:
         )
 
     def names(self) -> list[str]:
-        """Return the apps that are kept."""
+        """Return the names of the apps that run."""
         return [status.name for status in self.assembly.supervisor.statuses()]
 
     def scrape(self) -> str:
@@ -79,20 +80,22 @@ class Daemon:
 
 
 def app(name: str, *lines: str, file: str = "", key: str = "payments.key") -> str:
-    """Return an app's tables: one with these lines in it, and one for a file if it has any."""
+    """Return an app's table with these lines in it, and a file's table if `file` is given."""
     own = "".join(f"{line}\n" for line in lines)
     output = f'[[apps.{name}.files]]\npath = "{file}"\n' if file else ""
     return f'[apps.{name}]\napi_key_file = "{key}"\n{own}{output}'
 
 
 @asynccontextmanager
-async def daemon(directory: Path, text: str) -> AsyncIterator[Daemon]:
-    """Run a daemon whose apps are all served."""
+async def daemon(
+    directory: Path, text: str, read_timeout: float = READ_TIMEOUT
+) -> AsyncIterator[Daemon]:
+    """Run a daemon, and yield it once all its apps are served."""
     place = Place(directory)
     async with Emulator(Options(apps=1)) as dsm:
         place.write("payments.key", dsm.apps[0].api_key)
-        made = Daemon(place, dsm, text)
-        async with keeping(made.assembly, made.reloader.ends_sessions):
+        made = Daemon(place, dsm, text, read_timeout)
+        async with running(made.assembly, made.reloader.ends_sessions):
             reloads = asyncio.create_task(made.reloader.run())
             await made.settled()
             yield made
@@ -100,17 +103,17 @@ async def daemon(directory: Path, text: str) -> AsyncIterator[Daemon]:
             await asyncio.wait({reloads})
 
 
-async def test_a_good_file_is_applied_and_told_of(tmp_path: Path) -> None:
-    """Series of apps that come exist at once, those of apps that go end, and others go on."""
+async def test_a_good_file_is_applied_and_reported(tmp_path: Path) -> None:
+    """Series of new apps exist at once, those of removed apps end, and the others go on."""
     old = app("a", file="a.token") + app("b", file="b.token")
     async with daemon(tmp_path, old) as running:
         before = running.metrics.loaded_at
         new = app("c", file="c.token") + app("b", file="b.token") + app("d", file="a.token")
         assert await running.reload(new) == []
-        (told,) = running.events.of(Reloaded)
-        assert (told.started, told.stopped, told.restarted, told.retuned) == (2, 1, 0, 0)
+        (event,) = running.events.of(Reloaded)
+        assert (event.started, event.stopped, event.restarted, event.retuned) == (2, 1, 0, 0)
         assert running.metrics.loaded
-        assert running.metrics.loaded_at == told.at > before
+        assert running.metrics.loaded_at == event.at > before
         assert running.names() == ["c", "b", "d"]
         text = running.scrape()
         assert 'app="a"' not in text
@@ -120,16 +123,16 @@ async def test_a_good_file_is_applied_and_told_of(tmp_path: Path) -> None:
         assert len(running.dsm.log.select(operation="auth")) == 4
 
 
-async def test_a_faulty_file_changes_nothing_and_every_fault_is_told(tmp_path: Path) -> None:
-    """The running daemon is worth more than the new file; its next good one is taken."""
+async def test_a_faulty_file_changes_nothing_and_every_fault_is_reported(tmp_path: Path) -> None:
+    """The running daemon matters more than the new file; the next good file is applied."""
     old = app("a", file="a.token")
     async with daemon(tmp_path, old) as running:
         before = running.metrics.loaded_at
         assert loaded(running)
         faulty = app("b", 'format = "raw"', file="/nowhere/b.token", key="b.key")
-        said = await running.reload(faulty)
-        assert len(said) == 3
-        assert all(line.startswith(f"{running.place.file}:") for line in said)
+        faults = await running.reload(faulty)
+        assert len(faults) == 3
+        assert all(line.startswith(f"{running.place.file}:") for line in faults)
         assert not loaded(running)
         assert running.metrics.loaded_at == before
         assert running.names() == ["a"]
@@ -139,13 +142,13 @@ async def test_a_faulty_file_changes_nothing_and_every_fault_is_told(tmp_path: P
 
 
 def loaded(running: Daemon) -> bool:
-    """Return what Prometheus is told of the last reload."""
+    """Return whether Prometheus sees that the last reload succeeded."""
     return "refresherd_config_last_reload_successful 1.0" in running.scrape()
 
 
 @pytest.mark.parametrize("change", ["missing", "directory", "binary", "deep"])
-async def test_no_file_ends_the_daemon(tmp_path: Path, change: str) -> None:
-    """Whatever stands in its place: a daemon that ends takes every token with it."""
+async def test_no_file_content_ends_the_daemon(tmp_path: Path, change: str) -> None:
+    """Whatever stands in the file's place: if the daemon ends, every consumer loses its token."""
     async with daemon(tmp_path, app("a")) as running:
         file = running.place.file
         file.unlink()
@@ -160,13 +163,10 @@ async def test_no_file_ends_the_daemon(tmp_path: Path, change: str) -> None:
         assert running.names() == ["a"]
 
 
-async def test_a_disk_that_hangs_holds_up_reloads_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """They are refused after a while, and work again when it answers."""
-    monkeypatch.setattr(reload, "READ_TIMEOUT", 0.1)
+async def test_a_hanging_disk_holds_up_reloads_only(tmp_path: Path) -> None:
+    """They are refused after the time limit, and work again when the disk answers."""
     old = app("a", file="a.token")
-    async with daemon(tmp_path, old) as running:
+    async with daemon(tmp_path, old, read_timeout=2.0) as running:
         file, aside = running.place.file, tmp_path / "aside"
         file.rename(aside)
         os.mkfifo(file)
@@ -174,19 +174,18 @@ async def test_a_disk_that_hangs_holds_up_reloads_only(
             del running.events.events[:]
             running.reloader.request()
             await until(lambda: bool(running.events.of(ReloadFailed)))
-            assert "hangs" in running.events.of(ReloadFailed)[0].message
+            assert "a disk hangs" in running.events.of(ReloadFailed)[0].message
         running.assembly.supervisor.refresh_all()
         await until(lambda: len(running.dsm.log.select(operation="reauth")) == 1)
-        # The disk answers: nothing, to who still waits for it.
+        # The disk answers the abandoned reads with an empty file.
         os.close(os.open(file, os.O_WRONLY))
         aside.rename(file)
-        monkeypatch.setattr(reload, "READ_TIMEOUT", 10)
         assert await running.reload(old + app("b")) == []
         assert running.names() == ["a", "b"]
 
 
-async def test_a_flood_of_requests_is_one_reload_and_another(tmp_path: Path) -> None:
-    """The first may have read the file before the last was made."""
+async def test_a_flood_of_requests_causes_two_reloads(tmp_path: Path) -> None:
+    """The first reload may have read the file before the last request, so a second one is due."""
     async with daemon(tmp_path, app("a")) as running:
         for _ in range(50):
             running.reloader.request()
@@ -198,21 +197,21 @@ async def test_a_flood_of_requests_is_one_reload_and_another(tmp_path: Path) -> 
         assert len(running.events.of(Reloaded)) == 2
 
 
-async def test_what_only_a_restart_applies_is_named_at_each_reload(tmp_path: Path) -> None:
-    """Until it is as it was at the start: that is what is in force, whatever was reloaded since."""
+async def test_each_reload_names_the_keys_that_need_a_restart(tmp_path: Path) -> None:
+    """Until they have their value from the start again, which is the one in force."""
     async with daemon(tmp_path, app("a")) as running:
         head = f'ready = "any"\nstate_dir = "{tmp_path}"\n'
         changed = f'{head}[log]\nlevel = "debug"\n[http]\nlisten = []\n[api]\nmode = "0600"\n'
         for _ in range(2):
-            said = await running.reload(changed + app("a"))
+            warnings = await running.reload(changed + app("a"))
             keys = ["ready", "state_dir", "api.mode", "http.listen", "log.level"]
             advice = "has changed; restart refresherd to apply it"
-            assert said == [f"{running.place.file}: {key} {advice}" for key in keys]
+            assert warnings == [f"{running.place.file}: {key} {advice}" for key in keys]
         assert await running.reload(app("a")) == []
 
 
-async def test_sessions_end_as_the_new_file_says(tmp_path: Path) -> None:
-    """Who writes `shutdown = "terminate"` and removes an app in one edit means both."""
+async def test_the_new_file_decides_whether_sessions_are_terminated(tmp_path: Path) -> None:
+    """An edit that sets `shutdown = "terminate"` and removes an app means both."""
     old = app("a", file="a.token") + app("b", file="b.token")
     async with daemon(tmp_path, old) as running:
         assert not running.reloader.ends_sessions()
@@ -230,13 +229,13 @@ VARIANTS = (
     app("a", 'access.users = ["root"]', file="a2.token") + app("b", key="other.key"),
     app("c", "max_in_flight = 3", file="b.token"),
 )
-"""Apps come and go, and change each kind of setting; paths pass from one to another."""
+"""Apps come and go, change each kind of setting, and hand paths to one another."""
 
 SOCKETS = '[[apps.a.sockets]]\npath = "a.sock"\n[[apps.a.sockets]]\npath = "{}.sock"\n'
 
 
 async def test_two_hundred_reloads_leave_nothing_behind(tmp_path: Path) -> None:
-    """A daemon is reloaded by every deployment for years."""
+    """Every deployment reloads the daemon, for years."""
     async with daemon(tmp_path, VARIANTS[0]) as running:
         key = running.dsm.apps[0].api_key
         running.place.write("other.key", key)
@@ -249,13 +248,13 @@ async def test_two_hundred_reloads_leave_nothing_behind(tmp_path: Path) -> None:
                 await running.settled()
                 counts.append(leftovers())
         first, last = counts
-        # Some connections may be idle, and some threads; a leak would be hundreds.
+        # Some connections and threads may be idle; a leak would be hundreds.
         assert all(late <= early + 10 for early, late in zip(first, last, strict=True))
         assert len(list(tmp_path.iterdir())) <= 12
 
 
 def leftovers() -> tuple[int, ...]:
-    """Return how many tasks, descriptors, threads and keepers there are."""
+    """Return the numbers of tasks, descriptors, threads and app runners."""
     gc.collect()
     runners = sum(isinstance(one, AppRunner) for one in gc.get_objects())
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
