@@ -109,7 +109,7 @@ def _api_listeners(
     if settings.path is None:
         return []
     path = settings.path if passed is None else Path(passed.getsockname())
-    service = api.service(assembly.supervisor, clock, observer, assembly.executor, str(path))
+    service = api.Service(assembly.supervisor, clock, observer, assembly.executor, str(path))
     ownership = Ownership(mode=settings.mode, group=settings.group)
     return [ApiListener(path, ownership, service, observer, assembly.executor, passed=passed)]
 

@@ -1,4 +1,4 @@
-"""Who gets a token from the API: real users, groups and control groups, asked of the kernel."""
+"""Who gets a token from the API: real users, groups and control groups."""
 
 import asyncio
 import grp
@@ -15,7 +15,7 @@ from refresherd.domain.model import Access
 from refresherd.domain.reload_plan import ReloadPlan
 from support.api_place import Place, eventually, served
 from support.fake_app import Script
-from support.fakes import grants
+from support.fakes import grants, settle
 from support.other_users import AS_ROOT, As, answer, stranger, unit_group
 
 pytestmark = AS_ROOT
@@ -28,7 +28,7 @@ GRANTS = tuple(islice(grants(), 2))
 
 
 async def ask(place: Place, request: str, who: As = STRANGER) -> tuple[int, dict[str, object]]:
-    """Return code and JSON that another user's process is answered with."""
+    """Return the code and the JSON that a process of another user gets."""
     wire = f"{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     text = await asyncio.to_thread(answer, place.path, wire, who)
     head, _, body = text.partition("\r\n\r\n")
@@ -44,8 +44,8 @@ async def ask(place: Place, request: str, who: As = STRANGER) -> tuple[int, dict
         Access(groups=(grp.getgrgid(2).gr_name, "daemon")),
     ],
 )
-async def test_who_is_named_by_user_or_group_gets_the_token(access: Access) -> None:
-    """By number or name, by the primary group or another."""
+async def test_a_client_named_by_user_or_group_gets_the_token(access: Access) -> None:
+    """Numbers and names work, and primary and supplementary groups."""
     async with served({"payments": access}) as place:
         code, token = await ask(place, f"GET {TOKEN}", As(UID, "777", "5678,1,2"))
         assert (code, token["access_token"]) == (200, "token-1")
@@ -65,26 +65,26 @@ async def test_who_is_named_by_user_or_group_gets_the_token(access: Access) -> N
 @pytest.mark.parametrize(
     "request_line", [f"GET {TOKEN}", f"GET {TOKEN}?watch=1", f"POST {REFRESH}"]
 )
-async def test_who_is_not_named_is_denied(access: Access, request_line: str) -> None:
-    """Whatever it asks for, and without a hint as to who would be served."""
+async def test_a_client_that_is_not_named_is_denied(access: Access, request_line: str) -> None:
+    """This holds for every request, and the answer does not reveal who has access."""
     async with served({"payments": access}) as place:
         code, problem = await ask(place, request_line)
         assert (code, problem["detail"]) == (403, 'the token of "payments" is not for you')
         assert place.attempts() == 1
         (denied,) = place.observer.of(AccessDenied)
-        message = (denied.app, denied.socket, denied.uid, denied.gid)
-        assert message == ("payments", str(place.path), 1234, 1234)
+        client = (denied.app, denied.socket, denied.uid, denied.gid)
+        assert client == ("payments", str(place.path), 1234, 1234)
         assert place.answered[-1][1] == 403
 
 
-async def test_a_bad_parameter_does_not_tell_a_stranger_more() -> None:
-    """Denied comes before anything that a request says."""
+async def test_access_is_checked_before_parameters() -> None:
+    """A stranger learns nothing from parameter errors."""
     async with served() as place:
         assert (await ask(place, f"GET {TOKEN}?format=xml"))[0] == 403
 
 
-async def test_whoever_may_connect_is_told_of_all_apps() -> None:
-    """A status holds no token; who is to see it, the socket's mode says."""
+async def test_every_client_may_read_the_status() -> None:
+    """A status has no token; the socket's mode decides who can read it."""
     async with served() as place:
         code, status = await ask(place, "GET /v1/apps")
         assert code == 200
@@ -93,24 +93,24 @@ async def test_whoever_may_connect_is_told_of_all_apps() -> None:
         assert (await ask(place, "GET /v1/apps/paymnts/token"))[0] == 404
 
 
-async def test_each_app_has_an_access_of_its_own() -> None:
-    """That a user may read one token says nothing of the others."""
+async def test_each_app_has_its_own_access() -> None:
+    """A user who may read one token may not read another."""
     apps = {"payments": Access(users=(UID,)), "ledger": Access(users=("1235",))}
     async with served(apps) as place:
         assert (await ask(place, f"GET {TOKEN}"))[0] == 200
         assert (await ask(place, "GET /v1/apps/ledger/token"))[0] == 403
 
 
-async def test_the_nobody_of_another_namespace_is_never_let_in() -> None:
-    """65534 is every user that has no number here."""
+async def test_the_overflow_user_is_always_denied() -> None:
+    """65534 stands for every user of another namespace who has no number here."""
     access = Access(users=("65534", "nobody"), groups=("65534", "nogroup"))
     async with served({"payments": access}) as place:
         assert (await ask(place, f"GET {TOKEN}", As("65534")))[0] == 403
         assert (await ask(place, f"GET {TOKEN}", As(UID, "65534", "65534")))[0] == 403
 
 
-async def test_a_unit_is_known_by_its_control_group() -> None:
-    """No password and no file: systemd started it, so it may."""
+async def test_a_unit_is_identified_by_its_control_group() -> None:
+    """A unit needs no password and no file: the kernel knows what systemd started."""
     with unit_group("refresherd-api-test.service") as unit:
         async with served({"payments": Access(units=(unit.name,))}) as place:
             assert (await ask(place, f"GET {TOKEN}"))[0] == 403
@@ -122,7 +122,7 @@ async def test_a_unit_is_known_by_its_control_group() -> None:
 
 
 def lines_of(process: "subprocess.Popen[str]") -> Callable[[], str]:
-    """Return what reads a process' next line."""
+    """Return a function that reads the next line of a process."""
     assert process.stdout is not None
     return process.stdout.readline
 
@@ -139,11 +139,11 @@ print("ready", flush=True)
 for _ in sys.stdin:
     ask()
 """
-"""A process that keeps one connection, and asks on it for each line that it is sent."""
+"""A process that sends a request on the same connection for each line on its standard input."""
 
 
-async def test_a_connection_is_as_good_as_the_configuration_is_now() -> None:
-    """Who was given access is served at once, and who lost it is denied, connected or not."""
+async def test_open_connections_follow_a_changed_access() -> None:
+    """A user who gains access is served at once, and one who loses it is denied."""
     granted, revoked = Access(users=(UID,)), Access(users=("1235",))
     async with served({"payments": revoked}) as place:
         with stranger(place.path, ASK_ON_DEMAND, As(UID)) as process:
@@ -160,16 +160,31 @@ async def test_a_connection_is_as_good_as_the_configuration_is_now() -> None:
             assert len(place.observer.of(AccessDenied)) == 2
 
 
-async def test_access_that_is_lost_while_waiting_is_lost() -> None:
-    """The token would be handed to somebody whom the operator has just shut out."""
+async def test_access_may_be_lost_while_a_request_waits() -> None:
+    """The token must not go to somebody whom the operator has just shut out."""
     go_on = asyncio.Event()
     script: Script = [asyncio.Event(), go_on, *GRANTS]
     async with served({"payments": Access(users=(UID,))}, payments=script) as place:
         before = len(asyncio.all_tasks())
-        by_operator = asyncio.create_task(ask(place, f"GET {TOKEN}?wait=60"))
-        # Its own, its connection's and its request's.
+        request = asyncio.create_task(ask(place, f"GET {TOKEN}?wait=60"))
+        # One task each for the test's request, the connection and the handler.
         await eventually(lambda: len(asyncio.all_tasks()) == before + 3)
         (app,) = place.apps.apps
         await place.reload(ReloadPlan(retune=(replace(app, access=Access()),)))
         go_on.set()
-        assert (await by_operator)[0] == 403
+        assert (await request)[0] == 403
+
+
+async def test_access_that_is_lost_ends_a_watch() -> None:
+    """The next token is not for its client any more."""
+    async with served({"payments": Access(users=(UID,))}) as place:
+        request = f"GET {TOKEN}?watch=1 HTTP/1.0\r\n\r\n"
+        watch = asyncio.create_task(asyncio.to_thread(answer, place.path, request, STRANGER))
+        await eventually(lambda: len(place.answered) == 1)
+        await settle()
+        (app,) = place.apps.apps
+        await place.reload(ReloadPlan(retune=(replace(app, access=Access()),)))
+        await place.advance(300)
+        text = await watch
+        assert "token-1" in text
+        assert "token-2" not in text

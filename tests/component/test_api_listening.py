@@ -1,4 +1,4 @@
-"""Where the API listens, who may connect, and what it leaves behind."""
+"""Where the API listens, who may connect, and what a stop leaves behind."""
 
 import asyncio
 import os
@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession, UnixConnector
 
-from refresherd.adapters.api import ApiListener, listener, service
-from refresherd.adapters.api.listener import LOOK_SECONDS
-from refresherd.adapters.api.quota import Shares
+from refresherd.adapters.api import ApiListener, Service
+from refresherd.adapters.api.connection import Limits
+from refresherd.adapters.api.listener import CHECK_SECONDS, default_limits
 from refresherd.domain.errors import RefresherdError
 from refresherd.domain.events import Warned
 from refresherd.domain.model import Ownership
@@ -29,7 +29,7 @@ OPEN = Ownership(mode=0o666)
 
 @pytest.fixture
 def directory() -> Iterator[Path]:
-    """Return a directory whose path is short enough for sockets."""
+    """Yield a directory whose path is short enough for sockets."""
     with tempfile.TemporaryDirectory() as name:
         yield Path(name)
 
@@ -39,16 +39,26 @@ def listening(
     ownership: Ownership = OPEN,
     passed: socket.socket | None = None,
     observer: RecordingObserver | None = None,
+    limits: Limits | None = None,
 ) -> ApiListener:
-    """Return a listener of no apps."""
+    """Return a listener that serves no apps; the default directory is named `run`."""
     supervisor = Supervisor((), lambda _: Kept().app_context, Kept().context)
     observer = observer or RecordingObserver()
-    answers = service(supervisor, FakeClock(), observer, KeyedExecutor(BRIEF), str(path))
-    return ApiListener(path, ownership, answers, observer, KeyedExecutor(), passed=passed)
+    service = Service(supervisor, FakeClock(), observer, KeyedExecutor(BRIEF), str(path))
+    return ApiListener(
+        path,
+        ownership,
+        service,
+        observer,
+        KeyedExecutor(),
+        passed=passed,
+        limits=limits,
+        default_directory=path.parent.parent / "run",
+    )
 
 
 async def assert_answers(path: Path) -> None:
-    """Somebody serves the API there."""
+    """Assert that the API is served at a path."""
     async with (
         ClientSession("http://x", connector=UnixConnector(str(path))) as client,
         client.get("/v1/apps") as response,
@@ -57,7 +67,7 @@ async def assert_answers(path: Path) -> None:
 
 
 async def test_the_socket_is_there_from_start_to_stop(directory: Path) -> None:
-    """With the mode that was configured; who may read a token is another question."""
+    """It has the configured mode; who may read a token is decided elsewhere."""
     path = directory / "api.sock"
     served = listening(path, Ownership(mode=0o660))
     await served.start()
@@ -67,27 +77,27 @@ async def test_the_socket_is_there_from_start_to_stop(directory: Path) -> None:
     assert not path.exists()
 
 
-async def again(path: Path) -> None:
+async def socket_at(path: Path) -> None:
     """Return once there is a socket at a path."""
     async with asyncio.timeout(30):
-        while not path.is_socket():  # noqa: ASYNC110  # nothing tells of it
+        while not path.is_socket():  # noqa: ASYNC110  # no event announces it
             await asyncio.sleep(0.05)
 
 
 async def test_a_socket_that_was_removed_comes_back(directory: Path) -> None:
-    """A clean-up of /run must not leave consumers without tokens until a restart."""
+    """A clean-up of /run must not cut consumers off until a restart."""
     path = directory / "api.sock"
     served = listening(path)
     await served.start()
     path.unlink()
-    await again(path)
+    await socket_at(path)
     await assert_answers(path)
     await served.stop()
     assert not path.exists()
 
 
-async def test_what_is_in_a_sockets_place_is_told_once_and_left_alone(directory: Path) -> None:
-    """It is somebody's; once they move it away, the API is back by itself."""
+async def test_a_file_in_the_sockets_place_is_reported_once_and_left_alone(directory: Path) -> None:
+    """It belongs to somebody; once they move it away, the API comes back by itself."""
     path, observer = directory / "api.sock", RecordingObserver()
     served = listening(path, observer=observer)
     await served.start()
@@ -97,16 +107,16 @@ async def test_what_is_in_a_sockets_place_is_told_once_and_left_alone(directory:
         while not observer.of(Warned):  # noqa: ASYNC110  # the observer has no event to wait for
             await asyncio.sleep(0.05)
     assert "no socket; move it away" in observer.of(Warned)[0].message
-    await asyncio.sleep(LOOK_SECONDS * 1.5)
+    await asyncio.sleep(CHECK_SECONDS * 1.5)
     assert len(observer.of(Warned)) == 1
     path.unlink()
-    await again(path)
+    await socket_at(path)
     await assert_answers(path)
     await served.stop()
 
 
-async def test_stopping_twice_or_unstarted_is_fine(directory: Path) -> None:
-    """What failed half-way is stopped like everything else."""
+async def test_a_listener_may_be_stopped_twice_or_unstarted(directory: Path) -> None:
+    """A start that failed half-way is stopped like any other."""
     served = listening(directory / "api.sock")
     await served.stop()
     await served.start()
@@ -115,7 +125,7 @@ async def test_stopping_twice_or_unstarted_is_fine(directory: Path) -> None:
 
 
 async def test_a_second_daemon_is_refused_and_the_first_goes_on(directory: Path) -> None:
-    """In one line that says so."""
+    """The refusal is one line that says why."""
     path = directory / "api.sock"
     first, second = listening(path), listening(path)
     await first.start()
@@ -127,7 +137,7 @@ async def test_a_second_daemon_is_refused_and_the_first_goes_on(directory: Path)
 
 
 async def test_a_socket_passed_in_is_served_and_left_alone(directory: Path) -> None:
-    """It is the service manager's: clients that come between two daemons wait in its queue."""
+    """It is the service manager's: clients that connect between two daemons wait in its queue."""
     path = directory / "api.sock"
     with socket.socket(socket.AF_UNIX) as passed:
         passed.bind(str(path))
@@ -141,8 +151,10 @@ async def test_a_socket_passed_in_is_served_and_left_alone(directory: Path) -> N
             assert passed.fileno() >= 0
 
 
-async def test_whoever_comes_while_a_daemon_leaves_is_served_by_the_next(directory: Path) -> None:
-    """The apps of the one that leaves are about to be stopped: it would have to refuse."""
+async def test_clients_that_connect_during_a_stop_are_served_by_the_next_daemon(
+    directory: Path,
+) -> None:
+    """The apps of the first are about to stop, so it would have to refuse them."""
     path = directory / "api.sock"
     with socket.socket(socket.AF_UNIX) as passed:
         passed.bind(str(path))
@@ -160,14 +172,13 @@ async def test_whoever_comes_while_a_daemon_leaves_is_served_by_the_next(directo
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes the directory")
-@pytest.mark.parametrize("there", [False, True])
-async def test_root_finds_the_default_directory_in_place(
-    directory: Path, monkeypatch: pytest.MonkeyPatch, *, there: bool
+@pytest.mark.parametrize("exists", [False, True])
+async def test_root_may_start_without_the_default_directory(
+    directory: Path, *, exists: bool
 ) -> None:
-    """The daemon works as soon as it is installed; other directories are not its to make."""
+    """The daemon works as soon as it is installed; it creates no other directory."""
     run = directory / "run"
-    monkeypatch.setattr(listener, "DEFAULT_DIRECTORY", run)
-    if there:
+    if exists:
         run.mkdir(mode=0o700)
     before = os.umask(0o077)
     try:
@@ -175,57 +186,51 @@ async def test_root_finds_the_default_directory_in_place(
         await served.start()
     finally:
         os.umask(before)
-    assert stat.S_IMODE(run.stat().st_mode) == (0o700 if there else 0o755)
+    assert stat.S_IMODE(run.stat().st_mode) == (0o700 if exists else 0o755)
     await assert_answers(run / "api.sock")
     await served.stop()
 
 
-async def test_any_other_directory_must_be_there(directory: Path) -> None:
-    """A typing error would be followed by consumers that find no socket."""
+async def test_any_other_directory_must_exist(directory: Path) -> None:
+    """With a typing error in the path, consumers would find no socket."""
     with pytest.raises(RefresherdError, match=r"there is no directory .*/rnu; create it"):
         await listening(directory / "rnu" / "api.sock").start()
 
 
-async def test_who_is_not_root_is_told_about_the_default_directory(
+async def test_without_root_a_missing_default_directory_is_an_error(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another path, or systemd, is the way out."""
-    monkeypatch.setattr(listener, "DEFAULT_DIRECTORY", directory / "run")
+    """The error names the cure: another path, or systemd."""
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(RefresherdError, match=r"there is no directory .*RuntimeDirectory="):
         await listening(directory / "run" / "api.sock").start()
 
 
-async def test_clients_leave_the_daemon_half_of_its_descriptors(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However many users there are, DSM must still be reached, and files be written."""
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (6, 6))
-    await assert_crowded(directory, after=3)
-
-
-async def test_no_limit_of_descriptors_is_no_limit_of_nought(
-    directory: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The kernel's way of saying so is -1."""
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, -1))
-    monkeypatch.setattr(Shares.__init__, "__defaults__", (3, 3, 3))
-    await assert_crowded(directory, after=3)
-
-
-async def assert_crowded(directory: Path, after: int) -> None:
-    """So many connections are taken in, and the next is not."""
+async def test_the_limit_of_all_connections_is_enforced(directory: Path) -> None:
+    """However many users there are, the daemon needs descriptors to reach DSM and write files."""
     path = directory / "api.sock"
-    served = listening(path)
+    served = listening(path, limits=Limits(all_connections=3))
     await served.start()
-    stuck = [socket.socket(socket.AF_UNIX) for _ in range(after)]
-    for one in stuck:
+    idle = [socket.socket(socket.AF_UNIX) for _ in range(3)]
+    for one in idle:
         one.connect(str(path))
     async with (
         ClientSession("http://x", connector=UnixConnector(str(path))) as client,
         client.get("/v1/apps") as response,
     ):
         assert response.status == 503
-    for one in stuck:
+    for one in idle:
         one.close()
     await served.stop()
+
+
+@pytest.mark.parametrize(
+    ("descriptors", "limits"),
+    [(300, Limits(all_connections=150)), (resource.RLIM_INFINITY, Limits())],
+)
+def test_clients_leave_the_daemon_half_of_its_descriptors(
+    monkeypatch: pytest.MonkeyPatch, descriptors: int, limits: Limits
+) -> None:
+    """The kernel's answer is played; "unlimited" is -1 there, which must not count as none."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (descriptors, descriptors))
+    assert default_limits() == limits

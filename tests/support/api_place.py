@@ -1,4 +1,4 @@
-"""The API socket with everything behind it: real sockets, and DSM, clock and schedule as fakes."""
+"""The API socket with everything behind it: real sockets; fakes for DSM, clock and schedule."""
 
 import asyncio
 import json
@@ -10,7 +10,8 @@ from typing import Any
 
 from aiohttp import ClientSession, UnixConnector
 
-from refresherd.adapters.api import ApiListener, service
+from refresherd.adapters.api import ApiListener, Service
+from refresherd.adapters.api.connection import Limits
 from refresherd.domain.events import ApiAnswered
 from refresherd.domain.model import Access, App, Ownership
 from refresherd.domain.reload_plan import ReloadPlan
@@ -30,13 +31,13 @@ from support.fakes import (
 from support.other_users import reachable
 
 BRIEF = Pace(idle=0.1)
-"""Lets threads end soon, as other tests count them."""
+"""Threads end soon, as other tests count them."""
 
 EVERYBODY = Ownership(mode=0o666)
 
 
 class Apps:
-    """Some apps that are kept, each with its script for DSM; those without one have tokens."""
+    """Running apps, each with its script for DSM; an app without a script gets tokens."""
 
     def __init__(
         self,
@@ -61,13 +62,13 @@ class Apps:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A listener that serves some apps, and a client of its own user's."""
+    """A listener that serves some apps, and a client of the test's own user."""
 
     path: Path
     apps: Apps
     listener: ApiListener
     client: ClientSession
-    keeping: "asyncio.Task[None]"
+    running: "asyncio.Task[None]"
 
     @property
     def clock(self) -> FakeClock:
@@ -76,7 +77,7 @@ class Place:
 
     @property
     def observer(self) -> RecordingObserver:
-        """What happened."""
+        """The observer of all events."""
         return self.apps.kept.observer
 
     @property
@@ -85,7 +86,7 @@ class Place:
         return [(event.route.value, event.code) for event in self.observer.of(ApiAnswered)]
 
     def attempts(self, app: str = "payments") -> int:
-        """Return how often DSM was asked for a session."""
+        """Return the number of requests to DSM for a session."""
         return len(self.apps.clients[app].calls)
 
     async def advance(self, seconds: float) -> None:
@@ -97,9 +98,9 @@ class Place:
         await self.apps.supervisor.apply(plan, names, end_sessions=False)
 
     async def stop(self) -> None:
-        """Stop as the daemon does: first the apps, then the socket."""
-        self.keeping.cancel()
-        await asyncio.wait({self.keeping})
+        """Stop as the daemon does: the apps first, then the socket."""
+        self.running.cancel()
+        await asyncio.wait({self.running})
         await self.listener.stop()
 
     async def get(self, path: str) -> tuple[int, Any]:
@@ -117,15 +118,16 @@ class Place:
 async def served(
     apps: Mapping[str, Access] | None = None,
     outputs: tuple[Output, ...] = (),
+    limits: Limits | None = None,
     **scripts: Script,
 ) -> AsyncIterator[Place]:
-    """Serve apps, `payments` with a token unless others are named, until the block ends."""
+    """Serve apps while the block runs; by default one, `payments`, with a token."""
     kept = Apps(apps or {"payments": Access()}, scripts, outputs)
     with reachable() as directory:
         path = directory / "api.sock"
         clock, observer = kept.kept.clock, kept.kept.observer
-        answers = service(kept.supervisor, clock, observer, KeyedExecutor(BRIEF), str(path))
-        listener = ApiListener(path, EVERYBODY, answers, observer, KeyedExecutor())
+        service = Service(kept.supervisor, clock, observer, KeyedExecutor(BRIEF), str(path))
+        listener = ApiListener(path, EVERYBODY, service, observer, KeyedExecutor(), limits=limits)
         async with ClientSession("http://localhost", connector=UnixConnector(str(path))) as own:
             await listener.start()
             place = Place(path, kept, listener, own, asyncio.create_task(kept.supervisor.run()))
@@ -137,7 +139,7 @@ async def served(
 
 
 async def eventually(holds: Callable[[], bool]) -> None:
-    """Return as soon as something holds, which must be soon."""
+    """Return as soon as a condition holds; it must hold soon."""
     async with asyncio.timeout(20):
-        while not holds():  # noqa: ASYNC110  # whatever it is, it has no event to wait for
+        while not holds():  # noqa: ASYNC110  # conditions have no event to wait for
             await asyncio.sleep(0.01)

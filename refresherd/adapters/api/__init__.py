@@ -1,6 +1,6 @@
-"""The API socket: tokens and status over HTTP, for whom the kernel says may have them."""
+"""The API socket: tokens and status over HTTP, for clients that the kernel identifies."""
 
 from refresherd.adapters.api.listener import ApiListener
-from refresherd.adapters.api.service import service
+from refresherd.adapters.api.service import Service
 
-__all__ = ["ApiListener", "service"]
+__all__ = ["ApiListener", "Service"]

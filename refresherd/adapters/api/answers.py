@@ -1,4 +1,4 @@
-"""What each route answers, once it is certain who asks and for what."""
+"""What each route answers, once the request is valid and permitted."""
 
 import asyncio
 import json
@@ -10,22 +10,31 @@ from aiohttp import web
 
 from refresherd.adapters.api.connection import Connection
 from refresherd.adapters.api.parameters import TokenQuery
-from refresherd.adapters.api.permission import Denied
-from refresherd.adapters.api.rendering import OF_A_STATUS, OF_A_TOKEN, OF_A_WATCH, Renderings
-from refresherd.adapters.api.statuses import Moment, status_fields
-from refresherd.domain.errors import NoSuchApp
-from refresherd.domain.model import App, Format, Instant
+from refresherd.adapters.api.rendering import (
+    STATUS_HEADERS,
+    TOKEN_HEADERS,
+    WATCH_HEADERS,
+    Renderings,
+    status_fields,
+)
+from refresherd.domain.errors import NoSuchApp, RefresherdError
+from refresherd.domain.model import App, Format
 from refresherd.domain.readiness import AppStatus
 from refresherd.engine.ports import Apps, Clock, Kept
 from refresherd.engine.token_broker import Broker
 from refresherd.host.keyed_executor import KeyedExecutor
 
-LOOK_SECONDS = 0.02
-LOOKS = 50
-"""How often to look whether a file has the new token: usually it takes milliseconds."""
+POLL_SECONDS = 0.02
+MAX_POLLS = 50
+"""How often to check whether the outputs have the new token; usually it takes milliseconds."""
+
+
+class Denied(RefresherdError):
+    """The client may not have the app's token."""
+
 
 Demand: TypeAlias = Callable[[App], Awaitable[None]]
-"""Raises Denied unless who asks may have the app's token, as the app is configured now."""
+"""Raises Denied unless the client may have the app's token under its present configuration."""
 
 
 class Answers:
@@ -38,82 +47,78 @@ class Answers:
         self._clock = clock
         self._executor = executor
 
+    def app(self, name: str) -> Kept:
+        """Return a running app. Raises NoSuchApp."""
+        running = self._apps.kept(name)
+        if running is None:
+            raise NoSuchApp(f'there is no app named "{name}"')
+        return running
+
     async def statuses(self) -> web.Response:
         """Return the status of every app."""
-        # Ten thousand of them take a third of a second.
-        return _json(await self._executor.call("api statuses", self._all))
+        # In a thread: ten thousand statuses take a third of a second.
+        return _json(await self._executor.call("api statuses", self._all_statuses))
 
-    def status(self, kept: Kept) -> web.Response:
+    def status(self, running: Kept) -> web.Response:
         """Return the status of an app."""
-        return _json(json.dumps(status_fields(kept.app, kept.status(), self._moment())))
+        return _json(json.dumps(status_fields(running.app, running.status(), self._clock)))
 
     async def token(self, name: str, query: TokenQuery, demand: Demand) -> web.Response:
         """Return a token."""
-        access = self._kept(name).app.access
+        access = self.app(name).app.access
         token = await self._broker.token(name, query.min_ttl, query.wait)
-        kept = self._kept(name)
-        if query.wait or kept.app.access is not access:
-            # The app may have been configured anew meanwhile, and permission takes its time too.
-            await demand(kept.app)
+        running = self.app(name)
+        if query.wait or running.app.access is not access:
+            # A reload may have changed the access meanwhile, and checking it takes time as well.
+            await demand(running.app)
             token = await self._broker.token(name, query.min_ttl)
-        content = self._renderings.of(kept.app, token, query.form)
-        return web.Response(body=content, headers=OF_A_TOKEN[query.form])
+        content = self._renderings.of(running.app, token, query.form)
+        return web.Response(body=content, headers=TOKEN_HEADERS[query.form])
 
-    async def refresh(self, kept: Kept, wait: float, *, operator: bool) -> web.Response:
-        """Refresh an app, and return its status when its outputs have the token too."""
-        name = kept.app.name
+    async def refresh(self, running: Kept, wait: float, *, operator: bool) -> web.Response:
+        """Refresh an app, and return its status once its outputs have the token as well."""
+        name = running.app.name
         await self._broker.refresh(name, wait, operator=operator)
-        for _ in range(LOOKS):
-            kept = self._kept(name)
-            if _delivered(kept.status()):
+        for _ in range(MAX_POLLS):
+            running = self.app(name)
+            if _delivered(running.status()):
                 break
-            await asyncio.sleep(LOOK_SECONDS)
-        return self.status(kept)
+            await asyncio.sleep(POLL_SECONDS)
+        return self.status(running)
 
     async def watch(
         self, name: str, request: web.BaseRequest, demand: Demand, begun: Callable[[], None]
     ) -> web.StreamResponse:
-        """Send each token of an app as it comes, for as long as the client stays and may have it.
+        """Send each token as it is issued, while the client stays and may have it.
 
-        `begun` is told when the client has its first bytes.
+        Calls `begun` once the response has begun.
         """
-        response = web.StreamResponse(headers=OF_A_WATCH)
+        response = web.StreamResponse(headers=WATCH_HEADERS)
         with suppress(ConnectionError, Denied, NoSuchApp):
-            cast(Connection, request.protocol).expect_slowness()
+            cast(Connection, request.protocol).start_watch()
             await response.prepare(request)
             begun()
             async with aclosing(self._broker.watch(name)) as tokens:
                 async for token in tokens:
-                    kept = self._kept(name)
-                    await demand(kept.app)
-                    await response.write(self._renderings.of(kept.app, token, Format.JSON))
-                    # Otherwise aiohttp goes on for 64 KiB without asking whether anybody reads.
+                    running = self.app(name)
+                    await demand(running.app)
+                    await response.write(self._renderings.of(running.app, token, Format.JSON))
+                    # aiohttp would buffer 64 KiB before it waits for the client to read.
                     await request.writer.drain()
         return response
 
-    def _kept(self, name: str) -> Kept:
-        kept = self._apps.kept(name)
-        if kept is None:
-            raise NoSuchApp(f'there is no app named "{name}" any more')
-        return kept
-
-    def _all(self) -> str:
-        moment = self._moment()
-        kept = ((self._apps.kept(status.name), status) for status in self._apps.statuses())
-        # An app may go while the others are told of.
-        apps = [status_fields(one.app, status, moment) for one, status in kept if one is not None]
-        return json.dumps({"apps": apps})
-
-    def _moment(self) -> Moment:
-        now = self._clock.now()
-        return Moment(now, self._clock.wall(Instant(now)) - now)
+    def _all_statuses(self) -> str:
+        running = ((self._apps.kept(status.name), status) for status in self._apps.statuses())
+        # An app may be removed meanwhile.
+        fields = [status_fields(one.app, status, self._clock) for one, status in running if one]
+        return json.dumps({"apps": fields})
 
 
 def _delivered(status: AppStatus) -> bool:
-    """Return whether there is nothing to wait for: an output that fails may do so for long."""
+    """Return whether no output will hold the token soon: a failing one may do so for long."""
     token = status.session.token
     return all(output.holds == token or output.error for output in status.outputs)
 
 
 def _json(text: str) -> web.Response:
-    return web.Response(body=text.encode() + b"\n", headers=OF_A_STATUS)
+    return web.Response(body=text.encode() + b"\n", headers=STATUS_HEADERS)

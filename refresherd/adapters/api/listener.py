@@ -1,4 +1,4 @@
-"""The API socket's life: bound, served, and stopped within a second."""
+"""The API socket's life: bound, served, restored if its file is removed, and stopped."""
 
 import asyncio
 import os
@@ -7,8 +7,8 @@ import socket
 from functools import partial
 from pathlib import Path
 
-from refresherd.adapters.api.quota import Shares
-from refresherd.adapters.api.reception import Reception
+from refresherd.adapters.api.admission import Admission
+from refresherd.adapters.api.connection import Limits
 from refresherd.adapters.api.service import Service
 from refresherd.domain.errors import RefresherdError
 from refresherd.domain.events import Warned
@@ -19,24 +19,24 @@ from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.unix_sockets import BoundSocket, bind
 
 STOP_SECONDS = 0.2
-"""aiohttp waits twice this long for answers under way before it cuts them off."""
+"""aiohttp waits twice this long for answers in progress before it cuts them off."""
 
-LAST_SECONDS = 0.1
-"""Who has come in has asked by then: clients do so at once."""
+LAST_REQUEST_SECONDS = 0.1
+"""Clients send their request within this time after they have connected."""
 
 DEFAULT_DIRECTORY = Path("/run/refresherd")
-"""systemd makes it (RuntimeDirectory=), but a daemon started by hand finds it missing."""
+"""systemd makes it (RuntimeDirectory=); a daemon that root starts by hand makes it itself."""
 
-LOOK_SECONDS = 2.0
-"""Between two looks whether clients still find the socket: somebody may remove its file."""
+CHECK_SECONDS = 2.0
+"""Between two checks that clients still find the socket: somebody may remove its file."""
 
-OPEN_TO_ALL = 0o755
+DIRECTORY_MODE = 0o755
 
 
 class ApiListener:
-    """Serves the API at `path`, or on the listening socket `passed` by who started the daemon."""
+    """Serves the API at `path`, or on the listening socket `passed` by the service manager."""
 
-    def __init__(  # noqa: PLR0913  # the last has its default for a path alone
+    def __init__(  # noqa: PLR0913  # the last three have defaults
         self,
         path: Path,
         ownership: Ownership,
@@ -45,107 +45,111 @@ class ApiListener:
         executor: KeyedExecutor,
         *,
         passed: socket.socket | None = None,
+        limits: Limits | None = None,
+        default_directory: Path = DEFAULT_DIRECTORY,
     ) -> None:
+        """Listen with these `limits`, or by default those that fit the process."""
         self._path = path
         self._ownership = ownership
         self._service = service
         self._observer = observer
         self._executor = executor
         self._passed = passed
+        self._limits = limits
+        self._default_directory = default_directory
         self._bound: BoundSocket | None = None
         self._acceptor: Acceptor | None = None
-        self._reception: Reception | None = None
-        self._looks: asyncio.Task[None] | None = None
+        self._admission: Admission | None = None
+        self._checks: asyncio.Task[None] | None = None
         self._stopped = False
 
     async def start(self) -> None:
-        """Listen. Raises RefresherdError, which says what is in the way."""
+        """Listen. Raises RefresherdError, with the cause, if that is impossible."""
         listening = self._passed
         if listening is None:
-            _make_default_directory(self._path.parent)
+            self._make_default_directory()
             self._bound = bind(self._path, self._ownership)
             listening = self._bound.socket
-            self._looks = asyncio.create_task(self._look_again_and_again(self._bound))
+            self._checks = asyncio.create_task(self._check_regularly(self._bound))
         listening.settimeout(0)
-        self._reception = Reception(
-            self._service.handle, self._observer, self._executor, str(self._path), _shares()
+        limits = self._limits or default_limits()
+        self._admission = Admission(
+            self._service.handle, self._observer, self._executor, str(self._path), limits
         )
-        self._acceptor = _accepting(listening, self._reception)
+        self._accept_on(listening, self._admission)
 
     async def leave(self) -> None:
-        """Leave who comes from now on to the next daemon, if it gets the same socket.
+        """Leave new clients to the next daemon, if it is passed the same socket.
 
-        To be called while apps still have tokens, for those who have come in already.
+        Call it while apps still have tokens, for the clients that have connected already.
         """
         if self._passed is not None and self._acceptor is not None:
             self._acceptor.stop()
-            await asyncio.sleep(LAST_SECONDS)
+            await asyncio.sleep(LAST_REQUEST_SECONDS)
 
     async def stop(self) -> None:
-        """Stop listening, and cut off who has not had an answer within a second."""
+        """Stop listening, and cut off clients that have no answer within a second."""
         self._stopped = True
-        if self._looks is not None:
-            self._looks.cancel()
+        if self._checks is not None:
+            self._checks.cancel()
         if self._acceptor is not None:
             self._acceptor.stop()
         if self._bound is not None:
             self._bound.close()
-        if self._reception is not None:
-            await self._reception.close(STOP_SECONDS)
-        self._acceptor = self._bound = self._reception = self._looks = None
+        if self._admission is not None:
+            await self._admission.close(STOP_SECONDS)
+        self._acceptor = self._bound = self._admission = self._checks = None
 
-    async def _look_again_and_again(self, bound: BoundSocket) -> None:
-        """Listen anew wherever the socket's file has gone; what is in the way is told once."""
-        message = ""
+    async def _check_regularly(self, bound: BoundSocket) -> None:
+        """Bind the socket again whenever its file is gone; report each obstacle once."""
+        reported = ""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(CHECK_SECONDS)
             try:
                 bound = await self._executor.call(
-                    str(self._path.parent), partial(self._seen_to, bound)
+                    str(self._path.parent), partial(self._restored, bound)
                 )
             except RefresherdError as error:
-                if str(error) != message:
-                    self._observer.observe(Warned(message := str(error)))
+                if str(error) != reported:
+                    self._observer.observe(Warned(reported := str(error)))
             else:
-                message = ""
+                reported = ""
                 self._adopt(bound)
 
-    def _seen_to(self, bound: BoundSocket) -> BoundSocket:
-        """Return the socket that clients find, another if need be. It may block."""
+    def _restored(self, bound: BoundSocket) -> BoundSocket:
+        """Return the socket that clients find at the path, a new one if necessary. May block."""
         if bound.in_place():
             return bound
-        anew = bind(self._path, self._ownership)
+        new = bind(self._path, self._ownership)
         if self._stopped:
-            # Here, for nobody waits for it any more.
-            anew.close()
-        return anew
+            # Close it here: nobody waits for the result any more.
+            new.close()
+        return new
 
     def _adopt(self, bound: BoundSocket) -> None:
-        if bound is self._bound or self._reception is None:
+        if bound is self._bound or self._admission is None:
             return
-        if self._acceptor is not None:
-            self._acceptor.stop()
+        self._accept_on(bound.socket, self._admission)
         if self._bound is not None:
             self._bound.close()
         self._bound = bound
-        self._acceptor = _accepting(bound.socket, self._reception)
+
+    def _accept_on(self, listening: socket.socket, admission: Admission) -> None:
+        if self._acceptor is not None:
+            self._acceptor.stop()
+        self._acceptor = Acceptor(listening, admission.accepted, admission.failed)
+        self._acceptor.start()
+
+    def _make_default_directory(self) -> None:
+        directory = self._path.parent
+        if directory == self._default_directory and os.geteuid() == 0 and not directory.exists():
+            directory.mkdir()
+            # Whatever the umask: the socket's own mode decides who may connect.
+            directory.chmod(DIRECTORY_MODE)
 
 
-def _accepting(listening: socket.socket, reception: Reception) -> Acceptor:
-    acceptor = Acceptor(listening, reception.accepted, reception.failed)
-    acceptor.start()
-    return acceptor
-
-
-def _shares() -> Shares:
-    """Leave half of the process's descriptors to its other work, whoever connects."""
+def default_limits() -> Limits:
+    """Return limits that leave half of the process's descriptors to its other work."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     unlimited = descriptors == resource.RLIM_INFINITY
-    return Shares() if unlimited else Shares(everyone=descriptors // 2)
-
-
-def _make_default_directory(directory: Path) -> None:
-    if directory == DEFAULT_DIRECTORY and os.geteuid() == 0 and not directory.exists():
-        directory.mkdir()
-        # Whatever the umask: who may connect is for the socket's own mode to say.
-        directory.chmod(OPEN_TO_ALL)
+    return Limits() if unlimited else Limits(all_connections=descriptors // 2)

@@ -1,22 +1,46 @@
-"""A token as an answer's body, and the headers that go with it."""
+"""What answers consist of: tokens, statuses and problems, with their headers."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from math import floor
 from types import MappingProxyType
+from typing import Any
 
+from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from refresherd.domain import formats, readiness, timing
 from refresherd.domain.formats import Answer, render
-from refresherd.domain.model import App, Format, Token
+from refresherd.domain.model import App, Format, Instant, Token
+from refresherd.domain.readiness import AppStatus, OutputStatus
+from refresherd.domain.session_state import NEVER
 from refresherd.engine.ports import Clock
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
-NDJSON = "application/x-ndjson"
 
-MOST_KEPT = 1024
-"""Renderings, half a kilobyte each, of apps that are asked for over and over."""
+MAX_CACHED = 1024
+"""Renderings kept for apps that are asked for again and again, half a kilobyte each."""
+
+
+def _headers(content_type: str) -> CIMultiDictProxy[str]:
+    """Return the headers of all answers of a type.
+
+    aiohttp copies this type of mapping at a fifth of the cost of a dict.
+    """
+    named = {"Content-Type": content_type, "Cache-Control": "no-store", "Server": "refresherd"}
+    return CIMultiDictProxy(CIMultiDict(named))
+
+
+TOKEN_HEADERS: Mapping[Format, CIMultiDictProxy[str]] = MappingProxyType(
+    {form: _headers(JSON if form is Format.JSON else TEXT) for form in Format}
+)
+STATUS_HEADERS = _headers(JSON)
+WATCH_HEADERS = _headers("application/x-ndjson")
+PROBLEM_HEADERS = _headers("application/problem+json")
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -26,44 +50,22 @@ class _Rendering:
     content: bytes
 
 
-def headers(content_type: str) -> CIMultiDictProxy[str]:
-    """Return the headers of an answer, the same for all of its kind.
-
-    They are of the kind that aiohttp copies for each response at a fifth of the cost.
-    """
-    named = {"Content-Type": content_type, "Cache-Control": "no-store", "Server": "refresherd"}
-    return CIMultiDictProxy(CIMultiDict(named))
-
-
-OF_A_TOKEN: Mapping[Format, CIMultiDictProxy[str]] = MappingProxyType(
-    {form: headers(JSON if form is Format.JSON else TEXT) for form in Format}
-)
-OF_A_STATUS = headers(JSON)
-OF_A_WATCH = headers(NDJSON)
-
-
 class Renderings:
-    """Renders tokens; who asks within the same second of a token's life gets the same bytes."""
+    """Renders tokens; requests within the same second of a token's life share the bytes."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, max_cached: int = MAX_CACHED) -> None:
         self._clock = clock
-        self._newest: dict[tuple[str, Format], _Rendering] = {}
+        self._max_cached = max_cached
+        self._cached: dict[tuple[str, Format], _Rendering] = {}
 
     def of(self, app: App, token: Token, form: Format) -> bytes:
-        """Return the bytes for this very moment: `expires_in` counts from now."""
+        """Return the token in a format; `expires_in` counts from now."""
         expires_in = floor(token.expires_at - self._clock.now())
         key = app.name, form
-        newest = self._newest.get(key)
-        if newest is not None and newest.token is token and newest.expires_in == expires_in:
-            return newest.content
-        content = render(self._answer(app, token, expires_in), form)
-        if len(self._newest) >= MOST_KEPT:
-            self._newest.clear()
-        self._newest[key] = _Rendering(token, expires_in, content)
-        return content
-
-    def _answer(self, app: App, token: Token, expires_in: int) -> Answer:
-        return Answer(
+        cached = self._cached.get(key)
+        if cached is not None and cached.token is token and cached.expires_in == expires_in:
+            return cached.content
+        answer = Answer(
             app=app.name,
             access_token=token.access_token.reveal(),
             expires_in=expires_in,
@@ -73,3 +75,77 @@ class Renderings:
             entity_id=token.entity_id,
             endpoint=app.endpoint.url,
         )
+        content = render(answer, form)
+        if len(self._cached) >= self._max_cached:
+            self._cached.clear()
+        self._cached[key] = _Rendering(token, expires_in, content)
+        return content
+
+
+def status_fields(app: App, status: AppStatus, clock: Clock) -> dict[str, Any]:
+    """Return an app's status as JSON shows it, without the token; null stands for "none".
+
+    `expires_at` stays when the token has expired: `state` says so. `last_error` is null once an
+    attempt has succeeded.
+    """
+
+    def date(instant: Instant | None) -> str | None:
+        if instant is None or instant == NEVER:
+            return None
+        return formats.timestamp(clock.wall(instant))
+
+    def output_fields(output: OutputStatus) -> dict[str, Any]:
+        return {
+            "path": output.name,
+            "current": output.holds is not None and output.holds == token,
+            "written_at": date(output.written_at),
+            "error": output.error or None,
+        }
+
+    session = status.session
+    token, failure = session.token, session.last_failure
+    reasons = readiness.reasons(status, clock.now())
+    budget = None if token is None else timing.outage_budget(token.lifetime, app.timing)
+    return {
+        "name": status.name,
+        "state": session.state.value,
+        "ready": not reasons,
+        "not_ready_because": list(reasons),
+        "expires_at": date(None if token is None else token.expires_at),
+        "issued_at": date(None if token is None else token.issued_at),
+        "next_refresh_at": date(session.next_attempt_at),
+        "last_refresh_success_at": date(session.last_success_at),
+        "generation": session.generation,
+        "consecutive_failures": session.failures,
+        "last_error": None if failure is None else f"{failure.reason}: {failure.message}",
+        "last_error_at": date(None if failure is None else failure.at),
+        "outage_budget_seconds": None if budget is None else round(budget, 3),
+        "endpoint": app.endpoint.url,
+        "outputs": list(map(output_fields, status.outputs)),
+    }
+
+
+def problem(
+    status: int, detail: str, headers: Mapping[str, str] = NO_HEADERS, **members: str
+) -> web.Response:
+    """Return a problem as RFC 9457 defines it; `members` are added to the standard ones."""
+    body = _problem_body(status, detail, **members)
+    return web.Response(status=status, body=body, headers={**PROBLEM_HEADERS, **headers})
+
+
+def raw_problem(status: int, detail: str, retry_after: int) -> bytes:
+    """Return a whole HTTP answer, for a client whose request is not read."""
+    body = _problem_body(status, detail)
+    head = (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+        + "".join(f"{name}: {value}\r\n" for name, value in PROBLEM_HEADERS.items())
+        + f"Retry-After: {retry_after}\r\nContent-Length: {len(body)}\r\n"
+        "Connection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def _problem_body(status: int, detail: str, **members: str) -> bytes:
+    title = HTTPStatus(status).phrase
+    fields = {"type": "about:blank", "title": title, "status": status, "detail": detail, **members}
+    return json.dumps(fields).encode() + b"\n"

@@ -1,4 +1,4 @@
-"""Tokens as bodies: of this very moment, however often they are asked for."""
+"""The contents of answers: tokens of this moment, and statuses that never show a token."""
 
 import json
 from dataclasses import replace
@@ -7,51 +7,69 @@ from pathlib import Path
 
 import pytest
 
-from refresherd.adapters.api import rendering
-from refresherd.adapters.api.rendering import OF_A_TOKEN, Renderings
+from refresherd.adapters.api.rendering import TOKEN_HEADERS, Renderings, status_fields
 from refresherd.domain import session_state
-from refresherd.domain.model import ApiKeyFile, App, Endpoint, Format, Grant, Secret, Timing, Token
+from refresherd.domain.errors import Reason, Rejected, Retryable
+from refresherd.domain.model import (
+    ApiKeyFile,
+    App,
+    Endpoint,
+    Format,
+    Grant,
+    Instant,
+    Secret,
+    Timing,
+    Token,
+)
+from refresherd.domain.readiness import AppStatus, OutputStatus
+from refresherd.domain.session_state import NEVER, SessionState, State
 from support.fakes import FakeClock, grants
 
-APP = App("payments", Endpoint("https://amer.smartkey.io"), ApiKeyFile(Path("key")))
+TIMING = Timing(at=0.6)
+APP = App("payments", Endpoint("https://amer.smartkey.io"), ApiKeyFile(Path("key")), TIMING)
 FIRST, SECOND = islice(grants(), 2)
+NOW = Instant(1000)
+CLOCK = FakeClock(NOW, offset=1_700_000_000 - NOW)
+STARTING = session_state.begin(NOW)
+FRESH = session_state.granted(STARTING, FIRST, NOW, TIMING, 0.0)
+REFUSED = Retryable(Reason.CONNECT, "refused")
 
 
 def token(grant: Grant, clock: FakeClock) -> Token:
-    """Return a token that was just issued."""
+    """Return a token that has just been issued."""
     now = clock.now()
     session = session_state.granted(session_state.begin(now), grant, now, Timing(), 0.0)
     assert session.token is not None
     return session.token
 
 
-def message(content: bytes) -> tuple[str, int]:
-    """Return the token and its rest of life that consumers read."""
+def read(content: bytes) -> tuple[str, int]:
+    """Return the token and its remaining seconds, as consumers read them."""
     fields = json.loads(content)
     return fields["access_token"], fields["expires_in"]
 
 
-def test_each_second_is_told_anew() -> None:
-    """A consumer that trusts `expires_in` must never be told more than there is."""
+def test_the_remaining_seconds_are_up_to_date() -> None:
+    """A consumer that trusts `expires_in` must never use a token for too long."""
     clock = FakeClock()
     renderings, held = Renderings(clock), token(FIRST, clock)
     seen = []
     for _ in range(5):
-        seen.append(message(renderings.of(APP, held, Format.JSON)))
+        seen.append(read(renderings.of(APP, held, Format.JSON)))
         clock.advance(0.5)
     assert seen == [("token-1", left) for left in (600, 599, 599, 598, 598)]
 
 
-def test_a_new_token_is_told_at_once() -> None:
-    """The one before it may be dead already."""
+def test_a_new_token_replaces_the_cached_one_at_once() -> None:
+    """The old token may have been terminated already."""
     clock = FakeClock()
     renderings = Renderings(clock)
-    assert message(renderings.of(APP, token(FIRST, clock), Format.JSON)) == ("token-1", 600)
-    assert message(renderings.of(APP, token(SECOND, clock), Format.JSON)) == ("token-2", 600)
+    assert read(renderings.of(APP, token(FIRST, clock), Format.JSON)) == ("token-1", 600)
+    assert read(renderings.of(APP, token(SECOND, clock), Format.JSON)) == ("token-2", 600)
 
 
-def test_neither_apps_nor_formats_are_mixed_up() -> None:
-    """Each would break its consumer, or hand a token to another app's."""
+def test_apps_and_formats_are_cached_separately() -> None:
+    """A mix-up would break consumers, or hand a token to those of another app."""
     clock = FakeClock()
     renderings = Renderings(clock)
     other = replace(APP, name="ledger")
@@ -64,7 +82,7 @@ def test_neither_apps_nor_formats_are_mixed_up() -> None:
 
 
 def test_a_stepped_clock_is_followed_within_a_second() -> None:
-    """The dates are for people and programs that look at the wall clock."""
+    """The dates are for people and programs that compare them with the wall clock."""
     clock = FakeClock()
     renderings, held = Renderings(clock), token(FIRST, clock)
     before = json.loads(renderings.of(APP, held, Format.JSON))["expires_at"]
@@ -74,32 +92,112 @@ def test_a_stepped_clock_is_followed_within_a_second() -> None:
     assert (before[11:13], after[11:13]) == ("22", "23")
 
 
-def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ten thousand apps in five formats each would be 25 MB of tokens to nobody's use."""
-    monkeypatch.setattr(rendering, "MOST_KEPT", 2)
+def test_the_cache_is_bounded() -> None:
+    """Ten thousand apps in five formats each would be 25 MB of tokens that nobody uses."""
     clock = FakeClock()
-    renderings = Renderings(clock)
+    renderings = Renderings(clock, max_cached=2)
     held = token(FIRST, clock)
     for number in range(5):
         app = replace(APP, name=f"app-{number}")
         assert json.loads(renderings.of(app, held, Format.JSON))["app"] == app.name
-    # How much is kept shows outside only as memory.
-    assert len(renderings._newest) <= 2
+    # The size of the cache is visible only as memory.
+    assert len(renderings._cached) <= 2
 
 
-def test_what_is_kept_does_not_print_a_token() -> None:
+def test_the_cache_does_not_print_a_token() -> None:
     """A traceback with local variables must not show it."""
     clock = FakeClock()
     renderings = Renderings(clock)
     secret = replace(FIRST, access_token=Secret("hunter2"))
     renderings.of(APP, token(secret, clock), Format.RAW)
-    # As above.
-    assert "hunter2" not in repr(renderings._newest)
+    # Only a traceback would show the cache.
+    assert "hunter2" not in repr(renderings._cached)
 
 
 @pytest.mark.parametrize("form", Format)
-def test_no_answer_with_a_token_may_be_stored(form: Format) -> None:
-    """A caching proxy in between would hand it to the next who asks."""
-    assert OF_A_TOKEN[form]["Cache-Control"] == "no-store"
+def test_caches_may_not_store_an_answer_with_a_token(form: Format) -> None:
+    """A caching proxy would hand it to the next client."""
+    assert TOKEN_HEADERS[form]["Cache-Control"] == "no-store"
     wanted = "application/json" if form is Format.JSON else "text/plain; charset=utf-8"
-    assert OF_A_TOKEN[form]["Content-Type"] == wanted
+    assert TOKEN_HEADERS[form]["Content-Type"] == wanted
+
+
+def status(session: SessionState, *outputs: OutputStatus) -> AppStatus:
+    """Return the app's status."""
+    return AppStatus("payments", session, outputs)
+
+
+def test_the_status_of_an_app_with_a_token() -> None:
+    """When the token is refreshed next is what people want to know first."""
+    holds = OutputStatus("/run/a", FRESH.token, written_at=NOW)
+    behind = OutputStatus("/run/b", None, "disk full")
+    assert status_fields(APP, status(FRESH, holds, behind), CLOCK) == {
+        "name": "payments",
+        "state": "fresh",
+        "ready": False,
+        "not_ready_because": ["/run/b does not hold the newest token: disk full"],
+        "expires_at": "2023-11-14T22:23:20Z",
+        "issued_at": "2023-11-14T22:13:20Z",
+        "next_refresh_at": "2023-11-14T22:19:20Z",
+        "last_refresh_success_at": "2023-11-14T22:13:20Z",
+        "generation": 1,
+        "consecutive_failures": 0,
+        "last_error": None,
+        "last_error_at": None,
+        "outage_budget_seconds": 240.0,
+        "endpoint": "https://amer.smartkey.io",
+        "outputs": [
+            {
+                "path": "/run/a",
+                "current": True,
+                "written_at": "2023-11-14T22:13:20Z",
+                "error": None,
+            },
+            {"path": "/run/b", "current": False, "written_at": None, "error": "disk full"},
+        ],
+    }
+
+
+def test_an_app_without_a_token_shows_the_reason() -> None:
+    """The reason is one line, which a table can show."""
+    refused = session_state.failed(STARTING, Rejected(Reason.REJECTED, "bad key"), NOW, TIMING, 0.0)
+    fields = status_fields(APP, status(refused), CLOCK)
+    assert fields["state"] == "rejected"
+    assert fields["ready"] is False
+    assert fields["last_error"] == "rejected: bad key"
+    assert fields["last_error_at"] == "2023-11-14T22:13:20Z"
+    assert fields["consecutive_failures"] == 1
+    for absent in ("expires_at", "issued_at", "last_refresh_success_at", "outage_budget_seconds"):
+        assert fields[absent] is None
+
+
+def test_an_error_disappears_once_an_attempt_succeeds() -> None:
+    """Somebody would look for the cause of an error that is over."""
+    failed = session_state.failed(FRESH, REFUSED, NOW, TIMING, 0.0)
+    assert status_fields(APP, status(failed), CLOCK)["last_error"] == "connect: refused"
+    again = session_state.granted(failed, next(grants()), NOW, TIMING, 0.0)
+    assert status_fields(APP, status(again), CLOCK)["last_error"] is None
+
+
+def test_an_expired_token_keeps_its_date() -> None:
+    """It tells since when consumers have had no token."""
+    late = FakeClock(1700, offset=CLOCK.offset)
+    fields = status_fields(APP, status(session_state.expired(FRESH, late.now())), late)
+    assert (fields["state"], fields["expires_at"]) == ("expired", "2023-11-14T22:23:20Z")
+
+
+def test_an_attempt_that_is_never_due_has_no_date() -> None:
+    """Infinity is not a date, and not valid JSON."""
+    fields = status_fields(APP, status(replace(FRESH, next_attempt_at=NEVER)), CLOCK)
+    assert fields["next_refresh_at"] is None
+
+
+@pytest.mark.parametrize("state", State)
+def test_no_status_shows_the_token(state: State) -> None:
+    """Every client that may connect can read it."""
+    session = replace(FRESH, state=state)
+    text = json.dumps(
+        status_fields(APP, status(session, OutputStatus("/run/a", session.token)), CLOCK)
+    )
+    assert "token-1" not in text
+    assert json.loads(text)["state"] == state

@@ -1,10 +1,10 @@
-"""Paths: which route each is, and that nothing else is one."""
+"""Routing: which route each path is, and that no other path is one."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.adapters.api.routes import METHODS, match
+from refresherd.adapters.api.service import METHODS, match
 from refresherd.domain.events import ApiRoute
 
 
@@ -30,13 +30,13 @@ from refresherd.domain.events import ApiRoute
     ],
 )
 def test_each_path_is_one_route(path: str, route: ApiRoute, app: str) -> None:
-    """An app may be called as a route is."""
+    """An app may have the name of a route."""
     assert match(path) == (route, app)
 
 
 @given(st.text())
-def test_a_path_of_an_app_is_put_together_from_its_parts(path: str) -> None:
-    """No two paths are the same request, so that what is logged is what was asked."""
+def test_route_and_app_determine_the_path(path: str) -> None:
+    """No two paths are the same request, so the log shows what was requested."""
     for candidate in (path, f"/v1/apps/{path}"):
         route, app = match(candidate)
         if route is not ApiRoute.UNKNOWN:
@@ -45,5 +45,5 @@ def test_a_path_of_an_app_is_put_together_from_its_parts(path: str) -> None:
 
 
 def test_every_known_route_has_its_method() -> None:
-    """What is asked for by another is refused, not taken for an unknown path."""
+    """Another method is refused as such, and the path is not called unknown."""
     assert set(METHODS) == set(ApiRoute) - {ApiRoute.UNKNOWN}
