@@ -1,4 +1,4 @@
-"""Log lines for the journal: on a socket of the test's own, and on standard error."""
+"""Log lines for the journal: on a socket of the test, and on standard error."""
 
 import json
 import os
@@ -6,14 +6,14 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
 import pytest
 
 from refresherd.adapters.logs import configure
-from refresherd.adapters.logs.journal import Datagrams
-from refresherd.adapters.logs.writer import LineWriter
+from refresherd.adapters.logs.writer import LineWriter, write_to_journal
 from refresherd.domain.events import AppCrashed, Event, OutputFailed, Started, Warned
 from support.fakes import FakeClock
 
@@ -22,7 +22,7 @@ CRASHED = AppCrashed("payments", ValueError("broken"), 1.0)
 
 
 class Journal:
-    """A journal that understands the native protocol, and nothing else."""
+    """A journal that understands the native protocol alone."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -44,7 +44,7 @@ class Journal:
         return fields
 
     def close(self) -> None:
-        """Listen no more."""
+        """Close the socket."""
         self._socket.close()
 
 
@@ -58,7 +58,7 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 @pytest.fixture
 def stderr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TextIO]:
-    """Yield a stream of which the environment says that it leads to the journal."""
+    """Yield a stream that leads to the journal, according to the environment."""
     with (tmp_path / "stderr").open("w+") as stream:
         found = os.fstat(stream.fileno())
         monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
@@ -66,8 +66,8 @@ def stderr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TextIO]:
 
 
 def log(form: str, stream: TextIO, path: Path, *events: Event) -> str:
-    """Log some events and return what got to the stream."""
-    logs = configure("info", form, stream, FakeClock(), path)
+    """Log some events, and return what was written to the stream."""
+    logs = configure("info", form, stream, FakeClock(), journal=path)
     for event in events:
         logs.observe(event)
     logs.close()
@@ -76,7 +76,7 @@ def log(form: str, stream: TextIO, path: Path, *events: Event) -> str:
 
 
 def test_an_entry_has_its_app_and_its_level(journal: Journal, stderr: TextIO) -> None:
-    """`journalctl APP=payments -p warning` is what an operator asks."""
+    """An operator asks with `journalctl APP=payments -p warning`."""
     assert log("auto", stderr, journal.path, FAILED) == ""
     entry = journal.entry()
     assert (entry["APP"], entry["PRIORITY"]) == ("payments", "4")
@@ -88,7 +88,7 @@ def test_an_entry_has_its_app_and_its_level(journal: Journal, stderr: TextIO) ->
 
 
 def test_no_value_forges_a_field(journal: Journal, stderr: TextIO) -> None:
-    """What DSM or a path brings in may have lines of its own."""
+    """A text from DSM, or a path, may have several lines."""
     log("auto", stderr, journal.path, FAILED)
     entry = journal.entry()
     assert entry["APP"] == "payments"
@@ -96,7 +96,7 @@ def test_no_value_forges_a_field(journal: Journal, stderr: TextIO) -> None:
 
 
 def test_a_traceback_is_part_of_the_message(journal: Journal, stderr: TextIO) -> None:
-    """The journal shows the message, whatever lines it has."""
+    """The journal shows messages of several lines."""
     log("auto", stderr, journal.path, CRASHED, Started("1.0", 1))
     crashed, started = journal.entry(), journal.entry()
     assert "ValueError: broken" in crashed["MESSAGE"]
@@ -105,10 +105,10 @@ def test_a_traceback_is_part_of_the_message(journal: Journal, stderr: TextIO) ->
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
-def test_text_that_was_asked_for_carries_its_level(
+def test_lines_of_a_configured_format_carry_their_level(
     form: str, journal: Journal, stderr: TextIO
 ) -> None:
-    """Who reads lines with a tool of their own still has `journalctl -p`, for every line."""
+    """`journalctl -p` works for every line, also of a traceback."""
     lines = log(form, stderr, journal.path, Warned("hm"), CRASHED).splitlines()
     assert lines[0].startswith("<4>")
     assert all(line.startswith("<3>") for line in lines[1:])
@@ -116,26 +116,26 @@ def test_text_that_was_asked_for_carries_its_level(
         assert json.loads(lines[0].removeprefix("<4>"))["message"] == "hm"
 
 
-def test_without_a_journal_to_speak_to_the_lines_are_json(tmp_path: Path, stderr: TextIO) -> None:
-    """A service whose view of /run is restricted still has its lines, with their level."""
+def test_without_the_journals_socket_the_lines_are_json(tmp_path: Path, stderr: TextIO) -> None:
+    """A service that cannot see /run still logs lines with their level."""
     (line,) = log("auto", stderr, tmp_path / "none", Warned("hm")).splitlines()
     assert json.loads(line.removeprefix("<4>"))["message"] == "hm"
 
 
-def test_a_stream_that_leads_elsewhere_gets_plain_lines(
+def test_a_redirected_stream_gets_plain_lines(
     journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`2>file` in a wrapper: the variable still stands for what was there before."""
+    """After `2>file` in a wrapper, the variable still names the original stream."""
     monkeypatch.setenv("JOURNAL_STREAM", "1:2")
     with (tmp_path / "file").open("w+") as elsewhere:
         (line,) = log("auto", elsewhere, journal.path, Warned("hm")).splitlines()
     assert json.loads(line)["message"] == "hm"
 
 
-def test_entries_that_the_journal_did_not_take_are_counted(tmp_path: Path) -> None:
-    """A journal that is away for a moment must not end the log for good, nor the daemon."""
+def test_entries_that_the_journal_did_not_accept_are_counted(tmp_path: Path) -> None:
+    """A journal that restarts must end neither the log nor the daemon."""
     path = tmp_path / "journal"
-    writer = LineWriter(Datagrams(path))
+    writer = LineWriter(partial(write_to_journal, path))
     writer.put(b"MESSAGE=lost\n")
     deadline = time.monotonic() + 10
     while (dropped := writer.take_dropped()) == 0:
@@ -143,7 +143,7 @@ def test_entries_that_the_journal_did_not_take_are_counted(tmp_path: Path) -> No
         time.sleep(0.01)
     assert dropped == 1
     journal = Journal(path)
-    writer.put(b"MESSAGE=told\n")
-    assert journal.entry() == {"MESSAGE": "told"}
+    writer.put(b"MESSAGE=written\n")
+    assert journal.entry() == {"MESSAGE": "written"}
     writer.close(10)
     journal.close()

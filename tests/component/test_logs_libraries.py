@@ -1,4 +1,4 @@
-"""What libraries, threads and the event loop report goes through the same log, redacted."""
+"""Reports of libraries, threads and the event loop go through the same log, redacted."""
 
 import asyncio
 import io
@@ -29,7 +29,7 @@ class Log:
         self.logs: Logs = configure("info", "json", self._stream, FakeClock())
 
     def lines(self) -> list[dict[str, Any]]:
-        """Return all lines without their times, and assert that there is no token in them."""
+        """Return all lines without their times, and assert that none has the token."""
         self.logs.close()
         text = self._stream.getvalue()
         assert TOKEN[:20] not in text
@@ -41,14 +41,14 @@ class Log:
 
 @pytest.fixture
 def log() -> Iterator[Log]:
-    """Return a log that captures what others report."""
+    """Yield a log that captures what others report."""
     log = Log()
     with captured(log.logs):
         yield log
 
 
-def test_a_librarys_warnings_are_told_with_its_name(log: Log) -> None:
-    """Whose words they are, an operator has to see."""
+def test_the_warnings_of_a_library_are_logged_with_its_name(log: Log) -> None:
+    """An operator has to see whose words they are."""
     logging.getLogger("aiohttp.client").warning("sent %s", TOKEN)
     logging.getLogger("aiohttp.client").info("connected")
     logging.getLogger("asyncio").critical("slow")
@@ -58,15 +58,15 @@ def test_a_librarys_warnings_are_told_with_its_name(log: Log) -> None:
     ]
 
 
-def test_only_errors_of_the_scheduler_are_told(log: Log) -> None:
-    """Its warnings are about jobs of its own that are due late."""
+def test_only_errors_of_the_scheduler_are_logged(log: Log) -> None:
+    """Its warnings are about its own jobs that run late."""
     logging.getLogger("apscheduler.scheduler").warning("missed by 1 s")
     logging.getLogger("apscheduler.executors.default").error("failed")
     assert [line["event"] for line in log.lines()] == ["failed"]
 
 
-def test_a_librarys_traceback_is_told_without_its_secrets(log: Log) -> None:
-    """Aiohttp logs what a handler raised, in full."""
+def test_the_traceback_of_a_library_is_redacted(log: Log) -> None:
+    """For example, aiohttp logs in full what a handler raised."""
     error = ValueError(f"Authorization: Bearer {TOKEN}")
     logging.getLogger("aiohttp.server").error("error handling request", exc_info=error)
     (line,) = log.lines()
@@ -74,27 +74,30 @@ def test_a_librarys_traceback_is_told_without_its_secrets(log: Log) -> None:
     assert line["exception"].endswith("ValueError: Authorization: Bearer ***")
 
 
-def test_a_library_that_repeats_itself_is_told_once(log: Log) -> None:
+def test_repetitions_of_a_library_are_suppressed(log: Log) -> None:
     """A port scanner can make a web server complain a thousand times a second."""
     for number in range(100):
         logging.getLogger("aiohttp.server").warning("bad request %d", number)
     assert [line["event"] for line in log.lines()] == ["bad request 0"]
 
 
-def test_a_record_that_cannot_be_shown_is_no_fault_of_its_caller(
+def test_a_record_that_cannot_be_formatted_does_not_fail_its_caller(
     log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Logging itself would print the arguments, token and all, to stderr."""
-    # pytest has handlers of its own there, which raise what such a record raises.
+    """The logging module would print the arguments to stderr, with the token."""
+    # pytest's own handlers would raise.
     ours = [h for h in logging.getLogger().handlers if type(h).__module__.startswith("refresherd")]
     monkeypatch.setattr(logging.getLogger(), "handlers", ours)
     template = "%d of %d"
     logging.getLogger("clumsy").warning(template, TOKEN)
     (line,) = log.lines()
-    assert (line["event"], line["message"]) == ("bug", "clumsy logged what cannot be shown")
+    assert (line["event"], line["message"]) == (
+        "bug",
+        "clumsy logged a record that cannot be formatted",
+    )
 
 
-def test_warnings_of_the_interpreter_are_told(log: Log) -> None:
+def test_warnings_of_the_interpreter_are_logged(log: Log) -> None:
     """A deprecation in production is worth a line."""
     with warnings.catch_warnings():
         warnings.simplefilter("always")
@@ -105,8 +108,8 @@ def test_warnings_of_the_interpreter_are_told(log: Log) -> None:
     assert "UserWarning: old ***" in line["event"]
 
 
-async def test_what_nobody_caught_in_the_loop_is_a_bug() -> None:
-    """A task that dies silently is found weeks later."""
+async def test_an_uncaught_exception_in_the_loop_is_a_bug() -> None:
+    """A task that ends silently would be found weeks later."""
     log = Log()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(log.logs.loop_failed)
@@ -125,7 +128,7 @@ async def test_what_nobody_caught_in_the_loop_is_a_bug() -> None:
     assert line["exception"].endswith("ValueError: ***")
 
 
-def test_the_loops_complaint_without_an_exception_is_told() -> None:
+def test_a_report_of_the_loop_without_an_exception_is_logged() -> None:
     """Asyncio has some that are words only."""
     log = Log()
     with asyncio.Runner() as runner:
@@ -134,7 +137,7 @@ def test_the_loops_complaint_without_an_exception_is_told() -> None:
 
 
 async def test_a_listener_without_descriptors_is_no_bug() -> None:
-    """The operator has a limit to raise, which a traceback of the event loop's does not say."""
+    """The operator has to raise a limit, which no traceback would say."""
     log = Log()
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(log.logs.loop_failed)
@@ -167,24 +170,23 @@ def thread_ends() -> None:
 
 
 def finalizer_fails() -> None:
-    """Report an exception as the interpreter does that of a finalizer."""
-    thrown = SimpleNamespace(exc_value=ValueError(TOKEN))
-    sys.unraisablehook(thrown)
+    """Report an exception as the interpreter does for a finalizer."""
+    sys.unraisablehook(SimpleNamespace(exc_value=ValueError(TOKEN)))
 
 
 @pytest.mark.parametrize("fail", [thread_ends, finalizer_fails])
-def test_what_is_raised_where_nobody_can_catch_it_is_told_redacted(
+def test_exceptions_that_nobody_can_catch_are_logged_redacted(
     log: Log, fail: Callable[[], None]
 ) -> None:
-    """Python would print it to stderr as it is."""
+    """Python would print them to stderr as they are."""
     fail()
     (line,) = log.lines()
     assert line["event"] == "bug"
     assert line["exception"].endswith("ValueError: ***")
 
 
-def test_everything_is_given_back() -> None:
-    """What embeds or tests the daemon has a log of its own."""
+def test_everything_is_restored() -> None:
+    """A program that embeds or tests the daemon has its own log."""
     root = logging.getLogger()
     before = (root.level, list(root.handlers), threading.excepthook, sys.unraisablehook)
     with captured(Log().logs):

@@ -1,4 +1,4 @@
-"""Log lines on real pipes: stalled, broken, shared or full, none of them stops the daemon."""
+"""Log lines on real pipes and full disks: none of them stops the daemon."""
 
 import errno
 import json
@@ -14,23 +14,27 @@ from typing import Any, TextIO
 
 import pytest
 
-from refresherd.adapters.logs import Logs, configure, stages, without_rich
+from refresherd.adapters.logs import Logs, configure, without_rich
 from refresherd.adapters.logs.writer import MAX_LINES, LineWriter
 from refresherd.domain.events import Started
+from refresherd.domain.model import Instant
 from support.fakes import FakeClock
 
 STARTED = Started("1.0", 1)
 
 
-@pytest.fixture(autouse=True)
-def _unbounded_rate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let more lines a second pass than the flood gate would."""
-    monkeypatch.setattr(stages, "BURST", 10.0 * MAX_LINES)
+class FastClock(FakeClock):
+    """A clock on which so much time passes that the rate limit drops nothing."""
+
+    def now(self) -> Instant:
+        """Return a time that is later with each call."""
+        self.advance(0.01)
+        return super().now()
 
 
 @pytest.fixture
 def pipe() -> Iterator[tuple[int, TextIO]]:
-    """Return a pipe's ends: a descriptor to read, a stream to log to."""
+    """Yield the ends of a pipe: a descriptor to read, a stream to log to."""
     reading, writing = os.pipe()
     with os.fdopen(writing, "w") as stream:
         yield reading, stream
@@ -38,11 +42,11 @@ def pipe() -> Iterator[tuple[int, TextIO]]:
 
 def logs_to(stream: TextIO) -> Logs:
     """Return logs that write JSON to a stream."""
-    return configure("info", "json", stream, FakeClock())
+    return configure("info", "json", stream, FastClock())
 
 
 class Reader(threading.Thread):
-    """Collects lines from a pipe until nobody writes any more."""
+    """Collects lines from a pipe until its end."""
 
     def __init__(self, reading: int) -> None:
         super().__init__()
@@ -58,7 +62,7 @@ class Reader(threading.Thread):
 
 
 def finish(logs: Logs, stream: TextIO, reader: Reader) -> list[dict[str, Any]]:
-    """Close everything; return all lines."""
+    """Close everything, and return all lines."""
     logs.close(timeout=10)
     stream.close()
     reader.join(10)
@@ -66,7 +70,7 @@ def finish(logs: Logs, stream: TextIO, reader: Reader) -> list[dict[str, Any]]:
 
 
 def test_lines_arrive_in_order_and_whole(pipe: tuple[int, TextIO]) -> None:
-    """More than a pipe takes at once is still one line after the other."""
+    """This holds for more lines than a pipe takes at once."""
     reading, stream = pipe
     logs, reader = logs_to(stream), Reader(reading)
     for number in range(3000):
@@ -75,8 +79,8 @@ def test_lines_arrive_in_order_and_whole(pipe: tuple[int, TextIO]) -> None:
 
 
 @pytest.mark.timing
-def test_a_reader_who_stalls_holds_up_nothing(pipe: tuple[int, TextIO]) -> None:
-    """A hanging log collector must not keep tokens from being refreshed, nor the daemon alive."""
+def test_a_stalled_reader_delays_nothing(pipe: tuple[int, TextIO]) -> None:
+    """A hanging log collector must delay neither refreshes nor a stop."""
     reading, stream = pipe
     logs = logs_to(stream)
     began = time.monotonic()
@@ -89,8 +93,8 @@ def test_a_reader_who_stalls_holds_up_nothing(pipe: tuple[int, TextIO]) -> None:
     finish(logs, stream, Reader(reading))
 
 
-def test_what_was_dropped_is_told_by_the_next_line_that_fits(pipe: tuple[int, TextIO]) -> None:
-    """A gap in a log that does not look like one misleads whoever reads it."""
+def test_the_next_line_that_fits_has_the_number_of_dropped_lines(pipe: tuple[int, TextIO]) -> None:
+    """A gap that does not show would mislead the reader."""
     reading, stream = pipe
     logs = logs_to(stream)
     observed = MAX_LINES + 2000
@@ -108,7 +112,7 @@ def test_what_was_dropped_is_told_by_the_next_line_that_fits(pipe: tuple[int, Te
     assert len(lines) + sum(dropped) == observed
 
 
-def test_nobody_left_to_read_is_no_error(pipe: tuple[int, TextIO]) -> None:
+def test_a_reader_that_is_gone_is_no_error(pipe: tuple[int, TextIO]) -> None:
     """`refresherd run | head` must not end in a traceback."""
     reading, stream = pipe
     logs = logs_to(stream)
@@ -119,8 +123,8 @@ def test_nobody_left_to_read_is_no_error(pipe: tuple[int, TextIO]) -> None:
     logs.close()
 
 
-def test_a_pipe_that_somebody_made_non_blocking_is_waited_for(pipe: tuple[int, TextIO]) -> None:
-    """The flag belongs to the pipe, and whoever shares it may set it."""
+def test_lines_wait_for_a_non_blocking_pipe(pipe: tuple[int, TextIO]) -> None:
+    """The flag belongs to the pipe, and another process may set it."""
     reading, stream = pipe
     os.set_blocking(stream.fileno(), False)  # positional only
     logs = logs_to(stream)
@@ -131,7 +135,7 @@ def test_a_pipe_that_somebody_made_non_blocking_is_waited_for(pipe: tuple[int, T
 
 
 def test_a_full_disk_costs_only_the_lines_it_has_no_room_for() -> None:
-    """It may have room again."""
+    """It may have room again later."""
     written: list[bytes] = []
     full = threading.Event()
     full.set()
@@ -155,8 +159,8 @@ def test_a_full_disk_costs_only_the_lines_it_has_no_room_for() -> None:
     assert b"".join(written) == b"kept\n"
 
 
-def test_an_interpreter_ends_though_its_log_is_stuck() -> None:
-    """A thread that hangs in a buffered write would have Python abort at its end."""
+def test_the_interpreter_ends_though_its_log_hangs() -> None:
+    """With a thread that hangs in a buffered write, Python would abort."""
     program = (
         "import sys; from refresherd.adapters import logs\n"
         "from refresherd.host.clock import BootClock;"
@@ -171,8 +175,8 @@ def test_an_interpreter_ends_though_its_log_is_stuck() -> None:
     assert done.returncode == 0
 
 
-def test_the_log_brings_no_rich_into_the_daemon() -> None:
-    """Structlog would import it for tracebacks that are never made, at 3.6 MiB."""
+def test_the_log_does_not_import_rich() -> None:
+    """Structlog would import it for tracebacks that are never used: 3.6 MiB."""
     program = (
         "import sys, refresherd.adapters.logs\n"
         "assert not [m for m in sys.modules if m.startswith('rich')];"
@@ -183,7 +187,7 @@ def test_the_log_brings_no_rich_into_the_daemon() -> None:
 
 @pytest.mark.parametrize("rich", [None, ModuleType("rich")])
 def test_rich_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch, rich: ModuleType | None) -> None:
-    """The demo draws with it, in the process that logs."""
+    """The demo uses rich in the process that logs."""
     monkeypatch.delitem(sys.modules, "rich", raising=False)
     if rich is not None:
         monkeypatch.setitem(sys.modules, "rich", rich)

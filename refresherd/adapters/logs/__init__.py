@@ -1,7 +1,6 @@
-"""The daemon's log: events as lines, without secrets, in any reader's time."""
+"""The daemon's log: events as lines, without secrets, at a bounded rate."""
 
-from refresherd.adapters.logs.configuration import configure
-from refresherd.adapters.logs.libraries import captured
-from refresherd.adapters.logs.observer import Logs
+from refresherd.adapters.logs.observer import Logs, captured
+from refresherd.adapters.logs.pipeline import configure
 
 __all__ = ["Logs", "captured", "configure"]

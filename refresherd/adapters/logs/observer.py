@@ -1,28 +1,81 @@
-"""Tells in the log what happens: events, what libraries log, and what nobody caught."""
+"""Logs events, what libraries log, and exceptions that nobody caught."""
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import sys
+import threading
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from refresherd.adapters.logs.entries import (
     DEBUG,
+    DEBUG_ONLY,
     ERROR,
-    ONLY_DEBUG,
     WARNING,
     Entry,
     describe,
     trouble_of,
 )
-from refresherd.adapters.logs.repeats import Repeats
 from refresherd.adapters.logs.without_rich import structlog
 from refresherd.adapters.logs.writer import LineWriter
 from refresherd.domain.events import AcceptFailed, Event
+from refresherd.domain.model import Instant
 from refresherd.engine.ports import Clock
+
+REPEAT_SECONDS = 600.0
+"""The same trouble is logged at most once in this time."""
+
+MAX_TROUBLES = 100_000
+"""If there are more at once, the oldest is forgotten; its next occurrence counts as new."""
+
+ERRORS_ONLY = "apscheduler"
+"""This library's warnings are about jobs that run late, which the schedule itself watches."""
+
+
+@dataclass(slots=True)
+class _Logged:
+    at: Instant
+    suppressed: int = 0
+
+
+@dataclass(slots=True)
+class _Trouble:
+    count: int = 0
+    kinds: dict[str, _Logged] = field(default_factory=dict)
+
+
+class Repeats:
+    """Suppresses repetitions of the same kind of trouble in the same scope, such as one output."""
+
+    def __init__(self, max_troubles: int = MAX_TROUBLES) -> None:
+        self._max_troubles = max_troubles
+        self._troubles: dict[Hashable, _Trouble] = {}
+
+    def admit(self, scope: Hashable, kind: str, now: Instant) -> int | None:
+        """Return how many entries were suppressed before this one; None to suppress it as well."""
+        trouble = self._troubles.get(scope)
+        if trouble is None:
+            if len(self._troubles) >= self._max_troubles:
+                del self._troubles[next(iter(self._troubles))]
+            trouble = self._troubles[scope] = _Trouble()
+        trouble.count += 1
+        last = trouble.kinds.get(kind)
+        if last is not None and now < last.at + REPEAT_SECONDS:
+            last.suppressed += 1
+            return None
+        trouble.kinds[kind] = _Logged(now)
+        return 0 if last is None else last.suppressed
+
+    def recover(self, scope: Hashable) -> int:
+        """Forget a trouble that is over; return how often it occurred, 0 if there was none."""
+        trouble = self._troubles.pop(scope, None)
+        return 0 if trouble is None else trouble.count
 
 
 class Logs:
-    """An Observer that logs. Nothing here blocks, whoever reads the log."""
+    """An Observer that logs. No method blocks, whoever reads the log."""
 
     def __init__(
         self, logger: structlog.typing.FilteringBoundLogger, writer: LineWriter, clock: Clock
@@ -31,14 +84,14 @@ class Logs:
         self._writer = writer
         self._clock = clock
         self._repeats = Repeats()
-        self._unseen = frozenset() if logger.is_enabled_for(DEBUG) else ONLY_DEBUG
+        self._ignored = frozenset() if logger.is_enabled_for(DEBUG) else DEBUG_ONLY
 
     def observe(self, event: Event) -> None:
         """Log an event, unless it is a repetition or below the level."""
         scope = trouble_of(event)
         failures = 0 if scope is None else self._repeats.recover(scope)
-        if failures or type(event) not in self._unseen:
-            self._tell(describe(event, failures))
+        if failures or type(event) not in self._ignored:
+            self._log(describe(event, failures))
 
     def library(self, record: logging.LogRecord) -> None:
         """Log what a library logged."""
@@ -46,28 +99,28 @@ class Logs:
         error = record.exc_info[1] if record.exc_info else None
         fields = {"logger": record.name, "exc_info": error}
         scope = ("library", record.name, str(record.msg))
-        self._tell(Entry(level, record.getMessage().strip(), fields, scope))
+        self._log(Entry(level, record.getMessage().strip(), fields, scope))
 
     def loop_failed(self, _: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
-        """Log what ended up in the event loop: its exception handler."""
+        """Log what the event loop reports: its exception handler."""
         error, listening = context.get("exception"), context.get("socket")
         if isinstance(error, OSError) and listening is not None:
-            # No bug: asyncio accepts TCP connections for us, and there are no descriptors left.
+            # Not a bug: asyncio accepts TCP connections for us, and no descriptor is left.
             name = "{}:{}".format(*listening.getsockname()[:2])
             self.observe(AcceptFailed(name, error.strerror or str(error)))
         else:
             self.bug(str(context["message"]), error)
 
     def bug(self, message: str, error: BaseException | None) -> None:
-        """Log what nobody caught."""
+        """Log an exception that nobody caught."""
         fields = {"message": message, "exc_info": error}
-        self._tell(Entry(ERROR, "bug", fields, ("bug", message), type(error).__name__))
+        self._log(Entry(ERROR, "bug", fields, ("bug", message), type(error).__name__))
 
     def close(self, timeout: float = 0.5) -> None:
-        """Write what is left, for at most `timeout` seconds."""
+        """Write the queued lines, for at most `timeout` seconds."""
         self._writer.close(timeout)
 
-    def _tell(self, entry: Entry) -> None:
+    def _log(self, entry: Entry) -> None:
         if not self._logger.is_enabled_for(entry.level):
             return
         fields = entry.fields
@@ -78,3 +131,38 @@ class Logs:
             if suppressed:
                 fields = {**fields, "suppressed": suppressed}
         self._logger.log(entry.level, entry.event, **fields)
+
+
+class _Handler(logging.Handler):
+    def __init__(self, logs: Logs) -> None:
+        super().__init__(logging.WARNING)
+        self._logs = logs
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._logs.library(record)
+        except Exception as error:  # noqa: BLE001  # a faulty record must not fail its caller
+            self._logs.bug(f"{record.name} logged a record that cannot be formatted", error)
+
+
+@contextmanager
+def captured(logs: Logs) -> Iterator[None]:
+    """Send warnings of libraries, and uncaught exceptions, to `logs` while the block runs."""
+    root, errors_only = logging.getLogger(), logging.getLogger(ERRORS_ONLY)
+    levels = root.level, errors_only.level
+    hooks = threading.excepthook, sys.unraisablehook
+    handler = _Handler(logs)
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    errors_only.setLevel(logging.ERROR)
+    logging.captureWarnings(capture=True)
+    threading.excepthook = lambda args: logs.bug("an exception ended a thread", args.exc_value)
+    sys.unraisablehook = lambda args: logs.bug("an exception was ignored", args.exc_value)
+    try:
+        yield
+    finally:
+        threading.excepthook, sys.unraisablehook = hooks
+        logging.captureWarnings(capture=False)
+        root.removeHandler(handler)
+        root.setLevel(levels[0])
+        errors_only.setLevel(levels[1])

@@ -1,29 +1,33 @@
-"""Writes log lines in a thread of its own: a reader who stalls must not stall the daemon."""
+"""Writes log lines in a thread: a reader that stalls must not stall the daemon."""
 
 import os
 import select
+import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from queue import SimpleQueue
 from typing import TextIO, TypeAlias
 
 Write: TypeAlias = Callable[[Sequence[bytes]], None]
-"""Takes lines in their order; an empty one, which ends them, is to be passed over."""
+"""Writes lines in order. Skips the empty line that ends the last batch. Raises OSError."""
 
 MAX_LINES = 10_000
-"""More than so many unwritten lines are dropped, and counted."""
+"""Lines in the queue; further lines are dropped and counted."""
 
 MAX_BATCH = 256
-"""Lines to a write: with one each the interpreter would change threads for every line."""
+"""Lines per write: with a write for each, the interpreter would switch threads for each."""
 
 POLL_MILLISECONDS = 1000
+
+JOURNAL_SOCKET = Path("/run/systemd/journal/socket")
 
 CLOSE = b""
 
 
 class LineWriter:
-    """A queue of lines in front of a stream. Every method is safe in any thread."""
+    """A queue of lines in front of a destination. Every method is safe in any thread."""
 
     def __init__(self, write: Write) -> None:
         self._write = write
@@ -35,11 +39,11 @@ class LineWriter:
 
     @property
     def has_room(self) -> bool:
-        """Whether a line would be taken now."""
+        """Whether the queue would take a line now."""
         return self._lines.qsize() < MAX_LINES
 
     def put(self, line: bytes) -> None:
-        """Have a line written soon, or drop it if there is no room."""
+        """Queue a line, or drop it if there is no room."""
         if self.has_room:
             self._lines.put(line)
         else:
@@ -51,7 +55,7 @@ class LineWriter:
             self._dropped += lines
 
     def take_dropped(self) -> int:
-        """Return how many lines were dropped since this was last asked."""
+        """Return the number of lines that were dropped since the last call."""
         if self._dropped == 0:
             return 0
         with self._lock:
@@ -59,7 +63,7 @@ class LineWriter:
         return dropped
 
     def close(self, timeout: float) -> None:
-        """Write what is left, for at most `timeout` seconds."""
+        """Write the queued lines, for at most `timeout` seconds."""
         self._lines.put(CLOSE)
         self._thread.join(timeout)
 
@@ -71,14 +75,14 @@ class LineWriter:
             try:
                 self._write(batch)
             except BrokenPipeError:
-                # Nobody reads any more, and nobody is left to be told so.
+                # The reader is gone for good, and nobody is left to be told.
                 self._write = _discard
             except OSError:
-                # A full disk, say, which may have room again.
+                # A full disk, for example, may have room again later.
                 self.drop(len(batch))
 
     def _batch(self) -> list[bytes]:
-        """Return the lines that wait, CLOSE last once there will be no more."""
+        """Return the queued lines, at least one; CLOSE is the last one ever."""
         batch = [self._lines.get()]
         while batch[-1] != CLOSE and len(batch) < MAX_BATCH and not self._lines.empty():
             batch.append(self._lines.get())
@@ -86,16 +90,40 @@ class LineWriter:
 
 
 def writing_to(stream: TextIO) -> Write:
-    """Return what writes to a stream, past its buffer.
+    """Return a function that writes to a stream, bypassing its buffer.
 
-    A thread that hangs in a buffered write holds the buffer's lock, and the
-    interpreter aborts when it cannot have that lock to flush the stream at its end.
+    A thread that hangs in a buffered write holds the buffer's lock, and the interpreter aborts at
+    its end if it cannot get that lock to flush the stream.
     """
     try:
         descriptor = stream.fileno()
     except OSError:
         return partial(_write_text, stream)
     return partial(_write_all, descriptor)
+
+
+def leads_to_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Return whether systemd's journal reads a stream: systemd.exec(5).
+
+    $JOURNAL_STREAM holds the device and inode of standard error at the start of the service. If
+    they differ from the stream's, it has been redirected.
+    """
+    try:
+        status = os.fstat(stream.fileno())
+    except OSError:
+        return False
+    return environ.get("JOURNAL_STREAM", "") == f"{status.st_dev}:{status.st_ino}"
+
+
+def write_to_journal(path: Path, entries: Sequence[bytes]) -> None:
+    """Send entries of the journal's native protocol to its socket. Raises OSError.
+
+    An entry is bounded and far smaller than a datagram may be (net.core.wmem_default), so none has
+    to be passed as a file.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
+        for entry in filter(None, entries):
+            journal.sendto(entry, str(path))
 
 
 def _write_text(stream: TextIO, lines: Sequence[bytes]) -> None:
@@ -109,7 +137,7 @@ def _write_all(descriptor: int, lines: Sequence[bytes]) -> None:
         try:
             left = left[os.write(descriptor, left) :]
         except BlockingIOError:
-            # Whoever shares the terminal or pipe may have made it non-blocking for all.
+            # Another process that shares the terminal or pipe may have made it non-blocking.
             poll = select.poll()
             poll.register(descriptor, select.POLLOUT)
             poll.poll(POLL_MILLISECONDS)

@@ -1,4 +1,4 @@
-"""How much is logged: what the level lets through, no repetitions, no floods."""
+"""What is logged: events at or above the level, without repetitions."""
 
 import io
 import json
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from refresherd.adapters.logs import configure
-from refresherd.adapters.logs.stages import BURST, LINES_A_SECOND
+from refresherd.adapters.logs.observer import REPEAT_SECONDS, Repeats
 from refresherd.domain.errors import Reason
 from refresherd.domain.events import (
     AttemptBegan,
@@ -15,7 +15,6 @@ from refresherd.domain.events import (
     OutputFailed,
     OutputWritten,
     Renewed,
-    Started,
     TokenExpired,
 )
 from refresherd.domain.model import Instant, Method
@@ -57,8 +56,8 @@ def failure(reason: Reason = Reason.CONNECT) -> AttemptFailed:
         ("error", ["token expired"]),
     ],
 )
-def test_the_level_says_what_is_written(level: str, seen: list[str]) -> None:
-    """Who asks for errors gets nothing else."""
+def test_the_level_decides_what_is_logged(level: str, seen: list[str]) -> None:
+    """An operator who asks for errors gets nothing else."""
     log = Log(level)
     for event in (AttemptBegan("payments", Method.AUTH, 0.1), RENEWED, failure()):
         log.logs.observe(event)
@@ -66,8 +65,8 @@ def test_the_level_says_what_is_written(level: str, seen: list[str]) -> None:
     assert [line["event"] for line in log.objects()] == seen
 
 
-def test_a_repeated_failure_is_told_rarely_and_its_end_always() -> None:
-    """An outage of a week must leave a log in which other things can be found."""
+def test_a_repeated_failure_is_logged_rarely_and_its_end_always() -> None:
+    """After an outage of a week, other entries must still be found in the log."""
     log = Log()
     for _ in range(700):
         log.logs.observe(failure())
@@ -87,8 +86,8 @@ def test_a_repeated_failure_is_told_rarely_and_its_end_always() -> None:
     ]
 
 
-def test_an_outputs_trouble_is_its_own() -> None:
-    """A write that succeeds ends no other file's trouble; unremarkable writes are not told."""
+def test_the_trouble_of_each_output_is_separate() -> None:
+    """A successful write ends no other file's trouble; ordinary writes are not logged."""
     log = Log()
     for path in ("/run/a", "/run/b"):
         log.logs.observe(OutputFailed("payments", path, "disk full", 1.0))
@@ -102,14 +101,43 @@ def test_an_outputs_trouble_is_its_own() -> None:
     ]
 
 
-def test_no_flood_of_lines_and_the_gap_is_told() -> None:
-    """Ten thousand apps that all change at once must not write as many lines in a second."""
-    log = Log()
-    for _ in range(int(BURST) + 100):
-        log.logs.observe(Started("1.0", 1))
-    log.clock.advance(10 / LINES_A_SECOND)
-    log.logs.observe(Started("1.0", 1))
-    lines = log.objects()
-    assert len(lines) == BURST + 1
-    assert lines[-1]["dropped"] == 100
-    assert not any("dropped" in line for line in lines[:-1])
+def test_a_repetition_is_suppressed_for_a_while() -> None:
+    """An app that fails each second for ten minutes is two lines, not six hundred."""
+    repeats = Repeats()
+    suppressed = [repeats.admit("payments", "connect", Instant(1000 + s)) for s in range(601)]
+    assert suppressed[0] == 0
+    assert set(suppressed[1:600]) == {None}
+    assert suppressed[600] == 599
+    assert repeats.admit("payments", "connect", Instant(1601)) is None
+
+
+def test_another_kind_or_scope_is_logged_at_once() -> None:
+    """A refused key must not hide behind network trouble."""
+    repeats = Repeats()
+    now = Instant(1000)
+    assert repeats.admit("payments", "connect", now) == 0
+    assert repeats.admit("payments", "rejected", now) == 0
+    assert repeats.admit("ledger", "connect", now) == 0
+
+
+def test_after_a_recovery_trouble_is_new_again() -> None:
+    """Each outage has a beginning and an end in the log."""
+    repeats = Repeats()
+    now = Instant(1000)
+    assert repeats.recover("payments") == 0
+    for kind in ("connect", "connect", "timeout"):
+        repeats.admit("payments", kind, now)
+    assert repeats.recover("payments") == 3
+    assert repeats.recover("payments") == 0
+    assert repeats.admit("payments", "connect", now) == 0
+
+
+def test_memory_for_troubles_is_bounded() -> None:
+    """A library whose every message differs must not fill the memory."""
+    repeats = Repeats(max_troubles=2)
+    now = Instant(1000)
+    for scope in ("oldest", "older", "newest"):
+        assert repeats.admit(scope, "", now) == 0
+    assert repeats.recover("oldest") == 0
+    assert repeats.recover("older") == 1
+    assert repeats.admit("newest", "", Instant(now + REPEAT_SECONDS)) == 0

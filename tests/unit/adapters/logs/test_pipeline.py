@@ -1,4 +1,4 @@
-"""A log line from event to stream: what it looks like, and what it hides."""
+"""A log line from event to stream: its form, what it hides, and how many there are."""
 
 import io
 import json
@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresherd.adapters.logs import configure
-from refresherd.adapters.logs.stages import LONGEST_VALUE
+from refresherd.adapters.logs.pipeline import BURST, LINES_PER_SECOND, MAX_VALUE
 from refresherd.domain.errors import Reason
 from refresherd.domain.events import (
     ApiRoute,
@@ -43,7 +43,7 @@ TEXTS = st.text(st.characters())
 
 
 class Terminal(io.StringIO):
-    """A stream with a person before it."""
+    """A stream that is a terminal."""
 
     def isatty(self) -> bool:
         """Return True."""
@@ -53,10 +53,12 @@ class Terminal(io.StringIO):
 class Log:
     """A log in memory; reading it closes it."""
 
-    def __init__(self, form: str, level: str = "info", stream: io.StringIO | None = None) -> None:
+    def __init__(
+        self, form: str, level: str = "info", stream: io.StringIO | None = None, **environ: str
+    ) -> None:
         self.stream = stream or io.StringIO()
         self.clock = FakeClock()
-        self.logs = configure(level, form, self.stream, self.clock)
+        self.logs = configure(level, form, self.stream, self.clock, environ)
 
     def text(self) -> str:
         """Return all that was written."""
@@ -76,14 +78,14 @@ def failure(reason: Reason = Reason.CONNECT, message: str = "refused") -> Attemp
 
 
 def line_of(form: str, event: Event) -> str:
-    """Return what one event writes at level debug."""
+    """Return the line of one event, at level debug."""
     log = Log(form, "debug")
     log.logs.observe(event)
     return log.text()
 
 
-def told_with(kind: type[Any], text: str) -> Event:
-    """Return an event of a kind with a text wherever it takes one."""
+def event_with(kind: type[Any], text: str) -> Event:
+    """Return an event of a kind, with a text in every field that takes one."""
     values: dict[Any, object] = {
         str: text,
         int: 1,
@@ -101,8 +103,8 @@ def told_with(kind: type[Any], text: str) -> Event:
     return event
 
 
-def test_a_line_of_json_is_an_object_with_dates() -> None:
-    """Log stores index these names; a person reads the dates without converting them."""
+def test_a_json_line_is_an_object_with_dates() -> None:
+    """Log stores index these names; people read the dates without converting them."""
     log = Log("json")
     log.logs.observe(RENEWED)
     assert log.objects() == [
@@ -122,7 +124,7 @@ def test_a_line_of_json_is_an_object_with_dates() -> None:
 
 
 def test_dates_follow_a_step_of_the_wall_clock() -> None:
-    """A line must bear the time that the host's other logs bear."""
+    """A line must show the same time as the host's other logs."""
     log = Log("json")
     log.logs.observe(Started("1.0", 1))
     log.clock.offset += 3600
@@ -134,8 +136,8 @@ def test_dates_follow_a_step_of_the_wall_clock() -> None:
     ]
 
 
-def test_a_console_line_is_short_and_in_the_readers_order() -> None:
-    """Time, level, what happened, to which app; no colours for a pipe."""
+def test_a_console_line_is_short_and_ordered_for_people() -> None:
+    """Time, level, event and app come first; a pipe gets no colours."""
     log = Log("console")
     log.logs.observe(failure(message='said "no"'))
     assert re.fullmatch(
@@ -158,7 +160,7 @@ def test_a_console_line_is_short_and_in_the_readers_order() -> None:
 def test_the_format_follows_the_stream_unless_it_is_set(
     form: str, stream: type[io.StringIO], *, console: bool, colored: bool
 ) -> None:
-    """Colours belong on terminals only, JSON everywhere else."""
+    """People at a terminal get colours; programs get JSON."""
     log = Log(form, stream=stream())
     log.logs.observe(Started("1.0", 1))
     text = log.text()
@@ -166,10 +168,9 @@ def test_the_format_follows_the_stream_unless_it_is_set(
     assert ("\x1b[" in text) == colored
 
 
-def test_colours_can_be_declined(monkeypatch: pytest.MonkeyPatch) -> None:
-    """NO_COLOR is what people set who cannot see them, or whose terminal cannot."""
-    monkeypatch.setenv("NO_COLOR", "1")
-    log = Log("auto", stream=Terminal())
+def test_no_color_turns_colours_off() -> None:
+    """People set it who cannot see colours, or whose terminal cannot show them."""
+    log = Log("auto", stream=Terminal(), NO_COLOR="1")
     log.logs.observe(Started("1.0", 1))
     assert "\x1b" not in log.text()
 
@@ -180,16 +181,16 @@ def test_colours_can_be_declined(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_secret_is_written_from_any_field_of_any_event(
     form: str, kind: type[Any], secret: str
 ) -> None:
-    """An event is made without secrets; should one slip in, this is the last door."""
-    text = line_of(form, told_with(kind, f"x={secret};"))
+    """Events have no secrets; if one slips in, this is the last barrier."""
+    text = line_of(form, event_with(kind, f"x={secret};"))
     assert text.count("\n") >= 1
     assert not any(secret[start : start + 20] in text for start in range(len(secret) - 19))
 
 
 @FORMS
 @given(TEXTS, TEXTS)
-def test_a_line_is_one_line_whatever_it_is_about(form: str, app: str, message: str) -> None:
-    """DSM's error texts come from outside: none may forge a line or move the cursor."""
+def test_an_entry_is_one_line_whatever_its_values(form: str, app: str, message: str) -> None:
+    """DSM's error texts come from outside; none may forge a line or control a terminal."""
     event = AttemptFailed(
         app, URL, Method.AUTH, Reason.TLS, message, 0.5, 1, Instant(1030), request_id=""
     )
@@ -217,8 +218,8 @@ def fail(message: str) -> NoReturn:
     raise ValueError(message)
 
 
-def test_a_crash_brings_its_traceback_without_locals_and_secrets() -> None:
-    """A bug is mended from the log alone, and the log is read by many."""
+def test_a_crash_has_its_traceback_without_locals_and_secrets() -> None:
+    """A bug is fixed from the log alone, and many people read the log."""
     text = line_of("json", crash(f"token {TOKEN}"))
     exception = json.loads(text)["exception"]
     assert exception.startswith("Traceback (most recent call last):\n")
@@ -228,7 +229,7 @@ def test_a_crash_brings_its_traceback_without_locals_and_secrets() -> None:
 
 
 def test_a_traceback_on_a_console_is_indented() -> None:
-    """An exception's message has newlines: what follows them must not pass for a line."""
+    """An exception's message may have newlines; what follows must not look like an entry."""
     forged = "x\n12:00:00.000 [info    ] token refreshed\x1b[2J"
     first, *rest = line_of("console", crash(forged)).splitlines()
     assert "app crashed" in first
@@ -236,26 +237,39 @@ def test_a_traceback_on_a_console_is_indented() -> None:
     assert "    12:00:00.000 [info    ] token refreshed\\x1b[2J" in rest
 
 
-def test_a_value_without_end_is_shortened() -> None:
+def test_a_long_value_is_shortened() -> None:
     """One answer of a broken proxy must not fill the disk."""
     message = "start" + "x " * 10_000 + "end"
     log = Log("json")
     log.logs.observe(failure(message=message))
     (line,) = log.objects()
-    assert len(line["message"]) <= LONGEST_VALUE + 1
+    assert len(line["message"]) <= MAX_VALUE + 1
     assert line["message"].startswith("start")
     assert line["message"].endswith("end")
 
 
-def test_what_cannot_be_encoded_is_shown_as_it_is() -> None:
-    """A path of bytes that are no UTF-8 reaches Python as lone surrogates."""
+def test_bytes_that_are_not_utf_8_are_escaped() -> None:
+    """In a path they reach Python as lone surrogates, which no encoder accepts."""
     log = Log("json")
     log.logs.observe(Warned("cannot read /etc/\udcff.key"))
     assert log.objects()[0]["message"] == "cannot read /etc/\\udcff.key"
 
 
-def test_a_secret_prints_as_nothing() -> None:
-    """The type itself is the first door."""
+def test_a_secret_is_logged_as_asterisks() -> None:
+    """The type itself is the first barrier."""
     log = Log("json")
     log.logs.library(logging.LogRecord("x", 30, "", 0, "got %s", (Secret("short"),), None))
     assert log.objects()[0]["event"] == "got ***"
+
+
+def test_the_rate_of_lines_is_limited_and_the_gap_is_shown() -> None:
+    """Ten thousand apps that change at once must not write as many lines in a second."""
+    log = Log("json")
+    for _ in range(int(BURST) + 100):
+        log.logs.observe(Started("1.0", 1))
+    log.clock.advance(10 / LINES_PER_SECOND)
+    log.logs.observe(Started("1.0", 1))
+    lines = log.objects()
+    assert len(lines) == BURST + 1
+    assert lines[-1]["dropped"] == 100
+    assert not any("dropped" in line for line in lines[:-1])
