@@ -1,4 +1,4 @@
-"""Prometheus' own tool judges the exposition."""
+"""Prometheus' own tool checks the exposition."""
 
 import subprocess
 from pathlib import Path
@@ -28,19 +28,19 @@ class OneApp:
         return (self.status("payments"),)
 
 
-def test_promtool_finds_nothing_to_complain_of() -> None:
-    """It knows the naming rules by heart, and parses as strictly as Prometheus does."""
+def test_promtool_finds_no_fault() -> None:
+    """It checks the naming rules, and parses as strictly as Prometheus."""
     promtool = needs_tool("promtool")
     metrics = Metrics(NOW)
     files = (FileSpec(Path('/run/"a\\b".token')),)
     endpoint = Endpoint("https://amer.smartkey.io")
     metrics.add_app(App("payments", endpoint, ApiKeyFile(Path("/etc/key")), files=files))
     _, pieces = Exposition(metrics, OneApp(), FakeClock()).render("")
-    judged = subprocess.run(
+    check = subprocess.run(
         [promtool, "check", "metrics"],
         input=b"".join(pieces),
         capture_output=True,
         timeout=30,
         check=False,
     )
-    assert (judged.returncode, judged.stderr.decode()) == (0, "")
+    assert (check.returncode, check.stderr.decode()) == (0, "")

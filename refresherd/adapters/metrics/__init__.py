@@ -1,4 +1,4 @@
-"""What is counted of the daemon, and how Prometheus reads it."""
+"""The daemon's metrics: counters, and the text in which Prometheus reads them."""
 
 from refresherd.adapters.metrics.exposition import Exposition
 from refresherd.adapters.metrics.observer import Metrics

@@ -1,14 +1,16 @@
-"""What a scrape is answered with: Prometheus text, or OpenMetrics for who asks for it."""
+"""Answers scrapes, in Prometheus' text format or in OpenMetrics."""
 
+import platform
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 
-from refresherd.adapters.metrics.collector import DaemonCollector
-from refresherd.adapters.metrics.families import FAMILIES
+from refresherd import __version__
+from refresherd.adapters.metrics.families import FAMILIES, Row, render
 from refresherd.adapters.metrics.observer import Metrics
-from refresherd.adapters.metrics.text import Row, render
 from refresherd.domain import readiness
 from refresherd.domain.model import Instant
 from refresherd.domain.readiness import AppStatus
@@ -20,9 +22,9 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
 class Exposition:
-    """Answers scrapes from what Metrics counted and from the roster's statuses.
+    """Answers scrapes from the counters of Metrics and the statuses of the roster.
 
-    Safe to call in a thread while the loop goes on counting.
+    Safe to call in a thread while the event loop goes on counting.
     """
 
     def __init__(self, metrics: Metrics, roster: Roster, clock: Clock) -> None:
@@ -36,9 +38,9 @@ class Exposition:
         GCCollector(registry=self._registry)
 
     def render(self, accept: str) -> tuple[str, Iterator[bytes]]:
-        """Return the content type, and piece by piece the text, for an Accept header's value.
+        """Return the content type, and the text in pieces, for an Accept header's value.
 
-        Piece by piece, since all of it is 40 MB at 10,000 apps, and 1.5 MB once compressed.
+        At ten thousand apps all of it is 40 MB, and 1.5 MB when each piece is compressed.
         """
         openmetrics = wants_openmetrics(accept)
         return OPENMETRICS if openmetrics else TEXT, self._pieces(openmetrics=openmetrics)
@@ -47,7 +49,7 @@ class Exposition:
         for text in render(FAMILIES, self._rows(), openmetrics=openmetrics):
             yield text.encode()
         encode, _ = choose_encoder(OPENMETRICS if openmetrics else TEXT)
-        # Last, for it ends with OpenMetrics' end mark.
+        # Last, since it ends with OpenMetrics' end mark.
         yield encode(self._registry)
 
     def _rows(self) -> list[Row]:
@@ -55,17 +57,94 @@ class Exposition:
         offset = self._clock.wall(Instant(0.0))
         statuses = {status.name: status for status in self._roster.statuses()}
         rows = []
-        for tally in self._metrics.tallies():
-            status = statuses.get(tally.name) or AppStatus(tally.name, begin(now))
-            rows.append(Row(tally, status, readiness.ready(status, now), offset))
+        for counters in self._metrics.apps():
+            status = statuses.get(counters.name) or AppStatus(counters.name, begin(now))
+            rows.append(Row(counters, status, readiness.ready(status, now), offset))
         return rows
 
 
 def wants_openmetrics(accept: str) -> bool:
-    """Return whether an Accept header prefers OpenMetrics to Prometheus' own text."""
+    """Return whether an Accept header prefers OpenMetrics to Prometheus' text format."""
     try:
         _, content_type = choose_encoder(accept)
     except TypeError:
-        # prometheus_client compares versions part by part, and fails on one that is no number.
+        # prometheus_client compares version numbers, and fails on a version that is no number.
         return False
     return content_type.startswith("application/openmetrics-text")
+
+
+class DaemonCollector(Collector):
+    """The daemon's own series, which belong to no app, for prometheus_client."""
+
+    def __init__(self, metrics: Metrics, clock: Clock) -> None:
+        self._metrics = metrics
+        self._clock = clock
+
+    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily | HistogramMetricFamily]:
+        """Yield every family."""
+        build = GaugeMetricFamily(
+            "refresherd_build_info",
+            "Always 1; the labels are the versions of refresherd and Python.",
+            labels=("version", "python_version"),
+        )
+        build.add_metric((__version__, platform.python_version()), 1)
+        yield build
+        yield from self._refreshes()
+        yield from self._requests()
+        jumps = CounterMetricFamily(
+            "refresherd_clock_jumps",
+            "Suspends of the machine and steps of its wall clock, by kind.",
+            labels=("kind",),
+        )
+        for kind, count in self._metrics.jumps.items():
+            jumps.add_metric((kind.value,), count)
+        yield jumps
+        yield GaugeMetricFamily(
+            "refresherd_event_loop_lag_seconds",
+            "How late the event loop ran the schedule's last heartbeat, in seconds.",
+            self._metrics.lag,
+        )
+        yield GaugeMetricFamily(
+            "refresherd_config_last_reload_successful",
+            "1 if the last attempt to load the configuration succeeded, otherwise 0.",
+            self._metrics.loaded,
+        )
+        yield GaugeMetricFamily(
+            "refresherd_config_last_reload_success_timestamp_seconds",
+            "When a configuration was last loaded successfully, in unix seconds.",
+            round(self._clock.wall(self._metrics.loaded_at), 3),
+        )
+
+    def _refreshes(self) -> Iterator[HistogramMetricFamily]:
+        durations = HistogramMetricFamily(
+            "refresherd_refresh_duration_seconds",
+            "Duration of requests to DSM for a session, failed ones included, in seconds.",
+            labels=("endpoint", "method"),
+        )
+        for (endpoint, method), histogram in self._metrics.durations.copy().items():
+            durations.add_metric((endpoint, method.value), histogram.buckets(), histogram.sum)
+        yield durations
+        delays = HistogramMetricFamily(
+            "refresherd_refresh_delay_seconds",
+            "Time between the due time of an attempt and its start, in seconds.",
+        )
+        delays.add_metric((), self._metrics.delays.buckets(), self._metrics.delays.sum)
+        yield delays
+
+    def _requests(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
+        answers = CounterMetricFamily(
+            "refresherd_api_requests",
+            "Requests on the API socket, by route and status code.",
+            labels=("route", "code"),
+        )
+        for (route, code), count in self._metrics.requests.counts().items():
+            answers.add_metric((route.value, str(code)), count)
+        yield answers
+        durations = HistogramMetricFamily(
+            "refresherd_api_request_duration_seconds",
+            "Time until the answer to an API request begins, waiting included, in seconds.",
+            labels=("route",),
+        )
+        for route, histogram in self._metrics.requests.durations.items():
+            durations.add_metric((route.value,), histogram.buckets(), histogram.sum)
+        yield durations

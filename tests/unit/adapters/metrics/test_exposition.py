@@ -1,4 +1,4 @@
-"""What Prometheus is shown: every series from the start, in both formats, of whatever names."""
+"""What Prometheus reads: every series from the start, in both formats, for any names."""
 
 import platform
 from dataclasses import replace
@@ -15,8 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 import refresherd
 from refresherd.adapters.metrics import Exposition, Metrics
-from refresherd.adapters.metrics.families import FAMILIES
-from refresherd.adapters.metrics.text import Row, render
+from refresherd.adapters.metrics.families import FAMILIES, Row, render
 from refresherd.domain import session_state
 from refresherd.domain.errors import Reason
 from refresherd.domain.events import Ending, Event, HookResult, LoopLagged
@@ -71,7 +70,7 @@ def exposition(*apps: App, statuses: tuple[AppStatus, ...] = (), now: float = NO
 
 
 def text(source: Exposition, accept: str = "") -> str:
-    """Return what a scraper gets."""
+    """Return the text that a scraper gets."""
     return b"".join(source.render(accept)[1]).decode()
 
 
@@ -83,7 +82,7 @@ def families(source: Exposition) -> dict[str, Metric]:
 def gauges(
     session: SessionState, now: float = NOW, outputs: tuple[OutputStatus, ...] = ()
 ) -> list[float]:
-    """Return one app's APP_GAUGES, instants as boot time."""
+    """Return one app's APP_GAUGES, with instants as boot time."""
     statuses = (AppStatus("payments", session, outputs),)
     found = families(exposition(app(), statuses=statuses, now=now))
     values = [found[name].samples[0].value for name in APP_GAUGES]
@@ -91,7 +90,7 @@ def gauges(
 
 
 def label_sets(family: Metric) -> set[tuple[str, ...]]:
-    """Return the values of all labels but `app`, which has to be there."""
+    """Return the values of all labels but `app`, which must be present."""
     return {
         tuple(value for name, value in sorted(sample.labels.items()) if name != "app")
         for sample in family.samples
@@ -99,8 +98,8 @@ def label_sets(family: Metric) -> set[tuple[str, ...]]:
     }
 
 
-def test_every_series_of_an_app_is_there_from_the_start_at_0() -> None:
-    """A rate over a series that appears with its first event misses that event."""
+def test_every_series_of_an_app_exists_from_the_start_at_0() -> None:
+    """A rate over a series that appears with its first event would miss that event."""
     found = families(exposition(app()))
     methods = {(method.value,) for method in Method}
     reasons = {
@@ -117,8 +116,8 @@ def test_every_series_of_an_app_is_there_from_the_start_at_0() -> None:
         assert label_sets(found[f"refresherd_{name}"]) == {(PATH,)}
 
 
-def test_the_daemons_series_are_there_from_the_start() -> None:
-    """A daemon without apps, or without trouble, is monitored as well."""
+def test_the_daemons_series_exist_from_the_start() -> None:
+    """A daemon without apps or trouble is monitored as well."""
     found = families(exposition(app()))
     jumps = found["refresherd_clock_jumps"].samples
     assert {s.labels["kind"]: s.value for s in jumps} == {"suspend": 0, "step": 0}
@@ -145,41 +144,41 @@ def test_exactly_one_state_is_1(state: State) -> None:
     assert {s.labels["state"]: s.value for s in samples} == {s: s is state for s in State}
 
 
-def test_an_app_without_a_token_has_run_out() -> None:
+def test_an_app_without_a_token_counts_as_expired() -> None:
     """`time() > expiry` must fire for an app that never got a token."""
     assert gauges(session_state.begin(NOW)) == [0, 0, 1000, 0, 0, 0, 0]
 
 
 def test_an_app_with_a_token_shows_its_times() -> None:
-    """How long until expiry and until the next attempt are the questions of every outage."""
+    """Every outage raises the question how long until expiry and until the next attempt."""
     assert gauges(FRESH, now=1100) == [1600, 1000, 1300, 1000, 1, 0, 1]
 
 
 def test_an_app_whose_output_is_behind_is_not_ready() -> None:
-    """A token that only the daemon holds helps nobody."""
+    """A token that only the daemon holds helps no consumer."""
     *_, ready = gauges(FRESH, outputs=(OutputStatus(PATH),))
     assert ready == 0
 
 
-def test_an_expired_tokens_times_stay() -> None:
-    """Since when consumers have had no token is read from them."""
+def test_the_times_of_an_expired_token_stay() -> None:
+    """They tell since when consumers have had no token."""
     session = replace(FRESH, state=State.REJECTED, expired=True, failures=3)
     assert gauges(session, now=1700) == [1600, 1000, 1300, 1000, 1, 3, 0]
 
 
-def test_a_dead_token_has_no_expiry_to_come() -> None:
-    """DSM ended it: the time it would have run out must not keep an alert silent."""
+def test_a_token_that_dsm_ended_has_no_expiry() -> None:
+    """The time at which it would have expired must not keep an alert silent."""
     session = replace(FRESH, state=State.EXPIRED, token=None, dead=True)
     assert gauges(session, now=1100)[:2] == [0, 0]
 
 
-def test_what_never_comes_is_infinitely_far() -> None:
+def test_an_attempt_that_is_never_due_is_infinitely_far() -> None:
     """`next_refresh - time()` stays true for an app that waits for its operator."""
     assert gauges(replace(FRESH, next_attempt_at=session_state.NEVER))[2] == float("inf")
 
 
-def test_an_outputs_last_write_is_shown() -> None:
-    """A file that stopped being written is found by its age."""
+def test_the_last_write_of_an_output_is_shown() -> None:
+    """A file that is no longer written is found by its age."""
     outputs = (OutputStatus(PATH, FRESH.token, written_at=Instant(1001.5)),)
     found = families(exposition(app(), statuses=(AppStatus("payments", FRESH, outputs),)))
     sample = found["refresherd_output_last_write_timestamp_seconds"].samples[0]
@@ -199,7 +198,7 @@ def test_an_outputs_last_write_is_shown() -> None:
     ],
 )
 def test_a_scraper_gets_the_format_it_asks_for(accept: str, content_type: str) -> None:
-    """Whatever it sends, it gets something that its content type describes."""
+    """Whatever it sends, the content type describes what it gets."""
     source = exposition(app())
     assert source.render(accept)[0].startswith(content_type)
     assert text(source, accept).endswith("# EOF\n") == content_type.startswith("application")
@@ -210,10 +209,10 @@ names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
 
 @given(names, names)
 def test_no_name_breaks_a_format(name: str, path: str) -> None:
-    """Quotes, backslashes and newlines in a path must come out as they went in."""
+    """Quotes, backslashes and newlines in a path must survive."""
     metrics = Metrics(NOW)
     metrics.add_app(app(name, f"/run/{path}"))
-    row = Row(metrics.tallies()[0], AppStatus(name, FRESH), ready=True, offset=WALL)
+    row = Row(metrics.apps()[0], AppStatus(name, FRESH), ready=True, offset=WALL)
     writes = [family for family in FAMILIES if family.name == "refresherd_output_writes_total"]
     for openmetrics, parse in ((False, parse_text), (True, parse_openmetrics)):
         lines = "".join(render(writes, [row], openmetrics=openmetrics))
@@ -221,14 +220,14 @@ def test_no_name_breaks_a_format(name: str, path: str) -> None:
         assert found.samples[0].labels == {"app": name, "output": str(Path(f"/run/{path}"))}
 
 
-def test_an_undecodable_path_does_not_end_every_scrape() -> None:
-    """A path of bytes that are no UTF-8 reaches Python as lone surrogates."""
+def test_a_path_that_is_not_utf_8_does_not_fail_every_scrape() -> None:
+    """Its bytes reach Python as lone surrogates, which no encoder accepts."""
     source = exposition(app(path="/run/\udcff.token"))
     assert 'output="/run/?.token"' in text(source)
 
 
-def test_apps_that_come_and_go_in_a_scrape_do_not_break_it() -> None:
-    """The loop goes on counting, adding and removing while a thread renders."""
+def test_apps_may_come_and_go_during_a_scrape() -> None:
+    """The event loop goes on while a thread renders."""
     metrics = Metrics(NOW)
     metrics.add_app(app())
     _, pieces = Exposition(metrics, Apps(), FakeClock()).render("")
