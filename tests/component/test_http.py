@@ -1,4 +1,4 @@
-"""The HTTP listener, asked over loopback as Prometheus, Kubernetes and people ask it."""
+"""The HTTP listener over loopback, as Prometheus, Kubernetes and people use it."""
 
 import asyncio
 import threading
@@ -50,13 +50,13 @@ class Apps:
 
 
 def echo(accept: str) -> tuple[str, Iterator[bytes]]:
-    """Render the Accept header that came."""
+    """Render the Accept header of the request."""
     return "text/plain; version=0.0.4; charset=utf-8", iter((BODY, accept.encode()))
 
 
 @asynccontextmanager
 async def served(*statuses: AppStatus, render: Render = echo) -> AsyncIterator[ClientSession]:
-    """Serve these apps and yield a client whose paths are the listener's."""
+    """Serve these apps, and yield a client of the listener."""
     listener = HttpListener([("127.0.0.1", 0)], render, Apps(*statuses), FakeClock(NOW))
     await listener.start()
     ((host, port),) = listener.addresses
@@ -68,19 +68,19 @@ async def served(*statuses: AppStatus, render: Render = echo) -> AsyncIterator[C
 
 
 async def answer(client: ClientSession, path: str, **headers: str) -> tuple[int, str]:
-    """Return status and text of a GET."""
+    """Return the status and the text of a GET."""
     async with client.get(path, headers=headers) as response:
         return response.status, await response.text()
 
 
 def assert_safe(response: ClientResponse) -> None:
-    """No cache may keep an answer, no browser may guess what it is."""
+    """Assert that no cache keeps an answer, and that no browser guesses its type."""
     assert response.headers["Cache-Control"] == "no-store"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
 
 
 async def test_a_scrape_gets_the_metrics_in_the_format_it_asked_for() -> None:
-    """Which format that is, the exposition decides: it has to see the whole header."""
+    """The exposition decides by the whole Accept header."""
     async with served() as client, client.get("/metrics", headers={"Accept": "a/b;v=1"}) as got:
         assert await got.read() == BODY + b"a/b;v=1"
         assert got.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
@@ -90,18 +90,18 @@ async def test_a_scrape_gets_the_metrics_in_the_format_it_asked_for() -> None:
 @pytest.mark.parametrize(
     ("encoding", "compressed"), [("gzip", "gzip"), ("br, GZIP;q=0.5", "gzip"), ("identity", None)]
 )
-async def test_a_scrape_is_compressed_for_who_can_read_it(
+async def test_a_scrape_is_compressed_if_the_client_accepts_it(
     encoding: str, compressed: str | None
 ) -> None:
-    """At 10,000 apps that is 1.7 MB instead of 41."""
+    """At ten thousand apps that makes 1.7 MB instead of 41."""
     headers = {"Accept-Encoding": encoding, "Accept": "x"}
     async with served() as client, client.get("/metrics", headers=headers) as got:
         assert got.headers.get("Content-Encoding") == compressed
         assert await got.read() == BODY + b"x"
 
 
-async def test_a_slow_scrape_is_shared_and_holds_up_nothing_else() -> None:
-    """Ten impatient scrapers must not cost ten renderings, nor a restart by the liveness probe."""
+async def test_a_slow_scrape_is_shared_and_delays_nothing_else() -> None:
+    """Ten impatient scrapers must cause neither ten renderings nor a failed liveness probe."""
     go_on, calls = threading.Event(), 0
 
     def render(_: str) -> tuple[str, Iterator[bytes]]:
@@ -121,15 +121,15 @@ async def test_a_slow_scrape_is_shared_and_holds_up_nothing_else() -> None:
         assert calls == 2
 
 
-async def test_readiness_is_granted_when_every_app_is_ready() -> None:
-    """Kubernetes sends traffic from this moment on."""
+async def test_readyz_is_200_when_every_app_is_ready() -> None:
+    """Kubernetes sends traffic from then on."""
     async with served(READY) as client, client.get("/readyz") as got:
         assert (got.status, await got.json()) == (200, {"ready": True, "apps": {}})
         assert_safe(got)
 
 
-async def test_readiness_names_every_unready_app_with_its_reasons() -> None:
-    """Who is paged must not have to search the log for which of a hundred apps it is."""
+async def test_readyz_names_every_unready_app_with_its_reasons() -> None:
+    """An operator must not have to search the log for the app in trouble."""
     async with served(READY, BEHIND, REFUSED) as client, client.get("/readyz") as got:
         assert got.status == 503
         assert await got.json() == {
@@ -145,21 +145,21 @@ async def test_readiness_names_every_unready_app_with_its_reasons() -> None:
     ("path", "status"),
     [("/readyz/payments", 200), ("/readyz/ledger%2Feu", 503), ("/readyz/ledger/eu", 503)],
 )
-async def test_one_apps_readiness_is_its_own(path: str, status: int) -> None:
-    """A consumer waits for its own app, whatever the others do."""
+async def test_the_readiness_of_one_app_is_independent_of_others(path: str, status: int) -> None:
+    """A consumer waits for its own app alone."""
     async with served(READY, BEHIND) as client, client.get(path) as got:
         assert got.status == status
         assert (await got.json())["ready"] == (status == 200)
 
 
-async def test_an_unknown_app_is_told_from_an_unready_one() -> None:
-    """A probe with a misspelt name must not wait for ever for a readiness that can't come."""
+async def test_an_unknown_app_is_not_called_unready() -> None:
+    """A probe with a misspelt name would wait for ever."""
     async with served(READY) as client, client.get("/readyz/paymnts") as got:
         assert got.status == 404
         assert await got.json() == {"error": "there is no app named 'paymnts'"}
 
 
-async def test_the_front_page_leads_to_the_others() -> None:
+async def test_the_front_page_links_to_the_others() -> None:
     """A person who opens the port in a browser finds the rest."""
     async with served() as client:
         async with client.get("/") as got:
@@ -172,7 +172,7 @@ async def test_the_front_page_leads_to_the_others() -> None:
 
 
 async def test_other_paths_and_methods_are_refused_in_plain_text() -> None:
-    """Nothing here takes orders."""
+    """The listener only answers questions."""
     async with served() as client:
         async with client.get("/v1/apps") as got:
             assert (got.status, got.content_type) == (404, "text/plain")
@@ -182,7 +182,7 @@ async def test_other_paths_and_methods_are_refused_in_plain_text() -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics", "/livez", "/readyz", "/readyz/payments"])
-async def test_head_answers_as_get_without_the_body(path: str) -> None:
+async def test_head_is_answered_as_get_without_the_body(path: str) -> None:
     """Load balancers probe with HEAD."""
     async with served(READY) as client, client.head(path) as got:
         assert (got.status, await got.read()) == (200, b"")

@@ -1,4 +1,4 @@
-"""Where the HTTP listener listens, what it says when it can't, and how it lets go."""
+"""Where the HTTP listener listens, its errors, and how it stops."""
 
 import asyncio
 import socket
@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 from aiohttp import ClientSession
 
-from refresherd.adapters.web import HttpListener, binding, listener
+from refresherd.adapters.web import HttpListener
+from refresherd.adapters.web.listener import IDLE_SECONDS, UNREAD_SECONDS, address_text
 from refresherd.domain.errors import RefresherdError
 from refresherd.domain.readiness import AppStatus
 from support.fakes import FakeClock
@@ -34,34 +35,40 @@ def huge(_: str) -> tuple[str, Iterator[bytes]]:
     return "text/plain", (b"x" * 1_000_000 for _ in range(MEGABYTES))
 
 
-def listening_on(*addresses: tuple[str, int]) -> HttpListener:
+def listening_on(
+    *addresses: tuple[str, int],
+    idle_time: float = IDLE_SECONDS,
+    unread_time: float = UNREAD_SECONDS,
+) -> HttpListener:
     """Return a listener for these addresses."""
-    return HttpListener(addresses, huge, NoApps(), FakeClock())
+    return HttpListener(
+        addresses, huge, NoApps(), FakeClock(), idle_time=idle_time, unread_time=unread_time
+    )
 
 
-async def test_every_address_is_served_with_the_port_that_was_free() -> None:
-    """A port of 0 must be told, or nobody finds it; and a metrics port may be on IPv6 alone."""
+async def test_every_address_is_served_on_a_free_port() -> None:
+    """With a port of 0 the listener tells which one it has; IPv6 works as well as IPv4."""
     served = listening_on(("127.0.0.1", 0), ("::1", 0), ("localhost", 0))
     await served.start()
     async with ClientSession() as client:
         for host, port in served.addresses:
-            url = f"http://{binding.address_text(host, port)}/livez"
+            url = f"http://{address_text(host, port)}/livez"
             async with client.get(url) as got:
                 assert await got.text() == "ok\n"
     await served.stop()
     assert served.addresses == ()
 
 
-async def test_no_address_is_needed() -> None:
-    """An empty `listen` switches the listener off."""
+async def test_no_address_switches_the_listener_off() -> None:
+    """An empty `listen` is valid."""
     served = listening_on()
     await served.start()
     assert served.addresses == ()
     await served.stop()
 
 
-async def test_an_address_in_use_is_named_and_the_others_are_let_go() -> None:
-    """A second daemon on the host must say which line of its configuration is in the way."""
+async def test_an_address_in_use_is_named_and_the_others_are_closed() -> None:
+    """A second daemon on the host must say which of its addresses is taken."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with socket.create_server(("::1", 0), family=socket.AF_INET6) as other:
@@ -83,15 +90,17 @@ async def test_an_address_in_use_is_named_and_the_others_are_let_go() -> None:
     ],
 )
 async def test_an_address_of_another_host_is_named(host: str, message: str) -> None:
-    """Addresses move between hosts; the message must do without an errno."""
+    """Addresses move between hosts; the message must be readable."""
     with pytest.raises(RefresherdError) as raised:
         await listening_on((host, 9749)).start()
     assert str(raised.value).startswith(message)
     assert "Errno" not in str(raised.value)
 
 
-async def test_a_refused_port_says_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tests may run as root, whom no port is refused: the kernel's answer is played."""
+async def test_a_privileged_port_names_the_missing_capability(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The tests may run as root, who may use any port, so the kernel's answer is played."""
 
     def refuse(*_: object, **__: object) -> socket.socket:
         raise PermissionError(13, "Permission denied")
@@ -102,8 +111,8 @@ async def test_a_refused_port_says_what_it_takes(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.timing
-async def test_a_stop_waits_for_neither_idle_nor_stuck_clients() -> None:
-    """The daemon promises to stop within 5 s, and has more to do in them than this."""
+async def test_a_stop_waits_for_no_client() -> None:
+    """The daemon promises to stop within 5 s, and needs them for more than this."""
     served = listening_on(("127.0.0.1", 0))
     await served.start()
     (address,) = served.addresses
@@ -122,7 +131,7 @@ async def test_a_stop_waits_for_neither_idle_nor_stuck_clients() -> None:
 
 @pytest.mark.timing
 async def test_a_stop_does_not_wait_for_a_rendering() -> None:
-    """A thread cannot be stopped, only left to itself."""
+    """A thread cannot be stopped, only abandoned."""
     go_on = threading.Event()
 
     def render(_: str) -> tuple[str, Iterator[bytes]]:
@@ -143,10 +152,9 @@ async def test_a_stop_does_not_wait_for_a_rendering() -> None:
     go_on.set()
 
 
-async def test_a_client_that_takes_in_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its 40 MB would be kept for it for ever."""
-    monkeypatch.setattr(binding, "STUCK_MILLISECONDS", 300)
-    served = listening_on(("127.0.0.1", 0))
+async def test_a_client_that_reads_nothing_is_cut_off() -> None:
+    """Its 40 MB would be kept for ever."""
+    served = listening_on(("127.0.0.1", 0), unread_time=0.3)
     await served.start()
     (address,) = served.addresses
     with socket.socket() as client:
@@ -159,16 +167,15 @@ async def test_a_client_that_takes_in_nothing_is_cut_off(monkeypatch: pytest.Mon
 
 
 def send_until_refused(client: socket.socket) -> None:
-    """Send something now and then, and never read; raise OSError once the peer has gone."""
+    """Send now and then, and never read; raise OSError once the peer is gone."""
     for _ in range(100):
         client.sendall(b"\r\n")
         time.sleep(0.2)
 
 
-async def test_a_connection_without_a_request_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forgotten connections would use up the daemon's file descriptors."""
-    monkeypatch.setattr(listener, "IDLE_SECONDS", 0.2)
-    served = listening_on(("127.0.0.1", 0))
+async def test_a_connection_without_a_request_is_closed() -> None:
+    """Forgotten connections would use up the daemon's descriptors."""
+    served = listening_on(("127.0.0.1", 0), idle_time=0.2)
     await served.start()
     (address,) = served.addresses
     reader, writer = await asyncio.open_connection(*address)

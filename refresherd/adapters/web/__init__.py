@@ -1,4 +1,4 @@
-"""What the daemon tells over TCP: metrics, liveness and readiness, never a token."""
+"""The HTTP listener on TCP: metrics, liveness and readiness, never a token."""
 
 from refresherd.adapters.web.listener import HttpListener
 
