@@ -1,4 +1,4 @@
-"""Sockets that a service manager passed on: each to what it is for, and a line for the others."""
+"""Sockets that a service manager passed: each is assigned to its purpose, or closed."""
 
 import os
 import socket
@@ -12,7 +12,7 @@ from refresherd.host.service_manager import Descriptor, keep_from_children
 
 
 def listening(path: Path) -> socket.socket:
-    """Return a socket that listens at a path, as systemd makes it."""
+    """Return a socket that listens at a path, as systemd creates it."""
     made = socket.socket(socket.AF_UNIX)
     made.bind(str(path))
     made.listen()
@@ -20,13 +20,13 @@ def listening(path: Path) -> socket.socket:
 
 
 def passed(made: socket.socket, name: str = "") -> Descriptor:
-    """Return a socket as it comes: a number, and a name."""
+    """Return a socket as it is passed: a number and a name."""
     return Descriptor(made.detach(), name)
 
 
 @pytest.fixture
 def closing() -> Iterator[Callable[[Activated], Activated]]:
-    """Yield what closes the sockets that were of use when the test is over."""
+    """Yield a function that has the assigned sockets closed after the test."""
     found: list[Activated] = []
 
     def keep(one: Activated) -> Activated:
@@ -42,8 +42,8 @@ def closing() -> Iterator[Callable[[Activated], Activated]]:
 Closing = Callable[[Activated], Activated]
 
 
-def test_a_socket_is_known_by_its_own_path(tmp_path: Path, closing: Closing) -> None:
-    """The unit and the configuration name the same path, and nothing else has to match."""
+def test_a_socket_is_assigned_by_its_path(tmp_path: Path, closing: Closing) -> None:
+    """The unit and the configuration have the same path; nothing else has to match."""
     api, raw = tmp_path / "api.sock", tmp_path / "payments.sock"
     descriptors = [passed(listening(raw), "x.socket"), passed(listening(api), "y.socket")]
     found = closing(activated(descriptors, api, [raw]))
@@ -54,8 +54,8 @@ def test_a_socket_is_known_by_its_own_path(tmp_path: Path, closing: Closing) -> 
     assert found.warnings == ()
 
 
-def test_a_path_by_way_of_a_link_is_the_same(tmp_path: Path, closing: Closing) -> None:
-    """/var/run is /run: the same place must not need the same words."""
+def test_a_path_through_a_link_is_the_same(tmp_path: Path, closing: Closing) -> None:
+    """/var/run is /run: two spellings of a path may differ."""
     (tmp_path / "run").mkdir()
     (tmp_path / "link").symlink_to("run")
     real, linked = tmp_path / "run/api.sock", tmp_path / "link/api.sock"
@@ -65,17 +65,23 @@ def test_a_path_by_way_of_a_link_is_the_same(tmp_path: Path, closing: Closing) -
 
 
 @pytest.mark.parametrize("name", ["api", "refresherd-api.socket"])
-def test_the_api_may_be_elsewhere_by_its_name(tmp_path: Path, name: str, closing: Closing) -> None:
-    """Who wrote the socket's unit decides; and is told, for clients go by api.path."""
+def test_a_socket_with_the_apis_name_may_have_another_path(
+    tmp_path: Path, name: str, closing: Closing
+) -> None:
+    """The author of the socket unit decides, and is warned, since clients use api.path."""
     found = closing(activated([passed(listening(tmp_path / "s"), name)], Path("/run/api.sock"), []))
     assert found.api is not None
     (warning,) = found.warnings
-    assert warning == f"the API is served at {tmp_path}/s, as passed; api.path is /run/api.sock"
+    assert warning == (
+        f"the API is served at {tmp_path}/s, the path in its socket unit; api.path is /run/api.sock"
+    )
 
 
 @pytest.mark.parametrize(("name", "api"), [("api", None), ("other", Path("/run/api.sock"))])
-def test_what_nothing_wants_is_closed_and_named(tmp_path: Path, name: str, api: Path) -> None:
-    """A client of such a socket would wait for ever, and its operator should learn why."""
+def test_a_socket_without_a_purpose_is_closed_and_named(
+    tmp_path: Path, name: str, api: Path
+) -> None:
+    """Its clients would wait for ever, so the operator should learn of it."""
     path = tmp_path / "s"
     one = passed(listening(path), name)
     found = activated([one], api, [Path("/run/payments.sock")])
@@ -114,20 +120,20 @@ def datagrams() -> socket.socket:
 
 
 @pytest.mark.parametrize("make", [connected, abstract, of_inet, datagrams])
-def test_another_kind_of_socket_gets_a_clear_line(make: Callable[[], socket.socket]) -> None:
-    """ListenDatagram= or a port in the unit is an easy mistake, and no traceback's fault."""
+def test_another_kind_of_socket_is_closed_with_a_warning(make: Callable[[], socket.socket]) -> None:
+    """ListenDatagram= or a port in the unit is an easy mistake."""
     one = passed(make(), "api")
     found = activated([one], Path("/run/api.sock"), [])
     assert found.api is None
     (warning,) = found.warnings
-    assert "is no listening Unix socket with a path, and is closed" in warning
+    assert "is not a listening Unix socket with a path, and was closed" in warning
     assert "ListenStream=" in warning
     with pytest.raises(OSError, match="Bad file"):
         os.fstat(one.fd)
 
 
-def test_what_is_no_socket_gets_the_same_line() -> None:
-    """A pipe, or a number that nothing is open at, comes of a wrapper that closed or reused it."""
+def test_a_descriptor_that_is_no_socket_gets_the_same_warning() -> None:
+    """A wrapper may have closed or reused the descriptor."""
     reading, writing = os.pipe()
     os.close(writing)
     found = activated([Descriptor(reading, "api"), Descriptor(999, "")], None, [])
@@ -137,8 +143,8 @@ def test_what_is_no_socket_gets_the_same_line() -> None:
         os.fstat(reading)
 
 
-def test_programs_that_are_run_inherit_nothing_that_was_passed() -> None:
-    """A hook that lives on would keep the socket open, and could answer on it."""
+def test_child_processes_inherit_no_passed_descriptor() -> None:
+    """A hook that goes on running would keep the socket open, and could answer on it."""
     reading, writing = os.pipe()
     os.set_inheritable(reading, True)  # noqa: FBT003  # the function's only form
     keep_from_children((Descriptor(999, "closed"), Descriptor(reading, "")))

@@ -1,4 +1,4 @@
-"""A service manager of a test's own: the far end of $NOTIFY_SOCKET."""
+"""A fake service manager: the other end of $NOTIFY_SOCKET."""
 
 import array
 import os
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 LARGEST = 4096
-"""PIPE_BUF: systemd takes no more in one datagram."""
+"""PIPE_BUF: systemd accepts no more in one datagram."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +19,14 @@ class Message:
     descriptors: tuple[int, ...] = ()
 
     def value(self, name: str) -> str | None:
-        """Return what a name is set to, None if it is not there."""
+        """Return the value of a name, None if it has none."""
         found = [line.partition("=")[2] for line in self.lines if line.startswith(f"{name}=")]
         return found[0] if found else None
 
 
 @dataclass
 class ServiceManager:
-    """Receives what a service says, and keeps the descriptors that it sends, as systemd does."""
+    """Receives messages, and keeps the descriptors that come with them, as systemd does."""
 
     address: str
     heard: list[Message] = field(default_factory=list)
@@ -39,19 +39,19 @@ class ServiceManager:
         self._socket.bind(self.address.replace("@", "\0", 1))
 
     def close(self) -> None:
-        """Listen no more."""
+        """Close the socket, and all descriptors."""
         self._socket.close()
         for name in tuple(self.stored):
             self._remove(name)
 
     def take(self) -> list[Message]:
-        """Return what has come since this was last asked."""
+        """Return the messages since the last call."""
         self.read()
         before, self._taken = self._taken, len(self.heard)
         return self.heard[before:]
 
     def read(self) -> None:
-        """Read what has come by now; the kernel keeps as few as ten datagrams."""
+        """Read what has arrived; the kernel queues as few as ten datagrams."""
         self._socket.settimeout(0)
         try:
             while True:
@@ -66,13 +66,13 @@ class ServiceManager:
         return self._socket.fileno()
 
     def until(self, condition: Callable[[Message], object]) -> Message:
-        """Return the next message of which something holds."""
+        """Return the next message that meets a condition."""
         while not condition(message := self._receive()):
             pass
         return message
 
     def flood(self) -> None:
-        """Fill the queue, so that it takes nothing more."""
+        """Fill the queue."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
             other.settimeout(0)
             try:
@@ -93,7 +93,7 @@ class ServiceManager:
         return self.heard[-1]
 
     def _keep(self, message: Message) -> None:
-        """Do with descriptors as sd_pid_notify_with_fds(3) says."""
+        """Keep or remove descriptors as sd_pid_notify_with_fds(3) describes."""
         name = message.value("FDNAME") or "stored"
         if message.value("FDSTORE") == "1":
             self.stored.setdefault(name, []).extend(message.descriptors)

@@ -1,4 +1,4 @@
-"""The service manager: what it gave this process, and what it is told in return."""
+"""The service manager systemd: the sockets it passes, and what it is told."""
 
 from refresherd.adapters.systemd.activation import activated
 from refresherd.adapters.systemd.reporter import EXTENSION, Reporter

@@ -1,4 +1,4 @@
-"""Sockets that the service manager listens on and passes on: which of them serves what."""
+"""Socket activation: assigns the sockets that the service manager passed to their purposes."""
 
 import os
 import socket
@@ -10,29 +10,28 @@ from pathlib import Path
 from refresherd.host.service_manager import Descriptor
 
 API_NAMES = ("api", "refresherd-api.socket")
-"""FileDescriptorName= of the API's socket, and the name that it has without one: its unit's."""
+"""FileDescriptorName= of the API's socket, or its default, the name of the socket unit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Activated:
-    """The listening sockets by their purpose; `raw` by the path that is configured.
-
-    `warnings` are lines about what was passed and is of no use: it has been closed.
-    """
+    """The passed listening sockets by their purpose."""
 
     api: socket.socket | None = None
     raw: Mapping[Path, socket.socket] = field(default_factory=dict)
+    """The apps' own sockets, by their configured path."""
     warnings: tuple[str, ...] = ()
+    """Lines about descriptors that have no purpose, and so were closed."""
 
 
 def activated(passed: Iterable[Descriptor], api: Path | None, raw: Iterable[Path]) -> Activated:
-    """Return what was passed, by the paths that are configured for it.
+    """Assign each passed descriptor by its path to the API or to an app's socket.
 
-    A socket's own path says what it is for; another path may serve the API where the name
-    says so, since whoever wrote the socket's unit decides where clients find it.
+    A socket with one of the API's names serves the API at any path: the author of the socket unit
+    decides where clients find it.
     """
-    wanted = {os.path.realpath(path): path for path in raw}
-    api_place = "" if api is None else os.path.realpath(api)
+    paths = {os.path.realpath(path): path for path in raw}
+    api_path = "" if api is None else os.path.realpath(api)
     warnings: list[str] = []
     served: dict[Path, socket.socket] = {}
     api_socket = None
@@ -40,21 +39,26 @@ def activated(passed: Iterable[Descriptor], api: Path | None, raw: Iterable[Path
         listening = _listening(one, warnings)
         if listening is None:
             continue
-        place = os.path.realpath(listening.getsockname())
-        if api_socket is None and (place == api_place or (api and one.name in API_NAMES)):
+        path = os.path.realpath(listening.getsockname())
+        if api_socket is None and (path == api_path or (api and one.name in API_NAMES)):
             api_socket = listening
-            if place != api_place:
-                warnings.append(f"the API is served at {place}, as passed; api.path is {api}")
-        elif place in wanted:
-            served[wanted.pop(place)] = listening
+            if path != api_path:
+                warnings.append(
+                    f"the API is served at {path}, the path in its socket unit; api.path is {api}"
+                )
+        elif path in paths:
+            served[paths.pop(path)] = listening
         else:
             listening.close()
-            warnings.append(_unwanted(one, place))
+            warnings.append(
+                f"{_description(one)} listens at {path}, which is neither api.path nor the path of "
+                "an app's socket; it was closed"
+            )
     return Activated(api_socket, served, tuple(warnings))
 
 
 def _listening(one: Descriptor, warnings: list[str]) -> socket.socket | None:
-    """Return the socket, or close what is none and add a line about it."""
+    """Return the descriptor's socket if it listens at a path; otherwise close it and warn."""
     found = None
     try:
         found = socket.socket(fileno=one.fd)
@@ -62,20 +66,21 @@ def _listening(one: Descriptor, warnings: list[str]) -> socket.socket | None:
             found.setblocking(False)  # noqa: FBT003  # the method's only form
             return found
     except OSError:
-        pass  # it is no socket, or not even open
+        pass  # not a socket, or not open
     if found is not None:
         found.close()
     else:
-        _close(one.fd)
+        with suppress(OSError):
+            os.close(one.fd)
     warnings.append(
-        f"{_called(one)} is no listening Unix socket with a path, and is closed; in the socket "
-        "unit write ListenStream= and a path"
+        f"{_description(one)} is not a listening Unix socket with a path, and was closed; write "
+        "ListenStream= with a path in the socket unit"
     )
     return None
 
 
 def _serves(found: socket.socket) -> bool:
-    """Return whether clients reach the socket by a path, and get a stream."""
+    """Return whether clients can reach the socket by a path, as a stream."""
     if found.family != socket.AF_UNIX or found.type != socket.SOCK_STREAM:
         return False
     path = found.getsockname()
@@ -83,17 +88,5 @@ def _serves(found: socket.socket) -> bool:
     return bool(listens) and isinstance(path, str) and path.startswith("/")
 
 
-def _unwanted(one: Descriptor, place: str) -> str:
-    return (
-        f"{_called(one)} listens at {place}, which is neither api.path nor the path of a socket of "
-        "any app; it is closed"
-    )
-
-
-def _called(one: Descriptor) -> str:
+def _description(one: Descriptor) -> str:
     return f"descriptor {one.fd} ({one.name or 'without a name'}), passed by the service manager,"
-
-
-def _close(fd: int) -> None:
-    with suppress(OSError):
-        os.close(fd)

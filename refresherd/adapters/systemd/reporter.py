@@ -1,55 +1,42 @@
-"""Tells the service manager how it goes: starting, ready, reloading, stopping, and the state."""
+"""Reports to the service manager: starting, ready, reloading, stopping, and a status line."""
 
 import asyncio
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import NoReturn
 
 from refresherd.adapters.systemd.wording import Report, report, summary
-from refresherd.domain.events import (
-    AttemptFailed,
-    CredentialChanged,
-    Event,
-    LoginPostponed,
-    OutputFailed,
-    OutputRemoved,
-    OutputWritten,
-    Reloaded,
-    ReloadFailed,
-    Renewed,
-    SessionResumed,
-    Stopping,
-    TokenExpired,
-)
+from refresherd.domain import events
+from refresherd.domain.events import Event
 from refresherd.domain.readiness import Ready, enough
 from refresherd.engine.ports import Clock, Roster
 from refresherd.host.sd_notify import Notifier, reloading
 from refresherd.host.service_manager import MICROSECONDS
 
 BATCH = 64
-"""Apps looked at before the event loop gets its turn."""
+"""Apps to report on before the event loop gets a turn."""
 
 PAUSE = 1.0
-"""Seconds between two lines about the state."""
+"""Seconds between two status lines."""
 
 STARTING_PAUSE = 0.05
-"""Seconds while the start waits for the news."""
+"""Seconds between two status lines during the start."""
 
 RETRY = 0.1
-"""Seconds after which what the manager had no room for is said again."""
+"""Seconds until a message is sent again for which the service manager had no room."""
 
 EXTEND_EVERY = 20.0
+"""Seconds between two extensions of the start's timeout."""
 
 EXTENSION = f"EXTEND_TIMEOUT_USEC={60 * MICROSECONDS}"
-"""Has the manager wait for a start for 60 s more from when it last heard of it. It gives up by its
-own TimeoutStartSec= if nothing comes, and so it does not wait for a daemon that hangs."""
+"""Makes the service manager wait 60 s more for the start. It does not wait for a daemon that hangs,
+which sends no extension."""
 
 
 class Reporter:
-    """An Observer that has the manager told; `run` tells it, and nothing here blocks.
+    """An Observer that collects what to report; `run` sends it. No method blocks.
 
-    A line is made from reports of single apps, each made anew when something happens to that
-    app: with ten thousand of them no refresh costs more for it.
+    The status line is composed of reports on single apps. Each is renewed only when something
+    happens to its app, so that a refresh costs the same with ten thousand apps.
     """
 
     def __init__(self, notifier: Notifier, clock: Clock, wanted: Ready) -> None:
@@ -58,67 +45,69 @@ class Reporter:
         self._wanted = wanted
         self._reports: dict[str, Report] = {}
         self._changed: set[str] | None = None
-        """The apps to look at anew, None for all."""
+        """The apps whose report is out of date; None for all."""
         self._news = asyncio.Event()
         self._urgent = asyncio.Event()
-        self._owed: tuple[str, ...] = ()
-        self._told = ""
+        self._unsent: tuple[str, ...] = ()
+        """Assignments to send before anything else."""
+        self._status = ""
+        """The last status line that was sent."""
         self._ready = False
         self._refused = ""
         self._stopping = ""
 
     def observe(self, event: Event) -> None:
-        """Take note of what changes the state."""
+        """Note an event that changes the state."""
         match event:
             case (
-                Renewed(app)
-                | SessionResumed(app)
-                | AttemptFailed(app)
-                | TokenExpired(app)
-                | CredentialChanged(app)
-                | LoginPostponed(app)
-                | OutputWritten(app)
-                | OutputRemoved(app)
-                | OutputFailed(app)
+                events.Renewed(app)
+                | events.SessionResumed(app)
+                | events.AttemptFailed(app)
+                | events.TokenExpired(app)
+                | events.CredentialChanged(app)
+                | events.LoginPostponed(app)
+                | events.OutputWritten(app)
+                | events.OutputRemoved(app)
+                | events.OutputFailed(app)
             ):
                 if self._changed is not None:
                     self._changed.add(app)
-            case Reloaded():
+            case events.Reloaded():
                 self._changed = None
-            case ReloadFailed(message):
+            case events.ReloadFailed(message):
                 self._refused = self._refused or message
-            case Stopping(cause):
+            case events.Stopping(cause):
                 self._stopping = f"stopping: {cause}"
-                self._at_once("STOPPING=1", f"STATUS={self._stopping}")
+                self._send_now("STOPPING=1", f"STATUS={self._stopping}")
             case _:
                 return
         self._news.set()
 
     def reload_begins(self) -> None:
-        """Tell of a reload, from the signal's handler: who asked for it may wait for no more.
+        """Report a reload, from the signal's handler: systemd may look as soon as kill(1) returns.
 
-        Before READY there is nothing to tell: a unit that is being started is not reloaded.
+        Before READY there is nothing to report: systemd does not reload a unit that is starting.
         """
         self._refused = ""
         if self._ready and not self._stopping:
-            self._at_once(*reloading())
+            self._send_now(*reloading())
 
     def reload_ended(self) -> None:
-        """Tell that a reload is done, whatever came of it."""
+        """Report the end of a reload, successful or not."""
         if self._ready and not self._stopping:
-            # Where there was no room for its beginning: systemd takes both for one that is over.
-            self._owe(*self._owed, "READY=1")
+            # If the beginning is still unsent, systemd accepts both in one message.
+            self._queue(*self._unsent, "READY=1")
 
     async def run(self, roster: Roster) -> NoReturn:
-        """Tell the manager of these apps until cancelled."""
+        """Report on these apps until cancelled."""
         while True:
             self._news.clear()
             self._urgent.clear()
-            await self._survey(roster)
-            await self._rest(sent=self._tell())
+            await self._update(roster)
+            await self._wait(sent=self._send())
 
-    async def _survey(self, roster: Roster) -> None:
-        """Look at the apps to which something has happened."""
+    async def _update(self, roster: Roster) -> None:
+        """Renew the reports that are out of date."""
         changed, self._changed = self._changed, set()
         now = self._clock.now()
         if changed is None:
@@ -129,57 +118,56 @@ class Reporter:
                     await asyncio.sleep(0)
             return
         for name in changed:
-            known = roster.status(name)
-            if known is not None:
-                self._reports[name] = report(known, now)
+            if (changed_status := roster.status(name)) is not None:
+                self._reports[name] = report(changed_status, now)
 
-    def _tell(self) -> bool:
-        """Say what there is to say; return False where it has to be said again."""
-        self._settle(self._reports.values())
+    def _send(self) -> bool:
+        """Send what is new; return False if it has to be sent again."""
+        self._check_ready()
         starting = not self._ready
         text = self._stopping or summary(
             self._reports.values(), self._clock, starting=starting, refused=self._refused
         )
-        owed = said = self._owed
+        unsent = assignments = self._unsent
         if starting:
-            said = (*owed, EXTENSION)
-        if not said and text == self._told:
+            assignments = (*unsent, EXTENSION)
+        if not assignments and text == self._status:
             return True
-        if not self._notifier.send(*said, f"STATUS={text}"):
+        if not self._notifier.send(*assignments, f"STATUS={text}"):
             return False
-        self._told = text
-        if self._owed is owed:  # else a signal's handler has come in between
-            self._owed = ()
+        self._status = text
+        if self._unsent is unsent:  # unless a signal's handler has queued others meanwhile
+            self._unsent = ()
         return True
 
-    def _settle(self, reports: Iterable[Report]) -> None:
-        """Owe the manager READY once what it waits for holds; it is said once, and for good."""
-        served = [one.served for one in reports]
+    def _check_ready(self) -> None:
+        """Queue READY once enough apps are served; it is sent once."""
+        served = [one.served for one in self._reports.values()]
         if not self._ready and enough(self._wanted, sum(served), len(served)):
             self._ready = True
-            self._owe("READY=1")
+            self._queue("READY=1")
 
-    async def _rest(self, *, sent: bool) -> None:
-        """Return when there is something to say again."""
+    async def _wait(self, *, sent: bool) -> None:
+        """Return when there may be something to send."""
         if not sent:
-            await _either(self._urgent, RETRY)
+            await _wait_for(self._urgent, RETRY)
             return
-        await _either(self._urgent, PAUSE if self._ready else STARTING_PAUSE)
+        await _wait_for(self._urgent, PAUSE if self._ready else STARTING_PAUSE)
         if not self._urgent.is_set():
-            await _either(self._news, None if self._ready else EXTEND_EVERY)
+            await _wait_for(self._news, None if self._ready else EXTEND_EVERY)
 
-    def _at_once(self, *assignments: str) -> None:
-        """Say it without waiting for the loop's turn, or else as soon as there is room."""
+    def _send_now(self, *assignments: str) -> None:
+        """Send without waiting for the loop's turn, or else as soon as there is room."""
         if not self._notifier.send(*assignments):
-            self._owe(*(line for line in assignments if not line.startswith("STATUS=")))
+            self._queue(*(line for line in assignments if not line.startswith("STATUS=")))
 
-    def _owe(self, *assignments: str) -> None:
-        self._owed = assignments
+    def _queue(self, *assignments: str) -> None:
+        self._unsent = assignments
         self._urgent.set()
-        self._news.set()  # `run` may be waiting for that one
+        self._news.set()  # `run` may be waiting for this event
 
 
-async def _either(event: asyncio.Event, seconds: float | None) -> None:
+async def _wait_for(event: asyncio.Event, seconds: float | None) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()

@@ -1,4 +1,4 @@
-"""Tells the service manager that all is well, as long as it is."""
+"""Pings the service manager's watchdog while the daemon does its work."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -9,19 +9,19 @@ from refresherd.domain.model import App, Instant
 from refresherd.engine.ports import Clock
 from refresherd.host.sd_notify import Notifier
 
-SHARE = 3
-"""A third of the interval: two pings may fail to come before the manager gives up."""
+PINGS_PER_INTERVAL = 3
+"""Pings per interval: two may be lost before the service manager acts."""
 
-MOST_OVERDUE = 30.0
-"""Seconds for which something may be due that nobody has begun. After a resume ten thousand apps
-take four seconds, and what is under way is bounded by timeouts of its own."""
+MAX_OVERDUE = 30.0
+"""Seconds for which due work may wait to be started. After a resume ten thousand apps take four
+seconds; work in progress has its own timeouts."""
 
 
 class Watchdog:
-    """Pings from the event loop, after a look at the schedule. A loop that hangs says nothing.
+    """Pings from the event loop, unless due work is not being started.
 
-    `overdue` returns for how many seconds something has been due that is not under way; `jumps`
-    tells what happened to the clocks since it was last called.
+    `overdue` returns for how many seconds the oldest due work has waited to be started; `jumps`
+    returns the clock jumps since its last call.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Watchdog:
         jumps: Callable[[], tuple[ClockJumped, ...]],
     ) -> None:
         self._notifier = notifier
-        self._every = interval / SHARE
+        self._every = interval / PINGS_PER_INTERVAL
         self._clock = clock
         self._overdue = overdue
         self._jumps = jumps
@@ -49,39 +49,37 @@ class Watchdog:
             if any(jump.kind is Jump.SUSPEND for jump in self._jumps()):
                 awake_since = now
             overdue = min(self._overdue(self._clock.now()), now - awake_since)
-            complaint = stalled(overdue, now - due, self._every)
-            if complaint:
-                message = (
-                    f"{complaint}; the service manager's watchdog is not told that all is well"
-                )
+            fault = stalled(overdue, now - due, self._every)
+            if fault:
+                message = f"{fault}; the watchdog gets no ping until that changes"
                 loop.call_exception_handler({"message": message})
             else:
                 self._notifier.send("WATCHDOG=1")
 
 
 def stalled(overdue: float, lag: float, every: float) -> str:
-    """Return what keeps the daemon from its work, "" if nothing does. Times in seconds.
+    """Return why the daemon is not doing its work, "" if it is. Times in seconds.
 
-    `overdue` is awake time: what fell due in a suspend cannot have been begun. `lag` is how
-    late the event loop ran a ping that is due `every` so many seconds.
+    `overdue` excludes suspends, during which nothing can be started. `lag` is how late the event
+    loop ran the ping that is due `every` that many seconds.
     """
-    if overdue > MOST_OVERDUE:
-        return f"something has been due for {overdue:.0f} s and is not begun"
+    if overdue > MAX_OVERDUE:
+        return f"due work has not been started for {overdue:.0f} s"
     if lag > every:
         return f"the event loop is {lag:.1f} s late"
     return ""
 
 
 def warnings(interval: float, apps: Iterable[App]) -> list[str]:
-    """Return a line if the watchdog's interval is too short to be sure of.
+    """Return a warning if the watchdog's interval is shorter than a step of some app may take.
 
-    The longest step that apps may take is an attempt, or a hook.
+    Such a step is an attempt or a hook.
     """
     longest, key = max(step for app in apps for step in _steps(app))
     if interval >= longest:
         return []
     message = f"WatchdogSec={interval:g}s is shorter than the longest step, {longest:g} s for {key}"
-    return [f"{message}; make it longer, or slow will be taken for stuck"]
+    return [f"{message}; increase it, or a slow step may be taken for a hang"]
 
 
 def _steps(app: App) -> Iterable[tuple[float, str]]:

@@ -1,4 +1,4 @@
-"""What an operator reads in `systemctl status`: one line, right for as long as it stands there."""
+"""The line in `systemctl status`, which must stay true for as long as it is shown."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -10,27 +10,29 @@ from refresherd.domain.readiness import AppStatus
 from refresherd.domain.session_state import State
 from refresherd.engine.ports import Clock
 
-MOST_APPS = 3
-"""Apps in trouble that are named; the others are counted."""
+MAX_APPS = 3
+"""Apps in trouble that are named; further ones are counted."""
 
-LONGEST_REASON = 160
+MAX_REASON = 160
 
-LONGEST = 800
-"""In characters: systemd takes datagrams of 4096 bytes, PIPE_BUF, and shows all of it."""
+MAX_LINE = 800
+"""Characters; systemd accepts datagrams of 4096 bytes (PIPE_BUF) and shows all of the line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What is said of one app. `trouble` is "" for none; `served` is readiness."""
+    """The part of the line about one app."""
 
     app: str
     served: bool
+    """Whether the app is ready."""
     trouble: str
+    """What is wrong; "" for nothing."""
     next_at: Instant
 
 
 def report(status: AppStatus, now: Instant) -> Report:
-    """Return what is said of an app."""
+    """Return the report on an app."""
     session = status.session
     reasons = readiness.reasons(status, now)
     trouble = "; ".join(reasons)
@@ -38,37 +40,34 @@ def report(status: AppStatus, now: Instant) -> Report:
         failure = session.last_failure
         cause = "" if failure is None else f": {failure.reason}: {failure.message}"
         trouble = f"{session.state}{cause}"
-    return Report(
-        status.name, not reasons, one_line(trouble, LONGEST_REASON), session.next_attempt_at
-    )
+    return Report(status.name, not reasons, one_line(trouble, MAX_REASON), session.next_attempt_at)
 
 
 def summary(reports: Collection[Report], clock: Clock, *, starting: bool, refused: str) -> str:
-    """Return the state of all apps in a line.
+    """Return the state of all apps in one line.
 
-    Times are dates, since nobody knows when the line is read. `refused` is what is wrong with a
-    configuration that was not taken over, "" if nothing is.
+    Times are dates, since nobody knows when the line is read. `refused` is the fault for which a
+    new configuration was refused, "" if none was.
     """
     troubled = [one for one in reports if one.trouble]
     parts = [f"{len(reports) - len(troubled)} of {len(reports)} fresh", *_named(troubled)]
     if starting:
         parts[0] = f"starting: {parts[0]}"
     if refused:
-        parts.insert(0, f"configuration refused: {one_line(refused, LONGEST_REASON)}")
+        parts.insert(0, f"configuration refused: {one_line(refused, MAX_REASON)}")
     next_at = min((one.next_at for one in reports), default=None)
     if next_at is not None:
-        soon = clock.wall(max(next_at, clock.now()))
-        parts.append(f"next refresh at {timestamp(soon)}")
-    return one_line("; ".join(parts), LONGEST)
+        parts.append(f"next refresh at {timestamp(clock.wall(max(next_at, clock.now())))}")
+    return one_line("; ".join(parts), MAX_LINE)
 
 
 def one_line(text: str, longest: int) -> str:
-    """Return the text without what breaks a line or moves a cursor, and not longer than that."""
+    """Return the text without line breaks and control characters, cut to a length."""
     visible = "".join(one if one.isprintable() else " " for one in text)
     return visible if len(visible) <= longest else f"{visible[: longest - 1]}…"
 
 
 def _named(troubled: list[Report]) -> list[str]:
-    named = [f"{one.app}: {one.trouble}" for one in troubled[:MOST_APPS]]
+    named = [f"{one.app}: {one.trouble}" for one in troubled[:MAX_APPS]]
     others = len(troubled) - len(named)
     return [*named, f"and {others} more in trouble"] if others else named

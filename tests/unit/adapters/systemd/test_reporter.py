@@ -1,4 +1,4 @@
-"""What the service manager hears, and when: starting, ready, reloading, stopping."""
+"""What is reported to the service manager, and when."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
@@ -45,7 +45,7 @@ def manager(tmp_path: Path) -> Iterator[ServiceManager]:
 
 
 class Service:
-    """A reporter on a simulated machine, and a roster of apps that a test moves on."""
+    """A reporter on a simulated machine, and a roster of apps that a test changes."""
 
     def __init__(self, manager: ServiceManager, *apps: str, wanted: Ready = Ready.ALL) -> None:
         self.machine = Machine()
@@ -64,25 +64,25 @@ class Service:
         return None if session is None else AppStatus(name, session)
 
     def happens(self, session: SessionState, name: str, event: Event) -> None:
-        """Have an app come to a life, and the reporter hear of it."""
+        """Give an app a new state, and send the event to the reporter."""
         self.apps[name] = session
         self.reporter.observe(event)
 
     def serve(self, name: str) -> None:
-        """Have an app get its token."""
+        """Give an app its token."""
         now, grant = self.machine.now(), next(grants(600.0))
         session = session_state.granted(self.apps[name], grant, now, Timing(), 0.0)
         self.happens(session, name, OutputWritten(name, "/run/a", session.generation))
 
     def fail(self, name: str) -> None:
-        """Have an app's attempt fail."""
+        """Make an app's attempt fail."""
         session = session_state.failed(self.apps[name], ERROR, self.machine.now(), Timing(), 0.0)
-        self.happens(session, name, OutputFailed(name, "/run/a", "told", 1.0))
+        self.happens(session, name, OutputFailed(name, "/run/a", "disk full", 1.0))
 
     def live(self, story: Story, *, deaf: bool = False) -> None:
-        """Run the reporter while a story goes on, and a little longer.
+        """Run the reporter during a story, and a little longer.
 
-        A `deaf` manager reads only when the story says so.
+        A `deaf` service manager reads only when the story makes it.
         """
 
         async def main() -> None:
@@ -97,18 +97,18 @@ class Service:
         simulate(self.machine, main())
         self.notifier.close()
 
-    def said(self, name: str) -> list[str]:
-        """Return what a name was set to, since the last look, in order."""
+    def sent(self, name: str) -> list[str]:
+        """Return the values that a name was assigned since the last look, in order."""
         values = (message.value(name) for message in self.manager.take())
         return [value for value in values if value is not None]
 
 
 async def nothing() -> None:
-    """Tell no story."""
+    """Let nothing happen."""
 
 
-def test_ready_is_said_once_every_app_is_served(manager: ServiceManager) -> None:
-    """Units that are ordered after this one read tokens: all of them must be there."""
+def test_ready_is_sent_once_when_every_app_is_served(manager: ServiceManager) -> None:
+    """Units that start after this one read tokens, so all must be there."""
     service = Service(manager, "a", "b")
 
     async def story() -> None:
@@ -127,8 +127,10 @@ def test_ready_is_said_once_every_app_is_served(manager: ServiceManager) -> None
 
 
 @pytest.mark.parametrize(("wanted", "served"), [(Ready.ANY, ["b"]), (Ready.STARTED, [])])
-def test_less_may_be_enough(manager: ServiceManager, wanted: Ready, served: list[str]) -> None:
-    """`ready` is the operator's choice: one dead endpoint need not stop the boot."""
+def test_ready_may_need_fewer_apps(
+    manager: ServiceManager, wanted: Ready, served: list[str]
+) -> None:
+    """The operator chooses with `ready`, so that one dead endpoint need not delay the boot."""
     service = Service(manager, "a", "b", wanted=wanted)
     for name in served:
         service.serve(name)
@@ -136,8 +138,8 @@ def test_less_may_be_enough(manager: ServiceManager, wanted: Ready, served: list
     assert manager.take()[0].lines[0] == "READY=1"
 
 
-def test_a_start_is_kept_alive_while_dsm_is_away(manager: ServiceManager) -> None:
-    """Else systemd would end the daemon after 90 s, and each new start would log in again."""
+def test_the_start_is_extended_while_dsm_is_unreachable(manager: ServiceManager) -> None:
+    """Otherwise systemd would end the daemon after 90 s, and each start would log in again."""
     service = Service(manager, "a")
 
     async def story() -> None:
@@ -152,8 +154,8 @@ def test_a_start_is_kept_alive_while_dsm_is_away(manager: ServiceManager) -> Non
     assert "connect: connection refused" in (messages[-1].value("STATUS") or "")
 
 
-def test_once_ready_no_start_is_extended_and_silence_is_kept(manager: ServiceManager) -> None:
-    """A manager that is told the same every second wakes up for nothing."""
+def test_after_ready_an_unchanged_state_is_not_sent_again(manager: ServiceManager) -> None:
+    """The service manager should not be woken for nothing."""
     service = Service(manager, "a")
 
     async def story() -> None:
@@ -169,30 +171,30 @@ def test_once_ready_no_start_is_extended_and_silence_is_kept(manager: ServiceMan
     assert manager.take() == []
 
 
-def test_each_change_of_the_state_is_told(manager: ServiceManager) -> None:
-    """`systemctl status` shows the last one for as long as nothing happens."""
+def test_each_change_of_the_state_is_sent(manager: ServiceManager) -> None:
+    """`systemctl status` shows the last line for as long as nothing happens."""
     service = Service(manager, "a")
 
     async def story() -> None:
         service.serve("a")
         await asyncio.sleep(1.0)
-        service.said("STATUS")
+        service.sent("STATUS")
         service.fail("a")
         await asyncio.sleep(2.0)
-        (told,) = service.said("STATUS")
-        assert told.startswith("0 of 1 fresh; a: retrying: connect: connection refused; ")
+        (status,) = service.sent("STATUS")
+        assert status.startswith("0 of 1 fresh; a: retrying: connect: connection refused; ")
         expired = replace(session_state.expired(service.apps["a"], Instant(1e9)), token=None)
         service.happens(expired, "a", TokenExpired("a", 1))
         await asyncio.sleep(2.0)
-        assert "a: no valid token (" in service.said("STATUS")[0]
+        assert "a: no valid token (" in service.sent("STATUS")[0]
         service.serve("a")
 
     service.live(story)
-    assert service.said("STATUS")[0].startswith("1 of 1 fresh")
+    assert service.sent("STATUS")[0].startswith("1 of 1 fresh")
 
 
-def test_a_flood_delays_ready_and_does_not_lose_it(manager: ServiceManager) -> None:
-    """A lost READY would have systemd end a healthy daemon."""
+def test_a_full_queue_delays_ready_and_does_not_lose_it(manager: ServiceManager) -> None:
+    """Without READY, systemd would end a healthy daemon."""
     service = Service(manager, "a", wanted=Ready.STARTED)
     manager.flood()
 
@@ -201,11 +203,11 @@ def test_a_flood_delays_ready_and_does_not_lose_it(manager: ServiceManager) -> N
         assert all(message.value("READY") is None for message in manager.take())
 
     service.live(story, deaf=True)
-    assert service.said("READY") == ["1"]
+    assert service.sent("READY") == ["1"]
 
 
-def test_a_reload_is_told_at_once_and_when_it_is_done(manager: ServiceManager) -> None:
-    """Systemd 252 asks by a plain kill(1): it must know of the reload before that has returned."""
+def test_a_reload_is_reported_at_once_and_when_it_is_done(manager: ServiceManager) -> None:
+    """Systemd 252 requests it with kill(1), and must know of it before that returns."""
     service = Service(manager, "a")
 
     async def story() -> None:
@@ -226,8 +228,8 @@ def test_a_reload_is_told_at_once_and_when_it_is_done(manager: ServiceManager) -
     assert "1 of 2 fresh; b: no valid token" in ready.lines[1]
 
 
-def test_a_reload_for_which_there_was_no_room_is_told_as_a_whole(manager: ServiceManager) -> None:
-    """Of a READY alone systemd does not know which reload it ends, and waits until it gives up."""
+def test_a_reload_that_found_the_queue_full_is_reported_as_a_whole(manager: ServiceManager) -> None:
+    """After READY alone, systemd would wait for the end of the reload until its timeout."""
     service = Service(manager, "a")
 
     async def story() -> None:
@@ -241,12 +243,12 @@ def test_a_reload_for_which_there_was_no_room_is_told_as_a_whole(manager: Servic
         assert all(message.value("READY") is None for message in manager.take())
 
     service.live(story, deaf=True)
-    said = [message for message in manager.take() if message.value("READY")]
-    assert [message.value("RELOADING") for message in said] == ["1"]
+    ready = [message for message in manager.take() if message.value("READY")]
+    assert [message.value("RELOADING") for message in ready] == ["1"]
 
 
-def test_a_withheld_login_is_told(manager: ServiceManager) -> None:
-    """After a restart with a key that was refused before, DSM is not asked, and that is all."""
+def test_a_withheld_login_is_reported(manager: ServiceManager) -> None:
+    """After a restart with a refused key, DSM is not asked, and no other event occurs."""
     service = Service(manager, "a")
 
     async def story() -> None:
@@ -262,11 +264,11 @@ def test_a_withheld_login_is_told(manager: ServiceManager) -> None:
         await asyncio.sleep(1.0)
 
     service.live(story)
-    assert "50 logins have failed" in service.said("STATUS")[-1]
+    assert "50 logins have failed" in service.sent("STATUS")[-1]
 
 
 def test_a_refused_configuration_ends_the_reload_and_stays_named(manager: ServiceManager) -> None:
-    """The old one is in force, so the service is as ready as before; but nobody may overlook it."""
+    """The old one stays in force, so the service is ready; the refusal must not be overlooked."""
     service = Service(manager, "a")
 
     async def story() -> None:
@@ -282,17 +284,17 @@ def test_a_refused_configuration_ends_the_reload_and_stays_named(manager: Servic
         assert ready.lines[1].startswith("STATUS=configuration refused: config.toml:1: first; ")
         service.fail("a")
         await asyncio.sleep(2.0)
-        assert service.said("STATUS")[0].startswith("configuration refused: config.toml:1: first")
+        assert service.sent("STATUS")[0].startswith("configuration refused: config.toml:1: first")
         service.reporter.reload_begins()
         service.reporter.observe(Reloaded(service.machine.now(), 0, 0, 0, 0))
         service.reporter.reload_ended()
 
     service.live(story)
-    assert service.said("STATUS")[-1].startswith("0 of 1 fresh")
+    assert service.sent("STATUS")[-1].startswith("0 of 1 fresh")
 
 
-def test_before_ready_a_reload_is_not_told(manager: ServiceManager) -> None:
-    """READY=1 at its end would be a lie: the apps are not served yet."""
+def test_before_ready_a_reload_is_not_reported(manager: ServiceManager) -> None:
+    """READY=1 at its end would be wrong: the apps are not served yet."""
     service = Service(manager, "a")
 
     async def story() -> None:
@@ -307,7 +309,9 @@ def test_before_ready_a_reload_is_not_told(manager: ServiceManager) -> None:
     } == set()
 
 
-def test_a_stop_is_told_with_its_cause_even_in_a_flood(manager: ServiceManager) -> None:
+def test_a_stop_is_reported_with_its_cause_though_the_queue_is_full(
+    manager: ServiceManager,
+) -> None:
     """Systemd must not take a stop for a failure of the watchdog."""
     service = Service(manager, "a", wanted=Ready.STARTED)
 
@@ -328,7 +332,7 @@ def test_a_stop_is_told_with_its_cause_even_in_a_flood(manager: ServiceManager) 
 def test_an_app_without_outputs_is_ready_with_its_token(
     manager: ServiceManager, event: Event
 ) -> None:
-    """Consumers of the API socket need no file, and no write tells of its token."""
+    """Consumers of the API socket need no file, so no write announces the token."""
     service = Service(manager, "a")
 
     async def story() -> None:
@@ -338,11 +342,11 @@ def test_an_app_without_outputs_is_ready_with_its_token(
         service.happens(session, "a", event)
 
     service.live(story)
-    assert service.said("READY") == ["1"]
+    assert service.sent("READY") == ["1"]
 
 
-def test_a_thousand_apps_are_looked_at_in_turns(manager: ServiceManager) -> None:
-    """The loop serves consumers in between."""
+def test_a_thousand_apps_are_reported(manager: ServiceManager) -> None:
+    """They are surveyed in batches, between which the loop serves consumers."""
     service = Service(manager, *(f"app{number}" for number in range(1000)), wanted=Ready.STARTED)
     service.live(nothing)
-    assert "0 of 1000 fresh" in service.said("STATUS")[0]
+    assert "0 of 1000 fresh" in service.sent("STATUS")[0]
