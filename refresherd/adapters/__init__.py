@@ -1,1 +1,1 @@
-"""The daemon's neighbours, one folder each; none of them knows another."""
+"""Adapters to everything outside the core, one package each; none imports another."""

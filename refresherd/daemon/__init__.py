@@ -1,1 +1,1 @@
-"""The composition root: puts the parts together, starts, reloads and stops them."""
+"""The composition root: assembles the parts, starts, reloads and stops them."""

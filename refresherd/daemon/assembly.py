@@ -81,18 +81,14 @@ class Assembly:
         return max(self.schedule.overdue(now), self.supervisor.overdue(now))
 
 
-def _no_sessions(_: App) -> None:
-    """Return no session store: the app's sessions end with the process."""
-
-
 @dataclass(frozen=True, slots=True)
 class ServiceManagerResources:
     """What a service manager lends to apps. The defaults are for a process started by hand."""
 
     listen: Listen = bind
     """Opens an app's socket: the one that the service manager passed, or else a new one."""
-    sessions: Callable[[App], Sessions | None] = _no_sessions
-    """Returns the store in which an app's sessions survive a restart, if there is one."""
+    sessions: Callable[[App], Sessions | None] = lambda _: None
+    """Returns the store in which an app's sessions survive a restart, None if there is none."""
 
 
 STARTED_BY_HAND = ServiceManagerResources()

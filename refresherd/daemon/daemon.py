@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-import refresherd.adapters.dsm  # noqa: F401  # before whatever else imports aiohttp: see there
+import refresherd.adapters.dsm  # noqa: F401  # before anything else imports aiohttp: see there
 from refresherd import __version__
 from refresherd.adapters import api
 from refresherd.adapters.api import ApiListener
@@ -27,7 +27,6 @@ from refresherd.domain.model import Ownership
 from refresherd.engine.ports import Observer
 from refresherd.host import process
 from refresherd.host.clock import BootClock
-from refresherd.host.process import end_after
 from refresherd.host.service_manager import without_own
 
 GC_THRESHOLD = 10_000
@@ -57,7 +56,7 @@ def run(configuration: Configuration, environ: Mapping[str, str]) -> None:
                 directory.claim(configuration.state_dir)
             asyncio.run(_run(configuration, without_own(environ), service))
     finally:
-        # Python resets the handlers as it exits, and a late HUP would then change the exit status.
+        # Python restores the default handlers as it exits, and a HUP would then end the process.
         for number in REQUESTS:
             signal.signal(number, signal.SIG_IGN)
 
@@ -134,7 +133,7 @@ async def _handle_signals(assembly: Assembly, reloader: Reloader, reporter: Repo
     def end(number: signal.Signals) -> None:
         if stop.is_set():
             os._exit(SIGNALLED + number)
-        end_after(STOP_SECONDS)
+        process.end_after(STOP_SECONDS)
         assembly.context.observer.observe(Stopping(number.name))
         stop.set()
 

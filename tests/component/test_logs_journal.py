@@ -57,17 +57,22 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 
 @pytest.fixture
-def stderr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TextIO]:
-    """Yield a stream that leads to the journal, according to the environment."""
+def stderr(tmp_path: Path) -> Iterator[TextIO]:
+    """Yield a stream."""
     with (tmp_path / "stderr").open("w+") as stream:
-        found = os.fstat(stream.fileno())
-        monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
         yield stream
 
 
-def log(form: str, stream: TextIO, path: Path, *events: Event) -> str:
-    """Log some events, and return what was written to the stream."""
-    logs = configure("info", form, stream, FakeClock(), journal=path)
+def log(
+    form: str, stream: TextIO, path: Path, *events: Event, journal_stream: str | None = None
+) -> str:
+    """Log some events, and return what was written to the stream.
+
+    By default $JOURNAL_STREAM says that the stream leads to the journal.
+    """
+    status = os.fstat(stream.fileno())
+    environ = {"JOURNAL_STREAM": journal_stream or f"{status.st_dev}:{status.st_ino}"}
+    logs = configure("info", form, stream, FakeClock(), environ, path)
     for event in events:
         logs.observe(event)
     logs.close()
@@ -122,13 +127,10 @@ def test_without_the_journals_socket_the_lines_are_json(tmp_path: Path, stderr: 
     assert json.loads(line.removeprefix("<4>"))["message"] == "hm"
 
 
-def test_a_redirected_stream_gets_plain_lines(
-    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_redirected_stream_gets_plain_lines(journal: Journal, stderr: TextIO) -> None:
     """After `2>file` in a wrapper, the variable still names the original stream."""
-    monkeypatch.setenv("JOURNAL_STREAM", "1:2")
-    with (tmp_path / "file").open("w+") as elsewhere:
-        (line,) = log("auto", elsewhere, journal.path, Warned("hm")).splitlines()
+    lines = log("auto", stderr, journal.path, Warned("hm"), journal_stream="1:2")
+    (line,) = lines.splitlines()
     assert json.loads(line)["message"] == "hm"
 
 

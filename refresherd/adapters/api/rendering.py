@@ -88,11 +88,14 @@ def status_fields(app: App, status: AppStatus, clock: Clock) -> dict[str, Any]:
     `expires_at` stays when the token has expired: `state` says so. `last_error` is null once an
     attempt has succeeded.
     """
+    now = clock.now()
+    # Once, so that equal instants in one answer have equal dates.
+    offset = clock.wall(now) - now
 
     def date(instant: Instant | None) -> str | None:
         if instant is None or instant == NEVER:
             return None
-        return formats.timestamp(clock.wall(instant))
+        return formats.timestamp(instant + offset)
 
     def output_fields(output: OutputStatus) -> dict[str, Any]:
         return {
@@ -104,7 +107,7 @@ def status_fields(app: App, status: AppStatus, clock: Clock) -> dict[str, Any]:
 
     session = status.session
     token, failure = session.token, session.last_failure
-    reasons = readiness.reasons(status, clock.now())
+    reasons = readiness.reasons(status, now)
     budget = None if token is None else timing.outage_budget(token.lifetime, app.timing)
     return {
         "name": status.name,
