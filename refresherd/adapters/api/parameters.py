@@ -76,7 +76,7 @@ def _given(pairs: Pairs, allowed: tuple[str, ...]) -> Mapping[str, str]:
     given: dict[str, str] = {}
     for name, value in pairs:
         if name not in allowed:
-            cure = f"use {', '.join(allowed)}" if allowed else "leave it out, this takes none"
+            cure = f"use {', '.join(allowed)}" if allowed else "leave it out; this path takes none"
             raise BadParameter(name, f"{name}: unknown parameter; {cure}")
         if name in given:
             raise BadParameter(name, f"{name}: given more than once; give it once")

@@ -118,12 +118,15 @@ class Reporter:
                     await asyncio.sleep(0)
             return
         for name in changed:
-            if (changed_status := roster.status(name)) is not None:
-                self._reports[name] = report(changed_status, now)
+            if (found := roster.status(name)) is not None:
+                self._reports[name] = report(found, now)
 
     def _send(self) -> bool:
-        """Send what is new; return False if it has to be sent again."""
-        self._check_ready()
+        """Send what is new, READY included; return False if it has to be sent again."""
+        served = [one.served for one in self._reports.values()]
+        if not self._ready and enough(self._wanted, sum(served), len(served)):
+            self._ready = True
+            self._queue("READY=1")
         starting = not self._ready
         text = self._stopping or summary(
             self._reports.values(), self._clock, starting=starting, refused=self._refused
@@ -139,13 +142,6 @@ class Reporter:
         if self._unsent is unsent:  # unless a signal's handler has queued others meanwhile
             self._unsent = ()
         return True
-
-    def _check_ready(self) -> None:
-        """Queue READY once enough apps are served; it is sent once."""
-        served = [one.served for one in self._reports.values()]
-        if not self._ready and enough(self._wanted, sum(served), len(served)):
-            self._ready = True
-            self._queue("READY=1")
 
     async def _wait(self, *, sent: bool) -> None:
         """Return when there may be something to send."""

@@ -61,7 +61,7 @@ def stalled(overdue: float, lag: float, every: float) -> str:
     """Return why the daemon is not doing its work, "" if it is. Times in seconds.
 
     `overdue` excludes suspends, during which nothing can be started. `lag` is how late the event
-    loop ran the ping that is due `every` that many seconds.
+    loop ran a ping; pings are due every `every` seconds.
     """
     if overdue > MAX_OVERDUE:
         return f"due work has not been started for {overdue:.0f} s"
@@ -71,10 +71,7 @@ def stalled(overdue: float, lag: float, every: float) -> str:
 
 
 def warnings(interval: float, apps: Iterable[App]) -> list[str]:
-    """Return a warning if the watchdog's interval is shorter than a step of some app may take.
-
-    Such a step is an attempt or a hook.
-    """
+    """Return a warning if a step of an app, an attempt or a hook, may outlast the interval."""
     longest, key = max(step for app in apps for step in _steps(app))
     if interval >= longest:
         return []
