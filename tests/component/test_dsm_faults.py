@@ -1,4 +1,4 @@
-"""Everything that goes wrong between a request and its answer, on real sockets."""
+"""What can go wrong between a request and its answer, on real sockets."""
 
 import asyncio
 import gzip
@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from refresherd.adapters.dsm import Connections
-from refresherd.adapters.dsm.link import LONGEST_ANSWER
+from refresherd.adapters.dsm.pool import LONGEST_ANSWER
 from refresherd.domain.errors import Reason, Rejected, Retryable
 from refresherd.domain.model import ApiKeyEnv, App, Endpoint, Grant, Secret
 from refresherd.host.keyed_executor import KeyedExecutor
@@ -18,9 +18,17 @@ from support.dsm_loopback import GRANT, Connection, answering, reply, serving
 from support.fakes import API_KEY, FakeClock
 
 
+@pytest.fixture(autouse=True)
+def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove the proxies of the shell that runs the tests."""
+    for name in ("http_proxy", "no_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+
+
 @pytest.fixture
 async def connections() -> AsyncIterator[Connections]:
-    """Yield connections that end with the test."""
+    """Yield connections that are closed after the test."""
     async with Connections(KeyedExecutor(), FakeClock()) as opened:
         yield opened
 
@@ -40,7 +48,7 @@ async def fault(connections: Connections, url: str, timeout: float = 5) -> tuple
 
 
 async def test_a_login_is_one_small_post(connections: Connections) -> None:
-    """These are all the bytes that DSM, and whoever stands in between, gets to see."""
+    """These bytes are all that DSM and any proxy in between see of a login."""
     async with serving(answering(reply(200, GRANT))) as peer:
         assert (await login(connections, peer.http)).access_token.reveal() == "new-token"
     lines = peer.requests[0].decode().strip().split("\r\n")
@@ -57,15 +65,15 @@ async def test_a_login_is_one_small_post(connections: Connections) -> None:
     }
 
 
-async def test_a_packed_answer_is_unpacked(connections: Connections) -> None:
-    """A gateway may pack what DSM sent plain."""
-    packed = reply(200, gzip.compress(GRANT), "Content-Encoding: gzip")
-    async with serving(answering(packed)) as peer:
+async def test_a_compressed_answer_is_decompressed(connections: Connections) -> None:
+    """A gateway may compress DSM's answers."""
+    compressed = reply(200, gzip.compress(GRANT), "Content-Encoding: gzip")
+    async with serving(answering(compressed)) as peer:
         assert (await login(connections, peer.http)).lifetime == 600
 
 
 async def test_cookies_are_not_kept(connections: Connections) -> None:
-    """They are no part of DSM's API, and a balancer's would bind all apps to one node."""
+    """DSM's API has no cookies, and a load balancer's would bind all apps to one node."""
     async with serving(answering(reply(200, GRANT, "Set-Cookie: node=1; Path=/"))) as peer:
         await login(connections, peer.http)
         await login(connections, peer.http)
@@ -74,7 +82,7 @@ async def test_cookies_are_not_kept(connections: Connections) -> None:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_not_followed(connections: Connections, status: int) -> None:
-    """The credential would go wherever it points."""
+    """The credential would go to wherever the redirect points."""
     async with (
         serving(answering(reply(200, GRANT))) as other,
         serving(answering(reply(status, b"", f"Location: {other.http}/x?y"))) as peer,
@@ -85,32 +93,36 @@ async def test_a_redirect_is_not_followed(connections: Connections, status: int)
         assert other.connections == 0
 
 
-async def test_a_refused_connection_is_told_with_its_address(connections: Connections) -> None:
+async def test_the_message_for_a_refused_connection_names_the_address(
+    connections: Connections,
+) -> None:
     """DSM is down, or the port is wrong."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     assert await fault(connections, f"http://127.0.0.1:{port}") == (
         Reason.CONNECT,
-        f"no connection with 127.0.0.1:{port}: Connection refused",
+        f"cannot connect to 127.0.0.1:{port}: Connection refused",
     )
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "x" * 64 + ".invalid"])
-async def test_an_unknown_host_is_told_by_its_name(connections: Connections, host: str) -> None:
-    """A typing error in the endpoint, or no DNS."""
+async def test_the_message_for_an_unknown_host_names_it(
+    connections: Connections, host: str
+) -> None:
+    """The endpoint has a typing error, or there is no DNS."""
     reason, message = await fault(connections, f"http://{host}:1")
     assert reason is Reason.CONNECT
     assert message.startswith(f"{host} cannot be resolved: ")
 
 
-async def test_names_are_resolved_in_lanes(connections: Connections) -> None:
-    """The name on loopback has an address everywhere, through our own resolver."""
+async def test_names_are_resolved_by_our_own_resolver(connections: Connections) -> None:
+    """Its results suit aiohttp, and every host can resolve this name."""
     async with serving(answering(reply(200, GRANT))) as peer:
         assert (await login(connections, f"http://localhost:{peer.port}")).lifetime == 600
 
 
 async def silent(connection: Connection) -> None:
-    """Take a request and never answer."""
+    """Read a request and never answer."""
     await connection.request()
     await connection.reader.read()
 
@@ -130,7 +142,7 @@ async def half_a_body(connection: Connection) -> None:
 
 
 async def drip(connection: Connection) -> None:
-    """Send the answer a byte at a time: each read is quick, the whole is not."""
+    """Send the answer byte by byte, so that each read is quick, but the whole is not."""
     await connection.request()
     for byte in reply(200, GRANT + b" " * 10_000):
         await connection.send(bytes([byte]))
@@ -142,17 +154,19 @@ async def drip(connection: Connection) -> None:
 async def test_a_hang_at_any_stage_ends_with_the_timeout(
     connections: Connections, hang: Callable[[Connection], Awaitable[None]]
 ) -> None:
-    """The timeout is for the attempt all in all."""
+    """The timeout covers the whole attempt."""
     async with serving(hang) as peer:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        told = await fault(connections, peer.http, 0.2)
-        assert told == (Reason.TIMEOUT, "no answer within 0.2 s")
+        assert await fault(connections, peer.http, 0.2) == (
+            Reason.TIMEOUT,
+            "no answer within 0.2 s",
+        )
         assert 0.2 <= loop.time() - began < 1
 
 
 async def test_a_hanging_connect_ends_with_the_timeout(connections: Connections) -> None:
-    """A firewall that drops packets looks like a full backlog: nobody answers the SYN."""
+    """A full backlog looks like a firewall that drops packets: nobody answers the SYN."""
     with socket.socket() as listener, socket.socket() as filler:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
@@ -162,19 +176,19 @@ async def test_a_hanging_connect_ends_with_the_timeout(connections: Connections)
 
 
 async def test_a_cancelled_request_closes_its_connection(connections: Connections) -> None:
-    """Its late answer must not be read as another request's."""
+    """Its late answer must not be taken for another request's."""
     closed = asyncio.Event()
-    by_operator = asyncio.Event()
+    requested = asyncio.Event()
 
     async def watch(connection: Connection) -> None:
         await connection.request()
-        by_operator.set()
+        requested.set()
         await connection.reader.read()
         closed.set()
 
     async with serving(watch) as peer:
         attempt = asyncio.create_task(login(connections, peer.http))
-        await by_operator.wait()
+        await requested.wait()
         attempt.cancel()
         with pytest.raises(asyncio.CancelledError):
             await attempt
@@ -197,10 +211,10 @@ async def reset(connection: Connection) -> None:
 
 
 @pytest.mark.parametrize("end", [hang_up, reset])
-async def test_a_connection_that_ends_without_an_answer_is_lost(
+async def test_a_new_connection_that_ends_without_an_answer_is_not_retried(
     connections: Connections, end: Callable[[Connection], Awaitable[None]]
 ) -> None:
-    """On a new connection it is no stale one, so there is no second try that would double load."""
+    """It was not a stale connection, and a second request would double the server's load."""
     async with serving(end) as peer:
         reason, message = await fault(connections, peer.http)
         assert reason is Reason.CONNECT
@@ -210,32 +224,36 @@ async def test_a_connection_that_ends_without_an_answer_is_lost(
 
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
+PAGE = (
+    "the answer is a web page (text/html) and not DSM's; a proxy or portal may have sent it: Log in"
+)
+
 CHUNKED = PLAIN + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
-        (reply(200, GRANT)[:-10], "the answer broke off or is wrongly encoded"),
-        (CHUNKED + b'9\r\n{"to', "the answer broke off or is wrongly encoded"),
+        (reply(200, GRANT)[:-10], "the answer broke off or is badly encoded"),
+        (CHUNKED + b'9\r\n{"to', "the answer broke off or is badly encoded"),
         (CHUNKED + b"zzz\r\n{}\r\n", "the answer is not HTTP"),
         (
             reply(200, b"\x1f\x8bnot gzip", "Content-Encoding: gzip"),
-            "the answer broke off or is wrongly encoded",
+            "the answer broke off or is badly encoded",
         ),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "the answer is not HTTP"),
         (PLAIN + b"X: " + b"x" * 100_000 + b"\r\n\r\n", "the answer is not HTTP"),
-        (reply(200), "the answer is empty, as a proxy's may be"),
+        (reply(200), "the answer is empty; a proxy may have sent it"),
         (
             reply(200, b"<title>Log in</title>", "Content-Type: text/html"),
-            "the answer looks like a proxy's page (text/html), not like DSM's: Log in",
+            PAGE,
         ),
     ],
 )
 async def test_a_broken_answer_is_a_bad_response(
     connections: Connections, answer: bytes, message: str
 ) -> None:
-    """Something answered, but not DSM, or not all of it."""
+    """The answer is not DSM's, or not all of it."""
 
     async def send(connection: Connection) -> None:
         await connection.request()
@@ -249,7 +267,7 @@ async def test_a_broken_answer_is_a_bad_response(
 
 @pytest.mark.parametrize("status", [200, 503])
 async def test_an_endless_answer_is_refused(connections: Connections, status: int) -> None:
-    """A download served for every path must not fill the memory."""
+    """A server that sends a large download for every path must not fill the memory."""
 
     async def flood(connection: Connection) -> None:
         await connection.request()
@@ -258,15 +276,14 @@ async def test_an_endless_answer_is_refused(connections: Connections, status: in
             await connection.send(b"x" * 65536)
 
     async with serving(flood) as peer:
-        expected = (Reason.BAD_RESPONSE, f"the answer is over {LONGEST_ANSWER} bytes")
-        assert await fault(connections, peer.http) == expected
+        message = f"the answer is longer than {LONGEST_ANSWER} bytes, so it is not DSM's"
+        assert await fault(connections, peer.http) == (Reason.BAD_RESPONSE, message)
 
 
-async def test_a_bomb_does_not_unpack_in_memory(connections: Connections) -> None:
-    """A packed answer of 200 KB may hold 200 MB."""
+async def test_a_decompression_bomb_does_not_fill_the_memory(connections: Connections) -> None:
+    """A compressed answer of 200 KB may hold 200 MB."""
     bomb = gzip.compress(bytes(200_000_000), compresslevel=9)
-    packed = reply(200, bomb, "Content-Encoding: gzip")
-    async with serving(answering(packed)) as peer:
+    async with serving(answering(reply(200, bomb, "Content-Encoding: gzip"))) as peer:
         await fault(connections, f"{peer.http}/warm-up")
         tracemalloc.start()
         try:
@@ -278,8 +295,8 @@ async def test_a_bomb_does_not_unpack_in_memory(connections: Connections) -> Non
         assert peak < 16 * LONGEST_ANSWER
 
 
-async def test_a_credential_that_is_echoed_reaches_no_message(connections: Connections) -> None:
-    """Debugging proxies answer with the request they got."""
+async def test_an_echoed_credential_is_not_in_the_message(connections: Connections) -> None:
+    """Debugging proxies answer with the request that they received."""
 
     async def echo(connection: Connection) -> None:
         await connection.send(reply(401, await connection.request()))

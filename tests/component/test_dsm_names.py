@@ -1,10 +1,12 @@
-"""Names of endpoints whose addresses change."""
+"""Endpoints whose addresses change."""
 
 import asyncio
 import socket
 from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from refresherd.adapters.dsm import Connections
 from refresherd.domain.errors import Reason, Retryable
@@ -17,19 +19,24 @@ HOST = "moved.example.com"
 
 
 class NameService(KeyedExecutor):
-    """The lanes, with a name service of one name at their end."""
+    """An executor that answers look-ups of one name itself."""
 
     address = "127.0.0.2"
 
-    async def call(self, lane: Hashable, work: Callable[[], Any]) -> Any:  # noqa: ANN401  # as the lanes
-        """Look the name up; all else is done as usual."""
-        if lane != ("resolve", HOST):
-            return await super().call(lane, work)
+    async def call(self, key: Hashable, run: Callable[[], Any]) -> Any:  # noqa: ANN401  # as the executor
+        """Resolve the name, or run any other call as usual."""
+        if key != ("resolve", HOST):
+            return await super().call(key, run)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (self.address, 0))]
 
 
-async def test_an_address_that_is_dead_is_not_held_on_to(tmp_path: Path) -> None:
-    """DSM that moves is found within the outage budget, however short that is."""
+async def test_a_dead_address_is_resolved_again_within_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A DSM that moves is found within the outage budget, even if that is short."""
+    for name in ("https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
     names, authority = NameService(), Authority(tmp_path)
     tls = authority.server(HOST)
     async with (

@@ -1,4 +1,4 @@
-"""Which connections are reused, and when they are not."""
+"""When connections are reused, and when they are replaced."""
 
 import asyncio
 import struct
@@ -8,7 +8,8 @@ from socket import SO_LINGER, SOL_SOCKET
 
 import pytest
 
-from refresherd.adapters.dsm import Connections, trust
+from refresherd.adapters.dsm import Connections
+from refresherd.adapters.dsm.tls import CHECK_SECONDS
 from refresherd.domain.errors import Reason, Retryable
 from refresherd.domain.model import ApiKeyEnv, App, Endpoint, Secret
 from refresherd.engine.ports import SessionClient
@@ -29,13 +30,13 @@ GRANTING = answering(reply(200, GRANT))
 
 @pytest.fixture
 def clock() -> FakeClock:
-    """Return a clock that stands still."""
+    """Return a clock that the test moves."""
     return FakeClock()
 
 
 @pytest.fixture
 async def connections(clock: FakeClock) -> AsyncIterator[Connections]:
-    """Yield connections that end with the test."""
+    """Yield connections that are closed after the test."""
     async with Connections(KeyedExecutor(), clock) as opened:
         yield opened
 
@@ -52,11 +53,11 @@ def client(connections: Connections, endpoint: Endpoint, name: str = "payments")
 
 
 async def login(connections: Connections, endpoint: Endpoint) -> None:
-    """Log in with time enough."""
+    """Log in within 5 s."""
     await client(connections, endpoint).login(Secret(API_KEY), 5)
 
 
-async def test_requests_one_after_the_other_share_a_connection(
+async def test_consecutive_requests_share_a_connection(
     connections: Connections, authority: Authority
 ) -> None:
     """A TLS handshake costs ten times as much as a request."""
@@ -68,10 +69,10 @@ async def test_requests_one_after_the_other_share_a_connection(
         assert (peer.connections, len(peer.requests)) == (1, 6)
 
 
-async def test_attempts_and_terminations_need_not_wait_for_each_other(
+async def test_terminations_do_not_wait_for_hanging_attempts(
     connections: Connections,
 ) -> None:
-    """As many attempts as are allowed may hang, and sessions still be ended."""
+    """Sessions can be ended while as many attempts as are allowed hang."""
     all_there = asyncio.Event()
     release = asyncio.Event()
 
@@ -94,7 +95,7 @@ async def test_attempts_and_terminations_need_not_wait_for_each_other(
 
 
 async def test_a_connection_that_the_server_closed_is_not_used(connections: Connections) -> None:
-    """Servers close what idles for a few seconds; that is noticed before the next request."""
+    """Servers close idle connections after seconds, which is noticed before the next request."""
     closed = asyncio.Event()
 
     async def once(connection: Connection) -> None:
@@ -113,10 +114,8 @@ async def test_a_connection_that_the_server_closed_is_not_used(connections: Conn
 
 
 @pytest.mark.parametrize("later", [False, True])
-async def test_an_answer_that_nobody_asked_for_is_nobodys(
-    connections: Connections, *, later: bool
-) -> None:
-    """Apps share connections: what comes too much on one would be the next app's token."""
+async def test_an_unrequested_answer_is_discarded(connections: Connections, *, later: bool) -> None:
+    """Apps share connections, so a surplus answer would become the next app's token."""
     stray = reply(200, GRANT.replace(b"new-token", b"stray-token"))
     sent = asyncio.Event()
 
@@ -141,7 +140,7 @@ async def test_an_answer_that_nobody_asked_for_is_nobodys(
 
 
 def stale(replies: int, *, with_reset: bool) -> Behaviour:
-    """Answer so many requests of each connection, and end it as the next one comes."""
+    """Answer some requests of each connection, and end it when the next one comes."""
 
     async def behave(connection: Connection) -> None:
         for _ in range(replies):
@@ -159,7 +158,7 @@ def stale(replies: int, *, with_reset: bool) -> Behaviour:
 async def test_a_request_on_a_stale_connection_is_sent_again_on_a_new_one(
     connections: Connections, *, with_reset: bool
 ) -> None:
-    """The server closed it just as the request left: no failure that anybody need hear of."""
+    """The server closed it just as the request left, which is no failure worth reporting."""
     async with serving(stale(1, with_reset=with_reset)) as peer:
         endpoint = Endpoint(peer.http)
         for _ in range(4):
@@ -168,7 +167,7 @@ async def test_a_request_on_a_stale_connection_is_sent_again_on_a_new_one(
 
 
 async def two_stale(connection: Connection) -> None:
-    """Answer two connections once both are there, and end each as its next request comes."""
+    """Answer two connections once both are open, and end each when its next request comes."""
     peer = connection.peer
     await connection.request()
     while peer.connections < 2:  # noqa: ASYNC110  # a peer has no event to wait for
@@ -180,8 +179,8 @@ async def two_stale(connection: Connection) -> None:
     await connection.reader.readuntil(b"\r\n\r\n")
 
 
-async def test_one_stale_connection_condemns_its_siblings(connections: Connections) -> None:
-    """After an outage all of them are stale, and trying one after the other would take long."""
+async def test_a_stale_connection_drops_the_whole_pool(connections: Connections) -> None:
+    """After an outage all of them are stale, and trying each in turn would take too long."""
     async with serving(two_stale) as peer:
         endpoint = Endpoint(peer.http)
         await asyncio.gather(login(connections, endpoint), login(connections, endpoint))
@@ -189,10 +188,10 @@ async def test_one_stale_connection_condemns_its_siblings(connections: Connectio
         assert peer.connections == 3
 
 
-async def test_requests_that_meet_stale_connections_together_all_get_through(
+async def test_concurrent_requests_on_stale_connections_all_succeed(
     connections: Connections,
 ) -> None:
-    """None may drop the new connections that another has just opened."""
+    """No request may drop the new connections that another one has just opened."""
     async with serving(two_stale) as peer:
         endpoint = Endpoint(peer.http)
         await asyncio.gather(login(connections, endpoint), login(connections, endpoint))
@@ -201,10 +200,10 @@ async def test_requests_that_meet_stale_connections_together_all_get_through(
         assert peer.connections <= 4
 
 
-async def test_a_server_that_always_hangs_up_gets_no_more_than_one_more_try(
+async def test_a_server_that_always_hangs_up_gets_one_more_request_only(
     connections: Connections,
 ) -> None:
-    """A crash loop at the other end must not be fed with requests."""
+    """A server in a crash loop must not be flooded with requests."""
     answered = asyncio.Event()
 
     async def behave(connection: Connection) -> None:
@@ -223,10 +222,10 @@ async def test_a_server_that_always_hangs_up_gets_no_more_than_one_more_try(
         assert len(peer.requests) == 3
 
 
-async def test_after_a_suspend_old_connections_are_not_used(
+async def test_connections_are_not_reused_after_a_suspend(
     connections: Connections, clock: FakeClock
 ) -> None:
-    """The other end forgot them, and a NAT on the way would swallow a request without a word."""
+    """The other end forgot them, and a NAT on the way would drop a request in silence."""
     async with serving(GRANTING) as peer:
         endpoint = Endpoint(peer.http)
         await login(connections, endpoint)
@@ -236,10 +235,10 @@ async def test_after_a_suspend_old_connections_are_not_used(
         assert peer.connections == 2
 
 
-async def test_requests_that_wake_up_together_share_the_new_connections(
+async def test_concurrent_requests_after_a_suspend_share_the_new_pool(
     connections: Connections, clock: FakeClock
 ) -> None:
-    """On resume every app is overdue at once."""
+    """After a resume every app is overdue at once."""
     async with serving(GRANTING) as peer:
         endpoint = Endpoint(peer.http)
         await login(connections, endpoint)
@@ -249,24 +248,24 @@ async def test_requests_that_wake_up_together_share_the_new_connections(
         assert peer.connections <= 5
 
 
-async def test_a_request_under_way_survives_that_its_connections_are_dropped(
+async def test_a_request_under_way_outlives_its_dropped_pool(
     connections: Connections, clock: FakeClock
 ) -> None:
-    """They are closed once the last answer has come."""
-    by_operator, release = asyncio.Event(), asyncio.Event()
+    """The dropped connections are closed after the last answer."""
+    requested, release = asyncio.Event(), asyncio.Event()
 
     async def behave(connection: Connection) -> None:
         while True:
             await connection.request()
-            if not by_operator.is_set():
-                by_operator.set()
+            if not requested.is_set():
+                requested.set()
                 await release.wait()
             await connection.send(reply(200, GRANT))
 
     async with serving(behave) as peer:
         endpoint = Endpoint(peer.http)
         first = asyncio.create_task(login(connections, endpoint))
-        await by_operator.wait()
+        await requested.wait()
         clock.advance(3600)
         await login(connections, endpoint)
         release.set()
@@ -275,10 +274,10 @@ async def test_a_request_under_way_survives_that_its_connections_are_dropped(
         assert peer.connections == 2
 
 
-async def test_a_changed_ca_is_trusted_from_the_next_request_on(
+async def test_a_changed_ca_is_used_from_the_next_request_on(
     connections: Connections, clock: FakeClock, tmp_path: Path
 ) -> None:
-    """A rotated CA must need no restart; pooled connections were trusted for the old one's sake."""
+    """A rotated CA needs no restart, and pooled connections were verified by the old one."""
     (tmp_path / "other").mkdir()
     old, new = Authority(tmp_path), Authority(tmp_path / "other", "Other CA")
     ca_file = tmp_path / "trusted.pem"
@@ -286,29 +285,29 @@ async def test_a_changed_ca_is_trusted_from_the_next_request_on(
     async with serving(GRANTING, old.server()) as peer, serving(GRANTING, new.server()) as other:
         await login(connections, Endpoint(peer.https, ca_file))
         ca_file.write_bytes(new.ca_file.read_bytes())
-        clock.advance(trust.CHECK_SECONDS)
+        clock.advance(CHECK_SECONDS)
         await login(connections, Endpoint(other.https, ca_file))
         with pytest.raises(Retryable) as caught:
             await login(connections, Endpoint(peer.https, ca_file))
         assert caught.value.reason is Reason.TLS
 
 
-async def test_files_that_did_not_change_keep_the_connections(
+async def test_unchanged_files_keep_the_connections(
     connections: Connections, clock: FakeClock, authority: Authority
 ) -> None:
-    """Looking at them must not cost a handshake each second."""
+    """The check for changes must not cost a handshake each second."""
     async with serving(GRANTING, authority.server()) as peer:
         endpoint = Endpoint(peer.https, authority.ca_file)
         await login(connections, endpoint)
-        clock.advance(trust.CHECK_SECONDS / 2)
-        clock.advance(trust.CHECK_SECONDS / 2 - 0.01)
+        clock.advance(CHECK_SECONDS / 2)
+        clock.advance(CHECK_SECONDS / 2 - 0.01)
         await login(connections, endpoint)
         assert peer.connections == 1
 
 
 @pytest.mark.parametrize("requests", [0, 1])
 async def test_closing_ends_requests_under_way(clock: FakeClock, requests: int) -> None:
-    """A stop does not wait for a hanging DSM, and nothing opens a connection after it."""
+    """A stop does not wait for a hanging DSM, and no connection is opened afterwards."""
     hanging = asyncio.Event()
 
     async def behave(connection: Connection) -> None:

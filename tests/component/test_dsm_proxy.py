@@ -1,4 +1,4 @@
-"""Requests through a real proxy, and what must not come out of the environment."""
+"""Requests through a real proxy, and what of the environment they use."""
 
 import asyncio
 from base64 import b64encode
@@ -20,7 +20,7 @@ GRANTING = answering(reply(200, GRANT))
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Set up a home whose .netrc has a password for every host, and no proxies."""
+    """Set up a home directory whose .netrc has a password for every host, and no proxies."""
     for name in ("https_proxy", "http_proxy", "no_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -39,7 +39,7 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.fixture
 async def connections() -> AsyncIterator[Connections]:
-    """Yield connections that end with the test."""
+    """Yield connections that are closed after the test."""
     async with Connections(KeyedExecutor(), FakeClock()) as opened:
         yield opened
 
@@ -51,13 +51,13 @@ async def login(connections: Connections, endpoint: Endpoint) -> str:
 
 
 class Tunnel:
-    """A CONNECT proxy to one port of loopback, whatever host it is asked for."""
+    """A CONNECT proxy that connects to one port on loopback, whatever the host."""
 
     def __init__(self, port: int) -> None:
         self._port = port
 
     async def __call__(self, connection: Connection) -> None:
-        """Take CONNECT, then pass bytes on both ways."""
+        """Accept CONNECT, then pass bytes on in both directions."""
         await connection.request()
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
         await connection.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
@@ -81,7 +81,7 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 async def test_a_proxy_tunnels_to_dsm(
     connections: Connections, authority: Authority, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """The proxy resolves the name, TLS goes end to end, and the connection is reused."""
+    """The proxy resolves the name, TLS is end to end, and the connection is reused."""
     async with (
         serving(GRANTING, authority.server("dsm.example")) as dsm,
         serving(Tunnel(dsm.port)) as proxy,
@@ -98,10 +98,10 @@ async def test_a_proxy_tunnels_to_dsm(
         assert dsm.connections == 1
 
 
-async def test_a_proxys_password_goes_to_the_proxy_alone(
+async def test_a_proxys_password_goes_only_to_the_proxy(
     connections: Connections, authority: Authority
 ) -> None:
-    """It stands in the proxy's URL, as curl has it."""
+    """It is part of the proxy's URL, as with curl."""
     async with (
         serving(GRANTING, authority.server("dsm.example")) as dsm,
         serving(Tunnel(dsm.port)) as proxy,
@@ -113,8 +113,8 @@ async def test_a_proxys_password_goes_to_the_proxy_alone(
         assert basic not in dsm.requests[0]
 
 
-async def test_no_password_comes_out_of_netrc(connections: Connections) -> None:
-    """It would take the credential's place, and go to DSM."""
+async def test_netrc_is_not_read(connections: Connections) -> None:
+    """A password from it would replace the credential, and be sent to DSM."""
     async with serving(GRANTING) as peer:
         await login(connections, Endpoint(peer.http))
         assert f"Authorization: Basic {API_KEY}\r\n".encode() in peer.requests[0]
@@ -124,7 +124,7 @@ async def test_no_password_comes_out_of_netrc(connections: Connections) -> None:
 async def test_loopback_and_no_proxy_are_reached_directly(
     connections: Connections, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A test setup on loopback, and an installation in the own network."""
+    """Test setups are on loopback, and a DSM may be in the local network."""
     async with (
         serving(GRANTING, authority.server()) as dsm,
         serving(answering(reply(403))) as proxy,
@@ -138,10 +138,10 @@ async def test_loopback_and_no_proxy_are_reached_directly(
 
 
 @pytest.mark.parametrize("status", [403, 407, 502])
-async def test_a_proxy_that_refuses_is_told_with_its_status(
+async def test_the_message_for_a_refusing_proxy_has_its_status(
     connections: Connections, status: int
 ) -> None:
-    """The operator has to ask for the endpoint to be let through, or mend the password."""
+    """The operator has to get the endpoint allowed, or correct the password."""
     async with serving(answering(reply(status))) as proxy:
         with pytest.raises(Retryable) as caught:
             await login(connections, Endpoint("https://dsm.example", proxy=proxy.http))
@@ -149,13 +149,13 @@ async def test_a_proxy_that_refuses_is_told_with_its_status(
         assert caught.value.message == f"the proxy answered {status} to CONNECT"
 
 
-async def test_a_proxy_that_is_down_is_told_as_such(connections: Connections) -> None:
-    """It is not DSM that the operator has to look at; its password is nobody's business."""
+async def test_the_message_for_an_unreachable_proxy_names_it(connections: Connections) -> None:
+    """The operator has to look at the proxy, not at DSM; its password stays secret."""
     async with serving(GRANTING) as gone:
         pass
     url = f"http://user:hunter2@127.0.0.1:{gone.port}"
     with pytest.raises(Retryable) as caught:
         await login(connections, Endpoint("https://dsm.example", proxy=url))
     assert caught.value.message == (
-        f"no connection to the proxy with 127.0.0.1:{gone.port}: Connection refused"
+        f"cannot connect to the proxy at 127.0.0.1:{gone.port}: Connection refused"
     )

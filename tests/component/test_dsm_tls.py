@@ -1,4 +1,4 @@
-"""TLS as real servers speak it, well and badly."""
+"""TLS with real servers, good and bad ones."""
 
 import socket
 import ssl
@@ -30,7 +30,7 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.fixture
 async def connections() -> AsyncIterator[Connections]:
-    """Yield connections that end with the test."""
+    """Yield connections that are closed after the test."""
     async with Connections(KeyedExecutor(), FakeClock()) as opened:
         yield opened
 
@@ -42,28 +42,28 @@ def client(
     return connections.client(App("payments", Endpoint(url, ca_file), credential))
 
 
-async def login(by_operator: SessionClient) -> str:
+async def login(session_client: SessionClient) -> str:
     """Log in; return the token."""
-    return (await by_operator.login(Secret(API_KEY), 5)).access_token.reveal()
+    return (await session_client.login(Secret(API_KEY), 5)).access_token.reveal()
 
 
-async def fault(by_operator: SessionClient) -> str:
+async def fault(session_client: SessionClient) -> str:
     """Return why TLS fails."""
     with pytest.raises(Retryable) as caught:
-        await by_operator.login(Secret(API_KEY), 5)
+        await session_client.login(Secret(API_KEY), 5)
     assert caught.value.reason is Reason.TLS
     assert caught.value.__context__ is None
     return caught.value.message
 
 
-def failed(port: int, what: str) -> str:
-    """Return the message of a handshake that failed."""
-    return f"TLS with localhost:{port} failed: {what}"
+def failed(port: int, fault: str) -> str:
+    """Return the message for a failed handshake."""
+    return f"TLS with localhost:{port} failed: {fault}"
 
 
 @contextmanager
 def refusing(context: ssl.SSLContext) -> Iterator[int]:
-    """Serve one handshake that fails, in a thread: asyncio would not send the alert."""
+    """Serve one failing handshake in a thread, because asyncio would not send the alert."""
 
     def serve(listener: socket.socket) -> None:
         with context.wrap_socket(
@@ -71,7 +71,7 @@ def refusing(context: ssl.SSLContext) -> Iterator[int]:
         ) as connection:
             with suppress(ssl.SSLError):
                 connection.do_handshake()
-            # Closing before the client has said all would destroy the alert on its way.
+            # Closing with bytes of the client unread would destroy the alert on its way.
             connection.shutdown(socket.SHUT_WR)
             while connection.recv(4096):
                 pass
@@ -83,10 +83,10 @@ def refusing(context: ssl.SSLContext) -> Iterator[int]:
         thread.join()
 
 
-async def test_a_server_of_a_trusted_ca_is_fine(
+async def test_a_certificate_of_a_trusted_ca_is_accepted(
     connections: Connections, authority: Authority
 ) -> None:
-    """Installations on the own premises have CAs of their own."""
+    """DSMs on the operator's premises have CAs of their own."""
     async with serving(GRANTING, authority.server()) as peer:
         assert await login(client(connections, peer.https, authority.ca_file)) == "new-token"
         by_address = f"https://127.0.0.1:{peer.port}"
@@ -97,13 +97,14 @@ async def test_a_server_of_a_trusted_ca_is_fine(
 async def test_an_unknown_ca_is_refused(
     connections: Connections, authority: Authority, tmp_path: Path, trusted: str
 ) -> None:
-    """Or anybody on the way could take the credential. A CA file is all that is trusted then."""
+    """Otherwise anybody on the way could read the credential. A CA file replaces the system's."""
     (tmp_path / "other").mkdir()
     other = Authority(tmp_path / "other", "Other CA")
     ca_file = other.ca_file if trusted == "other" else None
     async with serving(GRANTING, authority.server()) as peer:
         assert await fault(client(connections, peer.https, ca_file)) == failed(
-            peer.port, "its certificate is signed by no CA that is trusted here (ca_file)"
+            peer.port,
+            "no trusted CA has signed its certificate; if it is DSM's, set ca_file to its CA",
         )
         assert peer.requests == []
 
@@ -111,7 +112,7 @@ async def test_an_unknown_ca_is_refused(
 async def test_another_hosts_certificate_is_refused(
     connections: Connections, authority: Authority
 ) -> None:
-    """A CA signs many hosts, and only one of them is DSM."""
+    """A CA signs certificates of many hosts, and only one of them is DSM."""
     async with serving(GRANTING, authority.server("other.example")) as peer:
         message = await fault(client(connections, peer.https, authority.ca_file))
         assert message.startswith(failed(peer.port, "Hostname mismatch"))
@@ -120,16 +121,16 @@ async def test_another_hosts_certificate_is_refused(
 async def test_an_expired_certificate_is_refused(
     connections: Connections, authority: Authority
 ) -> None:
-    """The operator of the endpoint must renew it; the message says so."""
+    """The server's operator must renew it, and the message says so."""
     async with serving(GRANTING, authority.server(days=-1)) as peer:
         message = await fault(client(connections, peer.https, authority.ca_file))
-        assert message == failed(peer.port, "its certificate has expired")
+        assert message == failed(peer.port, "its certificate has expired; renew it on the server")
 
 
-async def test_a_server_of_the_last_century_is_refused(
+async def test_a_server_without_tls_1_2_is_refused(
     connections: Connections, authority: Authority
 ) -> None:
-    """TLS 1.1 is broken, and a middlebox may offer nothing newer."""
+    """TLS 1.1 is insecure, and a middlebox may offer nothing newer."""
     context = authority.server()
     context.set_ciphers("ALL:@SECLEVEL=0")
     with pytest.warns(DeprecationWarning, match="TLSv1_1 is deprecated"):
@@ -137,13 +138,13 @@ async def test_a_server_of_the_last_century_is_refused(
     with refusing(context) as port:
         url = f"https://localhost:{port}"
         message = await fault(client(connections, url, authority.ca_file))
-        assert message == failed(port, "it speaks no TLS 1.2 or newer")
+        assert message == failed(port, "it does not support TLS 1.2 or newer")
 
 
-async def test_a_server_without_tls_is_told_as_such(
+async def test_the_message_for_a_server_without_tls_says_so(
     connections: Connections, authority: Authority
 ) -> None:
-    """A wrong port in the endpoint looks like this."""
+    """The endpoint may have the wrong port."""
 
     async def complain(connection: Connection) -> None:
         await connection.reader.read(1)
@@ -152,14 +153,14 @@ async def test_a_server_without_tls_is_told_as_such(
 
     async with serving(complain) as peer:
         message = await fault(client(connections, peer.https, authority.ca_file))
-        assert message == failed(peer.port, "it does not speak TLS")
+        assert message == failed(peer.port, "it does not speak TLS; check the endpoint's port")
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 async def test_a_certificate_app_presents_its_certificate(
     connections: Connections, authority: Authority, version: ssl.TLSVersion
 ) -> None:
-    """It is that app's whole proof."""
+    """The certificate is what such an app is authenticated by."""
     context = authority.server(wants_certificate=True)
     context.minimum_version = context.maximum_version = version
     credential = Certificate(ENTITY_ID, *authority.issue("app"))
@@ -172,28 +173,31 @@ async def test_a_certificate_app_presents_its_certificate(
 
 
 @pytest.mark.parametrize(
-    ("version", "what"),
+    ("version", "message"),
     [
-        (ssl.TLSVersion.TLSv1_2, "it refused the handshake; does it want a certificate?"),
-        (ssl.TLSVersion.TLSv1_3, "it wants a client certificate, or another than ours"),
+        (
+            ssl.TLSVersion.TLSv1_2,
+            "it refused the handshake; it may want a client certificate (cert_file)",
+        ),
+        (ssl.TLSVersion.TLSv1_3, "it wants a client certificate, or a different one (cert_file)"),
     ],
 )
-async def test_a_server_that_wants_a_certificate_is_told_as_such(
-    connections: Connections, authority: Authority, version: ssl.TLSVersion, what: str
+async def test_the_message_for_a_missing_client_certificate_says_so(
+    connections: Connections, authority: Authority, version: ssl.TLSVersion, message: str
 ) -> None:
-    """With TLS 1.3 the refusal comes only after the handshake."""
+    """With TLS 1.3 the refusal comes after the handshake."""
     context = authority.server(wants_certificate=True)
     context.minimum_version = context.maximum_version = version
     with refusing(context) as port:
         url = f"https://localhost:{port}"
-        message = await fault(client(connections, url, authority.ca_file))
-        assert message.endswith(f" failed: {what}")
+        text = await fault(client(connections, url, authority.ca_file))
+        assert text.endswith(f" failed: {message}")
 
 
-async def test_apps_with_other_certificates_share_no_connection(
+async def test_apps_with_different_certificates_share_no_connection(
     connections: Connections, authority: Authority
 ) -> None:
-    """One app's connection would vouch for the other."""
+    """A shared connection would authenticate one app as the other."""
     async with serving(GRANTING, authority.server(wants_certificate=True)) as peer:
         for name in ("one", "two"):
             credential = Certificate(ENTITY_ID, *authority.issue(name))
@@ -202,10 +206,10 @@ async def test_apps_with_other_certificates_share_no_connection(
         assert names == [((("commonName", "one"),),), ((("commonName", "two"),),)]
 
 
-async def test_an_answer_of_many_records_arrives_whole(
+async def test_an_answer_of_many_tls_records_arrives_whole(
     authority: Authority, connections: Connections
 ) -> None:
-    """The buffers of a connection are small, for a process with many of them."""
+    """Each connection has small buffers, because a process has many connections."""
     padded = GRANT[:-1] + b', "padding": "' + 300_000 * b"x" + b'"}'
     async with serving(answering(reply(200, padded)), tls=authority.server()) as peer:
         assert await login(client(connections, peer.https, authority.ca_file)) == "new-token"

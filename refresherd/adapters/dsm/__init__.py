@@ -1,8 +1,8 @@
-"""DSM over HTTP: implements SessionClient; an answer becomes a token or an error here."""
+"""DSM over HTTP: the SessionClient of each app."""
 
 from refresherd.adapters.dsm import without_authorities  # noqa: F401  # it has to come first
 
 # isort: split
-from refresherd.adapters.dsm.connections import Connections
+from refresherd.adapters.dsm.client import Connections
 
 __all__ = ["Connections"]

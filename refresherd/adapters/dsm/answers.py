@@ -1,129 +1,198 @@
-"""What DSM's answers mean: mapped once, here, to a grant or to an error.
+"""What DSM's answers mean: a grant or an error.
 
-Pure: an answer in, a value or an error out.
+Pure: nothing here sends, waits or reads a clock.
 """
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.client import responses
 from types import MappingProxyType
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from refresherd.adapters.dsm.grants import looks_like_a_page, page, read_grant
-from refresherd.adapters.dsm.operations import Operation
-from refresherd.adapters.dsm.retry_after import retry_after
-from refresherd.adapters.dsm.text import plain, words
+import msgspec
+
+from refresherd.adapters.dsm.exchange import Exchange
 from refresherd.domain.errors import DsmError, Reason, Rejected, Retryable, SessionLost
-from refresherd.domain.model import Grant, Secret
+from refresherd.domain.model import B64TOKEN, UUID, Grant, Secret
 from refresherd.domain.redaction import MASK
 
-LONGEST_REQUEST_ID = 128
+LONGEST_TOKEN = 16 * 1024
+"""In characters. DSM's have 86."""
 
-REASONS: Mapping[int, Reason] = MappingProxyType(
+SECONDS = re.compile(r"-?[0-9]+")
+
+CLIENT_ERROR_REASONS: Mapping[int, Reason] = MappingProxyType(
     {408: Reason.TIMEOUT, 425: Reason.THROTTLED, 429: Reason.THROTTLED}
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An HTTP answer. `headers` is asked in the names' usual spelling."""
+class AuthResponse(msgspec.Struct):
+    """The schema of that name in DSM's API description, which says to ignore unknown fields."""
 
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
+    token_type: str
+    expires_in: Annotated[int, msgspec.Meta(ge=0, le=4294967295)]
+    entity_id: str
+    access_token: str | None = None
+    allowed_mfa_methods: list[Any] | None = None
+    challenge: Any = None
+    fido2_assertion_options: Any = None
 
     def __repr__(self) -> str:
-        # The body may hold a token.
-        return f"Answer(status={self.status})"
+        # The decoder makes the token a plain string, not a Secret.
+        return "AuthResponse()"
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """A request and its answer. `sent` is the credential or token, `wall` now in unix seconds."""
-
-    operation: Operation
-    sent: Secret
-    answer: Answer
-    wall: float
-
-    @property
-    def request_id(self) -> str:
-        """DSM's name for the request, "" if it gave none."""
-        named = self.answer.headers.get("X-Request-Id", "")
-        return named and plain(named, self.sent, LONGEST_REQUEST_ID)
+DECODER = msgspec.json.Decoder(AuthResponse)
 
 
 def granted(exchange: Exchange) -> Grant:
-    """Return the new session of a login or a reauth. Raises each DsmError."""
-    answer = exchange.answer
-    if not _is_success(answer.status):
+    """Return the new session of a login or a reauth.
+
+    Raises DsmError: Rejected also if DSM wants a second factor, since the token is useless until
+    then, and Retryable also if a successful answer grants no usable session.
+    """
+    if not exchange.is_success:
         raise _refusal(exchange)
-    return read_grant(answer.headers, answer.body, exchange.sent, exchange.request_id)
+    try:
+        answer = DECODER.decode(exchange.body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        # None of these quotes the body, which may hold a token.
+        fault = _undecodable(exchange, str(error))
+    else:
+        if (
+            answer.allowed_mfa_methods
+            or answer.challenge is not None
+            or answer.fido2_assertion_options is not None
+        ):
+            raise Rejected(
+                Reason.MFA_REQUIRED,
+                "DSM wants a second factor, which refresherd cannot give; "
+                "let the app log in without one",
+                request_id=exchange.request_id,
+            )
+        fault = _unusable(answer)
+        if not fault and answer.access_token is not None:
+            return Grant(
+                access_token=Secret(answer.access_token),
+                entity_id=answer.entity_id.lower(),
+                lifetime=float(answer.expires_in),
+                request_id=exchange.request_id,
+            )
+    raise Retryable(Reason.BAD_RESPONSE, fault, request_id=exchange.request_id)
 
 
 def acknowledged(exchange: Exchange) -> str:
-    """Return the request id of a request that brings nothing back. Raises each DsmError.
+    """Return the request id of a keep-alive or a termination. Raises DsmError.
 
-    Any success will do, but a portal's page says nothing about a session.
+    Any success will do, except a web page: a login portal answers 200 for every address.
     """
-    answer = exchange.answer
-    if not _is_success(answer.status):
+    if not exchange.is_success:
         raise _refusal(exchange)
-    if looks_like_a_page(answer.headers, answer.body):
-        raise Retryable(
-            Reason.BAD_RESPONSE,
-            page(answer.headers, answer.body, exchange.sent),
-            request_id=exchange.request_id,
-        )
+    if exchange.is_web_page:
+        message = _web_page(exchange)
+        raise Retryable(Reason.BAD_RESPONSE, message, request_id=exchange.request_id)
     return exchange.request_id
 
 
-def _is_success(status: int) -> bool:
-    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES
+def retry_after(headers: Mapping[str, str], wall: float) -> float | None:
+    """Return the seconds that Retry-After (RFC 9110, 10.2.3) asks for; None if it is unreadable.
+
+    A date counts from the server's own Date header, so that its clock need not agree with
+    ours; without one, it counts from `wall`, in unix seconds. A date in the past gives 0.0.
+    The wait has no upper bound here: the caller decides how much of it to obey.
+    """
+    value = headers.get("Retry-After", "").strip()
+    if SECONDS.fullmatch(value):
+        return max(0.0, float(value))
+    until = _unix(value)
+    if until is None:
+        return None
+    server = _unix(headers.get("Date", ""))
+    return max(0.0, until - (wall if server is None else server))
+
+
+def _unix(date: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(date)
+        return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
 
 
 def _refusal(exchange: Exchange) -> DsmError:
-    status = exchange.answer.status
+    status, is_login = exchange.status, exchange.operation.is_login
     message = _message(exchange)
     request_id = exchange.request_id
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        if exchange.operation.is_login:
+        if is_login:
+            message = f"DSM refused the credential: {message}; replace it, or enable the app in DSM"
             return Rejected(Reason.REJECTED, message, request_id=request_id)
         dead = status == HTTPStatus.UNAUTHORIZED
-        return SessionLost(message, request_id=request_id, dead=dead)
+        fault = "DSM has ended the session" if dead else "DSM refused the session's token"
+        return SessionLost(f"{fault}: {message}", request_id=request_id, dead=dead)
+    reason = CLIENT_ERROR_REASONS.get(status, Reason.BAD_RESPONSE)
+    if 500 <= status <= 599:  # noqa: PLR2004  # RFC 9110's server errors
+        reason = Reason.SERVER_ERROR
     return Retryable(
-        _reason(status),
+        reason,
         message,
         request_id=request_id,
-        retry_after=retry_after(exchange.answer.headers, exchange.wall),
-        # A key that DSM finds malformed may count as a failed one. A 404 can't: an app that
+        retry_after=retry_after(exchange.headers, exchange.wall),
+        # DSM may count a malformed key as a failed login. It cannot count a 404: an app that
         # does not exist has no secret to reset.
-        counted=exchange.operation.is_login and status == HTTPStatus.BAD_REQUEST,
+        counted=is_login and status == HTTPStatus.BAD_REQUEST,
     )
 
 
-def _reason(status: int) -> Reason:
-    if 500 <= status <= 599:  # noqa: PLR2004  # RFC 9110's server errors
-        return Reason.SERVER_ERROR
-    return REASONS.get(status, Reason.BAD_RESPONSE)
-
-
 def _message(exchange: Exchange) -> str:
-    status = exchange.answer.status
-    said = f"{exchange.operation.path} was answered {status} {responses.get(status, '')}".rstrip()
+    status = exchange.status
+    message = f"{status} {responses.get(status, '')}".rstrip() + f" from {exchange.operation.path}"
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        return f"{said}; redirects are not followed{_elsewhere(exchange)}"
-    text = words(exchange.answer.body, exchange.sent)
-    return f"{said}: {text}" if text else said
+        return f"{message}; redirects are not followed{_redirect_host(exchange)}"
+    text = exchange.excerpt()
+    return f"{message}: {text}" if text else message
 
 
-def _elsewhere(exchange: Exchange) -> str:
-    """Name the host of a redirect alone: the rest of its address may hold anything."""
-    location = exchange.answer.headers.get("Location", "")
+def _redirect_host(exchange: Exchange) -> str:
+    """Name the host of a redirect only: its path and query may echo a secret."""
+    location = exchange.headers.get("Location", "")
     try:
-        # Masked first: a host name is read in lower case, which would hide what it echoes.
-        host = urlsplit(plain(location, exchange.sent, len(location) + len(MASK))).hostname or ""
+        # Masked before it is parsed: urlsplit lowers the case of a host, which would hide a secret.
+        host = urlsplit(exchange.quote(location, len(location) + len(MASK))).hostname or ""
     except ValueError:
         host = ""
-    return f" (to {plain(host, exchange.sent)})" if host else ""
+    return f" (to {exchange.quote(host)})" if host else ""
+
+
+def _undecodable(exchange: Exchange, error: str) -> str:
+    if not exchange.body.strip():
+        return "the answer is empty; a proxy may have sent it"
+    if exchange.is_web_page:
+        return _web_page(exchange)
+    return f"the answer is not an AuthResponse of DSM's: {error}"
+
+
+def _web_page(exchange: Exchange) -> str:
+    content_type = exchange.quote(exchange.content_type, 60) or "unknown type"
+    return (
+        f"the answer is a web page ({content_type}) and not DSM's; a proxy or portal may have "
+        f"sent it: {exchange.excerpt()}"
+    )
+
+
+def _unusable(answer: AuthResponse) -> str:
+    """Return what makes an answer unusable, "" if it is usable."""
+    token = answer.access_token or ""
+    requirements = (
+        (answer.token_type == "Bearer", "token_type is not Bearer"),  # noqa: S105  # a type of token
+        (answer.expires_in > 0, "expires_in is 0"),
+        (UUID.fullmatch(answer.entity_id), "entity_id is not a UUID"),
+        (token, "access_token is missing"),
+        (len(token) <= LONGEST_TOKEN, f"access_token is longer than {LONGEST_TOKEN} characters"),
+        (B64TOKEN.fullmatch(token), "access_token has characters that no header can hold"),
+    )
+    return next((f"the answer's {fault}" for met, fault in requirements if not met), "")

@@ -1,27 +1,80 @@
-"""DSM as one app sees it: implements SessionClient."""
+"""DSM as the apps see it: implements SessionClient."""
 
 import asyncio
+from typing import Self
 
 from aiohttp import ClientError, hdrs
 from yarl import URL
 
-from refresherd.adapters.dsm.answers import Exchange, acknowledged, granted
-from refresherd.adapters.dsm.link import Link
-from refresherd.adapters.dsm.network import failure
-from refresherd.adapters.dsm.operations import Operation
+from refresherd.adapters.dsm.answers import acknowledged, granted
+from refresherd.adapters.dsm.exchange import Exchange, Operation
+from refresherd.adapters.dsm.network_errors import network_error
+from refresherd.adapters.dsm.pool import ConnectionPool
+from refresherd.adapters.dsm.routes import Resolver, Route
+from refresherd.adapters.dsm.tls import TlsContext, TlsFiles
 from refresherd.domain.errors import Reason, Retryable
-from refresherd.domain.model import Grant, Secret
-from refresherd.engine.ports import Clock
+from refresherd.domain.model import App, Certificate, Grant, Secret, TokenFile
+from refresherd.engine.ports import Clock, SessionClient
+from refresherd.host.keyed_executor import KeyedExecutor
+
+
+class Connections:
+    """The clients of all apps. Connections are opened when needed, and shared between apps.
+
+    Use it as an async context manager, or call `aclose` at the end.
+    """
+
+    def __init__(self, executor: KeyedExecutor, clock: Clock) -> None:
+        self._executor = executor
+        self._clock = clock
+        self._resolver = Resolver(executor)
+        self._contexts: dict[TlsFiles, TlsContext] = {}
+        self._pools: dict[Route, ConnectionPool] = {}
+        self._clients: dict[tuple[Route, Operation], Client] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def client(self, app: App) -> SessionClient:
+        """Return an app's client. Apps with the same route and kind of login share one."""
+        files = TlsFiles(app.endpoint.ca_file)
+        if isinstance(app.credential, Certificate):
+            files = TlsFiles(files.ca_file, app.credential.cert_file, app.credential.key_file)
+        endpoint = URL(app.endpoint.url)
+        route = Route(endpoint, app.endpoint.proxy, app.endpoint.max_in_flight, files)
+        by_token = isinstance(app.credential, TokenFile)
+        login = Operation.LOGIN_BY_TOKEN if by_token else Operation.LOGIN
+        if (route, login) not in self._clients:
+            self._clients[route, login] = Client(endpoint, login, self._pool(route), self._clock)
+        return self._clients[route, login]
+
+    async def aclose(self) -> None:
+        """Close all connections. Requests still under way fail."""
+        for pool in self._pools.values():
+            await pool.aclose()
+
+    def _pool(self, route: Route) -> ConnectionPool:
+        if route not in self._pools:
+            context = None
+            if route.endpoint.scheme == "https":
+                context = self._contexts.setdefault(
+                    route.tls_files, TlsContext(route.tls_files, self._executor, self._clock)
+                )
+            self._pools[route] = ConnectionPool(route, context, self._resolver, self._clock)
+        return self._pools[route]
 
 
 class Client:
-    """Apps' requests. `login` is the operation that their kind of credential logs in by."""
+    """Sends requests to one endpoint. `login` is the operation by which its apps log in."""
 
-    def __init__(self, endpoint: URL, login: Operation, link: Link, clock: Clock) -> None:
+    def __init__(self, endpoint: URL, login: Operation, pool: ConnectionPool, clock: Clock) -> None:
         base = str(endpoint).rstrip("/")
         self._urls = {operation: URL(base + operation.path) for operation in Operation}
         self._login = login
-        self._link = link
+        self._pool = pool
         self._clock = clock
 
     async def login(self, credential: Secret, timeout: float) -> Grant:
@@ -44,17 +97,18 @@ class Client:
         acknowledged(await self._exchange(Operation.TERMINATE, token, timeout))
 
     async def _exchange(self, operation: Operation, secret: Secret, timeout: float) -> Exchange:
-        headers: dict[str, str] = {hdrs.AUTHORIZATION: f"{operation.scheme} {secret.reveal()}"}
+        authorization = f"{operation.scheme} {secret.reveal()}"
         try:
             async with asyncio.timeout(timeout):
-                answer = await self._link.post(self._urls[operation], headers)
+                answer = await self._pool.post(
+                    self._urls[operation], {hdrs.AUTHORIZATION: authorization}
+                )
         except TimeoutError:
             fault = Retryable(Reason.TIMEOUT, f"no answer within {timeout:g} s")
         except (ClientError, OSError) as error:
-            fault = failure(error)
+            fault = network_error(error)
         else:
-            now = self._clock.wall(self._clock.now())
-            return Exchange(operation, secret, answer, now)
-        # Raised out here, or aiohttp's error would come along as its context, and that holds
-        # the request's headers.
+            return Exchange(operation, secret, *answer, self._clock.wall(self._clock.now()))
+        # Raised outside the except blocks: aiohttp's error holds the request's headers, and
+        # would become this one's context.
         raise fault

@@ -11,11 +11,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from yarl import URL
 
-from refresherd.adapters.dsm.answers import Answer, Exchange
-from refresherd.adapters.dsm.grants import AuthResponse
-from refresherd.adapters.dsm.link import Route
-from refresherd.adapters.dsm.operations import Operation
-from refresherd.adapters.dsm.trust import Trust
+from refresherd.adapters.dsm.answers import AuthResponse
+from refresherd.adapters.dsm.exchange import Exchange, Operation
+from refresherd.adapters.dsm.routes import Route
+from refresherd.adapters.dsm.tls import TlsFiles
 from refresherd.domain.model import (
     ApiKeyFile,
     App,
@@ -65,14 +64,12 @@ def test_a_value_that_holds_a_secret_hides_it(value: str) -> None:
 def test_what_holds_a_secret_before_it_is_one_hides_it() -> None:
     """The environment, a proxy's user and DSM's answer may be printed by a debugging loop."""
     secret = "hunter-2222"
-    answer = Answer(200, {"X": secret}, secret.encode())
     holders = (
         Endpoint("https://amer.smartkey.io", proxy=f"http://{secret}@proxy"),
-        Route(URL("https://amer.smartkey.io"), f"http://{secret}@proxy", 1, Trust()),
+        Route(URL("https://amer.smartkey.io"), f"http://{secret}@proxy", 1, TlsFiles()),
         Program(("true",), {"API_KEY": secret}),
         AuthResponse("Bearer", 1, "", secret),
-        answer,
-        Exchange(Operation.LOGIN, Secret(secret), answer, 0.0),
+        Exchange(Operation.LOGIN, Secret(secret), 200, {"X": secret}, secret.encode(), 0.0),
         _Outcome(secret.encode()),
     )
     assert [holder for holder in holders if secret in repr(holder)] == []

@@ -1,14 +1,16 @@
-"""What DSM's answers mean: status and headers."""
+"""How an answer's status and headers become a grant or an error."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from refresherd.adapters.dsm.answers import Answer, Exchange, acknowledged, granted
-from refresherd.adapters.dsm.operations import Operation
+from refresherd.adapters.dsm.answers import acknowledged, granted, retry_after
+from refresherd.adapters.dsm.exchange import Exchange, Operation
 from refresherd.domain.errors import DsmError, Reason, Rejected, Retryable, SessionLost
 from refresherd.domain.model import Grant, Secret
 
@@ -31,24 +33,24 @@ def exchange(
     headers: dict[str, str] | None = None,
     wall: float = 0.0,
 ) -> Exchange:
-    """Return an exchange that was answered so."""
-    return Exchange(operation, SENT, Answer(status, CIMultiDict(headers or {}), body), wall)
+    """Return an exchange with such an answer."""
+    return Exchange(operation, SENT, status, CIMultiDict(headers or {}), body, wall)
 
 
-def refused(told: Exchange) -> DsmError:
-    """Return the error that an answer means, the same for both kinds of request."""
+def refused(refusal: Exchange) -> DsmError:
+    """Return the error that an answer becomes, which is the same for both kinds of request."""
     with pytest.raises(DsmError) as of_grant:
-        granted(told)
-    with pytest.raises(DsmError) as of_rest:
-        acknowledged(told)
-    assert type(of_grant.value) is type(of_rest.value)
-    assert of_grant.value.message == of_rest.value.message
+        granted(refusal)
+    with pytest.raises(DsmError) as of_acknowledgement:
+        acknowledged(refusal)
+    assert type(of_grant.value) is type(of_acknowledgement.value)
+    assert of_grant.value.message == of_acknowledgement.value.message
     return of_grant.value
 
 
 @pytest.mark.parametrize("status", [200, 201, 299])
 def test_any_success_with_a_session_is_a_grant(status: int) -> None:
-    """DSM's description promises `2XX`, not 200."""
+    """DSM's API description promises `2XX`, not 200."""
     grant = granted(exchange(status, GRANT, headers={"x-request-id": "r-1"}))
     assert grant == Grant(
         Secret("abc"), "8f2b7a36-59c2-4f0e-9c52-2d1f3e0a7c11", lifetime=600.0, request_id="r-1"
@@ -58,20 +60,26 @@ def test_any_success_with_a_session_is_a_grant(status: int) -> None:
 @pytest.mark.parametrize("operation", LOGINS)
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_login_is_rejected(operation: Operation, status: int) -> None:
-    """Retrying it would count against the credential: DSM resets a key after 100 failures."""
+    """A retry would count against the credential: DSM resets a key after 100 failures."""
     error = refused(exchange(status, b"Unauthorized", operation))
     assert isinstance(error, Rejected)
     assert error.reason is Reason.REJECTED
+    assert error.message.startswith(f"DSM refused the credential: {status} ")
+    assert error.message.endswith(
+        f"{operation.path}: Unauthorized; replace it, or enable the app in DSM"
+    )
 
 
 @pytest.mark.parametrize("operation", OTHERS)
 @pytest.mark.parametrize(("status", "dead"), [(401, True), (403, False)])
 def test_a_refused_token_is_a_lost_session(operation: Operation, status: int, dead: bool) -> None:  # noqa: FBT001  # by name in the parameters above
-    """401 says that the token is dead; 403 only that it is not renewed."""
+    """401 means that the token is dead, 403 only that it is not renewed."""
     error = refused(exchange(status, b"Session does not exist", operation))
     assert isinstance(error, SessionLost)
     assert error.dead is dead
-    assert "Session does not exist" in error.message
+    fault = "DSM has ended the session" if dead else "DSM refused the session's token"
+    assert error.message.startswith(f"{fault}: {status} ")
+    assert error.message.endswith(f" from {operation.path}: Session does not exist")
 
 
 @pytest.mark.parametrize("operation", Operation)
@@ -92,20 +100,21 @@ def test_a_refused_token_is_a_lost_session(operation: Operation, status: int, de
         (999, Reason.BAD_RESPONSE),
     ],
 )
-def test_whatever_may_pass_is_retryable(operation: Operation, status: int, reason: Reason) -> None:
-    """Only a clear no to the credential ends the retries."""
+def test_every_other_status_is_retryable(operation: Operation, status: int, reason: Reason) -> None:
+    """Only a refusal of the credential ends the retries."""
     error = refused(exchange(status, operation=operation))
     assert isinstance(error, Retryable)
     assert error.reason is reason
     assert str(status) in error.message
 
 
-def test_a_message_says_what_was_asked_and_answered() -> None:
-    """An operator reads this line alone."""
+def test_a_message_names_the_status_the_path_and_the_first_words() -> None:
+    """This line is all that an operator sees."""
     body = b"<html><title>503 Backend   fetch failed</title></html>"
     error = refused(exchange(503, body))
-    expected = "/sys/v1/session/auth was answered 503 Service Unavailable: 503 Backend fetch failed"
-    assert error.message == expected
+    assert error.message == (
+        "503 Service Unavailable from /sys/v1/session/auth: 503 Backend fetch failed"
+    )
 
 
 def test_retry_after_is_passed_on() -> None:
@@ -120,7 +129,7 @@ def test_retry_after_is_passed_on() -> None:
 
 
 @pytest.mark.parametrize(
-    ("location", "told"),
+    ("location", "host"),
     [
         ("https://login.example/x?key=c2VjcmV0LWtleQ==", " (to login.example)"),
         ("https://c2VjcmV0LWtleQ==.example/", " (to ***.example)"),
@@ -129,17 +138,17 @@ def test_retry_after_is_passed_on() -> None:
         ("", ""),
     ],
 )
-def test_a_redirect_is_named_by_its_host_alone(location: str, told: str) -> None:
-    """Following it would carry the credential there; its path or query may echo it."""
+def test_a_redirect_is_not_followed_and_only_its_host_is_named(location: str, host: str) -> None:
+    """The credential would go to another host, and the address's path or query may echo it."""
     error = refused(exchange(307, b"<a>Moved</a>", headers={"Location": location}))
     assert error.message == (
-        "/sys/v1/session/auth was answered 307 Temporary Redirect; redirects are not followed"
-        + told.lower()
+        "307 Temporary Redirect from /sys/v1/session/auth; redirects are not followed"
+        + host.lower()
     )
 
 
-def test_errors_carry_the_request_id_cut_and_printable() -> None:
-    """The vendor's support asks for it; a hostile one must not fill or forge the log."""
+def test_errors_carry_a_short_and_printable_request_id() -> None:
+    """The vendor's support asks for it, and a hostile one must not fill or forge the log."""
     assert refused(exchange(500, headers={"X-Request-Id": "ab\x1bc"})).request_id == "ab c"
     assert len(refused(exchange(401, headers={"X-Request-Id": "r " * 200})).request_id) == 128
 
@@ -147,29 +156,24 @@ def test_errors_carry_the_request_id_cut_and_printable() -> None:
 @pytest.mark.parametrize("status", [200, 204])
 @pytest.mark.parametrize("body", [b"", b"{}", b"ok"])
 def test_any_success_acknowledges(status: int, body: bytes) -> None:
-    """A keep-alive and a termination bring nothing back that would be needed."""
-    told = exchange(status, body, Operation.KEEP_ALIVE, {"X-Request-ID": "r-2"})
-    assert acknowledged(told) == "r-2"
+    """The answer to a keep-alive or a termination holds nothing that is needed."""
+    success = exchange(status, body, Operation.KEEP_ALIVE, {"X-Request-ID": "r-2"})
+    assert acknowledged(success) == "r-2"
 
 
-def test_a_portals_page_acknowledges_nothing() -> None:
-    """Taken for a keep-alive, it would make a session live on that nobody kept alive."""
-    told = exchange(200, b" <html>Welcome</html>", Operation.KEEP_ALIVE, {"x-request-id": "r-3"})
-    with pytest.raises(Retryable, match="proxy's page") as caught:
-        acknowledged(told)
+def test_a_login_portals_page_acknowledges_nothing() -> None:
+    """The session would be believed to live on although DSM never saw the keep-alive."""
+    page = exchange(200, b" <html>Welcome</html>", Operation.KEEP_ALIVE, {"x-request-id": "r-3"})
+    with pytest.raises(Retryable, match="is a web page") as caught:
+        acknowledged(page)
     assert caught.value.reason is Reason.BAD_RESPONSE
     assert caught.value.request_id == "r-3"
 
 
-def test_an_answer_does_not_print_its_body() -> None:
-    """It may hold the new token, and values end up in tracebacks."""
-    assert repr(Answer(200, {}, GRANT)) == "Answer(status=200)"
-
-
-def error_of(read: Callable[[Exchange], object], told: Exchange) -> DsmError | None:
-    """Return the error that reading an exchange ends with, None if it is fine."""
+def error_of(read: Callable[[Exchange], object], answered: Exchange) -> DsmError | None:
+    """Return the error that reading an exchange raises, None if it raises none."""
     try:
-        read(told)
+        read(answered)
     except DsmError as error:
         return error
     return None
@@ -190,10 +194,88 @@ HEADERS = st.dictionaries(
 def test_any_answer_is_a_grant_or_one_of_our_errors(
     operation: Operation, status: int, headers: dict[str, str], body: bytes, wall: float
 ) -> None:
-    """Whatever comes back, the caller knows what to do, and no message holds a secret."""
+    """The caller always knows what to do, and no message holds a secret."""
     echo = {name: f"{value} {SENT.reveal()}" for name, value in headers.items()}
-    told = exchange(status, body + SENT.reveal().encode(), operation, echo, wall)
-    for error in filter(None, (error_of(granted, told), error_of(acknowledged, told))):
+    answered = exchange(status, body + SENT.reveal().encode(), operation, echo, wall)
+    for error in filter(None, (error_of(granted, answered), error_of(acknowledged, answered))):
         assert SENT.reveal() not in error.message + error.request_id
         assert error.message.isprintable()
         assert len(error.message) < 300
+
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()
+
+
+def http_date(unix: float) -> str:
+    """Return a date in HTTP's format."""
+    return format_datetime(datetime.fromtimestamp(unix, UTC), usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "wait"),
+    [
+        ("120", 120.0),
+        (" 0 ", 0.0),
+        ("-5", 0.0),
+        ("9" * 400, float("inf")),
+        ("", None),
+        ("soon", None),
+        ("1.5", None),
+        ("\uff11\uff12", None),
+        ("Mon, 23 Nov 2026 12:01:00 GMT", 60.0),
+        ("Monday, 23-Nov-26 12:01:00 GMT", 60.0),
+        ("Mon Nov 23 12:01:00 2026", 60.0),
+        ("Mon, 23 Nov 2026 12:01:00 -0000", 60.0),
+        ("Mon, 23 Nov 2026 11:00:00 GMT", 0.0),
+        ("Mon, 99 Nov 2026 12:01:00 GMT", None),
+        ("Mon, 23 Nov 99999999999999999999 12:01:00 GMT", None),
+    ],
+)
+def test_retry_after_takes_seconds_and_dates_and_ignores_the_rest(
+    value: str, wait: float | None
+) -> None:
+    """Servers ask for a pause in either form; an unreadable header asks for nothing."""
+    assert retry_after({"Retry-After": value}, NOON) == wait
+
+
+def test_without_retry_after_there_is_no_wait() -> None:
+    """Most error answers have no such header."""
+    assert retry_after({}, NOON) is None
+
+
+def test_a_date_counts_from_the_servers_own_clock() -> None:
+    """Our wall clock may be hours off, which must not turn a minute into hours."""
+    headers = {"Retry-After": http_date(NOON + 30), "Date": http_date(NOON)}
+    assert retry_after(headers, NOON - 7200) == 30.0
+
+
+def test_an_unreadable_date_header_is_ignored() -> None:
+    """A proxy may garble it; our own clock is the next best."""
+    assert retry_after({"Retry-After": http_date(NOON + 30), "Date": "noonish"}, NOON) == 30.0
+
+
+@given(st.integers(min_value=0, max_value=10**9))
+def test_any_number_of_seconds_is_returned_as_it_is(seconds: int) -> None:
+    """How much of an absurd wait to obey is for the caller to decide."""
+    assert retry_after({"Retry-After": str(seconds)}, NOON) == seconds
+
+
+@given(st.integers(min_value=0, max_value=4_000_000_000), st.integers(-86400, 86400))
+def test_the_wait_is_the_date_less_the_servers_date(server: int, ahead: int) -> None:
+    """The server's clock may show any time."""
+    headers = {"Retry-After": http_date(max(0, server + ahead)), "Date": http_date(server)}
+    assert retry_after(headers, NOON) == max(0.0, max(0, server + ahead) - server)
+
+
+DATE_LIKE = st.from_regex(
+    r"[A-Z][a-z]{2}, [0-9]{1,30} (Nov|[a-z]{3}) [0-9]{1,30} [0-9]{1,3}(:[0-9]{1,30}){0,3} "
+    r"(GMT|[+-][0-9]{1,30})",
+    fullmatch=True,
+)
+
+
+@given(st.text() | DATE_LIKE, st.text() | DATE_LIKE)
+def test_no_header_raises_an_error(value: str, date: str) -> None:
+    """A hostile header must not end an attempt with a bug."""
+    wait = retry_after({"Retry-After": value, "Date": date}, NOON)
+    assert wait is None or wait >= 0.0

@@ -1,4 +1,4 @@
-"""The requests that an app's client sends, and what it makes of the answers."""
+"""The requests that a client sends, and the results of their answers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -45,18 +45,18 @@ GRANT = {
 
 @pytest.fixture
 async def connections() -> AsyncIterator[Connections]:
-    """Yield connections that end with the test."""
+    """Yield connections that are closed after the test."""
     async with Connections(KeyedExecutor(), FakeClock()) as opened:
         yield opened
 
 
 def client(connections: Connections, credential: Credential = KEY, url: str = DSM) -> SessionClient:
-    """Return the client of an app with such a credential."""
+    """Return the client of an app with this credential."""
     return connections.client(App("payments", Endpoint(url), credential))
 
 
 def sent(responses: aioresponses, url: str) -> dict[str, Any]:
-    """Return the arguments of the only request to an address."""
+    """Return the arguments of the only request to a URL."""
     (request,) = responses.requests["POST", URL(url)]
     return dict(request.kwargs)
 
@@ -65,7 +65,7 @@ def sent(responses: aioresponses, url: str) -> dict[str, Any]:
 async def test_a_login_sends_the_api_key_as_it_is(
     connections: Connections, responses: aioresponses, url: str
 ) -> None:
-    """DSM takes a POST without a body; a slash too many in the endpoint must not show."""
+    """DSM wants a POST without a body, and no double slash if the endpoint ends in one."""
     responses.post(AUTH, payload=GRANT, headers={"X-Request-Id": "r-1"})
     grant = await client(connections, url=url).login(Secret(API_KEY), 20)
     assert grant == Grant(Secret("new-token"), ENTITY_ID, 600.0, "r-1")
@@ -83,7 +83,7 @@ async def test_a_login_sends_the_api_key_as_it_is(
 async def test_an_endpoint_below_a_path_keeps_it(
     connections: Connections, responses: aioresponses
 ) -> None:
-    """A gateway may serve DSM somewhere below its root."""
+    """A gateway may serve DSM below a path of its own."""
     responses.post(f"{DSM}/dsm/sys/v1/session/auth", payload=GRANT)
     await client(connections, url=f"{DSM}/dsm/").login(Secret(API_KEY), 20)
 
@@ -91,7 +91,7 @@ async def test_an_endpoint_below_a_path_keeps_it(
 async def test_a_certificate_app_logs_in_with_its_name(
     connections: Connections, responses: aioresponses
 ) -> None:
-    """It has no key to send, but the request is the same."""
+    """It has no API key to send, but the request is the same."""
     credential = Certificate(ENTITY_ID, Path("app.pem"), Path("app.key"))
     responses.post(AUTH, payload=GRANT)
     await client(connections, credential).login(Secret("bmFtZTo="), 20)
@@ -101,7 +101,7 @@ async def test_a_certificate_app_logs_in_with_its_name(
 async def test_a_token_file_logs_in_by_reauth(
     connections: Connections, responses: aioresponses
 ) -> None:
-    """A host without an API key has only a session to make its own from."""
+    """A host without an API key can only derive a session from the one in the file."""
     responses.post(REAUTH, payload=GRANT)
     await client(connections, TokenFile(Path("bootstrap.token"))).login(Secret("first"), 20)
     assert sent(responses, REAUTH)["headers"]["Authorization"] == "Bearer first"
@@ -111,14 +111,14 @@ async def test_a_token_file_logs_in_by_reauth(
 async def test_a_refused_token_file_is_rejected(
     connections: Connections, responses: aioresponses, status: int
 ) -> None:
-    """Unlike with an app's own session, no other credential could help."""
+    """There is no other credential to fall back to, unlike with an app's own session."""
     responses.post(REAUTH, status=status)
     with pytest.raises(Rejected):
         await client(connections, TokenFile(Path("bootstrap.token"))).login(Secret("first"), 20)
 
 
 async def test_a_reauth_sends_the_token(connections: Connections, responses: aioresponses) -> None:
-    """A new session comes from the live one."""
+    """The live session's token is what DSM makes the new session from."""
     responses.post(REAUTH, payload=GRANT)
     grant = await client(connections).reauth(Secret("old-token"), 20)
     assert grant.access_token.reveal() == "new-token"
@@ -128,7 +128,7 @@ async def test_a_reauth_sends_the_token(connections: Connections, responses: aio
 async def test_a_keep_alive_returns_the_request_id(
     connections: Connections, responses: aioresponses
 ) -> None:
-    """It is all that such an answer holds."""
+    """The request id is all that the answer holds."""
     url = f"{DSM}/sys/v1/session/refresh"
     responses.post(url, status=204, headers={"x-request-id": "r-9"})
     assert await client(connections).keep_alive(Secret("token"), 20) == "r-9"
@@ -138,7 +138,7 @@ async def test_a_keep_alive_returns_the_request_id(
 async def test_a_termination_ends_the_session(
     connections: Connections, responses: aioresponses
 ) -> None:
-    """Or replaced sessions would pile up; one that is gone already is told apart."""
+    """Replaced sessions must not pile up, and one that is gone already is no failure."""
     url = f"{DSM}/sys/v1/session/terminate"
     responses.post(url, status=204)
     await client(connections).terminate(Secret("token"), 20)
@@ -160,7 +160,7 @@ async def test_a_date_to_retry_after_counts_from_the_wall_clock(
 async def test_a_request_that_takes_too_long_times_out(
     connections: Connections, responses: aioresponses
 ) -> None:
-    """A hanging DSM must not hold an attempt for ever, and the message says how long it had."""
+    """A hanging DSM must not hold an attempt for ever, and the message says how long it took."""
 
     async def hang(_url: URL, **_arguments: object) -> CallbackResult:
         await asyncio.Event().wait()
@@ -177,7 +177,7 @@ async def test_a_request_that_takes_too_long_times_out(
 async def test_without_any_time_left_it_fails_at_once(
     connections: Connections, responses: aioresponses, timeout: float
 ) -> None:
-    """The time for an attempt is computed and may come out as nothing."""
+    """The time for an attempt is computed, and the result may be zero."""
 
     async def hang(_url: URL, **_arguments: object) -> CallbackResult:
         await asyncio.Event().wait()
@@ -188,10 +188,8 @@ async def test_without_any_time_left_it_fails_at_once(
         await client(connections).login(Secret(API_KEY), timeout)
 
 
-async def test_an_error_drags_no_request_along(
-    connections: Connections, responses: aioresponses
-) -> None:
-    """An error of aiohttp's holds the request's headers, which a traceback would show."""
+async def test_an_error_has_no_context(connections: Connections, responses: aioresponses) -> None:
+    """The context would be aiohttp's error, which holds the request's headers."""
     responses.post(AUTH, exception=ClientPayloadError("broken"))
     with pytest.raises(Retryable) as caught:
         await client(connections).login(Secret(API_KEY), 20)
@@ -200,10 +198,10 @@ async def test_an_error_drags_no_request_along(
     assert caught.value.__context__ is None
 
 
-async def test_a_lost_connection_from_the_pool_gets_one_second_chance(
+async def test_a_request_on_a_lost_connection_is_sent_once_more(
     connections: Connections, responses: aioresponses
 ) -> None:
-    """The server may close it just as the request leaves; but a server that always does is down."""
+    """The server may close a connection as the request leaves; if it always does, it is down."""
     responses.post(AUTH, exception=ClientOSError(104, "reset"))
     responses.post(AUTH, payload=GRANT)
     assert (await client(connections).login(Secret(API_KEY), 20)).lifetime == 600
@@ -217,7 +215,7 @@ async def test_a_lost_connection_from_the_pool_gets_one_second_chance(
 async def test_apps_of_one_route_share_their_connections(
     connections: Connections, responses: aioresponses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ten thousand sessions would cost 61 MiB."""
+    """A session for each of ten thousand apps would cost 61 MiB."""
     opened = []
     original = ClientSession.__init__
 
@@ -235,9 +233,9 @@ async def test_apps_of_one_route_share_their_connections(
     assert len(opened) == 2
 
 
-async def test_apps_that_differ_in_their_names_only_share_a_client(
+async def test_apps_that_differ_only_in_their_names_share_a_client(
     connections: Connections,
 ) -> None:
-    """Ten thousand apps of one DSM pay for one, but each kind of credential has its own login."""
+    """Ten thousand apps of one DSM need one client for each kind of login."""
     assert client(connections) is client(connections)
     assert client(connections) is not client(connections, TokenFile(Path("bootstrap.token")))

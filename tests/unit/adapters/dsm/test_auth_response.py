@@ -1,4 +1,4 @@
-"""The answer to a login or a reauth."""
+"""The sessions that DSM's AuthResponse grants, and the answers that grant none."""
 
 import json
 from typing import Any
@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.adapters.dsm.grants import read_grant
+from refresherd.adapters.dsm.answers import granted
+from refresherd.adapters.dsm.exchange import Exchange, Operation
 from refresherd.domain.errors import DsmError, Reason, Rejected, Retryable
 from refresherd.domain.model import Grant, Secret
 
@@ -24,12 +25,13 @@ GOOD: dict[str, Any] = {
 
 
 def read(body: bytes, content_type: str = "application/json") -> Grant:
-    """Read an answer of that type."""
-    return read_grant({"Content-Type": content_type}, body, SENT, "r-1")
+    """Read a successful answer of a content type."""
+    headers = {"Content-Type": content_type, "X-Request-Id": "r-1"}
+    return granted(Exchange(Operation.LOGIN, SENT, 200, headers, body, 0.0))
 
 
 def fault(body: bytes, content_type: str = "application/json") -> str:
-    """Return why an answer is a bad response."""
+    """Return why an answer is useless."""
     with pytest.raises(Retryable) as caught:
         read(body, content_type)
     assert caught.value.reason is Reason.BAD_RESPONSE
@@ -44,8 +46,8 @@ def answer(**changes: object) -> bytes:
     return json.dumps({k: v for k, v in fields.items() if v is not ...}).encode()
 
 
-def test_a_session_is_read() -> None:
-    """This is what every login is for."""
+def test_an_answer_grants_a_session() -> None:
+    """This is the purpose of every login."""
     grant = read(answer())
     assert grant.access_token.reveal() == TOKEN
     assert grant.entity_id == "8f2b7a36-59c2-4f0e-9c52-2d1f3e0a7c11"
@@ -65,8 +67,8 @@ def test_a_session_is_read() -> None:
         {"access_token": "x" * 16384},
     ],
 )
-def test_what_a_normal_app_may_get_is_a_session(more: dict[str, object]) -> None:
-    """DSM reserves the right to add fields, and an app without MFA gets an empty list."""
+def test_every_usable_answer_grants_a_session(more: dict[str, object]) -> None:
+    """DSM may add fields, and an app without MFA gets an empty list of methods."""
     assert read(answer(**more)).lifetime > 0
 
 
@@ -80,8 +82,8 @@ def test_what_a_normal_app_may_get_is_a_session(more: dict[str, object]) -> None
         {"challenge": {}, "access_token": ..., "expires_in": 0, "token_type": "Cookie"},
     ],
 )
-def test_a_wanted_second_factor_is_rejected(more: dict[str, object]) -> None:
-    """Such a token is good for nothing, and asking again brings nobody to the security key."""
+def test_an_answer_that_wants_a_second_factor_is_rejected(more: dict[str, object]) -> None:
+    """Its token is useless, and a retry would not bring anybody to the security key."""
     with pytest.raises(Rejected) as caught:
         read(answer(**more))
     assert caught.value.reason is Reason.MFA_REQUIRED
@@ -117,17 +119,15 @@ def test_a_wanted_second_factor_is_rejected(more: dict[str, object]) -> None:
         ({"allowed_mfa_methods": "Fido2"}, "allowed_mfa_methods"),
     ],
 )
-def test_what_breaks_the_description_is_a_bad_response(
-    change: dict[str, object], named: str
-) -> None:
-    """Half an answer must never be published as a token, and its reader wants the field's name."""
+def test_an_unusable_field_is_named(change: dict[str, object], named: str) -> None:
+    """A useless token must never be published, and the operator needs the field's name."""
     assert named in fault(answer(**change))
 
 
 @pytest.mark.parametrize("body", [b"", b" \r\n"])
-def test_an_empty_answer_is_told_as_such(body: bytes) -> None:
-    """Proxies answer 200 with nothing, and the operator should look there."""
-    assert fault(body) == "the answer is empty, as a proxy's may be"
+def test_an_empty_answer_has_a_message_of_its_own(body: bytes) -> None:
+    """Proxies answer 200 with nothing, so the operator should look there."""
+    assert fault(body) == "the answer is empty; a proxy may have sent it"
 
 
 @pytest.mark.parametrize(
@@ -138,11 +138,11 @@ def test_an_empty_answer_is_told_as_such(body: bytes) -> None:
         ("TEXT/HTML", b"Hotel WiFi"),
     ],
 )
-def test_a_page_is_told_with_its_first_words(content_type: str, body: bytes) -> None:
-    """The title of a portal's page says at once who stands in the way."""
-    kind = content_type or "unknown type"
+def test_the_message_quotes_the_first_words_of_a_web_page(content_type: str, body: bytes) -> None:
+    """The title of a login portal's page tells what stands between here and DSM."""
     assert fault(body, content_type) == (
-        f"the answer looks like a proxy's page ({kind}), not like DSM's: Hotel WiFi"
+        f"the answer is a web page ({content_type or 'unknown type'}) and not DSM's; "
+        "a proxy or portal may have sent it: Hotel WiFi"
     )
 
 
@@ -159,9 +159,9 @@ def test_a_page_is_told_with_its_first_words(content_type: str, body: bytes) -> 
         answer()[:-1] + b', "challenge": ' + b"[" * 100_000,
     ],
 )
-def test_what_is_not_json_is_told_without_quoting_it(body: bytes) -> None:
+def test_an_undecodable_answer_is_not_quoted(body: bytes) -> None:
     """A broken answer may hold a whole token."""
-    assert fault(body).startswith("the answer is not DSM's: ")
+    assert fault(body).startswith("the answer is not an AuthResponse of DSM's: ")
 
 
 VALUES: st.SearchStrategy[object] = (
@@ -170,8 +170,8 @@ VALUES: st.SearchStrategy[object] = (
 
 
 @given(st.dictionaries(st.sampled_from([*GOOD, "allowed_mfa_methods", "challenge"]), VALUES))
-def test_any_fields_make_a_usable_session_or_one_of_our_errors(changes: dict[str, object]) -> None:
-    """What passes can be put into a header and lives for some time."""
+def test_any_fields_give_a_usable_session_or_a_dsm_error(changes: dict[str, object]) -> None:
+    """A granted token fits into a header and lives for some time."""
     try:
         grant = read(json.dumps({**GOOD, **changes}).encode())
     except DsmError as error:
@@ -184,6 +184,6 @@ def test_any_fields_make_a_usable_session_or_one_of_our_errors(changes: dict[str
 
 @given(st.binary())
 def test_any_bytes_are_a_bad_response(body: bytes) -> None:
-    """No garbage may look like a session or bring the daemon down."""
+    """Garbage must neither pass for a session nor raise anything else."""
     with pytest.raises(Retryable):
         read(body)

@@ -1,4 +1,4 @@
-"""aiohttp's errors in plain words."""
+"""The reason and message for each of aiohttp's errors."""
 
 import socket
 import ssl
@@ -24,7 +24,7 @@ from aiohttp.client_reqrep import ConnectionKey
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from refresherd.adapters.dsm.network import UNKNOWN_CA, failure
+from refresherd.adapters.dsm.network_errors import UNKNOWN_CA, network_error
 from refresherd.domain.errors import Reason
 
 PEER = ConnectionKey("dsm.example", 443, True, True, None, None, None)  # noqa: FBT003  # aiohttp's own fields
@@ -46,14 +46,14 @@ def certificate_error(code: int, message: str) -> ClientConnectorCertificateErro
 
 
 def tls_error(reason: str) -> ssl.SSLError:
-    """Return an error of OpenSSL's."""
+    """Return an error of OpenSSL."""
     inner = ssl.SSLError(1, f"[SSL: {reason}] (_ssl.c:1)")
     inner.reason = reason
     return inner
 
 
 def late_alert(reason: str) -> ClientOSError:
-    """Return what aiohttp makes of an alert that arrives after the handshake."""
+    """Return aiohttp's error for an alert that arrives after the handshake."""
     error = ClientOSError(1, "[SSL] alert")
     error.__cause__ = tls_error(reason)
     return error
@@ -73,7 +73,7 @@ NOT_YET = "its certificate is not valid yet; is this host's clock right?"
         (
             certificate_error(10, "certificate has expired"),
             Reason.TLS,
-            "TLS with dsm.example:443 failed: its certificate has expired",
+            "TLS with dsm.example:443 failed: its certificate has expired; renew it on the server",
         ),
         (
             certificate_error(7, "certificate signature failure"),
@@ -93,7 +93,7 @@ NOT_YET = "its certificate is not valid yet; is this host's clock right?"
         (
             ClientConnectorSSLError(PEER, tls_error("UNSUPPORTED_PROTOCOL")),
             Reason.TLS,
-            "TLS with dsm.example:443 failed: it speaks no TLS 1.2 or newer",
+            "TLS with dsm.example:443 failed: it does not support TLS 1.2 or newer",
         ),
         (
             ClientConnectorSSLError(PEER, tls_error("NO_SHARED_CIPHER")),
@@ -108,7 +108,7 @@ NOT_YET = "its certificate is not valid yet; is this host's clock right?"
         (
             late_alert("TLSV13_ALERT_CERTIFICATE_REQUIRED"),
             Reason.TLS,
-            "TLS failed: it wants a client certificate, or another than ours",
+            "TLS with DSM failed: it wants a client certificate, or a different one (cert_file)",
         ),
         (
             ClientConnectorDNSError(PEER, socket.gaierror(-2, "Name or service not known")),
@@ -118,17 +118,17 @@ NOT_YET = "its certificate is not valid yet; is this host's clock right?"
         (
             ClientConnectorError(PEER, OSError(ECONNREFUSED, "Connect call failed ('10.0.0.1',)")),
             Reason.CONNECT,
-            "no connection with dsm.example:443: Connection refused",
+            "cannot connect to dsm.example:443: Connection refused",
         ),
         (
             ClientConnectorError(PEER, OSError("Multiple exceptions: [Errno 111] Connect call")),
             Reason.CONNECT,
-            "no connection with dsm.example:443: Multiple exceptions: [Errno 111] Connect call",
+            "cannot connect to dsm.example:443: Multiple exceptions: [Errno 111] Connect call",
         ),
         (
             ClientProxyConnectionError(PEER, OSError(ECONNREFUSED, "refused")),
             Reason.CONNECT,
-            "no connection to the proxy with dsm.example:443: Connection refused",
+            "cannot connect to the proxy at dsm.example:443: Connection refused",
         ),
         (
             ClientHttpProxyError(REQUEST, (), status=407, message=SECRET),
@@ -143,7 +143,7 @@ NOT_YET = "its certificate is not valid yet; is this host's clock right?"
         (
             ClientPayloadError(f"Response payload is not completed: {SECRET}"),
             Reason.BAD_RESPONSE,
-            "the answer broke off or is wrongly encoded",
+            "the answer broke off or is badly encoded",
         ),
         (
             ServerDisconnectedError(),
@@ -169,11 +169,11 @@ NOT_YET = "its certificate is not valid yet; is this host's clock right?"
         (ClientError(SECRET), Reason.CONNECT, "no answer: ClientError"),
     ],
 )
-def test_each_trouble_has_its_reason_and_plain_words(
+def test_each_error_has_a_reason_and_a_message(
     error: Exception, reason: Reason, message: str
 ) -> None:
-    """The reason is what dashboards count, the words are what an operator acts on."""
-    told = failure(error)
-    assert told.reason is reason
-    assert told.message == message
-    assert told.retry_after is None
+    """Dashboards count the reason, and the operator acts on the message."""
+    retryable = network_error(error)
+    assert retryable.reason is reason
+    assert retryable.message == message
+    assert retryable.retry_after is None
