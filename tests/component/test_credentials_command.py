@@ -1,4 +1,4 @@
-"""API keys that real commands print."""
+"""API keys from the output of real commands."""
 
 import asyncio
 import os
@@ -20,10 +20,10 @@ def shell(
     script: str, environ: dict[str, str] | None = None, timeout: float = 20.0
 ) -> CredentialSource:
     """Return the source of an app whose key a shell script prints."""
-    return made(("/bin/sh", "-c", script), environ, timeout)
+    return command(("/bin/sh", "-c", script), environ, timeout)
 
 
-def made(
+def command(
     argv: tuple[str, ...], environ: dict[str, str] | None = None, timeout: float = 20.0
 ) -> CredentialSource:
     """Return the source of an app whose key a command prints."""
@@ -33,28 +33,28 @@ def made(
 
 
 async def fault(credential: CredentialSource) -> str:
-    """Return why the credential cannot be read."""
+    """Return the message for a credential that cannot be read."""
     with pytest.raises(Retryable) as caught:
         await credential.read()
     assert caught.value.reason is Reason.CREDENTIAL
     return caught.value.message
 
 
-async def test_what_a_command_prints_is_the_key() -> None:
-    """Password managers and clouds hand out secrets so."""
+async def test_a_command_prints_the_key() -> None:
+    """Password managers and cloud tools hand out secrets this way."""
     key = shell(f"echo fetching >&2; echo {API_KEY}")
     assert (await key.read()).reveal() == API_KEY
     assert key.entity_id == ENTITY_ID
 
 
 async def test_a_command_runs_with_the_environment_and_without_input() -> None:
-    """It needs HOME and the like; one that asks for a password must not wait for ever."""
+    """A command needs HOME, for instance, and must not wait for ever for a password."""
     key = shell('cat; printf %s "$STORED"', {"STORED": API_KEY})
     assert (await key.read()).reveal() == API_KEY
 
 
-async def test_long_output_on_standard_error_is_no_trouble() -> None:
-    """A verbose command would block on a full pipe if nobody read it."""
+async def test_long_output_on_standard_error_does_not_block() -> None:
+    """A verbose command would block on a full pipe if nobody read from it."""
     key = shell(f"head -c 300000 /dev/zero >&2; echo {API_KEY}")
     assert (await key.read()).reveal() == API_KEY
 
@@ -69,37 +69,43 @@ async def test_long_output_on_standard_error_is_no_trouble() -> None:
         ("exit 3", "exit status 3"),
         ("printf 'no key: %0300d' 7 >&2; exit 1", "exit status 1: no key: …"),
         ("kill -TERM $$", "killed by signal 15"),
-        ("true", "empty"),
-        ("echo hunter2 and more", "not an API key (base64) on one line"),
+        ("true", "it is empty; it must hold an API key (base64)"),
+        (
+            "echo hunter2 and more",
+            "it must hold an API key (base64) and nothing else, on one line",
+        ),
         (f"echo {API_KEY}; echo 'bad: {API_KEY}' >&2; exit 2", "exit status 2: bad: ***"),
         (f"echo '+ login {API_KEY}' >&2; exit 2", "exit status 2: + login ***"),
         ("echo user hunter-2222; echo 'no hunter-2222' >&2; exit 2", "exit status 2: no ***"),
-        ("yes", "over 65536 bytes, which an API key (base64) never has"),
+        ("yes", "it is longer than 65536 bytes, so it is not an API key (base64)"),
     ],
 )
-async def test_a_failed_command_is_told_with_its_last_words(script: str, message: str) -> None:
-    """What it complained of is what the operator mends; what it printed may be a secret."""
+async def test_the_message_for_a_failed_command_quotes_its_last_line(
+    script: str, message: str
+) -> None:
+    """The operator needs its complaint, and must not see its output, which may be a secret."""
     assert await fault(shell(script)) == f"/bin/sh: {message}"
 
 
-async def test_a_command_that_is_not_there_is_named() -> None:
-    """A typing error in the configuration, or a package that is missing on this host."""
+async def test_the_message_for_a_missing_command_names_it() -> None:
+    """The configuration has a typing error, or a package is missing on this host."""
     assert (
-        await fault(made(("/nonexistent/pass",))) == "/nonexistent/pass: No such file or directory"
+        await fault(command(("/nonexistent/pass",)))
+        == "/nonexistent/pass: No such file or directory"
     )
 
 
 async def test_a_hanging_command_is_killed_with_its_children(tmp_path: Path) -> None:
-    """One login attempt after the other would leave a heap of them; `timeout` bounds each."""
+    """Otherwise each login attempt would leave one behind."""
     hanging = shell(f"sleep 60 & echo $$ $! > {tmp_path}/pids; wait", timeout=0.3)
-    assert await fault(hanging) == "/bin/sh: not done within 0.3 s"
+    assert await fault(hanging) == "/bin/sh: it did not finish within 0.3 s, and was ended"
     running = pids(tmp_path / "pids")
     assert len(running) == 2
     await until(lambda: all(over(pid) for pid in running))
 
 
 async def test_a_cancelled_read_leaves_no_process_behind(tmp_path: Path) -> None:
-    """A stop or a reload must not wait for a command, nor forget it."""
+    """A stop or a reload must neither wait for a command nor leave it running."""
     read = asyncio.create_task(shell(f"sleep 60 & echo $$ $! > {tmp_path}/pids; wait").read())
     await until(lambda: len(pids(tmp_path / "pids")) == 2)
     read.cancel()
@@ -108,10 +114,8 @@ async def test_a_cancelled_read_leaves_no_process_behind(tmp_path: Path) -> None
     await until(lambda: all(over(pid) for pid in pids(tmp_path / "pids")))
 
 
-async def test_children_that_live_on_hold_nothing_up(
-    tmp_path: Path,
-) -> None:
-    """A password agent that a command starts may keep its output open, and lives on."""
+async def test_a_background_process_of_a_command_lives_on(tmp_path: Path) -> None:
+    """A password agent keeps the output open, which must not hold up the login."""
     key = shell(f"sleep 60 & echo $! > {tmp_path}/pids; echo {API_KEY}")
     assert (await key.read()).reveal() == API_KEY
     (agent,) = pids(tmp_path / "pids")

@@ -1,4 +1,4 @@
-"""What was read, as a credential."""
+"""What of a source's content is a credential."""
 
 from base64 import b64encode, urlsafe_b64encode
 
@@ -6,15 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.adapters.credentials.parse import LONGEST, api_key, bearer_token
+from refresherd.adapters.credentials.parsing import LONGEST, api_key, bearer_token
 from refresherd.domain.errors import Reason, Retryable
 from support.fakes import API_KEY, ENTITY_ID
 
 WHERE = "/etc/refresherd/payments.key"
 
+EMPTY = "it is empty; it must hold an API key (base64)"
+
+NO_KEY = "it must hold an API key (base64) and nothing else, on one line"
+
 
 @pytest.mark.parametrize("text", [API_KEY, f"{API_KEY}\n", f" \t{API_KEY}\r\n\n"])
-def test_an_api_key_is_taken_without_the_space_around_it(text: str) -> None:
+def test_white_space_around_an_api_key_is_removed(text: str) -> None:
     """Editors and `echo` end a file with a newline."""
     parsed = api_key(text.encode(), WHERE)
     assert parsed.secret.reveal() == API_KEY
@@ -32,15 +36,15 @@ def test_an_api_key_is_taken_without_the_space_around_it(text: str) -> None:
         ("A", ""),
     ],
 )
-def test_the_apps_uuid_is_read_from_the_key_where_it_is_there(text: str, entity_id: str) -> None:
-    """It shows the wrong key in the file; a key of another make is DSM's to judge."""
+def test_the_apps_uuid_is_read_from_a_key_that_has_it(text: str, entity_id: str) -> None:
+    """The UUID reveals that a file holds another app's key; any other key is DSM's to judge."""
     parsed = api_key(text.encode(), WHERE)
     assert parsed.secret.reveal() == text
     assert parsed.entity_id == entity_id
 
 
-def test_a_token_names_no_app() -> None:
-    """It is opaque."""
+def test_a_token_has_no_uuid() -> None:
+    """Tokens are opaque."""
     parsed = bearer_token(b"tUk3wMZ-0_x.~+/==\n", WHERE)
     assert parsed.secret.reveal() == "tUk3wMZ-0_x.~+/=="
     assert parsed.entity_id == ""
@@ -49,32 +53,32 @@ def test_a_token_names_no_app() -> None:
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        (b"", f"{WHERE}: empty"),
-        (b" \n", f"{WHERE}: empty"),
-        (b"two lines\nhunter2", f"{WHERE}: not an API key (base64) on one line"),
-        (b"hunter2:undecoded", f"{WHERE}: not an API key (base64) on one line"),
-        (b"hunter2\xff", f"{WHERE}: not an API key (base64) on one line"),
-        (b"hunter2\0", f"{WHERE}: not an API key (base64) on one line"),
-        (b"A" * (LONGEST + 1), f"{WHERE}: over 65536 bytes, which an API key (base64) never has"),
+        (b"", EMPTY),
+        (b" \n", EMPTY),
+        (b"two lines\nhunter2", NO_KEY),
+        (b"hunter2:undecoded", NO_KEY),
+        (b"hunter2\xff", NO_KEY),
+        (b"hunter2\0", NO_KEY),
+        (b"A" * (LONGEST + 1), "it is longer than 65536 bytes, so it is not an API key (base64)"),
     ],
 )
-def test_what_is_no_key_is_told_without_quoting_it(raw: bytes, message: str) -> None:
-    """The file may hold another secret; and what a header cannot hold must not get there."""
+def test_the_message_for_an_invalid_key_does_not_quote_it(raw: bytes, message: str) -> None:
+    """The file may hold another secret, and what a header cannot hold must not get into one."""
     with pytest.raises(Retryable) as caught:
         api_key(raw, WHERE)
     assert caught.value.reason is Reason.CREDENTIAL
-    assert caught.value.message == message
+    assert caught.value.message == f"{WHERE}: {message}"
 
 
-def test_what_is_no_token_is_told_as_such() -> None:
-    """The operator put the wrong kind of file there."""
-    with pytest.raises(Retryable, match="not a bearer token on one line"):
+def test_an_invalid_token_is_an_error() -> None:
+    """The operator may have put the wrong kind of file there."""
+    with pytest.raises(Retryable, match="must hold a bearer token and nothing else, on one line"):
         bearer_token(b"Bearer abc", WHERE)
 
 
 @given(st.binary())
-def test_what_passes_fits_into_a_header(raw: bytes) -> None:
-    """Any byte that ends a header line would let a file write our requests."""
+def test_a_parsed_credential_fits_into_a_header(raw: bytes) -> None:
+    """A byte that ends a header line would let a file change our requests."""
     for parse in (api_key, bearer_token):
         try:
             text = parse(raw, WHERE).secret.reveal()
@@ -88,5 +92,5 @@ def test_what_passes_fits_into_a_header(raw: bytes) -> None:
 
 @given(st.from_regex(r"[A-Za-z0-9+/_-]+={0,2}", fullmatch=True))
 def test_any_base64_is_a_key(text: str) -> None:
-    """Telling whose it is must not fail for a key that is of another make."""
+    """Looking for a UUID must not fail for a key that has none."""
     assert api_key(text.encode(), WHERE).secret.reveal() == text
