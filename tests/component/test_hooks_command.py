@@ -33,19 +33,19 @@ CANARIES = [
 
 REPORT = """
 import json, os, sys
-told = [sys.argv[2:], dict(os.environ), os.getcwd(), sys.stdin.read(),
-        [int(fd) for fd in os.listdir("/proc/self/fd")], os.umask(0), os.getsid(0) == os.getpid()]
-json.dump(told, open(sys.argv[1], "w"))
+report = [sys.argv[2:], dict(os.environ), os.getcwd(), sys.stdin.read(),
+          [int(fd) for fd in os.listdir("/proc/self/fd")], os.umask(0), os.getsid(0) == os.getpid()]
+json.dump(report, open(sys.argv[1], "w"))
 """
 
 
-def made(
+def command(
     *argv: str,
     timeout: float = 10.0,
     environ: dict[str, str] | None = None,
     gate: asyncio.Semaphore | None = None,
 ) -> Hook:
-    """Return the hook of an app that has one."""
+    """Return the hook of an app whose only hook is this command."""
     endpoint, credential = Endpoint("https://dsm.example.com"), ApiKeyEnv("PAYMENTS_KEY")
     app = App("payments", endpoint, credential, hooks=(HookSpec(argv, timeout=timeout),))
     environ = {"PATH": PATH} if environ is None else environ
@@ -55,45 +55,45 @@ def made(
 
 def shell(script: str, timeout: float = 10.0, gate: asyncio.Semaphore | None = None) -> Hook:
     """Return a hook that runs a shell script."""
-    return made("/bin/sh", "-c", script, timeout=timeout, gate=gate)
+    return command("/bin/sh", "-c", script, timeout=timeout, gate=gate)
 
 
 async def fault(hook: Hook, *, timed_out: bool = False) -> str:
-    """Return why a hook fails."""
+    """Return the message of a hook that fails."""
     with pytest.raises(HookError) as caught:
         await hook.run(7)
     assert caught.value.timed_out == timed_out
     return str(caught.value)
 
 
-def test_a_hook_is_known_by_its_place_and_its_program() -> None:
-    """The configuration's own words for it; an argument could be a password."""
-    assert made("systemctl", "reload", "payments.service").name == "hooks[0] systemctl"
+def test_a_hooks_name_is_its_key_and_its_program() -> None:
+    """An operator finds it in the configuration by its key; an argument could be a password."""
+    assert command("systemctl", "reload", "payments.service").name == "hooks[0] systemctl"
 
 
-async def test_a_command_does_its_work(tmp_path: Path) -> None:
-    """And has nothing to tell of it."""
-    assert await made("touch", f"{tmp_path}/touched").run(1) == ""
+async def test_a_command_is_run(tmp_path: Path) -> None:
+    """A command that prints nothing has nothing to report."""
+    assert await command("touch", f"{tmp_path}/touched").run(1) == ""
     assert (tmp_path / "touched").exists()
 
 
-async def test_what_a_command_prints_is_told_though_it_succeeds() -> None:
-    """A warning about tomorrow's failure, say; it would be lost, for it has no terminal."""
+async def test_the_output_of_a_successful_command_is_returned() -> None:
+    """It may hold a warning, which would be lost, because the command has no terminal."""
     assert await shell("echo 1; echo reloaded >&2; echo 2 left; echo ok").run(1) == (
         "reloaded; 2 left; ok"
     )
 
 
-async def test_a_command_gets_its_arguments_and_next_to_nothing_else(tmp_path: Path) -> None:
-    """No shell between, no key from the daemon's environment, no descriptor, no terminal."""
+async def test_a_command_gets_its_arguments_and_hardly_anything_else(tmp_path: Path) -> None:
+    """It gets no shell, no key of the daemon's environment, no descriptor and no terminal."""
     arguments = ["", "a b", "$HOME;*", "-x", "ü'\""]
-    kept = {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+    passed_on = {"PATH": PATH, "HOME": "/root", "LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
     out = tmp_path / "out"
     argv = (sys.executable, "-c", REPORT, str(out), *arguments)
-    await made(*argv, environ={**kept, **dict.fromkeys(CANARIES, "canary")}).run(7)
+    await command(*argv, environ={**passed_on, **dict.fromkeys(CANARIES, "canary")}).run(7)
     assert json.loads(out.read_text()) == [
         arguments,
-        {**kept, "REFRESHERD_APP": "payments", "REFRESHERD_GENERATION": "7"},
+        {**passed_on, "REFRESHERD_APP": "payments", "REFRESHERD_GENERATION": "7"},
         "/",
         "",
         [0, 1, 2, 3],  # the last is the listing's own
@@ -102,9 +102,9 @@ async def test_a_command_gets_its_arguments_and_next_to_nothing_else(tmp_path: P
     ]
 
 
-async def test_a_daemon_without_a_path_still_finds_commands() -> None:
-    """A container may start it with an empty environment."""
-    await made("true", environ={}).run(1)
+async def test_commands_are_found_without_a_path_variable() -> None:
+    """A container may start the daemon with an empty environment."""
+    await command("true", environ={}).run(1)
 
 
 @pytest.mark.parametrize(
@@ -119,41 +119,43 @@ async def test_a_daemon_without_a_path_still_finds_commands() -> None:
         ("yes | head -c 1000000; exit 1", "exit status 1: y; y; y"),
     ],
 )
-async def test_a_failure_is_told_with_the_last_lines(script: str, message: str) -> None:
-    """What it complained of is what the operator mends."""
+async def test_the_message_for_a_failed_command_quotes_its_last_lines(
+    script: str, message: str
+) -> None:
+    """The operator needs the command's complaint."""
     assert await fault(shell(script)) == message
 
 
-async def test_half_a_token_is_never_told() -> None:
-    """The log recognises a token by its length, so none may be cut short on its way there."""
+async def test_a_message_never_quotes_half_a_token() -> None:
+    """The log recognises tokens by their length, so none may be cut before."""
     message = await fault(shell(f"printf %0180d 7; echo ' {TOKEN} {TOKEN}'; exit 1"))
     assert message.startswith("exit status 1: 000")
     assert TOKEN[:8] not in message
 
 
 @pytest.mark.parametrize(
-    ("program", "why"),
+    ("program", "reason"),
     [
         ("/nonexistent/reload", "No such file or directory"),
         ("no-such-program", "No such file or directory"),
         ("/etc/passwd", "Permission denied"),
     ],
 )
-async def test_a_command_that_cannot_be_started_is_told(program: str, why: str) -> None:
-    """A typing error in the configuration, or a package that is missing on this host."""
-    assert await fault(made(program)) == f"cannot be started: {why}"
+async def test_a_command_that_cannot_be_started_is_an_error(program: str, reason: str) -> None:
+    """The configuration has a typing error, or a package is missing on this host."""
+    assert await fault(command(program)) == f"it cannot be started: {reason}"
 
 
 @pytest.mark.parametrize(
-    ("said", "told"), [("", ""), ("echo waiting for lock", ": waiting for lock")]
+    ("script", "quoted"), [("", ""), ("echo waiting for lock", ": waiting for lock")]
 )
 async def test_a_hanging_command_is_ended_with_its_children(
-    tmp_path: Path, said: str, told: str
+    tmp_path: Path, script: str, quoted: str
 ) -> None:
-    """Even if they ignore TERM; what it said before tells what it hangs on."""
-    stubborn = f"{said}\ntrap '' TERM; sleep 60 & echo $$ $! > {tmp_path}/pids; wait; wait; wait"
+    """They may ignore TERM; the last lines may show what the command hangs on."""
+    stubborn = f"{script}\ntrap '' TERM; sleep 60 & echo $$ $! > {tmp_path}/pids; wait; wait; wait"
     message = await fault(shell(stubborn, timeout=0.5), timed_out=True)
-    assert message == f"not done within 0.5 s{told}"
+    assert message == f"it did not finish within 0.5 s, and was ended{quoted}"
     running = pids(tmp_path / "pids")
     assert len(running) == 2
     await until(lambda: all(over(pid) for pid in running))
@@ -161,7 +163,7 @@ async def test_a_hanging_command_is_ended_with_its_children(
 
 @pytest.mark.timing
 async def test_a_stop_ends_a_command_within_a_second(tmp_path: Path) -> None:
-    """And its children, of whom nobody would know any more."""
+    """Its children are ended as well: nothing else would end them."""
     hook = shell(f"trap '' TERM; sleep 60 & echo $$ $! > {tmp_path}/pids; wait; wait; wait")
     run = asyncio.create_task(hook.run(1))
     await until(lambda: len(pids(tmp_path / "pids")) == 2)
@@ -173,18 +175,18 @@ async def test_a_stop_ends_a_command_within_a_second(tmp_path: Path) -> None:
     assert time.monotonic() - began < 1
 
 
-async def test_only_so_many_commands_run_at_a_time(tmp_path: Path) -> None:
-    """Ten thousand apps whose tokens come at once must not start as many processes."""
+async def test_a_gate_limits_how_many_commands_run_at_a_time(tmp_path: Path) -> None:
+    """Ten thousand apps that get their tokens at once must not start as many processes."""
     gate = asyncio.Semaphore(1)
     count = f"mkdir {tmp_path}/running && sleep 0.05 && rmdir {tmp_path}/running"
     await asyncio.gather(*(shell(count, gate=gate).run(1) for _ in range(4)))
     assert not gate.locked()
 
 
-async def test_the_time_in_the_queue_is_not_the_commands() -> None:
-    """Whose turn comes late has its whole timeout still."""
+async def test_the_wait_at_the_gate_does_not_count_towards_the_timeout() -> None:
+    """A command whose turn comes late still has its whole timeout."""
     gate = asyncio.Semaphore(1)
     async with gate:
-        run = asyncio.create_task(made("true", timeout=0.5, gate=gate).run(1))
+        run = asyncio.create_task(command("true", timeout=0.5, gate=gate).run(1))
         await asyncio.sleep(0.6)
     await run

@@ -27,25 +27,25 @@ while True:
     signal.pause()
 """
 
-STALE = "stale; the process that it names is gone"
+STALE = "it is stale: the process that it names no longer exists"
 
 
 class Service:
-    """A service that says so when it is to reload."""
+    """A service that prints a line when it is signalled to reload."""
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-c", SERVICE], stdout=subprocess.PIPE, text=True
         )
-        assert self.said() == "ready\n"
+        assert self.line() == "ready\n"
 
     @property
     def pid(self) -> int:
         """Its process id."""
         return self.process.pid
 
-    def said(self) -> str:
-        """Return its next line."""
+    def line(self) -> str:
+        """Return the next line that it prints."""
         assert self.process.stdout is not None
         return self.process.stdout.readline()
 
@@ -67,14 +67,14 @@ def service() -> Iterator[Service]:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Return where the pid file is."""
+    """Return the path of the pid file."""
     return tmp_path / "payments.pid"
 
 
-def made(
+def signal_hook(
     file: Path, name: str = "HUP", timeout: float = 10.0, executor: KeyedExecutor | None = None
 ) -> Hook:
-    """Return the hook of an app that has one."""
+    """Return the hook of an app whose only hook is this signal."""
     endpoint, credential = Endpoint("https://dsm.example.com"), ApiKeyEnv("PAYMENTS_KEY")
     spec = HookSpec(signal=name, pid_file=file, timeout=timeout)
     app = App("payments", endpoint, credential, hooks=(spec,))
@@ -83,16 +83,18 @@ def made(
 
 
 async def fault(hook: Hook, *, timed_out: bool = False) -> str:
-    """Return why a hook fails."""
+    """Return the message of a hook that fails."""
     with pytest.raises(HookError) as caught:
         await hook.run(7)
     assert caught.value.timed_out == timed_out
     return str(caught.value)
 
 
-def test_a_hook_is_known_by_what_it_does(file: Path) -> None:
-    """Which signal, and where to look when it does not come."""
-    assert made(file, "SIGHUP").name == made(file).name == f"hooks[0] SIGHUP to {file}"
+def test_a_hooks_name_is_its_key_its_signal_and_its_pid_file(file: Path) -> None:
+    """An operator sees which signal is sent, and where to look if it does not arrive."""
+    assert (
+        signal_hook(file, "SIGHUP").name == signal_hook(file).name == f"hooks[0] SIGHUP to {file}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -101,28 +103,28 @@ def test_a_hook_is_known_by_what_it_does(file: Path) -> None:
 async def test_the_process_that_the_file_names_gets_the_signal(
     file: Path, service: Service, text: str
 ) -> None:
-    """However the service writes it: some add lines, some spaces."""
+    """Some services write more lines, some add spaces."""
     file.write_text(text.format(pid=service.pid))
-    await made(file).run(1)
-    assert service.said() == "HUP\n"
+    await signal_hook(file).run(1)
+    assert service.line() == "HUP\n"
 
 
 @pytest.mark.parametrize("error", [ENOSYS, EPERM, None])
-async def test_a_kernel_without_process_descriptors_will_do(
+async def test_a_signal_is_sent_without_process_descriptors(
     file: Path, service: Service, error: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Enterprise distributions have old ones, containers forbid much, and so may Python be old."""
+    """The kernel or Python may be too old for them, or a container may forbid them."""
     if error is None:
         monkeypatch.delattr(os, "pidfd_open")
     else:
         monkeypatch.setattr(os, "pidfd_open", refusing(error))
     file.write_text(str(service.pid))
-    await made(file).run(1)
-    assert service.said() == "HUP\n"
+    await signal_hook(file).run(1)
+    assert service.line() == "HUP\n"
 
 
 def refusing(error: int) -> Callable[[int], int]:
-    """Return a call that fails."""
+    """Return a system call that fails."""
 
     def refuse(_: int) -> int:
         raise OSError(error, os.strerror(error))
@@ -130,19 +132,19 @@ def refusing(error: int) -> Callable[[int], int]:
     return refuse
 
 
-async def test_a_host_that_is_full_is_told(
+async def test_the_message_names_a_lack_of_descriptors(
     file: Path, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An operator is to raise the limit, and not to look for the service."""
+    """The operator has to raise the limit, not to look at the service."""
     monkeypatch.setattr(os, "pidfd_open", refusing(EMFILE))
     file.write_text(str(service.pid))
-    assert await fault(made(file)) == f"{file}: Too many open files"
+    assert await fault(signal_hook(file)) == f"{file}: Too many open files"
 
 
-async def test_a_service_that_restarts_meanwhile_is_found(
+async def test_a_service_that_restarts_meanwhile_gets_the_signal(
     file: Path, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its old number may be another process' by then, which must not get the signal."""
+    """Its old process id may have passed to another process, which must not get the signal."""
     innocent, opened = Service(), os.pidfd_open
 
     def open_late(pid: int) -> int:
@@ -152,24 +154,24 @@ async def test_a_service_that_restarts_meanwhile_is_found(
     try:
         monkeypatch.setattr(os, "pidfd_open", open_late)
         file.write_text(str(innocent.pid))
-        await made(file).run(1)
-        assert service.said() == "HUP\n"
+        await signal_hook(file).run(1)
+        assert service.line() == "HUP\n"
         innocent.process.terminate()
-        assert innocent.said() == ""
+        assert innocent.line() == ""
     finally:
         innocent.end()
 
 
 @pytest.mark.parametrize("fallback", [False, True])
-async def test_a_stale_file_is_told(
+async def test_the_message_for_a_stale_file_says_so(
     file: Path, service: Service, monkeypatch: pytest.MonkeyPatch, *, fallback: bool
 ) -> None:
-    """A service that crashed has left it there."""
+    """A crashed service leaves its pid file behind."""
     if fallback:
         monkeypatch.setattr(os, "pidfd_open", refusing(ENOSYS))
     file.write_text(str(service.pid))
     service.end()
-    assert await fault(made(file)) == f"{file}: {STALE}"
+    assert await fault(signal_hook(file)) == f"{file}: {STALE}"
 
 
 @pytest.mark.parametrize(
@@ -188,36 +190,39 @@ async def test_a_stale_file_is_told(
         "5" * 99,
     ],
 )
-async def test_what_names_no_process_is_told(file: Path, text: str) -> None:
-    """The numbers up to 1 would reach init, and whole groups of processes."""
+async def test_a_file_without_a_process_id_is_an_error(file: Path, text: str) -> None:
+    """Numbers up to 1 would signal init or whole process groups."""
     file.write_text(text)
-    expected = f"{file}: its first line is no process id above 1"
-    assert await fault(made(file)) == expected
+    expected = f"{file}: its first line is not a process id above 1"
+    assert await fault(signal_hook(file)) == expected
 
 
 async def test_refresherd_never_signals_itself(file: Path) -> None:
-    """A HUP for each token would reload it for each token."""
+    """A HUP after each token would reload the daemon after each token."""
     file.write_text(str(os.getpid()))
-    assert await fault(made(file)) == f"{file}: names refresherd itself"
+    assert await fault(signal_hook(file)) == (
+        f"{file}: it names refresherd itself; set the service's own pid file"
+    )
 
 
-async def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, file: Path) -> None:
-    """The service has not been started yet, or its file is elsewhere."""
-    assert await fault(made(file)) == f"{file}: No such file or directory"
-    assert await fault(made(tmp_path)) == f"{tmp_path}: Is a directory"
+async def test_the_message_for_an_unreadable_file_names_it(tmp_path: Path, file: Path) -> None:
+    """The service may not have been started yet, or its file may be elsewhere."""
+    assert await fault(signal_hook(file)) == f"{file}: No such file or directory"
+    assert await fault(signal_hook(tmp_path)) == f"{tmp_path}: Is a directory"
 
 
-async def test_a_named_pipe_holds_up_nobody(file: Path) -> None:
-    """Opening one waits for a writer, and other pid files of that directory would wait too."""
+async def test_a_named_pipe_is_refused_at_once(file: Path) -> None:
+    """Opening it would wait for a writer, and hold up all pid files in the directory."""
     os.mkfifo(file)
-    assert "no process id" in await fault(made(file))
+
+    assert "not a process id" in await fault(signal_hook(file))
 
 
 @pytest.mark.parametrize("fallback", [False, True])
-async def test_a_process_out_of_reach_is_told(
+async def test_the_message_for_another_users_process_says_so(
     file: Path, service: Service, monkeypatch: pytest.MonkeyPatch, *, fallback: bool
 ) -> None:
-    """A daemon without privileges may signal its own user's processes only."""
+    """A daemon without privileges may only signal processes of its own user."""
 
     def refuse(_: int, number: signal.Signals) -> None:
         raise PermissionError(EPERM, number.name)
@@ -227,22 +232,23 @@ async def test_a_process_out_of_reach_is_told(
     monkeypatch.setattr(os, "kill", refuse)
     monkeypatch.setattr(signal, "pidfd_send_signal", refuse)
     file.write_text(str(service.pid))
-    expected = f"process {service.pid} is another user's; refresherd may not signal it"
-    assert await fault(made(file)) == expected
+    assert await fault(signal_hook(file)) == (
+        f"process {service.pid} belongs to another user, and refresherd lacks CAP_KILL"
+    )
 
 
-async def test_a_disk_that_hangs_is_not_waited_for(file: Path, service: Service) -> None:
-    """And once it is back nobody gets a signal that was given up."""
+async def test_a_hanging_disk_ends_with_the_timeout(file: Path, service: Service) -> None:
+    """When the disk is back, nobody gets the abandoned signal."""
     file.write_text(str(service.pid))
     executor, disk = KeyedExecutor(), threading.Event()
     hanging = asyncio.create_task(executor.call(file.parent, disk.wait))
-    message = await fault(made(file, timeout=0.1, executor=executor), timed_out=True)
-    assert message == f"{file}: the disk takes over 0.1 s"
+    message = await fault(signal_hook(file, timeout=0.1, executor=executor), timed_out=True)
+    assert message == f"{file}: its filesystem has not answered for 0.1 s"
     disk.set()
     await hanging
     await executor.drained()
     service.process.terminate()
-    assert service.said() == ""
+    assert service.line() == ""
 
 
 def descriptors() -> int:
@@ -251,8 +257,8 @@ def descriptors() -> int:
 
 
 async def test_no_descriptor_is_left_behind(file: Path, service: Service) -> None:
-    """Hooks run for months."""
-    hook = made(file)
+    """Hooks run for months, so any leak would add up."""
+    hook = signal_hook(file)
     before = descriptors()
     for text in (str(service.pid), "nonsense", str(2**22 + 1)):
         file.write_text(text)

@@ -1,0 +1,192 @@
+"""What is run after each new token: commands, and signals to the process of a pid file."""
+
+import asyncio
+import os
+import re
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from errno import ENOSYS, EPERM
+from functools import partial
+from pathlib import Path
+
+from refresherd.domain.errors import HookError
+from refresherd.domain.model import App, HookSpec
+from refresherd.engine.ports import Hook
+from refresherd.host import subprocesses
+from refresherd.host.keyed_executor import KeyedExecutor
+from refresherd.host.subprocesses import Program, Tail
+
+PASSED_ON = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TZ", "USER", "XDG_RUNTIME_DIR")
+"""The only variables that a command gets of the daemon's environment: others may hold keys.
+
+`systemctl --user` finds its manager by XDG_RUNTIME_DIR.
+"""
+
+UMASK = 0o077
+"""A command may write the token to a file."""
+
+REPORTED_LINES = 3
+"""Of a command's output. systemctl prints the failure first, and its advice on the last line."""
+
+PID_FILE_BYTES = 64
+"""The most that is read of a pid file. Some have more lines; the first has the process id."""
+
+PID = re.compile(rb"\s*([0-9]{1,9})\s*")
+"""Linux has process ids of up to 7 digits: pid_max in proc(5)."""
+
+INIT = 1
+"""Never signalled. To kill(2) lower numbers are process groups."""
+
+OPEN_PID_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+"""Non-blocking: opening a named pipe would hold up all pid files of its directory."""
+
+
+def hooks(
+    app: App, environ: Mapping[str, str], executor: KeyedExecutor, gate: asyncio.Semaphore
+) -> tuple[Hook, ...]:
+    """Return an app's hooks, in order. `gate` limits how many commands run at a time."""
+
+    def hook(index: int, spec: HookSpec) -> Hook:
+        key = f"hooks[{index}]"
+        if spec.pid_file is None:
+            return CommandHook(app.name, key, spec, environ, gate)
+        return SignalHook(key, spec.signal, spec.pid_file, spec.timeout, executor)
+
+    return tuple(hook(index, spec) for index, spec in enumerate(app.hooks))
+
+
+class CommandHook:
+    """A command, run without a shell, in /, with no input and no descriptors but its output's.
+
+    It gets the app's name and the token's generation in its environment, never the token,
+    which it can read from the app's outputs.
+    """
+
+    def __init__(
+        self,
+        app: str,
+        key: str,
+        spec: HookSpec,
+        environ: Mapping[str, str],
+        gate: asyncio.Semaphore,
+    ) -> None:
+        self.name = f"{key} {spec.command[0]}"
+        self._argv = spec.command
+        self._timeout = spec.timeout
+        self._gate = gate
+        self._environ = {name: environ[name] for name in PASSED_ON if name in environ}
+        self._environ.setdefault("PATH", os.defpath)
+        self._environ["REFRESHERD_APP"] = app
+
+    async def run(self, generation: int) -> str:
+        """Run the command; return the last lines that it printed. Raises HookError.
+
+        After the timeout, which does not count the wait at the gate, or on cancellation, the
+        command and its children are ended. After a success, background processes live on.
+        """
+        environ = {**self._environ, "REFRESHERD_GENERATION": str(generation)}
+        program = Program(self._argv, environ, "/", UMASK)
+        tail = Tail()
+        try:
+            async with self._gate:
+                status = await subprocesses.run(program, self._timeout, tail.take)
+        except TimeoutError:
+            message = f"it did not finish within {self._timeout:g} s, and was ended"
+            lines = tail.lines(REPORTED_LINES)
+            raise HookError(f"{message}: {lines}" if lines else message, timed_out=True) from None
+        except OSError as error:
+            raise HookError(f"it cannot be started: {error.strerror}") from None
+        if status:
+            raise HookError(tail.complaint(status, REPORTED_LINES))
+        return tail.lines(REPORTED_LINES)
+
+
+class SignalHook:
+    """A signal to the process that a pid file names when the hook runs."""
+
+    def __init__(
+        self, key: str, signal_name: str, pid_file: Path, timeout: float, executor: KeyedExecutor
+    ) -> None:
+        self._number = signal.Signals[f"SIG{signal_name.removeprefix('SIG')}"]
+        self._pid_file = pid_file
+        self._timeout = timeout
+        self._executor = executor
+        self.name = f"{key} {self._number.name} to {pid_file}"
+
+    async def run(self, generation: int) -> str:  # noqa: ARG002  # a signal cannot carry it
+        """Send the signal; return "", since a signal has no output. Raises HookError."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._send()
+        except TimeoutError:
+            message = f"its filesystem has not answered for {self._timeout:g} s"
+            raise HookError(f"{self._pid_file}: {message}", timed_out=True) from None
+        except ProcessLookupError:
+            message = "it is stale: the process that it names no longer exists"
+            raise HookError(f"{self._pid_file}: {message}") from None
+        except OSError as error:
+            raise HookError(f"{self._pid_file}: {error.strerror}") from None
+        return ""
+
+    async def _send(self) -> None:
+        """Signal the process if, once it is opened, the file still names it; else the new one.
+
+        When a service restarts, its old process id may pass to any other process.
+        """
+        pid = await self._pid()
+        while True:
+            with _opened(pid) as process:
+                named = await self._pid()
+                if named == pid:
+                    _signal(pid, process, self._number)
+                    return
+            pid = named
+
+    async def _pid(self) -> int:
+        return await self._executor.call(self._pid_file.parent, partial(_read, self._pid_file))
+
+
+def _read(pid_file: Path) -> int:
+    descriptor = os.open(pid_file, OPEN_PID_FILE)
+    try:
+        line, *_ = os.read(descriptor, PID_FILE_BYTES).split(b"\n")
+    finally:
+        os.close(descriptor)
+    match = PID.fullmatch(line)
+    if match is None or int(match[1]) <= INIT:
+        raise HookError(f"{pid_file}: its first line is not a process id above {INIT}")
+    if int(match[1]) == os.getpid():
+        raise HookError(f"{pid_file}: it names refresherd itself; set the service's own pid file")
+    return int(match[1])
+
+
+@contextmanager
+def _opened(pid: int) -> Iterator[int | None]:
+    """Yield a descriptor of a process, or None if the host has no pidfd_open(2). Raises OSError.
+
+    Kernels before 5.3 and Pythons built for them lack it, and containers may forbid it.
+    """
+    process = None
+    try:
+        if hasattr(os, "pidfd_open"):
+            process = os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno not in (ENOSYS, EPERM):
+            raise
+    try:
+        yield process
+    finally:
+        if process is not None:
+            os.close(process)
+
+
+def _signal(pid: int, process: int | None, number: signal.Signals) -> None:
+    try:
+        if process is None:
+            os.kill(pid, number)
+        else:
+            signal.pidfd_send_signal(process, number)
+    except PermissionError:
+        message = f"process {pid} belongs to another user, and refresherd lacks CAP_KILL"
+        raise HookError(message) from None
