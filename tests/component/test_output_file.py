@@ -1,4 +1,4 @@
-"""A file output on a real filesystem: what consumers find, and what operators are told."""
+"""A file output on a real filesystem: what consumers find, and which errors operators see."""
 
 # The event loop of these tests has nothing else to do while they look at a file.
 
@@ -34,7 +34,7 @@ SHORT = Token(Secret("t0ken"), "8f2b7a36", 7, Instant(1000.0), 600.0, Instant(16
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Return where a token is to be, in a directory that holds nothing else."""
+    """Return the path for a token, in an empty directory."""
     (tmp_path / "run").mkdir()
     return tmp_path / "run" / "payments.token"
 
@@ -65,7 +65,7 @@ def path(tmp_path: Path) -> Path:
     ],
 )
 async def test_the_file_holds_the_token_in_its_format(path: Path, form: Format, text: str) -> None:
-    """Consumers parse these bytes; what is left of the token's life counts from the writing."""
+    """Consumers parse these bytes, in which `expires_in` counts from the write."""
     clock = FakeClock(1169.5, offset=1_700_000_000.0)
     await FileOutput(APP, FileSpec(path, form), clock, KeyedExecutor()).put(SHORT)
     assert path.read_bytes() == text.encode()
@@ -73,7 +73,7 @@ async def test_the_file_holds_the_token_in_its_format(path: Path, form: Format, 
 
 
 async def test_a_token_is_replaced_by_a_new_file(path: Path) -> None:
-    """A consumer that is reading the old file goes on reading the old token, whole."""
+    """A consumer that has the old file open goes on reading the whole old token."""
     target = output(path)
     await target.put(token(1))
     with path.open() as reader:
@@ -84,7 +84,7 @@ async def test_a_token_is_replaced_by_a_new_file(path: Path) -> None:
 
 
 async def test_the_same_token_is_written_again_when_asked(path: Path) -> None:
-    """Somebody may have changed the file; the caller knows why it asks."""
+    """Somebody may have changed the file, so the caller decides what to write."""
     target = output(path)
     await target.put(token(1))
     path.write_text("scribble")
@@ -92,8 +92,8 @@ async def test_the_same_token_is_written_again_when_asked(path: Path) -> None:
     assert held(path) == 1
 
 
-def test_an_output_is_known_by_its_path_and_what_it_does_on_expiry(path: Path) -> None:
-    """The path is the metrics' label, and an expired token goes or stays as configured."""
+def test_an_outputs_name_is_its_path(path: Path) -> None:
+    """Metrics use it as a label. An expired token stays or is removed, as configured."""
     specs = (FileSpec(path), FileSpec(path, on_expiry=OnExpiry.REMOVE))
     keeping, removing = (FileOutput(APP, spec, FakeClock(), KeyedExecutor()) for spec in specs)
     assert keeping.name == removing.name == str(path)
@@ -101,8 +101,8 @@ def test_an_output_is_known_by_its_path_and_what_it_does_on_expiry(path: Path) -
     assert removing.removes_expired
 
 
-async def test_a_removed_token_is_gone_and_may_be_gone_already(path: Path) -> None:
-    """A dead token must not stay; that nobody finds it is all that counts."""
+async def test_removing_a_token_twice_is_no_error(path: Path) -> None:
+    """A dead token must not stay, and somebody else may have removed it."""
     target = output(path)
     await target.put(token())
     await target.remove()
@@ -112,8 +112,8 @@ async def test_a_removed_token_is_gone_and_may_be_gone_already(path: Path) -> No
     await target.remove()
 
 
-async def test_a_link_in_the_tokens_place_is_replaced_itself(path: Path, tmp_path: Path) -> None:
-    """Whoever plants a link must not have the token written to where it points."""
+async def test_a_link_in_the_tokens_place_is_replaced(path: Path, tmp_path: Path) -> None:
+    """The token must not be written to where a planted link points."""
     precious = tmp_path / "precious"
     precious.write_text("precious")
     path.symlink_to(precious)
@@ -126,15 +126,15 @@ async def test_a_link_in_the_tokens_place_is_replaced_itself(path: Path, tmp_pat
 
 
 async def test_a_linked_directory_is_followed(path: Path, tmp_path: Path) -> None:
-    """/var/run is a link to /run on every host."""
+    """On every host /var/run is a link to /run."""
     (tmp_path / "link").symlink_to(path.parent)
     await output(tmp_path / "link" / path.name).put(token())
     assert held(path) == 1
 
 
 @pytest.mark.parametrize("kind", ["fifo", "socket", "loop"])
-async def test_nothing_that_is_planted_hangs_a_write(path: Path, kind: str) -> None:
-    """Opening a FIFO for writing waits for a reader, perhaps for ever: it is never opened."""
+async def test_a_planted_file_cannot_block_a_write(path: Path, kind: str) -> None:
+    """Opening a FIFO for writing waits for a reader, so the old file is never opened."""
     if kind == "fifo":
         os.mkfifo(path)
     elif kind == "socket":
@@ -150,10 +150,8 @@ async def test_nothing_that_is_planted_hangs_a_write(path: Path, kind: str) -> N
     assert held(path) == 1
 
 
-def test_a_link_in_the_way_of_the_temporary_file_is_not_followed(
-    path: Path, tmp_path: Path
-) -> None:
-    """Somebody who could guess the name could else have any file of root's overwritten."""
+def test_a_link_in_the_temporary_files_place_is_not_followed(path: Path, tmp_path: Path) -> None:
+    """Otherwise somebody who guesses the name could have any file of root overwritten."""
     precious = tmp_path / "precious"
     precious.write_text("precious")
     target = Target.at(path, Ownership())
@@ -166,8 +164,8 @@ def test_a_link_in_the_way_of_the_temporary_file_is_not_followed(
     assert not path.exists()
 
 
-async def test_leftovers_of_killed_runs_are_swept_and_nothing_else(path: Path) -> None:
-    """Each holds a token, perhaps a live one; but what is not ours is not ours to remove."""
+async def test_only_temporary_files_of_killed_runs_are_removed(path: Path) -> None:
+    """Each may hold a live token. Files that are not ours must stay."""
     ours = [f".payments.token.{nonce}.tmp" for nonce in ("0123456789abcdef", "f" * 16)]
     others = [
         ".billing.token.0123456789abcdef.tmp",
@@ -189,8 +187,8 @@ async def test_leftovers_of_killed_runs_are_swept_and_nothing_else(path: Path) -
     assert path.read_text() == "an earlier run's token"
 
 
-async def test_outputs_that_share_their_leftovers_sweep_their_own(path: Path) -> None:
-    """All outputs of a directory are prepared from one listing, and none must be forgotten."""
+async def test_outputs_of_one_directory_remove_their_temporary_files(path: Path) -> None:
+    """They share one listing of the directory, and none must be forgotten."""
     paths = [path.with_name(name) for name in ("a", "b", "a.0123456789abcdef")]
     for each in paths:
         each.with_name(f".{each.name}.0123456789abcdef.tmp").write_text("leftover")
@@ -201,8 +199,8 @@ async def test_outputs_that_share_their_leftovers_sweep_their_own(path: Path) ->
         assert len(list(path.parent.iterdir())) == left
 
 
-async def test_later_leftovers_are_swept_by_a_later_start(path: Path) -> None:
-    """A reload may come days after the daemon's start, and find what others left since."""
+async def test_each_prepare_removes_newer_temporary_files(path: Path) -> None:
+    """A reload may come days after the start, and killed runs may have left files meanwhile."""
     clock = FakeClock()
     target = FileOutput(APP, FileSpec(path), clock, KeyedExecutor(), Leftovers())
     for _ in range(2):
@@ -213,8 +211,8 @@ async def test_later_leftovers_are_swept_by_a_later_start(path: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", ["prepare", "put"])
-async def test_a_missing_directory_is_told_with_its_remedy(path: Path, verb: str) -> None:
-    """The commonest of misconfigurations; it mends itself once the directory is there."""
+async def test_the_message_for_a_missing_directory_has_a_remedy(path: Path, verb: str) -> None:
+    """This is the most common mistake. It is over as soon as the directory is there."""
     path.parent.rmdir()
     target = output(path)
     with pytest.raises(OutputError) as caught:
@@ -228,8 +226,8 @@ async def test_a_missing_directory_is_told_with_its_remedy(path: Path, verb: str
     assert held(path) == 1
 
 
-async def test_a_directory_that_is_made_anew_gets_the_next_token(path: Path) -> None:
-    """A unit that stops has its RuntimeDirectory= removed, and starts with another one."""
+async def test_a_recreated_directory_gets_the_next_token(path: Path) -> None:
+    """When a unit stops, systemd removes its RuntimeDirectory=, and makes another at the start."""
     target = output(path)
     await target.put(token(1))
     path.unlink()
@@ -241,7 +239,7 @@ async def test_a_directory_that_is_made_anew_gets_the_next_token(path: Path) -> 
 
 @pytest.mark.parametrize("verb", ["prepare", "put", "remove"])
 async def test_a_directory_in_the_tokens_place_is_refused(path: Path, verb: str) -> None:
-    """A container runtime makes one where it was told to mount a file that was not there."""
+    """A container runtime makes one when it is told to mount a file that does not exist."""
     path.mkdir()
     target = output(path)
     call = {"prepare": target.prepare, "remove": target.remove}.get(verb)
@@ -252,13 +250,13 @@ async def test_a_directory_in_the_tokens_place_is_refused(path: Path, verb: str)
 
 
 async def test_a_mount_in_the_tokens_place_is_refused() -> None:
-    """Nothing can be renamed over it, and the operator is told before DSM is asked."""
+    """Nothing can be renamed over a mount, and the operator hears of it before any login."""
     with pytest.raises(OutputError, match="it is a mount point: mount its directory instead"):
         await output(Path("/proc")).prepare()
 
 
-async def test_a_directory_that_knows_no_sync_is_good_enough() -> None:
-    """Some filesystems, /proc among them, answer EINVAL to the fsync of a directory."""
+async def test_a_directory_that_cannot_be_synced_is_accepted() -> None:
+    """Some filesystems, such as /proc, return EINVAL for the fsync of a directory."""
     await output(Path("/proc/self/no-such-token")).remove()
 
 
@@ -271,7 +269,7 @@ async def test_a_file_in_the_directorys_place_is_refused(path: Path) -> None:
             await refused
 
 
-async def test_a_name_that_leaves_no_room_is_refused(path: Path) -> None:
+async def test_a_name_that_is_too_long_for_a_temporary_file_is_refused(path: Path) -> None:
     """The temporary file's name is longer than the file's own."""
     target = output(path.with_name("x" * 250))
     with pytest.raises(OutputError, match="cannot write it: File name too long"):
@@ -280,7 +278,7 @@ async def test_a_name_that_leaves_no_room_is_refused(path: Path) -> None:
 
 @pytest.fixture
 def few_files() -> Iterator[None]:
-    """Let the process open not one file more, once its loop and its threads are there."""
+    """Let the process open no more files, once its event loop and threads are running."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -288,8 +286,8 @@ def few_files() -> Iterator[None]:
 
 @pytest.mark.usefixtures("few_files")
 @pytest.mark.parametrize("spare", [0, 1])
-async def test_a_lack_of_descriptors_is_told_and_passes(path: Path, spare: int) -> None:
-    """The daemon has thousands of connections, and must not be left with half a file."""
+async def test_a_lack_of_descriptors_is_an_error_until_it_is_over(path: Path, spare: int) -> None:
+    """The daemon has thousands of connections, and must not leave half a file."""
     target = output(path)
     await target.put(token(1))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -311,7 +309,7 @@ def descriptors() -> int:
 
 
 async def test_a_thousand_writes_leave_no_descriptor_open(path: Path) -> None:
-    """A leak of one for each failure ends a daemon in a night with a full disk."""
+    """A leak of one per failure would end the daemon in one night with a full disk."""
     good, refused = output(path), output(path, Ownership(owner="no-such-user"))
     missing, directory = output(path / "below" / "token"), output(path.parent)
     await good.put(token())

@@ -1,4 +1,4 @@
-"""Full, read-only, mounted and failing filesystems: the old token stays, the operator reads why."""
+"""Full, read-only, mounted and failing filesystems: the old token stays, and an error says why."""
 
 import os
 import shlex
@@ -13,7 +13,7 @@ from support.lab import needs, needs_root, needs_tool
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Return where a token is to be, in a directory that something may be mounted on."""
+    """Return the path for a token, in a directory that something may be mounted on."""
     (tmp_path / "run").mkdir()
     return tmp_path / "run" / "payments.token"
 
@@ -59,7 +59,7 @@ def test_a_full_filesystem_keeps_the_old_token(path: Path) -> None:
 
 
 def test_a_filesystem_without_inodes_keeps_the_old_token(path: Path) -> None:
-    """There is space by the gigabyte, and yet no file can be made: the line says why."""
+    """There may be gigabytes of space, but no new file; the message says why."""
     message = mounted(
         path,
         """
@@ -75,8 +75,8 @@ def test_a_filesystem_without_inodes_keeps_the_old_token(path: Path) -> None:
     assert message[3:] == ["0000001", "last", path.name]
 
 
-def test_a_filesystem_that_became_read_only_is_told_and_passes(path: Path) -> None:
-    """The kernel remounts a failing disk so; a unit's ProtectSystem= has the same effect."""
+def test_a_read_only_filesystem_is_an_error_until_it_is_writable(path: Path) -> None:
+    """The kernel remounts a failing disk read-only; a unit's ProtectSystem= does the same."""
     message = mounted(
         path,
         """
@@ -100,7 +100,7 @@ def test_a_filesystem_that_became_read_only_is_told_and_passes(path: Path) -> No
 
 
 @pytest.mark.parametrize("source", ["$DIR/source", "/dev/null"])
-def test_a_file_that_is_mounted_by_itself_is_refused(path: Path, source: str) -> None:
+def test_a_mounted_file_is_refused(path: Path, source: str) -> None:
     """Docker's `-v file:file`: it cannot be replaced inside, nor does it follow outside.
 
     Bound from the same filesystem it has the same device number as its directory.
@@ -126,19 +126,19 @@ def test_a_file_that_is_mounted_by_itself_is_refused(path: Path, source: str) ->
 
 
 def test_a_token_in_a_directory_that_is_a_mount_is_written(path: Path) -> None:
-    """That is what the refusal of a mounted file advises."""
+    """The error for a mounted file advises to do this."""
     message = mounted(path, 'mount --bind "$DIR" "$DIR"; writer prepare put; look')
     assert message == ["done", "done", "0000001", path.name]
 
 
-def test_a_host_without_proc_is_served_all_the_same(path: Path) -> None:
-    """Then nobody can tell mounts apart beforehand, and the write itself finds out."""
+def test_a_token_is_written_without_proc(path: Path) -> None:
+    """Without /proc mounts cannot be recognised beforehand, but the write fails on its own."""
     message = mounted(path, "mount -t tmpfs none /proc; writer prepare put; look")
     assert message == ["done", "done", "0000001", path.name]
 
 
 def injected(path: Path, fault: str, *commands: str) -> list[str]:
-    """Run a writer in which a system call fails as strace is told; return what it printed."""
+    """Run a writer in which strace lets a system call fail; return the lines that it printed."""
     strace = (needs_tool("strace"), "-qq", "-f", "-o", "/dev/null", f"--inject={fault}")
     return ran([*strace, *WRITER, "--owner", str(os.geteuid()), str(path), *commands])
 
@@ -158,7 +158,7 @@ def injected(path: Path, fault: str, *commands: str) -> list[str]:
 def test_a_failing_call_keeps_the_old_token_and_leaves_nothing(
     path: Path, fault: str, complaint: str
 ) -> None:
-    """Whatever fails on the way, consumers have a whole token and the directory stays clean."""
+    """Whichever call fails, consumers have a whole token and the directory stays clean."""
     path.write_text("old")
     (message,) = injected(path, fault, "put")
     assert message.startswith(f"{path}: cannot {complaint}")
@@ -166,8 +166,8 @@ def test_a_failing_call_keeps_the_old_token_and_leaves_nothing(
     assert beside(path) == []
 
 
-def test_a_rest_that_cannot_be_removed_is_swept_by_the_next_start(path: Path) -> None:
-    """The first fault is what the operator is told; the clearing up is made good for later."""
+def test_a_temporary_file_that_cannot_be_removed_is_removed_later(path: Path) -> None:
+    """The operator sees the first error, and the next start removes the file."""
     fault = "renameat,renameat2,unlinkat:error=EIO:when=1"
     (message,) = injected(path, fault, "put")
     assert message.startswith(f"{path}: cannot write it: Input/output error")
@@ -176,8 +176,8 @@ def test_a_rest_that_cannot_be_removed_is_swept_by_the_next_start(path: Path) ->
     assert beside(path) == []
 
 
-def test_a_write_that_takes_less_than_it_was_given_is_gone_on_with(path: Path) -> None:
-    """write(2) may take less, and then the rest must come from where it stopped."""
+def test_a_short_write_is_continued(path: Path) -> None:
+    """The call write(2) may write less than it was given; the rest must follow."""
     assert injected(path, "write:retval=8:when=1", "put") == ["done"]
     # strace only says that eight bytes were written.
     assert len(path.read_text()) == 8 * LENGTH - 8
@@ -190,14 +190,14 @@ def test_a_write_that_takes_less_than_it_was_given_is_gone_on_with(path: Path) -
 def test_a_directory_that_cannot_be_synced_is_an_error_unless_none_can(
     path: Path, error: str, message: str
 ) -> None:
-    """Some network filesystems know no fsync for directories, and are good enough for tokens."""
+    """Some network filesystems have no fsync for directories, and are accepted nevertheless."""
     (line,) = injected(path, f"fsync:error={error}:when=2", "put")
     assert message in line
     assert held(path) == 1
 
 
 def test_a_removal_that_was_not_synced_is_done_again(path: Path) -> None:
-    """A dead token that a power cut brought back would be handed out."""
+    """Otherwise a power cut could bring a dead token back."""
     path.write_text("dead")
     failed, repeated = injected(path, "fsync:error=EIO:when=1", "remove", "remove")
     assert failed.startswith(f"{path}: cannot remove it: Input/output error")

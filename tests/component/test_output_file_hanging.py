@@ -1,4 +1,4 @@
-"""A filesystem that hangs: whom it holds up, and what becomes of calls that are given up."""
+"""A hanging filesystem: what it holds up, and what becomes of abandoned calls."""
 
 # The event loop of these tests has nothing else to do while they look at a file.
 
@@ -19,11 +19,11 @@ from support.fakes import FakeClock
 from support.file_writer import APP, beside, held, output, token
 
 BOUND = 30.0
-"""No hang in these tests outlasts this many seconds, whatever is broken."""
+"""The most seconds that a hang in these tests lasts, even if something is broken."""
 
 
 class HangingClock(FakeClock):
-    """A clock whose first reader hangs, as its write would on a dead disk."""
+    """A clock whose first reader hangs, as a write would on a dead disk."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class HangingClock(FakeClock):
 
 @asynccontextmanager
 async def hanging(executor: KeyedExecutor, directory: Path) -> AsyncIterator[threading.Event]:
-    """Have a directory's lane hang until the event that this yields is set."""
+    """Let the calls for a directory hang until the yielded event is set."""
     released = threading.Event()
     task = asyncio.create_task(executor.call(str(directory), partial(released.wait, BOUND)))
     await asyncio.sleep(0)
@@ -51,21 +51,21 @@ async def hanging(executor: KeyedExecutor, directory: Path) -> AsyncIterator[thr
 
 
 async def begun(clock: HangingClock) -> None:
-    """Return once a write has got to its hanging clock."""
+    """Return when a write has reached its hanging clock."""
     assert await asyncio.to_thread(clock.reached.wait, BOUND)
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Return where a token is to be."""
+    """Return the path for a token."""
     (tmp_path / "dead").mkdir()
     return tmp_path / "dead" / "payments.token"
 
 
-async def test_a_hanging_directory_holds_up_its_own_outputs_only(
+async def test_a_hanging_directory_holds_up_only_its_own_outputs(
     path: Path, tmp_path: Path
 ) -> None:
-    """One app's dead disk delays no other app's token."""
+    """One app's dead disk must not delay other apps' tokens."""
     executor = KeyedExecutor()
     async with hanging(executor, path.parent) as released:
         stuck = asyncio.create_task(output(path, executor=executor).put(token()))
@@ -79,8 +79,8 @@ async def test_a_hanging_directory_holds_up_its_own_outputs_only(
     assert held(path) == 1
 
 
-async def test_a_hang_is_told_and_passes(path: Path) -> None:
-    """An operator has to hear of it, and once the disk answers all is as if nothing had been."""
+async def test_a_hang_is_an_error_until_it_is_over(path: Path) -> None:
+    """The operator has to hear of it, and tokens are written again once the disk answers."""
     executor = KeyedExecutor()
     target = output(path, executor=executor, patience=0.02)
     async with hanging(executor, path.parent):
@@ -97,10 +97,8 @@ async def test_a_hang_is_told_and_passes(path: Path) -> None:
 
 
 @pytest.mark.parametrize("later", ["remove", "put"])
-async def test_a_cancelled_write_never_lands_after_what_was_asked_for_later(
-    path: Path, later: str
-) -> None:
-    """A dead token that comes back is handed to consumers until somebody notices."""
+async def test_a_cancelled_write_never_overtakes_a_later_call(path: Path, later: str) -> None:
+    """Otherwise consumers could get a dead token that had been removed."""
     clock, executor = HangingClock(), KeyedExecutor()
     slow = FileOutput(APP, FileSpec(path), clock, executor)
     write = asyncio.create_task(slow.put(token(1)))
@@ -119,8 +117,8 @@ async def test_a_cancelled_write_never_lands_after_what_was_asked_for_later(
     assert beside(path) == []
 
 
-async def test_a_cancelled_write_that_had_not_begun_is_never_done(path: Path) -> None:
-    """An app that was taken out of the configuration writes no more tokens."""
+async def test_a_write_that_is_cancelled_before_it_began_is_never_done(path: Path) -> None:
+    """An app that was removed from the configuration writes no more tokens."""
     executor = KeyedExecutor()
     async with hanging(executor, path.parent):
         write = asyncio.create_task(output(path, executor=executor).put(token()))
@@ -133,7 +131,7 @@ async def test_a_cancelled_write_that_had_not_begun_is_never_done(path: Path) ->
 
 
 async def test_a_write_under_way_can_be_awaited_after_its_cancellation(path: Path) -> None:
-    """The daemon's end gives it a moment, so that no temporary file is left over."""
+    """A stop waits for it briefly, so that no temporary file is left."""
     clock, executor = HangingClock(), KeyedExecutor()
     write = asyncio.create_task(FileOutput(APP, FileSpec(path), clock, executor).put(token()))
     await begun(clock)

@@ -1,4 +1,4 @@
-"""Files in memory, which need no thread: which those are, and that it makes no difference."""
+"""Files on a tmpfs, which are written without a thread."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ MEMORY = Path("/dev/shm")  # noqa: S108  # the tests make a directory of their o
 
 
 def mounts(place: Path, kinds: dict[Path, str]) -> Path:
-    """Write a mountinfo in which the file systems of some directories are of some kinds."""
+    """Write a mountinfo that gives some directories filesystems of these types."""
     table = place / "mountinfo"
     lines = []
     for number, (directory, kind) in enumerate(kinds.items()):
@@ -35,21 +35,23 @@ def mounts(place: Path, kinds: dict[Path, str]) -> Path:
 
 @pytest.fixture
 def memory() -> Iterator[Path]:
-    """Yield a new directory in memory."""
+    """Yield a new directory on a tmpfs."""
     needs(in_memory(str(MEMORY)), f"a {MEMORY} in memory")
     with tempfile.TemporaryDirectory(dir=MEMORY) as directory:
         yield Path(directory)
 
 
 @pytest.mark.parametrize(("kind", "verdict"), [("tmpfs", True), ("ext4", False), ("nfs4", False)])
-def test_the_kind_of_file_system_tells(tmp_path: Path, kind: str, verdict: object) -> None:
-    """On a disk or a network a write may hang for minutes, and must not take the loop along."""
+def test_only_memory_filesystems_count_as_memory(
+    tmp_path: Path, kind: str, verdict: object
+) -> None:
+    """On a disk or network a write may hang for minutes, which must not block the event loop."""
     table = mounts(tmp_path, {tmp_path: kind})
     assert in_memory(str(tmp_path), table) is verdict
 
 
-def test_a_link_may_lead_through_anything(tmp_path: Path) -> None:
-    """A link on a dead network file system hangs, however fast what it points to is."""
+def test_a_path_with_a_link_is_not_in_memory(tmp_path: Path) -> None:
+    """A link on a dead network filesystem hangs, even if its target is in memory."""
     (tmp_path / "fast").mkdir()
     (tmp_path / "link").symlink_to("fast")
     table = mounts(tmp_path, {tmp_path: "tmpfs"})
@@ -57,25 +59,25 @@ def test_a_link_may_lead_through_anything(tmp_path: Path) -> None:
     assert not in_memory(str(tmp_path / "link"), table)
 
 
-def test_what_is_above_counts_as_well(memory: Path) -> None:
-    """Whoever opens a directory goes through all that are above it."""
+def test_all_parent_directories_must_be_in_memory(memory: Path) -> None:
+    """Opening a directory looks its parents up as well."""
     above = next(place for place in memory.parents if place.stat().st_dev != memory.stat().st_dev)
     root = above.stat().st_dev == Path("/").stat().st_dev
     assert in_memory(str(memory), mounts(memory, {memory: "tmpfs", above: "ext4"})) is root
 
 
 @pytest.mark.parametrize("missing", ["directory", "mountinfo"])
-def test_in_doubt_it_is_not_in_memory(tmp_path: Path, missing: str) -> None:
-    """A thread is never wrong, only slower."""
+def test_an_unknown_filesystem_is_not_in_memory(tmp_path: Path, missing: str) -> None:
+    """Using a thread is always correct, only slower."""
     table = mounts(tmp_path, {tmp_path: "tmpfs"})
-    by_operator = (
+    arguments = (
         (tmp_path / missing, table) if missing == "directory" else (tmp_path, Path("/missing"))
     )
-    assert not in_memory(str(by_operator[0]), by_operator[1])
+    assert not in_memory(str(arguments[0]), arguments[1])
 
 
-async def test_a_file_in_memory_waits_for_no_thread(memory: Path) -> None:
-    """The cheapest way to a consumer: thousands of tokens a second."""
+async def test_a_file_in_memory_is_written_without_a_thread(memory: Path) -> None:
+    """It is the cheapest way: thousands of tokens a second."""
     path, executor, released = memory / "payments.token", KeyedExecutor(), threading.Event()
     target = output(path, executor=executor)
     await target.prepare()
@@ -90,8 +92,8 @@ async def test_a_file_in_memory_waits_for_no_thread(memory: Path) -> None:
     await hanging
 
 
-async def test_a_failure_in_memory_is_told_like_any_other(memory: Path) -> None:
-    """An operator has to hear of it, and of what to do."""
+async def test_a_failed_write_in_memory_is_an_error_with_a_remedy(memory: Path) -> None:
+    """The operator has to see what failed and what to do."""
     directory = memory / "run"
     directory.mkdir()
     target = output(directory / "payments.token", executor=KeyedExecutor())
@@ -101,8 +103,8 @@ async def test_a_failure_in_memory_is_told_like_any_other(memory: Path) -> None:
         await target.put(token())
 
 
-async def test_names_are_looked_up_in_a_thread_wherever_the_file_is(memory: Path) -> None:
-    """A directory service that is away hangs, and holds up that output only."""
+async def test_users_are_looked_up_in_a_thread_even_for_files_in_memory(memory: Path) -> None:
+    """A look-up may hang with its directory service, which must only hold up this output."""
     path, executor, released = memory / "payments.token", KeyedExecutor(), threading.Event()
     mine = Ownership(owner=str(os.getuid()))
     target = FileOutput(APP, FileSpec(path, ownership=mine), FakeClock(), executor)

@@ -1,4 +1,4 @@
-"""What readers see while a token is replaced, and after its writer was killed."""
+"""What readers see while a token is replaced, and after the writer was killed."""
 
 # The event loop of these tests has nothing else to do while they look at a file.
 
@@ -21,21 +21,21 @@ REPLACEMENTS = 5000
 KILLS = 300
 
 LONGEST_LIFE = 0.02
-"""Seconds until a writer is killed at the latest: some dozens of replacements."""
+"""The most seconds until a writer is killed, enough for dozens of replacements."""
 
 BOUND = 60.0
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Iterator[Path]:
-    """Return where a token is to be: on a tmpfs like /run, where thousands of syncs are free."""
+    """Return the path for a token, on a tmpfs as /run is, where syncs cost nothing."""
     shm = Path("/dev/shm")  # noqa: S108  # what is made there has a name that nobody can guess
     with TemporaryDirectory(dir=shm if os.access(shm, os.W_OK) else tmp_path) as directory:
         yield Path(directory) / "payments.token"
 
 
 class Reader(threading.Thread):
-    """Reads a file over and over, as a consumer that polls."""
+    """Reads a file in a loop, as a polling consumer does."""
 
     def __init__(self, path: Path, writer: subprocess.Popen[str]) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class Reader(threading.Thread):
         self.fault = ""
 
     def run(self) -> None:
-        """Note each token until the writer has ended."""
+        """Record each token until the writer has ended."""
         try:
             while self._writer.poll() is None:
                 self.generations.append(held(self._path))
@@ -53,8 +53,8 @@ class Reader(threading.Thread):
             self.fault = repr(error)
 
 
-def test_readers_find_a_whole_token_always_and_never_an_older_one(path: Path) -> None:
-    """Consumers poll without a lock: half a token, or none, would be an outage of theirs."""
+def test_readers_always_find_a_whole_token_and_never_an_older_one(path: Path) -> None:
+    """Consumers poll without a lock, and half a token or none would be an outage for them."""
     with subprocess.Popen(
         [*WRITER, str(path), "put", f"put:{REPLACEMENTS}"], stdout=subprocess.PIPE, text=True
     ) as writer:
@@ -76,7 +76,7 @@ def test_readers_find_a_whole_token_always_and_never_an_older_one(path: Path) ->
 
 @pytest.fixture
 def breeder(path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Return a process that forks writers: to start one anew for each kill would take minutes."""
+    """Yield a process that forks writers; starting each from scratch would take minutes."""
     with subprocess.Popen(
         [*WRITER, "--breed", str(path)],
         stdin=subprocess.PIPE,
@@ -89,10 +89,10 @@ def breeder(path: Path) -> Iterator[subprocess.Popen[str]]:
         process.stdin.close()
 
 
-async def test_writers_killed_at_any_moment_leave_whole_tokens_and_sweepable_rests(
+async def test_killed_writers_leave_whole_tokens_and_removable_files(
     path: Path, breeder: subprocess.Popen[str]
 ) -> None:
-    """A kill -9, the OOM killer and power cuts come when they like."""
+    """A kill -9, the OOM killer or a power cut may come at any moment."""
     rand = random.Random(1)  # noqa: S311  # moments, not secrets
     generations = set()
     assert breeder.stdin is not None

@@ -1,4 +1,4 @@
-"""Owner, group and mode of a token's file: exact, and never looser for a moment."""
+"""Owner, group and mode of a token's file: exact, and never looser even for a moment."""
 
 # The event loop of these tests has nothing else to do while they look at a file.
 
@@ -20,14 +20,14 @@ from support.file_writer import WRITER, beside, held, output, ran, token
 from support.lab import needs_root, needs_tool
 
 USER = "daemon"
-"""The Linux Standard Base demands this account and its group."""
+"""The Linux Standard Base requires this account and its group."""
 
 NOBODY = 65534
 
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """Who may do what with a file."""
+    """A file's owner, group and mode."""
 
     mode: int
     uid: int
@@ -42,7 +42,7 @@ class Rights:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Return where a token is to be."""
+    """Return the path for a token."""
     return tmp_path / "payments.token"
 
 
@@ -57,7 +57,7 @@ def _umask(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.mark.usefixtures("_umask")
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o444, 0o000, 0o666, 0o2640])
 async def test_the_mode_is_exact_whatever_the_umask(path: Path, mode: int) -> None:
-    """A stray umask must neither lock the consumer out nor let the world in."""
+    """A stray umask must neither lock the consumer out nor let everybody in."""
     target = output(path, Ownership(mode=mode))
     await target.prepare()
     await target.put(token())
@@ -71,7 +71,7 @@ async def test_the_mode_is_exact_whatever_the_umask(path: Path, mode: int) -> No
 async def test_owner_and_group_are_exact_by_name_and_by_number(
     path: Path, owner: str, group: str
 ) -> None:
-    """The service that reads the token runs as somebody else than the daemon."""
+    """The service that reads the token runs as a different user from the daemon."""
     needs_root()
     numbers = {USER: (pwd.getpwnam(USER).pw_uid, grp.getgrnam(USER).gr_gid), "": (0, 0)}
     uid = numbers[owner][0] if owner in numbers else int(owner)
@@ -82,8 +82,8 @@ async def test_owner_and_group_are_exact_by_name_and_by_number(
     assert Rights.of(path) == Rights(0o6640, uid, gid)
 
 
-async def test_rights_that_somebody_changed_are_set_right_by_the_next_token(path: Path) -> None:
-    """Consumers rest on the configuration, and not on what a file once was."""
+async def test_the_next_token_restores_changed_rights(path: Path) -> None:
+    """Consumers rely on the configuration, whatever somebody did to the file."""
     target = output(path, Ownership(mode=0o640))
     await target.put(token(1))
     path.chmod(0o666)
@@ -102,10 +102,10 @@ async def test_rights_that_somebody_changed_are_set_right_by_the_next_token(path
         (Ownership(owner="²"), "this host has no user '²'"),
     ],
 )
-async def test_an_unknown_owner_is_told_and_the_old_token_stays(
+async def test_an_unknown_owner_is_an_error_and_the_old_token_stays(
     path: Path, ownership: Ownership, complaint: str
 ) -> None:
-    """A token for the wrong account would be a leak; one for nobody an outage: neither is done."""
+    """Writing a token for the wrong account would be a leak, removing it an outage."""
     await output(path).put(token(1))
     target = output(path, ownership)
     for refused in (target.prepare(), target.put(token(2))):
@@ -124,10 +124,10 @@ async def test_an_unknown_owner_is_told_and_the_old_token_stays(
         (Ownership(owner="0", group="7"), "t: cannot give it to user 0 and group 7: Bad file"),
     ],
 )
-def test_rights_that_cannot_be_set_are_named(
+def test_the_message_names_the_right_that_cannot_be_set(
     path: Path, ownership: Ownership, complaint: str
 ) -> None:
-    """The operator sees which of the three the system refused."""
+    """The operator sees which of the three calls the system refused."""
     path.touch()
     looking = os.open(path, os.O_PATH)
     with pytest.raises(OutputError, match=f"^{complaint}"):
@@ -142,10 +142,10 @@ def test_rights_that_cannot_be_set_are_named(
         ("prepare", ("--owner", "0", "--group", "0"), "cannot give it to user 0 and group 0: Oper"),
     ],
 )
-def test_a_daemon_without_the_right_to_give_files_away_says_so(
+def test_a_daemon_that_may_not_change_owners_says_so_at_the_start(
     common: Path, verb: str, options: tuple[str, ...], complaint: str
 ) -> None:
-    """The operator learns what the daemon's user lacks, before DSM is asked for a token."""
+    """The operator learns what the daemon's user lacks before any login."""
     common.chmod(0o777)
     (message,) = attempted(common / "token", verb, *options)
     assert message.startswith(f"{common}/token: {complaint}")
@@ -153,8 +153,8 @@ def test_a_daemon_without_the_right_to_give_files_away_says_so(
     assert list(common.iterdir()) == []
 
 
-def test_a_directory_of_somebody_elses_is_told(common: Path) -> None:
-    """A daemon that is not root is often not let into its output's directory."""
+def test_the_message_for_an_unwritable_directory_has_a_remedy(common: Path) -> None:
+    """A daemon that is not root often may not write to its output's directory."""
     (message,) = attempted(common / "token", "put")
     assert message == (
         f"{common}/token: cannot write it: Permission denied; "
@@ -164,7 +164,7 @@ def test_a_directory_of_somebody_elses_is_told(common: Path) -> None:
 
 @pytest.fixture
 def common() -> Iterator[Path]:
-    """Return a directory of root's that others can reach, unlike those below pytest's own."""
+    """Yield a directory of root that others can reach, unlike those below pytest's own."""
     needs_root()
     with TemporaryDirectory() as directory:
         Path(directory).chmod(0o755)
@@ -172,7 +172,7 @@ def common() -> Iterator[Path]:
 
 
 def attempted(path: Path, verb: str, *options: str) -> list[str]:
-    """Return what a writer prints that is not root."""
+    """Return the lines that a writer prints which is not root."""
     return ran([*WRITER, *options, "--user", str(NOBODY), str(path), verb])
 
 
@@ -180,7 +180,7 @@ def attempted(path: Path, verb: str, *options: str) -> list[str]:
 def test_nobody_could_read_the_token_before_its_rights_were_exact(
     tmp_path: Path, umask: str, first: int
 ) -> None:
-    """Each system call is slowed down, and the file looked at all the while."""
+    """Each system call is slowed down while this test watches the file."""
     needs_root()
     path = tmp_path / "token"
     account = pwd.getpwnam(USER)

@@ -1,4 +1,4 @@
-"""A socket that hands out a token: whole, valid, and again after any mishap."""
+"""A socket that hands out whole, valid tokens, and recovers from any mishap."""
 
 import asyncio
 import json
@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from refresherd.adapters.outputs import handout
 from refresherd.adapters.outputs.socket import SocketOutput
 from refresherd.domain import readiness, session_state
 from refresherd.domain.errors import OutputError
@@ -36,7 +35,7 @@ PRIVATE = Ownership(mode=0o600)
 
 @pytest.fixture
 def path() -> Iterator[Path]:
-    """Return where the socket is to be: short enough for one."""
+    """Return the path for the socket, short enough for one."""
     with reachable() as directory:
         yield directory / "payments.sock"
 
@@ -50,7 +49,7 @@ def kept() -> Kept:
 def output_of(
     kept: Kept, path: Path, form: Format = Format.RAW, ownership: Ownership = PRIVATE
 ) -> SocketOutput:
-    """Return an output of the app's."""
+    """Return a socket output of the app."""
     return SocketOutput(
         kept.app, SocketSpec(path, form, ownership), kept.context, KeyedExecutor(BRIEF)
     )
@@ -83,7 +82,7 @@ async def read(path: Path, sent: bytes = b"") -> bytes:
 async def test_a_client_reads_one_whole_token_in_its_format(
     kept: Kept, path: Path, form: Format
 ) -> None:
-    """And then the end of file, which is all that `nc -U` and systemd wait for."""
+    """The end of file follows, which is what `nc -U` and systemd wait for."""
     output = output_of(kept, path, form)
     await output.prepare()
     await output.put(token(kept))
@@ -93,8 +92,8 @@ async def test_a_client_reads_one_whole_token_in_its_format(
     output.close()
 
 
-async def test_what_is_left_of_its_life_counts_from_the_answer(kept: Kept, path: Path) -> None:
-    """Not from when the token came."""
+async def test_expires_in_counts_from_the_answer(kept: Kept, path: Path) -> None:
+    """It would be wrong if it counted from when the token was issued."""
     output = output_of(kept, path, Format.JSON)
     await output.put(token(kept))
     kept.clock.advance(100.5)
@@ -102,7 +101,7 @@ async def test_what_is_left_of_its_life_counts_from_the_answer(kept: Kept, path:
     output.close()
 
 
-async def test_any_number_is_served_at_once(kept: Kept, path: Path) -> None:
+async def test_many_clients_are_served_at_once(kept: Kept, path: Path) -> None:
     """All services of a host may start together."""
     output = output_of(kept, path)
     await output.put(token(kept))
@@ -113,7 +112,7 @@ async def test_any_number_is_served_at_once(kept: Kept, path: Path) -> None:
 async def test_readers_see_whole_tokens_through_any_number_of_refreshes(
     kept: Kept, path: Path
 ) -> None:
-    """Each of them once issued, and none of them half."""
+    """Every answer is a token that was issued, and never half of one."""
     output = output_of(kept, path)
     await output.put(token(kept))
     seen: set[bytes] = set()
@@ -134,8 +133,8 @@ async def test_readers_see_whole_tokens_through_any_number_of_refreshes(
     output.close()
 
 
-async def test_without_a_valid_token_there_is_nothing_to_read(kept: Kept, path: Path) -> None:
-    """There is no other way to say no: `ExecStartPre=test -s` understands it."""
+async def test_without_a_valid_token_the_answer_is_empty(kept: Kept, path: Path) -> None:
+    """An empty answer is the only way to refuse; `ExecStartPre=test -s` can check for it."""
     output = output_of(kept, path)
     await output.prepare()
     assert await read(path) == b""
@@ -152,19 +151,22 @@ async def test_without_a_valid_token_there_is_nothing_to_read(kept: Kept, path: 
 
 
 async def test_what_a_client_sends_is_ignored(kept: Kept, path: Path) -> None:
-    """A confused one speaks first; it must read an end of file all the same, and no error."""
+    """A client that sends something must still read an end of file, and not an error."""
     output = output_of(kept, path)
     await output.put(token(kept))
     assert await read(path, sent=b"GET / HTTP/1.1\r\n\r\n") == b"token-1"
     output.close()
 
 
-async def test_a_client_that_does_not_read_is_cut_off(
-    kept: Kept, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And holds up nobody meanwhile. It takes more than any token to get that far."""
-    monkeypatch.setattr(handout, "STUCK_SECONDS", 0.2)
-    output = output_of(kept, path)
+async def test_a_client_that_does_not_read_is_disconnected(kept: Kept, path: Path) -> None:
+    """It holds up nobody meanwhile. The answer has to be far longer than a token for this."""
+    output = SocketOutput(
+        kept.app,
+        SocketSpec(path, Format.RAW, PRIVATE),
+        kept.context,
+        KeyedExecutor(BRIEF),
+        send_timeout=0.2,
+    )
     await output.put(token(kept, replace(FIRST, access_token=Secret("x" * 1_000_000))))
     with socket.socket(socket.AF_UNIX) as stuck:
         stuck.connect(str(path))
@@ -178,8 +180,8 @@ async def test_a_client_that_does_not_read_is_cut_off(
     output.close()
 
 
-async def test_mode_and_owner_are_those_configured(kept: Kept, path: Path) -> None:
-    """From before the first client could connect."""
+async def test_the_socket_has_the_configured_mode(kept: Kept, path: Path) -> None:
+    """The mode decides who may connect."""
     output = output_of(kept, path, ownership=Ownership(mode=0o640))
     await output.prepare()
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
@@ -187,8 +189,8 @@ async def test_mode_and_owner_are_those_configured(kept: Kept, path: Path) -> No
 
 
 @AS_ROOT
-async def test_only_those_whom_the_mode_admits_can_connect(kept: Kept, path: Path) -> None:
-    """The file's rights are the whole of it."""
+async def test_only_users_whom_the_mode_admits_can_connect(kept: Kept, path: Path) -> None:
+    """The file's owner, group and mode are the only access control."""
     output = output_of(kept, path, ownership=Ownership(0o660, owner="", group="5678"))
     await output.put(token(kept))
     member, other = As("1234", "1234", "5678"), As("1234")
@@ -198,10 +200,8 @@ async def test_only_those_whom_the_mode_admits_can_connect(kept: Kept, path: Pat
     output.close()
 
 
-async def test_a_directory_that_is_missing_is_told_and_may_come_later(
-    kept: Kept, path: Path
-) -> None:
-    """As with files: the next try finds it."""
+async def test_a_missing_directory_is_an_error_until_it_is_there(kept: Kept, path: Path) -> None:
+    """The next try finds it, as with files."""
     path = path.parent / "later" / "payments.sock"
     output = output_of(kept, path)
     with pytest.raises(OutputError, match=rf"cannot listen on {path}: there is no directory"):
@@ -212,11 +212,11 @@ async def test_a_directory_that_is_missing_is_told_and_may_come_later(
     output.close()
 
 
-async def test_what_is_in_the_way_is_told_and_left_alone(kept: Kept, path: Path) -> None:
-    """A file, or another daemon's socket."""
+async def test_a_file_or_another_daemons_socket_is_left_alone(kept: Kept, path: Path) -> None:
+    """The operator has to decide what to do with it."""
     output = output_of(kept, path)
     path.write_text("precious")
-    with pytest.raises(OutputError, match="no socket"):
+    with pytest.raises(OutputError, match="socket; move it away"):
         await output.prepare()
     assert path.read_text() == "precious"
     path.unlink()
@@ -229,10 +229,8 @@ async def test_what_is_in_the_way_is_told_and_left_alone(kept: Kept, path: Path)
     output.close()
 
 
-async def test_a_socket_that_was_removed_is_back_with_the_next_token(
-    kept: Kept, path: Path
-) -> None:
-    """Somebody tidied up /run; the daemon need not be restarted for it."""
+async def test_a_removed_socket_is_bound_again_with_the_next_token(kept: Kept, path: Path) -> None:
+    """Somebody may have tidied up /run, which must not require a restart."""
     output = output_of(kept, path)
     await output.put(token(kept))
     path.unlink()
@@ -244,7 +242,7 @@ async def test_a_socket_that_was_removed_is_back_with_the_next_token(
 
 
 async def test_closing_stops_serving_and_removes_the_socket(kept: Kept, path: Path) -> None:
-    """The app was configured away: its token is nobody's any more."""
+    """The app was removed from the configuration, so nobody gets its token any more."""
     output = output_of(kept, path)
     output.close()
     await output.put(token(kept))
@@ -257,8 +255,8 @@ async def test_closing_stops_serving_and_removes_the_socket(kept: Kept, path: Pa
         await read(path)
 
 
-async def test_closing_cuts_off_who_is_being_served(kept: Kept, path: Path) -> None:
-    """A stop waits for nobody."""
+async def test_closing_disconnects_clients(kept: Kept, path: Path) -> None:
+    """A stop does not wait for clients."""
     output = output_of(kept, path)
     await output.put(token(kept, replace(FIRST, access_token=Secret("x" * 1_000_000))))
     with socket.socket(socket.AF_UNIX) as stuck:
@@ -271,23 +269,21 @@ async def test_closing_cuts_off_who_is_being_served(kept: Kept, path: Path) -> N
 
 
 class Slow:
-    """Binding on a filesystem that hangs until told."""
+    """Binds sockets on a filesystem that hangs until `go_on` is set."""
 
     def __init__(self) -> None:
         self.go_on = threading.Event()
         self.bound: list[BoundSocket] = []
 
     def __call__(self, path: Path, ownership: Ownership) -> BoundSocket:
-        """Bind, late."""
+        """Bind when the filesystem no longer hangs."""
         assert self.go_on.wait(10)
         self.bound.append(bind(path, ownership))
         return self.bound[-1]
 
 
-async def test_a_hanging_filesystem_is_told_and_its_socket_served_when_it_comes(
-    kept: Kept, path: Path
-) -> None:
-    """Nobody waits for it any more, and still it is the output's."""
+async def test_a_socket_that_was_bound_too_late_is_still_served(kept: Kept, path: Path) -> None:
+    """Nobody waits for it any more after the error, but clients find it."""
     slow = Slow()
     spec = SocketSpec(path, Format.RAW, PRIVATE)
     output = SocketOutput(
@@ -302,8 +298,8 @@ async def test_a_hanging_filesystem_is_told_and_its_socket_served_when_it_comes(
     assert not path.exists()
 
 
-async def test_a_socket_that_comes_after_the_end_is_cleared_away(kept: Kept, path: Path) -> None:
-    """A stop does not wait for a hanging filesystem, and must not leave its socket behind."""
+async def test_a_socket_that_is_bound_after_closing_is_removed(kept: Kept, path: Path) -> None:
+    """A stop does not wait for a hanging filesystem, and must not leave the socket behind."""
     slow = Slow()
     executor = KeyedExecutor(BRIEF)
     output = SocketOutput(kept.app, SocketSpec(path), kept.context, executor, listen=slow)
@@ -319,10 +315,10 @@ async def test_a_socket_that_comes_after_the_end_is_cleared_away(kept: Kept, pat
     await eventually(lambda: bound.socket.fileno() == -1)
 
 
-async def test_a_path_passes_to_another_output_even_while_it_is_being_bound(
+async def test_a_path_can_pass_to_another_output_while_it_is_being_bound(
     kept: Kept, path: Path
 ) -> None:
-    """A reload may follow the start at once: nobody is in the way but ourselves."""
+    """A reload may follow the start at once, and the path then has a new owner."""
     slow = Slow()
     executor = KeyedExecutor(BRIEF)
     earlier, other, later = (
@@ -345,8 +341,8 @@ async def test_a_path_passes_to_another_output_even_while_it_is_being_bound(
     later.close()
 
 
-async def test_an_app_is_ready_when_its_socket_hands_out_the_newest_token(path: Path) -> None:
-    """A socket is an output like any other: readiness, events and metrics go by the same words."""
+async def test_an_app_is_ready_when_its_socket_has_the_newest_token(path: Path) -> None:
+    """Readiness, events and metrics treat a socket like any other output."""
     kept = Kept(grants())
     app = replace(kept.app, sockets=(SocketSpec(path, Format.RAW, PRIVATE),))
     output: Output = SocketOutput(app, app.sockets[0], kept.context, KeyedExecutor(BRIEF))
@@ -355,7 +351,7 @@ async def test_an_app_is_ready_when_its_socket_hands_out_the_newest_token(path: 
     async with running(runner.run()):
         await eventually(lambda: bool(kept.observer.of(OutputFailed)))
         now = kept.clock.now()
-        assert readiness.reasons(runner.status(), now)[0].endswith("no socket; move it away")
+        assert readiness.reasons(runner.status(), now)[0].endswith("socket; move it away")
         path.rmdir()
         await kept.schedule.advance(1)
         await eventually(lambda: bool(kept.observer.of(OutputWritten)))
@@ -368,8 +364,8 @@ async def test_an_app_is_ready_when_its_socket_hands_out_the_newest_token(path: 
 
 
 @pytest.mark.timing
-async def test_no_client_is_waited_for(kept: Kept, path: Path) -> None:
-    """Clients that connect and leave, or stay, cost the next one nothing."""
+async def test_idle_clients_do_not_hold_up_others(kept: Kept, path: Path) -> None:
+    """Some clients connect and leave, others stay; the next one is served at once."""
     output = output_of(kept, path)
     await output.put(token(kept))
     idle = []
@@ -387,8 +383,8 @@ async def test_no_client_is_waited_for(kept: Kept, path: Path) -> None:
     output.close()
 
 
-def test_the_umask_of_the_daemon_is_left_alone(kept: Kept, path: Path) -> None:
-    """It belongs to all threads: files that are written meanwhile would get other rights."""
+def test_binding_does_not_change_the_umask(kept: Kept, path: Path) -> None:
+    """All threads share it, so files that are written meanwhile would get the wrong mode."""
     before = os.umask(0o027)
     try:
 
@@ -402,8 +398,8 @@ def test_the_umask_of_the_daemon_is_left_alone(kept: Kept, path: Path) -> None:
         assert os.umask(before) == 0o027
 
 
-async def test_a_socket_that_was_lent_is_served_and_never_touched(kept: Kept, path: Path) -> None:
-    """It is systemd's, which listens on: whoever connects during a restart waits for the answer."""
+async def test_a_lent_socket_is_served_and_never_replaced(kept: Kept, path: Path) -> None:
+    """Systemd keeps it open, so clients that connect during a restart wait for the answer."""
     lent = bind(path, PRIVATE)
     inode = path.stat().st_ino
     listen = lending({path: lent.socket})

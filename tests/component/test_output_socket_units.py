@@ -1,4 +1,4 @@
-"""systemd's LoadCredential= at a token's socket: which units get the token, and who may ask so."""
+"""LoadCredential= with an app's socket: which systemd units get the token."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -34,7 +34,7 @@ while received := connection.recv(65536):
 
 @asynccontextmanager
 async def serving(access: Access) -> AsyncIterator[tuple[Kept, Path]]:
-    """Serve an app's token on a socket that is open to all."""
+    """Serve an app's token on a socket that everybody may connect to."""
     kept = Kept(grants())
     now = kept.clock.now()
     session = session_state.granted(
@@ -53,7 +53,7 @@ async def serving(access: Access) -> AsyncIterator[tuple[Kept, Path]]:
 
 
 async def claimed(path: Path, suffix: str, who: As = US) -> bytes:
-    """Return what is read by a process that connects from an address with this end."""
+    """Return what a process reads that connects from an address with this suffix."""
     command = who.command(CLAIM.format(suffix=suffix.encode()), path)
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     text, _ = await process.communicate()
@@ -62,16 +62,16 @@ async def claimed(path: Path, suffix: str, who: As = US) -> bytes:
 
 
 @pytest.mark.parametrize("unit", ["web.service", "db@1.service"])
-async def test_a_unit_that_is_named_gets_the_token(unit: str) -> None:
-    """`LoadCredential=token:/run/refresherd/payments.sock` in it is all it takes."""
+async def test_a_named_unit_gets_the_token(unit: str) -> None:
+    """It needs only `LoadCredential=token:/run/refresherd/payments.sock`."""
     async with serving(UNITS) as (kept, path):
         assert await claimed(path, f"/unit/{unit}/token") == b"token-1"
         assert kept.observer.of(AccessDenied) == []
 
 
 @pytest.mark.parametrize("unit", ["other.service", "web.service.service", "db@2.service"])
-async def test_another_unit_gets_nothing_and_is_told_of(unit: str) -> None:
-    """Its administrator sees in the log why its credential is empty."""
+async def test_any_other_unit_gets_nothing_and_is_reported(unit: str) -> None:
+    """The log tells the administrator why the unit's credential is empty."""
     async with serving(UNITS) as (kept, path):
         assert await claimed(path, f"/unit/{unit}/token") == b""
         (denied,) = kept.observer.of(AccessDenied)
@@ -79,22 +79,22 @@ async def test_another_unit_gets_nothing_and_is_told_of(unit: str) -> None:
         assert denied.unit == unit
 
 
-async def test_without_units_in_its_access_an_app_serves_any_unit() -> None:
-    """The socket's mode is then the whole of it, and root may always."""
+async def test_an_app_whose_access_names_no_units_serves_any_unit() -> None:
+    """Then only the socket's mode decides, and root is always admitted."""
     for access in (Access(), Access(users=("1234",))):
         async with serving(access) as (_, path):
             assert await claimed(path, "/unit/other.service/token") == b"token-1"
 
 
 async def test_root_itself_is_served() -> None:
-    """It is who may read the daemon's memory."""
+    """Root could read the token from the daemon's memory anyway."""
     async with serving(UNITS) as (_, path):
         assert await claimed(path, "") == b"token-1"
         assert await claimed(path, "/something/else") == b"token-1"
 
 
-async def test_a_users_claim_counts_for_nothing_either_way() -> None:
-    """Any process may bind any such address: it is the mode of the socket that let it in."""
+async def test_a_users_claim_to_be_a_unit_is_ignored() -> None:
+    """Any process may bind such an address; the socket's mode has admitted the user."""
     async with serving(UNITS) as (kept, path):
         for unit in ("web.service", "other.service"):
             assert await claimed(path, f"/unit/{unit}/token", As("1234")) == b"token-1"

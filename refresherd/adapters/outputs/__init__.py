@@ -1,1 +1,1 @@
-"""Where consumers find a token: outputs that are replaced whole, or not at all."""
+"""Where consumers find a token: files and sockets, which show whole tokens only."""

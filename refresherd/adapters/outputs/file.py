@@ -10,11 +10,14 @@ from refresherd.host.stale_temp_files import Leftovers
 
 
 class FileOutput:
-    """An app's token in a file: an Output. Calls are as those of a ReplacedFile."""
+    """An app's token in a file: implements Output.
+
+    Each call takes at most `patience` seconds, and raises OutputError if it takes longer.
+    """
 
     __slots__ = ("_app", "_clock", "_file", "_spec")
 
-    def __init__(  # noqa: PLR0913  # the last two have their defaults for one file alone
+    def __init__(  # noqa: PLR0913  # the last two have defaults that suit a file of its own
         self,
         app: App,
         spec: FileSpec,
@@ -37,22 +40,22 @@ class FileOutput:
 
     @property
     def removes_expired(self) -> bool:
-        """Whether an expired token is taken away."""
+        """As configured by `on_expiry`."""
         return self._spec.on_expiry is OnExpiry.REMOVE
 
     async def prepare(self) -> None:
-        """Sweep temporary files of killed runs; raise OutputError if no token could be written."""
+        """Remove temporary files of killed runs. Raises OutputError if the file isn't writable."""
         await self._file.prepare()
 
     async def put(self, token: Token) -> None:
-        """Replace the file atomically. Raises OutputError; the old file is then still there."""
+        """Replace the file atomically. Raises OutputError, and then leaves the old file."""
         await self._file.replace(
             lambda: rendered(self._app, token, self._spec.format, self._clock),
         )
 
     async def remove(self) -> None:
-        """Remove the file; nothing there is fine. Raises OutputError."""
+        """Remove the file if it is there. Raises OutputError."""
         await self._file.remove()
 
     def close(self) -> None:
-        """Do nothing: a file serves its readers without the daemon."""
+        """Do nothing: the file stays, since consumers read it without the daemon."""

@@ -1,4 +1,4 @@
-"""A token as the bytes that an output's consumers read."""
+"""A token as the bytes that consumers read."""
 
 from refresherd.domain.formats import Answer, render
 from refresherd.domain.model import App, Format, Token
@@ -6,7 +6,7 @@ from refresherd.engine.ports import Clock
 
 
 def rendered(app: App, token: Token, form: Format, clock: Clock) -> bytes:
-    """Return the bytes for this very moment: `expires_in` counts from now."""
+    """Return the token in a format, with `expires_in` counted from now."""
     answer = Answer(
         app=app.name,
         access_token=token.access_token.reveal(),

@@ -1,10 +1,12 @@
-"""A Unix socket on which whoever connects reads one whole token, and then end of file."""
+"""A Unix socket that sends each client one whole token and closes the connection."""
 
 import asyncio
 import socket
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from typing import TypeAlias
 
-from refresherd.adapters.outputs.handout import Handout
 from refresherd.adapters.outputs.rendering import rendered
 from refresherd.domain.access import ROOT
 from refresherd.domain.errors import OutputError, RefresherdError
@@ -12,23 +14,32 @@ from refresherd.domain.events import AcceptFailed, AccessDenied
 from refresherd.domain.model import App, SocketSpec, Token
 from refresherd.engine.context import Context
 from refresherd.host import peers
+from refresherd.host.acceptor import Acceptor, Failed
 from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.unix_sockets import BoundSocket, Listen, Listening, bind
 
 PATIENCE_SECONDS = 10.0
-"""A filesystem that takes longer hangs, and the operator is told so."""
+"""A filesystem that takes longer than this to bind the socket counts as hanging."""
+
+SEND_SECONDS = 5.0
+"""A client that has not read its answer after this long is disconnected."""
+
+UNREAD_BYTES = 65536
 
 NOTHING = b""
-"""There is no other way to say no: end of file at once."""
+"""The answer if there is no token for the client, who reads an immediate end of file."""
+
+Answer: TypeAlias = Callable[[socket.socket, object], bytes]
+"""Returns the answer for a connection and its peer's address."""
 
 
 class SocketOutput:
-    """An app's token on a socket: an Output. Mode and owner of its file say who may connect.
+    """An app's token on a socket: implements Output. The file's mode and owner admit clients.
 
-    Where the app's `access` names units, LoadCredential= gets the token in those alone.
+    If the app's `access` names systemd units, LoadCredential= gets the token in those only.
     """
 
-    def __init__(  # noqa: PLR0913  # as many as anything in the world takes
+    def __init__(  # noqa: PLR0913  # the last three have defaults
         self,
         app: App,
         spec: SocketSpec,
@@ -37,6 +48,7 @@ class SocketOutput:
         *,
         listen: Listen = bind,
         patience: float = PATIENCE_SECONDS,
+        send_timeout: float = SEND_SECONDS,
     ) -> None:
         self._app = app
         self._spec = spec
@@ -44,8 +56,9 @@ class SocketOutput:
         self._executor = executor
         self._listen_at = listen
         self._patience = patience
+        self._send_timeout = send_timeout
         self._token: Token | None = None
-        self._handout: Handout | None = None
+        self._server: AnswerServer | None = None
         self._closed = False
 
     @property
@@ -55,84 +68,131 @@ class SocketOutput:
 
     @property
     def removes_expired(self) -> bool:
-        """Always: a token that has run out is handed to nobody."""
+        """Always true: nobody gets an expired token."""
         return True
 
     async def prepare(self) -> None:
-        """Listen. Raises OutputError, which says what is in the way."""
+        """Listen. Raises OutputError if something is in the way."""
         await self._listen()
 
     async def put(self, token: Token) -> None:
-        """Hand this token out from now on. Raises OutputError where nobody could connect."""
+        """Hand out this token from now on. Raises OutputError if clients cannot connect."""
         self._token = token
         await self._listen()
 
     async def remove(self) -> None:
-        """Hand out nothing."""
+        """Hand out nothing from now on."""
         self._token = None
 
     def close(self) -> None:
-        """Stop listening, for good, and remove the socket's file unless it is another's."""
+        """Stop listening for good, and remove the socket's file unless it was replaced."""
         self._closed = True
-        self._serve(None)
+        if self._server is not None:
+            self._server.close()
+            self._server = None
 
     async def _listen(self) -> None:
-        """See to it that clients find the socket: somebody may have removed its file."""
-        bind_again = partial(self._bind, asyncio.get_running_loop())
+        """Bind the socket if it is not in its place: somebody may have removed its file."""
+        run = partial(self._bind, asyncio.get_running_loop())
         try:
             async with asyncio.timeout(self._patience):
-                await self._executor.call(str(self._spec.path.parent), bind_again)
+                await self._executor.call(str(self._spec.path.parent), run)
         except TimeoutError:
-            message = f"no answer for {self._patience:g} s; its filesystem hangs or is swamped"
+            message = f"no answer for {self._patience:g} s; its filesystem hangs or is overloaded"
             raise OutputError(f"{self.name}: {message}") from None
         except RefresherdError as error:
             raise OutputError(str(error)) from error
 
     def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Bind the socket, unless it is in its place: in a thread, where that may block.
+        """Bind the socket in the executor's thread, and pass it to the event loop.
 
-        What was bound is handed over even if nobody waits for it any more.
+        It is passed on even if `_listen` has given up meanwhile.
         """
-        if not self._missing():
+        server = self._server
+        needless = self._closed or (server is not None and server.in_place())
+        if needless:
             return
         bound = self._listen_at(self._spec.path, self._spec.ownership)
         if self._closed:
-            # Here, for another output may want the path, and be next in this lane.
+            # Closed in this thread: the next call of the executor may bind the path again.
             bound.close()
         else:
             loop.call_soon_threadsafe(self._adopt, bound)
-
-    def _missing(self) -> bool:
-        return not self._closed and (self._handout is None or not self._handout.in_place())
 
     def _adopt(self, bound: Listening) -> None:
         if self._closed:
             bound.close()
         elif self._token is not None or isinstance(bound, BoundSocket):
-            self._serve(Handout(bound, self._content, self._failed))
-        # Else who has come while the daemon was not there waits on, for its first token.
-
-    def _serve(self, handout: Handout | None) -> None:
-        if self._handout is not None:
-            self._handout.close()
-        self._handout = handout
+            if self._server is not None:
+                self._server.close()
+            self._server = AnswerServer(bound, self._answer, self._failed, self._send_timeout)
+        # Otherwise it is systemd's socket: clients queued before start-up keep waiting for the
+        # first token.
 
     def _failed(self, error: OSError) -> None:
         self._context.observer.observe(AcceptFailed(self.name, error.strerror or str(error)))
 
-    def _content(self, connection: socket.socket, address: object) -> bytes:
-        """Return what a client is told: the token, if it is valid and for it."""
+    def _answer(self, connection: socket.socket, address: object) -> bytes:
         token, now = self._token, self._context.clock.now()
-        if token is None or token.expires_at <= now or not self._admits(connection, address):
+        if token is None or token.expires_at <= now:
+            return NOTHING
+        denied = _denied(self._app, self.name, connection, address)
+        if denied is not None:
+            self._context.observer.observe(denied)
             return NOTHING
         return rendered(self._app, token, self._spec.format, self._context.clock)
 
-    def _admits(self, connection: socket.socket, address: object) -> bool:
-        units, peer = self._app.access.units, peers.credentials(connection)
-        claimed = peers.claimed_unit(address) if peer.uid == ROOT else ""
-        if not units or not claimed or claimed in units:
-            return True
-        self._context.observer.observe(
-            AccessDenied(self._app.name, self.name, peer.uid, peer.gid, peer.pid, claimed)
-        )
-        return False
+
+class AnswerServer:
+    """Sends each client of a socket one answer, concurrently, until it is closed."""
+
+    def __init__(
+        self, bound: Listening, answer: Answer, failed: Failed, send_timeout: float
+    ) -> None:
+        self._bound = bound
+        self._answer = answer
+        self._send_timeout = send_timeout
+        self._sending: set[asyncio.Task[None]] = set()
+        self._acceptor = Acceptor(bound.socket, self._accepted, failed)
+        self._acceptor.start()
+
+    def in_place(self) -> bool:
+        """Return whether clients still find the socket. It may block."""
+        return self._bound.in_place()
+
+    def close(self) -> None:
+        """Stop listening, and disconnect all clients."""
+        self._acceptor.stop()
+        self._bound.close()
+        for task in self._sending:
+            task.cancel()
+
+    def _accepted(self, connection: socket.socket, address: object) -> None:
+        task = asyncio.create_task(self._send(connection, self._answer(connection, address)))
+        self._sending.add(task)
+        task.add_done_callback(partial(self._sent, connection))
+
+    async def _send(self, connection: socket.socket, answer: bytes) -> None:
+        with suppress(OSError):  # TimeoutError is one as well
+            async with asyncio.timeout(self._send_timeout):
+                await asyncio.get_running_loop().sock_sendall(connection, answer)
+            connection.shutdown(socket.SHUT_WR)
+            # With unread bytes left, closing would reset the connection before the end of file.
+            connection.recv(UNREAD_BYTES)
+
+    def _sent(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
+        # Closed here and not in `_send`, which never runs if it is cancelled before it began.
+        connection.close()
+        self._sending.discard(task)
+
+
+def _denied(app: App, name: str, connection: socket.socket, address: object) -> AccessDenied | None:
+    """Return the event if systemd connects for a unit that the app's `access` does not name.
+
+    systemd tells the unit in its socket's address. Only root is believed.
+    """
+    units, peer = app.access.units, peers.credentials(connection)
+    claimed = peers.claimed_unit(address) if peer.uid == ROOT else ""
+    if not units or not claimed or claimed in units:
+        return None
+    return AccessDenied(app.name, name, peer.uid, peer.gid, peer.pid, claimed)
