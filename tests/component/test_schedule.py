@@ -16,11 +16,11 @@ from refresherd.host.clock import BootClock, JumpDetector
 from support.fakes import RecordingObserver
 
 BOUND = 10.0
-"""Seconds after which a test has failed: far more than it needs."""
+"""Seconds after which a test fails, far more than it needs."""
 
 
 class Daemon:
-    """A schedule that runs as the daemon runs it."""
+    """A schedule with the parts that the daemon gives it."""
 
     def __init__(self, heartbeat: float = 0.05) -> None:
         self.clock = BootClock()
@@ -44,25 +44,25 @@ class Daemon:
 
 
 async def test_alarms_go_off_in_time_and_in_order() -> None:
-    """On the real clocks, and never early: a wait that returned early would be asked again."""
+    """An alarm must never go off early, on the kernel's clocks either."""
     daemon = Daemon()
     woken: list[int] = []
 
-    async def sleeper(number: int, until: Instant) -> float:
+    async def wait(number: int, until: Instant) -> float:
         await daemon.schedule.alarm().wait(until)
         woken.append(number)
         return daemon.clock.now() - until
 
     async with daemon.running():
         late = await asyncio.gather(
-            *(sleeper(number, daemon.after(0.3 - number / 50)) for number in range(10))
+            *(wait(number, daemon.after(0.3 - number / 50)) for number in range(10))
         )
     assert woken == list(range(9, -1, -1))
     assert all(0 <= seconds < 1 for seconds in late)
 
 
-async def test_an_alarm_can_be_waited_on_over_and_over() -> None:
-    """A refresher waits, is rung, and waits again for as long as the daemon lives."""
+async def test_an_alarm_can_be_used_again_and_again() -> None:
+    """A refresher waits, is rung, and waits again, as long as the daemon lives."""
     daemon = Daemon()
     alarm = daemon.schedule.alarm()
     async with daemon.running():
@@ -74,8 +74,8 @@ async def test_an_alarm_can_be_waited_on_over_and_over() -> None:
             await rung
 
 
-async def test_each_heartbeat_tells_its_lag() -> None:
-    """The gauge must be there from the first second, and no jump be seen where none was."""
+async def test_each_heartbeat_reports_its_lag() -> None:
+    """The gauge must exist from the first second, and no jump be reported without one."""
     daemon = Daemon(heartbeat=0.02)
     async with daemon.running():
         await daemon.schedule.alarm().wait(daemon.after(0.3))
@@ -87,40 +87,40 @@ async def test_each_heartbeat_tells_its_lag() -> None:
 
 @pytest.fixture
 def _no_collections() -> Iterator[None]:
-    """Keep what other tests left from being collected on this one's time."""
+    """Keep the garbage of other tests from being collected during this one."""
     gc.disable()
     yield
     gc.enable()
 
 
 @pytest.mark.usefixtures("_no_collections")
-async def test_ten_thousand_due_at_once_do_not_hold_up_the_loop() -> None:
+async def test_ten_thousand_alarms_at_once_do_not_block_the_loop() -> None:
     """After a suspend all apps are due, and the API must go on answering meanwhile.
 
-    Counted in this thread's CPU time, so that a busy host does not fail it.
+    The test counts this thread's CPU time, so that it does not fail on a busy host.
     """
     daemon = Daemon()
     woken = 0
     longest = 0.0
     loop = asyncio.get_running_loop()
 
-    async def sleeper(until: Instant) -> None:
+    async def wait(until: Instant) -> None:
         nonlocal woken
         await daemon.schedule.alarm().wait(until)
         woken += 1
 
-    def look(last: float) -> None:
+    def measure(last: float) -> None:
         nonlocal longest
         now = time.thread_time()
         longest = max(longest, now - last)
         if woken < 10_000:
-            loop.call_soon(look, now)
+            loop.call_soon(measure, now)
 
     until = daemon.after(0.5)
-    all_awake = asyncio.gather(*(sleeper(until) for _ in range(10_000)))
+    all_awake = asyncio.gather(*(wait(until) for _ in range(10_000)))
     async with daemon.running():
-        # Let the sleepers fall asleep before looking.
+        # Let all tasks begin to wait before measuring.
         await asyncio.sleep(0.01)
-        look(time.thread_time())
+        measure(time.thread_time())
         await all_awake
     assert longest < 0.05

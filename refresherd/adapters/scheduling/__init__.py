@@ -1,5 +1,5 @@
-"""The timeline: alarms that go off by boot time, however the wall clock is set."""
+"""The Schedule: alarms by boot time, however the wall clock is set."""
 
-from refresherd.adapters.scheduling.timeline import BootSchedule
+from refresherd.adapters.scheduling.schedule import BootSchedule
 
 __all__ = ["BootSchedule"]

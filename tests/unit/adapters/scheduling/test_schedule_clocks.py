@@ -1,4 +1,4 @@
-"""The schedule on a simulated machine that is suspended and whose clocks are set."""
+"""The schedule on a simulated machine that is suspended, and whose clocks are set."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refresherd.adapters.scheduling.timeline import HEARTBEAT
+from refresherd.adapters.scheduling.schedule import HEARTBEAT_SECONDS
 from refresherd.domain.events import ClockJumped, Jump, LoopLagged
 from refresherd.domain.model import Instant
 from support.simulation import Machine, simulate
 
 TEN_YEARS = 315_576_000.0
 PROMPT = 0.005
-"""How late an alarm may be where nothing happens to the clocks: APScheduler's own resolution."""
+"""How late an alarm may be if nothing happens to the clocks: APScheduler's own resolution."""
 
 MonotonicTime = float
 
@@ -26,10 +26,10 @@ async def lateness(
     jumps: list[tuple[float, Callable[[], None]]],
     seconds: float,
 ) -> list[float]:
-    """Return how late each alarm went off, by the time that the machine was awake.
+    """Return how late each alarm went off, in seconds during which the machine was awake.
 
-    Deadlines are seconds of boot time from now; jumps happen that many seconds of
-    monotonic time from now. An alarm that never went off is infinitely late.
+    Deadlines are in seconds of boot time from now, and jumps happen after so many seconds of
+    monotonic time. An alarm that never went off is infinitely late.
     """
     schedule, start = machine.schedule(), machine.boot
     late = [inf for _ in deadlines]
@@ -39,7 +39,7 @@ async def lateness(
         happens()
         timetable.append((machine.monotonic, machine.boot))
 
-    async def sleeper(number: int, deadline: float) -> None:
+    async def wait(number: int, deadline: float) -> None:
         await schedule.alarm().wait(Instant(start + deadline))
         assert machine.boot >= start + deadline
         late[number] = machine.monotonic - due_at(timetable, start + deadline)
@@ -49,7 +49,7 @@ async def lateness(
         loop.call_later(delay, jump, happens)
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(schedule.run())]
-        running += [tasks.create_task(sleeper(*entry)) for entry in enumerate(deadlines)]
+        running += [tasks.create_task(wait(*entry)) for entry in enumerate(deadlines)]
         await asyncio.sleep(seconds)
         for task in running:
             task.cancel()
@@ -65,8 +65,8 @@ def due_at(timetable: list[tuple[MonotonicTime, float]], deadline: float) -> Mon
     raise AssertionError
 
 
-def test_alarms_are_prompt_where_nothing_happens_to_the_clocks() -> None:
-    """A renewal at half of a short lifetime leaves no time to be wasted."""
+def test_alarms_are_prompt_if_nothing_happens_to_the_clocks() -> None:
+    """A renewal at half of a short lifetime leaves no time to waste."""
     machine = Machine()
     deadlines = [-5.0, 0.0, 0.0001, 0.3, 1.0, 1.0, 2.9, 59.9]
 
@@ -93,7 +93,7 @@ JUMPS = st.one_of(
 def test_no_jump_makes_an_alarm_early_or_late(
     deadlines: list[float], planned: list[tuple[float, tuple[str, float]]]
 ) -> None:
-    """The promise: a suspend or a step delays by no more than a heartbeat, and hastens nothing."""
+    """A suspend or a step of the wall clock delays an alarm by one heartbeat at most."""
     machine = Machine()
 
     def happens(kind: str, seconds: float) -> Callable[[], None]:
@@ -102,35 +102,35 @@ def test_no_jump_makes_an_alarm_early_or_late(
     async def main() -> None:
         jumps = [(delay, happens(*jump)) for delay, jump in planned]
         late = await lateness(machine, deadlines, jumps, 33.0)
-        assert max(late) <= HEARTBEAT + PROMPT
+        assert max(late) <= HEARTBEAT_SECONDS + PROMPT
 
     simulate(machine, main())
 
 
 @pytest.mark.parametrize("seconds", [3600.0, 136 * 365.25 * 86_400])
-def test_whoever_was_due_in_a_suspend_wakes_within_a_heartbeat(seconds: float) -> None:
-    """A laptop's apps must have tokens again soon after its lid is opened."""
+def test_alarms_that_came_due_in_a_suspend_go_off_within_a_heartbeat(seconds: float) -> None:
+    """Apps on a laptop must have tokens again soon after its lid was opened."""
     machine = Machine()
 
     async def main() -> None:
         deadlines = [seconds * part for part in (0.1, 0.5, 0.9)]
         late = await lateness(machine, deadlines, [(2.5, lambda: machine.suspend(seconds))], 5.0)
-        assert max(late) <= HEARTBEAT + PROMPT
+        assert max(late) <= HEARTBEAT_SECONDS + PROMPT
         assert machine.observer.of(ClockJumped) == [ClockJumped(Jump.SUSPEND, seconds)]
 
     simulate(machine, main())
 
 
 @pytest.mark.parametrize("seconds", [TEN_YEARS, -TEN_YEARS, 3.0, -3.0])
-def test_a_step_of_the_wall_clock_is_told_and_harmless(seconds: float) -> None:
-    """A host that gets its time late at boot steps by years."""
+def test_a_step_of_the_wall_clock_is_reported_and_harmless(seconds: float) -> None:
+    """The clock of a host that gets its time late in the boot steps by years."""
     machine = Machine()
 
     async def main() -> None:
         late = await lateness(
             machine, [2.7, 4.0, 100.0], [(2.5, lambda: machine.step(seconds))], 101.0
         )
-        assert late[0] <= HEARTBEAT + PROMPT
+        assert late[0] <= HEARTBEAT_SECONDS + PROMPT
         assert max(late[1:]) <= PROMPT
         (jump,) = machine.observer.of(ClockJumped)
         assert (jump.kind, round(jump.seconds, 3)) == (Jump.STEP, seconds)
@@ -144,7 +144,7 @@ def test_a_step_of_the_wall_clock_is_told_and_harmless(seconds: float) -> None:
 def test_an_alarm_that_is_due_well_after_a_jump_is_prompt(
     happens: Callable[[Machine], None],
 ) -> None:
-    """Only what a jump overtakes may be late: APScheduler is aimed anew for the rest."""
+    """Only alarms that a jump overtakes may be late; for the others the timer is set anew."""
     machine = Machine()
 
     async def main() -> None:
@@ -154,21 +154,21 @@ def test_an_alarm_that_is_due_well_after_a_jump_is_prompt(
     simulate(machine, main())
 
 
-def test_a_laptop_may_sleep_each_few_seconds() -> None:
-    """An alarm that a suspend overtook, time and again, is no fault of APScheduler's."""
+def test_frequent_suspends_are_no_fault() -> None:
+    """Alarms that suspends overtake again and again are no fault of APScheduler."""
     machine = Machine()
 
     async def main() -> None:
         deadlines = [10.0 * number for number in range(1, 13)]
         jumps = [(0.5 + number, lambda: machine.suspend(9.5)) for number in range(12)]
         late = await lateness(machine, deadlines, jumps, 13.0)
-        assert max(late) <= HEARTBEAT + PROMPT
+        assert max(late) <= HEARTBEAT_SECONDS + PROMPT
 
     simulate(machine, main())
 
 
-def test_nothing_to_wait_for_is_waited_for() -> None:
-    """An app that waits for an operator, and one whose token lives for 136 years."""
+def test_an_alarm_may_be_set_for_never() -> None:
+    """An app may wait for an operator, or have a token that lives for 136 years."""
     machine = Machine()
 
     async def main() -> None:
@@ -179,8 +179,8 @@ def test_nothing_to_wait_for_is_waited_for() -> None:
     simulate(machine, main())
 
 
-def test_a_loop_that_is_held_up_is_told() -> None:
-    """The lag is what an operator sees when the host is overloaded; a suspend is none."""
+def test_the_lag_of_a_blocked_event_loop_is_reported() -> None:
+    """It shows an operator that the host is overloaded. A suspend is not counted as lag."""
     machine = Machine()
 
     async def main() -> None:

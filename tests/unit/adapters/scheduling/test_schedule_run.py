@@ -1,4 +1,4 @@
-"""The schedule at work on a simulated machine: crowds, its end, and what breaks it."""
+"""The schedule on a simulated machine: many alarms at once, its end, and its failures."""
 
 import asyncio
 import logging
@@ -10,13 +10,13 @@ import pytest
 from apscheduler.schedulers import base
 
 from refresherd.adapters.scheduling import BootSchedule
-from refresherd.adapters.scheduling.timeline import MISSES
+from refresherd.adapters.scheduling.schedule import TOLERATED_MISSES
 from refresherd.domain.events import ClockJumped
 from refresherd.domain.model import Instant
 from support.fakes import settle
 from support.simulation import Machine, simulate
 
-CROWD = 1000
+MANY = 1000
 
 
 @asynccontextmanager
@@ -29,24 +29,24 @@ async def running(schedule: BootSchedule) -> AsyncIterator[None]:
         await run
 
 
-async def wake_a_crowd(machine: Machine, first_step: float, woken: list[int]) -> None:
-    """Have a crowd sleep through a suspend, and each of it hold up the loop when it wakes."""
+async def wake_many(machine: Machine, work: float, woken: list[int]) -> None:
+    """Let many alarms come due in a suspend; each task then blocks the loop for `work` seconds."""
     schedule, start = machine.schedule(), machine.boot
 
-    async def sleeper(number: int) -> None:
+    async def task(number: int) -> None:
         await schedule.alarm().wait(Instant(start + 1.0 + number / 1e9))
         woken.append(number)
-        machine.block(first_step)
+        machine.block(work)
 
     async with running(schedule):
-        quota = [asyncio.create_task(sleeper(number)) for number in range(CROWD)]
+        tasks = [asyncio.create_task(task(number)) for number in range(MANY)]
         await asyncio.sleep(0.5)
         machine.suspend(10.0)
-        await asyncio.gather(*quota)
+        await asyncio.gather(*tasks)
 
 
-def test_a_crowd_is_woken_in_order_and_in_turns() -> None:
-    """Ten thousand apps may be due at once after a suspend: others must get their turn between."""
+def test_many_alarms_go_off_in_order_and_in_batches() -> None:
+    """After a suspend ten thousand apps may be due, and other tasks must get their turn."""
     machine = Machine()
     woken: list[int] = []
     turns: list[int] = []
@@ -54,55 +54,55 @@ def test_a_crowd_is_woken_in_order_and_in_turns() -> None:
     def turn() -> None:
         turns.append(len(woken))
         machine.block(0.0001)
-        if len(woken) < CROWD:
+        if len(woken) < MANY:
             asyncio.get_running_loop().call_soon(turn)
 
     async def main() -> None:
         asyncio.get_running_loop().call_later(0.9, turn)
-        await wake_a_crowd(machine, 0.0, woken)
+        await wake_many(machine, 0.0, woken)
 
     simulate(machine, main())
-    assert woken == list(range(CROWD))
+    assert woken == list(range(MANY))
     assert max(after - before for before, after in pairwise(turns)) <= 64
 
 
-def test_a_crowd_that_takes_long_is_no_fault() -> None:
-    """On a slow host it takes many heartbeats, in which the crowd is overdue all along."""
+def test_many_alarms_on_a_slow_host_are_no_fault() -> None:
+    """It takes many heartbeats, and the remaining alarms are overdue all the time."""
     machine = Machine()
     woken: list[int] = []
-    simulate(machine, wake_a_crowd(machine, 0.02, woken))
-    assert len(woken) == CROWD
+    simulate(machine, wake_many(machine, 0.02, woken))
+    assert len(woken) == MANY
 
 
-def test_a_crowd_is_woken_no_faster_than_it_can_be_served() -> None:
-    """Who is woken and has to queue for a connection costs 6 KiB, which stay with the process."""
+def test_many_alarms_go_off_no_faster_than_apps_can_be_served() -> None:
+    """A task that waits for a connection costs 6 KiB, which the process never gives back."""
     machine = Machine()
     woken: list[int] = []
-    simulate(machine, wake_a_crowd(machine, 0.0, woken))
-    assert len(woken) == CROWD
+    simulate(machine, wake_many(machine, 0.0, woken))
+    assert len(woken) == MANY
     assert 0.25 < machine.monotonic - 1001.0 < 1.5, "a thousand take a third of a second"
 
 
 def test_an_alarm_that_is_due_already_goes_off_at_once() -> None:
-    """The first login of an app is due when it starts, and a ring when it is rung."""
+    """An app's first login is due when the app starts."""
     machine = Machine()
 
     async def main() -> None:
         schedule = machine.schedule()
-        asleep = asyncio.create_task(schedule.alarm().wait(Instant(machine.boot - 1)))
+        waiting = asyncio.create_task(schedule.alarm().wait(Instant(machine.boot - 1)))
         await settle()
         assert schedule.overdue(machine.now()) == 1.0
-        assert not asleep.done()
+        assert not waiting.done()
         async with running(schedule):
-            await asleep
+            await waiting
             assert machine.monotonic == 1000.0
             assert schedule.overdue(machine.now()) == 0.0
 
     simulate(machine, main())
 
 
-def test_aiming_is_rare_however_many_alarms_come() -> None:
-    """Aiming APScheduler costs fifty times a push on the heap, and reloads add by the thousand."""
+def test_the_timer_is_rarely_set_however_many_alarms_there_are() -> None:
+    """Setting it costs fifty times as much as a push on the heap; a reload may add thousands."""
     machine = Machine()
 
     async def main() -> None:
@@ -110,36 +110,36 @@ def test_aiming_is_rare_however_many_alarms_come() -> None:
         async with running(schedule):
             await asyncio.sleep(0.1)
             before = machine.looks
-            instants = [Instant(machine.boot + 1000 + number) for number in range(CROWD, 0, -1)]
-            quota = [asyncio.create_task(schedule.alarm().wait(until)) for until in instants]
+            instants = [Instant(machine.boot + 1000 + number) for number in range(MANY, 0, -1)]
+            tasks = [asyncio.create_task(schedule.alarm().wait(until)) for until in instants]
             await asyncio.sleep(0.1)
             assert machine.looks - before < 10
-        for sleeper in quota:
-            sleeper.cancel()
+        for task in tasks:
+            task.cancel()
 
     simulate(machine, main())
 
 
-def test_a_schedule_that_was_stopped_is_silent() -> None:
-    """A daemon that is stopping must not be woken by what it has let go of."""
+def test_a_stopped_schedule_does_nothing() -> None:
+    """A daemon that is stopping must not be woken by alarms."""
     machine = Machine()
 
     async def main() -> None:
         schedule = machine.schedule()
-        asleep = asyncio.create_task(schedule.alarm().wait(Instant(machine.boot + 5)))
+        waiting = asyncio.create_task(schedule.alarm().wait(Instant(machine.boot + 5)))
         async with running(schedule):
             await asyncio.sleep(1)
         before = machine.looks, len(machine.observer.events)
         await asyncio.sleep(60)
         assert (machine.looks, len(machine.observer.events)) == before
-        assert not asleep.done()
-        asleep.cancel()
+        assert not waiting.done()
+        waiting.cancel()
 
     simulate(machine, main())
 
 
 def test_apscheduler_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """Its lines about each job cost more than the job, and tell an operator nothing."""
+    """Its lines about each job cost more than the job, and are useless to an operator."""
     machine = Machine()
 
     async def main() -> None:
@@ -153,7 +153,7 @@ def test_apscheduler_logs_nothing(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_the_host_needs_no_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Minimal containers have no zone data, and APScheduler looks for the local zone by default."""
+    """Minimal containers have no zone data, and by default APScheduler looks for the local zone."""
 
     def no_zone() -> None:
         raise LookupError("no time zone found")
@@ -162,43 +162,43 @@ def test_the_host_needs_no_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
     Machine().schedule()
 
 
-async def meet_deadlines(machine: Machine, hears: Callable[[int], bool], met: list[int]) -> None:
-    """Run with a new deadline after each; APScheduler is deaf where it does not hear."""
+async def meet_deadlines(machine: Machine, rings: Callable[[int], bool], met: list[int]) -> None:
+    """Wait for 20 deadlines in turn; APScheduler's clock stands still unless it `rings`."""
     schedule = machine.schedule()
 
-    async def sleeper() -> None:
+    async def wait() -> None:
         alarm = schedule.alarm()
         for number in range(20):
-            machine.frozen_at = None if hears(number) else machine.read().wall
+            machine.frozen_at = None if rings(number) else machine.read().wall
             await alarm.wait(Instant(machine.boot + 1.3))
             met.append(number)
 
     async with asyncio.TaskGroup() as tasks:
         run = tasks.create_task(schedule.run())
-        await tasks.create_task(sleeper())
+        await tasks.create_task(wait())
         run.cancel()
 
 
-def test_a_deaf_apscheduler_ends_the_schedule() -> None:
-    """A daemon whose alarm clock is broken must be started anew, not limp on in silence."""
+def test_an_apscheduler_that_never_rings_ends_the_schedule() -> None:
+    """A daemon whose timer is broken must be restarted, and must not run on unnoticed."""
     machine = Machine()
     met: list[int] = []
     with pytest.raises(ExceptionGroup) as broken:
         simulate(machine, meet_deadlines(machine, lambda _: False, met))
     assert broken.group_contains(RuntimeError, match="APScheduler")
-    assert len(met) == MISSES
+    assert len(met) == TOLERATED_MISSES
 
 
-def test_an_apscheduler_that_is_hard_of_hearing_is_borne_with() -> None:
-    """Steps of the wall clock that are too small to be seen make it miss a deadline at times."""
+def test_single_misses_of_apscheduler_are_tolerated() -> None:
+    """Steps of the wall clock that are too small to be detected may make it miss a deadline."""
     machine = Machine()
     met: list[int] = []
     simulate(machine, meet_deadlines(machine, lambda number: number % 3 == 0, met))
     assert met == list(range(20))
 
 
-def test_what_breaks_in_a_heartbeat_ends_the_schedule() -> None:
-    """APScheduler swallows what its jobs raise; a bug in ours must not be lost like that."""
+def test_an_error_in_a_heartbeat_ends_the_schedule() -> None:
+    """APScheduler swallows the errors of its jobs, and a bug of ours must not be lost like that."""
     machine = Machine()
 
     def jumps() -> tuple[ClockJumped, ...]:
@@ -212,8 +212,8 @@ def test_what_breaks_in_a_heartbeat_ends_the_schedule() -> None:
     assert broken.group_contains(LookupError)
 
 
-def test_what_breaks_while_sleepers_are_woken_ends_the_schedule() -> None:
-    """The same for the other half of the machinery."""
+def test_an_error_while_alarms_go_off_ends_the_schedule() -> None:
+    """It must not be lost either."""
     machine = Machine()
 
     class BrokenClock(Machine):

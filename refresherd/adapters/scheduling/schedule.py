@@ -1,0 +1,121 @@
+"""The Schedule: wakes the tasks whose alarms are due, and watches the clocks and APScheduler."""
+
+import asyncio
+from collections.abc import Callable
+
+from refresherd.adapters.scheduling.alarms import BootAlarm, Deadlines
+from refresherd.adapters.scheduling.timer import Timer
+from refresherd.domain.events import ClockJumped, LoopLagged
+from refresherd.domain.model import Instant
+from refresherd.domain.session_state import NEVER
+from refresherd.engine.ports import Clock, Observer
+
+BATCH = 64
+"""How many tasks are woken at a time: all at once would hold up the event loop."""
+
+PAUSE_SECONDS = 0.02
+"""Between two full batches, so 3,200 tasks a second. A core cannot serve more apps than that;
+more of them awake would only wait for each other, at 6 KiB each."""
+
+HEARTBEAT_SECONDS = 1.0
+"""Of the event loop's clock, which stands still in a suspend: an alarm may be this late after a
+resume or a step of the wall clock."""
+
+LATE_SECONDS = 0.5
+"""An alarm that is this late was missed by APScheduler."""
+
+TOLERATED_MISSES = 3
+"""Misses in a row that small steps of the wall clock may cause. More than these are a fault."""
+
+
+class BootSchedule:
+    """Alarms by boot time. They go off only while `run` is running.
+
+    `jumps` returns what happened to the clocks since it was last called.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        observer: Observer,
+        jumps: Callable[[], tuple[ClockJumped, ...]],
+        heartbeat: float = HEARTBEAT_SECONDS,
+    ) -> None:
+        self._clock = clock
+        self._observer = observer
+        self._jumps = jumps
+        self._heartbeat = heartbeat
+        self._deadlines = Deadlines()
+        self._busy = asyncio.Event()
+        """Set while alarms go off, and when they should, or when the next deadline has moved."""
+        self._sooner = self._busy.set
+        self._timer = Timer(self._remaining, self._ring)
+        self._misses = 0
+
+    def alarm(self) -> BootAlarm:
+        """Return a new alarm."""
+        return BootAlarm(self._deadlines, self._sooner)
+
+    def overdue(self, now: Instant) -> float:
+        """Return for how many seconds the next alarm has been due, 0 if it is not due yet."""
+        return max(0.0, now - self._deadlines.head)
+
+    async def run(self) -> None:
+        """Let alarms go off until cancelled. Raises an ExceptionGroup if something breaks."""
+        self._timer.start()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._wake_tasks())
+                tasks.create_task(self._watch())
+        finally:
+            self._timer.stop()
+
+    async def _wake_tasks(self) -> None:
+        while True:
+            self._busy.set()
+            while self._wake_batch():  # noqa: ASYNC110  # the woken tasks need time, not an event
+                await asyncio.sleep(PAUSE_SECONDS)
+            self._busy.clear()
+            self._timer.set()
+            await self._busy.wait()
+
+    def _wake_batch(self) -> bool:
+        """Let some of the due alarms go off; return whether there may be more."""
+        due = self._deadlines.pop_due(self._clock.now(), BATCH)
+        for alarm in due:
+            alarm.wake()
+        return len(due) == BATCH
+
+    async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + self._heartbeat
+            await asyncio.sleep(self._heartbeat)
+            self._observer.observe(LoopLagged(max(0.0, loop.time() - due)))
+            self._check()
+
+    def _check(self) -> None:
+        """Report jumps of the clocks, and let the alarms go off that were missed because of them.
+
+        Raises RuntimeError if APScheduler no longer rings.
+        """
+        jumps = self._jumps()
+        for jump in jumps:
+            self._observer.observe(jump)
+        overdue = self.overdue(self._clock.now())
+        # While a large number of due alarms go off in batches, none of them was missed.
+        if overdue > LATE_SECONDS and not jumps and not self._busy.is_set():
+            self._misses += 1
+            if self._misses > TOLERATED_MISSES:
+                raise RuntimeError("APScheduler no longer rings; its alarms are all missed")
+        if overdue or jumps:
+            self._busy.set()
+
+    def _ring(self) -> None:
+        self._misses = 0
+        if self._wake_batch():
+            self._busy.set()
+
+    def _remaining(self) -> float:
+        """Return the seconds to the next deadline; NEVER while that is still changing."""
+        return NEVER if self._busy.is_set() else self._deadlines.head - self._clock.now()
