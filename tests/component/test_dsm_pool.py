@@ -69,6 +69,19 @@ async def test_consecutive_requests_share_a_connection(
         assert (peer.connections, len(peer.requests)) == (1, 6)
 
 
+async def test_apps_of_one_route_share_their_connections(connections: Connections) -> None:
+    """A pool for each of ten thousand apps would cost 61 MiB; `timeout` is no part of a route."""
+    async with serving(GRANTING) as peer:
+        for endpoint in (
+            Endpoint(peer.http),
+            Endpoint(peer.http, timeout=5),
+            Endpoint(peer.http, max_in_flight=1),
+        ):
+            for name in ("a", "b"):
+                await client(connections, endpoint, name).login(Secret(API_KEY), 5)
+        assert (peer.connections, len(peer.requests)) == (2, 6)
+
+
 async def test_terminations_do_not_wait_for_hanging_attempts(
     connections: Connections,
 ) -> None:

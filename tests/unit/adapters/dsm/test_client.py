@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientOSError, ClientPayloadError, ClientSession
+from aiohttp import ClientOSError, ClientPayloadError
 from aioresponses import CallbackResult, aioresponses
 from yarl import URL
 
@@ -210,27 +210,6 @@ async def test_a_request_on_a_lost_connection_is_sent_once_more(
         await client(connections).login(Secret(API_KEY), 20)
     assert caught.value.reason is Reason.CONNECT
     assert len(responses.requests["POST", URL(AUTH)]) == 4
-
-
-async def test_apps_of_one_route_share_their_connections(
-    connections: Connections, responses: aioresponses, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A session for each of ten thousand apps would cost 61 MiB."""
-    opened = []
-    original = ClientSession.__init__
-
-    def counting(session: ClientSession, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401  # passed on as they come
-        opened.append(session)
-        original(session, *args, **kwargs)
-
-    monkeypatch.setattr(ClientSession, "__init__", counting)
-    responses.post(AUTH, payload=GRANT, repeat=True)
-    endpoints = [Endpoint(DSM), Endpoint(DSM, timeout=5), Endpoint(DSM, max_in_flight=1)]
-    for endpoint in endpoints:
-        for name in ("a", "b"):
-            app = App(name, endpoint, KEY)
-            await connections.client(app).login(Secret(API_KEY), 20)
-    assert len(opened) == 2
 
 
 async def test_apps_that_differ_only_in_their_names_share_a_client(
