@@ -1,11 +1,15 @@
-"""The apps of the emulated DSM, their API keys and what they have done."""
+"""The apps of the emulated DSM: their credentials, their logins and what was counted for them."""
 
 import base64
+import hmac
 import uuid
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
+
+FIPS_FAILURES: Final = 100
+"""Failed logins by API key within `FIPS_WINDOW` after which DSM resets the app's secret."""
 
 FIPS_WINDOW: Final = 24 * 3600.0
 """Seconds over which failed logins by API key are counted."""
@@ -13,7 +17,7 @@ FIPS_WINDOW: Final = 24 * 3600.0
 
 @dataclass(slots=True)
 class Counts:
-    """What was carried out for an app since the start; requests that a fault ate don't count."""
+    """Operations carried out for an app since the start, so not those that a fault replaced."""
 
     logins: int = 0
     failed_logins: int = 0
@@ -26,23 +30,23 @@ class Counts:
 
 @dataclass(slots=True, eq=False)
 class App:
-    """An app; `secret` is None for one that logs in with a TLS client certificate.
-
-    `lifetime` is in seconds and holds for sessions opened from now on. A session ends when
-    `generation` moves past the one it was opened in.
-    """
+    """An app of the emulated DSM."""
 
     id: str
     name: str
     secret: str | None
+    """None for an app that logs in with a TLS client certificate."""
     lifetime: float
+    """Seconds that its sessions live; a change applies to sessions opened later."""
     generation: int = 0
+    """Sessions opened in an earlier generation have ended."""
     counts: Counts = field(default_factory=Counts)
     failures: deque[float] = field(default_factory=deque)
+    """When logins by API key failed, in seconds on the emulator's clock."""
 
     @property
     def api_key(self) -> str:
-        """The current API key, base64 of `<id>:<secret>`; no secret for a certificate app."""
+        """The current API key, base64 of `<id>:<secret>`; a certificate app's has no secret."""
         return base64.b64encode(f"{self.id}:{self.secret or ''}".encode()).decode()
 
     def recent_failures(self, now: float) -> int:
@@ -53,15 +57,19 @@ class App:
 
 
 class Apps:
-    """The apps in the order they were added; `apps[0]` is the first.
+    """The apps, in the order in which they were added; `apps[0]` is the first.
 
-    `lifetime` in seconds is that of apps added without one of their own.
+    `lifetime`, in seconds, applies to apps that are added without one. With `fips` the hundredth
+    failed login in 24 hours resets an app's secret, as DSM does in FIPS mode.
     """
 
-    def __init__(self, *, lifetime: float, random_bytes: Callable[[int], bytes]) -> None:
+    def __init__(
+        self, *, lifetime: float, random_bytes: Callable[[int], bytes], fips: bool = True
+    ) -> None:
         self._apps: dict[str, App] = {}
         self._lifetime = lifetime
         self._random_bytes = random_bytes
+        self._fips = fips
 
     def __iter__(self) -> Iterator[App]:
         return iter(tuple(self._apps.values()))
@@ -80,13 +88,14 @@ class Apps:
         certificate: bool = False,
         lifetime: float | None = None,
     ) -> App:
-        """Add an app with the given API key, else a made-up one, or one that has a certificate.
+        """Add an app with this API key, or a random one, or one that logs in with a certificate.
 
-        Raises ValueError for an API key that is not base64 of `<uuid>:<secret>` or already there.
+        Raises ValueError for an API key that is not base64 of `<uuid>:<secret>` or whose UUID is
+        taken.
         """
         if api_key and certificate:
             raise ValueError("an app has an API key or a certificate, not both")
-        app_id, secret = split_api_key(api_key or _new_api_key(self._random_bytes))
+        app_id, secret = split_api_key(api_key or _random_api_key(self._random_bytes))
         if not app_id or not secret or app_id in self._apps:
             raise ValueError("an API key is base64 of <app uuid>:<secret>, each app uuid once")
         app = self._apps[app_id] = App(
@@ -97,36 +106,60 @@ class Apps:
         )
         return app
 
-    def get(self, app_id: str) -> App | None:
-        """Return the app with this UUID, None if there is none."""
-        return self._apps.get(app_id)
-
     def find(self, app: str) -> App:
-        """Return the app with this UUID or name; KeyError if there is none."""
+        """Return the app with this UUID or name. Raises KeyError if there is none."""
         for candidate in self:
             if app in (candidate.id, candidate.name):
                 return candidate
         raise KeyError(app)
 
+    def named_by(self, credential: str) -> App | None:
+        """Return the app that a Basic credential names, whether or not its secret is right."""
+        return self._apps.get(split_api_key(credential)[0])
+
+    def log_in(self, credential: str, certificate_name: str | None, now: float) -> App | None:
+        """Return the app that a Basic credential logs in, None if it is refused; count either.
+
+        `certificate_name` is the common name of the TLS client certificate. A successful login
+        does not reset the count of failed ones: DSM's documents do not say that it does.
+        """
+        app = self.named_by(credential)
+        if app is None:
+            return None
+        _, secret = split_api_key(credential)
+        if app.secret is None:
+            accepted = not secret and certificate_name == app.id
+        else:
+            accepted = hmac.compare_digest(secret.encode(), app.secret.encode())
+        if accepted:
+            app.counts.logins += 1
+            return app
+        app.counts.failed_logins += 1
+        if app.secret is not None:
+            app.failures.append(now)
+            if app.recent_failures(now) >= FIPS_FAILURES and self._fips:
+                self.reset_secret(app)
+        return None
+
     def reset_secret(self, app: App) -> None:
         """Give the app a new secret; the old key never works again and all its sessions end."""
         if app.secret is not None:
-            app.secret = split_api_key(_new_api_key(self._random_bytes))[1]
+            app.secret = split_api_key(_random_api_key(self._random_bytes))[1]
         app.generation += 1
         app.failures.clear()
         app.counts.secret_resets += 1
 
 
-def _new_api_key(random_bytes: Callable[[int], bytes]) -> str:
-    app_id = uuid.UUID(bytes=random_bytes(16), version=4)
-    secret = base64.urlsafe_b64encode(random_bytes(64)).decode().rstrip("=")
-    return base64.b64encode(f"{app_id}:{secret}".encode()).decode()
-
-
 def split_api_key(credential: str) -> tuple[str, str]:
-    """Return the app's UUID, in its usual spelling, and the secret; ("", "") if unreadable."""
+    """Return the app's UUID, in lower case, and the secret; ("", "") if it is unreadable."""
     try:
         name, colon, secret = base64.b64decode(credential, validate=True).decode().partition(":")
         return (str(uuid.UUID(name)), secret) if colon else ("", "")
     except ValueError:
         return "", ""
+
+
+def _random_api_key(random_bytes: Callable[[int], bytes]) -> str:
+    app_id = uuid.UUID(bytes=random_bytes(16), version=4)
+    secret = base64.urlsafe_b64encode(random_bytes(64)).decode().rstrip("=")
+    return base64.b64encode(f"{app_id}:{secret}".encode()).decode()

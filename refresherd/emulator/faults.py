@@ -1,4 +1,4 @@
-"""The faults that a test orders: which requests they meet, and what becomes of the answer."""
+"""Faults on demand: which requests they apply to, and what they do to the answer."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,74 +6,81 @@ from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any, Final, Literal
 
-from refresherd.emulator.answers import JSON, TEXT, Answer
 from refresherd.emulator.apps import App
-from refresherd.emulator.operations import ROUTES
+from refresherd.emulator.dsm import JSON, ROUTES, TEXT, Answer
 
-Reset = Literal["before", "during"]
 OPERATIONS: Final = tuple(operation for _, operation in ROUTES.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """What goes wrong, for which requests; the fields of one fault work together.
+    """What goes wrong, and for which requests; the fields of one fault work together.
 
-    Which: `operation` is one of auth, reauth, refresh, terminate, health, version, keys, or a path;
-    `app` an app's UUID or name; "*" is any. `times` is how many requests it meets, None for ever.
-
-    Instead of DSM's answer, in which case the request is not carried out: `status` with `body`
-    (by default the status' phrase for an error, else nothing), `content_type` and `headers`;
-    `redirect` to this URL (307 unless `status` says otherwise); `hang`, no answer at all;
-    `reset="before"`, the connection is reset.
-
-    Done to DSM's answer, the request having been carried out: `fields` replaces or adds fields of
-    a JSON object, `missing` drops them, `expires_in_skew` (seconds) is added to `expires_in`,
-    `padding` adds a field of so many bytes; `truncate` closes the connection after so many bytes
-    of the body; `reset="during"` resets it after half of the body.
-
-    With either: `delay` seconds before answering; `drip` seconds between the bytes of the body.
-    Raises ValueError or TypeError for a fault that makes no sense.
+    Raises ValueError or TypeError for a combination that makes no sense.
     """
 
+    # Which requests.
     operation: str = "*"
+    """auth, reauth, refresh, terminate, health, version, keys, or a path; "*" is any."""
     app: str = "*"
+    """The UUID or name of an app; "*" is any."""
     times: int | None = None
+    """How many requests it applies to; None is all until it is removed."""
+
+    # Instead of DSM's answer; the request is not carried out.
     status: int | None = None
     body: str | bytes | None = None
+    """By default the status' phrase for an error, empty otherwise; needs a `status`."""
     content_type: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    """By default plain text; needs a `status`."""
     redirect: str | None = None
+    """The URL to redirect to, with 307 unless `status` says otherwise."""
     hang: bool = False
-    reset: Reset | None = None
+    """Never answer."""
+    reset: Literal["before", "during"] | None = None
+    """Reset the TCP connection; "during" carries the request out and sends half the answer."""
+
+    # Done to DSM's answer; the request is carried out.
     fields: Mapping[str, Any] = field(default_factory=dict)
+    """Replaces or adds fields of a JSON object."""
     missing: Sequence[str] = ()
+    """Removes fields of a JSON object."""
     expires_in_skew: int = 0
+    """Seconds to add to `expires_in`."""
     padding: int = 0
+    """Adds a field of so many bytes."""
     truncate: int | None = None
+    """Closes the connection after so many bytes of the body."""
+
+    # With either.
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Headers to add."""
     delay: float = 0.0
+    """Seconds before the answer."""
     drip: float = 0.0
+    """Seconds before each byte of the body."""
 
     def __post_init__(self) -> None:
-        # Copies, because a fault is a value; JSON's numbers may stand for header values.
+        # Copies, because a fault is a value. JSON may give numbers for header values.
         object.__setattr__(self, "fields", dict(self.fields))
         object.__setattr__(self, "headers", {k: str(v) for k, v in dict(self.headers).items()})
         object.__setattr__(self, "missing", tuple(self.missing))
         if not self.operation.startswith("/") and self.operation not in ("*", *OPERATIONS):
-            raise ValueError(f"operation is a path, * or one of {', '.join(OPERATIONS)}")
+            raise ValueError(f"operation must be a path, * or one of {', '.join(OPERATIONS)}")
         if self.times is not None and self.times < 1:
-            raise ValueError("times is at least 1, or null for ever")
+            raise ValueError("times must be at least 1, or null for no limit")
         if self.status is not None and not 200 <= self.status <= 599:  # noqa: PLR2004 - HTTP's range
-            raise ValueError("status is from 200 to 599")
+            raise ValueError("status must be from 200 to 599")
         if self.reset not in (None, "before", "during"):
-            raise ValueError('reset is "before" or "during"')
+            raise ValueError('reset must be "before" or "during"')
         if min(self.padding, self.truncate or 0, self.delay, self.drip) < 0:
-            raise ValueError("padding, truncate, delay and drip are not negative")
+            raise ValueError("padding, truncate, delay and drip must not be negative")
         if self.status is None and (self.body is not None or self.content_type is not None):
             raise ValueError("body and content_type need a status")
 
     @property
     def replaces_answer(self) -> bool:
-        """Whether DSM's own answer is not wanted, so that the request is not carried out."""
+        """Whether this answers in DSM's place, so that the request is not carried out."""
         return (
             self.hang
             or self.reset == "before"
@@ -81,14 +88,14 @@ class Fault:
             or self.redirect is not None
         )
 
-    def meets(self, operation: str, path: str, app: App | None) -> bool:
-        """Whether the fault is meant for such a request."""
+    def applies_to(self, operation: str, path: str, app: App | None) -> bool:
+        """Whether the fault is for such a request."""
         if self.operation not in ("*", operation, path):
             return False
         return self.app == "*" or (app is not None and self.app in (app.id, app.name))
 
     def own_answer(self) -> Answer:
-        """Return the answer given instead of DSM's."""
+        """Return the answer in DSM's place."""
         status = self.status or (307 if self.redirect else 200)
         body = self.body
         if body is None:
@@ -102,7 +109,7 @@ class Fault:
         )
 
     def alter(self, answer: Answer) -> Answer:
-        """Return DSM's answer as this fault changes it; only JSON objects have fields."""
+        """Return DSM's answer with this fault's changes; those to fields need a JSON object."""
         altered = replace(answer, headers={**answer.headers, **self.headers})
         if answer.content_type != JSON or not answer.body.startswith(b"{"):
             return altered
@@ -112,12 +119,12 @@ class Fault:
         if self.padding:
             value["padding"] = "x" * self.padding
         value.update(self.fields)
-        kept = {name: value[name] for name in value if name not in self.missing}
-        return replace(altered, body=json.dumps(kept).encode())
+        value = {name: value[name] for name in value if name not in self.missing}
+        return replace(altered, body=json.dumps(value).encode())
 
 
 class Faults:
-    """The faults in force, oldest first: the oldest that meets a request is the one it gets."""
+    """The active faults; a request gets the oldest that applies to it, and no other."""
 
     def __init__(self) -> None:
         self._faults: dict[int, tuple[Fault, int | None]] = {}
@@ -130,23 +137,23 @@ class Faults:
         return len(self._faults)
 
     def add(self, fault: Fault) -> int:
-        """Put a fault in force and return its number."""
+        """Activate a fault and return its number."""
         self._last_id += 1
         self._faults[self._last_id] = (fault, fault.times)
         return self._last_id
 
     def remove(self, number: int) -> bool:
-        """Lift one fault; False if it is not in force, be it because its `times` ran out."""
+        """Remove a fault; False if it is not active, for instance because `times` is used up."""
         return self._faults.pop(number, None) is not None
 
     def clear(self) -> None:
-        """Lift all faults."""
+        """Remove all faults."""
         self._faults.clear()
 
     def take(self, operation: str, path: str, app: App | None) -> Fault | None:
-        """Return the fault that such a request meets, counting it against its `times`."""
+        """Return the fault for such a request and count it against `times`; None without one."""
         for number, (fault, left) in self._faults.items():
-            if fault.meets(operation, path, app):
+            if fault.applies_to(operation, path, app):
                 if left == 1:
                     del self._faults[number]
                 elif left is not None:

@@ -1,84 +1,194 @@
-"""The HTTP side of the emulated DSM: a request becomes a call, its answer meets the faults."""
+"""The emulated DSM over HTTP: requests are logged, carried out, and answered as faults demand."""
 
 import asyncio
+import socket
+import struct
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 
 from aiohttp import web
+from multidict import CIMultiDict
 
-from refresherd.emulator.answers import Answer
-from refresherd.emulator.delivery import deliver, response_for
-from refresherd.emulator.faults import Fault
-from refresherd.emulator.operations import ROUTES, Call, Operations, operation_of
-from refresherd.emulator.requests import Request
-from refresherd.emulator.state import State
+from refresherd.emulator.dsm import ROUTES, Answer, Call, Dsm, operation_of
+from refresherd.emulator.faults import Fault, Faults
+
+Sleep = Callable[[float], Awaitable[object]]
+"""Waits for a number of seconds."""
 
 
+@dataclass(slots=True, kw_only=True)
+class Request:
+    """A request in the log, without its credential."""
+
+    time: float
+    """Of its arrival, in seconds on the emulator's clock."""
+    method: str
+    path: str
+    operation: str
+    request_id: str
+    app: str | None
+    """The UUID of the app that it concerns."""
+    scheme: str
+    """Of its Authorization header."""
+    accept: str | None
+    content_type: str | None
+    content_length: int | None
+    """As its header says, in bytes."""
+    fault: bool
+    """Whether a fault applied to it."""
+    status: int | None = None
+    """None until it is answered, and for good if it never is."""
+
+
+class RequestLog:
+    """The newest `size` requests, oldest first."""
+
+    def __init__(self, size: int) -> None:
+        self._requests: deque[Request] = deque(maxlen=size)
+
+    def __iter__(self) -> Iterator[Request]:
+        return iter(tuple(self._requests))
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    def add(self, request: Request) -> None:
+        """Append a request; a full log drops its oldest."""
+        self._requests.append(request)
+
+    def clear(self) -> None:
+        """Forget all requests."""
+        self._requests.clear()
+
+    def select(self, *, operation: str = "*", app: str = "*", since: float = 0.0) -> list[Request]:
+        """Return the requests for an operation, of an app (its UUID), from `since` on."""
+        return [
+            request
+            for request in self
+            if operation in ("*", request.operation)
+            and app in ("*", request.app)
+            and request.time >= since
+        ]
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
-    """Handles every path but the control endpoint's."""
+    """Handles every path that has no other handler.
 
-    def __init__(self, state: State) -> None:
-        self._state = state
-        self._operations = Operations(state.logins, state.sessions, state.now)
+    `random_bytes` makes request ids, `sleep` waits for slow faults.
+    """
+
+    dsm: Dsm
+    faults: Faults
+    log: RequestLog
+    random_bytes: Callable[[int], bytes]
+    sleep: Sleep
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
-        """Route DSM's paths here, and all that are left over."""
-        for path in ROUTES:
+        """Route DSM's paths here, and all others that have no route yet."""
+        for path in (*ROUTES, "/{rest:.*}"):
             router.add_route("*", path, self.handle)
-        router.add_route("*", "/{rest:.*}", self.handle)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answer one request and log it."""
+        """Log one request and answer it."""
         call = _call_of(request)
-        app = self._operations.caller(call)
-        fault = self._state.faults.take(call.operation, request.path, app)
-        entry = self._entry(request, call)
-        entry.app = app.id if app else None
-        entry.fault = fault is not None
-        self._state.log.add(entry)
-        answer = self._answer(call, fault)
-        if fault is None:
-            entry.status = answer.status
-            return response_for(answer, entry.request_id)
-        response = await deliver(
-            request, answer, fault, request_id=entry.request_id, sleep=self._state.sleep
-        )
-        if fault.reset != "before":
-            entry.status = answer.status
-        return response
-
-    def _answer(self, call: Call, fault: Fault | None) -> Answer:
-        if fault is not None and fault.replaces_answer:
-            return fault.own_answer()
-        answer = self._operations.carry_out(call)
-        return fault.alter(answer) if fault else answer
-
-    def _entry(self, request: web.Request, call: Call) -> Request:
-        return Request(
-            time=self._state.now(),
+        app = self.dsm.caller(call)
+        fault = self.faults.take(call.operation, request.path, app)
+        entry = Request(
+            time=self.dsm.now(),
             method=request.method,
             path=request.path,
             operation=call.operation,
-            request_id=self._state.random_bytes(16).hex(),
+            request_id=self.random_bytes(16).hex(),
+            app=app.id if app else None,
             scheme=call.scheme,
             accept=request.headers.get("Accept"),
             content_type=request.headers.get("Content-Type"),
             content_length=request.content_length,
+            fault=fault is not None,
         )
+        self.log.add(entry)
+        if fault is None:
+            answer = self.dsm.carry_out(call)
+            entry.status = answer.status
+            return _whole(answer, entry.request_id)
+        if fault.replaces_answer:
+            answer = fault.own_answer()
+        else:
+            answer = fault.alter(self.dsm.carry_out(call))
+        response = await self._deliver(request, answer, fault, entry.request_id)
+        if fault.reset != "before":
+            entry.status = answer.status
+        return response
+
+    async def _deliver(
+        self, request: web.Request, answer: Answer, fault: Fault, request_id: str
+    ) -> web.StreamResponse:
+        """Answer as the fault demands; a hanging request stays here until its client leaves."""
+        if fault.delay:
+            await self.sleep(fault.delay)
+        if fault.hang:
+            await asyncio.get_running_loop().create_future()
+        if fault.reset == "before":
+            return _reset(request)
+        if fault.reset == "during" and not answer.body:
+            return _reset(request, b"HTTP/1.1 2")
+        if fault.reset or fault.drip or fault.truncate is not None:
+            return await self._write_in_parts(request, answer, fault, request_id)
+        return _whole(answer, request_id)
+
+    async def _write_in_parts(
+        self, request: web.Request, answer: Answer, fault: Fault, request_id: str
+    ) -> web.StreamResponse:
+        """Announce the whole body, then write as much of it, and as slowly, as the fault says."""
+        response = web.StreamResponse(status=answer.status, headers=_headers(answer, request_id))
+        response.content_length = len(answer.body)
+        end = len(answer.body) // 2 if fault.reset else len(answer.body)
+        end = end if fault.truncate is None else min(end, fault.truncate)
+        if end < len(answer.body):
+            response.force_close()
+        await response.prepare(request)
+        step = 1 if fault.drip else max(end, 1)
+        for start in range(0, end, step):
+            if fault.drip:
+                await self.sleep(fault.drip)
+            await response.write(answer.body[start : start + step])
+        return _reset(request) if fault.reset else response
 
 
 def _call_of(request: web.Request) -> Call:
     scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
+    certificate = request.transport and request.transport.get_extra_info("peercert")
+    names = {key: value for part in (certificate or {}).get("subject", ()) for key, value in part}
     return Call(
         operation_of(request.method, request.path),
         scheme.lower(),
         credential.strip(),
-        _certificate_name(request.transport),
+        names.get("commonName"),
     )
 
 
-def _certificate_name(transport: asyncio.Transport | None) -> str | None:
-    """Return the common name of the client certificate that TLS has verified, if there is one."""
-    certificate = transport.get_extra_info("peercert") if transport else None
-    if not certificate:
-        return None
-    names = {key: value for part in certificate["subject"] for key, value in part}
-    return names.get("commonName")
+def _whole(answer: Answer, request_id: str) -> web.Response:
+    headers = _headers(answer, request_id)
+    return web.Response(status=answer.status, body=answer.body, headers=headers)
+
+
+def _headers(answer: Answer, request_id: str) -> CIMultiDict[str]:
+    headers = CIMultiDict(answer.headers)
+    if answer.content_type:
+        headers["Content-Type"] = answer.content_type
+    headers["x-request-id"] = request_id
+    return headers
+
+
+def _reset(request: web.Request, last_bytes: bytes = b"") -> web.StreamResponse:
+    """Reset the TCP connection; aiohttp wants a response, but will not send it."""
+    transport = request.transport
+    if transport is not None:
+        transport.write(last_bytes)
+        # With a linger of 0 s, close() sends RST instead of FIN.
+        linger = struct.pack("ii", 1, 0)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        transport.abort()
+    return web.Response()

@@ -1,4 +1,4 @@
-"""The sessions of the emulated DSM and when each of them ends; time is passed in."""
+"""The sessions of the emulated DSM, and when each of them ends."""
 
 import base64
 from collections import defaultdict
@@ -14,13 +14,15 @@ Expiry = Literal["idle", "absolute"]
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """One session; `deadline` is the instant, on the emulator's clock, at which it has ended."""
+    """A session of an app."""
 
     token: str
     app: App
     lifetime: float
     deadline: float
+    """When it ends or has ended, in seconds on the emulator's clock."""
     generation: int
+    """The app's generation at its opening."""
 
     def alive(self, now: float) -> bool:
         """Whether requests with this token are still answered at `now`."""
@@ -28,7 +30,7 @@ class Session:
 
 
 class Sessions:
-    """Every session that was ever opened, by token; ended ones are remembered too."""
+    """Every session ever opened, by token, including those that have ended."""
 
     def __init__(
         self,
@@ -53,14 +55,14 @@ class Sessions:
         return session
 
     def use(self, token: str) -> Session | None:
-        """Return the live session with this token, its idle clock set back; None if it ended."""
+        """Return the live session with this token and restart its idle time; None if it ended."""
         now = self._now()
         session = self._issued.get(token)
         if session is None or not session.alive(now):
             return None
         if self._expiry == "idle":
             session.deadline = now + session.lifetime
-            # The least recently used stand in front, where pruning begins.
+            # The least recently used come first, which is where pruning starts.
             self._open[session.app][token] = self._open[session.app].pop(token)
         return session
 
@@ -75,31 +77,26 @@ class Sessions:
         return True
 
     def end_all(self, app: App | None = None) -> int:
-        """End every session, or every one of an app, and return how many that were."""
+        """End every session, or every session of an app, and return how many ended."""
         return sum(self.end(session.token) for session in self.live(app))
 
     def live(self, app: App | None = None) -> list[Session]:
-        """Return the sessions that live now, or an app's, the least recently used first."""
+        """Return the live sessions, or those of an app, the least recently used first."""
         now = self._now()
         owners = list(self._open) if app is None else [app]
         return [s for owner in owners for s in self._open[owner].values() if s.alive(now)]
 
     def tokens(self, app: App | None = None) -> list[str]:
-        """Return every token ever issued, or an app's, in order; for tests, hence in full."""
+        """Return every token ever issued, or those of an app, in order and in full."""
         return [token for token, s in self._issued.items() if app in (None, s.app)]
 
     def issued(self, token: str) -> Session | None:
-        """Return the session that this token was once issued for, ended or not."""
+        """Return the session for which this token was issued, whether or not it has ended."""
         return self._issued.get(token)
-
-    def owner(self, token: str) -> App | None:
-        """Return the app that this token was once issued to, whether or not it still works."""
-        session = self._issued.get(token)
-        return session.app if session else None
 
 
 def _prune(sessions: dict[str, Session], now: float) -> None:
-    """Drop the ended sessions in front, so that listing the live ones stays quick."""
+    """Drop the ended sessions at the front, so that listing the live ones stays fast."""
     while sessions:
         oldest = next(iter(sessions.values()))
         if oldest.alive(now):

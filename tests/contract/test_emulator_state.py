@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresherd.emulator import Apps, Expiry, Fault, Faults, Sessions
-from refresherd.emulator.logins import Logins
 
 DAY = 24 * 3600.0
 APP_ID = "0b8a4b1c-7f5e-4f0e-9a53-2b1b7a0c9d11"
@@ -36,18 +35,17 @@ class Dsm:
 
     clock: Clock
     apps: Apps
-    logins: Logins
     sessions: Sessions
 
 
 def make_dsm(*, expiry: Expiry = "idle", lifetime: float = 600.0, fips: bool = True) -> Dsm:
     """Make a DSM with two apps."""
     clock, random_bytes = Clock(), random.Random(1).randbytes  # noqa: S311 - alike on every run
-    apps = Apps(lifetime=lifetime, random_bytes=random_bytes)
+    apps = Apps(lifetime=lifetime, random_bytes=random_bytes, fips=fips)
     apps.add()
     apps.add()
     sessions = Sessions(expiry=expiry, now=lambda: clock.time, random_bytes=random_bytes)
-    return Dsm(clock, apps, Logins(apps, fips=fips), sessions)
+    return Dsm(clock, apps, sessions)
 
 
 def test_an_idle_session_lives_a_lifetime_from_its_last_use() -> None:
@@ -131,9 +129,9 @@ def test_every_token_ever_issued_is_remembered_with_its_owner() -> None:
     other = dsm.sessions.open(dsm.apps[1]).token
     assert dsm.sessions.tokens(dsm.apps[0]) == issued
     assert dsm.sessions.tokens() == [*issued, other]
-    assert dsm.sessions.owner(issued[0]) is dsm.apps[0]
     first = dsm.sessions.issued(issued[0])
     assert first is not None
+    assert first.app is dsm.apps[0]
     assert first.deadline == 1001.0
     assert dsm.sessions.issued("never issued") is None
     assert len(set(issued)) == 50
@@ -156,7 +154,7 @@ def test_an_app_may_bring_its_own_api_key() -> None:
     app = dsm.apps.add("billing", api_key=api_key(APP_ID, "s3cret"), lifetime=2.5)
     assert (app.id, app.name, app.secret, app.lifetime) == (APP_ID, "billing", "s3cret", 2.5)
     assert dsm.apps.find("billing") is dsm.apps.find(APP_ID) is app
-    assert dsm.logins.log_in(api_key(APP_ID.upper(), "s3cret"), None, 0.0) is app
+    assert dsm.apps.log_in(api_key(APP_ID.upper(), "s3cret"), None, 0.0) is app
 
 
 @pytest.mark.parametrize(
@@ -185,14 +183,14 @@ def test_the_hundredth_failure_in_a_day_resets_the_secret() -> None:
     app = dsm.apps[0]
     key, token = app.api_key, dsm.sessions.open(app).token
     for _ in range(99):
-        assert dsm.logins.log_in(api_key(app.id, "wrong"), None, dsm.clock.time) is None
+        assert dsm.apps.log_in(api_key(app.id, "wrong"), None, dsm.clock.time) is None
     assert app.recent_failures(dsm.clock.time) == 99
-    assert dsm.logins.log_in(key, None, dsm.clock.time) is app
-    dsm.logins.log_in(api_key(app.id, "wrong"), None, dsm.clock.time)
-    assert dsm.logins.log_in(key, None, dsm.clock.time) is None
+    assert dsm.apps.log_in(key, None, dsm.clock.time) is app
+    dsm.apps.log_in(api_key(app.id, "wrong"), None, dsm.clock.time)
+    assert dsm.apps.log_in(key, None, dsm.clock.time) is None
     assert dsm.sessions.use(token) is None
     assert app.counts.secret_resets == 1
-    assert dsm.logins.log_in(app.api_key, None, dsm.clock.time) is app
+    assert dsm.apps.log_in(app.api_key, None, dsm.clock.time) is app
 
 
 @given(
@@ -209,7 +207,7 @@ def test_failures_are_counted_over_a_sliding_day(bursts: list[tuple[float, int]]
         dsm.clock.time += pause
         for _ in range(size):
             resets = app.counts.secret_resets
-            dsm.logins.log_in(api_key(app.id, "wrong"), None, dsm.clock.time)
+            dsm.apps.log_in(api_key(app.id, "wrong"), None, dsm.clock.time)
             failures = [t for t in (*failures, dsm.clock.time) if t > dsm.clock.time - DAY]
             if len(failures) >= 100:
                 failures = []
@@ -223,8 +221,8 @@ def test_without_fips_a_wrong_key_harms_nothing() -> None:
     dsm = make_dsm(fips=False)
     app = dsm.apps[0]
     for _ in range(300):
-        dsm.logins.log_in(api_key(app.id, "wrong"), None, 0.0)
-    assert dsm.logins.log_in(app.api_key, None, 0.0) is app
+        dsm.apps.log_in(api_key(app.id, "wrong"), None, 0.0)
+    assert dsm.apps.log_in(app.api_key, None, 0.0) is app
     assert app.counts.failed_logins == 300
 
 
@@ -232,7 +230,7 @@ def test_failures_are_counted_for_the_app_that_the_key_names() -> None:
     """One app's wrong key must not burn another's, and an unreadable key is nobody's."""
     dsm = make_dsm()
     for key in (api_key(APP_ID, "x"), "unreadable", api_key(dsm.apps[1].id, "x")):
-        assert dsm.logins.log_in(key, None, 0.0) is None
+        assert dsm.apps.log_in(key, None, 0.0) is None
     assert [app.counts.failed_logins for app in dsm.apps] == [0, 1]
 
 
@@ -241,15 +239,15 @@ def test_a_certificate_logs_in_its_own_app_only() -> None:
     dsm = make_dsm()
     app = dsm.apps.add(certificate=True)
     assert app.api_key == api_key(app.id, "")
-    assert dsm.logins.log_in(app.api_key, app.id, 0.0) is app
+    assert dsm.apps.log_in(app.api_key, app.id, 0.0) is app
     for name in (None, dsm.apps[0].id):
-        assert dsm.logins.log_in(app.api_key, name, 0.0) is None
-    assert dsm.logins.log_in(api_key(app.id, "secret"), app.id, 0.0) is None
+        assert dsm.apps.log_in(app.api_key, name, 0.0) is None
+    assert dsm.apps.log_in(api_key(app.id, "secret"), app.id, 0.0) is None
     assert app.recent_failures(0.0) == 0
     token = dsm.sessions.open(app).token
     dsm.apps.reset_secret(app)
     assert dsm.sessions.use(token) is None
-    assert dsm.logins.log_in(app.api_key, app.id, 0.0) is app
+    assert dsm.apps.log_in(app.api_key, app.id, 0.0) is app
 
 
 def test_faults_are_met_in_the_order_they_were_added() -> None:
