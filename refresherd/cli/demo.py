@@ -54,6 +54,8 @@ def execute(arguments: Namespace) -> Exit:
         return Exit.USAGE
     import asyncio
 
+    from rich.console import Console
+
     from refresherd.demo import Settings, play, summary, view_on
 
     stop = asyncio.Event()
@@ -62,9 +64,10 @@ def execute(arguments: Namespace) -> Exit:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         settings = Settings(arguments.apps, arguments.lifetime, arguments.duration)
-        picture = await play(settings, view_on(sys.stdout), stop)
+        console = Console(file=sys.stdout, force_terminal=sys.stdout.isatty(), highlight=False)
+        picture = await play(settings, view_on(console), stop)
         print(f"\n{summary(picture)}")
-        failed = picture.snapshot.without_token and not stop.is_set()
+        failed = picture.without_token and not stop.is_set()
         return Exit.UNAVAILABLE if failed else Exit.OK
 
     return asyncio.run(run())

@@ -1,12 +1,10 @@
-"""The demo: an emulated DSM, the daemon as it is run in production, and a view of both.
+"""The demo: an emulated DSM, the daemon as it runs in production, and a live view of both.
 
-Of the whole package only this imports rich, and nothing here runs in the daemon.
+The view knows of the daemon only what its API socket tells any client.
 """
 
-from refresherd.demo.picture import Picture
-from refresherd.demo.play import play
-from refresherd.demo.stage import Settings
-from refresherd.demo.view import view_on
-from refresherd.demo.wording import summary
+from refresherd.demo.play import Settings, play
+from refresherd.demo.screen import view_on
+from refresherd.demo.status import summary
 
-__all__ = ["Picture", "Settings", "play", "summary", "view_on"]
+__all__ = ["Settings", "play", "summary", "view_on"]

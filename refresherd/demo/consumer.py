@@ -1,71 +1,59 @@
-"""The built-in consumer: reads every token file and uses what it finds, like a service would."""
+"""The built-in consumer: it reads every token file and uses the token, as a service would."""
 
-import asyncio
 import ssl
+from asyncio import sleep
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 
 import aiohttp
 
-from refresherd.demo.picture import Reads
-
 PAUSE = 0.5
 """Seconds between two rounds."""
 
-REMEMBERED = 200
-"""Answers kept to be shown."""
+REMEMBERED = 24
+"""How many results are remembered for display."""
 
 TIMEOUT = aiohttp.ClientTimeout(total=5)
 
 
-class Consumer:
-    """Lists keys at the endpoint with the token of each file in turn, again and again."""
+@dataclass(slots=True)
+class Reads:
+    """How often DSM accepted or refused a token that was read from a file."""
 
-    def __init__(self, endpoint: str, ca_file: Path, files: Sequence[Path]) -> None:
-        self._url = f"{endpoint}/crypto/v1/keys"
-        self._ca_file = ca_file
-        self._files = files
-        self._recent: deque[bool] = deque(maxlen=REMEMBERED)
-        self._accepted = 0
-        self._refused = 0
+    total: int = 0
+    refused: int = 0
+    recent: deque[bool] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    """Whether it accepted the newest tokens, oldest first."""
 
-    @property
-    def reads(self) -> Reads:
-        """How it went so far."""
-        return Reads(self._accepted, self._refused, tuple(self._recent))
 
-    async def run(self) -> None:
-        """Consume until cancelled."""
-        trust = ssl.create_default_context(cafile=self._ca_file)
-        connector = aiohttp.TCPConnector(ssl=trust)
-        async with aiohttp.ClientSession(connector=connector, timeout=TIMEOUT) as session:
-            while True:
-                for file in self._files:
-                    await self._consume(session, file)
-                await asyncio.sleep(PAUSE)
+async def consume(endpoint: str, ca_file: Path, files: Sequence[Path], reads: Reads) -> None:
+    """List keys with the token of each file, again and again until cancelled."""
+    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=ca_file))
+    async with aiohttp.ClientSession(connector=connector, timeout=TIMEOUT) as session:
+        while True:
+            for file in files:
+                token = _read(file)
+                if token is not None:
+                    accepted = await _accepted(session, f"{endpoint}/crypto/v1/keys", token)
+                    reads.total += 1
+                    reads.refused += not accepted
+                    reads.recent.append(accepted)
+            await sleep(PAUSE)
 
-    async def _consume(self, session: aiohttp.ClientSession, file: Path) -> None:
-        token = _read(file)
-        if token is None:
-            return
-        try:
-            headers = {"Authorization": f"Bearer {token}"}
-            async with session.get(self._url, headers=headers) as answer:
-                accepted = answer.status == HTTPStatus.OK
-        except (aiohttp.ClientError, TimeoutError):
-            accepted = False
-        self._count(accepted=accepted)
 
-    def _count(self, *, accepted: bool) -> None:
-        self._recent.append(accepted)
-        self._accepted += accepted
-        self._refused += not accepted
+async def _accepted(session: aiohttp.ClientSession, url: str, token: str) -> bool:
+    try:
+        async with session.get(url, headers={"Authorization": f"Bearer {token}"}) as answer:
+            return answer.status == HTTPStatus.OK
+    except (aiohttp.ClientError, TimeoutError):
+        return False
 
 
 def _read(file: Path) -> str | None:
-    """Return the token, None while there is none: the daemon removes one that is dead."""
+    """Return the token, None without one: the daemon removes a token that DSM has ended."""
     try:
         return file.read_text()
     except FileNotFoundError:

@@ -1,94 +1,102 @@
-"""Draws frames on a terminal, each over the last one, without a flicker."""
+"""The two views of the demo: a live table on a terminal, a line for each event elsewhere."""
 
 import os
 import termios
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from typing import TextIO
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import TypeAlias
 
-from rich.console import Console, RenderableType
+from rich.console import (
+    Console,
+    ConsoleDimensions,
+    ConsoleOptions,
+    Group,
+    RenderableType,
+    RenderResult,
+)
+from rich.control import Control
+from rich.live import Live
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.segment import ControlType, Segment
+from rich.table import Table
+from rich.text import Text
 
-USUAL_SIZE = (80, 24)
-"""Columns and rows where the terminal tells none."""
+from refresherd.demo.consumer import REMEMBERED, Reads
+from refresherd.demo.status import TENTHS_BELOW, AppStatus, Picture, plural, span
+from refresherd.demo.workspace import Workspace
+
+STATE_STYLES = {
+    "starting": "cyan",
+    "fresh": "green",
+    "retrying": "yellow",
+    "expired": "red",
+    "rejected": "bold magenta",
+}
 
 WIDEST = 120
+"""Columns of a frame on a very wide terminal."""
+
+LINES_BESIDE_APPS = 7
+"""Lines of a frame that belong to no app: its edges, headings, gaps, and the consumer."""
 
 KEYBOARD = 0
-"""Standard input; sys.stdin is None where it was closed."""
+"""Standard input; sys.stdin is None if it was closed."""
 
-# ECMA-48's control sequences, and the synchronized output that terminals have agreed on since:
-# those that know it show a frame only once it is whole, others ignore it.
-HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
-BEGIN_FRAME, END_FRAME = "\x1b[?2026h", "\x1b[?2026l"
-FAINT, NORMAL = "\x1b[2m", "\x1b[22m"
-CLEAR_SCREEN = "\x1b[H\x1b[2J"
-CLEAR_LINE, CLEAR_BELOW = "\x1b[K", "\x1b[J"
+Show: TypeAlias = Callable[[Picture, Iterable[str]], None]
+"""Shows the newest picture, and a line for each event since the one before."""
+
+OpenView: TypeAlias = Callable[[Workspace], AbstractContextManager[Show]]
+"""Opens a view, with the guide at its top."""
 
 
-def terminal_size(stream: TextIO) -> tuple[int, int]:
-    """Return columns and rows; terminals without a window may say 0."""
-    columns, rows = os.get_terminal_size(stream.fileno())
-    return (columns, rows) if columns and rows else USUAL_SIZE
-
-
-class Screen:
-    """A part of the terminal below what was written before, as high as the last frame.
-
-    Lines are written over, not cleared first; and what is above is left alone, so that it
-    can be marked and copied. `above` returns that text for a width; after a change of the
-    terminal's size it is written anew, because where its lines ended is lost.
-    `size` returns the terminal's columns and rows.
-    """
-
-    def __init__(
-        self,
-        stream: TextIO,
-        above: Callable[[int], str],
-        size: Callable[[TextIO], tuple[int, int]] = terminal_size,
-    ) -> None:
-        self._stream = stream
-        self._above = above
-        self._ask_size = size
-        self._console = Console(file=stream, force_terminal=True)
-        self._size: tuple[int, int] | None = None
-        self._height = 0
-
-    def draw(self, render: Callable[[int], RenderableType]) -> None:
-        """Draw what `render` returns for a number of rows."""
-        size = self._ask_size(self._stream)
-        start = f"\x1b[{self._height}F" if self._height else ""
-        if size != self._size:
-            start = ("" if self._size is None else CLEAR_SCREEN) + self._above(size[0]) + "\n\n"
-            self._size = size
-        lines = self._lines(render(size[1] - 1), *size)
-        self._height = len(lines)
-        drawn = "".join(f"{line}{CLEAR_LINE}\n" for line in lines)
-        self._stream.write(f"{BEGIN_FRAME}{start}{drawn}{CLEAR_BELOW}{END_FRAME}")
-        self._stream.flush()
-
-    def _lines(self, renderable: RenderableType, columns: int, rows: int) -> list[str]:
-        # In the last column, clearing the rest of a line would clear what was just written.
-        self._console.width = min(columns - 1, WIDEST)
-        with self._console.capture() as capture:
-            self._console.print(renderable)
-        return capture.get().splitlines()[: rows - 1]
+def view_on(console: Console) -> OpenView:
+    """Return the live table for an interactive terminal, otherwise lines."""
+    return partial(_live_table if console.is_interactive else _lines, console)
 
 
 @contextmanager
-def calm(stream: TextIO) -> Iterator[None]:
-    """Hide the cursor and what is typed: an echoed line end would move the frame."""
-    stream.write(HIDE_CURSOR)
-    try:
-        with without_echo(KEYBOARD) if _in_foreground(KEYBOARD) else nullcontext():
-            yield
-    finally:
-        stream.write(SHOW_CURSOR)
-        stream.flush()
+def _lines(console: Console, workspace: Workspace) -> Iterator[Show]:
+    def show(picture: Picture, events: Iterable[str]) -> None:
+        for event in events:
+            print(f"{picture.elapsed:6.1f} s  {event}", file=console.file, flush=True)
+
+    print(f"{workspace.guide()}\n", file=console.file, flush=True)
+    yield show
+
+
+@contextmanager
+def _live_table(console: Console, workspace: Workspace) -> Iterator[Show]:
+    live = Live(
+        console=console,
+        auto_refresh=False,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        vertical_overflow="crop",
+    )
+    size: ConsoleDimensions | None = None
+
+    def show(picture: Picture, _events: Iterable[str]) -> None:
+        nonlocal size
+        # The last column and line stay free, so that no terminal wraps or scrolls.
+        drawn = frame(picture, min(console.width - 1, WIDEST), console.height - 1)
+        if console.size != size:
+            # A terminal of another size may have wrapped any line, so everything is drawn again.
+            clear = () if size is None else (Control(ControlType.HOME, ControlType.CLEAR),)
+            guide = Text(f"{workspace.guide(console.width)}\n")
+            guide.highlight_regex(r"(?m)^#.*$", "dim")
+            console.print(*clear, guide, sep="", soft_wrap=True)
+            size = console.size
+        live.update(drawn, refresh=True)
+
+    with without_echo(KEYBOARD) if _in_foreground(KEYBOARD) else nullcontext(), live:
+        yield show
 
 
 @contextmanager
 def without_echo(keyboard: int) -> Iterator[None]:
-    """Have the terminal of this descriptor not show what is typed, and forget it at the end."""
+    """Make the terminal of this descriptor not show what is typed: it would move the frame."""
     before = termios.tcgetattr(keyboard)
     quiet = termios.tcgetattr(keyboard)
     quiet[3] &= ~termios.ECHO
@@ -96,13 +104,110 @@ def without_echo(keyboard: int) -> Iterator[None]:
     try:
         yield
     finally:
-        # What was typed meanwhile was not meant for the shell.
+        # Flushed, because what was typed meanwhile was not meant for the shell.
         termios.tcsetattr(keyboard, termios.TCSAFLUSH, before)
 
 
 def _in_foreground(keyboard: int) -> bool:
-    """Return whether the terminal is ours to set: in the background, another program sets it."""
+    """Return whether we may set the terminal: in the background, another program sets it."""
     try:
         return os.tcgetpgrp(keyboard) == os.getpgrp()
     except OSError:
-        return False  # no terminal, or not the one that this session is controlled from
+        return False  # no terminal, or not this session's
+
+
+def frame(picture: Picture, width: int, rows: int) -> Panel:
+    """Return the picture, with as many of the apps as fit into `rows` lines."""
+    apps, room = picture.apps, max(1, rows - LINES_BESIDE_APPS)
+    # If they do not all fit, one line says how many more there are.
+    shown = apps if len(apps) <= room else apps[: max(1, room - 1)]
+    counts = Text.assemble(
+        (plural(picture.refreshes, "refresh", "es"), "bold green"),
+        "   ",
+        (plural(picture.failures, "failure"), "bold yellow" if picture.failures else "dim"),
+    )
+    heading = Table.grid(expand=True)
+    heading.add_column(no_wrap=True, overflow="ellipsis")
+    heading.add_column(no_wrap=True, justify="right")
+    heading.add_row(Text.assemble((" DSM ", "dim"), picture.endpoint), counts)
+    parts: list[RenderableType] = [heading, "", _table(shown, picture.now)]
+    if len(shown) < len(apps):
+        parts.append(Text(f" … and {len(apps) - len(shown)} more", style="dim"))
+    ends = "" if picture.ends_in is None else f" · ends in {span(picture.ends_in)}"
+    return Panel(
+        Group(*parts, "", _consumer(picture.reads)),
+        width=width,
+        border_style="blue",
+        title=Text("refresherd demo", style="bold"),
+        title_align="left",
+        subtitle=Text(f"{span(picture.elapsed)}{ends} · Ctrl-C ends it", style="dim"),
+        subtitle_align="right",
+    )
+
+
+def _table(apps: Iterable[AppStatus], now: float) -> Table:
+    table = Table(box=None, expand=True, padding=(0, 1), collapse_padding=True, header_style="dim")
+    # All widths but the bar's are fixed, so that nothing moves when a text changes.
+    table.add_column("app", no_wrap=True, width=8)
+    table.add_column("state", no_wrap=True, width=10)
+    table.add_column("token's life", no_wrap=True, ratio=1)
+    table.add_column("left", no_wrap=True, width=7, justify="right")
+    table.add_column("next in", no_wrap=True, width=7, justify="right")
+    table.add_column("token", no_wrap=True, width=5, justify="right")
+    table.add_column("last result", no_wrap=True, width=17)
+    for app in apps:
+        table.add_row(
+            app.name,
+            Text(f"● {app.state}", style=STATE_STYLES.get(app.state, "")),
+            LifeBar(app, now),
+            span(app.left(now)),
+            span(app.next_in(now)),
+            str(app.generation or "-"),
+            _last_result(app, now),
+        )
+    return table
+
+
+class LifeBar(ProgressBar):
+    """What is left of a token's life, with a mark where the next refresh is due."""
+
+    def __init__(self, app: AppStatus, now: float) -> None:
+        style = STATE_STYLES.get(app.state, "")
+        issued, expires, due = app.issued_at, app.expires_at, app.next_refresh_at
+        lifetime = 1.0 if issued is None or expires is None else max(1.0, expires - issued)
+        left = app.left(now) or 0.0
+        super().__init__(lifetime, left, complete_style=style, finished_style=style)
+        self._mark = None if expires is None or due is None else (expires - due) / lifetime
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        width, bar = options.max_width, Text(no_wrap=True, end="")
+        for segment in super().__rich_console__(console, options):
+            if isinstance(segment, Segment):
+                bar.append(segment.text, segment.style)
+        # Without colours rich draws nothing where life is over.
+        bar.pad_right(width - bar.cell_len)
+        if self._mark is not None:
+            cell = min(width - 1, max(0, int(self._mark * width)))
+            bar = Text.assemble(bar[:cell], ("┃", "bold"), bar[cell + 1 :], no_wrap=True, end="")
+        yield bar
+
+
+def _last_result(app: AppStatus, now: float) -> Text:
+    if app.failures:
+        times = f" x{app.failures}" if app.failures > 1 else ""
+        return Text(f"{app.reason}{times}", style="yellow")
+    if not app.method or app.issued_at is None:
+        return Text(app.method or "-", style="dim")
+    age = max(0.0, now - app.issued_at)
+    # Tenths of a second would change all the time and draw the eye.
+    return Text(f"{app.method} {f'{int(age)} s' if age < TENTHS_BELOW else span(age)} ago")
+
+
+def _consumer(reads: Reads) -> Text:
+    text = Text.assemble((" consumer ", "dim"), no_wrap=True, overflow="ellipsis")
+    for accepted in reads.recent:
+        text.append("■", style="green" if accepted else "red")
+    text.append("·" * (REMEMBERED - len(reads.recent)), style="dim")
+    text.append(f"  {plural(reads.total, 'read')}, ")
+    text.append(f"{reads.refused} refused", style="bold red" if reads.refused else "")
+    return text

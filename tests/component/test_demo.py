@@ -1,40 +1,31 @@
 """The demo's parts with real files, terminals, processes and TLS on loopback."""
 
 import asyncio
-import fcntl
 import os
 import pty
 import re
 import signal
-import struct
 import sys
 import termios
 import threading
 from argparse import Namespace
 from asyncio.subprocess import PIPE
-from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
-import aiohttp
 import pytest
 from aiohttp import web
+from rich.console import Console
 
 from refresherd.cli.demo import execute
 from refresherd.cli.errors import Exit
-from refresherd.demo.changes import Change
-from refresherd.demo.child import last_lines, stop
-from refresherd.demo.consumer import Consumer
-from refresherd.demo.guide import Guide
-from refresherd.demo.picture import Picture
-from refresherd.demo.place import Place
-from refresherd.demo.play import Play
-from refresherd.demo.scrape import free_port, scrape
-from refresherd.demo.screen import USUAL_SIZE, terminal_size, without_echo
-from refresherd.demo.snapshot import AppView, Snapshot
-from refresherd.demo.stage import Stage
-from refresherd.demo.view import Lines, LiveTable, view_on
+from refresherd.demo.consumer import Reads, consume
+from refresherd.demo.play import Player, api_session, last_lines, read_apps, stop_process
+from refresherd.demo.screen import view_on, without_echo
+from refresherd.demo.status import AppStatus, Picture
+from refresherd.demo.workspace import Workspace, free_port
 from refresherd.domain.errors import RefresherdError
 from refresherd.emulator import Emulator, Options
 
@@ -67,39 +58,39 @@ def read_along(leader: int) -> None:
 
 
 @asynccontextmanager
-async def consuming(dsm: Emulator, *files: Path) -> AsyncIterator[Consumer]:
+async def consuming(dsm: Emulator, *files: Path) -> AsyncIterator[Reads]:
     """Run a consumer of these files."""
     assert dsm.ca_file is not None
-    consumer = Consumer(dsm.url, dsm.ca_file, files)
-    task = asyncio.create_task(consumer.run())
+    reads = Reads()
+    task = asyncio.create_task(consume(dsm.url, dsm.ca_file, files, reads))
     try:
-        yield consumer
+        yield reads
     finally:
         task.cancel()
         await asyncio.wait({task})
 
 
-async def after(consumer: Consumer, reads: int) -> Consumer:
-    """Return the consumer once it has read so often."""
+async def results(reads: Reads, total: int) -> list[bool]:
+    """Return the newest results once there are this many in all."""
     async with asyncio.timeout(PATIENCE):
-        while consumer.reads.total < reads:  # noqa: ASYNC110 - it tells nobody of its reads
+        while reads.total < total:  # noqa: ASYNC110 - reads are not announced
             await asyncio.sleep(0.02)
-    return consumer
+    return list(reads.recent)
 
 
-async def test_the_consumer_uses_what_the_file_holds_now(tmp_path: Path) -> None:
+async def test_the_consumer_uses_the_token_that_the_file_holds_now(tmp_path: Path) -> None:
     """Reads that count as accepted must have been answered by DSM over TLS."""
     token, missing = tmp_path / "app-1.token", tmp_path / "app-2.token"
     async with Emulator(Options(tls=True, directory=tmp_path)) as dsm:
         session = dsm.sessions.open(dsm.apps[0])
         token.write_text(session.token)
-        async with consuming(dsm, missing, token) as consumer:
-            assert (await after(consumer, 1)).reads.recent == (True,)
+        async with consuming(dsm, missing, token) as reads:
+            assert await results(reads, 1) == [True]
             dsm.sessions.end_all()
-            assert (await after(consumer, 2)).reads.recent == (True, False)
+            assert await results(reads, 2) == [True, False]
             await dsm.stop()
-            reads = (await after(consumer, 3)).reads
-        assert (reads.accepted, reads.refused) == (1, 2)
+            assert await results(reads, 3) == [True, False, False]
+        assert reads.refused == 2
         assert dsm.apps[0].counts.key_listings == 1
 
 
@@ -108,7 +99,7 @@ async def test_a_daemon_that_does_not_stop_is_killed() -> None:
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", STUBBORN, stdout=PIPE)
     assert process.stdout is not None
     await process.stdout.readline()
-    await stop(process, patience=0.1)
+    await stop_process(process, timeout=0.1)
     assert process.returncode == -signal.SIGKILL
 
 
@@ -116,7 +107,7 @@ async def test_a_daemon_that_has_ended_is_left_alone() -> None:
     """Its number may be another process' by now."""
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
     await process.wait()
-    await stop(process)
+    await stop_process(process)
     assert process.returncode == 0
 
 
@@ -128,89 +119,50 @@ def test_the_end_of_the_log_is_enough(tmp_path: Path) -> None:
     assert "first" not in last_lines(log)
 
 
-async def test_a_scrape_that_fails_is_none() -> None:
-    """The daemon takes a moment to listen, and the demo has to show something until then."""
+async def test_a_daemon_that_does_not_answer_has_no_news(tmp_path: Path) -> None:
+    """It takes a moment to listen, and the demo has to show something until then."""
 
     async def broken(_request: web.Request) -> web.Response:
         return web.Response(status=500)
 
-    application = web.Application()
-    application.router.add_get("/metrics", broken)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        port = runner.addresses[0][1]
-        async with aiohttp.ClientSession() as session:
-            assert await scrape(session, f"http://127.0.0.1:{port}/metrics") is None
-            assert await scrape(session, f"http://127.0.0.1:{free_port()}/metrics") is None
-    finally:
-        await runner.cleanup()
+    path = tmp_path / "api.sock"
+    async with api_session(path) as api:
+        assert await read_apps(api) == []
+        application = web.Application()
+        application.router.add_get("/v1/apps", broken)
+        runner = web.AppRunner(application)
+        await runner.setup()
+        try:
+            await web.UnixSite(runner, str(path)).start()
+            assert await read_apps(api) == []
+        finally:
+            await runner.cleanup()
 
 
-class Nobody:
-    """A view that nobody looks at."""
-
-    def show(self, picture: Picture, changes: Iterable[Change]) -> None:
-        """Show nothing."""
+def ignore(_picture: Picture, _events: Iterable[str]) -> None:
+    """Show nothing."""
 
 
-async def forever() -> None:
-    """Do as a consumer that is never done."""
-    await asyncio.get_running_loop().create_future()
-
-
-async def fail() -> None:
-    """Do as a consumer with a bug."""
-    raise ZeroDivisionError
-
-
-@asynccontextmanager
-async def staged(
-    directory: Path, program: str, work: Coroutine[Any, Any, None]
-) -> AsyncIterator[Stage]:
-    """Set a stage with that program for a daemon and that work for a consumer."""
-    place = Place(directory, "https://127.0.0.1:1", free_port())
-    place.log.write_text("something went wrong\n")
-    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
-    task = asyncio.create_task(work)
-    async with aiohttp.ClientSession() as session:
-        yield Stage(
-            guide=Guide(place, ("app-1",), 20.0),
-            process=process,
-            consumer=Consumer(place.endpoint, place.ca_file, ()),
-            consuming=task,
-            session=session,
-        )
-    task.cancel()
-    await asyncio.wait({task})
-    await stop(process)
-
-
-async def test_a_daemon_that_dies_is_told_with_the_end_of_its_log(tmp_path: Path) -> None:
-    """Its log goes when the demo ends, so whoever is to find the cause must see it now."""
-    async with staged(tmp_path, "raise SystemExit(3)", forever()) as stage:
-        with pytest.raises(RefresherdError, match=r"status 3(.|\n)*something went wrong"):
-            await Play(stage, Nobody(), None).run(asyncio.Event())
+async def test_the_death_of_the_daemon_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
+    """Its log goes when the demo ends, so a reader who looks for the cause must see it now."""
+    async with Emulator(Options(tls=True, directory=tmp_path)) as dsm:
+        workspace = Workspace(tmp_path, dsm.url, free_port(), {"app-1": ""}, 20.0)
+        with pytest.raises(RefresherdError, match=r"status 78(.|\n)*config\.toml"):
+            await Player(workspace, dsm.apps, ignore).run(None, asyncio.Event())
 
 
 async def test_a_bug_in_the_consumer_is_not_hidden(tmp_path: Path) -> None:
     """A consumer that has silently stopped would look like one that is never refused."""
-    async with staged(tmp_path, "import time; time.sleep(60)", fail()) as stage:
-        with pytest.raises(ZeroDivisionError):
-            await Play(stage, Nobody(), None).run(asyncio.Event())
-
-
-def test_a_terminal_without_a_window_has_the_usual_size(terminal: TextIO) -> None:
-    """Programs that make terminals forget to give them a size; a frame of 0 columns is no use."""
-    assert terminal_size(terminal) == USUAL_SIZE
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 132, 0, 0))
-    assert terminal_size(terminal) == (132, 50)
+    async with Emulator() as dsm:
+        api_keys = {"app-1": dsm.apps[0].api_key}
+        workspace = Workspace(tmp_path, dsm.url, free_port(), api_keys, 20.0)
+        workspace.write()
+        with pytest.raises(FileNotFoundError):  # of the CA, without which it cannot start
+            await Player(workspace, dsm.apps, ignore).run(None, asyncio.Event())
 
 
 def test_what_is_typed_is_hidden_for_a_while_only(terminal: TextIO) -> None:
-    """A shell whose user can't see what he types is a poor thing to leave behind."""
+    """A shell must not be left behind in which nobody can see what they type."""
 
     def echoes() -> bool:
         return bool(termios.tcgetattr(terminal)[3] & termios.ECHO)
@@ -220,20 +172,14 @@ def test_what_is_typed_is_hidden_for_a_while_only(terminal: TextIO) -> None:
     assert echoes()
 
 
-def test_the_view_suits_the_stream(
-    terminal: TextIO, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A table that is drawn over itself would be a mess in a file, and on a dumb terminal."""
-    guide = Guide(Place(tmp_path, "https://127.0.0.1:1", 1), ("app-1",), 20.0)
-    monkeypatch.setenv("TERM", "xterm")
-    with view_on(terminal)(guide) as view:
-        assert isinstance(view, LiveTable)
-        view.show(Picture(guide.place.endpoint, Snapshot(0.0, (AppView("app-1"),))), ())
-    with (tmp_path / "file").open("w") as file, view_on(file)(guide) as view:
-        assert isinstance(view, Lines)
-    monkeypatch.setenv("TERM", "dumb")
-    with view_on(terminal)(guide) as view:
-        assert isinstance(view, Lines)
+def test_a_terminal_gets_the_live_table(terminal: TextIO, tmp_path: Path) -> None:
+    """It must be drawn on a real terminal without an error."""
+    workspace = Workspace(tmp_path, "https://127.0.0.1:1", 1, {"app-1": "key"}, 20.0)
+    picture = Picture(workspace.endpoint, (AppStatus("app-1"),), 0.0)
+    console = Console(file=terminal, force_terminal=True, _environ={"TERM": "xterm"})
+    with view_on(console)(workspace) as show:
+        show(picture, ())
+        show(picture, ())
 
 
 def test_the_whole_demo(capsys: pytest.CaptureFixture[str]) -> None:

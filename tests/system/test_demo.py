@@ -1,4 +1,4 @@
-"""The demo as a newcomer meets it: the installed command, its lines to copy, and its end."""
+"""The demo as a newcomer meets it: the installed command, its commands to copy, and its end."""
 
 import os
 import re
@@ -20,10 +20,13 @@ ON_A_TERMINAL = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spa
 
 CTRL_C = b"\x03"
 
+SCREEN_VARIABLES = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "LINES")
+"""What a terminal shows depends on them, so a test must not inherit them."""
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Path]:
-    """Yield a directory for temporary ones, in which the demo must leave nothing."""
+    """Yield a directory for temporary directories, in which the demo must leave nothing."""
     yield tmp_path
     assert list(tmp_path.iterdir()) == []
     assert processes_of(tmp_path) == []
@@ -43,14 +46,19 @@ def processes_of(directory: Path) -> list[int]:
 
 @contextmanager
 def demo(place: Path, *options: str, terminal: bool = False) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the demo, and see that it ends with the block."""
+    """Run the demo, and end it with the block."""
     launcher = [sys.executable, "-c", ON_A_TERMINAL] if terminal else []
     process = subprocess.Popen(
         [*launcher, REFRESHERD, "demo", *options],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env={**os.environ, "TMPDIR": str(place), "TERM": "xterm-256color"},
+        env={
+            **{name: value for name, value in os.environ.items() if name not in SCREEN_VARIABLES},
+            "TMPDIR": str(place),
+            "TERM": "xterm-256color",
+            "LC_ALL": "C.UTF-8",
+        },
     )
     try:
         yield process
@@ -64,7 +72,7 @@ def demo(place: Path, *options: str, terminal: bool = False) -> Iterator[subproc
 
 
 def until(process: subprocess.Popen[bytes], pattern: bytes) -> bytes:
-    """Return the output up to where it meets the pattern."""
+    """Return the output as soon as it matches the pattern."""
     assert process.stdout is not None
     output = b""
     deadline = time.monotonic() + PATIENCE
@@ -77,7 +85,7 @@ def until(process: subprocess.Popen[bytes], pattern: bytes) -> bytes:
 
 
 def ended(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
-    """Return the exit status, and the rest of what was written to both outputs."""
+    """Return the exit status, and the rest of both outputs, once the demo has ended."""
     out, err = process.communicate(timeout=PATIENCE)
     return process.returncode, out.decode(), err.decode()
 
@@ -101,7 +109,7 @@ def test_it_runs_without_a_terminal_and_ends_by_itself(place: Path) -> None:
 
 
 def test_it_draws_on_a_terminal_until_ctrl_c(place: Path) -> None:
-    """Who has seen enough presses Ctrl-C, and gets the summary and a terminal in order."""
+    """A viewer who has seen enough presses Ctrl-C, and gets the summary and a sane terminal."""
     with demo(place, "--apps", "2", "--lifetime", "4", terminal=True) as process:
         assert process.stdin is not None
         seen = until(process, rb"[1-9] refreshes")
@@ -117,8 +125,8 @@ def test_it_draws_on_a_terminal_until_ctrl_c(place: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_it_politely(place: Path, number: signal.Signals) -> None:
-    """A service manager or a window that is closed leaves nothing behind either."""
+def test_a_signal_ends_it(place: Path, number: signal.Signals) -> None:
+    """A demo that a service manager or a closed window ends leaves nothing behind either."""
     with demo(place, "--apps", "1", "--lifetime", "4") as process:
         until(process, rb"token 1")
         process.send_signal(number)
@@ -127,8 +135,8 @@ def test_a_signal_ends_it_politely(place: Path, number: signal.Signals) -> None:
     assert "summary after" in out
 
 
-def test_the_death_of_the_daemon_is_told(place: Path) -> None:
-    """A demo of a daemon that is gone must not go on as if nothing were the matter."""
+def test_the_death_of_the_daemon_is_reported(place: Path) -> None:
+    """A demo must not go on as if its daemon were still there."""
     with demo(place, "--apps", "1", "--lifetime", "4") as process:
         until(process, rb"token 1")
         (daemon,) = processes_of(place)
@@ -140,7 +148,7 @@ def test_the_death_of_the_daemon_is_told(place: Path) -> None:
     assert "Traceback" not in err
 
 
-def test_a_reader_that_has_enough_ends_it(place: Path) -> None:
+def test_a_closed_pipe_ends_it(place: Path) -> None:
     """`refresherd demo | head` is a fine way to see how it begins."""
     with demo(place, "--apps", "1", "--lifetime", "2") as process:
         until(process, rb"token 1")
@@ -151,8 +159,8 @@ def test_a_reader_that_has_enough_ends_it(place: Path) -> None:
         assert b"Traceback" not in process.stderr.read()
 
 
-def test_the_lines_to_copy_work(place: Path) -> None:
-    """A newcomer's first experience is a line that was copied from here."""
+def test_the_commands_to_copy_work(place: Path) -> None:
+    """A newcomer's first experience is a command that was copied from here."""
     needs_tool("curl")
     with demo(place, "--apps", "1", "--lifetime", "8") as process:
         guide = until(process, rb"token 1").decode()
@@ -169,7 +177,7 @@ def test_the_lines_to_copy_work(place: Path) -> None:
 
 
 def shell(line: str) -> str:
-    """Return what a shell prints for the line, with the programs of this environment."""
+    """Return what a shell prints for the line; it finds this environment's programs."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["/bin/sh", "-c", line],

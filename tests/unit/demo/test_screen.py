@@ -1,132 +1,213 @@
-"""Frames are drawn over each other; what a terminal makes of it is what counts."""
+"""The live table must be readable on any terminal, and must not jump about."""
 
-import re
+from dataclasses import replace
 from io import StringIO
-from typing import TextIO
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.text import Text
+from rich.console import Console
 
-from refresherd.demo.screen import BEGIN_FRAME, END_FRAME, Screen
+from refresherd.demo.consumer import REMEMBERED, Reads
+from refresherd.demo.screen import LifeBar, frame, view_on
+from refresherd.demo.status import AppStatus, Picture
+from refresherd.demo.workspace import Workspace
 
-CONTROL = re.compile(r"\x1b\[(\??)([0-9;]*)([A-Za-z])|(\n)|([^\x1b\n]+)")
+APPS = (
+    AppStatus("app-1", "fresh", 7, 1000, 1020, 1011.2, method="reauth"),
+    AppStatus("app-2", "retrying", 8, 992, 1012, 1004.3, 3, "server_error", all_failures=3),
+    AppStatus("app-3", "expired", 3, 980, 1000, 1004, method="reauth"),
+    AppStatus("app-4"),
+    AppStatus("app-5", "rejected", next_refresh_at=2803.5, failures=1, reason="rejected"),
+    AppStatus("app-6", "fresh", 1, 1003, 1023, method="login"),
+    AppStatus("app-7", "starting", 2, method="reauth"),
+)
+PICTURE = Picture(
+    "https://127.0.0.1:8443", APPS, 1003.5, Reads(142, 4), elapsed=33.25, ends_in=None
+)
+PICTURE.reads.recent.extend((True, False, True))
+
+WORKSPACE = Workspace(Path("/demo"), "https://127.0.0.1:8443", 9749, {"app-1": "key"}, 20.0)
 
 
 class Terminal:
-    """As much of a terminal as the screen makes use of, endlessly high."""
+    """A console that reads nothing of the environment, and what is written to it."""
 
-    def __init__(self) -> None:
-        self.lines = [""]
-        self._row = 0
-        self._column = 0
-
-    def feed(self, text: str) -> None:
-        """Act on what was written."""
-        for private, parameters, final, newline, plain in CONTROL.findall(text):
-            if plain:
-                line = self.lines[self._row].ljust(self._column)
-                end = self._column + len(plain)
-                self.lines[self._row] = line[: self._column] + plain + line[end:]
-                self._column = end
-            elif newline:
-                self._row, self._column = self._row + 1, 0
-                self.lines += [""] * (self._row + 1 - len(self.lines))
-            elif not private:
-                self._control(final, parameters)
-
-    def _control(self, final: str, parameters: str) -> None:
-        if final == "F":
-            self._row, self._column = self._row - int(parameters), 0
-        elif final == "H":
-            self._row = self._column = 0
-        elif final == "K":
-            self.lines[self._row] = self.lines[self._row][: self._column]
-        elif final == "J" and parameters == "2":
-            self.lines = [""] * (self._row + 1)
-        elif final == "J":
-            del self.lines[self._row + 1 :]
-            self.lines[self._row] = self.lines[self._row][: self._column]
-
-
-class Window:
-    """A window that the user may resize."""
-
-    def __init__(self) -> None:
-        self.size = (40, 12)
+    def __init__(self, width: int = 100, height: int = 60, term: str = "xterm") -> None:
         self.stream = StringIO()
-        self.terminal = Terminal()
-        self.screen = Screen(self.stream, lambda width: f"above, {width} wide", self._size)
+        self.console = Console(
+            file=self.stream,
+            width=width,
+            height=height,
+            force_terminal=True,
+            color_system="256",
+            no_color=False,
+            _environ={"TERM": term},
+        )
 
-    def _size(self, _stream: TextIO) -> tuple[int, int]:
-        return self.size
-
-    def draw(self, *lines: str) -> str:
-        """Draw a frame of these lines, and return what was written for it."""
-        self.screen.draw(lambda _rows: Text("\n".join(lines)))
-        written = self.stream.getvalue()
+    def written(self) -> str:
+        """Return what was written since the last time."""
+        text = self.stream.getvalue()
         self.stream.seek(0)
         self.stream.truncate()
-        self.terminal.feed(written)
-        return written
-
-    @property
-    def seen(self) -> list[str]:
-        """What is on the terminal, without the empty line that the cursor is in."""
-        return [line.rstrip() for line in self.terminal.lines[:-1]]
+        return text
 
 
-FRAMES = st.lists(
-    st.lists(st.text("abc", min_size=1, max_size=30), min_size=1, max_size=8),
-    min_size=1,
-    max_size=5,
+def drawn(picture: Picture, width: int = 79, rows: int = 40) -> list[str]:
+    """Return the frame's lines as text."""
+    stream = StringIO()
+    console = Console(
+        file=stream, width=width, color_system=None, force_terminal=False, _environ={}
+    )
+    console.print(frame(picture, width, rows))
+    return stream.getvalue().splitlines()
+
+
+def row(app: str, picture: Picture = PICTURE, width: int = 79) -> str:
+    """Return the line of an app."""
+    (found,) = (line for line in drawn(picture, width) if f" {app} " in line)
+    return found
+
+
+@pytest.mark.parametrize("width", [79, 119])
+def test_each_app_is_shown_with_all_that_matters(width: int) -> None:
+    """On a terminal of 80 columns nothing may be cut off, on a wider one neither."""
+    assert not [line for line in drawn(PICTURE, width) if "…" in line]
+    for word in ("● fresh", "16.5 s", "7.7 s", " 7 ", "reauth 3 s ago"):
+        assert word in row("app-1", width=width)
+    for word in ("● retrying", "8.5 s", "0.8 s", "server_error x3"):
+        assert word in row("app-2", width=width)
+    assert "● expired" in row("app-3", width=width)
+    assert "● starting" in row("app-4", width=width)
+    for word in ("● rejected", "30m 00s", "rejected"):
+        assert word in row("app-5", width=width)
+    assert "login 0 s ago" in row("app-6", width=width)
+    assert "reauth" in row("app-7", width=width)
+
+
+def test_the_edges_tell_of_the_whole() -> None:
+    """Endpoint and totals are at the top, the consumer's results and the time at the bottom."""
+    lines = drawn(PICTURE)
+    assert "https://127.0.0.1:8443" in lines[1]
+    assert "16 refreshes   3 failures" in lines[1]
+    assert "■■■" in lines[-2]
+    assert "142 reads, 4 refused" in lines[-2]
+    assert "33.2 s · Ctrl-C ends it" in lines[-1]
+
+
+def test_an_age_has_no_tenths() -> None:
+    """A number that changes all the time draws the eye, so it had better matter."""
+    assert "reauth 1m 40s ago" in row("app-1", replace(PICTURE, now=1100.0))
+
+
+def test_a_known_end_is_shown() -> None:
+    """With --for nobody should wonder whether it hangs."""
+    assert "ends in 26.8 s" in drawn(replace(PICTURE, ends_in=26.75))[-1]
+
+
+@given(rows=st.integers(9, 60), count=st.integers(1, 80))
+def test_a_frame_never_outgrows_the_terminal(rows: int, count: int) -> None:
+    """A frame that scrolls can't be drawn over; apps that don't fit are counted instead."""
+    apps = tuple(AppStatus(f"app-{number}") for number in range(1, count + 1))
+    lines = drawn(replace(PICTURE, apps=apps), rows=rows)
+    assert len(lines) <= rows
+    shown = sum("● starting" in line for line in lines)
+    assert shown >= 1
+    assert (f"and {count - shown} more" in "\n".join(lines)) == (shown < count)
+
+
+def bar(app: AppStatus, now: float, width: int, *, no_color: bool = False) -> str:
+    """Return an app's bar as text."""
+    console = Console(
+        file=StringIO(),
+        width=width,
+        force_terminal=True,
+        color_system="256",
+        no_color=no_color,
+        _environ={},
+    )
+    (line,) = console.render_lines(LifeBar(app, now), console.options, pad=False)
+    return "".join(segment.text for segment in line)
+
+
+@given(
+    issued=st.floats(0, 2000),
+    life=st.floats(0, 99),
+    due=st.floats(0, 2100),
+    width=st.integers(1, 99),
 )
+def test_a_bar_is_always_as_wide_as_its_column(
+    issued: float, life: float, due: float, width: int
+) -> None:
+    """Clocks may disagree on what is left; the table must not fall apart over it."""
+    app = AppStatus("a", "fresh", 1, issued, issued + life, due)
+    assert len(bar(app, 1000.0, width)) == width
 
 
-@given(frames=FRAMES)
-def test_only_the_last_frame_is_seen(frames: list[list[str]]) -> None:
-    """A shorter line or frame must leave nothing of the longer one before it."""
-    window = Window()
-    for lines in frames:
-        window.draw(*lines)
-    assert window.seen == ["above, 40 wide", "", *frames[-1]]
+def test_a_bar_shrinks_to_its_mark() -> None:
+    """The refresh comes where the bar meets the mark, so that an eye can see it coming."""
+    app = AppStatus("a", "fresh", 1, 1000.0, 1020.0, 1010.0)
+    assert bar(app, 1000.0, 10) == "━━━━━┃━━━━"
+    assert bar(app, 1005.0, 10, no_color=True) == "━━━━━┃━╸  "
+    assert bar(app, 1010.0, 10, no_color=True) == "━━━━━┃    "
+    assert bar(AppStatus("a"), 1000.0, 10, no_color=True).strip() == ""
 
 
-def test_what_is_above_is_written_once() -> None:
-    """Writing over it would undo the mark that somebody sets in order to copy it."""
-    window = Window()
-    assert "above" in window.draw("a")
-    assert "above" not in window.draw("b")
-
-
-def test_nothing_is_cleared_before_it_is_written() -> None:
-    """A line that is empty for a moment flickers, and so does half a frame."""
-    window = Window()
-    window.draw("a", "b")
-    written = window.draw("c", "d")
-    assert written.startswith(BEGIN_FRAME)
-    assert written.endswith(END_FRAME)
-    assert not re.search(r"\x1b\[(2J|2K|1K|K[^\n])", written)
+def test_the_guide_is_written_once_and_the_table_in_its_place() -> None:
+    """Whoever marks a command in order to copy it must not lose the mark to the next picture."""
+    terminal = Terminal()
+    with view_on(terminal.console)(WORKSPACE) as show:
+        show(PICTURE, ())
+        first = terminal.written()
+        show(replace(PICTURE, elapsed=40.0), ())
+        second = terminal.written()
+    assert "# see the token change" in first
+    assert "app-1" in first
+    assert "# see" not in second
+    assert "40.0 s" in second
+    # The cursor goes up once for each line of the first table but the one it is in.
+    assert second.count("\x1b[1A") == len(APPS) + 6
 
 
 def test_another_size_starts_afresh() -> None:
-    """A narrower window wraps what was there, and then nobody knows where the frame began."""
-    window = Window()
-    window.draw("a", "b")
-    window.size = (20, 12)
-    window.draw("c")
-    assert window.seen == ["above, 20 wide", "", "c"]
+    """A narrower window wraps lines, and then nobody knows where the table began."""
+    terminal = Terminal()
+    with view_on(terminal.console)(WORKSPACE) as show:
+        show(PICTURE, ())
+        terminal.written()
+        terminal.console.width = 90
+        show(PICTURE, ())
+        text = terminal.written()
+    assert "\x1b[H\x1b[2J" in text
+    assert text.index("\x1b[2J") < text.index("# see the token change") < text.index("● fresh")
 
 
-def test_a_frame_that_is_too_high_is_cut() -> None:
-    """The cursor can't go back to a line that was scrolled out of sight."""
-    window = Window()
-    window.draw(*"abcdefghijklmnop")
-    assert window.seen[2:] == list("abcdefghijk")
+def test_the_cursor_is_hidden_for_a_while_only() -> None:
+    """A shell without a cursor is a poor thing to leave behind."""
+    terminal = Terminal()
+    with view_on(terminal.console)(WORKSPACE):
+        assert terminal.written() == "\x1b[?25l"
+    assert terminal.written().endswith("\x1b[?25h")
 
 
-def test_the_last_column_stays_free() -> None:
-    """Clearing the rest of a full line would take its last character on some terminals."""
-    window = Window()
-    window.draw("x" * 40)
-    assert window.seen[2] == "x" * 39
+@pytest.mark.parametrize("term", ["dumb", "unknown"])
+def test_a_terminal_that_cannot_move_its_cursor_gets_lines(term: str) -> None:
+    """A table that is drawn over itself would be a mess there, and so it would be in a file."""
+    terminal = Terminal(width=20, term=term)
+    with view_on(terminal.console)(WORKSPACE) as show:
+        terminal.written()
+        show(PICTURE, ["app-1: fresh -> retrying, which is longer than the terminal is wide"])
+        show(PICTURE, [])
+    assert terminal.written() == (
+        "  33.2 s  app-1: fresh -> retrying, which is longer than the terminal is wide\n"
+    )
+
+
+def test_as_many_reads_are_drawn_as_there_is_room_for() -> None:
+    """The row of squares has the same width from the first read on."""
+    for count in (0, 5, 100):
+        reads = Reads(count)
+        reads.recent.extend([True] * count)
+        line = drawn(replace(PICTURE, reads=reads))[-2]
+        assert line.count("■") + line.count("·") == REMEMBERED
