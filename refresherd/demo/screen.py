@@ -11,15 +11,17 @@ from rich.console import (
     Console,
     ConsoleDimensions,
     ConsoleOptions,
+    ConsoleRenderable,
     Group,
     RenderableType,
+    RenderHook,
     RenderResult,
 )
 from rich.control import Control
 from rich.live import Live
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
-from rich.segment import ControlType, Segment
+from rich.segment import ControlType, Segment, Segments
 from rich.table import Table
 from rich.text import Text
 
@@ -43,6 +45,13 @@ LINES_BESIDE_APPS = 7
 
 KEYBOARD = 0
 """Standard input; sys.stdin is None if it was closed."""
+
+BEGIN_FRAME, END_FRAME = (
+    # rich has no name for it, and takes any control code to tell that a segment has no width.
+    Segments([Segment(f"\x1b[?2026{mode}", control=[(ControlType.CARRIAGE_RETURN,)])])
+    for mode in ("h", "l")
+)
+"""Synchronized output: a terminal that knows it shows a frame only once it is whole."""
 
 Show: TypeAlias = Callable[[Picture, Iterable[str]], None]
 """Shows the newest picture, and a line for each event since the one before."""
@@ -91,7 +100,19 @@ def _live_table(console: Console, workspace: Workspace) -> Iterator[Show]:
         live.update(drawn, refresh=True)
 
     with without_echo(KEYBOARD) if _in_foreground(KEYBOARD) else nullcontext(), live:
-        yield show
+        console.push_render_hook(WholeFrames())
+        try:
+            yield show
+        finally:
+            console.pop_render_hook()
+
+
+class WholeFrames(RenderHook):
+    """Puts all that is printed at once into one frame."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        """Return the renderables between the beginning and the end of a frame."""
+        return [BEGIN_FRAME, *renderables, END_FRAME]
 
 
 @contextmanager

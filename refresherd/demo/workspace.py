@@ -40,17 +40,6 @@ path = "api.sock"
 format = "console"
 """
 
-APP = """
-[apps.{name}]
-api_key_file = "{name}.key"
-"""
-
-FILE = """
-[[apps.{name}.files]]
-path = "{name}.{suffix}"
-format = "{form}"
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
@@ -84,9 +73,10 @@ class Workspace:
             port=self.port,
         )
         for name in self.api_keys:
-            text += APP.format(name=name)
+            text += f'\n[apps.{name}]\napi_key_file = "{name}.key"\n'
             for form, suffix in FORMATS.items():
-                text += FILE.format(name=name, suffix=suffix, form=form)
+                file = f'path = "{name}.{suffix}"\nformat = "{form}"'
+                text += f"\n[[apps.{name}.files]]\n{file}\n"
         return text
 
     def guide(self, width: int | None = None) -> str:

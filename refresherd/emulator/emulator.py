@@ -78,7 +78,7 @@ class Emulator:
         self.apps = Apps(lifetime=options.lifetime, random_bytes=random_bytes, fips=options.fips)
         self.sessions = Sessions(expiry=options.expiry, now=options.now, random_bytes=random_bytes)
         self.faults = Faults()
-        self.log = RequestLog(options.log_size)
+        self.log = RequestLog(maxlen=options.log_size)
         for api_key in options.api_keys:
             self.apps.add(api_key=api_key)
         for _ in range(options.apps):

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import struct
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -41,25 +41,8 @@ class Request:
     """None until it is answered, and for good if it never is."""
 
 
-class RequestLog:
-    """The newest `size` requests, oldest first."""
-
-    def __init__(self, size: int) -> None:
-        self._requests: deque[Request] = deque(maxlen=size)
-
-    def __iter__(self) -> Iterator[Request]:
-        return iter(tuple(self._requests))
-
-    def __len__(self) -> int:
-        return len(self._requests)
-
-    def add(self, request: Request) -> None:
-        """Append a request; a full log drops its oldest."""
-        self._requests.append(request)
-
-    def clear(self) -> None:
-        """Forget all requests."""
-        self._requests.clear()
+class RequestLog(deque[Request]):
+    """The newest requests, oldest first."""
 
     def select(self, *, operation: str = "*", app: str = "*", since: float = 0.0) -> list[Request]:
         """Return the requests for an operation, of an app (its UUID), from `since` on."""
@@ -108,7 +91,7 @@ class Server:
             content_length=request.content_length,
             fault=fault is not None,
         )
-        self.log.add(entry)
+        self.log.append(entry)
         if fault is None:
             answer = self.dsm.carry_out(call)
             entry.status = answer.status

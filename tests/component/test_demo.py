@@ -176,7 +176,7 @@ def test_a_terminal_gets_the_live_table(terminal: TextIO, tmp_path: Path) -> Non
     """It must be drawn on a real terminal without an error."""
     workspace = Workspace(tmp_path, "https://127.0.0.1:1", 1, {"app-1": "key"}, 20.0)
     picture = Picture(workspace.endpoint, (AppStatus("app-1"),), 0.0)
-    console = Console(file=terminal, force_terminal=True, _environ={"TERM": "xterm"})
+    console = Console(file=terminal, force_terminal=True, width=80, height=24, _environ={})
     with view_on(console)(workspace) as show:
         show(picture, ())
         show(picture, ())

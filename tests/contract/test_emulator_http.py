@@ -1,4 +1,4 @@
-"""The emulator over real loopback connections: its endpoints, faults and control endpoint."""
+"""The emulator over real loopback connections: its endpoints, faults and control API."""
 
 import asyncio
 import base64
@@ -31,7 +31,7 @@ def validate(value: object, name: str) -> None:
 
 @dataclass
 class Clock:
-    """A clock, and a wait that moves it instead of waiting."""
+    """A clock, and a sleep that moves it instead of waiting."""
 
     time: float = 100.0
     waits: list[float] = field(default_factory=list)
@@ -44,7 +44,7 @@ class Clock:
 
 @dataclass
 class Answer:
-    """What a client saw of an answer."""
+    """An answer as a client sees it."""
 
     status: int
     text: str
@@ -94,7 +94,7 @@ class Client:
         return await self.send(method, path, f"Bearer {token}")
 
     async def control(self, method: str, path: str, **body: object) -> Answer:
-        """Send a request to the control endpoint."""
+        """Send a request to the control API."""
         return await self.send(method, f"/control/{path}", body=json.dumps(body) if body else "")
 
 
@@ -109,7 +109,7 @@ class Setup:
 
 @pytest.fixture
 async def at() -> AsyncIterator[Setup]:
-    """Run an emulator on plain HTTP whose time moves only when told."""
+    """Run an emulator on plain HTTP, with a clock that only a test moves."""
     clock = Clock()
     options = Options(apps=2, now=lambda: clock.time, sleep=clock.sleep)
     async with Emulator(options) as dsm:
@@ -271,9 +271,9 @@ async def test_a_certificate_app_logs_in_and_works_with_its_certificate_only() -
         validate(answer.json, "AppSession")
         token = answer.json["access_token"]
         assert (await client.bearer("GET", KEYS, token)).status == 200
-        for stranger in (plain, Client(dsm, with_other)):
-            assert (await stranger.log_in(app)).status == 401
-            assert (await stranger.bearer("GET", KEYS, token)).status == 401
+        for intruder in (plain, Client(dsm, with_other)):
+            assert (await intruder.log_in(app)).status == 401
+            assert (await intruder.bearer("GET", KEYS, token)).status == 401
 
 
 async def test_key_files_are_private_and_vanish_with_the_emulator(tmp_path: Path) -> None:
@@ -288,7 +288,7 @@ async def test_key_files_are_private_and_vanish_with_the_emulator(tmp_path: Path
 
 
 async def test_client_certificates_need_tls(at: Setup) -> None:
-    """Asking for one on plain HTTP is a mistake in the test, to be told at once."""
+    """A test that asks for one on plain HTTP is mistaken, and must learn so at once."""
     assert at.dsm.ca_file is None
     with pytest.raises(ValueError, match="TLS"):
         at.dsm.client_certificate(at.dsm.apps[0])
@@ -302,12 +302,12 @@ async def test_it_listens_on_ipv6_too() -> None:
 
 
 async def test_without_a_host_it_listens_on_loopback_only() -> None:
-    """A listener that hands out every token must not be open to the network by a short cut."""
+    """A listener that hands out every token must not be open to the network by default."""
     async with Emulator(Options(listen=":0")) as dsm:
         assert dsm.url.startswith("http://127.0.0.1:")
 
 
-async def test_it_listens_on_every_interface_when_told_to() -> None:
+async def test_it_listens_on_every_interface_when_asked_to() -> None:
     """Containers reach it from outside, but its own URL must be one that works here."""
     async with Emulator(Options(listen="0.0.0.0:0")) as dsm:
         assert dsm.url.startswith("http://127.0.0.1:")
@@ -382,7 +382,7 @@ async def test_a_redirect_points_elsewhere(at: Setup) -> None:
 
 
 async def test_a_delayed_answer_is_the_right_one(at: Setup) -> None:
-    """Slow is not wrong: the session was opened when the request arrived, not when it was told."""
+    """Slow is not wrong: the session was opened when the request arrived, not at its answer."""
     at.dsm.faults.add(Fault(delay=30.0))
     answer = await at.client.log_in(at.dsm.apps[0])
     validate(answer.json, "AppSession")
@@ -563,7 +563,7 @@ async def test_headers_can_be_added_to_a_right_answer(at: Setup) -> None:
     assert (await at.client.send("GET", "/sys/v1/health")).headers["set-cookie"] == "a=b"
 
 
-# The control endpoint
+# The control API
 
 
 async def test_control_lists_and_adds_apps(at: Setup) -> None:
@@ -610,10 +610,10 @@ async def test_control_ends_sessions_by_token_by_app_and_all(at: Setup) -> None:
     assert await end() == 2
 
 
-async def test_control_orders_and_lifts_faults(at: Setup) -> None:
-    """A fault ordered as JSON is the same as one made in Python."""
-    ordered = {"operation": "health", "status": 429, "headers": {"Retry-After": 3}, "body": "x"}
-    number = (await at.client.control("POST", "faults", **ordered)).json["id"]
+async def test_control_adds_and_removes_faults(at: Setup) -> None:
+    """A fault in JSON is the same as one in Python."""
+    fault_429 = {"operation": "health", "status": 429, "headers": {"Retry-After": 3}, "body": "x"}
+    number = (await at.client.control("POST", "faults", **fault_429)).json["id"]
     await at.client.control("POST", "faults", status=500, app="app-2")
     at.dsm.faults.add(Fault(operation="keys", status=200, body=b"\xff"))
     listed = (await at.client.control("GET", "faults")).json
@@ -655,8 +655,8 @@ async def test_control_counts_what_each_app_did(at: Setup) -> None:
     assert statistics["apps"][1]["tokens"] == []
 
 
-async def test_the_request_log_tells_what_arrived_but_no_credential(at: Setup) -> None:
-    """It shows a client's headers and its rhythm; a log is read by more people than a token."""
+async def test_the_request_log_holds_every_request_but_no_credential(at: Setup) -> None:
+    """It shows a client's headers and timing, to more people than may see a token."""
     token = await at.client.token(at.dsm.apps[0])
     at.clock.time += 7.0
     at.dsm.faults.add(Fault(operation="reauth", status=500))
@@ -684,8 +684,8 @@ async def test_the_request_log_tells_what_arrived_but_no_credential(at: Setup) -
     assert at.dsm.apps[0].api_key not in log
 
 
-async def test_the_request_log_can_be_narrowed_and_forgotten(at: Setup) -> None:
-    """Tests ask for one app's logins since a moment, and start anew."""
+async def test_the_request_log_can_be_filtered_and_cleared(at: Setup) -> None:
+    """Tests ask for one app's logins since an instant, and start with an empty log."""
     for app in at.dsm.apps:
         token = await at.client.token(app)
         at.clock.time += 1.0
@@ -727,7 +727,7 @@ async def test_the_request_log_keeps_the_newest() -> None:
     ],
 )
 async def test_control_says_what_it_cannot_understand(at: Setup, path: str, body: str) -> None:
-    """A misspelt order that is silently dropped makes a test pass for no reason."""
+    """A misspelt request that is silently ignored makes a test pass for no reason."""
     answer = await at.client.send("POST", f"/control/{path}", body=body)
     assert answer.status == 400
     assert answer.headers["content-type"].startswith("text/plain")

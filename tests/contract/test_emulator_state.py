@@ -1,4 +1,4 @@
-"""The emulator's sessions, logins and faults, as DSM documents them; no network, no real clock."""
+"""The emulator's sessions, logins and faults behave as DSM documents them; no network or clock."""
 
 import base64
 import random
@@ -24,7 +24,7 @@ def api_key(app_id: str, secret: str) -> str:
 
 @dataclass
 class Clock:
-    """A clock that stands still until it is moved."""
+    """A clock that stands still until a test moves it."""
 
     time: float = 1000.0
 
@@ -149,7 +149,7 @@ def test_tokens_and_api_keys_look_like_dsms() -> None:
 
 
 def test_an_app_may_bring_its_own_api_key() -> None:
-    """A test with a key in a file needs the emulator to know that key."""
+    """A test with a key in a file needs an emulator that knows this key."""
     dsm = make_dsm()
     app = dsm.apps.add("billing", api_key=api_key(APP_ID, "s3cret"), lifetime=2.5)
     assert (app.id, app.name, app.secret, app.lifetime) == (APP_ID, "billing", "s3cret", 2.5)
@@ -199,7 +199,7 @@ def test_the_hundredth_failure_in_a_day_resets_the_secret() -> None:
     )
 )
 def test_failures_are_counted_over_a_sliding_day(bursts: list[tuple[float, int]]) -> None:
-    """A count by calendar day, or one that never forgets, would reset at other moments."""
+    """A count by calendar day, or one that never forgets, would reset at other times."""
     dsm = make_dsm()
     app = dsm.apps[0]
     failures: list[float] = []
@@ -250,17 +250,17 @@ def test_a_certificate_logs_in_its_own_app_only() -> None:
     assert dsm.apps.log_in(app.api_key, app.id, 0.0) is app
 
 
-def test_faults_are_met_in_the_order_they_were_added() -> None:
+def test_faults_apply_in_the_order_in_which_they_were_added() -> None:
     """A test writes a script: twice 503, then once 401, then all is well."""
     dsm, faults = make_dsm(), Faults()
     faults.add(Fault(status=503, times=2))
     faults.add(Fault(status=401, times=1))
-    met = [faults.take("auth", "/sys/v1/session/auth", dsm.apps[0]) for _ in range(4)]
-    assert [fault and fault.status for fault in met] == [503, 503, 401, None]
+    taken = [faults.take("auth", "/sys/v1/session/auth", dsm.apps[0]) for _ in range(4)]
+    assert [fault and fault.status for fault in taken] == [503, 503, 401, None]
     assert len(faults) == 0
 
 
-def test_a_fault_meets_only_the_requests_it_is_meant_for() -> None:
+def test_a_fault_applies_only_to_the_requests_it_names() -> None:
     """A fault for one app or operation must leave the others' requests as they are."""
     dsm, faults = make_dsm(), Faults()
     first, second = dsm.apps
@@ -305,7 +305,7 @@ def test_a_senseless_fault_is_refused(senseless: dict[str, object]) -> None:
 
 
 def test_importing_the_emulator_leaves_cryptography_alone() -> None:
-    """It takes long to load and plain HTTP has no use for it; nor may client code come along."""
+    """It loads slowly and plain HTTP does not need it; nor may the client's code be loaded."""
     program = (
         "import sys, refresherd.emulator;"
         "print('cryptography' in sys.modules,"

@@ -76,7 +76,7 @@ async def dsm() -> AsyncIterator[Emulator]:
 
 @dataclass
 class Finished:
-    """How a program ended."""
+    """The exit status and output of a program."""
 
     status: int | None
     output: str
@@ -84,7 +84,7 @@ class Finished:
 
 
 async def run(program: str, *arguments: str, home: Path, **environment: str) -> Finished:
-    """Run a program with a home and environment of its own, beside the emulator's event loop."""
+    """Run a program with a home and environment of its own; the emulator answers meanwhile."""
     process = await asyncio.create_subprocess_exec(
         program,
         *arguments,
@@ -140,7 +140,7 @@ class Cli:
 
 
 async def test_the_library_goes_through_a_whole_session(dsm: Emulator, tmp_path: Path) -> None:
-    """What its generated models and its TLS accept is what DSM answers, as far as one can tell."""
+    """Its generated models and its TLS accept what DSM answers, so they judge the emulator best."""
     app = dsm.apps[0]
     seen = await run_library(dsm, tmp_path, app.api_key)
     assert seen["entity_id"] == app.id
@@ -172,7 +172,7 @@ async def test_the_cli_logs_in_lists_keys_and_logs_out(dsm: Emulator, tmp_path: 
     assert (listing.status, listing.output) == (0, "")
     assert (await cli.run("app-logout")).status == 0
     assert cli.token == ""
-    token_file = tmp_path / "kept"
+    token_file = tmp_path / "copied"
     token_file.write_text(f"app-token={token}\n")
     listing = await cli.run("list-keys", SDKMS_CLI_TOKEN_FILE=str(token_file))
     assert listing.status == 1
@@ -191,8 +191,8 @@ async def test_a_second_login_of_the_cli_ends_the_first_session(
     assert dsm.apps[0].counts.terminates == 1
 
 
-async def test_the_cli_is_told_of_a_wrong_key(dsm: Emulator, tmp_path: Path) -> None:
-    """The program must see the refusal as DSM's, with status and text."""
+async def test_the_cli_reports_a_wrong_key(dsm: Emulator, tmp_path: Path) -> None:
+    """The program must get the refusal that DSM sends, with status and text."""
     key = dsm.apps[0].api_key
     dsm.apps.reset_secret(dsm.apps[0])
     login = await Cli(dsm, tmp_path).run("app-login", FORTANIX_API_KEY=key)

@@ -1,6 +1,6 @@
-"""Loopback servers that answer as told, and certificates for them.
+"""Loopback servers with a given behaviour, and certificates for them.
 
-A server's behaviour is a coroutine function that gets each connection:
+A server's behaviour is a coroutine function that is called with each connection:
 
     async with serving(answering(reply(200, GRANT)), tls=authority.server()) as peer:
         ...
@@ -45,7 +45,7 @@ class Connection:
     writer: asyncio.StreamWriter
 
     async def request(self) -> bytes:
-        """Return the next request's head, noted in the peer. Raises at the end of the stream."""
+        """Return the next request's head and record it in the peer. Raises EOFError at the end."""
         head = await self.reader.readuntil(b"\r\n\r\n")
         self.peer.requests.append(head)
         return head
@@ -58,13 +58,13 @@ class Connection:
 
 @dataclass(slots=True)
 class Peer:
-    """A running server: what it heard, and where it is."""
+    """A running server: its address, and what clients sent to it."""
 
     port: int = 0
     connections: int = 0
     requests: list[bytes] = field(default_factory=list)
     certificates: list[object] = field(default_factory=list)
-    """Of the clients, as `getpeercert` has them."""
+    """Of the clients, as `getpeercert` returns them."""
 
     @property
     def https(self) -> str:
@@ -82,7 +82,7 @@ Behaviour = Callable[[Connection], Awaitable[None]]
 
 @asynccontextmanager
 async def serving(behave: Behaviour, tls: ssl.SSLContext | None = None) -> AsyncIterator[Peer]:
-    """Serve on loopback, a task for each connection; all end with the context."""
+    """Serve on loopback, with a task for each connection; all end with the context."""
     peer = Peer()
     tasks: set[asyncio.Task[None]] = set()
 
@@ -112,7 +112,7 @@ async def serving(behave: Behaviour, tls: ssl.SSLContext | None = None) -> Async
 
 
 def answering(*replies: bytes) -> Behaviour:
-    """Answer each request of a connection with the next reply, the last one from then on."""
+    """Answer each request of a connection with the next reply, and later ones with the last."""
 
     async def behave(connection: Connection) -> None:
         for reply_ in replies:
@@ -127,7 +127,7 @@ def answering(*replies: bytes) -> Behaviour:
 
 def reply(status: int, body: bytes = b"", *headers: str) -> bytes:
     """Return an HTTP answer."""
-    lines = [f"HTTP/1.1 {status} Told So", f"Content-Length: {len(body)}", *headers]
+    lines = [f"HTTP/1.1 {status} Reason", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
@@ -144,7 +144,7 @@ class Authority:
         self.ca_file.write_bytes(ca.public_bytes(Encoding.PEM))
 
     def issue(self, host: str = "localhost", days: int = 1) -> tuple[Path, Path]:
-        """Return the files of a certificate and its key; with `days` below 0 it has expired."""
+        """Return the files of a certificate and its key; with negative `days` it has expired."""
         self._issued += 1
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
@@ -161,7 +161,7 @@ class Authority:
     def server(
         self, host: str = "localhost", days: int = 1, *, wants_certificate: bool = False
     ) -> ssl.SSLContext:
-        """Return the context of a server with a certificate for `host`."""
+        """Return a server's TLS context with a certificate for `host`."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*self.issue(host, days))
         if wants_certificate:

@@ -170,6 +170,18 @@ def test_the_guide_is_written_once_and_the_table_in_its_place() -> None:
     assert second.count("\x1b[1A") == len(APPS) + 6
 
 
+def test_a_frame_appears_only_once_it_is_whole() -> None:
+    """The old frame is erased before the new one is written, which must not be visible."""
+    terminal = Terminal()
+    with view_on(terminal.console)(WORKSPACE) as show:
+        show(PICTURE, ())
+        terminal.written()
+        show(PICTURE, ())
+        text = terminal.written()
+    assert text.startswith("\x1b[?2026h")
+    assert text.endswith("\x1b[?2026l")
+
+
 def test_another_size_starts_afresh() -> None:
     """A narrower window wraps lines, and then nobody knows where the table began."""
     terminal = Terminal()
