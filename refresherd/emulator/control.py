@@ -22,15 +22,13 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """Handles /control; a request that it cannot understand gets 400 and the reason as text.
-
-    `authority` issues client certificates; None on plain HTTP.
-    """
+    """Handles /control; a request that it cannot understand gets 400 and the reason as text."""
 
     dsm: Dsm
     faults: Faults
     log: RequestLog
     authority: Authority | None
+    """Issues client certificates; None on plain HTTP."""
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Route the paths below /control here."""

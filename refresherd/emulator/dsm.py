@@ -103,11 +103,12 @@ def operation_of(method: str, path: str) -> Operation:
 
 @dataclass(frozen=True, slots=True)
 class Dsm:
-    """Apps, their sessions, and the clock in seconds on which sessions expire."""
+    """Carries out calls on apps and their sessions."""
 
     apps: Apps
     sessions: Sessions
     now: Callable[[], float]
+    """The emulator's clock, in seconds."""
 
     def caller(self, call: Call) -> App | None:
         """Return the app that a call concerns, even if the call will be refused; no effects."""

@@ -57,16 +57,15 @@ class RequestLog(deque[Request]):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Handles every path that has no other handler.
-
-    `random_bytes` makes request ids, `sleep` waits for slow faults.
-    """
+    """Handles every path that has no other handler."""
 
     dsm: Dsm
     faults: Faults
     log: RequestLog
     random_bytes: Callable[[int], bytes]
+    """Makes request ids."""
     sleep: Sleep
+    """Waits for slow faults."""
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Route DSM's paths here, and all others that have no route yet."""

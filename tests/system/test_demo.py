@@ -92,9 +92,9 @@ def ended(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
 
 def test_it_runs_without_a_terminal_and_ends_by_itself(place: Path) -> None:
     """In CI or through a pipe it must tell the same story in lines, and succeed."""
-    done = command(
-        *("demo", "--apps", "2", "--lifetime", "4", "--for", "8"), environ={"TMPDIR": str(place)}
-    )
+    # Neither variable makes a pipe a terminal.
+    environ = {"TMPDIR": str(place), "FORCE_COLOR": "1", "COLUMNS": "20"}
+    done = command("demo", "--apps", "2", "--lifetime", "4", "--for", "8", environ=environ)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "\x1b" not in done.stdout
