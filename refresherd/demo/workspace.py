@@ -2,7 +2,6 @@
 
 import os
 import socket
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
@@ -38,6 +37,42 @@ path = "api.sock"
 [log]
 # Readable text, although it goes to a file, which gets lines of JSON by default.
 format = "console"
+"""
+
+
+GUIDE = r"""
+refresherd keeps {apps} of an emulated DSM;
+each token lives {lifetime} and is replaced about half-way.
+
+endpoint:      {endpoint}
+configuration: {directory}/config.toml
+daemon's log:  {directory}/daemon.log
+
+Be a consumer, in another terminal:
+# list keys with the token that the file holds now
+  curl --cacert {ca_file} \
+    -H @{file}.header \
+    {endpoint}/crypto/v1/keys
+# the same with Fortanix's own client (pip install sdkms-cli)
+  SDKMS_CLI_TOKEN_FILE={file}.sdkms-cli \
+    FORTANIX_API_ENDPOINT={endpoint} \
+    sdkms-cli --ssl-ca-cert {ca_file} \
+    list-keys
+# see the token change
+  watch -n1 cat {file}.token
+# what Prometheus sees
+  curl -s http://127.0.0.1:{port}/metrics \
+    | grep 'app="{app}"'
+
+Break it, and see it recover:
+# DSM fails {app} twice: retried, while its consumers have a valid token
+  curl --cacert {ca_file} \
+    {endpoint}/control/faults \
+    -d '{{"app": "{app}", "operation": "reauth", "status": 503, "times": 2}}'
+# DSM ends every session: tokens are refused until a refresh logs in again
+  curl --cacert {ca_file} \
+    {endpoint}/control/sessions/end \
+    -d '{{}}'
 """
 
 
@@ -82,72 +117,28 @@ class Workspace:
     def guide(self, width: int | None = None) -> str:
         """Return what a newcomer reads first: where everything is, and commands to try.
 
-        The commands are folded to this width, for None not at all.
+        The commands are folded to this width; None does not fold them.
         """
-        return "\n".join(self._guide_lines(width))
-
-    def _guide_lines(self, width: int | None) -> Iterator[str]:
-        yield f"refresherd keeps {plural(len(self.api_keys), 'app')} of an emulated DSM;"
-        yield f"each token lives {span(self.lifetime)} and is replaced about half-way."
-        yield ""
-        yield f"endpoint:      {self.endpoint}"
-        yield f"configuration: {self.directory / 'config.toml'}"
-        yield f"daemon's log:  {self.directory / 'daemon.log'}"
-        for heading, commands in self.commands().items():
-            yield from ("", heading)
-            for purpose, *parts in commands:
-                yield from (f"# {purpose}", *fold(parts, width))
-
-    def commands(self) -> dict[str, tuple[tuple[str, ...], ...]]:
-        """Return the commands to try by heading; each is its purpose, then parts of its line."""
         app = next(iter(self.api_keys))
-        ca_file = quote(f"{self.directory}/ca.pem")
-        file = {form: quote(f"{self.directory}/{app}.{FORMATS[form]}") for form in FORMATS}
-        curl, control = f"curl --cacert {ca_file}", f"{self.endpoint}/control"
-        fault = f'{{"app": "{app}", "operation": "reauth", "status": 503, "times": 2}}'
-        return {
-            "Be a consumer, in another terminal:": (
-                (
-                    "list keys with the token that the file holds now",
-                    *(curl, f"-H @{file['header']}", f"{self.endpoint}/crypto/v1/keys"),
-                ),
-                (
-                    "the same with Fortanix's own client (pip install sdkms-cli)",
-                    f"SDKMS_CLI_TOKEN_FILE={file['sdkms-cli']}",
-                    f"FORTANIX_API_ENDPOINT={self.endpoint}",
-                    f"sdkms-cli --ssl-ca-cert {ca_file}",
-                    "list-keys",
-                ),
-                ("see the token change", f"watch -n1 cat {file['raw']}"),
-                (
-                    "what Prometheus sees",
-                    f"curl -s http://127.0.0.1:{self.port}/metrics",
-                    f"| grep 'app=\"{app}\"'",
-                ),
-            ),
-            "Break it, and see it recover:": (
-                (
-                    f"DSM fails {app} twice: retried, while its consumers have a valid token",
-                    *(curl, f"{control}/faults", f"-d '{fault}'"),
-                ),
-                (
-                    "DSM ends every session: tokens are refused until a refresh logs in again",
-                    *(curl, f"{control}/sessions/end", "-d '{}'"),
-                ),
-            ),
-        }
-
-
-def fold(parts: list[str], width: int | None) -> Iterator[str]:
-    """Yield a command in lines of this width that a shell joins; for None, in one line."""
-    line = f"  {parts[0]}"
-    for part in parts[1:]:
-        if width is not None and len(line) + len(part) + len("  \\") > width:
-            yield f"{line} \\"
-            line = f"    {part}"
-        else:
-            line += f" {part}"
-    yield line
+        text = GUIDE.format(
+            apps=plural(len(self.api_keys), "app"),
+            lifetime=span(self.lifetime),
+            directory=self.directory,
+            endpoint=self.endpoint,
+            port=self.port,
+            app=app,
+            ca_file=quote(f"{self.directory}/ca.pem"),
+            file=quote(f"{self.directory}/{app}"),
+        )
+        lines: list[str] = []
+        for line in text.strip().splitlines():
+            joined = f"{lines[-1][:-1]}{line.lstrip()}" if lines else ""
+            fits = width is None or len(joined) <= width
+            if fits and joined and lines[-1].endswith("\\"):
+                lines[-1] = joined
+            else:
+                lines.append(line)
+        return "\n".join(lines)
 
 
 def duration(seconds: float) -> str:
