@@ -1,0 +1,155 @@
+"""The documentation as the tests read it: pages, their fenced blocks, links and tables.
+
+A block runs by its language. `console` holds commands after `$ ` and what they print; `sh` holds a
+script; a block whose first line is a comment that names a file is that file. A comment in the
+page's source, right above a block, says where it runs instead:
+
+    <!-- run in the machine -->             on a host with systemd, as root
+    <!-- run in the machine by a user -->   there, as an ordinary user
+    <!-- run in the machine until Ctrl-C -->    there, as an ordinary user, and then interrupted
+    <!-- not run: REASON -->                nowhere; a test lists these
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).parents[2]
+
+README = CHECKOUT / "README.md"
+
+MACHINE, USER = "run in the machine", "run in the machine by a user"
+UNTIL_CTRL_C = "run in the machine until Ctrl-C"
+NOT_RUN = "not run: "
+
+WHOLE = "…"
+"""Stands for anything within a line of output, and alone for any number of lines."""
+
+FENCE = re.compile(
+    r"^(?:<!-- (?P<mark>[^\n]*?) -->\n+)?```(?P<language>[a-z]+)\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+FILE = re.compile(r"(?:#|//) (?P<path>[\w~./@-]*[\w]\.(?:toml|py|sh|go|java|conf|service|yml))\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A fenced block; `line` is where its fence stands, `mark` the comment above it, if any."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+    mark: str
+
+    @property
+    def place(self) -> str:
+        """Where it is, for a test that fails."""
+        return f"{self.page.relative_to(CHECKOUT)}:{self.line}"
+
+    @property
+    def file(self) -> str:
+        """The file that the block is, "" if it is none."""
+        named = FILE.match(self.text)
+        return named["path"] if named else ""
+
+    @property
+    def runs(self) -> bool:
+        """Whether a shell runs it."""
+        return self.language in ("console", "sh") and not self.file
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command and what it prints; None for output that the page does not show."""
+
+    text: str
+    output: str | None = None
+    interrupted: bool = False
+    """Whether it goes on until Ctrl-C, which the page shows as ^C."""
+
+
+def pages() -> list[Path]:
+    """Return every page of the documentation, the README first."""
+    return [README, *sorted((CHECKOUT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path) -> list[Block]:
+    """Return a page's fenced blocks in order."""
+    text = page.read_text()
+    return [
+        Block(
+            page,
+            text.count("\n", 0, found.start("language")) + 1,
+            found["language"],
+            found["text"],
+            found["mark"] or "",
+        )
+        for found in FENCE.finditer(text)
+    ]
+
+
+def commands(block: Block) -> Iterator[Command]:
+    """Yield the commands of a block."""
+    if block.language != "console":
+        yield Command(block.text)
+        return
+    for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
+        lines = part.splitlines()
+        count = 1
+        while count < len(lines) and (lines[count - 1].endswith("\\") or lines[count][:2] == "> "):
+            count += 1
+        text = "\n".join(line.removeprefix("> ") for line in lines[:count])
+        output = "\n".join(lines[count:]).strip("\n")
+        interrupted = output.endswith("^C")
+        output = output.removesuffix("^C").rstrip("\n")
+        yield Command(text, output or None, interrupted)
+
+
+def pattern(output: str) -> re.Pattern[str]:
+    """Return what output must match that a page shows."""
+    lines = []
+    for line in output.splitlines():
+        if line.strip() == WHOLE:
+            lines.append(r"(?:[^\n]*\n)*?")
+        else:
+            lines.append(".*".join(map(re.escape, line.rstrip().split(WHOLE))) + r"[ ]*\n")
+    return re.compile("".join(lines))
+
+
+def rows(page: Path, heading: str) -> list[list[str]]:
+    """Return the cells of all table rows under a heading, without the tables' heads."""
+    sections = re.split(r"^#+ ", prose(page), flags=re.MULTILINE)
+    text = next(section for section in sections if section.startswith(f"{heading}\n"))
+    tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    return [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))]
+        for table in tables
+        for line in table.splitlines()[2:]
+    ]
+
+
+def prose(page: Path) -> str:
+    """Return a page's text without its fenced blocks."""
+    return FENCE.sub("", page.read_text())
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    made: set[str] = set()
+    for heading in re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE):
+        plain = re.sub(r"[^\w\- ]", "", re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading)).lower()
+        anchor = base = plain.replace(" ", "-")
+        number = 0
+        while anchor in made:
+            number += 1
+            anchor = f"{base}-{number}"
+        made.add(anchor)
+    return made
+
+
+def links(page: Path) -> list[str]:
+    """Return the targets of a page's links and pictures."""
+    text = re.sub(r"`[^`\n]*`", "", prose(page))
+    return re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'(?:src|href)="([^"]+)"', text)
