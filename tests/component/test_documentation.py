@@ -1,0 +1,194 @@
+"""The documentation as a text: its links lead somewhere, its tables agree with the program."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from refresherd.domain.errors import Reason
+from refresherd.domain.model import Format
+from refresherd.domain.session_state import State
+from support.documentation import (
+    CHECKOUT,
+    MACHINE,
+    NOT_RUN,
+    README,
+    UNTIL_CTRL_C,
+    USER,
+    anchors,
+    blocks,
+    links,
+    pages,
+    prose,
+    rows,
+)
+from support.lab import needs_tool
+from support.programs import command
+
+DOCS = CHECKOUT / "docs"
+PAGES = [pytest.param(page, id=str(page.relative_to(CHECKOUT))) for page in pages()]
+
+LONGEST_README = 200
+"""Lines: enough to decide whether to go on, and where."""
+
+UNTESTED = {
+    "README.md": ["it is what runs this test"],
+    "docs/architecture.md": ["it is what runs this test", "these take minutes to hours"],
+    "docs/consumers.md": ["it needs TLS, so tests/system/test_vendor_consumers.py runs it"],
+    "docs/from-cron.md": ["this is what to replace, not what to do"],
+    "docs/what-happens-when.md": ["it takes minutes, and tests/run has it run on every change"],
+}
+"""The blocks that no test runs, by page, with the reason that the page's source gives."""
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: Path) -> None:
+    """A broken link is the end of the way for a reader in a hurry."""
+    for link in links(page):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_every_page_is_two_clicks_away() -> None:
+    """A newcomer starts at the README, and does not look into directories."""
+    first = reached(README)
+    second = {target for page in first for target in reached(page)}
+    assert set(pages()) - {README} <= first | second
+
+
+def reached(page: Path) -> set[Path]:
+    """Return the pages that a page links to."""
+    targets = {(page.parent / link.partition("#")[0]).resolve() for link in links(page)}
+    return targets & set(pages())
+
+
+def test_the_readme_is_short() -> None:
+    """It is an entrance; what does not fit has a page of its own."""
+    assert len(README.read_text().splitlines()) <= LONGEST_README
+
+
+def test_blocks_that_are_not_run_are_few_and_known() -> None:
+    """Otherwise a command line that no longer works would go unnoticed."""
+    found: dict[str, list[str]] = {}
+    for page in pages():
+        for block in blocks(page):
+            if block.mark.startswith(NOT_RUN):
+                name = str(page.relative_to(CHECKOUT))
+                found.setdefault(name, []).append(block.mark.removeprefix(NOT_RUN))
+            else:
+                assert block.mark in ("", MACHINE, USER, UNTIL_CTRL_C), block.place
+    assert found == UNTESTED
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_block_says_its_language(page: Path) -> None:
+    """By its language a test knows what to do with a block, and a browser how to colour it."""
+    fences = re.findall(r"^ *```(.*)$", page.read_text(), re.MULTILINE)
+    assert fences[1::2] == [""] * (len(fences) // 2)
+    assert fences[0::2] == [block.language for block in blocks(page)]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_json_is_json(page: Path) -> None:
+    """A sample is copied into programs."""
+    for block in blocks(page):
+        if block.language == "json":
+            json.loads(block.text)
+
+
+def test_states_are_explained() -> None:
+    """An operator looks up the word that the program uses."""
+    states = {f"`{state}`" for state in State}
+    assert {row[0] for row in rows(DOCS / "sessions.md", "States")} == states
+    assert {row[0] for row in rows(DOCS / "troubleshooting.md", "States")} == states
+
+
+def test_reasons_are_explained() -> None:
+    """As for states."""
+    found = rows(DOCS / "troubleshooting.md", "Reasons for a failed refresh")
+    assert {row[0] for row in found} == {f"`{reason}`" for reason in Reason}
+
+
+def test_log_lines_exist() -> None:
+    """A line that the daemon never writes sends its reader astray."""
+    sources = (CHECKOUT / "refresherd" / "adapters" / "logs").glob("*.py")
+    source = "".join(path.read_text() for path in sources)
+    for row in rows(DOCS / "troubleshooting.md", "Log lines"):
+        for line in re.findall("`([^`]+)`", row[0]):
+            assert f'"{line}"' in source, line
+
+
+def test_formats_are_explained() -> None:
+    """Whoever writes a consumer chooses from a complete list."""
+    found = {row[0] for row in rows(DOCS / "consumers.md", "Formats")}
+    assert found >= {f"`{form}`" for form in Format}
+
+
+def test_commands_are_listed() -> None:
+    """The page is where people look that have not installed anything yet."""
+    listed = {row[0].split()[1].strip("`") for row in rows(DOCS / "commands.md", "Commands")}
+    told = command("--help", environ={"COLUMNS": "120"}).stdout
+    told = told.partition("commands:\n")[2].partition("\n\n")[0]
+    assert listed == set(re.findall(r"^ +([a-z]+) ", told, re.MULTILINE))
+
+
+def test_commands_in_sentences_exist() -> None:
+    """A command that a sentence names is typed as well."""
+    texts = [re.sub(r"\s+", " ", prose(page)) for page in pages()]
+    found = {code for text in texts for code in re.findall(r"`refresherd ([a-z]+[^`]*)`", text)}
+    assert found
+    for name, *words in map(str.split, found):
+        told = command(name, "--help", environ={"COLUMNS": "120"})
+        assert told.returncode == 0, name
+        for option in (word for word in words if word.startswith("--") and word != "--"):
+            assert option in told.stdout, f"{name} {option}"
+
+
+def test_metrics_in_sentences_exist() -> None:
+    """A metric that a sentence or a query names is in the table, which is compared elsewhere."""
+    listed = {row[0].strip("`") for row in rows(DOCS / "monitoring.md", "Metrics")}
+    for page in pages():
+        for name in re.findall(r"\brefresherd_[a-z_]+\b", page.read_text()):
+            assert name.removesuffix("_bucket") in listed, f"{page.name}: {name}"
+
+
+def test_the_map_shows_what_is_there() -> None:
+    """A contributor follows the map into files that exist, and misses no folder of the package."""
+    text = (DOCS / "architecture.md").read_text()
+    for path in re.findall(r"`((?:refresherd|tests)/[\w/.-]*)`", text):
+        assert (CHECKOUT / path).exists() or (CHECKOUT / f"{path}.py").exists(), path
+    for place in ("refresherd", "refresherd/adapters", "tests"):
+        for folder in (CHECKOUT / place).iterdir():
+            if folder.is_dir() and not folder.name.startswith((".", "__")):
+                assert f"`{place}/{folder.name}/`" in text, folder
+
+
+def test_drop_ins_are_listed() -> None:
+    """Each of them is for some host whose administrator should hear of it."""
+    text = (DOCS / "systemd.md").read_text()
+    for drop_in in (CHECKOUT / "systemd" / "drop-ins").iterdir():
+        assert f"](../systemd/drop-ins/{drop_in.name})" in text
+
+
+def test_prometheus_understands_alerts_and_queries(tmp_path: Path) -> None:
+    """An alert with a typing error is noticed when it should have fired."""
+    promtool = needs_tool("promtool")
+    page = DOCS / "monitoring.md"
+    alerts = next(block for block in blocks(page) if block.file == "refresherd.rules.yml")
+    (tmp_path / "alerts.yml").write_text(alerts.text)
+    rules = [
+        {"record": f"query:{number}", "expr": row[1].strip("`").replace("\\|", "|")}
+        for number, row in enumerate(rows(page, "Questions and queries"))
+    ]
+    assert rules
+    groups = {"groups": [{"name": "queries", "rules": rules}]}
+    (tmp_path / "queries.yml").write_text(json.dumps(groups))
+    check = [promtool, "check", "rules", *map(str, tmp_path.glob("*.yml"))]
+    done = subprocess.run(check, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
