@@ -124,6 +124,20 @@ def test_log_lines_exist() -> None:
             assert f'"{line}"' in source, line
 
 
+def test_quoted_messages_exist() -> None:
+    """A reader searches the page for the words on the screen."""
+    sources = (path.read_text() for path in (CHECKOUT / "refresherd").rglob("*.py"))
+    source = re.sub(r'"\n\s*f?"', "", "\n".join(sources))
+    page = DOCS / "troubleshooting.md"
+    headings = ("The daemon does not start", "A consumer gets no token from refresherd")
+    cells = [row[0] for heading in headings for row in rows(page, heading)]
+    quotes = [quote for cell in cells for quote in re.findall("`([^`]+ [^`]+)`", cell)]
+    parts = [part.strip(': "') for quote in quotes for part in quote.split("…")]
+    assert parts
+    for part in parts:
+        assert part in source or part.startswith("FILE:LINE"), part
+
+
 def test_formats_are_explained() -> None:
     """Whoever writes a consumer chooses from a complete list."""
     found = {row[0] for row in rows(DOCS / "consumers.md", "Formats")}
