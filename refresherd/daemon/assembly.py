@@ -33,7 +33,7 @@ from refresherd.domain.model import (
 from refresherd.engine.app_context import AppContext
 from refresherd.engine.context import Context
 from refresherd.engine.login_limiter import LoginLimiter
-from refresherd.engine.ports import Chain, Observer, Output, Sessions
+from refresherd.engine.ports import Observer, Output, SessionStore
 from refresherd.engine.supervisor import Supervisor
 from refresherd.host.clock import BootClock, JumpDetector, boot_id
 from refresherd.host.keyed_executor import KeyedExecutor
@@ -87,7 +87,7 @@ class ServiceManagerResources:
 
     listen: Listen = bind
     """Opens an app's socket: the one that the service manager passed, or else a new one."""
-    sessions: Callable[[App], Sessions | None] = lambda _: None
+    session_store: Callable[[App], SessionStore | None] = lambda _: None
     """Returns the store in which an app's sessions survive a restart, None if there is none."""
 
 
@@ -132,9 +132,7 @@ class AppContextFactory:
             endings=endings,
             outputs=self._outputs(app),
             hooks=hooks(app, self._environ, self._executor, self._commands),
-            chain=self._chain(app),
-            # An app without a key resumes from its session file instead.
-            sessions=None if chained(app, self._state_dir) else self._resources.sessions(app),
+            session_store=self._session_store(app),
             logins=self.login_limiter if isinstance(app.credential, API_KEYS) else None,
         )
 
@@ -151,11 +149,11 @@ class AppContextFactory:
         path, executor = login_file(state_dir), self._executor
         return LoginFile(path, boot_id(), self._context, executor, self._leftovers)
 
-    def _chain(self, app: App) -> Chain | None:
-        if self._state_dir is None or not chained(app, self._state_dir):
-            return None
-        path = session_file(self._state_dir, app.name)
-        return SessionFile(app, path, self._context, self._executor, self._leftovers)
+    def _session_store(self, app: App) -> SessionStore | None:
+        if self._state_dir is not None and chained(app, self._state_dir):
+            path = session_file(self._state_dir, app.name)
+            return SessionFile(app, path, self._context, self._executor, self._leftovers)
+        return self._resources.session_store(app)
 
     def _request_limits(self, endpoint: Endpoint) -> tuple[asyncio.Semaphore, asyncio.Semaphore]:
         key = endpoint.url, endpoint.max_in_flight

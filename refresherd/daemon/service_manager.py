@@ -6,11 +6,10 @@ import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 from refresherd.adapters import systemd
-from refresherd.adapters.state.fd_names import is_session
-from refresherd.adapters.state.fd_store import FdStore, StoredSessions
+from refresherd.adapters.state.fd_sessions import FdSessions
+from refresherd.adapters.state.fd_store import FdStore, is_session
 from refresherd.adapters.systemd import Reporter, Watchdog
 from refresherd.config import Configuration
 from refresherd.daemon.assembly import Assembly, ServiceManagerResources, chained
@@ -74,17 +73,17 @@ def _take_over(manager: Manager, notifier: Notifier, configuration: Configuratio
     others = [one for one in manager.passed if not is_session(one.name)]
     paths = (spec.path for app in configuration.apps for spec in app.sockets)
     activated = systemd.activated(others, configuration.api.path, paths)
-    store = FdStore(notifier, boot_id())
+    sessions = FdSessions(FdStore(notifier), boot_id())
     # The others keep their sessions in the state directory.
     keyed = {
         app.name: app for app in configuration.apps if not chained(app, configuration.state_dir)
     }
-    warnings = [*activated.warnings, *store.adopt(stored, keyed)]
+    warnings = [*activated.warnings, *sessions.adopt(stored, keyed)]
     if manager.watchdog is not None:
         warnings += systemd.warnings(manager.watchdog, configuration.apps)
     listen = unix_sockets.lending(activated.raw)
     resources = (
-        ServiceManagerResources(listen, partial(StoredSessions, store))
+        ServiceManagerResources(listen, sessions.store)
         if notifier.heard
         else ServiceManagerResources(listen)
     )

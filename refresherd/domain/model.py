@@ -237,11 +237,3 @@ class Token:
     issued_at: Instant
     lifetime: float
     expires_at: Instant
-
-
-@dataclass(frozen=True, slots=True)
-class Inherited:
-    """A session of an earlier run; `credential` is the fingerprint of what it was got by."""
-
-    token: Token
-    credential: str

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 
 from refresherd.domain.model import App
 from refresherd.engine.ports import (
-    Chain,
     CredentialSource,
     Hook,
     Logins,
     Output,
     SessionClient,
-    Sessions,
+    SessionStore,
 )
 
 
@@ -21,9 +20,8 @@ class AppContext:
     """The ports that belong to one app.
 
     Apps of one endpoint share its gates: `attempts` admits `max_in_flight` at once,
-    `endings` a few, so that ending old sessions never delays getting new ones. `chain` is there
-    for an app that has no key, and where there is a place for state; `sessions` for one that has
-    a key, where somebody keeps them over a restart.
+    `endings` a few, so that ending old sessions never delays getting new ones. `session_store` is
+    there where the app's sessions outlive the process.
     """
 
     client: SessionClient
@@ -32,8 +30,7 @@ class AppContext:
     endings: asyncio.Semaphore
     outputs: tuple[Output, ...] = ()
     hooks: tuple[Hook, ...] = ()
-    chain: Chain | None = None
-    sessions: Sessions | None = None
+    session_store: SessionStore | None = None
     logins: Logins | None = None
 
 

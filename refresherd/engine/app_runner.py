@@ -61,13 +61,11 @@ class AppRunner:
             for output in app_context.outputs
         )
         self._renewal.termination.holders = served
-        chained, stored = (
-            () if store is None else (Delivery(app.name, store, self._cell, context),)
-            for store in (app_context.chain, app_context.sessions)
-        )
-        self._reported = (*served, *chained)
-        # What a restart goes on from comes first: a kill loses no token that a consumer has seen.
-        self._deliveries = (*stored, *self._reported)
+        store = app_context.session_store
+        stored = () if store is None else (Delivery(app.name, store, self._cell, context),)
+        # The store comes first: a kill loses no token that a consumer has seen.
+        self._deliveries = (*stored, *served)
+        self._reported = (*served, *stored) if store is not None and store.irreplaceable else served
         self._notification = Notification(app.name, app_context.hooks, served, self._cell, context)
         self._refresher = Refresher(app, self._cell, self._renewal, self._periodic_tasks(), context)
         self._resumes_at = ALWAYS
@@ -151,8 +149,9 @@ class AppRunner:
 
         Only to be called once `run` was cancelled and awaited.
         """
-        if self._app_context.sessions is not None:
-            await self._app_context.sessions.remove()
+        store = self._app_context.session_store
+        if store is not None and not store.irreplaceable:
+            await store.remove()
 
     async def end(self) -> None:
         """End the app's sessions for good; its outputs are to be cleared first.

@@ -2,11 +2,12 @@
 
 from collections.abc import Hashable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 from refresherd.domain.events import Event
 from refresherd.domain.login_budget import History
-from refresherd.domain.model import App, Grant, Inherited, Instant, Secret, Token
+from refresherd.domain.model import App, Grant, Instant, Secret, Token
 from refresherd.domain.readiness import AppStatus
 from refresherd.domain.session_state import SessionState
 
@@ -181,35 +182,45 @@ class Output(Protocol):
         """Serve nobody any more, if it serves by itself; a token that lies somewhere stays."""
 
 
-class Chain(Output, Protocol):
-    """The sessions of an app that has no key, each got from the one before: an Output.
+@dataclass(frozen=True, slots=True)
+class StoredSession:
+    """A session of an earlier run."""
 
-    It keeps the newest token where a crash or a restart finds it. The first session comes from
-    a bootstrap token that an operator has placed.
-    """
+    access_token: Secret
+    credential: str
+    """The fingerprint of the credential that the session goes back to, "" if unknown."""
+
+    token: Token | None = None
+    """The session in this boot's time. None if its age is unknown: ask DSM whether it lives."""
+
+
+class SessionStore(Output, Protocol):
+    """Where an app's newest sessions outlive the process, for the daemon's next run."""
 
     @property
-    def kept(self) -> int:
-        """The generation of the newest token that outlives a crash by now, 0 for none."""
+    def irreplaceable(self) -> bool:
+        """Whether the app has no other way back to DSM than what is stored here.
 
-    async def newest(self, bootstrap: Secret | None) -> Secret | None:
-        """Return the newest token, None if there is none that goes back to this bootstrap.
-
-        With None for the bootstrap any will do. Raises Retryable where it cannot be read.
+        Then the newest stored session is never ended, and the app is ready only once its
+        session is stored.
         """
 
-    def begin(self, bootstrap: Secret) -> None:
-        """Have the tokens from now on go back to this bootstrap."""
+    @property
+    def saved(self) -> int:
+        """The generation of the newest token that would survive a crash now, 0 if none would."""
 
+    @property
+    def credential(self) -> str:
+        """The fingerprint of the credential that the app's session goes back to, "" if unknown."""
 
-class Sessions(Output, Protocol):
-    """The newest sessions of an app where the daemon's next run finds them: an Output."""
+    async def load(self) -> tuple[StoredSession, ...]:
+        """Return the sessions of an earlier run, the newest first, until `begin` or `remove`.
 
-    def inherited(self) -> tuple[Inherited, ...]:
-        """Return the sessions of an earlier run, the newest first, until `begin` or `remove`."""
+        Raises Retryable if they cannot be read.
+        """
 
     def begin(self, credential: str) -> None:
-        """Have the sessions from now on be got by the credential of this fingerprint."""
+        """Store the tokens that follow as obtained by the credential of this fingerprint."""
 
 
 class Hook(Protocol):

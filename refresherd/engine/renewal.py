@@ -80,11 +80,11 @@ class Renewal:
 
     async def attempt(self) -> None:
         """Renew the session by the method that its life names, or go on with one of before."""
-        if await self._session_resume.resume(self.credential_watch, self.termination):
-            return
-        session = self._cell.session
-        method, began = session.method, self._context.clock.now()
+        method, began = self._cell.session.method, self._context.clock.now()
         try:
+            if await self._session_resume.resume(self.credential_watch, self.termination):
+                return
+            session = self._cell.session
             renewal_credential = await self._credentials.choose(session)
             method = renewal_credential.method
             if renewal_credential.placed is not None:
@@ -223,10 +223,8 @@ class Renewal:
 
     def _log_in_with(self, credential: Secret) -> None:
         """Have what keeps sessions over a restart know what the new one goes back to."""
-        if self._app_context.chain is not None:
-            self._app_context.chain.begin(credential)
-        if self._app_context.sessions is not None:
-            self._app_context.sessions.begin(credential.fingerprint())
+        if self._app_context.session_store is not None:
+            self._app_context.session_store.begin(credential.fingerprint())
 
     def _fail(self, session: SessionState, error: DsmError, method: Method, began: Instant) -> None:
         self._cell.publish(session)

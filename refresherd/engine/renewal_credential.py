@@ -61,8 +61,12 @@ class RenewalCredentials:
 
     async def _kept(self, session: SessionState, bootstrap: Secret | None = None) -> Secret | None:
         """Return the newest token of the chain, or of its bootstrap's chain where one is named."""
-        chain = self._app_context.chain
-        if chain is None or session.dead:
+        store = self._app_context.session_store
+        if store is None or not store.irreplaceable or session.dead:
             return None
-        newest = await chain.newest(bootstrap)
-        return newest if newest is None or session.token is None else session.token.access_token
+        stored = await store.load()
+        if bootstrap is not None and bootstrap.fingerprint() != store.credential:
+            return None
+        if session.token is not None:
+            return session.token.access_token
+        return stored[0].access_token if stored else None

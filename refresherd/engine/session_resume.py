@@ -3,7 +3,7 @@
 from refresherd.domain import session_state
 from refresherd.domain.errors import Retryable
 from refresherd.domain.events import SessionResumed, Warned
-from refresherd.domain.model import App, Inherited, Instant, Secret
+from refresherd.domain.model import App, Instant, Secret, Token
 from refresherd.domain.operator_transitions import hastened
 from refresherd.engine.app_context import AppContext
 from refresherd.engine.context import Context
@@ -34,33 +34,38 @@ class SessionResume:
         One that has run out, or was got by another credential, is dropped. A credential
         that cannot be read now is no reason to: it may be deleted, or a vault be locked.
         """
-        sessions = self._app_context.sessions
-        if sessions is None or not (found := sessions.inherited()):
+        store = self._app_context.session_store
+        if store is None or self._cell.session.token is not None:
             return False
-        newest, *older = found
+        stored = await store.load()
+        tokens = [one.token for one in stored if one.token is not None]
+        if not tokens:
+            return False  # only DSM can say whether they live
+        credential = stored[0].credential
+        newest, *older = tokens
         placed = await self._placed()
         now, rand = self._context.clock.now(), self._context.rng()
-        if fault := _fault(newest, placed, now):
+        if fault := _fault(newest, credential, placed, now):
             message = f"the stored session is dropped: {fault}"
             self._context.observer.observe(Warned(message, self._app.name))
-            await sessions.remove()
-            generation = newest.token.generation
-            self._cell.publish(session_state.succeeding(self._cell.session, generation))
+            await store.remove()
+            following = session_state.succeeding(self._cell.session, newest.generation)
+            self._cell.publish(following)
             return False
-        sessions.begin(newest.credential)
+        store.begin(credential)
         credential_watch.remember(placed)
-        session = session_state.resumed(newest.token, now, self._app.timing, rand)
+        session = session_state.resumed(newest, now, self._app.timing, rand)
         if self._cell.session.by_operator:  # for a new session, be there an old one or not
             session = hastened(session, now, self._app.timing)
         self._cell.publish(session)
-        token, at = newest.token, session.next_attempt_at
+        at = session.next_attempt_at
         self._context.observer.observe(
-            SessionResumed(self._app.name, token.generation, token.expires_at, at)
+            SessionResumed(self._app.name, newest.generation, newest.expires_at, at)
         )
-        for one in older:
+        for token in older:
             # A session that was kept alive is stored under each of its ends.
-            if one.token.expires_at > now and one.token.access_token != token.access_token:
-                termination.retire(one.token)
+            if token.expires_at > now and token.access_token != newest.access_token:
+                termination.retire(token)
         return True
 
     async def _placed(self) -> Secret:
@@ -70,9 +75,9 @@ class SessionResume:
             return NOTHING
 
 
-def _fault(session: Inherited, placed: Secret, now: Instant) -> str:
-    if session.token.expires_at <= now:
+def _fault(token: Token, credential: str, placed: Secret, now: Instant) -> str:
+    if token.expires_at <= now:
         return "it has run out"
-    if placed != NOTHING and placed.fingerprint() != session.credential:
+    if placed != NOTHING and placed.fingerprint() != credential:
         return "the credential has changed"
     return ""

@@ -146,7 +146,8 @@ def dispensable(token: Token, app_context: AppContext) -> bool:
     That of a chain may once a newer one is kept: until then a crash would leave the app without
     any session to go on from, and no key to log in by.
     """
-    return app_context.chain is None or token.generation < app_context.chain.kept
+    store = app_context.session_store
+    return store is None or not store.irreplaceable or token.generation < store.saved
 
 
 async def end_session(app: App, app_context: AppContext, token: Token) -> DsmError | None:

@@ -149,7 +149,9 @@ async def test_a_garbled_file_is_told_once_and_begun_anew(runs: Runs, content: b
     store = runs.next()
     assert await store.load() is None
     (warning,) = runs.warnings
-    assert warning.startswith(f"{runs.path} is not used, and is replaced with the next login: it ")
+    assert warning.startswith(
+        f"{runs.path} is not used and will be replaced with the next login: it "
+    )
     await store.save({store.fingerprint(KEY): HISTORY})
     store = runs.next()
     assert await found(store) == {store.fingerprint(KEY): HISTORY}

@@ -11,12 +11,13 @@ from refresherd.domain.errors import OutputError, Reason, Retryable
 from refresherd.domain.events import Warned
 from refresherd.domain.model import App, Endpoint, Instant, Secret, Token, TokenFile
 from refresherd.engine.context import Context
+from refresherd.engine.ports import StoredSession
 from refresherd.host.keyed_executor import KeyedExecutor
 from support.fakes import ENTITY_ID, FakeClock, FakeSchedule, RecordingObserver
 from support.lab import needs_root
 
-BOOTSTRAP = Secret("bootstrap")
-ANOTHER = Secret("another")
+BOOTSTRAP = Secret("bootstrap").fingerprint()
+ANOTHER = Secret("another").fingerprint()
 URL = "https://amer.smartkey.io"
 
 
@@ -35,13 +36,17 @@ class Runs:
         return SessionFile(app, self.path, self.context, KeyedExecutor())
 
     async def first(self) -> SessionFile:
-        """Return the session file of a run that has kept one token."""
-        chain = self.next()
-        assert await chain.newest(BOOTSTRAP) is None
-        chain.begin(BOOTSTRAP)
-        await chain.prepare()
-        await chain.put(token())
-        return chain
+        """Return the session file of a run that has saved one token."""
+        store = self.next()
+        assert await store.load() == ()
+        store.begin(BOOTSTRAP)
+        await store.prepare()
+        await store.put(token())
+        return store
+
+    async def found(self) -> tuple[StoredSession, ...]:
+        """Return what the next run finds."""
+        return await self.next().load()
 
     @property
     def warnings(self) -> list[str]:
@@ -63,33 +68,42 @@ def token(number: int = 1) -> Token:
 
 async def test_the_next_run_goes_on_from_the_newest_token(runs: Runs) -> None:
     """That is what the file is for."""
-    chain = await runs.first()
-    await chain.put(token(2))
-    assert chain.kept == 2
-    assert await runs.next().newest(BOOTSTRAP) == Secret("token-2")
-    assert (runs.next().kept, runs.warnings) == (0, [])
+    store = await runs.first()
+    await store.put(token(2))
+    assert (store.saved, store.credential) == (2, BOOTSTRAP)
+    assert await runs.found() == (StoredSession(Secret("token-2"), BOOTSTRAP),)
+    assert (runs.next().saved, runs.warnings) == (0, [])
 
 
-async def test_another_bootstrap_has_no_session_yet(runs: Runs) -> None:
-    """Unless anything will do, because the bootstrap is gone or no good."""
+async def test_people_can_read_it(runs: Runs) -> None:
+    """An operator who finds the file asks whose it is, and whether it is still any good."""
     await runs.first()
-    chain = runs.next()
-    assert await chain.newest(ANOTHER) is None
-    assert await chain.newest(None) == Secret("token-1")
-    chain.begin(ANOTHER)
-    assert await chain.newest(None) is None
-    await chain.put(token(2))
-    assert await runs.next().newest(ANOTHER) == Secret("token-2")
-    assert await runs.next().newest(BOOTSTRAP) is None
+    text = runs.path.read_text()
+    assert text == (
+        f'{{\n "endpoint": "{URL}",\n "access_token": "token-1",\n "entity_id": "{ENTITY_ID}",\n'
+        f' "bootstrap_sha256": "{BOOTSTRAP}",\n "expires_at": "2023-11-14T22:40:00Z"\n}}\n'
+    )
+
+
+async def test_a_new_bootstrap_replaces_what_is_stored(runs: Runs) -> None:
+    """Its sessions are recorded as its own."""
+    await runs.first()
+    store = runs.next()
+    assert (await store.load())[0].credential == BOOTSTRAP
+    store.begin(ANOTHER)
+    assert await store.load() == ()
+    await store.put(token(2))
+    assert await runs.found() == (StoredSession(Secret("token-2"), ANOTHER),)
 
 
 async def test_an_origin_outlives_runs_without_the_bootstrap(runs: Runs) -> None:
-    """The bootstrap file may be deleted, and the same one be put there again."""
+    """The bootstrap file may be deleted, and the same token may be put there again."""
     await runs.first()
-    chain = runs.next()
-    await chain.prepare()
-    await chain.put(token(2))
-    assert await runs.next().newest(BOOTSTRAP) == Secret("token-2")
+    store = runs.next()
+    await store.prepare()
+    assert store.credential == BOOTSTRAP
+    await store.put(token(2))
+    assert await runs.found() == (StoredSession(Secret("token-2"), BOOTSTRAP),)
 
 
 async def test_only_the_daemons_user_may_read_it(runs: Runs) -> None:
@@ -113,69 +127,68 @@ async def test_what_a_killed_run_left_is_swept(runs: Runs) -> None:
 
 async def test_a_dead_session_is_removed(runs: Runs) -> None:
     """The next run needs no answer from DSM to know it."""
-    chain = await runs.first()
-    await chain.remove()
-    assert (chain.kept, await chain.newest(None), runs.path.exists()) == (0, None, False)
-    chain.close()
-    assert not chain.removes_expired
+    store = await runs.first()
+    await store.remove()
+    assert (store.saved, runs.path.exists(), await runs.found()) == (0, False, ())
+    store.close()
+    assert not store.removes_expired
 
 
-async def test_a_write_that_fails_keeps_nothing(runs: Runs) -> None:
-    """So that what is on the disk is not ended; the run itself knows better."""
-    chain = await runs.first()
+async def test_a_write_that_fails_saves_nothing(runs: Runs) -> None:
+    """The session that is on the disk must then not be ended."""
+    store = await runs.first()
     runs.path.unlink()
     runs.path.mkdir()
     with pytest.raises(OutputError, match="remove the directory in its place"):
-        await chain.put(token(2))
-    assert chain.kept == 1
-    assert await chain.newest(BOOTSTRAP) == Secret("token-2")
+        await store.put(token(2))
+    assert store.saved == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00" * 99, b"{}", b'{"access_token": "a b"}'])
-async def test_a_garbled_file_is_told_and_replaced(runs: Runs, content: bytes) -> None:
-    """It is told once, and quoted never."""
+async def test_a_garbled_file_is_reported_and_replaced(runs: Runs, content: bytes) -> None:
+    """It is reported once, and never quoted."""
     runs.path.write_bytes(content)
-    chain = runs.next()
-    assert await chain.newest(BOOTSTRAP) is None
-    await chain.prepare()
+    store = runs.next()
+    assert await store.load() == ()
+    await store.prepare()
     (warning,) = runs.warnings
-    assert warning.startswith(f"{runs.path} is not used, and is replaced with the next token: it")
-    chain.begin(BOOTSTRAP)
-    await chain.put(token())
-    assert await runs.next().newest(BOOTSTRAP) == Secret("token-1")
+    prefix = f"{runs.path} is not used and will be replaced with the next token: it is not "
+    assert warning.startswith(prefix)
+    store.begin(BOOTSTRAP)
+    await store.put(token())
+    assert await runs.found() == (StoredSession(Secret("token-1"), BOOTSTRAP),)
 
 
 async def test_a_session_elsewhere_is_not_used_here(runs: Runs) -> None:
     """A token must never be sent to another server than its own."""
     await runs.first()
-    chain = runs.next("https://eu.smartkey.io")
-    assert await chain.newest(None) is None
+    assert await runs.next("https://eu.smartkey.io").load() == ()
     (warning,) = runs.warnings
-    assert warning.endswith("its session is not one at https://eu.smartkey.io")
+    assert warning.endswith("its session belongs to another endpoint than https://eu.smartkey.io")
 
 
-async def test_what_is_no_file_is_not_waited_for(runs: Runs) -> None:
-    """A pipe would block until somebody writes to it."""
+async def test_a_pipe_in_its_place_is_not_waited_for(runs: Runs) -> None:
+    """It would block until somebody writes to it."""
     os.mkfifo(runs.path)
-    assert await runs.next().newest(None) is None
+    assert await runs.found() == ()
     assert len(runs.warnings) == 1
 
 
 async def test_an_unreadable_file_is_not_given_up(runs: Runs, tmp_path: Path) -> None:
-    """To go on without it would end the chain; the operator reads what is wrong."""
+    """Without it the app would lose its way back to DSM; the operator reads what is wrong."""
     await runs.first()
     runs.path = tmp_path / "file" / "payments.session"
     runs.path.parent.touch()
-    chain = runs.next()
-    with pytest.raises(Retryable, match="what should be its directory is none") as caught:
-        await chain.newest(BOOTSTRAP)
+    store = runs.next()
+    with pytest.raises(Retryable, match="directory") as caught:
+        await store.load()
     assert caught.value.reason is Reason.CREDENTIAL
     runs.path.parent.unlink()
     runs.path.parent.mkdir()
-    assert await chain.newest(BOOTSTRAP) is None
+    assert await store.load() == ()
 
 
-async def test_another_users_file_is_told(runs: Runs) -> None:
+async def test_another_users_file_is_reported(runs: Runs) -> None:
     """A daemon that was once run as root has left one that its own user may not read."""
     needs_root()
     await runs.first()
@@ -183,6 +196,6 @@ async def test_another_users_file_is_told(runs: Runs) -> None:
     os.seteuid(65534)
     try:
         with pytest.raises(Retryable, match="Permission denied"):
-            await runs.next().newest(BOOTSTRAP)
+            await runs.next().load()
     finally:
         os.seteuid(0)

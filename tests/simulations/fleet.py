@@ -32,7 +32,7 @@ from support.fakes import (
     FakeClock,
     FakeCredential,
     FakeSchedule,
-    FakeSessions,
+    FakeSessionStore,
     RecordingObserver,
 )
 
@@ -75,7 +75,7 @@ class Machine:
         self.hung: set[Path] = set()
         self.broken: set[Path] = set()
         self.equipped: list[str] = []
-        self.sessions: dict[str, FakeSessions] = {}
+        self.sessions: dict[str, FakeSessionStore] = {}
         self.apps = apps
         self._turns = turns
         self._gates: dict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(99))
@@ -123,7 +123,7 @@ class Machine:
         gate = self._gates[app.endpoint.url]
         outputs = tuple(File(self, spec.path) for spec in app.files)
         key, sessions = Key(self, app.credential.path), self.sessions.get(app.name)
-        return AppContext(Dsm(self, app), key, gate, gate, outputs, sessions=sessions)
+        return AppContext(Dsm(self, app), key, gate, gate, outputs, session_store=sessions)
 
 
 class Key(FakeCredential):

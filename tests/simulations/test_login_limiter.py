@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from refresherd.adapters.state.login_record import Boot, LoginRecord, parsed, written
+from refresherd.adapters.state.login_file import Boot, decoded, encoded
 from refresherd.domain.errors import OutputError, Reason, Rejected, Retryable
 from refresherd.domain.events import AttemptBegan
 from refresherd.domain.login_budget import DAY, MOST, SCHEDULED, SPACING, History
@@ -87,13 +87,13 @@ class DiskStore:
     async def load(self) -> Mapping[str, History]:
         """Return what is on the disk."""
         raw = self._disk.content
-        return {} if raw is None else parsed(raw, self._now()).histories
+        return {} if raw is None else decoded(raw, self._now())[1]
 
     async def save(self, histories: Mapping[str, History]) -> None:
         """Replace what is on the disk."""
         if self._disk.full:
             raise OutputError("no space left on device")
-        self._disk.content = written(LoginRecord(b"k" * 32, histories), self._now())
+        self._disk.content = encoded(b"k" * 32, histories, self._now())
 
     def _now(self) -> Boot:
         return Boot(f"{self._boot}", self._clock.now(), self._clock.offset)

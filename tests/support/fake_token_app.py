@@ -1,4 +1,4 @@
-"""One app that has no key, with a chain and all else that it is kept with, all of it fake."""
+"""One app that has no key, with a session store and all else that it needs, all of it fake."""
 
 import asyncio
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from refresherd.domain.errors import OutputError
 from refresherd.domain.model import Secret, Timing, TokenFile
 from refresherd.engine.app_context import AppContext
 from support.fake_app import TIMING, Kept, Script
-from support.fakes import Disk, FakeChain, FakeOutput
+from support.fakes import Disk, FakeOutput, FakeSessionStore
 
 BOOTSTRAP = Secret("bootstrap")
 
@@ -30,13 +30,13 @@ class Chained(Kept):
         super().__init__(script, timing=timing, outputs=outputs, terminations=repeat(None))
         self.app = replace(self.app, credential=TokenFile(Path("bootstrap.token")))
         self.credential.secret, self.credential.entity_id = BOOTSTRAP.reveal(), ""
-        disk = Disk(BOOTSTRAP, Secret(kept)) if kept else Disk()
-        self.chain = FakeChain(disk, writes)
+        disk = Disk(BOOTSTRAP.fingerprint(), Secret(kept)) if kept else Disk()
+        self.store = FakeSessionStore(disk=disk, script=writes)
 
     @property
     def app_context(self) -> AppContext:
-        """The app's equipment, its chain included."""
-        return replace(super().app_context, chain=self.chain)
+        """The app's equipment, its session store included."""
+        return replace(super().app_context, session_store=self.store)
 
     def requests(self) -> list[tuple[str, str]]:
         """Return what DSM was asked, and what by."""

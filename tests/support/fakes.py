@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, TypeVar
 from refresherd.domain.errors import OutputError, Retryable
 from refresherd.domain.events import Event
 from refresherd.domain.login_budget import History
-from refresherd.domain.model import Grant, Inherited, Instant, Secret, Token
+from refresherd.domain.model import Grant, Instant, Secret, Token
 from refresherd.engine import ports
+from refresherd.engine.ports import StoredSession
 
 E = TypeVar("E")
 
@@ -290,69 +291,60 @@ class FakeOutput:
 
 @dataclass(slots=True)
 class Disk:
-    """What a chain has kept: it outlives a crash, unlike the FakeChain that wrote it."""
+    """What a FakeSessionStore has saved: it outlives a crash, unlike the store that wrote it.
 
-    bootstrap: Secret | None = None
+    `credential` is the fingerprint of the credential that `token` goes back to.
+    """
+
+    credential: str = ""
     token: Secret | None = None
 
 
-class FakeChain(FakeOutput):
-    """A chain on a disk: set `error` to make that unreadable. Its calls follow a script."""
+class FakeSessionStore(FakeOutput):
+    """A session store, by default one of an app that can log in again. Its calls follow a script.
+
+    `found` are the sessions of an earlier run; what `disk` holds is one of unknown age. Set
+    `error` to make them unreadable.
+    """
 
     def __init__(
-        self, disk: Disk | None = None, script: Iterable[OutputError | asyncio.Event | None] = ()
+        self,
+        *found: StoredSession,
+        disk: Disk | None = None,
+        script: Iterable[OutputError | asyncio.Event | None] = (),
     ) -> None:
-        super().__init__("/var/lib/refresherd/payments.session", script)
+        super().__init__("the session store", script, removes_expired=disk is None)
         self.disk = disk or Disk()
-        self.kept = 0
+        self.irreplaceable = disk is not None
+        self.saved = 0
         self.error: Retryable | None = None
-        self._bootstrap, self._newest = self.disk.bootstrap, self.disk.token
+        self.credential = self.disk.credential
+        self._found = found
+        if self.disk.token is not None:
+            self._found = (StoredSession(self.disk.token, self.credential),)
 
-    async def newest(self, bootstrap: Secret | None) -> Secret | None:
-        """Return the newest token, or raise `error`."""
+    async def load(self) -> tuple[StoredSession, ...]:
+        """Return what is left of an earlier run, or raise `error`."""
         if self.error is not None:
             raise self.error
-        return self._newest if bootstrap is None or bootstrap == self._bootstrap else None
-
-    def begin(self, bootstrap: Secret) -> None:
-        """Have what is put from now on go back to this bootstrap."""
-        self._bootstrap, self._newest = bootstrap, None
-
-    async def put(self, token: Token) -> None:
-        """Keep this token, if the script lets it."""
-        self._newest = token.access_token
-        written = Disk(self._bootstrap, token.access_token)
-        await super().put(token)
-        self.disk.bootstrap, self.disk.token = written.bootstrap, written.token
-        self.kept = token.generation
-
-    async def remove(self) -> None:
-        """Keep nothing, if the script lets it."""
-        self._newest, self.kept = None, 0
-        await super().remove()
-        self.disk.token = None
-
-
-class FakeSessions(FakeOutput):
-    """What keeps an app's sessions over a restart: `found` is what an earlier run left."""
-
-    def __init__(self, *found: Inherited) -> None:
-        super().__init__("systemd's fd store", removes_expired=True)
-        self.found = found
-        self.origin = ""
-
-    def inherited(self) -> tuple[Inherited, ...]:
-        """Return what is left of an earlier run."""
-        return self.found
+        return self._found
 
     def begin(self, credential: str) -> None:
-        """Take note, and have nothing left."""
-        self.found, self.origin = (), credential
+        """Store what is put from now on under this credential."""
+        self._found, self.credential = (), credential
+
+    async def put(self, token: Token) -> None:
+        """Save this token, if the script lets it."""
+        credential = self.credential
+        await super().put(token)
+        self.disk.credential, self.disk.token = credential, token.access_token
+        self.saved = token.generation
 
     async def remove(self) -> None:
-        """Hold nothing, and have nothing left."""
-        self.found = ()
+        """Save nothing, if the script lets it."""
+        self._found, self.saved = (), 0
         await super().remove()
+        self.disk.token = None
 
 
 class FakeLoginStore:
@@ -408,8 +400,7 @@ if TYPE_CHECKING:
         client: ports.SessionClient = ScriptedClient(clock, grants())
         credential: ports.CredentialSource = FakeCredential()
         output: ports.Output = FakeOutput()
-        chain: ports.Chain = FakeChain()
-        sessions: ports.Sessions = FakeSessions()
+        session_store: ports.SessionStore = FakeSessionStore()
         message: ports.Observer = observer
         store: ports.LoginStore = FakeLoginStore()
         return (
@@ -419,8 +410,7 @@ if TYPE_CHECKING:
             client,
             credential,
             output,
-            chain,
-            sessions,
+            session_store,
             message,
             store,
         )

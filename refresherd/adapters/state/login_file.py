@@ -1,16 +1,21 @@
-"""Where the failed logins of credentials outlive a restart, without the credentials."""
+"""Refused logins in the state directory, by fingerprints that give no credential away."""
 
 import hmac
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import Annotated
 
-from refresherd.adapters.state.login_record import LONGEST, Boot, LoginRecord, parsed, written
+import msgspec
+
+from refresherd.adapters.state import records
 from refresherd.domain.errors import OutputError
 from refresherd.domain.events import Warned
-from refresherd.domain.login_budget import History
+from refresherd.domain.login_budget import NEVER_YET, History
 from refresherd.domain.model import Instant, Ownership, Secret
 from refresherd.engine.context import Context
 from refresherd.host.atomic_file import Target
@@ -20,13 +25,54 @@ from refresherd.host.replaced_file import ReplacedFile
 from refresherd.host.stale_temp_files import Leftovers
 
 PATIENCE_SECONDS = 2.0
-"""All first logins of a run wait for the file: a filesystem that hangs holds them up no longer."""
+"""Every first login of a run waits for the file; one on a filesystem that hangs, no longer."""
 
 KEY_BYTES = 32
 
+VERSION = 1
+
+MAX_BYTES = 32 * 1024 * 1024
+"""The longest file that is read: ten thousand credentials that fail all day take 10 MB."""
+
+Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+
+
+class HistoryRecord(msgspec.Struct, frozen=True):
+    """A credential's history, in seconds of boot time."""
+
+    refused: list[float]
+    cut_off: list[float]
+    good_at: float | None
+
+
+class LoginRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """The file's content. Instants are boot time, which no change of the clock moves."""
+
+    version: int
+    key: Sha256
+    """The key of the fingerprints."""
+
+    boot_id: str
+    """The kernel's, "" if it could not be read."""
+
+    wall_offset: float
+    """Wall time less boot time, to translate instants after a reboot."""
+
+    credentials: dict[Sha256, HistoryRecord]
+    """The histories by fingerprint."""
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """What boot time means now."""
+
+    id: str
+    now: Instant
+    wall_offset: float
+
 
 class Fingerprints:
-    """Tells credentials apart by a key of its own, so that nobody can look for one in a list."""
+    """Fingerprints of credentials under a random key, so that nobody can look one up in a list."""
 
     __slots__ = ("key",)
 
@@ -39,25 +85,21 @@ class Fingerprints:
 
 
 class UnsavedLogins:
-    """The LoginStore of a daemon that has no place for state: it forgets with the process."""
+    """The LoginStore of a daemon without a state directory: it forgets with the process."""
 
     def __init__(self) -> None:
-        self._fingerprints = Fingerprints()
-
-    def fingerprint(self, credential: Secret) -> str:
-        """Return what tells a credential from others."""
-        return self._fingerprints.of(credential)
+        self.fingerprint = Fingerprints().of
 
     async def load(self) -> Mapping[str, History]:
         """Return nothing."""
         return {}
 
     async def save(self, histories: Mapping[str, History]) -> None:
-        """Keep nothing."""
+        """Do nothing."""
 
 
 class LoginFile:
-    """The LoginStore in a file of the state directory. Only the daemon's user may read it."""
+    """A LoginStore in a file that only the daemon's user may read."""
 
     def __init__(  # noqa: PLR0913  # as many as any file that is replaced
         self,
@@ -80,27 +122,26 @@ class LoginFile:
         return self._fingerprints.of(credential)
 
     async def load(self) -> Mapping[str, History] | None:
-        """Return what an earlier run has saved; None where that is lost, which is told."""
+        """Return what an earlier run saved, None (after a warning) if that is lost."""
         try:
-            raw = await self._file.blocking(lambda: content(self._file.path, LONGEST))
-            with suppress(OutputError):  # the first write tells
+            raw = await self._file.blocking(lambda: content(self._file.path, MAX_BYTES))
+            with suppress(OutputError):  # `save` will report it
                 await self._file.prepare()
-            return {} if raw is None else self._adopt(parsed(raw, self._boot()))
+            if raw is None:
+                return {}
+            self._fingerprints.key, histories = decoded(raw, self._boot())
         except OutputError as error:
             self._warn(f"the failed logins of earlier runs are not known: {error}")
         except ValueError as error:
-            message = f"{self._file.path} is not used, and is replaced with the next login: {error}"
-            self._warn(message)
+            path = self._file.path
+            self._warn(f"{path} is not used and will be replaced with the next login: {error}")
+        else:
+            return histories
         return None
 
     async def save(self, histories: Mapping[str, History]) -> None:
         """Replace the file, atomically and durably. Raises OutputError."""
-        record, boot = LoginRecord(self._fingerprints.key, histories), self._boot()
-        await self._file.replace(lambda: written(record, boot))
-
-    def _adopt(self, record: LoginRecord) -> Mapping[str, History]:
-        self._fingerprints.key = record.key
-        return record.histories
+        await self._file.replace(partial(encoded, self._fingerprints.key, histories, self._boot()))
 
     def _boot(self) -> Boot:
         clock = self._context.clock
@@ -108,3 +149,48 @@ class LoginFile:
 
     def _warn(self, message: str) -> None:
         self._context.observer.observe(Warned(message))
+
+
+def encoded(key: bytes, histories: Mapping[str, History], boot: Boot) -> bytes:
+    """Return the file's content."""
+    record = LoginRecord(
+        version=VERSION,
+        key=key.hex(),
+        boot_id=boot.id,
+        wall_offset=boot.wall_offset,
+        credentials={
+            fingerprint: HistoryRecord(
+                list(history.refused),
+                list(history.cut_off),
+                None if history.good_at == NEVER_YET else history.good_at,
+            )
+            for fingerprint, history in histories.items()
+        },
+    )
+    return records.encode(record) + b"\n"
+
+
+def decoded(raw: bytes, boot: Boot) -> tuple[bytes, dict[str, History]]:
+    """Return the key of the fingerprints and the histories, in the boot time of now.
+
+    What an earlier boot wrote is translated by the wall clocks of then and now. What seems to
+    lie ahead happened just now, for it did happen. Raises ValueError, which quotes nothing.
+    """
+    record = records.decode(raw, LoginRecord, MAX_BYTES)
+    if record.version != VERSION:
+        raise ValueError(f"it is of version {record.version}, not {VERSION}")
+    same_boot = boot.id != "" and record.boot_id == boot.id
+    shift = 0.0 if same_boot else record.wall_offset - boot.wall_offset
+
+    def instants(times: list[float]) -> tuple[Instant, ...]:
+        return tuple(sorted(Instant(min(at + shift, boot.now)) for at in times))
+
+    histories = {
+        fingerprint: History(
+            instants(history.refused),
+            instants(history.cut_off),
+            *instants([] if history.good_at is None else [history.good_at]),
+        )
+        for fingerprint, history in record.credentials.items()
+    }
+    return bytes.fromhex(record.key), histories

@@ -1,17 +1,16 @@
-"""The newest session of an app that has only a live token, where the daemon's next run finds it."""
+"""Sessions in the state directory, for apps that have a live token and no API key."""
 
 from pathlib import Path
 
-from refresherd.adapters.state.session_file_record import (
-    LONGEST,
-    SessionRecord,
-    parsed,
-    written,
-)
+import msgspec
+
+from refresherd.adapters.state import records
 from refresherd.domain.errors import OutputError, Reason, Retryable
 from refresherd.domain.events import Warned
-from refresherd.domain.model import App, Ownership, Secret, Token
+from refresherd.domain.formats import timestamp
+from refresherd.domain.model import App, Ownership, Token
 from refresherd.engine.context import Context
+from refresherd.engine.ports import StoredSession
 from refresherd.host.atomic_file import Target
 from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.reading import content
@@ -19,11 +18,28 @@ from refresherd.host.replaced_file import PATIENCE_SECONDS, ReplacedFile
 from refresherd.host.stale_temp_files import Leftovers
 
 
-class SessionFile:
-    """An app's session file: a Chain. Only the daemon's user may read it.
+class FileRecord(records.SessionRecord, frozen=True, kw_only=True):
+    """A session file's content."""
 
-    It is read once, before it is first written: this process is the only one that does.
+    bootstrap_sha256: str
+    """The fingerprint of the bootstrap token that the session goes back to, "" if unknown."""
+
+    expires_at: str = ""
+    """For people only: whether the session still lives is for DSM to say."""
+
+
+class SessionFile:
+    """A SessionStore in a file that only the daemon's user may read.
+
+    The file is read once, before it is first written: the state directory is locked, so
+    nobody else changes it.
     """
+
+    irreplaceable = True
+    """The app has no key: without a stored session, an operator has to bring a new token."""
+
+    removes_expired = False
+    """DSM may count from the last use of a session, which then outlives our count."""
 
     def __init__(  # noqa: PLR0913  # as many as any file that is replaced
         self,
@@ -39,84 +55,75 @@ class SessionFile:
         self._file = ReplacedFile(target, context.clock, executor, leftovers, patience=patience)
         self._endpoint = app.endpoint.url
         self._context = context
-        self._known = False
-        self._origin = ""
-        self._newest: Secret | None = None
-        self._kept = 0
-
-    @property
-    def name(self) -> str:
-        """The path."""
-        return self._file.path
-
-    @property
-    def removes_expired(self) -> bool:
-        """Never: DSM may count from the last use, and then the session lives on."""
-        return False
-
-    @property
-    def kept(self) -> int:
-        """The generation of the newest token that is safely on the disk, 0 for none of this run."""
-        return self._kept
+        self._loaded = False
+        self._found: tuple[StoredSession, ...] = ()
+        self.name = self._file.path
+        self.credential = ""
+        self.saved = 0
 
     async def prepare(self) -> None:
-        """Sweep temporary files of killed runs; raise OutputError if nothing could be written."""
+        """Sweep temporary files of killed runs. Raises OutputError if nothing can be written."""
         await self._file.prepare()
-        await self._read()
+        await self._load()
 
-    async def newest(self, bootstrap: Secret | None) -> Secret | None:
-        """Return the newest token, None if there is none or it goes back to another bootstrap.
+    async def load(self) -> tuple[StoredSession, ...]:
+        """Return the session that an earlier run left, of unknown age, until `begin` or `remove`.
 
-        With None for the bootstrap any will do. Raises Retryable where the file cannot be read.
+        Raises Retryable if the file cannot be read.
         """
         try:
-            await self._read()
+            await self._load()
         except OutputError as error:
             raise Retryable(Reason.CREDENTIAL, str(error)) from error
-        if bootstrap is not None and bootstrap.fingerprint() != self._origin:
-            return None
-        return self._newest
+        return self._found
 
-    def begin(self, bootstrap: Secret) -> None:
-        """Have what is kept from now on go back to this bootstrap."""
-        self._known = True
-        self._origin = bootstrap.fingerprint()
-        self._newest = None
+    def begin(self, credential: str) -> None:
+        """Store the tokens that follow as descended from the bootstrap of this fingerprint."""
+        self._loaded, self._found = True, ()
+        self.credential = credential
 
     async def put(self, token: Token) -> None:
         """Replace the file, atomically and durably. Raises OutputError."""
-        self._newest = token.access_token
-        expires_at = self._context.clock.wall(token.expires_at)
-        content = written(token, self._endpoint, self._origin, expires_at)
-        await self._file.replace(lambda: content)
-        self._kept = token.generation
+        record = FileRecord(
+            endpoint=self._endpoint,
+            bootstrap_sha256=self.credential,
+            access_token=token.access_token,
+            entity_id=token.entity_id,
+            expires_at=timestamp(self._context.clock.wall(token.expires_at)),
+        )
+        text = msgspec.json.format(records.encode(record), indent=1) + b"\n"
+        await self._file.replace(lambda: text)
+        self.saved = token.generation
 
     async def remove(self) -> None:
         """Forget a session that DSM has declared dead. Raises OutputError."""
-        self._newest = None
-        self._kept = 0
+        self._found, self.saved = (), 0
         await self._file.remove()
 
     def close(self) -> None:
         """Do nothing: the file is for the next run."""
 
-    async def _read(self) -> None:
-        """Learn where an earlier run left off, unless that is known."""
-        if not self._known:
-            self._learn(await self._file.blocking(lambda: content(self.name, LONGEST)))
+    async def _load(self) -> None:
+        if not self._loaded:
+            path, longest = self.name, records.MAX_SESSION_BYTES
+            self._adopt(await self._file.blocking(lambda: content(path, longest)))
 
-    def _learn(self, raw: bytes | None) -> None:
-        # Who asked at the same time may have come first, and a chain may have begun since.
-        known, self._known = self._known, True
-        if known or raw is None:
+    def _adopt(self, raw: bytes | None) -> None:
+        # `begin`, or another caller that waited as well, may have come first.
+        loaded, self._loaded = self._loaded, True
+        if loaded or raw is None:
             return
         try:
-            self._adopt(parsed(raw))
+            record = records.decode(raw, FileRecord)
         except ValueError as error:
-            message = f"{self.name} is not used, and is replaced with the next token: {error}"
-            self._context.observer.observe(Warned(message))
-
-    def _adopt(self, record: SessionRecord) -> None:
+            self._ignore(str(error))
+            return
         if record.endpoint != self._endpoint:
-            raise ValueError(f"its session is not one at {self._endpoint}")
-        self._origin, self._newest = record.origin, record.access_token
+            self._ignore(f"its session belongs to another endpoint than {self._endpoint}")
+            return
+        self.credential = record.bootstrap_sha256
+        self._found = (StoredSession(record.access_token, record.bootstrap_sha256),)
+
+    def _ignore(self, reason: str) -> None:
+        message = f"{self.name} is not used and will be replaced with the next token: {reason}"
+        self._context.observer.observe(Warned(message))

@@ -1,37 +1,26 @@
-"""Sessions in the fd store: one is always whole, and only an app's own comes back."""
+"""The fd store: names that all reach the next run, and content that nobody can change."""
 
 import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from refresherd.adapters.state import fd_names, memfd
-from refresherd.adapters.state.fd_names import is_session
-from refresherd.adapters.state.fd_store import FdStore, StoredSessions
-from refresherd.adapters.state.fd_store_record import LONGEST, parsed
+from refresherd.adapters.state.fd_store import MAX_ENTRIES, SEALS, FdStore, is_session
 from refresherd.domain.errors import OutputError
-from refresherd.domain.model import ApiKeyFile, App, Endpoint, Instant, Secret, Token
-from refresherd.host.clock import boot_id
 from refresherd.host.sd_notify import Notifier
 from refresherd.host.service_manager import Descriptor
-from support.fakes import ENTITY_ID
 from support.service_manager import ServiceManager, manager_at
 
-APP = App("payments", Endpoint("https://dsm.example.com"), ApiKeyFile(Path("payments.key")))
-OTHER = replace(APP, name="orders")
-MOVED = replace(APP, endpoint=Endpoint("https://other"))
-REKEYED = replace(APP, credential=ApiKeyFile(Path("other.key")))
+LONGEST_VARIABLE = 128 * 1024
+"""MAX_ARG_STRLEN of execve(2): a variable's name and value, and a terminating zero."""
 
-
-def token(generation: int, text: str = "") -> Token:
-    """Return a token of a generation."""
-    began = Instant(1000.0 + 300 * generation)
-    secret = Secret(text or f"token-{generation}")
-    return Token(secret, ENTITY_ID, generation, began, 600.0, Instant(began + 600))
+SOCKETS = "api:" * 1000
+"""Room for the names of sockets."""
 
 
 @pytest.fixture
@@ -44,216 +33,105 @@ def manager(tmp_path: Path) -> Iterator[ServiceManager]:
 
 @pytest.fixture
 def notifier(manager: ServiceManager) -> Iterator[Notifier]:
-    """Yield the way to it."""
+    """Yield a connection to it."""
     notifier = Notifier(manager.address)
     yield notifier
     notifier.close()
 
 
-def stored(manager: ServiceManager) -> list[int]:
-    """Return the generations that the manager holds whole."""
-    manager.read()
-    fds = [fd for fds in manager.stored.values() for fd in fds]
-    return sorted(parsed(os.pread(fd, LONGEST, 0)).token.generation for fd in fds)
+class SilentNotifier(Notifier):
+    """A connection on which everything is sent and nobody listens."""
+
+    def __init__(self) -> None:
+        super().__init__("")
+        self.close()
 
 
-def passed_on(manager: ServiceManager) -> list[Descriptor]:
-    """Return what the manager passes to the next process: descriptors of the same files."""
-    manager.read()
-    return [Descriptor(os.dup(fd), name) for name, fds in manager.stored.items() for fd in fds]
+def test_all_names_fit_in_the_environment_of_the_next_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With longer names a daemon of two thousand apps could not be started again."""
+    monkeypatch.setattr(os, "memfd_create", lambda *_: os.open(os.devnull, os.O_RDWR))
+    monkeypatch.setattr(fcntl, "fcntl", lambda *_: 0)
+    store = FdStore(SilentNotifier())
+    names = [store.add(b"") for _ in range(MAX_ENTRIES)]
+    assert len(set(names)) == MAX_ENTRIES
+    assert all(map(is_session, names))
+    assert len(f"LISTEN_FDNAMES={SOCKETS}{':'.join(names)}") < LONGEST_VARIABLE
+    assert store.full
+    with pytest.raises(OutputError, match="holds 20000 sessions, and cannot pass on more"):
+        store.add(b"")
+    store.remove([names[7]])
+    assert store.add(b"") not in names[:7] + names[8:]
 
 
-def next_run(
-    manager: ServiceManager, notifier: Notifier, *apps: App, boot: str = "boot"
-) -> tuple[FdStore, list[str]]:
-    """Start anew with what the manager holds; return the lines about what was dropped."""
-    store = FdStore(notifier, boot)
-    return store, store.adopt(passed_on(manager), {app.name: app for app in apps})
+@given(st.lists(st.integers(0, 40)))
+def test_no_two_entries_have_the_same_name(removals: list[int]) -> None:
+    """Removing the one would remove the other."""
+    store = FdStore(SilentNotifier())
+    used = [store.add(b"") for _ in range(20)]
+    for number in removals:
+        if number < len(used):
+            store.remove([used.pop(number)])
+        used.append(store.add(b""))
+        assert len(set(used)) == len(used)
 
 
-async def test_at_any_instant_a_whole_session_is_stored(
-    manager: ServiceManager, notifier: Notifier
-) -> None:
-    """A kill may come between any two datagrams: the newest must be there, or the one before."""
-    sessions = StoredSessions(FdStore(notifier, "boot"), APP)
-    sessions.begin("key")
-    for generation in range(1, 6):
-        before = len(manager.heard)
-        await sessions.put(token(generation))
-        held: set[int] = {generation - 1} - {0}
-        manager.read()
-        for message in manager.heard[before:]:
-            held |= {generation} if message.value("FDSTORE") else set()
-            assert held
-        assert max(stored(manager)) == generation
-    assert stored(manager) == [4, 5]
-    added = [message for message in manager.heard if message.value("FDSTORE")]
-    assert {message.value("FDPOLL") for message in added} == {"0"}
-    assert all(is_session(message.value("FDNAME") or "") for message in added)
+@pytest.mark.parametrize(
+    "name", ["", "api", "s.", "s.a", "s.abcd", "s.a-b", "refresherd-api.socket"]
+)
+def test_a_socket_is_not_taken_for_a_session(name: str) -> None:
+    """It would be closed, and its clients would be turned away."""
+    assert not is_session(name)
 
 
-async def test_what_is_stored_can_be_changed_by_nobody(
-    manager: ServiceManager, notifier: Notifier
-) -> None:
-    """Whoever is passed the descriptor by mistake must not be able to plant a session."""
-    await StoredSessions(FdStore(notifier, "boot"), APP).put(token(1))
+def test_nobody_can_change_what_is_stored(manager: ServiceManager, notifier: Notifier) -> None:
+    """A process that gets the descriptor by mistake must not be able to plant a session."""
+    FdStore(notifier).add(b"content")
     manager.read()
     ((fd,),) = manager.stored.values()
-    assert fcntl.fcntl(fd, fcntl.F_GET_SEALS) == memfd.SEALS
+    assert fcntl.fcntl(fd, fcntl.F_GET_SEALS) == SEALS
     with pytest.raises(PermissionError):
         os.write(fd, b"x")
 
 
-async def test_the_next_run_finds_the_newest_first(
+def test_an_adopted_entry_is_read_and_its_descriptor_closed(
     manager: ServiceManager, notifier: Notifier
 ) -> None:
-    """It goes on from that one, and sees to the end of the one that it replaced."""
-    sessions = StoredSessions(FdStore(notifier, "boot"), APP)
-    sessions.begin("key")
-    for generation in (9, 10):
-        await sessions.put(token(generation))
-    store, lines = next_run(manager, notifier, APP)
-    assert lines == []
-    later = StoredSessions(store, APP)
-    found = later.inherited()
-    assert [(one.token, one.credential) for one in found] == [
-        (token(10), "key"),
-        (token(9), "key"),
-    ]
-    later.begin("key")
-    assert later.inherited() == ()
-    messages = len(manager.heard)
-    await later.put(token(10))
+    """Its name stays in use until the entry is removed."""
+    name = FdStore(notifier).add(b"content")
     manager.read()
-    assert len(manager.heard) == messages, "it is there already"
-    await later.put(token(11))
-    assert stored(manager) == [10, 11]
+    ((fd,),) = manager.stored.values()
+    passed = os.dup(fd)
+    store = FdStore(notifier)
+    assert store.adopt(Descriptor(passed, name), 4) == b"cont"
+    with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+        os.fstat(passed)
+    assert store.add(b"") != name
 
 
-@pytest.mark.parametrize(
-    ("app", "boot", "why"),
-    [
-        (MOVED, "boot", "it is one at another endpoint"),
-        (
-            replace(APP, credential=ApiKeyFile(Path("b"))),
-            "boot",
-            "it was got by another credential",
-        ),
-        (OTHER, "boot", "no such app keeps its session here"),
-        (APP, "another", "it is of an earlier boot"),
-    ],
-)
-async def test_a_foreign_session_is_dropped_and_removed(
-    manager: ServiceManager, notifier: Notifier, app: App, boot: str, why: str
-) -> None:
-    """Going on from it could give a token to the wrong server, or stand for another app."""
-    await StoredSessions(FdStore(notifier, "boot"), APP).put(token(1))
-    store, (line,) = next_run(manager, notifier, app, boot=boot)
-    assert line == f"a stored session is dropped (payments): {why}"
-    assert store.inherited(APP) == ()
-    assert stored(manager) == []
-
-
-@pytest.mark.parametrize("changed", [MOVED, REKEYED])
-async def test_a_reload_before_the_session_is_taken_up_is_heeded(
-    manager: ServiceManager, notifier: Notifier, changed: App
-) -> None:
-    """The key may be long in coming, and the app be another's by then: at another server, even."""
-    await StoredSessions(FdStore(notifier, "boot"), APP).put(token(1))
-    store, _ = next_run(manager, notifier, APP)
-    assert StoredSessions(store, changed).inherited() == ()
-    assert len(StoredSessions(store, APP).inherited()) == 1
-
-
-async def test_where_no_boot_can_be_told_the_others_checks_suffice(
-    manager: ServiceManager, notifier: Notifier, tmp_path: Path
-) -> None:
-    """A unit with ProcSubset=pid has no boot id; the store does not outlive a boot anyway."""
-    await StoredSessions(FdStore(notifier, boot_id(tmp_path / "none")), APP).put(token(1))
-    store, lines = next_run(manager, notifier, APP, boot=boot_id())
-    assert (len(store.inherited(APP)), lines) == (1, [])
-
-
-def test_what_is_garbled_is_dropped_and_removed(
+def test_an_entry_is_removed_once_systemd_takes_messages(
     manager: ServiceManager, notifier: Notifier
 ) -> None:
-    """It must neither keep the daemon from starting nor stay for ever."""
-    reading, writing = os.pipe()
-    os.close(writing)
-    with memfd.sealed(b"\x00garbled") as fd:
-        store = FdStore(notifier, "boot")
-        garbled = Descriptor(os.dup(fd), "s.abc")
-        lines = store.adopt([garbled, Descriptor(reading, "s.x00")], {"payments": APP})
-    assert lines == [
-        "a stored session is dropped (s.abc): it is no JSON",
-        f"a stored session is dropped (s.x00): {os.strerror(errno.ESPIPE)}",
-    ]
-    manager.read()
-    removed = [message.value("FDNAME") for message in manager.heard]
-    assert removed == ["s.abc", "s.x00"]
-
-
-async def test_a_session_that_is_dead_is_stored_no_more(
-    manager: ServiceManager, notifier: Notifier
-) -> None:
-    """A restart would go on from what DSM has ended."""
-    store = FdStore(notifier, "boot")
-    mine, others = StoredSessions(store, APP), StoredSessions(store, OTHER)
-    assert mine.removes_expired
-    await mine.prepare()
-    await mine.put(token(1))
-    await mine.put(token(2))
-    await others.put(token(3))
-    await mine.remove()
-    mine.close()
-    assert stored(manager) == [3]
-
-
-async def test_a_full_store_still_gets_the_newest(
-    manager: ServiceManager, notifier: Notifier, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With ten thousand apps it is full: what is stored of each must not grow stale for that."""
-    monkeypatch.setattr(fd_names, "MOST", 2)
-    store = FdStore(notifier, "boot")
-    sessions = StoredSessions(store, APP)
-    for generation in (1, 2, 3):
-        await sessions.put(token(generation))
-    assert stored(manager) == [2, 3]
-    with pytest.raises(OutputError, match="can pass on no more"):
-        await StoredSessions(store, OTHER).put(token(4))
-
-
-async def test_a_manager_that_takes_nothing_is_asked_again(
-    manager: ServiceManager, notifier: Notifier
-) -> None:
-    """A flood must neither lose a session for good nor leave two generations behind."""
-    sessions = StoredSessions(FdStore(notifier, "boot"), APP)
-    for generation in (1, 2):
-        await sessions.put(token(generation))
+    """Its name is not used again before."""
+    store = FdStore(notifier, max_entries=1)
+    name = store.add(b"")
     manager.read()
     manager.flood()
-    with pytest.raises(OutputError, match="the service manager does not take the session now"):
-        await sessions.put(token(3))
+    store.remove([name])
+    assert store.full
     manager.read()
-    assert stored(manager) == [1, 2]
-    await sessions.put(token(3))
-    assert stored(manager) == [2, 3]
-    manager.flood()
-    await sessions.remove()
-    assert stored(manager) == [2, 3]
-    await sessions.put(token(4))
-    assert stored(manager) == [4]
+    store.remove([])
+    manager.read()
+    assert (store.full, manager.stored) == (False, {})
 
 
-async def test_a_host_without_room_for_it_says_so(
+def test_a_host_without_memory_for_it_is_reported(
     notifier: Notifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is an output like any other: told, and tried again."""
+    """The caller tries again, as with any output."""
 
     def full(*_: object) -> int:
         raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
 
     monkeypatch.setattr(os, "memfd_create", full)
-    sessions = StoredSessions(FdStore(notifier, "boot"), APP)
     with pytest.raises(OutputError, match="cannot store the session: Too many open files"):
-        await sessions.put(token(1))
+        FdStore(notifier).add(b"")

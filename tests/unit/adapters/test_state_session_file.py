@@ -1,229 +1,104 @@
-"""An app without a key, over crashes: at any instant there is a session to go on from."""
+"""A session file's content: it is read as it was written, and nothing else is taken for one."""
 
-import asyncio
-from collections.abc import Iterator
-from dataclasses import replace
-from itertools import count, islice
+import json
 
-from hypothesis import given, settings
+import msgspec
+import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.domain.errors import HookError, OutputError, Reason, Rejected, SessionLost
-from refresherd.domain.events import AttemptFailed, HookRan, OutputWritten, SessionEnded
-from refresherd.domain.model import Grant, Instant, Secret, Timing, Token
-from refresherd.domain.readiness import ready
-from refresherd.engine.app_runner import AppRunner
-from support.fake_app import running
-from support.fake_token_app import BOOTSTRAP, Chained
-from support.fakes import ENTITY_ID, Disk, FakeChain, FakeOutput, grants, settle
+from refresherd.adapters.state.records import MAX_SESSION_BYTES, decode, encode
+from refresherd.adapters.state.session_file import FileRecord
+from refresherd.domain.model import Secret
+from support.fakes import ENTITY_ID
 
-FIRST, SECOND, THIRD = islice(grants(), 3)
-FULL = OutputError("no space left on device")
-SHORT = Timing(at=0.3, jitter=0.2, terminate_after=1.0)
+URL = "https://amer.smartkey.io"
+FIELDS = {"endpoint": URL, "bootstrap_sha256": "00", "access_token": "tUk3wMZ-0_x"}
 
-
-async def test_an_old_session_ends_only_when_the_new_one_is_kept() -> None:
-    """A crash before would leave nothing that lives."""
-    gate = asyncio.Event()
-    app = Chained([FIRST, SECOND], timing=Timing(terminate_after=5.0), writes=[None, None, gate])
-    async with running(AppRunner(app.app, app.app_context, app.context).run()):
-        await app.schedule.advance(400)
-        assert app.chain.disk.token == FIRST.access_token
-        assert [name for name, _ in app.requests()] == ["login", "reauth"]
-        gate.set()
-        await settle()
-        assert app.chain.disk.token == SECOND.access_token
-        assert app.requests()[2:] == [("terminate", "token-1")]
+EARLIER_VERSION = b"""{
+ "endpoint": "https://amer.smartkey.io",
+ "bootstrap_sha256": "00",
+ "access_token": "tUk3wMZ-0_x",
+ "entity_id": "8f2b7a36-59c2-4f0e-9c52-2d1f3e0a7c11",
+ "expires_at": "2023-11-14T22:13:20Z"
+}
+"""
+"""What the first versions wrote."""
 
 
-async def test_an_app_is_not_ready_before_its_session_is_kept() -> None:
-    """Whoever relies on it would lose it with the next crash; its hooks don't wait, though."""
-    hook = Noted()
-    app = Chained([FIRST], outputs=(FakeOutput(),), writes=[None, FULL, FULL])
-    app_context = replace(app.app_context, hooks=(hook,))
-    runner = AppRunner(app.app, app_context, app.context)
-    async with running(runner.run()):
-        assert not ready(runner.status(), app.clock.now())
-        assert hook.generations == [1]
-        await app.schedule.advance(10)
-        assert ready(runner.status(), app.clock.now())
-    assert len(app.observer.of(HookRan)) == 1
-    assert [event.output for event in app.observer.of(OutputWritten)] == [
-        "/run/payments.token",
-        app.chain.name,
-    ]
+@given(st.from_regex(r"[A-Za-z0-9._~+/-]{1,99}=*", fullmatch=True), st.text())
+def test_a_record_is_read_as_it_was_written(text: str, endpoint: str) -> None:
+    """Whatever DSM issues as a token."""
+    record = FileRecord(endpoint=endpoint, bootstrap_sha256="00", access_token=Secret(text))
+    assert decode(encode(record), FileRecord) == record
 
 
-class Noted:
-    """A hook that takes note of the tokens that it is run for."""
-
-    name = "hooks[0]"
-
-    def __init__(self) -> None:
-        self.generations: list[int] = []
-
-    async def run(self, generation: int) -> str:
-        """Take note, and come to nothing, which nobody minds."""
-        self.generations.append(generation)
-        raise HookError("no such process")
+def test_a_record_does_not_print_its_token() -> None:
+    """It may end up in a traceback."""
+    record = FileRecord(endpoint=URL, bootstrap_sha256="00", access_token=Secret("tUk3wMZ-0_x"))
+    assert "tUk3wMZ-0_x" not in repr(record)
 
 
-async def ended(app: Chained, seconds: float) -> None:
-    """Keep the app for so long, and then end its sessions."""
-    runner = AppRunner(app.app, app.app_context, app.context)
-    async with running(runner.run()):
-        await app.schedule.advance(seconds)
-    await runner.clear()
-    await runner.end()
-
-
-async def test_an_end_leaves_the_last_session_and_its_token() -> None:
-    """`shutdown = "terminate"` cannot be meant to end the app for good."""
-    output = FakeOutput()
-    app = Chained([FIRST, SECOND], outputs=(output,))
-    await ended(app, 310)
-    assert [secret for name, secret in app.requests() if name == "terminate"] == ["token-1"]
-    assert output.holds is not None
-    assert output.holds.access_token == app.chain.disk.token == SECOND.access_token
-
-
-async def test_an_end_leaves_what_is_not_replaced_on_the_disk() -> None:
-    """The session before is then what a restart goes on from."""
-    app = Chained([FIRST, SECOND], writes=[None, None, asyncio.Event()])
-    await ended(app, 310)
-    assert app.observer.of(SessionEnded) == []
-    assert app.chain.disk.token == FIRST.access_token
-
-
-async def test_a_dead_session_is_forgotten() -> None:
-    """What DSM has declared dead is no use to the next run."""
-    app = Chained([FIRST, SessionLost("gone"), Rejected(Reason.REJECTED, "gone")])
-    await ended(app, 310)
-    assert app.chain.disk.token is None
-
-
-async def test_other_settings_go_on_with_the_chain() -> None:
-    """A reload equips the app anew, and ends nothing before the new chain is on the disk."""
-    app = Chained([FIRST, SECOND, THIRD], timing=Timing(terminate_after=5.0))
-    runner = AppRunner(app.app, app.app_context, app.context)
-    async with running(runner.run()):
-        await app.schedule.advance(302)
-    gate = asyncio.Event()
-    app.chain = FakeChain(app.chain.disk, [gate])
-    changed = replace(app.app, timing=Timing(terminate_after=4.0))
-    async with running(runner.retuned(changed, app.app_context).run()):
-        await app.schedule.advance(100)
-        assert len(app.requests()) == 2
-        gate.set()
-        await settle()
-        assert app.requests()[2:] == [("terminate", "token-1")]
-    assert app.chain.disk == Disk(BOOTSTRAP, SECOND.access_token)
-
-
-class Sessions:
-    """A DSM with short-lived sessions: reauth is the only way in, and it takes its time.
-
-    What is on the disk, or the bootstrap while nothing is, must never be ended.
-    """
-
-    LIFETIME = 30.0
-
-    def __init__(self, app: Chained) -> None:
-        self._app = app
-        self._numbers: Iterator[int] = count(1)
-        self._ends = {BOOTSTRAP.reveal(): app.clock.now() + self.LIFETIME}
-        self.latency = 0.0
-
-    async def login(self, credential: Secret, timeout: float) -> Grant:
-        """Grant a session to the bootstrap's."""
-        try:
-            return await self.reauth(credential, timeout)
-        except SessionLost as error:
-            raise Rejected(Reason.REJECTED, error.message) from None
-
-    async def reauth(self, token: Secret, timeout: float) -> Grant:
-        """Grant a session to a live one."""
-        await self._pass(min(timeout, self.latency))
-        if self._ends[token.reveal()] <= self._app.clock.now():
-            raise SessionLost("Session does not exist")
-        new = f"token-{next(self._numbers)}"
-        self._ends[new] = self._app.clock.now() + self.LIFETIME
-        await self._pass(min(timeout, self.latency))
-        return Grant(Secret(new), ENTITY_ID, self.LIFETIME)
-
-    async def keep_alive(self, token: Secret, timeout: float) -> str:
-        """Fail the test: it is not asked for."""
-        raise AssertionError(token, timeout)
-
-    async def terminate(self, token: Secret, timeout: float) -> None:
-        """End a session, unless a crash now would need it."""
-        await self._pass(min(timeout, self.latency))
-        assert token != (self._app.chain.disk.token or BOOTSTRAP), "the chain is cut"
-        self._ends[token.reveal()] = self._app.clock.now()
-
-    @property
-    def left(self) -> float:
-        """How long what a restart would go on from has to live, in seconds."""
-        return (
-            self._ends[(self._app.chain.disk.token or BOOTSTRAP).reveal()] - self._app.clock.now()
-        )
-
-    async def _pass(self, seconds: float) -> None:
-        alarm = self._app.schedule.alarm()
-        await alarm.wait(Instant(self._app.clock.now() + seconds))
-
-
-class SlowChain(FakeChain):
-    """A chain on a disk that takes its time, and is full now and then."""
-
-    def __init__(self, app: Chained, disk: Disk, latency: float, *, full: bool) -> None:
-        super().__init__(disk)
-        self._app = app
-        self._latency = latency
-        self._full = full
-
-    async def put(self, token: Token) -> None:
-        """Keep this token after a while, or fail every other time."""
-        alarm = self._app.schedule.alarm()
-        await alarm.wait(Instant(self._app.clock.now() + self._latency))
-        self.puts += 1
-        if self._full and self.puts % 2:
-            raise FULL
-        await super().put(token)
-
-
-@st.composite
-def run(draw: st.DrawFn) -> tuple[float, float, float, float, bool]:
-    """Draw how long a run takes, and is down after it; how slow DSM and the disk are; if full."""
-    return (
-        draw(st.floats(0.0, 60.0)),
-        draw(st.floats(0.0, 10.0)),
-        draw(st.sampled_from([0.0, 0.1, 0.7])),
-        draw(st.sampled_from([0.0, 0.3, 3.0])),
-        draw(st.booleans()),
+def test_a_file_of_an_earlier_version_is_read() -> None:
+    """After an upgrade there is no other way back to DSM."""
+    assert decode(EARLIER_VERSION, FileRecord) == FileRecord(
+        endpoint=URL,
+        bootstrap_sha256="00",
+        access_token=Secret("tUk3wMZ-0_x"),
+        entity_id=ENTITY_ID,
+        expires_at="2023-11-14T22:13:20Z",
     )
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.lists(run(), min_size=1, max_size=12), st.floats(0, 1, exclude_max=True))
-async def test_no_crash_breaks_the_chain(
-    runs: list[tuple[float, float, float, float, bool]], rand: float
-) -> None:
-    """Whenever it comes: what a restart would go on from is never ended, and is never old.
+def test_fields_of_a_later_version_are_ignored() -> None:
+    """A downgrade must not lose the session either."""
+    raw = json.dumps(FIELDS | {"generation": 7, "more": [1, {}]}).encode()
+    assert decode(raw, FileRecord).access_token == Secret("tUk3wMZ-0_x")
 
-    A refresh is due 9 s into a life at the latest, and brought home within another 10.
-    """
-    app = Chained(timing=SHORT)
-    app.rng = rand
-    dsm = Sessions(app)
-    app.client = dsm
-    for lasts, down, latency, write, full in runs:
-        app.chain = SlowChain(app, app.chain.disk, write, full=full)
-        dsm.latency = latency
-        async with running(AppRunner(app.app, app.app_context, app.context).run()):
-            await app.schedule.advance(lasts)
-            assert dsm.left > 10 or lasts < 20
-        await app.schedule.advance(down)
-        assert app.observer.of(AttemptFailed) == []
-        if dsm.left < 2:
-            return  # it was up too shortly, and down too long
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        (b"", "it is not valid JSON"),
+        (b"\x00" * 512, "it is not valid JSON"),
+        (b"\xff", "it is not valid JSON"),
+        (b'{"endpoint": "\xff"}', "it is not valid JSON"),
+        (b"[" * 50_000, "Expected `object`, got `array`"),
+        (b'{"more": ' + b"[" * 50_000, "it is not valid JSON"),
+        (b"{}", "missing required field `endpoint`"),
+        (b"[]", "Expected `object`, got `array`"),
+        (json.dumps(FIELDS | {"access_token": None}).encode(), "Expected a bearer token"),
+        (json.dumps(FIELDS | {"access_token": "a\nb"}).encode(), "Expected a bearer token"),
+        (json.dumps(FIELDS | {"access_token": "ab\n"}).encode(), "Expected a bearer token"),
+        (json.dumps(FIELDS | {"endpoint": 1}).encode(), r"got `int` - at `\$.endpoint`"),
+        (json.dumps({**FIELDS, "bootstrap_sha256": []}).encode(), r"at `\$.bootstrap_sha256`"),
+        (
+            json.dumps(FIELDS).encode().ljust(MAX_SESSION_BYTES + 1),
+            f"it has over {MAX_SESSION_BYTES} bytes",
+        ),
+    ],
+)
+def test_what_is_not_a_session_is_refused(raw: bytes, why: str) -> None:
+    """A token that would break a request's header must never get into one."""
+    with pytest.raises(ValueError, match=why) as caught:
+        decode(raw, FileRecord)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+@given(st.one_of(st.binary(), st.text().map(str.encode), st.from_regex(r'\{"access_token":.*')))
+def test_garbage_is_refused_without_a_bug(garbage: bytes | str) -> None:
+    """A disk may hold anything after a crash."""
+    raw = garbage.encode(errors="replace") if isinstance(garbage, str) else garbage
+    with pytest.raises(ValueError, match=r"^it"):
+        decode(raw, FileRecord)
+
+
+def test_only_secrets_are_written_by_a_hook() -> None:
+    """Any other type in a record is a bug, and must not be written as something else."""
+
+    class Odd(msgspec.Struct):
+        value: object
+
+    with pytest.raises(NotImplementedError, match="a record holds no object"):
+        encode(Odd(object()))

@@ -11,9 +11,10 @@ from refresherd.domain.model import Method, Secret
 from refresherd.domain.session_state import Action, State
 from refresherd.engine.renewal import Renewal
 from support.fake_token_app import BOOTSTRAP, Chained
-from support.fakes import grants
+from support.fakes import Disk, grants
 
 FIRST, SECOND, THIRD = islice(grants(), 3)
+ANOTHER = Secret("another")
 OUTAGE = Retryable(Reason.CONNECT, "connection refused")
 DEAD = SessionLost("Session does not exist")
 FORBIDDEN = SessionLost("forbidden", dead=False)
@@ -29,7 +30,7 @@ async def attempt(app: Chained, renewal: Renewal) -> None:
     generation = app.session.generation
     await renewal.attempt()
     if app.session.generation > generation and app.session.token is not None:
-        await app.chain.put(app.session.token)
+        await app.store.put(app.session.token)
 
 
 async def attempted(app: Chained, count: int = 1) -> Renewal:
@@ -45,7 +46,7 @@ async def test_without_a_kept_session_the_bootstrap_begins_a_chain() -> None:
     app = Chained([FIRST])
     await attempted(app)
     assert app.requests() == [("login", "bootstrap")]
-    assert (app.chain.disk.bootstrap, app.chain.disk.token) == (BOOTSTRAP, FIRST.access_token)
+    assert app.store.disk == Disk(BOOTSTRAP.fingerprint(), FIRST.access_token)
 
 
 async def test_a_kept_session_is_gone_on_from() -> None:
@@ -55,7 +56,7 @@ async def test_a_kept_session_is_gone_on_from() -> None:
     assert app.requests() == [("reauth", "kept")]
     assert app.observer.of(AttemptBegan) == [AttemptBegan("payments", Method.REAUTH, 0.0)]
     assert app.session.state is State.FRESH
-    assert app.chain.disk.bootstrap == BOOTSTRAP
+    assert app.store.disk.credential == BOOTSTRAP.fingerprint()
 
 
 @pytest.mark.parametrize("error", [OUTAGE, FORBIDDEN])
@@ -82,7 +83,7 @@ async def test_a_new_bootstrap_comes_first() -> None:
     app.credential.secret = "another"
     await attempted(app)
     assert app.requests() == [("login", "another")]
-    assert app.chain.disk.bootstrap == Secret("another")
+    assert app.store.disk.credential == ANOTHER.fingerprint()
 
 
 async def test_a_new_bootstrap_that_is_refused_does_not_end_the_chain() -> None:
@@ -97,7 +98,9 @@ async def test_a_new_bootstrap_that_is_refused_does_not_end_the_chain() -> None:
     assert (failure.reason, failure.request_id) == (Reason.SESSION_LOST, "r-7")
     await attempt(app, renewal)
     assert app.requests()[2:] == [("reauth", "token-1")]
-    assert app.chain.disk.bootstrap == BOOTSTRAP, "the next restart tries the new one again"
+    assert app.store.disk.credential == BOOTSTRAP.fingerprint(), (
+        "the next restart tries the new one again"
+    )
 
 
 async def test_when_all_is_refused_the_app_rests() -> None:
@@ -135,11 +138,11 @@ async def test_without_either_the_file_is_what_is_missing() -> None:
 async def test_an_unreadable_session_is_waited_for() -> None:
     """To begin anew would lose it, and the bootstrap is most likely dead."""
     app = Chained([FIRST], kept="kept")
-    app.chain.error = Retryable(Reason.CREDENTIAL, "payments.session: Permission denied")
+    app.store.error = Retryable(Reason.CREDENTIAL, "payments.session: Permission denied")
     renewal = await attempted(app)
     assert app.requests() == []
     assert app.observer.of(AttemptFailed)[0].reason is Reason.CREDENTIAL
-    app.chain.error = None
+    app.store.error = None
     await attempt(app, renewal)
     assert app.requests() == [("reauth", "kept")]
 
@@ -206,7 +209,7 @@ async def test_a_session_goes_back_to_the_bootstrap_that_it_came_from() -> None:
     app.credential.error = MISSING
     await attempt(app, renewal)
     assert app.requests()[2:] == [("reauth", "token-1")]
-    assert app.chain.disk.bootstrap == BOOTSTRAP
+    assert app.store.disk.credential == BOOTSTRAP.fingerprint()
 
 
 async def test_the_session_of_an_earlier_run_is_ended_too() -> None:

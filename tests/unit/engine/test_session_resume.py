@@ -11,23 +11,24 @@ from hypothesis import strategies as st
 from refresherd.domain import session_state
 from refresherd.domain.errors import Reason, Retryable, SessionLost
 from refresherd.domain.events import HookRan, SessionResumed, Warned
-from refresherd.domain.model import Grant, Inherited, Instant, Method, Secret, Timing, Token
+from refresherd.domain.model import Grant, Instant, Method, Secret, Timing, Token
 from refresherd.domain.session_state import State
 from refresherd.engine.app_context import AppContext
 from refresherd.engine.app_runner import AppRunner
+from refresherd.engine.ports import StoredSession
 from support.fake_app import TIMING, Kept, Script, running
-from support.fakes import API_KEY, ENTITY_ID, FakeOutput, FakeSessions, grants, settle
+from support.fakes import API_KEY, ENTITY_ID, FakeOutput, FakeSessionStore, grants, settle
 
 MINE = Secret(API_KEY).fingerprint()
 NEXT: Grant = next(islice(grants(), 5, None))
 
 
-def session(generation: int, *, began: float = 900.0, credential: str = MINE) -> Inherited:
+def session(generation: int, *, began: float = 900.0, credential: str = MINE) -> StoredSession:
     """Return a session of the earlier run, which has 600 s to live from `began`."""
     expires_at = Instant(began + 600)
     secret = Secret(f"old-{generation}")
     token = Token(secret, ENTITY_ID, generation, Instant(began), 600.0, expires_at)
-    return Inherited(token, credential)
+    return StoredSession(secret, credential, token)
 
 
 class Hooked:
@@ -48,18 +49,18 @@ class Restarted(Kept):
     """An app whose daemon was restarted at 1000."""
 
     def __init__(
-        self, script: Script, found: Iterable[Inherited], *, timing: Timing = TIMING
+        self, script: Script, found: Iterable[StoredSession], *, timing: Timing = TIMING
     ) -> None:
         self.output = FakeOutput()
         super().__init__(script, timing=timing, outputs=(self.output,))
-        self.sessions = FakeSessions(*found)
+        self.store = FakeSessionStore(*found)
         self.hook = Hooked()
         self.hooks = (self.hook,)
 
     @property
     def app_context(self) -> AppContext:
         """The app's equipment, with what keeps its sessions."""
-        return replace(super().app_context, sessions=self.sessions)
+        return replace(super().app_context, session_store=self.store)
 
     def runner(self) -> AppRunner:
         """Return the app's keeper, on its cell."""
@@ -84,8 +85,8 @@ async def test_an_app_goes_on_with_its_session_and_asks_nothing() -> None:
         await app.schedule.advance(250)
         assert app.requests() == [("reauth", "old-7", 1200)]
         assert (app.session.generation, app.output.holds) == (8, app.session.token)
-        assert app.sessions.holds == app.session.token
-        assert app.sessions.origin == MINE
+        assert app.store.holds == app.session.token
+        assert app.store.credential == MINE
 
 
 async def test_what_is_due_by_now_is_done_at_once() -> None:
@@ -115,7 +116,9 @@ async def test_a_refresh_that_was_asked_for_meanwhile_is_made() -> None:
         (session(7, credential="another"), "the credential has changed"),
     ],
 )
-async def test_a_session_that_is_no_good_is_dropped_with_a_line(found: Inherited, why: str) -> None:
+async def test_a_session_that_is_no_good_is_dropped_with_a_line(
+    found: StoredSession, why: str
+) -> None:
     """A login follows at once, with the next generation: consumers see it grow."""
     app = Restarted([NEXT], [found])
     async with running(app.runner().run()):
@@ -123,7 +126,7 @@ async def test_a_session_that_is_no_good_is_dropped_with_a_line(found: Inherited
         assert app.observer.of(Warned) == [
             Warned(f"the stored session is dropped: {why}", "payments")
         ]
-        assert app.sessions.removes == 1
+        assert app.store.removes == 1
         assert app.requests() == [("login", API_KEY, 1000)]
         assert app.session.generation == 8
         assert app.output.history == [app.session.token]
@@ -187,9 +190,9 @@ async def test_a_dead_session_is_stored_no_more() -> None:
     async with running(app.runner().run()):
         await app.schedule.advance(200.5)
         assert [name for name, *_ in app.requests()] == ["reauth", "login"]
-        assert (app.sessions.holds, app.sessions.removes) == (None, 1)
+        assert (app.store.holds, app.store.removes) == (None, 1)
         await app.schedule.advance(10)
-        assert app.sessions.holds == app.session.token
+        assert app.store.holds == app.session.token
 
 
 async def test_an_app_that_begins_anew_under_other_settings_does_not_go_back() -> None:
@@ -210,10 +213,10 @@ async def test_the_store_of_sessions_is_no_output_of_the_apps() -> None:
     assert [output.name for output in runner.status().outputs] == [app.output.name]
     async with running(runner.run()):
         await settle()
-        assert app.sessions.holds == app.session.token
+        assert app.store.holds == app.session.token
     await runner.clear()
     await runner.end()
-    assert app.sessions.holds is None
+    assert app.store.holds is None
 
 
 async def test_a_token_is_stored_before_a_consumer_sees_it() -> None:
@@ -223,7 +226,7 @@ async def test_a_token_is_stored_before_a_consumer_sees_it() -> None:
 
     class Watched(FakeOutput):
         async def put(self, token: Token) -> None:
-            seen.append("stored" if app.sessions.holds == token else "lost")
+            seen.append("stored" if app.store.holds == token else "lost")
             await super().put(token)
 
     app.outputs = (Watched(),)
@@ -237,6 +240,7 @@ def test_a_resumed_life_is_like_the_one_before(age: float, rand: float) -> None:
     """Nothing may be due later than it would have been without the restart."""
     now = Instant(1000.0)
     token = session(7, began=now - age).token
+    assert token is not None
     resumed = session_state.resumed(token, now, TIMING, rand)
     assert session_state.valid_token(resumed, now) == token
     assert resumed.next_attempt_at <= token.issued_at + TIMING.at * token.lifetime + 0.001

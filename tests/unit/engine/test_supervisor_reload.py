@@ -16,7 +16,7 @@ from refresherd.domain.session_state import State
 from refresherd.engine.supervisor import BATCH, PAUSE
 from simulations.fleet import ONE, TWO, Asked, Machine, an_app, machine
 from support.fake_app import running, stop
-from support.fakes import FakeSessions, settle
+from support.fakes import FakeSessionStore, settle
 
 A, B, C = an_app("a", "/a"), an_app("b", "/b"), an_app("c", "/c")
 
@@ -63,10 +63,10 @@ async def test_sessions_of_apps_that_go_are_left_or_ended_as_configured() -> Non
 async def test_what_is_stored_of_an_app_that_goes_goes_with_it(left: list[App]) -> None:
     """Were it added again, the next run would go on from the session of then, and end the new."""
     async with machine(A) as there:
-        there.sessions["c"] = before = FakeSessions()
+        there.sessions["c"] = before = FakeSessionStore()
         await there.reload(A, C)
         assert before.history != []
-        there.sessions["c"] = FakeSessions()
+        there.sessions["c"] = FakeSessionStore()
         await there.reload(*left)
         assert (before.holds, before.removes) == (None, 1)
         assert there.sessions["c"].removes == 0
@@ -75,7 +75,7 @@ async def test_what_is_stored_of_an_app_that_goes_goes_with_it(left: list[App]) 
 async def test_the_end_of_the_daemon_leaves_what_is_stored() -> None:
     """The next run is to go on from it."""
     async with machine(A) as there:
-        there.sessions["c"] = stored = FakeSessions()
+        there.sessions["c"] = stored = FakeSessionStore()
         await there.reload(A, C)
         newest = there.status("c").session.token
     assert (stored.holds, stored.removes) == (newest, 0)
