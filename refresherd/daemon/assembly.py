@@ -30,8 +30,7 @@ from refresherd.domain.model import (
     login_file,
     session_file,
 )
-from refresherd.engine.app_context import AppContext
-from refresherd.engine.context import Context
+from refresherd.engine.context import AppContext, Context
 from refresherd.engine.login_limiter import LoginLimiter
 from refresherd.engine.ports import Observer, Output, SessionStore
 from refresherd.engine.supervisor import Supervisor
@@ -118,7 +117,7 @@ class AppContextFactory:
         self._resources = resources
         self._leftovers = Leftovers()
         store = UnsavedLogins() if state_dir is None else self._login_file(state_dir)
-        self.login_limiter = LoginLimiter(store, context)
+        self.login_limiter = LoginLimiter(store, context.clock, context.schedule, context.observer)
         self._commands = asyncio.Semaphore(MAX_CONCURRENT_COMMANDS)
         self._limits: dict[tuple[str, int], tuple[asyncio.Semaphore, asyncio.Semaphore]] = {}
 
@@ -133,7 +132,7 @@ class AppContextFactory:
             outputs=self._outputs(app),
             hooks=hooks(app, self._environ, self._executor, self._commands),
             session_store=self._session_store(app),
-            logins=self.login_limiter if isinstance(app.credential, API_KEYS) else None,
+            login_limiter=self.login_limiter if isinstance(app.credential, API_KEYS) else None,
         )
 
     def _outputs(self, app: App) -> tuple[Output, ...]:

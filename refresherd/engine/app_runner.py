@@ -1,23 +1,19 @@
-"""Keeps one app: its refresher, deliveries and hooks, started over if a bug ends them."""
+"""Runs one app: its refresher, deliveries and hooks, restarted if a bug ends them."""
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NoReturn
 
 from refresherd.domain import operator_transitions, timing
 from refresherd.domain.events import AppCrashed
-from refresherd.domain.model import App, Instant, Timing, Token
+from refresherd.domain.model import App, Instant, Timing
 from refresherd.domain.readiness import AppStatus
 from refresherd.domain.session_state import ALWAYS, State, begin
-from refresherd.engine.app_context import AppContext
-from refresherd.engine.context import Context
-from refresherd.engine.delivery import Delivery
-from refresherd.engine.notification import Notification
-from refresherd.engine.ports import TokenView
+from refresherd.engine.context import AppContext, Context
+from refresherd.engine.delivery import Delivery, HookRunner
 from refresherd.engine.refresher import PeriodicTask, Refresher
 from refresherd.engine.renewal import Renewal
-from refresherd.engine.session_termination import dispensable, end_session, ended
 from refresherd.engine.state_cell import StateCell
 
 RESTARTS = Timing(retry_min=1.0, retry_max=60.0)
@@ -27,19 +23,23 @@ FORGIVEN_AFTER = 300.0
 
 
 class AppRunner:
-    """All that runs for one app. What it knows of the session outlives a crash."""
+    """All that runs for one app. What is known of its session outlives a crash.
+
+    `clear`, `forget_session`, `end_sessions` and `retuned` may be called only once `run` was
+    cancelled and awaited.
+    """
 
     __slots__ = (
         "_app_context",
-        "_cell",
         "_context",
         "_deliveries",
-        "_notification",
+        "_hook_runner",
         "_refresher",
         "_renewal",
         "_reported",
         "_resumes_at",
         "app",
+        "cell",
     )
 
     def __init__(
@@ -48,48 +48,62 @@ class AppRunner:
         app_context: AppContext,
         context: Context,
         cell: StateCell | None = None,
-        kept: Mapping[str, Delivery] = MappingProxyType({}),
+        unchanged: Mapping[str, Delivery] = MappingProxyType({}),
     ) -> None:
-        """Keep an app from its login on, or from the life in `cell`; `kept` outputs go on."""
+        """Run an app from its login on, or from the session in `cell`.
+
+        `unchanged` are deliveries of earlier settings that go on, by the names of their outputs.
+        """
         self.app = app
+        """The app as it is configured."""
+
+        self.cell = cell or StateCell(begin(context.clock.now()))
+        """The app's session state."""
+
         self._app_context = app_context
         self._context = context
-        self._cell = cell or StateCell(begin(context.clock.now()))
-        self._renewal = Renewal(app, self._cell, app_context, context)
-        served = tuple(
-            kept.get(output.name) or Delivery(app.name, output, self._cell, context)
+        outputs = tuple(
+            unchanged.get(output.name) or Delivery(app.name, output, self.cell, context)
             for output in app_context.outputs
         )
-        self._renewal.termination.holders = served
         store = app_context.session_store
-        stored = () if store is None else (Delivery(app.name, store, self._cell, context),)
+        stores = () if store is None else (Delivery(app.name, store, self.cell, context),)
         # The store comes first: a kill loses no token that a consumer has seen.
-        self._deliveries = (*stored, *served)
-        self._reported = (*served, *stored) if store is not None and store.irreplaceable else served
-        self._notification = Notification(app.name, app_context.hooks, served, self._cell, context)
-        self._refresher = Refresher(app, self._cell, self._renewal, self._periodic_tasks(), context)
+        self._deliveries = (*stores, *outputs)
+        self._reported = (
+            (*outputs, *stores) if store is not None and store.irreplaceable else outputs
+        )
+        self._renewal = Renewal(app, self.cell, app_context, context)
+        self._renewal.termination.outputs = lambda: (delivery.status for delivery in outputs)
+        self._hook_runner = HookRunner(app.name, app_context.hooks, outputs, self.cell, context)
+        periodic_tasks: tuple[PeriodicTask, ...] = (
+            self._renewal.credential_watch,
+            self._renewal.termination,
+            *self._deliveries,
+        )
+        if app_context.hooks:  # else it would be a task for each token that has nothing to do
+            periodic_tasks = (*periodic_tasks, self._hook_runner)
+        self._refresher = Refresher(app, self.cell, self._renewal, periodic_tasks, context)
         self._resumes_at = ALWAYS
 
-    @property
-    def view(self) -> TokenView:
-        """The app's life, for readers."""
-        return self._cell
-
     def status(self) -> AppStatus:
-        """Return what readers are told of the app."""
+        """Return the app's status, as readers outside the engine see it."""
         outputs = tuple(delivery.status for delivery in self._reported)
-        return AppStatus(self.app.name, self._cell.session, outputs)
+        return AppStatus(self.app.name, self.cell.session, outputs)
 
     def refresh(self) -> None:
         """Make an attempt now; one that is under way serves."""
         self._refresher.refresh()
 
     def overdue(self, now: Instant) -> float:
-        """Return for how many seconds what is due has not been begun, a crash's pause aside."""
+        """Return for how many seconds the app has been due without being begun.
+
+        The pause after a crash does not count.
+        """
         return max(0.0, min(self._refresher.overdue(now), now - self._resumes_at))
 
     async def run(self) -> NoReturn:
-        """Keep the app until cancelled; a bug in it stays its own."""
+        """Run the app until cancelled. A bug in it restarts it after a pause."""
         crashes = 0
         while True:
             began = self._context.clock.now()
@@ -100,95 +114,70 @@ class AppRunner:
                 crashes = 1 if lasted > FORGIVEN_AFTER else crashes + 1
                 pause = timing.backoff(crashes, RESTARTS, self._context.rng())
                 self._context.observer.observe(AppCrashed(self.app.name, error, pause))
-                _heed_cancellation()
+                _raise_if_cancelled()
             self._resumes_at = Instant(self._context.clock.now() + pause)
             await self._context.schedule.alarm().wait(self._resumes_at)
 
     def reloaded(self) -> None:
-        """Look for a credential that was replaced in its place; try a refused one again now."""
-        self._renewal.credential_watch.ask()
-        self._refresher.attend()
-        if self._cell.session.state is State.REJECTED:
+        """Look for a credential that was replaced in its place; retry a refused one now."""
+        self._renewal.credential_watch.look_now()
+        self._refresher.wake()
+        if self.cell.session.state is State.REJECTED:
             self._refresher.refresh()
 
     def close(self) -> None:
-        """Let go of everyone who waits for the app, and serve its token no more."""
-        self._cell.close()
+        """Wake everyone who waits for the app, and stop serving its token."""
+        self.cell.close()
         for delivery in self._deliveries:
             delivery.close()
 
     def retuned(self, app: App, app_context: AppContext) -> "AppRunner":
-        """Return who keeps the app on under other settings, with the same session.
+        """Return a runner for the app under other settings, with the same session.
 
         What is configured as before is left as it is: nothing is written or bound again.
-        Only to be called once `run` was cancelled and awaited.
         """
-        same = _unchanged_outputs(self.app, app)
-        kept = {d.status.name: d for d in self._deliveries if d.status.name in same}
+        paths = _unchanged_outputs(self.app, app)
+        unchanged = {d.status.name: d for d in self._deliveries if d.status.name in paths}
         for delivery in self._deliveries:
-            if delivery.status.name not in kept:
+            if delivery.status.name not in unchanged:
                 delivery.close()
-        self._retune(app.timing)
-        later = AppRunner(app, app_context, self._context, self._cell, kept)
+        session = self.cell.session
+        # The change may have removed the cause of the trouble, a proxy for example.
+        if app.timing != self.app.timing or session.state is not State.FRESH:
+            now, rand = self._context.clock.now(), self._context.rng()
+            self.cell.publish(operator_transitions.retuned(session, now, app.timing, rand))
+        later = AppRunner(app, app_context, self._context, self.cell, unchanged)
         later._renewal.follow(self._renewal)  # another of its own class
-        later._notification.follow(self._notification)  # as above
+        later._hook_runner.follow(self._hook_runner)  # as above
         return later
 
     async def clear(self) -> None:
-        """Take the app's token from its outputs, if it is dead or to end.
-
-        Only to be called once `run` was cancelled and awaited.
-        """
-        session = self._cell.session
-        ends = session.token is not None and dispensable(session.token, self._app_context)
+        """Remove the app's token from its outputs, if it is dead or `end_sessions` will end it."""
+        session = self.cell.session
+        ends = session.token is not None and self._renewal.termination.may_end(session.token)
         if ends or session.dead:
-            await _together(delivery.clear() for delivery in self._deliveries)
+            async with asyncio.TaskGroup() as tasks:
+                for delivery in self._deliveries:
+                    tasks.create_task(delivery.clear())
 
-    async def disown(self) -> None:
-        """Leave the daemon's next run no session of an app that is not configured so any more.
+    async def forget_session(self) -> None:
+        """Leave the daemon's next run no session, for the app is not configured so any more.
 
-        Only to be called once `run` was cancelled and awaited.
+        An irreplaceable one stays: the app may be configured again.
         """
         store = self._app_context.session_store
         if store is not None and not store.irreplaceable:
             await store.remove()
 
-    async def end(self) -> None:
-        """End the app's sessions for good; its outputs are to be cleared first.
-
-        The last of a chain stays, for without it there is no way back.
-        """
-        newest = self._cell.session.token
-        replaced = self._renewal.termination.pending
-        tokens = replaced if newest is None else (*replaced, newest)
-        ending = (token for token in tokens if dispensable(token, self._app_context))
-        await _together(self._end(token) for token in ending)
-
-    def _retune(self, timing: Timing) -> None:
-        session = self._cell.session
-        # What was changed may be a proxy that was in the way, so trouble's wait ends by any change.
-        if timing != self.app.timing or session.state is not State.FRESH:
-            now, rand = self._context.clock.now(), self._context.rng()
-            self._cell.publish(operator_transitions.retuned(session, now, timing, rand))
-
-    def _periodic_tasks(self) -> tuple[PeriodicTask, ...]:
-        periodic_tasks: tuple[PeriodicTask, ...] = (
-            self._renewal.credential_watch,
-            self._renewal.termination,
-            *self._deliveries,
-        )
-        # Without hooks it would be a task for each token that has nothing to do.
-        return (*periodic_tasks, self._notification) if self._app_context.hooks else periodic_tasks
-
-    async def _end(self, token: Token) -> None:
-        error = await end_session(self.app, self._app_context, token)
-        self._context.observer.observe(ended(self.app, error))
+    async def end_sessions(self) -> None:
+        """End the app's sessions for good, but one that is irreplaceable. `clear` comes first."""
+        await self._renewal.termination.end_all(self.cell.session.token)
 
 
-def _heed_cancellation() -> None:
+def _raise_if_cancelled() -> None:
     """Raise CancelledError if the task was cancelled while a TaskGroup in it was failing.
 
-    The errors have priority then, and up to Python 3.12 the cancellation is never seen again.
+    The group's errors have priority then, and up to Python 3.12 the cancellation is lost.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
@@ -201,9 +190,3 @@ def _unchanged_outputs(old: App, new: App) -> frozenset[str]:
     if old.access != new.access:
         return frozenset(files)
     return frozenset(files | {str(spec.path) for spec in new.sockets if spec in old.sockets})
-
-
-async def _together(works: Iterable[Coroutine[None, None, None]]) -> None:
-    async with asyncio.TaskGroup() as tasks:
-        for work in works:
-            tasks.create_task(work)

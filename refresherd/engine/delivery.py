@@ -1,99 +1,104 @@
-"""Brings one output to the newest token, and tries again by itself while it fails."""
+"""Brings each new token to an app's outputs, and then runs the app's hooks."""
 
+import asyncio
 from dataclasses import replace
 from math import inf
 
 from refresherd.domain import timing
-from refresherd.domain.errors import OutputError
-from refresherd.domain.events import OutputFailed, OutputRemoved, OutputWritten
+from refresherd.domain.errors import HookError, OutputError
+from refresherd.domain.events import (
+    HookRan,
+    HookResult,
+    OutputFailed,
+    OutputRemoved,
+    OutputWritten,
+)
 from refresherd.domain.model import Instant, Timing, Token
 from refresherd.domain.readiness import OutputStatus
 from refresherd.domain.session_state import ALWAYS, NEVER, valid_token
 from refresherd.engine.context import Context
-from refresherd.engine.ports import Output, TokenView
+from refresherd.engine.ports import Hook, Output
+from refresherd.engine.state_cell import StateCell
 
 RETRIES = Timing(retry_min=0.5, retry_max=10.0)
-"""A disk that has room again should not be waited for much longer."""
+"""A disk that has room again should be noticed within seconds."""
 
 
 class Delivery:
-    """One output of one app. Its tries are tasks of their own: a slow one holds up nobody.
+    """One output of one app. It runs as a task of its own: a slow output delays nobody.
 
-    It reads the store anew for each try, so that an output that was stuck gets the
-    newest token and never one that ran out meanwhile.
+    Each try reads the newest session state, so that an output that hung gets the newest token,
+    and never one that has run out meanwhile.
     """
 
     __slots__ = (
         "_app",
+        "_cell",
         "_context",
-        "_emptied",
         "_failures",
         "_output",
         "_prepared",
+        "_removed",
         "_retry_at",
-        "_seen",
-        "_status",
-        "_view",
+        "_version",
+        "status",
     )
 
-    def __init__(self, app: str, output: Output, view: TokenView, context: Context) -> None:
+    def __init__(self, app: str, output: Output, cell: StateCell, context: Context) -> None:
         self._app = app
         self._output = output
-        self._view = view
+        self._cell = cell
         self._context = context
-        self._status = OutputStatus(output.name)
         self._prepared = False
-        self._emptied = False
-        self._seen = 0
+        self._removed = False
+        self._version = 0
+        """The version of the session state that was delivered last."""
         self._failures = 0
         self._retry_at = ALWAYS
-
-    @property
-    def status(self) -> OutputStatus:
+        self.status = OutputStatus(output.name)
         """What the output holds, and why it is behind if it is."""
-        return self._status
 
     @property
     def due_at(self) -> Instant:
         """When to try to bring the output up to date, NEVER while it is."""
-        return NEVER if self._seen == self._view.version else self._retry_at
+        return NEVER if self._version == self._cell.version else self._retry_at
 
     async def work(self) -> None:
-        """Bring the output up to date with the store; where that fails, it is due again."""
-        version = self._view.version
+        """Bring the output up to date with the session state; if that fails, it is due again."""
+        version = self._cell.version
         try:
             await self._deliver()
         except OutputError as error:
             self._failures += 1
             now, rand = self._context.clock.now(), self._context.rng()
-            pause = timing.backoff(self._failures, RETRIES, rand, self._left(now))
+            pause = timing.backoff(self._failures, RETRIES, rand, self._held_for(now))
             self._retry_at = Instant(now + pause)
             self._failed(error, pause)
         else:
-            self._seen = version
+            self._version = version
             self._failures = 0
 
     async def clear(self) -> None:
-        """Take the token away for good, once nothing else is done with the output."""
+        """Remove the token for good. To be called once `work` was cancelled and awaited."""
         try:
             await self._remove()
         except OutputError as error:
             self._failed(error, retry_in=0.0)
 
     def close(self) -> None:
-        """Have the output serve nobody any more."""
+        """Stop serving the token."""
         self._output.close()
 
-    def _left(self, now: Instant) -> float:
-        """Return how long what the output holds is good for yet: as long as there is no hurry."""
-        held = self._status.holds
+    def _held_for(self, now: Instant) -> float:
+        """Return for how long the token in the output is valid yet, inf if there is none."""
+        held = self.status.holds
         return inf if held is None or held.expires_at <= now else held.expires_at - now
 
     async def _deliver(self) -> None:
         if not self._prepared:
             await self._output.prepare()
             self._prepared = True
-        session = self._view.session
+        session = self._cell.session
         token = valid_token(session, self._context.clock.now())
         if token is not None:
             await self._put(token)
@@ -101,26 +106,101 @@ class Delivery:
             await self._remove()
 
     async def _put(self, token: Token) -> None:
-        if token == self._status.holds:
+        if token == self.status.holds:
             return
-        self._emptied = False  # a write that fails or is cancelled may land all the same
+        self._removed = False  # a write that fails or is cancelled may take effect all the same
         await self._output.put(token)
         now = self._context.clock.now()
-        self._status = OutputStatus(self._output.name, holds=token, written_at=now)
-        self._context.observer.observe(
-            OutputWritten(self._app, self._output.name, token.generation)
-        )
+        self.status = OutputStatus(self._output.name, holds=token, written_at=now)
+        written = OutputWritten(self._app, self._output.name, token.generation)
+        self._context.observer.observe(written)
 
     async def _remove(self) -> None:
-        if self._emptied:
+        if self._removed:
             return
         await self._output.remove()
-        self._emptied = True
-        self._status = OutputStatus(self._output.name)
+        self._removed = True
+        self.status = OutputStatus(self._output.name)
         self._context.observer.observe(OutputRemoved(self._app, self._output.name))
 
     def _failed(self, error: OutputError, retry_in: float) -> None:
-        self._status = replace(self._status, error=str(error))
-        self._context.observer.observe(
-            OutputFailed(self._app, self._output.name, str(error), retry_in)
-        )
+        self.status = replace(self.status, error=str(error))
+        failed = OutputFailed(self._app, self._output.name, str(error), retry_in)
+        self._context.observer.observe(failed)
+
+
+class HookRunner:
+    """Runs one app's hooks, in their order, once a token has reached all of the app's outputs.
+
+    A hook runs once for a token; if it fails, that is logged and counted, and it runs next for
+    the next token. If hooks take longer than a token lasts, they run for the newest only. The
+    same token with a longer life is no new token: its consumers have it.
+    """
+
+    __slots__ = ("_app", "_cell", "_context", "_deliveries", "_generation", "_hooks", "_to_run")
+
+    def __init__(
+        self,
+        app: str,
+        hooks: tuple[Hook, ...],
+        deliveries: tuple[Delivery, ...],
+        cell: StateCell,
+        context: Context,
+    ) -> None:
+        self._app = app
+        self._hooks = hooks
+        self._deliveries = deliveries
+        self._cell = cell
+        self._context = context
+        self._generation = cell.session.generation
+        """The token for which hooks were run last. One from before the hooks needs none."""
+        self._to_run: tuple[Hook, ...] = ()
+
+    @property
+    def due_at(self) -> Instant:
+        """ALWAYS while a hook is to be run, NEVER once all have run for the newest token."""
+        return ALWAYS if self._to_run or self._delivered() > self._generation else NEVER
+
+    def follow(self, earlier: "HookRunner") -> None:
+        """Go on with the same session under other settings.
+
+        A new hook waits for the next token. If hooks were cut short, all of them are run.
+        """
+        if earlier._hooks:  # noqa: SLF001  # another of its own class
+            self._generation = earlier._generation - bool(earlier._to_run)  # noqa: SLF001  # as above
+
+    async def work(self) -> None:
+        """Run the hooks for the newest token that all outputs hold."""
+        generation = self._delivered()
+        if generation > self._generation:
+            self._generation, self._to_run = generation, self._hooks
+        while self._to_run:
+            # Taken out before it runs: a bug in it must not end the app time and again.
+            hook, *others = self._to_run
+            self._to_run = tuple(others)
+            try:
+                await self._run(hook)
+            except asyncio.CancelledError:
+                self._to_run = (hook, *self._to_run)
+                raise
+
+    def _delivered(self) -> int:
+        """Return the newest token's generation if it is valid and all outputs hold it, else 0."""
+        token = valid_token(self._cell.session, self._context.clock.now())
+        if token is None:
+            return 0
+        held = [delivery.status.holds for delivery in self._deliveries]
+        # Generations: a token whose longer life is still to be written has arrived all the same.
+        arrived = all(one is not None and one.generation == token.generation for one in held)
+        return token.generation if arrived else 0
+
+    async def _run(self, hook: Hook) -> None:
+        began = self._context.clock.now()
+        result = HookResult.OK
+        try:
+            message = await hook.run(self._generation)
+        except HookError as error:
+            result = HookResult.TIMEOUT if error.timed_out else HookResult.FAILED
+            message = str(error)
+        duration = self._context.clock.now() - began
+        self._context.observer.observe(HookRan(self._app, hook.name, result, duration, message))

@@ -1,135 +1,222 @@
-"""Lets apps log in by key only as often as no key is burnt by, whichever of them share it."""
+"""Limits logins with API keys, so that DSM resets no app's secret, whichever apps share a key."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from refresherd.domain import login_budget
-from refresherd.domain.errors import LoginSuppressed
+from refresherd.domain.errors import DsmError, LoginSuppressed, Reason, Rejected, Retryable
 from refresherd.domain.formats import timestamp
 from refresherd.domain.login_budget import NEVER_YET, History
 from refresherd.domain.model import Instant, Secret
-from refresherd.engine.context import Context
-from refresherd.engine.key_history import KeyHistory, LoginSlot
-from refresherd.engine.ports import LoginStore
+from refresherd.engine.ports import Alarm, Clock, LoginStore, Observer, Schedule
 from refresherd.engine.write_ahead import WriteAhead
 
 PATIENCE = 2.0
-"""Seconds for which an app waits to learn from another's login. A DSM that hangs for one app,
-perhaps at another address, so holds up no other."""
+"""Seconds for which an app waits to learn from another's login with the same key. So a DSM that
+hangs for one app, perhaps at another address, holds up no other."""
 
-SWEEP_EVERY = 3600.0
-"""Seconds after which credentials are forgotten that nobody uses any more."""
+SWEEP_INTERVAL = 3600.0
+"""Seconds between two searches for keys that can be forgotten."""
+
+
+@dataclass(slots=True, eq=False)
+class LoginSlot:
+    """The permission for one login."""
+
+    key: "KeyHistory"
+    write_ahead: WriteAhead
+    clock: Clock
+    begun_at: Instant | None = None
+    """None as long as nothing can have been sent."""
+
+    async def begin(self) -> None:
+        """Record that the login is about to be sent. A disk that fails does not stop it."""
+        self.begun_at = self.clock.now()
+        self.key.record(self.begun_at)
+        await self.write_ahead.written()
+
+
+@dataclass(slots=True, eq=False)
+class KeyHistory:
+    """What is known of one key, and which logins with it are under way or wait."""
+
+    name: str
+    history: History
+    records: dict[str, History]
+    """The histories of all keys as they are if this run ends now."""
+
+    under_way: list[LoginSlot] = field(default_factory=list)
+    queue: dict[Alarm, None] = field(default_factory=dict)
+    refusals: int = 0
+    """Refusals by DSM in this run."""
+
+    refusal: str = ""
+    """What the last of them said."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to remember."""
+        return not (self.under_way or self.queue or self.history.failed)
+
+    def record(self, now: Instant) -> None:
+        """Update the key's record. A login that has begun is recorded as cut off."""
+        self.history = login_budget.recent(self.history, now)
+        begun = tuple(slot.begun_at for slot in self.under_way if slot.begun_at is not None)
+        if self.history.failed or begun:
+            cut_off = (*self.history.cut_off, *begun)
+            self.records[self.name] = replace(self.history, cut_off=cut_off)
+        else:
+            self.records.pop(self.name, None)
+
+    def settle(self, slot: LoginSlot, error: BaseException | None, now: Instant) -> None:
+        """Take note of how a login ended, and wake those who may go on."""
+        self.under_way.remove(slot)
+        woken = login_budget.FREE
+        if slot.begun_at is not None:
+            self.history = _outcome(error)(self.history, now)
+            self.record(now)
+            if isinstance(error, DsmError) and _refused(error):
+                self.refusals += 1
+                self.refusal, woken = error.message, len(self.queue)
+        # Those for whom there is no room wait on, and keep their place.
+        for alarm in tuple(islice(self.queue, woken)):
+            alarm.ring()
 
 
 class LoginLimiter:
-    """The Logins of all apps. One counts as failed from before it is sent until it is answered.
+    """Admits the logins of all apps with an API key, by the key's fingerprint.
 
-    What an app learns of its credential serves the others that have come meanwhile: they take
-    over a refusal, and go on after a success.
+    A login counts as failed from before it is sent until it is answered. What one app learns
+    of its key serves the others that wait meanwhile: they take over a refusal, and go on
+    after a success.
     """
 
-    def __init__(self, store: LoginStore, context: Context) -> None:
+    def __init__(
+        self, store: LoginStore, clock: Clock, schedule: Schedule, observer: Observer
+    ) -> None:
         self._store = store
-        self._context = context
-        self._accounts: dict[str, KeyHistory] = {}
+        self._clock = clock
+        self._schedule = schedule
+        self._keys: dict[str, KeyHistory] = {}
         self._records: dict[str, History] = {}
         self._sweep_at = NEVER_YET
         self._loading = asyncio.Lock()
         self._loaded = False
         self._lost_until = NEVER_YET
-        self.write_ahead = WriteAhead(store, self._records, context)
+        """Until when an unknown key may have failed in a run whose record is lost."""
+        self.write_ahead = WriteAhead(store, self._records, clock, schedule, observer)
 
     @asynccontextmanager
-    async def turn(self, credential: Secret, *, by_operator: bool) -> AsyncIterator[LoginSlot]:
-        """Let the block log in when it is its turn; what it raises is what came of the login.
+    async def slot(self, credential: Secret, *, by_operator: bool) -> AsyncIterator[LoginSlot]:
+        """Run the block when its login may be sent. What it raises is how the login ended.
 
-        `asked` tells that an operator wants it. Raises Withheld where none may be sent.
+        An operator may have more logins sent than the schedule. Raises LoginSuppressed if none
+        may be sent.
         """
         await self._load()
-        account = self._account(self._store.fingerprint(credential))
-        turn = await self._admitted(account, by_operator=by_operator)
+        key = self._key(self._store.fingerprint(credential))
+        if not self._has_room(key, by_operator=by_operator, patient=True):
+            await self._wait_for_room(key, by_operator=by_operator)
+        slot = LoginSlot(key, self.write_ahead, self._clock)
+        key.under_way.append(slot)
         try:
-            yield turn
+            yield slot
         except BaseException as error:
-            self._settle(account, turn, error)
+            self._settle(slot, error)
             raise
-        self._settle(account, turn, None)
+        self._settle(slot, None)
 
     async def _load(self) -> None:
         async with self._loading:
             if not self._loaded:
-                kept = await self._store.load()
+                saved = await self._store.load()
                 self._loaded = True
-                if kept is None:
-                    # By then nothing counts any more that stood in it.
-                    self._lost_until = Instant(self._context.clock.now() + login_budget.WINDOW)
-                self._records.update(kept or {})
+                if saved is None:
+                    # After that, nothing counts any more that the record contained.
+                    self._lost_until = Instant(self._clock.now() + login_budget.WINDOW)
+                self._records.update(saved or {})
                 for name, history in self._records.items():
-                    self._accounts[name] = KeyHistory(name, history, self._records)
+                    self._keys[name] = KeyHistory(name, history, self._records)
 
-    def _account(self, name: str) -> KeyHistory:
-        now = self._context.clock.now()
+    def _key(self, name: str) -> KeyHistory:
+        now = self._clock.now()
         if now >= self._sweep_at:
             self._sweep(now)
-        account = self._accounts.get(name)
-        if account is None:
+        key = self._keys.get(name)
+        if key is None:
             history = login_budget.unknown(now) if now < self._lost_until else History()
-            account = self._accounts[name] = KeyHistory(name, history, self._records)
-        return account
+            key = self._keys[name] = KeyHistory(name, history, self._records)
+        return key
 
     def _sweep(self, now: Instant) -> None:
-        self._sweep_at = Instant(now + SWEEP_EVERY)
-        for account in tuple(self._accounts.values()):
-            account.record(now)
-            if account.idle():
-                del self._accounts[account.name]
+        self._sweep_at = Instant(now + SWEEP_INTERVAL)
+        for key in tuple(self._keys.values()):
+            key.record(now)
+            if key.idle:
+                del self._keys[key.name]
 
-    async def _admitted(self, account: KeyHistory, *, by_operator: bool) -> LoginSlot:
-        """Return the turn once it has come. Raises Withheld where it does not."""
-        if not self._has_room(account, by_operator=by_operator, patient=True):
-            await self._waited(account, by_operator=by_operator)
-        turn = LoginSlot(account, self.write_ahead, self._context.clock)
-        account.under_way.append(turn)
-        return turn
-
-    async def _waited(self, account: KeyHistory, *, by_operator: bool) -> None:
-        """Return when there is room. Raises Withheld where DSM refuses the credential meanwhile."""
-        seen, patient = account.refusals, True
-        alarm = self._context.schedule.alarm()
-        account.line[alarm] = None
+    async def _wait_for_room(self, key: KeyHistory, *, by_operator: bool) -> None:
+        """Return when there is room. Raises LoginSuppressed if DSM refuses the key meanwhile."""
+        seen, patient = key.refusals, True
+        alarm = self._schedule.alarm()
+        key.queue[alarm] = None
         try:
-            while not self._has_room(account, by_operator=by_operator, patient=patient):
-                until = Instant(self._context.clock.now() + PATIENCE)
+            while not self._has_room(key, by_operator=by_operator, patient=patient):
+                until = Instant(self._clock.now() + PATIENCE)
                 await alarm.wait(until)
-                patient = patient and self._context.clock.now() < until
-                if account.refusals > seen:
-                    raise LoginSuppressed(account.refusal)
+                patient = patient and self._clock.now() < until
+                if key.refusals > seen:
+                    raise LoginSuppressed(key.refusal)
         finally:
-            del account.line[alarm]
+            del key.queue[alarm]
 
-    def _has_room(self, account: KeyHistory, *, by_operator: bool, patient: bool) -> bool:
-        """Return whether another login may begin now. Raises Withheld where none may for long."""
-        history, now = account.history, self._context.clock.now()
+    def _has_room(self, key: KeyHistory, *, by_operator: bool, patient: bool) -> bool:
+        """Return whether another login may begin now. Raises LoginSuppressed if none may."""
+        history, now = key.history, self._clock.now()
         until = login_budget.allowed_at(history, now, by_operator=by_operator)
         if until > now:
-            at = timestamp(self._context.clock.wall(until))
-            raise LoginSuppressed(_told(login_budget.recent(history, now), at), until)
-        return len(account.under_way) < login_budget.places(history, now, patient=patient)
+            at = timestamp(self._clock.wall(until))
+            raise LoginSuppressed(_reason(login_budget.recent(history, now), at), until)
+        return len(key.under_way) < login_budget.places(history, now, patient=patient)
 
-    def _settle(self, account: KeyHistory, turn: LoginSlot, error: BaseException | None) -> None:
-        account.settle(turn, error, self._context.clock.now())
-        if turn.begun_at is not None:
+    def _settle(self, slot: LoginSlot, error: BaseException | None) -> None:
+        slot.key.settle(slot, error, self._clock.now())
+        if slot.begun_at is not None:
             self.write_ahead.soon()
-        if account.idle():
-            self._accounts.pop(account.name, None)
+        if slot.key.idle:
+            self._keys.pop(slot.key.name, None)
 
 
-def _told(history: History, at: str) -> str:
+def _outcome(error: BaseException | None) -> Callable[[History, Instant], History]:
+    """Return how the end of a login changes its key's history."""
+    if error is None:
+        return login_budget.good
+    if not isinstance(error, DsmError):
+        return login_budget.cut_off
+    if error.reason is Reason.MFA_REQUIRED:
+        # DSM accepted the key before it asked for a second factor.
+        return login_budget.good
+    return login_budget.refused if _refused(error) else lambda history, _: history
+
+
+def _refused(error: DsmError) -> bool:
+    """Return whether DSM judged the key and refused it.
+
+    No answer, or one that says overloaded, is no judgement: an outage must not use up a budget.
+    """
+    if isinstance(error, Retryable):
+        return error.counted
+    return isinstance(error, Rejected) and error.reason is Reason.REJECTED
+
+
+def _reason(history: History, at: str) -> str:
     """Return why no login is sent before `at`."""
     failed = len(history.failed)
     if not history.refused:
         message = f"{failed} logins with this key were cut off by restarts before DSM answered"
         return f"{message}; the next is allowed at {at}"
     message = f"{failed} logins with this key have failed within 24 hours"
-    return f"{message}; the next is allowed at {at}; mend or replace the key"
+    return f"{message}; the next is allowed at {at}; correct or replace the key"

@@ -1,4 +1,4 @@
-"""Keeps one app's session alive: sees what is due, has it done, sees when next."""
+"""Keeps one app's session alive: decides what is due, starts it, and sleeps until the next."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -15,7 +15,7 @@ from refresherd.engine.state_cell import StateCell
 
 
 class PeriodicTask(Protocol):
-    """What falls due in an app beside its renewals."""
+    """Work that falls due in an app beside its renewals."""
 
     @property
     def due_at(self) -> Instant:
@@ -26,11 +26,11 @@ class PeriodicTask(Protocol):
 
 
 class Refresher:
-    """One app's only sleeper, and the one writer of its cell.
+    """One app's only sleeping task.
 
-    Attempts and chores run as tasks, each one at a time, while `run` goes on waiting:
-    nothing that hangs may keep an expiry from being noticed, nor hold up another. Between
-    them an app is one sleeping task, so that ten thousand of them are cheap.
+    Attempts and periodic tasks run as tasks of their own, each one at a time, while `run`
+    sleeps on: nothing that hangs may delay the others, or keep an expiry from being noticed.
+    Between them an app is one sleeping task, so that ten thousand apps are cheap.
     """
 
     __slots__ = ("_alarm", "_app", "_cell", "_context", "_periodic_tasks", "_renewal", "_under_way")
@@ -55,7 +55,11 @@ class Refresher:
         """Keep the app's session alive until cancelled. Raises an ExceptionGroup of bugs met."""
         while True:
             await self._alarm.wait(self._wake_at())
-            await self._work()
+            async with asyncio.TaskGroup() as tasks:
+                self._start_due(tasks)
+                while self._under_way:
+                    await self._alarm.wait(self._wake_at())
+                    self._start_due(tasks)
 
     def refresh(self) -> None:
         """Make an attempt now. One that is under way serves, for its outcome sets the next."""
@@ -63,56 +67,42 @@ class Refresher:
         self._cell.publish(operator_transitions.hastened(self._cell.session, now, self._app.timing))
         self._alarm.ring()
 
-    def attend(self) -> None:
-        """See what is due now: somebody gave a chore something to do."""
+    def wake(self) -> None:
+        """Start what is due by now: a periodic task was given something to do."""
         self._alarm.ring()
 
     def overdue(self, now: Instant) -> float:
-        """Return for how many seconds a renewal or an expiry has been due that is not begun."""
-        busy = self._renewal in self._under_way
-        return max(0.0, now - session_state.wake_at(self._cell.session, busy=busy))
+        """Return for how many seconds a renewal or an expiry has been due without being begun."""
+        return max(0.0, now - session_state.wake_at(self._cell.session, busy=self._busy))
+
+    @property
+    def _busy(self) -> bool:
+        return self._renewal in self._under_way
 
     def _wake_at(self) -> Instant:
-        busy = self._renewal in self._under_way
-        renewal_at = session_state.wake_at(self._cell.session, busy=busy)
-        periodic_tasks = (
-            periodic_task.due_at
-            for periodic_task in self._periodic_tasks
-            if periodic_task not in self._under_way
-        )
-        # Not ALWAYS: the watchdog is told for how long an alarm has been due.
-        return max(self._context.clock.now(), min((renewal_at, *periodic_tasks)))
+        renewal_at = session_state.wake_at(self._cell.session, busy=self._busy)
+        idle = (task.due_at for task in self._periodic_tasks if task not in self._under_way)
+        # Not ALWAYS: the watchdog asks for how long an alarm has been due.
+        return max(self._context.clock.now(), min((renewal_at, *idle)))
 
-    async def _work(self) -> None:
-        """Do what is due, and what falls due meanwhile, until nothing is under way."""
-        async with asyncio.TaskGroup() as tasks:
-            self._act(tasks)
-            while self._under_way:
-                await self._alarm.wait(self._wake_at())
-                self._act(tasks)
-
-    def _act(self, tasks: asyncio.TaskGroup) -> None:
+    def _start_due(self, tasks: asyncio.TaskGroup) -> None:
         now = self._context.clock.now()
-        busy = self._renewal in self._under_way
-        match session_state.next_action(self._cell.session, now, busy=busy):
+        match session_state.next_action(self._cell.session, now, busy=self._busy):
             case Action.EXPIRE:
-                self._expire(now)
+                session = session_state.expired(self._cell.session, now)
+                self._cell.publish(session)
+                self._context.observer.observe(TokenExpired(self._app.name, session.generation))
             case Action.ATTEMPT:
                 self._start(tasks, self._renewal, self._renewal.attempt())
             case Action.CHECK:
                 self._start(tasks, self._renewal, self._renewal.check())
             case None:
-                pass  # a chore is due, or a task has ended and what follows is due later
+                pass  # a periodic task is due, or one has ended
             case unknown:
                 assert_never(unknown)
-        for periodic_task in self._periodic_tasks:
-            if periodic_task not in self._under_way and periodic_task.due_at <= now:
-                self._start(tasks, periodic_task, periodic_task.work())
-
-    def _expire(self, now: Instant) -> None:
-        session = session_state.expired(self._cell.session, now)
-        self._cell.publish(session)
-        self._context.observer.observe(TokenExpired(self._app.name, session.generation))
+        for task in self._periodic_tasks:
+            if task not in self._under_way and task.due_at <= now:
+                self._start(tasks, task, task.work())
 
     def _start(
         self,

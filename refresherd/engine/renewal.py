@@ -1,4 +1,4 @@
-"""One attempt at an app's session: what is asked of DSM, and what comes of it."""
+"""One attempt at an app's session: what DSM is asked, and what its answer means."""
 
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
@@ -23,11 +23,13 @@ from refresherd.domain.events import (
 )
 from refresherd.domain.model import App, Grant, Instant, Method, Secret, Token
 from refresherd.domain.session_state import SessionState
-from refresherd.engine.app_context import AppContext
-from refresherd.engine.context import Context
-from refresherd.engine.credential_watch import CredentialWatch
-from refresherd.engine.ports import LoginSlot
-from refresherd.engine.renewal_credential import RenewalCredential, RenewalCredentials
+from refresherd.engine.context import AppContext, Context
+from refresherd.engine.login_limiter import LoginSlot
+from refresherd.engine.renewal_credential import (
+    CredentialChooser,
+    CredentialWatch,
+    RenewalCredential,
+)
 from refresherd.engine.session_resume import SessionResume
 from refresherd.engine.session_termination import SessionTermination
 from refresherd.engine.state_cell import StateCell
@@ -35,16 +37,16 @@ from refresherd.engine.state_cell import StateCell
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """What is sent to DSM: by which method, when, with which key or token, how long to wait."""
+    """A request to DSM. `timeout` in seconds."""
 
     method: Method
-    sent_at: Instant
     secret: Secret
+    sent_at: Instant
     timeout: float
 
 
 class Renewal:
-    """Makes an app's attempts, one at a time, and publishes the life that follows.
+    """Makes an app's attempts, one at a time, and publishes the session state that follows.
 
     It holds no task, so that what it knows of used credentials and replaced sessions
     outlives a crash of the app's tasks.
@@ -54,8 +56,8 @@ class Renewal:
         "_app",
         "_app_context",
         "_cell",
+        "_chooser",
         "_context",
-        "_credentials",
         "_session_resume",
         "credential_watch",
         "termination",
@@ -64,38 +66,36 @@ class Renewal:
     def __init__(
         self, app: App, cell: StateCell, app_context: AppContext, context: Context
     ) -> None:
-        self.credential_watch = CredentialWatch(app, cell, app_context.credential, context)
+        self.credential_watch = CredentialWatch(app, cell, app_context, context)
         self.termination = SessionTermination(app, app_context, context)
         self._app = app
         self._cell = cell
         self._app_context = app_context
-        self._credentials = RenewalCredentials(app_context)
-        self._session_resume = SessionResume(app, cell, app_context, context)
         self._context = context
+        self._chooser = CredentialChooser(app_context, self.credential_watch)
+        self._session_resume = SessionResume(app, cell, app_context, context)
 
     def follow(self, earlier: "Renewal") -> None:
-        """Go on from what was known under the app's earlier settings."""
+        """Take over what was known under the app's earlier settings."""
         self.credential_watch.follow(earlier.credential_watch)
         self.termination.follow(earlier.termination)
 
     async def attempt(self) -> None:
-        """Renew the session by the method that its life names, or go on with one of before."""
+        """Resume a stored session, or else renew the session by the method that is due."""
         method, began = self._cell.session.method, self._context.clock.now()
         try:
             if await self._session_resume.resume(self.credential_watch, self.termination):
                 return
             session = self._cell.session
-            renewal_credential = await self._credentials.choose(session)
-            method = renewal_credential.method
-            if renewal_credential.placed is not None:
-                self.credential_watch.remember(renewal_credential.placed)
-            # In line first: who waits there must not take others' places at the endpoint.
-            async with self._turn(renewal_credential) as turn, self._app_context.attempts:
+            credential = await self._chooser.choose(session)
+            method = credential.method
+            # The slot first: a login that waits for it must not take up a place at the endpoint.
+            async with self._login_slot(credential) as slot, self._app_context.attempts:
                 if self._cell.session.method is not session.method:
                     return  # the token ran out in the queue: a login is due instead
-                if turn is not None:
-                    await turn.begin()
-                request = self._begin(renewal_credential, session.next_attempt_at)
+                if slot is not None:
+                    await slot.begin()
+                request = self._begin(credential, session.next_attempt_at)
                 began = request.sent_at
                 await self._renew(request)
         except DsmError as error:
@@ -103,7 +103,7 @@ class Renewal:
             failed = session_state.failed(self._cell.session, error, now, self._app.timing, rand)
             self._fail(failed, error, method, began)
             if isinstance(error, Rejected):
-                self.credential_watch.overtaken()
+                self.credential_watch.attempt_ended()
 
     async def check(self) -> None:
         """Ask DSM whether the session still lives; only a clear no changes anything."""
@@ -111,36 +111,35 @@ class Renewal:
             session, timing = self._cell.session, self._app.timing
             if session.token is None or session.check_at is None:
                 return  # the token ran out in the queue
-            renewal_credential = RenewalCredential(Method.KEEPALIVE, session.token.access_token)
-            request = self._begin(renewal_credential, session.check_at)
+            credential = RenewalCredential(Method.KEEPALIVE, session.token.access_token)
+            request = self._begin(credential, session.check_at)
             try:
                 await self._app_context.client.keep_alive(request.secret, request.timeout)
             except DsmError as error:
                 now, rand = self._context.clock.now(), self._context.rng()
-                doubted = session_state.check_failed(self._cell.session, error, now, timing, rand)
-                self._fail(doubted, error, request.method, request.sent_at)
+                failed = session_state.check_failed(self._cell.session, error, now, timing, rand)
+                self._fail(failed, error, request.method, request.sent_at)
                 return
         now, url = self._context.clock.now(), self._app.endpoint.url
         self._cell.publish(session_state.checked(self._cell.session, now, timing))
         self._context.observer.observe(SessionChecked(self._app.name, url, now - request.sent_at))
 
-    def _turn(
-        self, renewal_credential: RenewalCredential
+    def _login_slot(
+        self, credential: RenewalCredential
     ) -> AbstractAsyncContextManager[LoginSlot | None]:
-        if renewal_credential.method is not Method.AUTH or self._app_context.logins is None:
+        limiter = self._app_context.login_limiter
+        if limiter is None or credential.method is not Method.AUTH:
             return nullcontext()
-        return self._app_context.logins.turn(
-            renewal_credential.secret, by_operator=self._cell.session.by_operator
-        )
+        return limiter.slot(credential.secret, by_operator=self._cell.session.by_operator)
 
-    def _begin(self, renewal_credential: RenewalCredential, due: Instant) -> _Request:
+    def _begin(self, credential: RenewalCredential, due: Instant) -> _Request:
         now = self._context.clock.now()
         token = session_state.valid_token(self._cell.session, now)
         remaining = None if token is None else token.expires_at - now
         timeout = timing.attempt_timeout(self._app.endpoint.timeout, remaining)
-        began = AttemptBegan(self._app.name, renewal_credential.method, max(0.0, now - due))
+        began = AttemptBegan(self._app.name, credential.method, max(0.0, now - due))
         self._context.observer.observe(began)
-        return _Request(renewal_credential.method, now, renewal_credential.secret, timeout)
+        return _Request(credential.method, credential.secret, now, timeout)
 
     async def _renew(self, request: _Request) -> None:
         client = self._app_context.client
@@ -151,10 +150,8 @@ class Renewal:
                 self._accept(await client.reauth(request.secret, request.timeout), request)
             case Method.KEEPALIVE:
                 request_id = await client.keep_alive(request.secret, request.timeout)
-                timing, rand = self._app.timing, self._context.rng()
-                session = session_state.kept_alive(
-                    self._cell.session, request.sent_at, timing, rand
-                )
+                before, timing, rand = self._cell.session, self._app.timing, self._context.rng()
+                session = session_state.kept_alive(before, request.sent_at, timing, rand)
                 self._succeed(session, request, request_id)
             case _:
                 assert_never(request.method)
@@ -163,49 +160,39 @@ class Renewal:
         try:
             grant = await self._app_context.client.login(request.secret, request.timeout)
         except Rejected as error:
-            if not await self._credentials.refused(self._cell.session, request.secret):
+            if not await self._chooser.refused(self._cell.session, request.secret):
                 raise
-            # The bootstrap is no good, but the chain has a session to go on from: at once.
+            # The bootstrap token is no good, but there is a session to go on from: at once.
             raise SessionLost(error.message, request_id=error.request_id, dead=False) from None
         expected = self._app_context.credential.entity_id
         if expected and expected.lower() != grant.entity_id.lower():
-            self._context.observer.observe(
-                EntityMismatch(self._app.name, expected, grant.entity_id)
-            )
+            mismatch = EntityMismatch(self._app.name, expected, grant.entity_id)
+            self._context.observer.observe(mismatch)
         return grant
 
     def _accept(self, grant: Grant, request: _Request) -> None:
         before = self._cell.session
         replaced = before.token
-        if replaced is not None and request.method is Method.REAUTH:
-            self._demand_same_app(grant, replaced)
-        if replaced is None and request.method is Method.REAUTH:
-            replaced = _resumed(request, grant, before.generation)
+        if request.method is Method.REAUTH:
+            if replaced is None:
+                replaced = _stored_token(request, grant, before.generation)
+            else:
+                _check_same_app(grant, replaced, self._app_context.credential.entity_id)
         timing, rand = self._app.timing, self._context.rng()
         session = session_state.granted(before, grant, request.sent_at, timing, rand)
         self._succeed(session, request, grant.request_id)
-        # Nobody could try whether a reauth may answer with the very token that it was asked by.
+        # It is not known whether a reauth may return the very token that it was sent.
         if replaced is not None and replaced.access_token != grant.access_token:
             self.termination.retire(replaced)
-
-    def _demand_same_app(self, grant: Grant, replaced: Token) -> None:
-        """Raise Retryable for another app's session.
-
-        A proxy that mixes up its answers must not hand one app's token to another's consumers.
-        Only where the login has shown that DSM's entity_id is the app's UUID: nobody could try.
-        """
-        own = self._app_context.credential.entity_id.lower()
-        if own == replaced.entity_id.lower() != grant.entity_id.lower():
-            told = "the answer to a reauth names another app than the session's"
-            raise Retryable(Reason.BAD_RESPONSE, told, request_id=grant.request_id)
 
     def _succeed(self, session: SessionState, request: _Request, request_id: str) -> None:
         now = self._context.clock.now()
         if session_state.valid_token(session, now) is None:
-            told = "the token had run out before the answer came"
-            raise Retryable(Reason.BAD_RESPONSE, told, request_id=request_id)
-        if request.method is Method.AUTH:
-            self._log_in_with(request.secret)
+            message = "the token had run out before the answer came"
+            raise Retryable(Reason.BAD_RESPONSE, message, request_id=request_id)
+        store = self._app_context.session_store
+        if request.method is Method.AUTH and store is not None:
+            store.begin(request.secret.fingerprint())
         self._cell.publish(session)
         self._context.observer.observe(
             Renewed(
@@ -219,19 +206,14 @@ class Renewal:
                 request_id=request_id,
             )
         )
-        self.credential_watch.overtaken()
-
-    def _log_in_with(self, credential: Secret) -> None:
-        """Have what keeps sessions over a restart know what the new one goes back to."""
-        if self._app_context.session_store is not None:
-            self._app_context.session_store.begin(credential.fingerprint())
+        self.credential_watch.attempt_ended()
 
     def _fail(self, session: SessionState, error: DsmError, method: Method, began: Instant) -> None:
         self._cell.publish(session)
         if isinstance(error, LoginSuppressed):
-            # No attempt, for DSM was not asked.
-            withheld = LoginPostponed(self._app.name, error.message, session.next_attempt_at)
-            self._context.observer.observe(withheld)
+            # No attempt: DSM was not asked.
+            postponed = LoginPostponed(self._app.name, error.message, session.next_attempt_at)
+            self._context.observer.observe(postponed)
             return
         self._context.observer.observe(
             AttemptFailed(
@@ -248,11 +230,23 @@ class Renewal:
         )
 
 
-def _resumed(request: _Request, grant: Grant, generation: int) -> Token:
-    """Return the session of an earlier run that a request has just been made by, to be ended.
+def _stored_token(request: _Request, grant: Grant, generation: int) -> Token:
+    """Return the stored session by which a reauth was just made, so that it can be ended.
 
-    Nobody knows when it began: it may have as long to live as the new one.
+    Nobody knows when it began: it may live as long as the new one.
     """
     expires_at = Instant(request.sent_at + grant.lifetime)
     at = request.sent_at
     return Token(request.secret, grant.entity_id, generation, at, grant.lifetime, expires_at)
+
+
+def _check_same_app(grant: Grant, replaced: Token, app_id: str) -> None:
+    """Raise Retryable if a reauth returned another app's session.
+
+    A proxy that mixes up its answers must not give one app's token to another's consumers.
+    This is checked only if the login has shown that DSM's entity_id is the app's UUID
+    (`app_id`), which no documentation promises.
+    """
+    if app_id.lower() == replaced.entity_id.lower() != grant.entity_id.lower():
+        message = "the answer to a reauth names another app than the session's"
+        raise Retryable(Reason.BAD_RESPONSE, message, request_id=grant.request_id)

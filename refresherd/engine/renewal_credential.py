@@ -1,66 +1,167 @@
-"""What an attempt proves itself by: the live token, the credential, or a session that was kept."""
+"""An app's credential: whether an attempt uses it, and whether its source holds another one."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
+from refresherd.domain import operator_transitions
 from refresherd.domain.errors import Retryable
-from refresherd.domain.model import Method, Secret
-from refresherd.domain.session_state import SessionState
-from refresherd.engine.app_context import AppContext
+from refresherd.domain.events import CredentialChanged
+from refresherd.domain.model import App, Instant, Method, Secret
+from refresherd.domain.session_state import ALWAYS, NEVER, SessionState, State
+from refresherd.engine.context import AppContext, Context
+from refresherd.engine.state_cell import StateCell
 
-NOTHING = Secret("")
-"""Stands for a credential that cannot be read: no source ever holds it."""
+UNREADABLE = Secret("")
+"""Stands for a credential that could not be read. No source ever holds it."""
 
 
 @dataclass(frozen=True, slots=True)
 class RenewalCredential:
-    """What is sent to DSM, and by which method.
-
-    `placed` is what the credential's source held, None where it was not asked.
-    """
+    """What is sent to DSM, and by which method."""
 
     method: Method
     secret: Secret
-    placed: Secret | None = None
 
 
-class RenewalCredentials:
-    """Chooses each attempt's proof. For most apps a login is made with the credential.
+class CredentialWatch:
+    """Looks for another credential: often while DSM refuses the present one, else when asked.
 
-    An app with a chain logs in from the newest session that is known, by a reauth, as long as
-    DSM has not declared that dead. A bootstrap that an operator has placed since comes first;
-    if DSM refuses that one, the chain goes on all the same.
+    So the wait after a refusal ends as soon as an operator replaces the credential. The source
+    is read only when its stamp has changed, or when `look_now` asks for it. Only a different
+    content ends the wait: touching the file must not burn the same credential again.
     """
 
-    __slots__ = ("_app_context", "_refused")
+    __slots__ = (
+        "_app",
+        "_cell",
+        "_context",
+        "_forced",
+        "_look_at",
+        "_poll",
+        "_source",
+        "_stamp",
+        "_unused",
+        "_used",
+    )
 
-    def __init__(self, app_context: AppContext) -> None:
+    def __init__(
+        self, app: App, cell: StateCell, app_context: AppContext, context: Context
+    ) -> None:
+        self._app = app
+        self._cell = cell
+        self._source = app_context.credential
+        self._poll = app_context.credential_poll
+        self._context = context
+        self._used: Secret | None = None
+        self._unused: Secret | None = None
+        """Another credential that the source held at the last look, until it is used."""
+        self._stamp: Hashable = None
+        self._forced = False
+        self._look_at = ALWAYS
+
+    @property
+    def due_at(self) -> Instant:
+        """When to look at the source, NEVER unless asked to or DSM refuses the credential."""
+        if self._forced:
+            return ALWAYS
+        return self._look_at if self._cell.session.state is State.REJECTED else NEVER
+
+    def remember(self, credential: Secret) -> None:
+        """Take note that DSM is asked with this credential."""
+        self._used = credential
+        self._stamp = None
+        if credential == self._unused:
+            self._unused = None
+
+    def attempt_ended(self) -> None:
+        """Look again if another credential was found while the attempt was under way.
+
+        The attempt's outcome has put off the login that the other credential made due.
+        """
+        if self._unused is not None:
+            self.look_now()
+
+    def follow(self, earlier: "CredentialWatch") -> None:
+        """Take over what was known under the app's earlier settings."""
+        self._used = earlier._used  # noqa: SLF001  # another of its own class
+
+    def look_now(self) -> None:
+        """Look at the source as soon as `work` is called, whether DSM refuses or not."""
+        self._forced = True
+
+    async def work(self) -> None:
+        """Make a login due if the source holds another credential than the one last used."""
+        forced, self._forced = self._forced, False
+        if self._used is not None:
+            await self._look(forced=forced)
+        self._look_at = Instant(self._context.clock.now() + self._poll)
+
+    async def _look(self, *, forced: bool) -> None:
+        stamp = await self._source.stamp()
+        if not forced and (stamp is None or stamp == self._stamp):
+            return
+        try:
+            found = await self._source.read()
+        except Retryable:
+            return  # it may be half replaced; the next look reads it again
+        self._stamp = stamp
+        self._unused = None if found == self._used else found
+        if self._unused is not None:
+            session, now = self._cell.session, self._context.clock.now()
+            self._cell.publish(operator_transitions.relogged(session, now, self._app.timing))
+            self._context.observer.observe(CredentialChanged(self._app.name))
+
+
+class CredentialChooser:
+    """Chooses what each attempt is made with.
+
+    An app that has no way back but its stored sessions "logs in" by a reauth from the latest
+    one, until DSM declares that one dead. A new bootstrap token comes first; if DSM refuses it,
+    the app goes on from its latest session all the same.
+    """
+
+    __slots__ = ("_app_context", "_refused", "_watch")
+
+    def __init__(self, app_context: AppContext, watch: CredentialWatch) -> None:
         self._app_context = app_context
-        self._refused = NOTHING
+        self._watch = watch
+        self._refused = UNREADABLE
 
     async def choose(self, session: SessionState) -> RenewalCredential:
-        """Return the proof of the life's next attempt. Raises Retryable where it can't be read."""
+        """Return what to make the next attempt with. Raises Retryable if it cannot be read."""
+        # 1. A live session is renewed by its own token.
         if session.token is not None and session.method is not Method.AUTH:
             return RenewalCredential(session.method, session.token.access_token)
         try:
-            placed = await self._app_context.credential.read()
+            credential = await self._app_context.credential.read()
         except Retryable:
-            # A bootstrap may be deleted once the chain has begun.
-            kept = await self._kept(session)
-            if kept is None:
+            # 2. A bootstrap token may be deleted once a session goes back to it.
+            latest = await self._latest(session)
+            if latest is None:
                 raise
-            return RenewalCredential(Method.REAUTH, kept, NOTHING)
-        kept = await self._kept(session, None if placed == self._refused else placed)
-        if kept is None:
-            return RenewalCredential(Method.AUTH, placed, placed)
-        return RenewalCredential(Method.REAUTH, kept, placed)
+            self._watch.remember(UNREADABLE)
+            return RenewalCredential(Method.REAUTH, latest)
+        # 3. The latest session, unless a bootstrap token is new: refused ones are not.
+        bootstrap = None if credential == self._refused else credential
+        latest = await self._latest(session, bootstrap)
+        self._watch.remember(credential)
+        if latest is not None:
+            return RenewalCredential(Method.REAUTH, latest)
+        # 4. A login.
+        return RenewalCredential(Method.AUTH, credential)
 
     async def refused(self, session: SessionState, credential: Secret) -> bool:
-        """Take note that DSM refused a credential; return whether a kept session is left to try."""
+        """Note that DSM refused a credential; return whether there is a session to try instead."""
         self._refused = credential
-        return await self._kept(session) is not None
+        return await self._latest(session) is not None
 
-    async def _kept(self, session: SessionState, bootstrap: Secret | None = None) -> Secret | None:
-        """Return the newest token of the chain, or of its bootstrap's chain where one is named."""
+    async def _latest(
+        self, session: SessionState, bootstrap: Secret | None = None
+    ) -> Secret | None:
+        """Return the token of an irreplaceable session, None if there is none.
+
+        With `bootstrap`, only one that goes back to it.
+        """
         store = self._app_context.session_store
         if store is None or not store.irreplaceable or session.dead:
             return None

@@ -1,7 +1,8 @@
-"""Replaced sessions are ended after their grace, so that they do not pile up in DSM."""
+"""Ends replaced sessions after their grace period, so that they do not pile up in DSM."""
 
+import asyncio
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from refresherd.domain import timing
 from refresherd.domain.errors import DsmError, Retryable, SessionLost
@@ -9,76 +10,66 @@ from refresherd.domain.events import Ending, SessionEnded
 from refresherd.domain.model import App, Instant, Token
 from refresherd.domain.readiness import OutputStatus
 from refresherd.domain.session_state import NEVER
-from refresherd.engine.app_context import AppContext
-from refresherd.engine.context import Context
+from refresherd.engine.context import AppContext, Context
 
-MOST_PENDING = 64
-"""Sessions of one app that wait for their end; one more ends the oldest early."""
+MAX_PENDING = 64
+"""Sessions of one app that wait for their end. One more ends the oldest early."""
 
-TRIES = 3
+MAX_TRIES = 3
 
-SHORTEST_LOOK = 1.0
-"""Seconds, at least, between two looks whether an output that is behind still holds a token."""
-
-
-class Holder(Protocol):
-    """Who may still hold a replaced token."""
-
-    @property
-    def status(self) -> OutputStatus:
-        """What it holds."""
+MIN_POSTPONEMENT = 1.0
+"""Seconds at least between two checks whether an output still holds a replaced token."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Leaving:
-    """A replaced session, when its end is due, and how often that was tried in vain.
-
-    `held` says that an output held its token at the last look.
-    """
+class _Pending:
+    """A replaced session that is to be ended."""
 
     token: Token
     at: Instant
     failures: int = 0
     held: bool = False
+    """Whether an output held its token at the last check."""
 
 
 class SessionTermination:
-    """One app's replaced sessions. It holds no task: its refresher has `work` done when due.
+    """One app's replaced sessions. It holds no task: the app's refresher calls `work` when due.
 
     So what waits for its end costs next to nothing, outlives a crash of the app's tasks,
     and cannot pile up while terminations hang.
 
-    What `holders` hold is spared, and for a grace after: an output on a full disk must not
-    leave its consumers with a dead token while the one that they have could live on.
+    A session whose token is still in an output lives on, and for a grace period after that: on
+    a full disk consumers must not be left with a dead token while a live one could stay.
     """
 
-    __slots__ = ("_app", "_app_context", "_context", "_pending", "holders")
+    __slots__ = ("_app", "_app_context", "_context", "_pending", "outputs")
 
     def __init__(self, app: App, app_context: AppContext, context: Context) -> None:
         self._app = app
         self._app_context = app_context
         self._context = context
-        self._pending: tuple[_Leaving, ...] = ()
-        self.holders: tuple[Holder, ...] = ()
+        self._pending: tuple[_Pending, ...] = ()
+        self.outputs: Callable[[], Iterable[OutputStatus]] = tuple
+        """Returns what the app's outputs hold now."""
 
     @property
     def pending(self) -> tuple[Token, ...]:
         """The tokens whose sessions wait for their end, the oldest first."""
-        return tuple(leaving.token for leaving in self._pending)
+        return tuple(session.token for session in self._pending)
 
     @property
     def due_at(self) -> Instant:
         """When `work` will have something to do, NEVER if it will not."""
-        return min((leaving.at for leaving in self._endable()), default=NEVER)
+        return min((session.at for session in self._endable()), default=NEVER)
 
     def retire(self, replaced: Token) -> None:
-        """See to it that the session of a replaced token ends after the app's grace."""
+        """Have the session of a replaced token ended after the app's grace period."""
         grace = self._app.timing.terminate_after
         if grace is None:
             return
         now = self._context.clock.now()
-        leaving = _Leaving(replaced, timing.terminate_at(replaced, now, grace))
-        self._pending = (*self._make_room(now), leaving)
+        session = _Pending(replaced, timing.terminate_at(replaced, now, grace))
+        self._pending = (*self._make_room(now), session)
 
     def follow(self, earlier: "SessionTermination") -> None:
         """Take over what waits for its end under the app's earlier settings, as it is."""
@@ -88,82 +79,88 @@ class SessionTermination:
     async def work(self) -> None:
         """End the sessions that are due, one after the other."""
         while self.due_at <= self._context.clock.now():
-            leaving = min(self._endable(), key=lambda leaving: leaving.at)
-            now, grace = self._context.clock.now(), self._app.timing.terminate_after
-            spared = _spared(leaving, self.holders, now, grace or 0.0)
-            if spared is None:
-                await self._end(leaving)
+            session = min(self._endable(), key=lambda session: session.at)
+            postponed = self._postponed(session)
+            if postponed is None:
+                await self._end(session)
             else:
-                self._pending = tuple(spared if one is leaving else one for one in self._pending)
+                self._pending = tuple(
+                    postponed if other is session else other for other in self._pending
+                )
 
-    async def _end(self, leaving: _Leaving) -> None:
-        error = await end_session(self._app, self._app_context, leaving.token)
-        if leaving not in self._pending:
+    def may_end(self, token: Token) -> bool:
+        """Return whether the session of `token` may be ended.
+
+        An irreplaceable session may once a newer one is saved: before that, a crash would leave
+        the app without any session to go on from.
+        """
+        store = self._app_context.session_store
+        return store is None or not store.irreplaceable or token.generation < store.saved
+
+    async def end_all(self, newest: Token | None) -> None:
+        """End all sessions at once, for good, but one that is irreplaceable."""
+        tokens = self.pending if newest is None else (*self.pending, newest)
+        async with asyncio.TaskGroup() as tasks:
+            for token in tokens:
+                if self.may_end(token):
+                    tasks.create_task(self._end_now(token))
+
+    async def _end_now(self, token: Token) -> None:
+        self._report(await self._terminate(token))
+
+    async def _end(self, session: _Pending) -> None:
+        error = await self._terminate(session.token)
+        if session not in self._pending:
             return  # it was given up meanwhile
-        self._pending = tuple(other for other in self._pending if other is not leaving)
-        failures = leaving.failures + 1
-        if isinstance(error, Retryable) and failures < TRIES:
+        self._pending = tuple(other for other in self._pending if other is not session)
+        failures = session.failures + 1
+        if isinstance(error, Retryable) and failures < MAX_TRIES:
             pause = timing.backoff(failures, self._app.timing, self._context.rng())
             at = Instant(self._context.clock.now() + pause)
-            self._pending = (*self._pending, replace(leaving, at=at, failures=failures))
+            self._pending = (*self._pending, replace(session, at=at, failures=failures))
         else:
-            self._context.observer.observe(ended(self._app, error))
+            self._report(error)
 
-    def _endable(self) -> tuple[_Leaving, ...]:
-        return tuple(one for one in self._pending if dispensable(one.token, self._app_context))
+    async def _terminate(self, token: Token) -> DsmError | None:
+        """End the session of `token`; return what DSM said against it."""
+        try:
+            async with self._app_context.endings:
+                await self._app_context.client.terminate(
+                    token.access_token, self._app.endpoint.timeout
+                )
+        except DsmError as error:
+            return error
+        return None
 
-    def _make_room(self, now: Instant) -> tuple[_Leaving, ...]:
+    def _report(self, error: DsmError | None) -> None:
+        if error is None:
+            ended = SessionEnded(self._app.name, Ending.TERMINATED)
+        elif isinstance(error, SessionLost) and error.dead:
+            ended = SessionEnded(self._app.name, Ending.GONE)
+        else:
+            ended = SessionEnded(self._app.name, Ending.FAILED, error.message)
+        self._context.observer.observe(ended)
+
+    def _endable(self) -> Iterable[_Pending]:
+        return (session for session in self._pending if self.may_end(session.token))
+
+    def _postponed(self, session: _Pending) -> _Pending | None:
+        """Return a session with a later end if its token is, or just was, in an output."""
+        token, now = session.token, self._context.clock.now()
+        tokens = (status.holds for status in self.outputs())
+        held = any(one is not None and one.access_token == token.access_token for one in tokens)
+        if token.expires_at <= now or not (held or session.held):
+            return None
+        grace = max(self._app.timing.terminate_after or 0.0, MIN_POSTPONEMENT)
+        return replace(session, at=timing.terminate_at(token, now, grace), held=held)
+
+    def _make_room(self, now: Instant) -> tuple[_Pending, ...]:
         pending = self._pending
-        if len(pending) > MOST_PENDING:  # the end of the oldest hangs
+        if len(pending) > MAX_PENDING:  # the termination of the oldest hangs
             pending = pending[1:]
             given_up = SessionEnded(self._app.name, Ending.FAILED, "too many wait for their end")
             self._context.observer.observe(given_up)
-        if len(pending) == MOST_PENDING:
+        if len(pending) == MAX_PENDING:
             oldest, *others = pending
             pending = (replace(oldest, at=min(oldest.at, now)), *others)
         return pending
-
-
-def _spared(
-    leaving: _Leaving, holders: tuple[Holder, ...], now: Instant, grace: float
-) -> _Leaving | None:
-    """Return when to look again for a session whose token has readers, or had at the last look.
-
-    None if it may be ended.
-    """
-    token = leaving.token
-    holds = (holder.status.holds for holder in holders)
-    held = any(one is not None and one.access_token == token.access_token for one in holds)
-    if token.expires_at <= now or not (held or leaving.held):
-        return None
-    at = timing.terminate_at(token, now, max(grace, SHORTEST_LOOK))
-    return replace(leaving, at=at, held=held)
-
-
-def dispensable(token: Token, app_context: AppContext) -> bool:
-    """Return whether the session of `token` may be ended.
-
-    That of a chain may once a newer one is kept: until then a crash would leave the app without
-    any session to go on from, and no key to log in by.
-    """
-    store = app_context.session_store
-    return store is None or not store.irreplaceable or token.generation < store.saved
-
-
-async def end_session(app: App, app_context: AppContext, token: Token) -> DsmError | None:
-    """End the session of `token` and return None, or return why DSM could not be told."""
-    try:
-        async with app_context.endings:
-            await app_context.client.terminate(token.access_token, app.endpoint.timeout)
-    except DsmError as error:
-        return error
-    return None
-
-
-def ended(app: App, error: DsmError | None) -> SessionEnded:
-    """Return the event for what `end_session` returned."""
-    if error is None:
-        return SessionEnded(app.name, Ending.TERMINATED)
-    if isinstance(error, SessionLost) and error.dead:
-        return SessionEnded(app.name, Ending.GONE)
-    return SessionEnded(app.name, Ending.FAILED, error.message)

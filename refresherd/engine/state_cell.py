@@ -1,4 +1,4 @@
-"""The newest life of each app: one writer each, and watchers who see the newest only."""
+"""The newest session state of an app: one writer, and watchers who see the newest only."""
 
 import asyncio
 
@@ -6,53 +6,44 @@ from refresherd.domain.session_state import SessionState
 
 
 class StateCell:
-    """One app's newest life. Its refresher publishes; everyone else reads it as a TokenView."""
+    """Holds one app's session state. Only the app's own tasks publish; anyone may read."""
 
-    __slots__ = ("_closed", "_session", "_version", "_watchers")
+    __slots__ = ("_watchers", "closed", "session", "version")
 
     def __init__(self, session: SessionState) -> None:
-        self._session = session
-        self._version = 1
-        # A dictionary for its order, in which they are woken, and for leaving at no cost.
+        self.session = session
+        """The newest state; to be replaced by `publish` only."""
+
+        self.version = 1
+        """Grows with each new state."""
+
+        self.closed = False
+        """Whether the app has been removed, so that its state does not change any more."""
+
+        # A dictionary for its order, in which they are woken, and because leaving it is cheap.
         self._watchers: dict[asyncio.Future[None], None] = {}
-        self._closed = False
-
-    @property
-    def session(self) -> SessionState:
-        """The newest life."""
-        return self._session
-
-    @property
-    def version(self) -> int:
-        """Grows with each new life."""
-        return self._version
-
-    @property
-    def closed(self) -> bool:
-        """Whether the app is kept no longer: its life does not change any more."""
-        return self._closed
 
     def publish(self, session: SessionState) -> None:
-        """Replace the life and wake everyone who waits for a change."""
-        self._session = session
-        self._version += 1
+        """Replace the state and wake everyone who waits for a change."""
+        self.session = session
+        self.version += 1
         self._wake()
 
     def close(self) -> None:
-        """Have everyone know that nothing will change any more."""
-        self._closed = True
+        """Wake everyone who waits: nothing will change any more."""
+        self.closed = True
         self._wake()
 
     async def changed(self, since: int) -> int:
-        """Return the newest version as soon as it is past `since`, or when the cell is closed."""
-        while self._version <= since and not self._closed:
+        """Return the newest version as soon as it is past `since`, or the cell is closed."""
+        while self.version <= since and not self.closed:
             watcher = asyncio.get_running_loop().create_future()
             self._watchers[watcher] = None
             try:
                 await watcher
             finally:
                 self._watchers.pop(watcher, None)
-        return self._version
+        return self.version
 
     def _wake(self) -> None:
         watchers, self._watchers = self._watchers, {}

@@ -1,4 +1,4 @@
-"""Which apps run: starts and stops their keepers, and answers for all of them."""
+"""Decides which apps run: starts, stops and replaces their runners, and finds them by name."""
 
 import asyncio
 from collections.abc import (
@@ -17,9 +17,8 @@ from refresherd.domain.model import App, Instant
 from refresherd.domain.readiness import AppStatus
 from refresherd.domain.reload_plan import ReloadPlan
 from refresherd.domain.session_state import begin
-from refresherd.engine.app_context import MakeAppContext
 from refresherd.engine.app_runner import AppRunner
-from refresherd.engine.context import Context
+from refresherd.engine.context import AppContext, Context
 from refresherd.engine.ports import Observer
 from refresherd.engine.state_cell import StateCell
 
@@ -29,134 +28,136 @@ BATCH = 64
 """Apps started, stopped or visited before the event loop gets its turn."""
 
 PAUSE = 0.02
-"""Seconds between two batches of a round: ten thousand attempts at once would hold up the loop
-for half a second, and then wait in memory for each other."""
+"""Seconds between two batches of a `_ForEachApp`: ten thousand attempts at once would hold up the
+loop for half a second, and then wait in memory for each other."""
 
 
 class Supervisor:
-    """Runs a keeper for each app; a Roster for readers, complete from the start."""
+    """Runs all apps. It is a Roster for readers, complete from the start."""
 
     def __init__(
-        self, apps: Iterable[App], make_app_context: MakeAppContext, context: Context
+        self,
+        apps: Iterable[App],
+        make_app_context: Callable[[App], AppContext],
+        context: Context,
     ) -> None:
         self._make_app_context = make_app_context
         self._context = context
         self._runners = {app.name: AppRunner(app, make_app_context(app), context) for app in apps}
-        self._leaving: dict[AppRunner, None] = {}
-        """Whose apps are gone, and whose sessions are still to be ended."""
-        self._runs = _Runs()
-        self._refreshes = _Rounds(AppRunner.refresh, context)
-        self._looks = _Rounds(AppRunner.reloaded, context)
+        self._ending: dict[AppRunner, None] = {}
+        """The runners of removed apps whose sessions are still to be ended."""
+        self._tasks = _AppTasks()
+        self._refresh_all = _ForEachApp(AppRunner.refresh, context)
+        self._reloaded_all = _ForEachApp(AppRunner.reloaded, context)
         self._started = asyncio.Event()
 
     def statuses(self) -> Iterator[AppStatus]:
-        """Return what is known of every app, in the configuration's order."""
+        """Return every app's status, in the order of the configuration."""
         return (runner.status() for runner in tuple(self._runners.values()))
 
     def status(self, name: str) -> AppStatus | None:
-        """Return what is known of an app, None if there is none of that name."""
+        """Return an app's status, None if no app has that name."""
         runner = self._runners.get(name)
         return None if runner is None else runner.status()
 
-    def kept(self, name: str) -> AppRunner | None:
-        """Return an app's keeper, None if there is none of that name."""
+    def runner(self, name: str) -> AppRunner | None:
+        """Return an app's runner, None if no app has that name."""
         return self._runners.get(name)
 
     def overdue(self, now: Instant) -> float:
-        """Return for how many seconds the app that is worst off has waited to be attended to."""
+        """Return for how many seconds the most overdue app has waited to be begun."""
         return max((runner.overdue(now) for runner in self._runners.values()), default=0.0)
 
     def refresh_all(self) -> None:
-        """Have every app refreshed as soon as `run` runs, a batch at a time."""
-        self._refreshes.request()
+        """Refresh every app as soon as `run` runs, a batch at a time."""
+        self._refresh_all.request()
 
     async def run(self) -> None:
-        """Keep all apps until cancelled."""
+        """Run all apps until cancelled."""
         try:
-            async with self._runs.tasks as tasks:
+            async with self._tasks.group as group:
                 # They never end: a reload may stop every app, and a group without tasks
                 # takes no new ones.
-                tasks.create_task(self._refreshes.run(lambda: self._runners))
-                tasks.create_task(self._looks.run(lambda: self._runners))
+                group.create_task(self._refresh_all.run(lambda: self._runners))
+                group.create_task(self._reloaded_all.run(lambda: self._runners))
                 async for runner in _in_batches(tuple(self._runners.values())):
-                    self._runs.start(runner)
+                    self._tasks.start(runner)
                 self._started.set()
         finally:
             for runner in self._runners.values():
                 runner.close()
 
-    async def apply(self, steps: ReloadPlan, order: Iterable[str], *, end_sessions: bool) -> None:
-        """Carry out a reload's plan while `run` runs; `order` is the new one of the apps.
+    async def apply(self, plan: ReloadPlan, order: Iterable[str], *, end_sessions: bool) -> None:
+        """Carry out a reload's plan while `run` runs; `order` is the new order of the apps.
 
-        The apps that it does not name are left alone, but for a look at their credentials.
-        With `end_sessions` the sessions of the apps that go are ended. Nothing is started
-        before what it may take a path over from has been stopped.
+        Apps that the plan does not name are left alone, except that their credentials are
+        checked for changes. With `end_sessions` the sessions of removed apps are ended. An app
+        is started only after every app whose paths it may take over has been stopped.
         """
         await self._started.wait()
-        gone = await self._dismiss(steps, end_sessions=end_sessions)
+        removed = await self._remove(plan, end_sessions=end_sessions)
         if end_sessions:
             # Outputs first, and awaited: their paths may be another app's from here on.
-            await _each(gone, AppRunner.clear, self._context.observer)
-            self._runs.tasks.create_task(self._end(gone))
-        await self._runs.stop([app.name for app in steps.retune])
-        async for app in _in_batches(steps.retune):
-            self._runners[app.name] = self._runners[app.name].retuned(
-                app, self._make_app_context(app)
-            )
-        async for app in _in_batches(steps.start):
-            self._runners[app.name] = self._runner(app)
-        async for app in _in_batches((*steps.restart, *steps.retune, *steps.start)):
-            self._runs.start(self._runners[app.name])
+            await _for_each(removed, AppRunner.clear, self._context.observer)
+            self._tasks.group.create_task(self._end(removed))
+        await self._tasks.stop([app.name for app in plan.retune])
+        async for app in _in_batches(plan.retune):
+            app_context = self._make_app_context(app)
+            self._runners[app.name] = self._runners[app.name].retuned(app, app_context)
+        async for app in _in_batches(plan.start):
+            self._runners[app.name] = self._new_runner(app)
+        async for app in _in_batches((*plan.restart, *plan.retune, *plan.start)):
+            self._tasks.start(self._runners[app.name])
         self._runners = {name: self._runners[name] for name in order}
-        self._looks.request()
+        self._reloaded_all.request()
 
     async def end_sessions(self) -> None:
         """End every app's sessions, once `run` was cancelled and awaited."""
-        runners = (*self._leaving, *self._runners.values())
-        await _each(runners, _clear_and_end, self._context.observer)
+        runners = (*self._ending, *self._runners.values())
+        await _for_each(runners, _clear_and_end, self._context.observer)
 
-    async def _dismiss(self, steps: ReloadPlan, *, end_sessions: bool) -> list[AppRunner]:
-        """Stop and return the keepers that go; those of apps that begin anew are replaced.
+    async def _remove(self, plan: ReloadPlan, *, end_sessions: bool) -> list[AppRunner]:
+        """Stop and return the runners of apps that are removed or restarted.
 
-        So nobody who asks is ever told that such an app does not exist.
+        A restarted app gets its new runner at once, so that it exists for readers all the time.
         """
-        successors = dict.fromkeys(steps.stop) | {app.name: app for app in steps.restart}
-        await self._runs.stop(successors)
-        gone = []
+        successors = dict.fromkeys(plan.stop) | {app.name: app for app in plan.restart}
+        await self._tasks.stop(successors)
+        removed = []
         async for name, app in _in_batches(successors.items()):
             runner = self._runners.pop(name)
             if app is not None:
-                self._runners[name] = self._runner(app, runner.view.session.generation)
+                self._runners[name] = self._new_runner(app, runner.cell.session.generation)
             if end_sessions:
-                self._leaving[runner] = None
+                self._ending[runner] = None
             runner.close()
-            await runner.disown()
-            gone.append(runner)
-        return gone
+            await runner.forget_session()
+            removed.append(runner)
+        return removed
 
-    async def _end(self, gone: Collection[AppRunner]) -> None:
-        await _each(gone, AppRunner.end, self._context.observer)
-        for runner in gone:
-            del self._leaving[runner]
+    async def _end(self, removed: Collection[AppRunner]) -> None:
+        await _for_each(removed, AppRunner.end_sessions, self._context.observer)
+        for runner in removed:
+            del self._ending[runner]
 
-    def _runner(self, app: App, generation: int = 0) -> AppRunner:
+    def _new_runner(self, app: App, generation: int = 0) -> AppRunner:
         cell = StateCell(begin(self._context.clock.now(), generation, by_operator=True))
         return AppRunner(app, self._make_app_context(app), self._context, cell)
 
 
-class _Runs:
-    """The tasks in which keepers run."""
+class _AppTasks:
+    """The tasks in which the runners run."""
 
     def __init__(self) -> None:
-        self.tasks = asyncio.TaskGroup()
+        self.group = asyncio.TaskGroup()
         self._by_app: dict[str, asyncio.Task[NoReturn]] = {}
 
     def start(self, runner: AppRunner) -> None:
-        """Have an app kept."""
-        self._by_app[runner.app.name] = self.tasks.create_task(runner.run())
+        """Run an app."""
+        self._by_app[runner.app.name] = self.group.create_task(runner.run())
 
     async def stop(self, names: Iterable[str]) -> None:
-        """Have apps kept no more; return when nothing of them is under way."""
+        """Stop apps; return when nothing of them is under way."""
         stopped = []
         async for name in _in_batches(names):
             task = self._by_app.pop(name)
@@ -166,47 +167,50 @@ class _Runs:
             await asyncio.wait(stopped)
 
 
-class _Rounds:
-    """Visits every keeper, a batch at a time, when asked to; and once more if asked meanwhile."""
+class _ForEachApp:
+    """Calls something for every app on request, a batch at a time.
 
-    def __init__(self, visit: Callable[[AppRunner], None], context: Context) -> None:
-        self._visit = visit
+    A request while it is at work has it start over once it is done.
+    """
+
+    def __init__(self, call: Callable[[AppRunner], None], context: Context) -> None:
+        self._call = call
         self._context = context
-        self._wanted = asyncio.Event()
+        self._requested = asyncio.Event()
 
     def request(self) -> None:
-        """Have a round made."""
-        self._wanted.set()
+        """Have the call made for every app."""
+        self._requested.set()
 
     async def run(self, runners: Callable[[], Mapping[str, AppRunner]]) -> NoReturn:
-        """Make rounds until cancelled; `keepers` returns them by app, as they are now."""
+        """Serve requests until cancelled; `runners` returns the runners by app as they are now."""
         alarm = self._context.schedule.alarm()
         while True:
-            await self._wanted.wait()
-            self._wanted.clear()
+            await self._requested.wait()
+            self._requested.clear()
             for number, name in enumerate(tuple(runners()), start=1):
-                # A reload may have replaced the keeper since the round began.
+                # A reload may have replaced the runner meanwhile.
                 runner = runners().get(name)
                 if runner is not None:
-                    self._visit(runner)
+                    self._call(runner)
                 if number % BATCH == 0:
                     await alarm.wait(Instant(self._context.clock.now() + PAUSE))
 
 
 async def _in_batches(items: Iterable[T]) -> AsyncIterator[T]:
-    """Yield them, and give the event loop its turn now and then."""
+    """Yield the items, and give the event loop its turn after each batch."""
     for number, item in enumerate(items, start=1):
         yield item
         if number % BATCH == 0:
             await asyncio.sleep(0)
 
 
-async def _each(
+async def _for_each(
     runners: Collection[AppRunner],
     work: Callable[[AppRunner], Coroutine[None, None, None]],
     observer: Observer,
 ) -> None:
-    """Do something with keepers that do not run any more; a bug in one stays its own."""
+    """Do something with stopped runners; a bug in one does not affect the others."""
     outcomes = await asyncio.gather(*map(work, runners), return_exceptions=True)
     for runner, outcome in zip(runners, outcomes, strict=True):
         if isinstance(outcome, Exception):
@@ -215,4 +219,4 @@ async def _each(
 
 async def _clear_and_end(runner: AppRunner) -> None:
     await runner.clear()
-    await runner.end()
+    await runner.end_sessions()

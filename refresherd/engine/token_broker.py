@@ -1,4 +1,4 @@
-"""What asking for a token means: the newest one, one that lasts, or each as it comes."""
+"""Serves requests for a token: the newest one, one that lasts, or each as it comes."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -9,56 +9,59 @@ from refresherd.domain.errors import NoSuchApp
 from refresherd.domain.model import Instant, Token
 from refresherd.domain.session_state import SessionState
 from refresherd.domain.token_refusal import Ask
-from refresherd.engine.ports import Apps, Clock, Kept
+from refresherd.engine.app_runner import AppRunner
+from refresherd.engine.ports import Clock
+from refresherd.engine.supervisor import Supervisor
 
-FIRST_SECONDS = 1.0
-"""For so long whoever asks waits for a first token or the first failure, wanted or not: a daemon
-that takes over from another one has its sessions within milliseconds."""
+STARTUP_WAIT = 1.0
+"""Seconds for which every request waits for an app's first token or first failure: a daemon that
+takes over from another one has its sessions within milliseconds."""
 
 NO_OUTCOME = (None, 0, None)
 
 
 class Broker:
-    """Hands out tokens on request: never an expired one, and not a refresh more than it takes.
+    """Hands out tokens on request: never an expired one, and with no refresh that is not needed.
 
-    However many ask, an app makes one attempt at a time, those of its schedule included; and
-    whoever may only read its token neither shortens a backoff nor burns a credential.
+    However many requests there are, an app makes one attempt at a time, those of its schedule
+    included. Clients that may only read a token neither shorten a backoff nor burn a credential.
     """
 
-    def __init__(self, apps: Apps, clock: Clock, first: float = FIRST_SECONDS) -> None:
-        """Wait up to `first` seconds for what a daemon that has just begun has to begin with."""
-        self._apps = apps
+    def __init__(
+        self, supervisor: Supervisor, clock: Clock, startup_wait: float = STARTUP_WAIT
+    ) -> None:
+        self._supervisor = supervisor
         self._clock = clock
-        self._first = first
+        self._startup_wait = startup_wait
 
     async def token(self, name: str, min_ttl: float = 0.0, wait: float = 0.0) -> Token:
         """Return a token that lives for at least `min_ttl` seconds more, refreshed if need be.
 
-        Waits for one up to `wait` seconds. Raises NoSuchApp; and NoToken, at once where
-        there is nothing to hope for.
+        Waits for one up to `wait` seconds. Raises NoSuchApp; and NoToken, at once if waiting
+        is hopeless.
         """
-        if _untried(self._kept(name)):
-            await self._begun(name)
-        token = self._lasting(self._kept(name), min_ttl)
+        if _untried(self._runner(name)):
+            await self._first_outcome(name)
+        token = self._lasting_token(self._runner(name), min_ttl)
         if token is not None:
             return token
         now = self._clock.now()
         ask = Ask(min_ttl, at=now, until=Instant(now + wait))
         with suppress(TimeoutError):
             async with asyncio.timeout(wait):
-                return await self._awaited(name, ask)
-        raise token_refusal.none_yet(self._kept(name).view.session, self._clock.now())
+                return await self._next_token(name, ask)
+        raise token_refusal.none_yet(self._runner(name).cell.session, self._clock.now())
 
     async def refresh(self, name: str, wait: float, *, operator: bool) -> None:
-        """Have an attempt made now; return once it has ended, or after `wait` seconds.
+        """Make an attempt now; return once it has ended, or after `wait` seconds.
 
-        One that is under way serves. An app in trouble goes on at the pace of its backoff
+        An attempt that is under way serves. An app in trouble goes on at the pace of its backoff
         unless an `operator` asks. Raises NoSuchApp.
         """
-        kept = self._kept(name)
-        before = kept.view.session
+        runner = self._runner(name)
+        before = runner.cell.session
         if operator or before.failures == 0:
-            kept.refresh()
+            runner.refresh()
         elif before.next_attempt_at > self._clock.now():
             return
         with suppress(TimeoutError):
@@ -66,88 +69,80 @@ class Broker:
                 await self._attempted(name, before)
 
     async def watch(self, name: str) -> AsyncGenerator[Token, None]:
-        """Yield the valid token, if there is one, and each new one, until the app is kept no more.
+        """Yield the valid token, if there is one, and each new one, until the app is removed.
 
-        Whoever is slow gets the newest only. A longer life of the same token is news as well.
+        A slow client gets the newest only. A longer life of the same token is yielded as well.
         Raises NoSuchApp.
         """
-        kept: Kept | None = self._kept(name)
-        shown = None
-        while kept is not None and not (view := kept.view).closed:
-            version = view.version
-            token = session_state.valid_token(view.session, self._clock.now())
-            if token is not None and token != shown:
-                shown = token
+        runner: AppRunner | None = self._runner(name)
+        last = None
+        while runner is not None and not (cell := runner.cell).closed:
+            version = cell.version
+            token = session_state.valid_token(cell.session, self._clock.now())
+            if token is not None and token != last:
+                last = token
                 yield token
             else:
-                await view.changed(version)
-                kept = self._apps.kept(name)
+                await cell.changed(version)
+                runner = self._supervisor.runner(name)
 
-    async def _begun(self, name: str) -> None:
-        """Return once it is known whether an app has anything to begin with."""
+    async def _first_outcome(self, name: str) -> None:
+        """Return once an app has a token or a failure, or after the startup wait."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._first):
-                while _untried(self._kept(name)):
-                    view = self._kept(name).view
-                    await view.changed(view.version)
+            async with asyncio.timeout(self._startup_wait):
+                while _untried(runner := self._runner(name)):
+                    await runner.cell.changed(runner.cell.version)
 
-    async def _awaited(self, name: str, ask: Ask) -> Token:
+    async def _next_token(self, name: str, ask: Ask) -> Token:
         while True:
-            kept = self._kept(name)
-            version = kept.view.version
-            token = self._lasting(kept, ask.min_ttl)
+            runner = self._runner(name)
+            version = runner.cell.version
+            token = self._lasting_token(runner, ask.min_ttl)
             if token is not None:
                 return token
-            self._refuse_the_hopeless(kept, ask)
-            if self._may_hasten(kept):
-                kept.refresh()
-            await kept.view.changed(version)
+            if runner.cell.closed:
+                raise token_refusal.stopping()
+            if refusal := token_refusal.hopeless(runner.cell.session, ask, self._clock.now()):
+                raise refusal
+            if self._may_hasten(runner):
+                runner.refresh()
+            await runner.cell.changed(version)
 
     async def _attempted(self, name: str, before: SessionState) -> None:
-        while not (kept := self._kept(name)).view.closed:
-            version, session = kept.view.version, kept.view.session
-            # A session found dead is followed by a login at once, which belongs to the attempt.
-            if (
-                _outcome(session) != _outcome(before)
-                and session.next_attempt_at > self._clock.now()
-            ):
+        while not (cell := self._runner(name).cell).closed:
+            version, session = cell.version, cell.session
+            # A dead session is followed by a login at once, which belongs to the attempt.
+            ended = session.next_attempt_at > self._clock.now()
+            if ended and _outcome(session) != _outcome(before):
                 return
-            await kept.view.changed(version)
+            await cell.changed(version)
 
-    def _kept(self, name: str) -> Kept:
-        kept = self._apps.kept(name)
-        if kept is None:
+    def _runner(self, name: str) -> AppRunner:
+        runner = self._supervisor.runner(name)
+        if runner is None:
             raise NoSuchApp(f'there is no app named "{name}"')
-        return kept
+        return runner
 
-    def _lasting(self, kept: Kept, min_ttl: float) -> Token | None:
-        """Return the app's token if it lives for so long."""
+    def _lasting_token(self, runner: AppRunner, min_ttl: float) -> Token | None:
+        """Return the app's token if it lives for at least `min_ttl` seconds more."""
         now = self._clock.now()
-        token = session_state.valid_token(kept.view.session, now)
-        if token is None or kept.view.closed or token.expires_at - now < min_ttl:
+        token = session_state.valid_token(runner.cell.session, now)
+        if token is None or runner.cell.closed or token.expires_at - now < min_ttl:
             return None
         return token
 
-    def _may_hasten(self, kept: Kept) -> bool:
-        """Return whether a live token is to be renewed now, as nothing else will be so soon."""
-        session, now = kept.view.session, self._clock.now()
+    def _may_hasten(self, runner: AppRunner) -> bool:
+        """Return whether to renew a live token now, because nothing else will do so soon."""
+        session, now = runner.cell.session, self._clock.now()
         if session.failures or session_state.valid_token(session, now) is None:
             return False
-        soonest = operator_transitions.hastened(session, now, kept.app.timing).next_attempt_at
+        soonest = operator_transitions.hastened(session, now, runner.app.timing).next_attempt_at
         return soonest < session.next_attempt_at
 
-    def _refuse_the_hopeless(self, kept: Kept, ask: Ask) -> None:
-        """Raise NoToken where waiting brings no token that lives for so long."""
-        if kept.view.closed:
-            raise token_refusal.stopping()
-        refusal = token_refusal.hopeless(kept.view.session, ask, self._clock.now())
-        if refusal is not None:
-            raise refusal
 
-
-def _untried(kept: Kept) -> bool:
-    session = kept.view.session
-    return not kept.view.closed and session.token is None and _outcome(session) == NO_OUTCOME
+def _untried(runner: AppRunner) -> bool:
+    session = runner.cell.session
+    return not runner.cell.closed and session.token is None and _outcome(session) == NO_OUTCOME
 
 
 def _outcome(session: SessionState) -> tuple[object, ...]:

@@ -21,7 +21,7 @@ from refresherd.domain.model import Ownership
 from refresherd.engine.supervisor import Supervisor
 from refresherd.host.keyed_executor import KeyedExecutor
 from support.api_place import BRIEF
-from support.fake_app import Kept
+from support.fake_app import FakeApp
 from support.fakes import FakeClock, RecordingObserver
 
 OPEN = Ownership(mode=0o666)
@@ -42,7 +42,7 @@ def listening(
     limits: Limits | None = None,
 ) -> ApiListener:
     """Return a listener that serves no apps; the default directory is named `run`."""
-    supervisor = Supervisor((), lambda _: Kept().app_context, Kept().context)
+    supervisor = Supervisor((), lambda _: FakeApp().app_context, FakeApp().context)
     observer = observer or RecordingObserver()
     service = Service(supervisor, FakeClock(), observer, KeyedExecutor(BRIEF), str(path))
     return ApiListener(

@@ -13,7 +13,7 @@ from refresherd.domain.model import SocketSpec
 from refresherd.engine.ports import Output
 from refresherd.host.keyed_executor import KeyedExecutor
 from support.api_place import BRIEF, eventually, served
-from support.fake_app import Kept
+from support.fake_app import FakeApp
 from support.fakes import settle
 from support.file_writer import APP, beside, output, token
 from support.other_users import reachable
@@ -35,12 +35,12 @@ def a_file(path: Path, executor: KeyedExecutor) -> Output:
 
 def a_session(path: Path, executor: KeyedExecutor) -> Output:
     """Return a session file."""
-    return SessionFile(APP, path, Kept().context, executor)
+    return SessionFile(APP, path, FakeApp().context, executor)
 
 
 def a_socket(path: Path, executor: KeyedExecutor) -> Output:
     """Return a socket output."""
-    return SocketOutput(APP, SocketSpec(path), Kept().context, executor)
+    return SocketOutput(APP, SocketSpec(path), FakeApp().context, executor)
 
 
 async def work(made: Output) -> None:

@@ -25,7 +25,7 @@ from refresherd.engine.ports import Output
 from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.unix_sockets import BoundSocket, bind, lending
 from support.api_place import BRIEF, eventually
-from support.fake_app import Kept, running
+from support.fake_app import FakeApp, running
 from support.fakes import grants, settle
 from support.other_users import AS_ROOT, As, answer, reachable
 
@@ -41,13 +41,13 @@ def path() -> Iterator[Path]:
 
 
 @pytest.fixture
-def kept() -> Kept:
+def kept() -> FakeApp:
     """Return an app with fakes around it."""
-    return Kept(grants())
+    return FakeApp(grants())
 
 
 def output_of(
-    kept: Kept, path: Path, form: Format = Format.RAW, ownership: Ownership = PRIVATE
+    kept: FakeApp, path: Path, form: Format = Format.RAW, ownership: Ownership = PRIVATE
 ) -> SocketOutput:
     """Return a socket output of the app."""
     return SocketOutput(
@@ -55,7 +55,7 @@ def output_of(
     )
 
 
-def token(kept: Kept, grant: Grant = FIRST) -> Token:
+def token(kept: FakeApp, grant: Grant = FIRST) -> Token:
     """Return a token that was issued just now."""
     now = kept.clock.now()
     session = session_state.granted(session_state.begin(now), grant, now, kept.app.timing, 0.0)
@@ -80,7 +80,7 @@ async def read(path: Path, sent: bytes = b"") -> bytes:
 
 @pytest.mark.parametrize("form", Format)
 async def test_a_client_reads_one_whole_token_in_its_format(
-    kept: Kept, path: Path, form: Format
+    kept: FakeApp, path: Path, form: Format
 ) -> None:
     """The end of file follows, which is what `nc -U` and systemd wait for."""
     output = output_of(kept, path, form)
@@ -92,7 +92,7 @@ async def test_a_client_reads_one_whole_token_in_its_format(
     output.close()
 
 
-async def test_expires_in_counts_from_the_answer(kept: Kept, path: Path) -> None:
+async def test_expires_in_counts_from_the_answer(kept: FakeApp, path: Path) -> None:
     """It would be wrong if it counted from when the token was issued."""
     output = output_of(kept, path, Format.JSON)
     await output.put(token(kept))
@@ -101,7 +101,7 @@ async def test_expires_in_counts_from_the_answer(kept: Kept, path: Path) -> None
     output.close()
 
 
-async def test_many_clients_are_served_at_once(kept: Kept, path: Path) -> None:
+async def test_many_clients_are_served_at_once(kept: FakeApp, path: Path) -> None:
     """All services of a host may start together."""
     output = output_of(kept, path)
     await output.put(token(kept))
@@ -110,7 +110,7 @@ async def test_many_clients_are_served_at_once(kept: Kept, path: Path) -> None:
 
 
 async def test_readers_see_whole_tokens_through_any_number_of_refreshes(
-    kept: Kept, path: Path
+    kept: FakeApp, path: Path
 ) -> None:
     """Every answer is a token that was issued, and never half of one."""
     output = output_of(kept, path)
@@ -133,7 +133,7 @@ async def test_readers_see_whole_tokens_through_any_number_of_refreshes(
     output.close()
 
 
-async def test_without_a_valid_token_the_answer_is_empty(kept: Kept, path: Path) -> None:
+async def test_without_a_valid_token_the_answer_is_empty(kept: FakeApp, path: Path) -> None:
     """An empty answer is the only way to refuse; `ExecStartPre=test -s` can check for it."""
     output = output_of(kept, path)
     await output.prepare()
@@ -150,7 +150,7 @@ async def test_without_a_valid_token_the_answer_is_empty(kept: Kept, path: Path)
     output.close()
 
 
-async def test_what_a_client_sends_is_ignored(kept: Kept, path: Path) -> None:
+async def test_what_a_client_sends_is_ignored(kept: FakeApp, path: Path) -> None:
     """A client that sends something must still read an end of file, and not an error."""
     output = output_of(kept, path)
     await output.put(token(kept))
@@ -158,7 +158,7 @@ async def test_what_a_client_sends_is_ignored(kept: Kept, path: Path) -> None:
     output.close()
 
 
-async def test_a_client_that_does_not_read_is_disconnected(kept: Kept, path: Path) -> None:
+async def test_a_client_that_does_not_read_is_disconnected(kept: FakeApp, path: Path) -> None:
     """It holds up nobody meanwhile. The answer has to be far longer than a token for this."""
     output = SocketOutput(
         kept.app,
@@ -180,7 +180,7 @@ async def test_a_client_that_does_not_read_is_disconnected(kept: Kept, path: Pat
     output.close()
 
 
-async def test_the_socket_has_the_configured_mode(kept: Kept, path: Path) -> None:
+async def test_the_socket_has_the_configured_mode(kept: FakeApp, path: Path) -> None:
     """The mode decides who may connect."""
     output = output_of(kept, path, ownership=Ownership(mode=0o640))
     await output.prepare()
@@ -189,7 +189,7 @@ async def test_the_socket_has_the_configured_mode(kept: Kept, path: Path) -> Non
 
 
 @AS_ROOT
-async def test_only_users_whom_the_mode_admits_can_connect(kept: Kept, path: Path) -> None:
+async def test_only_users_whom_the_mode_admits_can_connect(kept: FakeApp, path: Path) -> None:
     """The file's owner, group and mode are the only access control."""
     output = output_of(kept, path, ownership=Ownership(0o660, owner="", group="5678"))
     await output.put(token(kept))
@@ -200,7 +200,7 @@ async def test_only_users_whom_the_mode_admits_can_connect(kept: Kept, path: Pat
     output.close()
 
 
-async def test_a_missing_directory_is_an_error_until_it_is_there(kept: Kept, path: Path) -> None:
+async def test_a_missing_directory_is_an_error_until_it_is_there(kept: FakeApp, path: Path) -> None:
     """The next try finds it, as with files."""
     path = path.parent / "later" / "payments.sock"
     output = output_of(kept, path)
@@ -212,7 +212,7 @@ async def test_a_missing_directory_is_an_error_until_it_is_there(kept: Kept, pat
     output.close()
 
 
-async def test_a_file_or_another_daemons_socket_is_left_alone(kept: Kept, path: Path) -> None:
+async def test_a_file_or_another_daemons_socket_is_left_alone(kept: FakeApp, path: Path) -> None:
     """The operator has to decide what to do with it."""
     output = output_of(kept, path)
     path.write_text("precious")
@@ -229,7 +229,9 @@ async def test_a_file_or_another_daemons_socket_is_left_alone(kept: Kept, path: 
     output.close()
 
 
-async def test_a_removed_socket_is_bound_again_with_the_next_token(kept: Kept, path: Path) -> None:
+async def test_a_removed_socket_is_bound_again_with_the_next_token(
+    kept: FakeApp, path: Path
+) -> None:
     """Somebody may have tidied up /run, which must not require a restart."""
     output = output_of(kept, path)
     await output.put(token(kept))
@@ -241,7 +243,7 @@ async def test_a_removed_socket_is_bound_again_with_the_next_token(kept: Kept, p
     output.close()
 
 
-async def test_closing_stops_serving_and_removes_the_socket(kept: Kept, path: Path) -> None:
+async def test_closing_stops_serving_and_removes_the_socket(kept: FakeApp, path: Path) -> None:
     """The app was removed from the configuration, so nobody gets its token any more."""
     output = output_of(kept, path)
     output.close()
@@ -255,7 +257,7 @@ async def test_closing_stops_serving_and_removes_the_socket(kept: Kept, path: Pa
         await read(path)
 
 
-async def test_closing_disconnects_clients(kept: Kept, path: Path) -> None:
+async def test_closing_disconnects_clients(kept: FakeApp, path: Path) -> None:
     """A stop does not wait for clients."""
     output = output_of(kept, path)
     await output.put(token(kept, replace(FIRST, access_token=Secret("x" * 1_000_000))))
@@ -282,7 +284,7 @@ class Slow:
         return self.bound[-1]
 
 
-async def test_a_socket_that_was_bound_too_late_is_still_served(kept: Kept, path: Path) -> None:
+async def test_a_socket_that_was_bound_too_late_is_still_served(kept: FakeApp, path: Path) -> None:
     """Nobody waits for it any more after the error, but clients find it."""
     slow = Slow()
     spec = SocketSpec(path, Format.RAW, PRIVATE)
@@ -298,7 +300,7 @@ async def test_a_socket_that_was_bound_too_late_is_still_served(kept: Kept, path
     assert not path.exists()
 
 
-async def test_a_socket_that_is_bound_after_closing_is_removed(kept: Kept, path: Path) -> None:
+async def test_a_socket_that_is_bound_after_closing_is_removed(kept: FakeApp, path: Path) -> None:
     """A stop does not wait for a hanging filesystem, and must not leave the socket behind."""
     slow = Slow()
     executor = KeyedExecutor(BRIEF)
@@ -316,7 +318,7 @@ async def test_a_socket_that_is_bound_after_closing_is_removed(kept: Kept, path:
 
 
 async def test_a_path_can_pass_to_another_output_while_it_is_being_bound(
-    kept: Kept, path: Path
+    kept: FakeApp, path: Path
 ) -> None:
     """A reload may follow the start at once, and the path then has a new owner."""
     slow = Slow()
@@ -343,7 +345,7 @@ async def test_a_path_can_pass_to_another_output_while_it_is_being_bound(
 
 async def test_an_app_is_ready_when_its_socket_has_the_newest_token(path: Path) -> None:
     """Readiness, events and metrics treat a socket like any other output."""
-    kept = Kept(grants())
+    kept = FakeApp(grants())
     app = replace(kept.app, sockets=(SocketSpec(path, Format.RAW, PRIVATE),))
     output: Output = SocketOutput(app, app.sockets[0], kept.context, KeyedExecutor(BRIEF))
     runner = AppRunner(app, replace(kept.app_context, outputs=(output,)), kept.context)
@@ -364,7 +366,7 @@ async def test_an_app_is_ready_when_its_socket_has_the_newest_token(path: Path) 
 
 
 @pytest.mark.timing
-async def test_idle_clients_do_not_hold_up_others(kept: Kept, path: Path) -> None:
+async def test_idle_clients_do_not_hold_up_others(kept: FakeApp, path: Path) -> None:
     """Some clients connect and leave, others stay; the next one is served at once."""
     output = output_of(kept, path)
     await output.put(token(kept))
@@ -383,7 +385,7 @@ async def test_idle_clients_do_not_hold_up_others(kept: Kept, path: Path) -> Non
     output.close()
 
 
-def test_binding_does_not_change_the_umask(kept: Kept, path: Path) -> None:
+def test_binding_does_not_change_the_umask(kept: FakeApp, path: Path) -> None:
     """All threads share it, so files that are written meanwhile would get the wrong mode."""
     before = os.umask(0o027)
     try:
@@ -398,7 +400,7 @@ def test_binding_does_not_change_the_umask(kept: Kept, path: Path) -> None:
         assert os.umask(before) == 0o027
 
 
-async def test_a_lent_socket_is_served_and_never_replaced(kept: Kept, path: Path) -> None:
+async def test_a_lent_socket_is_served_and_never_replaced(kept: FakeApp, path: Path) -> None:
     """Systemd keeps it open, so clients that connect during a restart wait for the answer."""
     lent = bind(path, PRIVATE)
     inode = path.stat().st_ino

@@ -14,7 +14,7 @@ from refresherd.domain.events import AccessDenied
 from refresherd.domain.model import Access, Format, Ownership, SocketSpec
 from refresherd.host.keyed_executor import KeyedExecutor
 from support.api_place import BRIEF
-from support.fake_app import Kept
+from support.fake_app import FakeApp
 from support.fakes import grants
 from support.other_users import AS_ROOT, US, As, reachable
 
@@ -33,9 +33,9 @@ while received := connection.recv(65536):
 
 
 @asynccontextmanager
-async def serving(access: Access) -> AsyncIterator[tuple[Kept, Path]]:
+async def serving(access: Access) -> AsyncIterator[tuple[FakeApp, Path]]:
     """Serve an app's token on a socket that everybody may connect to."""
-    kept = Kept(grants())
+    kept = FakeApp(grants())
     now = kept.clock.now()
     session = session_state.granted(
         session_state.begin(now), next(grants()), now, kept.app.timing, 0.0

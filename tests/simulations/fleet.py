@@ -22,9 +22,8 @@ from refresherd.domain.model import (
 )
 from refresherd.domain.readiness import AppStatus
 from refresherd.domain.reload_plan import diff
-from refresherd.engine.app_context import AppContext
 from refresherd.engine.app_runner import AppRunner
-from refresherd.engine.context import Context
+from refresherd.engine.context import AppContext, Context
 from refresherd.engine.supervisor import Supervisor
 from support.fake_app import running
 from support.fakes import (
@@ -103,7 +102,7 @@ class Machine:
 
     def runner(self, name: str) -> AppRunner:
         """Return the keeper of an app that there is."""
-        runner = self.supervisor.kept(name)
+        runner = self.supervisor.runner(name)
         assert runner is not None
         return runner
 

@@ -83,7 +83,7 @@ class Refresh:
         host.troubles.begin(Kind.HASTENED, app=self.app)
         if not self.app:
             host.supervisor.refresh_all()
-        elif (kept := host.supervisor.kept(self.app)) is not None:
+        elif (kept := host.supervisor.runner(self.app)) is not None:
             kept.refresh()
 
 

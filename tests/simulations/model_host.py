@@ -17,8 +17,7 @@ from refresherd.domain.model import (
     Token,
 )
 from refresherd.domain.reload_plan import diff
-from refresherd.engine.app_context import AppContext
-from refresherd.engine.context import Context
+from refresherd.engine.context import AppContext, Context
 from refresherd.engine.supervisor import Supervisor
 from refresherd.engine.token_broker import Broker
 from simulations.model_dsm import Habits, ModelClient, ModelDsm

@@ -20,7 +20,7 @@ from refresherd.domain.model import App, Instant, Method, Timing, Token
 from refresherd.domain.session_state import valid_token
 from refresherd.domain.timing import LATEST_RENEWAL, NO_TOKEN_RETRY_AFTER, outage_budget
 from refresherd.engine.ports import Roster
-from refresherd.engine.session_termination import MOST_PENDING
+from refresherd.engine.session_termination import MAX_PENDING
 from simulations.model_dsm import SLOW, ModelDsm
 from simulations.troubles import AT_OUTPUTS, Kind, Trouble
 
@@ -179,7 +179,7 @@ class Promises:
         if self._now >= due or token in self._leaving or not self._dsm.lives(token):
             return
         others = [one for one in self._ends if self._dsm.sessions[one].app == session.app]
-        if len(others) < MOST_PENDING:
+        if len(others) < MAX_PENDING:
             self._break(session.app, f"the session of {token} is ended within its grace")
 
     def finish(self) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import inf
 from pathlib import Path
@@ -20,9 +20,7 @@ from refresherd.domain.login_budget import DAY, MOST, SCHEDULED, SPACING, Histor
 from refresherd.domain.model import ApiKeyFile, App, Endpoint, Grant, Instant, Secret, Timing
 from refresherd.domain.reload_plan import ReloadPlan, diff
 from refresherd.domain.session_state import State
-from refresherd.engine import credential_watch
-from refresherd.engine.app_context import AppContext
-from refresherd.engine.context import Context
+from refresherd.engine.context import AppContext, Context
 from refresherd.engine.login_limiter import LoginLimiter
 from refresherd.engine.supervisor import Supervisor
 from support.drawn import drawn
@@ -55,13 +53,6 @@ class Step:
 
     what: Literal["flood", "reload", "retune", "kill", "reboot", "clock", "hang", "answer", "fail"]
     after: float
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _rare_looks() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(credential_watch, "LOOK_EVERY", LOOK_EVERY)
-        yield
 
 
 class Disk:
@@ -201,12 +192,25 @@ class Host:
     async def start(self) -> None:
         """Start the daemon."""
         context = Context(self.clock, self.schedule, self.observer, lambda: 0.5)
-        login_limiter = LoginLimiter(DiskStore(self.disk, self.clock, self._boot), context)
+        login_limiter = LoginLimiter(
+            DiskStore(self.disk, self.clock, self._boot),
+            self.clock,
+            self.schedule,
+            self.observer,
+        )
         gate = asyncio.Semaphore(32)
 
         def make_app_context(_: App) -> AppContext:
             outputs = (FakeOutput(),)
-            return AppContext(self.dsm, self.key, gate, gate, outputs, logins=login_limiter)
+            return AppContext(
+                self.dsm,
+                self.key,
+                gate,
+                gate,
+                outputs,
+                login_limiter=login_limiter,
+                credential_poll=LOOK_EVERY,
+            )
 
         self.supervisor = Supervisor(self.apps, make_app_context, context)
         runs = (self.supervisor.run(), login_limiter.write_ahead.run())

@@ -15,11 +15,11 @@ from refresherd.adapters.api.connection import Limits
 from refresherd.domain.events import ApiAnswered
 from refresherd.domain.model import Access, App, Ownership
 from refresherd.domain.reload_plan import ReloadPlan
-from refresherd.engine.app_context import AppContext
+from refresherd.engine.context import AppContext
 from refresherd.engine.ports import Output
 from refresherd.engine.supervisor import Supervisor
 from refresherd.host.keyed_executor import KeyedExecutor, Pace
-from support.fake_app import Kept, Script
+from support.fake_app import FakeApp, Script
 from support.fakes import (
     FakeClock,
     FakeCredential,
@@ -45,7 +45,7 @@ class Apps:
         scripts: Mapping[str, Script],
         outputs: tuple[Output, ...] = (),
     ) -> None:
-        self.kept = Kept()
+        self.kept = FakeApp()
         self.outputs = outputs
         clock = self.kept.clock
         self.clients = {name: ScriptedClient(clock, scripts.get(name, grants())) for name in apps}

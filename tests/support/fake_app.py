@@ -8,8 +8,7 @@ from pathlib import Path
 
 from refresherd.domain.model import ApiKeyFile, App, Endpoint, Grant, Timing, Token
 from refresherd.domain.session_state import SessionState, begin
-from refresherd.engine.app_context import AppContext
-from refresherd.engine.context import Context
+from refresherd.engine.context import AppContext, Context
 from refresherd.engine.ports import Hook, SessionClient
 from refresherd.engine.renewal import Renewal
 from refresherd.engine.state_cell import StateCell
@@ -29,7 +28,7 @@ Script = Iterable[Grant | BaseException | asyncio.Event]
 TIMING = Timing()
 
 
-class Kept:
+class FakeApp:
     """The parts of one app, for a test to put together as far as it needs them.
 
     Luck is 0 until `luck` is set: renewals are due at `at` sharp, and backoffs are `retry_min`.

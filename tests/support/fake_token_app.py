@@ -8,14 +8,14 @@ from pathlib import Path
 
 from refresherd.domain.errors import OutputError
 from refresherd.domain.model import Secret, Timing, TokenFile
-from refresherd.engine.app_context import AppContext
-from support.fake_app import TIMING, Kept, Script
+from refresherd.engine.context import AppContext
+from support.fake_app import TIMING, FakeApp, Script
 from support.fakes import Disk, FakeOutput, FakeSessionStore
 
 BOOTSTRAP = Secret("bootstrap")
 
 
-class Chained(Kept):
+class FakeTokenApp(FakeApp):
     """An app with a token file; `kept` is the token that an earlier run has left, if any."""
 
     def __init__(

@@ -20,7 +20,9 @@ from refresherd.adapters.api.rendering import (
 from refresherd.domain.errors import NoSuchApp, RefresherdError
 from refresherd.domain.model import App, Format
 from refresherd.domain.readiness import AppStatus
-from refresherd.engine.ports import Apps, Clock, Kept
+from refresherd.engine.app_runner import AppRunner
+from refresherd.engine.ports import Clock
+from refresherd.engine.supervisor import Supervisor
 from refresherd.engine.token_broker import Broker
 from refresherd.host.keyed_executor import KeyedExecutor
 
@@ -40,16 +42,16 @@ Demand: TypeAlias = Callable[[App], Awaitable[None]]
 class Answers:
     """Makes responses. Raises NoSuchApp and NoToken."""
 
-    def __init__(self, apps: Apps, clock: Clock, executor: KeyedExecutor) -> None:
+    def __init__(self, apps: Supervisor, clock: Clock, executor: KeyedExecutor) -> None:
         self._apps = apps
         self._broker = Broker(apps, clock)
         self._renderings = Renderings(clock)
         self._clock = clock
         self._executor = executor
 
-    def app(self, name: str) -> Kept:
+    def app(self, name: str) -> AppRunner:
         """Return a running app. Raises NoSuchApp."""
-        running = self._apps.kept(name)
+        running = self._apps.runner(name)
         if running is None:
             raise NoSuchApp(f'there is no app named "{name}"')
         return running
@@ -59,7 +61,7 @@ class Answers:
         # In a thread: ten thousand statuses take a third of a second.
         return _json(await self._executor.call("api statuses", self._all_statuses))
 
-    def status(self, running: Kept) -> web.Response:
+    def status(self, running: AppRunner) -> web.Response:
         """Return the status of an app."""
         return _json(json.dumps(status_fields(running.app, running.status(), self._clock)))
 
@@ -75,7 +77,7 @@ class Answers:
         content = self._renderings.of(running.app, token, query.form)
         return web.Response(body=content, headers=TOKEN_HEADERS[query.form])
 
-    async def refresh(self, running: Kept, wait: float, *, operator: bool) -> web.Response:
+    async def refresh(self, running: AppRunner, wait: float, *, operator: bool) -> web.Response:
         """Refresh an app, and return its status once its outputs have the token as well."""
         name = running.app.name
         await self._broker.refresh(name, wait, operator=operator)
@@ -108,7 +110,7 @@ class Answers:
         return response
 
     def _all_statuses(self) -> str:
-        running = ((self._apps.kept(status.name), status) for status in self._apps.statuses())
+        running = ((self._apps.runner(status.name), status) for status in self._apps.statuses())
         # An app may be removed meanwhile.
         fields = [status_fields(one.app, status, self._clock) for one, status in running if one]
         return json.dumps({"apps": fields})

@@ -15,7 +15,9 @@ from refresherd.domain.access import may_read, operates
 from refresherd.domain.errors import NoSuchApp, NoToken
 from refresherd.domain.events import AccessDenied, ApiAnswered, ApiRoute
 from refresherd.domain.model import App, Instant
-from refresherd.engine.ports import Apps, Clock, Kept, Observer
+from refresherd.engine.app_runner import AppRunner
+from refresherd.engine.ports import Clock, Observer
+from refresherd.engine.supervisor import Supervisor
 from refresherd.host.accounts import Accounts
 from refresherd.host.keyed_executor import KeyedExecutor
 
@@ -90,7 +92,7 @@ class Service:
 
     def __init__(
         self,
-        apps: Apps,
+        apps: Supervisor,
         clock: Clock,
         observer: Observer,
         executor: KeyedExecutor,
@@ -138,7 +140,7 @@ class Service:
         return await self._answer_permitted(route, running, request, began)
 
     async def _answer_permitted(
-        self, route: ApiRoute, running: Kept, request: web.BaseRequest, began: Instant
+        self, route: ApiRoute, running: AppRunner, request: web.BaseRequest, began: Instant
     ) -> web.StreamResponse:
         connection = cast(Connection, request.protocol)
         demand = partial(self._permission.demand, connection)

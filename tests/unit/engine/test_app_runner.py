@@ -21,7 +21,7 @@ from refresherd.domain.model import Access, FileSpec, SocketSpec, Timing
 from refresherd.domain.readiness import AppStatus, OutputStatus
 from refresherd.domain.session_state import State
 from refresherd.engine.app_runner import FORGIVEN_AFTER, AppRunner
-from support.fake_app import TIMING, Kept, Script, running, stop
+from support.fake_app import TIMING, FakeApp, Script, running, stop
 from support.fakes import FakeOutput, grants, settle
 
 FIRST, SECOND, THIRD = islice(grants(), 3)
@@ -29,7 +29,7 @@ BUG = RuntimeError("bug")
 PATH = "/run/payments.token"
 
 
-class Watched(Kept):
+class Watched(FakeApp):
     """An app with its keeper."""
 
     def __init__(
@@ -62,10 +62,10 @@ class Watched(Kept):
 async def test_a_status_tells_all_that_readers_ask() -> None:
     """The life and each output, also before anything has happened."""
     app = Watched([FIRST], outputs=(FakeOutput(PATH),))
-    session = app.runner.view.session
+    session = app.runner.cell.session
     assert app.runner.status() == AppStatus("payments", session, (OutputStatus(PATH),))
     async with running(app.runner.run()):
-        session = app.runner.view.session
+        session = app.runner.cell.session
         written = OutputStatus(PATH, session.token, "", session.last_success_at)
         assert app.runner.status() == AppStatus("payments", session, (written,))
     assert app.runner.app is app.app
@@ -96,7 +96,7 @@ async def test_a_crash_does_not_forget_a_refused_credential() -> None:
         assert app.crashes
         app.credential.version = stamped
         await app.schedule.advance(1000)
-        assert app.runner.view.session.state is State.REJECTED
+        assert app.runner.cell.session.state is State.REJECTED
     assert len(app.requests()) == 3
     assert app.observer.of(CredentialChanged) == []
 
@@ -165,7 +165,7 @@ async def test_a_refresh_during_the_pause_is_made_up_for() -> None:
         await app.schedule.advance(300)
         app.runner.refresh()
         await app.schedule.advance(1)
-        assert app.runner.view.session.generation == 2
+        assert app.runner.cell.session.generation == 2
 
 
 async def ended(app: Watched, seconds: float) -> None:
@@ -173,7 +173,7 @@ async def ended(app: Watched, seconds: float) -> None:
     async with running(app.runner.run()):
         await app.schedule.advance(seconds)
     await app.runner.clear()
-    await app.runner.end()
+    await app.runner.end_sessions()
 
 
 async def test_an_end_takes_the_token_away_and_ends_every_session() -> None:
@@ -241,7 +241,7 @@ async def test_a_reload_tries_a_refused_credential_again_at_once() -> None:
         await app.schedule.advance(100)
         app.runner.reloaded()
         await app.schedule.advance(0)
-        assert app.runner.view.session.state is State.FRESH
+        assert app.runner.cell.session.state is State.FRESH
 
 
 async def test_a_reload_takes_up_a_key_that_was_replaced_in_its_place() -> None:
@@ -318,5 +318,5 @@ async def test_a_closed_app_serves_nobody() -> None:
     async with running(app.runner.run()):
         pass
     app.runner.close()
-    assert app.runner.view.closed
+    assert app.runner.cell.closed
     assert output.closed

@@ -13,14 +13,14 @@ from refresherd.domain.events import OutputRemoved, OutputWritten
 from refresherd.domain.model import App, FileSpec, Format, Grant, Method, Timing, Token
 from refresherd.domain.session_state import State
 from refresherd.engine.app_runner import AppRunner
-from support.fake_app import Kept, Script, running
+from support.fake_app import FakeApp, Script, running
 from support.fakes import FakeOutput, grants, settle
 
 PATH = "/run/payments.token"
 OUTAGE = Retryable(Reason.CONNECT, "connection refused")
 
 
-class Reloaded(Kept):
+class Reloaded(FakeApp):
     """An app with a file, kept under one setting after the other."""
 
     def __init__(
@@ -55,10 +55,10 @@ async def test_the_next_renewal_stays_when_it_is() -> None:
     app = Reloaded(grants())
     app.rng = 0.5
     await app.keep(10)
-    before = app.runner.view.session
+    before = app.runner.cell.session
     app.rng = 0.99
     app.retune(replace(app.app, files=()))
-    assert app.runner.view.session is before
+    assert app.runner.cell.session is before
 
 
 @pytest.mark.parametrize(("elapsed", "at"), [(252, 252.6), (255, 255)])
@@ -67,10 +67,10 @@ async def test_trouble_is_tried_again_at_once(elapsed: float, at: float) -> None
     app = Reloaded([*grants_of(1), OUTAGE, OUTAGE, OUTAGE, *grants_of(1)])
     app.rng = 0.9
     await app.keep(elapsed)
-    assert round(app.runner.view.session.next_attempt_at - 1000, 1) == 258.9
+    assert round(app.runner.cell.session.next_attempt_at - 1000, 1) == 258.9
     app.retune(replace(app.app, endpoint=replace(app.app.endpoint, proxy="http://proxy:3128")))
     await app.keep(1)
-    assert app.runner.view.session.state is State.FRESH
+    assert app.runner.cell.session.state is State.FRESH
     assert round(app.requests()[-1][1], 1) == at
 
 
@@ -92,13 +92,13 @@ async def test_who_watches_sees_the_same_view() -> None:
     """A stream of tokens goes on through a reload, and each token comes once."""
     app = Reloaded(grants())
     await app.keep(10)
-    view = app.runner.view
+    view = app.runner.cell
     app.retune(replace(app.app, timing=Timing(at=0.4)))
     watcher = asyncio.create_task(view.changed(view.version))
     await app.keep(300)
     assert watcher.done()
     assert not view.closed
-    assert app.runner.view is view
+    assert app.runner.cell is view
     assert view.session.generation == 2
 
 

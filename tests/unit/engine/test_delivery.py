@@ -11,7 +11,7 @@ from refresherd.domain.model import Instant, Timing
 from refresherd.domain.readiness import OutputStatus
 from refresherd.domain.session_state import NEVER
 from refresherd.engine.delivery import Delivery
-from support.fake_app import Kept
+from support.fake_app import FakeApp
 from support.fakes import FakeOutput, grants, settle
 
 DISK_FULL = OutputError("no space left on device")
@@ -28,7 +28,7 @@ class Delivered:
         *,
         removes_expired: bool = False,
     ) -> None:
-        self.kept = Kept()
+        self.kept = FakeApp()
         self.output = FakeOutput(PATH, script, removes_expired=removes_expired)
         self.delivery = Delivery("payments", self.output, self.kept.cell, self.kept.context)
 

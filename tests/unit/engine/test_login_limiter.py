@@ -12,8 +12,8 @@ from refresherd.domain.events import Warned
 from refresherd.domain.login_budget import FREE, MOST, NEVER_YET, PROBE, SPACING, WINDOW, History
 from refresherd.domain.model import Instant, Secret
 from refresherd.engine.context import Context
-from refresherd.engine.login_limiter import PATIENCE, SWEEP_EVERY, LoginLimiter
-from refresherd.engine.write_ahead import RETRY, SOON
+from refresherd.engine.login_limiter import PATIENCE, SWEEP_INTERVAL, LoginLimiter
+from refresherd.engine.write_ahead import RETRY_DELAY, WRITE_DELAY
 from support.fake_app import running
 from support.fakes import FakeClock, FakeLoginStore, FakeSchedule, RecordingObserver, settle
 
@@ -34,19 +34,19 @@ class Host:
         self.observer = RecordingObserver()
         self.store = store or FakeLoginStore()
         self.context = Context(self.clock, self.schedule, self.observer, lambda: 0.0)
-        self.login_limiter = LoginLimiter(self.store, self.context)
+        self.login_limiter = LoginLimiter(self.store, self.clock, self.schedule, self.observer)
         self.sent = 0
         self.at_once = 0
         self.busiest = 0
 
     def restart(self) -> None:
         """Forget what only the process knew."""
-        self.login_limiter = LoginLimiter(self.store, self.context)
+        self.login_limiter = LoginLimiter(self.store, self.clock, self.schedule, self.observer)
 
     async def login(self, answer: Answer, *, key: str = KEY, by_operator: bool = False) -> None:
         """Log in, and raise what DSM answers; an Event is waited for before its success."""
-        async with self.login_limiter.turn(Secret(key), by_operator=by_operator) as turn:
-            await turn.begin()
+        async with self.login_limiter.slot(Secret(key), by_operator=by_operator) as slot:
+            await slot.begin()
             self.sent += 1
             self.at_once += 1
             self.busiest = max(self.busiest, self.at_once)
@@ -100,8 +100,8 @@ async def test_the_refusal_of_one_serves_those_who_came_meanwhile() -> None:
     host, answered = Host(), asyncio.Event()
 
     async def first() -> BaseException | None:
-        async with host.login_limiter.turn(Secret(KEY), by_operator=True) as turn:
-            await turn.begin()
+        async with host.login_limiter.slot(Secret(KEY), by_operator=True) as slot:
+            await slot.begin()
             await answered.wait()
             raise REFUSED
 
@@ -209,7 +209,7 @@ async def test_what_dsm_may_count_is_counted(error: Rejected | Retryable) -> Non
     assert outcome.until == host.clock.now() + SPACING
     assert outcome.message == (
         "10 logins with this key have failed within 24 hours; the next is allowed at "
-        "2023-11-26T12:48:20Z; mend or replace the key"
+        "2023-11-26T12:48:20Z; correct or replace the key"
     )
     assert await host.outcome(key="another") is None
 
@@ -298,7 +298,7 @@ async def test_a_turn_that_is_not_used_leaves_nothing() -> None:
     """The token ran out in the queue, say, and another login follows."""
     host = Host()
     for _ in range(2 * MOST):
-        async with host.login_limiter.turn(Secret(KEY), by_operator=False):
+        async with host.login_limiter.slot(Secret(KEY), by_operator=False):
             pass
     await host.login_limiter.write_ahead.close()
     assert (host.history(), host.store.saves) == (History(), 0)
@@ -349,7 +349,7 @@ async def test_answers_are_written_soon_but_nobody_waits_for_that() -> None:
     async with running(host.login_limiter.write_ahead.run()):
         assert await host.outcome() is None
         assert host.history().cut_off
-        await host.schedule.advance(SOON)
+        await host.schedule.advance(WRITE_DELAY)
         assert host.history() == History()
         saves = host.store.saves
         await host.schedule.advance(3600)
@@ -362,13 +362,13 @@ async def test_a_full_disk_stops_no_login() -> None:
     async with running(host.login_limiter.write_ahead.run()):
         await host.refusals(3)
         assert host.sent == 3
-        await host.schedule.advance(3 * RETRY)
-        assert (host.warnings, len(host.history().refused)) == (
-            [f"failed logins are not remembered beyond this run until it is mended: {FULL}"],
-            3,
-        )
+        await host.schedule.advance(3 * RETRY_DELAY)
+        (warning,) = host.warnings
+        limit = "they are counted in memory only until this is fixed"
+        assert warning == f"cannot save failed logins; {limit}: {FULL}"
+        assert len(host.history().refused) == 3
         await host.refusals(1)
-        await host.schedule.advance(SOON)
+        await host.schedule.advance(WRITE_DELAY)
         assert len(host.history().refused) == 4
 
 
@@ -400,7 +400,7 @@ async def test_keys_that_nobody_uses_any_more_are_forgotten() -> None:
     host = Host()
     for day in range(5):
         assert await host.outcome(REFUSED, key=f"{day}") is REFUSED
-        host.clock.advance(WINDOW + SWEEP_EVERY)
+        host.clock.advance(WINDOW + SWEEP_INTERVAL)
     await host.login_limiter.write_ahead.close()
     assert await host.outcome(REFUSED) is REFUSED
     await host.login_limiter.write_ahead.close()

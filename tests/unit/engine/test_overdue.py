@@ -5,20 +5,20 @@ from itertools import chain, repeat
 
 from refresherd.domain.model import Instant
 from refresherd.engine.app_runner import AppRunner
-from support.fake_app import Kept, running
+from support.fake_app import FakeApp, running
 from support.fakes import grants, settle
 
 BUG = RuntimeError("bug")
 
 
-def overdue(app: Kept, runner: AppRunner) -> float:
+def overdue(app: FakeApp, runner: AppRunner) -> float:
     """Return for how many seconds the app has waited to be attended to."""
     return runner.overdue(Instant(app.clock.now()))
 
 
 async def test_an_app_that_is_renewed_in_time_is_not_overdue() -> None:
     """A healthy daemon must never be restarted."""
-    app = Kept(grants())
+    app = FakeApp(grants())
     runner = AppRunner(app.app, app.app_context, app.context)
     async with running(runner.run()):
         for _ in range(20):
@@ -29,19 +29,19 @@ async def test_an_app_that_is_renewed_in_time_is_not_overdue() -> None:
 async def test_what_is_under_way_is_not_overdue() -> None:
     """An attempt has a timeout of its own, and may queue for long where an endpoint hangs."""
     hanging = asyncio.Event()
-    app = Kept(chain([hanging], grants()))
+    app = FakeApp(chain([hanging], grants()))
     runner = AppRunner(app.app, app.app_context, app.context)
     async with running(runner.run()):
         await app.schedule.advance(500)
         assert overdue(app, runner) == 0
         hanging.set()
         await settle()
-        assert runner.view.session.token is not None
+        assert runner.cell.session.token is not None
 
 
 async def test_an_app_that_nobody_attends_to_is_overdue() -> None:
     """Its token runs out, whatever else goes on: only a restart helps."""
-    app = Kept(grants())
+    app = FakeApp(grants())
     runner = AppRunner(app.app, app.app_context, app.context)
     async with running(runner.run()):
         await settle()
@@ -51,7 +51,7 @@ async def test_an_app_that_nobody_attends_to_is_overdue() -> None:
 
 async def test_the_pause_after_a_crash_is_not_overdue() -> None:
     """One app's bug must not have the service manager end all the others."""
-    app = Kept(chain(repeat(BUG, 100), grants()))
+    app = FakeApp(chain(repeat(BUG, 100), grants()))
     app.rng = 0.999
     runner = AppRunner(app.app, app.app_context, app.context)
     async with running(runner.run()):

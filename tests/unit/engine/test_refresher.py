@@ -21,7 +21,7 @@ from refresherd.domain.model import Grant, Instant, Method, Secret, Timing
 from refresherd.domain.session_state import State
 from refresherd.engine.delivery import Delivery
 from refresherd.engine.refresher import PeriodicTask, Refresher
-from support.fake_app import TIMING, HonestOutput, Kept, Script, running
+from support.fake_app import TIMING, FakeApp, HonestOutput, Script, running
 from support.fakes import FakeClock, FakeOutput, FakeSchedule, ScriptedClient, grants, settle
 
 OUTAGE = Retryable(Reason.CONNECT, "connection refused")
@@ -31,7 +31,7 @@ REFUSED = Rejected(Reason.REJECTED, "bad key")
 FIRST, SECOND = islice(grants(), 2)
 
 
-class Refreshing(Kept):
+class Refreshing(FakeApp):
     """An app with its refresher, which `running` runs."""
 
     def __init__(
@@ -271,10 +271,10 @@ async def test_a_chore_that_was_given_something_to_do_is_attended_to() -> None:
     """A reload's look for another key must not wait for the next renewal."""
     app = Refreshing(grants())
     async with running(app.refresher.run()):
-        app.parts.credential_watch.ask()
+        app.parts.credential_watch.look_now()
         await settle()
         assert app.credential.reads == 1
-        app.refresher.attend()
+        app.refresher.wake()
         await settle()
         assert app.credential.reads == 2
 

@@ -18,7 +18,7 @@ from refresherd.domain.events import (
 from refresherd.domain.model import Grant, Instant, Method, Secret, Timing
 from refresherd.domain.session_state import Action, State
 from refresherd.engine.renewal import Renewal
-from support.fake_app import Kept
+from support.fake_app import FakeApp
 from support.fakes import ENTITY_ID, FakeClock, grants, settle
 
 OUTAGE = Retryable(Reason.CONNECT, "connection refused", request_id="r-7")
@@ -28,7 +28,7 @@ FIRST, SECOND = islice(grants(), 2)
 OTHER_ID = "00000000-0000-4000-8000-000000000000"
 
 
-async def logged_in(kept: Kept) -> Renewal:
+async def logged_in(kept: FakeApp) -> Renewal:
     """Return the renewal of an app that got its first token at 1000."""
     renewal = kept.renewal()
     await renewal.attempt()
@@ -36,7 +36,7 @@ async def logged_in(kept: Kept) -> Renewal:
     return renewal
 
 
-async def due(kept: Kept, renewal: Renewal) -> None:
+async def due(kept: FakeApp, renewal: Renewal) -> None:
     """Make the attempt that comes next, when it is due."""
     kept.clock.set(kept.session.next_attempt_at)
     await renewal.attempt()
@@ -44,7 +44,7 @@ async def due(kept: Kept, renewal: Renewal) -> None:
 
 async def test_a_login_brings_the_first_token() -> None:
     """The credential is read anew, and observers learn all that dashboards show."""
-    kept = Kept([FIRST])
+    kept = FakeApp([FIRST])
     await kept.renewal().attempt()
     (call,) = kept.scripted.calls
     assert (call.name, call.secret, call.timeout) == ("login", kept.credential.secret, 20.0)
@@ -67,7 +67,7 @@ async def test_a_login_brings_the_first_token() -> None:
 
 async def test_a_reauth_is_asked_by_the_live_token_and_retires_it() -> None:
     """The credential is not touched, and the old session does not pile up."""
-    kept = Kept([FIRST, SECOND])
+    kept = FakeApp([FIRST, SECOND])
     renewal = await logged_in(kept)
     old = kept.session.token
     await due(kept, renewal)
@@ -80,7 +80,7 @@ async def test_a_reauth_is_asked_by_the_live_token_and_retires_it() -> None:
 
 async def test_a_reauth_that_answers_with_the_same_token_does_not_end_it() -> None:
     """Nobody could try on a live DSM whether it may; ending it would cut consumers off."""
-    kept = Kept([FIRST, FIRST])
+    kept = FakeApp([FIRST, FIRST])
     renewal = await logged_in(kept)
     await due(kept, renewal)
     assert kept.session.generation == 2
@@ -90,7 +90,7 @@ async def test_a_reauth_that_answers_with_the_same_token_does_not_end_it() -> No
 async def test_a_reauth_that_answers_with_another_apps_session_is_none() -> None:
     """A proxy that mixes up its answers must not hand one app's token to another's consumers."""
     others = Grant(Secret("another-apps"), OTHER_ID, 600.0, "r-9")
-    kept = Kept([FIRST, others, SECOND])
+    kept = FakeApp([FIRST, others, SECOND])
     renewal = await logged_in(kept)
     await due(kept, renewal)
     assert kept.session.token is not None
@@ -105,7 +105,7 @@ async def test_a_reauth_that_answers_with_another_apps_session_is_none() -> None
 async def test_an_entity_id_that_is_not_the_apps_may_change() -> None:
     """Nobody could try what it is on a live DSM: where a login contradicts us, so may a reauth."""
     grants = [replace(one, entity_id=name) for one, name in ((FIRST, "one"), (SECOND, "other"))]
-    kept = Kept(grants)
+    kept = FakeApp(grants)
     renewal = await logged_in(kept)
     await due(kept, renewal)
     assert kept.session.token is not None
@@ -114,7 +114,7 @@ async def test_an_entity_id_that_is_not_the_apps_may_change() -> None:
 
 async def test_a_login_can_be_asked_for_each_time() -> None:
     """`renew = "auth"` is for those whose sessions a reauth would not do."""
-    kept = Kept([FIRST, SECOND], timing=Timing(renew=Method.AUTH))
+    kept = FakeApp([FIRST, SECOND], timing=Timing(renew=Method.AUTH))
     renewal = await logged_in(kept)
     await due(kept, renewal)
     assert kept.scripted.instants("login") == [1000, 1300]
@@ -124,7 +124,7 @@ async def test_a_login_can_be_asked_for_each_time() -> None:
 
 async def test_a_keep_alive_moves_the_expiry_alone() -> None:
     """The token and its generation stay, for consumers that can't read again."""
-    kept = Kept([FIRST, SECOND], timing=Timing(renew=Method.KEEPALIVE))
+    kept = FakeApp([FIRST, SECOND], timing=Timing(renew=Method.KEEPALIVE))
     renewal = await logged_in(kept)
     before = kept.session.token
     await due(kept, renewal)
@@ -139,7 +139,7 @@ async def test_a_keep_alive_moves_the_expiry_alone() -> None:
 async def test_a_lifetime_counts_from_before_the_request() -> None:
     """DSM may have counted since then, so that a slow answer shortens what is left."""
     gate = asyncio.Event()
-    kept = Kept([gate, FIRST])
+    kept = FakeApp([gate, FIRST])
     attempt = asyncio.create_task(kept.renewal().attempt())
     await settle()
     kept.clock.advance(15)
@@ -154,7 +154,7 @@ async def test_a_lifetime_counts_from_before_the_request() -> None:
 async def test_an_answer_that_comes_too_late_is_no_success(renew: Method) -> None:
     """A token that had run out when it came is never shown, and asked for again in peace."""
     gate = asyncio.Event()
-    kept = Kept([*grants_of(2.0, 1), gate, *grants_of(2.0, 1)], timing=Timing(renew=renew))
+    kept = FakeApp([*grants_of(2.0, 1), gate, *grants_of(2.0, 1)], timing=Timing(renew=renew))
     renewal = await logged_in(kept)
     kept.clock.set(kept.session.next_attempt_at)
     attempt = asyncio.create_task(renewal.attempt())
@@ -176,7 +176,7 @@ def grants_of(lifetime: float, count: int) -> list[Grant]:
 
 async def test_a_failure_is_told_with_what_follows() -> None:
     """Operators ask why, how often, and when next."""
-    kept = Kept([FIRST, OUTAGE])
+    kept = FakeApp([FIRST, OUTAGE])
     await due(kept, await logged_in(kept))
     assert kept.observer.of(AttemptFailed) == [
         AttemptFailed(
@@ -196,7 +196,7 @@ async def test_a_failure_is_told_with_what_follows() -> None:
 
 async def test_an_unreadable_credential_costs_no_request() -> None:
     """A key file that is not there yet is tried again like any trouble, without asking DSM."""
-    kept = Kept()
+    kept = FakeApp()
     kept.credential.error = Retryable(Reason.CREDENTIAL, "payments.key: no such file")
     await kept.renewal().attempt()
     assert kept.scripted.calls == []
@@ -208,7 +208,7 @@ async def test_an_unreadable_credential_costs_no_request() -> None:
 
 async def test_a_refused_credential_is_remembered() -> None:
     """The wait for another one must not end for the very same."""
-    kept = Kept([Rejected(Reason.REJECTED, "bad key")])
+    kept = FakeApp([Rejected(Reason.REJECTED, "bad key")])
     renewal = kept.renewal()
     await renewal.attempt()
     await renewal.credential_watch.work()
@@ -221,7 +221,7 @@ async def test_a_session_that_is_not_renewed_is_replaced_by_a_login_at_once(
     error: DsmError,
 ) -> None:
     """The credential is what helps then, without a wait."""
-    kept = Kept([FIRST, error, SECOND])
+    kept = FakeApp([FIRST, error, SECOND])
     renewal = await logged_in(kept)
     await due(kept, renewal)
     assert kept.session.next_attempt_at == 1300.0
@@ -233,7 +233,7 @@ async def test_a_session_that_is_not_renewed_is_replaced_by_a_login_at_once(
 
 async def test_a_token_that_runs_out_in_the_queue_is_not_renewed() -> None:
     """An overloaded endpoint must not make the app ask for what can only be refused."""
-    kept = Kept([FIRST])
+    kept = FakeApp([FIRST])
     renewal = await logged_in(kept)
     async with kept.attempts:
         attempt = asyncio.create_task(renewal.attempt())
@@ -247,13 +247,13 @@ async def test_a_token_that_runs_out_in_the_queue_is_not_renewed() -> None:
 
 async def test_other_settings_take_over_what_is_known() -> None:
     """A session in its grace is ended under them as well, and the key is not tried anew."""
-    kept = Kept([FIRST, SECOND])
+    kept = FakeApp([FIRST, SECOND])
     earlier = await logged_in(kept)
     await due(kept, earlier)
     later = kept.renewal()
     later.follow(earlier)
     assert later.termination.pending == earlier.termination.pending != ()
-    later.credential_watch.ask()
+    later.credential_watch.look_now()
     await later.credential_watch.work()
     assert kept.session.method is Method.REAUTH
 
@@ -261,7 +261,7 @@ async def test_other_settings_take_over_what_is_known() -> None:
 @pytest.mark.parametrize(("elapsed", "timeout"), [(0, 20), (580, 10), (599, 1), (601, 20)])
 async def test_an_attempt_leaves_time_for_another(elapsed: float, timeout: float) -> None:
     """One that hangs must not use up what the token has left."""
-    kept = Kept([FIRST, SECOND], timing=Timing(renew=Method.AUTH))
+    kept = FakeApp([FIRST, SECOND], timing=Timing(renew=Method.AUTH))
     renewal = await logged_in(kept)
     kept.clock.advance(elapsed)
     await renewal.attempt()
@@ -270,7 +270,7 @@ async def test_an_attempt_leaves_time_for_another(elapsed: float, timeout: float
 
 async def test_a_delay_counts_to_the_request() -> None:
     """Waiting for the endpoint's gate is part of it: that is how overload shows."""
-    kept = Kept([FIRST])
+    kept = FakeApp([FIRST])
     async with kept.attempts:
         attempt = asyncio.create_task(kept.renewal().attempt())
         await settle()
@@ -290,7 +290,7 @@ async def test_a_delay_counts_to_the_request() -> None:
 )
 async def test_another_apps_key_is_noticed(expected: str, answered: str, *, warned: bool) -> None:
     """A swapped key file would hand one app's token to the other's consumers."""
-    kept = Kept([Grant(Secret("token"), answered, 600.0)])
+    kept = FakeApp([Grant(Secret("token"), answered, 600.0)])
     kept.credential.entity_id = expected
     await kept.renewal().attempt()
     assert bool(kept.observer.of(EntityMismatch)) is warned
@@ -302,9 +302,9 @@ class TestCheck:
 
     TIMING = Timing(session_check=45.0)
 
-    async def checked(self, answer: Grant | DsmError) -> Kept:
+    async def checked(self, answer: Grant | DsmError) -> FakeApp:
         """Return an app after a check that was answered so."""
-        kept = Kept([FIRST, answer], timing=self.TIMING)
+        kept = FakeApp([FIRST, answer], timing=self.TIMING)
         renewal = await logged_in(kept)
         kept.clock.set(1045)
         await renewal.check()
@@ -337,7 +337,7 @@ class TestCheck:
 
     async def test_a_token_that_runs_out_in_the_queue_is_not_checked(self) -> None:
         """There is nothing left to ask about."""
-        kept = Kept([FIRST], timing=self.TIMING)
+        kept = FakeApp([FIRST], timing=self.TIMING)
         renewal = await logged_in(kept)
         async with kept.attempts:
             check = asyncio.create_task(renewal.check())

@@ -10,7 +10,7 @@ from refresherd.domain.events import AttemptBegan, AttemptFailed, CredentialChan
 from refresherd.domain.model import Method, Secret
 from refresherd.domain.session_state import Action, State
 from refresherd.engine.renewal import Renewal
-from support.fake_token_app import BOOTSTRAP, Chained
+from support.fake_token_app import BOOTSTRAP, FakeTokenApp
 from support.fakes import Disk, grants
 
 FIRST, SECOND, THIRD = islice(grants(), 3)
@@ -22,7 +22,7 @@ REFUSED = Rejected(Reason.REJECTED, "Session does not exist", request_id="r-7")
 MISSING = Retryable(Reason.CREDENTIAL, "bootstrap.token: No such file or directory")
 
 
-async def attempt(app: Chained, renewal: Renewal) -> None:
+async def attempt(app: FakeTokenApp, renewal: Renewal) -> None:
     """Make the attempt that comes next when it is due, and keep the token that it brings."""
     app.clock.set(max(app.clock.now(), app.session.next_attempt_at))
     if session_state.next_action(app.session, app.clock.now(), busy=False) is Action.EXPIRE:
@@ -33,7 +33,7 @@ async def attempt(app: Chained, renewal: Renewal) -> None:
         await app.store.put(app.session.token)
 
 
-async def attempted(app: Chained, count: int = 1) -> Renewal:
+async def attempted(app: FakeTokenApp, count: int = 1) -> Renewal:
     """Return the app's renewal after its first attempts."""
     renewal = app.renewal()
     for _ in range(count):
@@ -43,7 +43,7 @@ async def attempted(app: Chained, count: int = 1) -> Renewal:
 
 async def test_without_a_kept_session_the_bootstrap_begins_a_chain() -> None:
     """That is how the first run on a host goes."""
-    app = Chained([FIRST])
+    app = FakeTokenApp([FIRST])
     await attempted(app)
     assert app.requests() == [("login", "bootstrap")]
     assert app.store.disk == Disk(BOOTSTRAP.fingerprint(), FIRST.access_token)
@@ -51,7 +51,7 @@ async def test_without_a_kept_session_the_bootstrap_begins_a_chain() -> None:
 
 async def test_a_kept_session_is_gone_on_from() -> None:
     """After a restart the bootstrap's own session has long ended."""
-    app = Chained([FIRST], kept="kept")
+    app = FakeTokenApp([FIRST], kept="kept")
     await attempted(app)
     assert app.requests() == [("reauth", "kept")]
     assert app.observer.of(AttemptBegan) == [AttemptBegan("payments", Method.REAUTH, 0.0)]
@@ -62,7 +62,7 @@ async def test_a_kept_session_is_gone_on_from() -> None:
 @pytest.mark.parametrize("error", [OUTAGE, FORBIDDEN])
 async def test_a_kept_session_is_given_up_only_when_it_is_dead(error: DsmError) -> None:
     """An outage, or a proxy that forbids all, says nothing about it."""
-    app = Chained([error, error, error, FIRST], kept="kept")
+    app = FakeTokenApp([error, error, error, FIRST], kept="kept")
     await attempted(app, 4)
     assert app.requests() == [("reauth", "kept")] * 4
     assert app.session.state is State.FRESH
@@ -70,7 +70,7 @@ async def test_a_kept_session_is_given_up_only_when_it_is_dead(error: DsmError) 
 
 async def test_a_dead_session_leaves_the_bootstrap() -> None:
     """It is tried at once, for it may be new enough; if it is not, an operator must act."""
-    app = Chained([DEAD, REFUSED], kept="kept")
+    app = FakeTokenApp([DEAD, REFUSED], kept="kept")
     await attempted(app, 2)
     assert app.requests() == [("reauth", "kept"), ("login", "bootstrap")]
     assert app.scripted.instants("login") == [1000]
@@ -79,7 +79,7 @@ async def test_a_dead_session_leaves_the_bootstrap() -> None:
 
 async def test_a_new_bootstrap_comes_first() -> None:
     """The operator wants it so: it may be another app's."""
-    app = Chained([FIRST], kept="kept")
+    app = FakeTokenApp([FIRST], kept="kept")
     app.credential.secret = "another"
     await attempted(app)
     assert app.requests() == [("login", "another")]
@@ -88,7 +88,7 @@ async def test_a_new_bootstrap_comes_first() -> None:
 
 async def test_a_new_bootstrap_that_is_refused_does_not_end_the_chain() -> None:
     """It may have been placed days before a restart, and have died unused."""
-    app = Chained([REFUSED, FIRST, SECOND], kept="kept")
+    app = FakeTokenApp([REFUSED, FIRST, SECOND], kept="kept")
     app.credential.secret = "another"
     renewal = await attempted(app, 2)
     assert app.requests() == [("login", "another"), ("reauth", "kept")]
@@ -105,7 +105,7 @@ async def test_a_new_bootstrap_that_is_refused_does_not_end_the_chain() -> None:
 
 async def test_when_all_is_refused_the_app_rests() -> None:
     """Two dead tokens must not be tried in turns for ever."""
-    app = Chained([REFUSED, DEAD, REFUSED], kept="kept")
+    app = FakeTokenApp([REFUSED, DEAD, REFUSED], kept="kept")
     app.credential.secret = "another"
     await attempted(app, 3)
     by_operator = [("login", "another"), ("reauth", "kept"), ("login", "another")]
@@ -116,7 +116,7 @@ async def test_when_all_is_refused_the_app_rests() -> None:
 
 async def test_a_bootstrap_may_be_deleted() -> None:
     """It was used up long ago, and secrets should not lie about."""
-    app = Chained([FIRST], kept="kept")
+    app = FakeTokenApp([FIRST], kept="kept")
     app.credential.error = MISSING
     await attempted(app)
     assert app.requests() == [("reauth", "kept")]
@@ -124,7 +124,7 @@ async def test_a_bootstrap_may_be_deleted() -> None:
 
 async def test_without_either_the_file_is_what_is_missing() -> None:
     """And is looked for again and again, for an operator will bring it."""
-    app = Chained([FIRST])
+    app = FakeTokenApp([FIRST])
     app.credential.error = MISSING
     renewal = await attempted(app)
     (failure,) = app.observer.of(AttemptFailed)
@@ -137,7 +137,7 @@ async def test_without_either_the_file_is_what_is_missing() -> None:
 
 async def test_an_unreadable_session_is_waited_for() -> None:
     """To begin anew would lose it, and the bootstrap is most likely dead."""
-    app = Chained([FIRST], kept="kept")
+    app = FakeTokenApp([FIRST], kept="kept")
     app.store.error = Retryable(Reason.CREDENTIAL, "payments.session: Permission denied")
     renewal = await attempted(app)
     assert app.requests() == []
@@ -149,7 +149,7 @@ async def test_an_unreadable_session_is_waited_for() -> None:
 
 async def test_a_login_in_trouble_is_made_by_the_live_session() -> None:
     """The bootstrap is dead by then, and would only have the app look rejected."""
-    app = Chained([FIRST, OUTAGE, OUTAGE, SECOND])
+    app = FakeTokenApp([FIRST, OUTAGE, OUTAGE, SECOND])
     await attempted(app, 4)
     assert app.requests() == [("login", "bootstrap"), *[("reauth", "token-1")] * 3]
     assert app.session.state is State.FRESH
@@ -157,7 +157,7 @@ async def test_a_login_in_trouble_is_made_by_the_live_session() -> None:
 
 async def test_a_session_that_has_run_out_by_our_count_is_tried() -> None:
     """DSM may count from its last use, and there is no other way back."""
-    app = Chained([FIRST, OUTAGE, SECOND])
+    app = FakeTokenApp([FIRST, OUTAGE, SECOND])
     renewal = await attempted(app)
     app.clock.set(1599)
     await attempt(app, renewal)
@@ -169,13 +169,13 @@ async def test_a_session_that_has_run_out_by_our_count_is_tried() -> None:
 
 async def test_the_bootstrap_at_hand_is_no_news_to_a_reload() -> None:
     """Only another one is, also where the one before had been deleted."""
-    app = Chained([FIRST, SECOND], kept="kept")
+    app = FakeTokenApp([FIRST, SECOND], kept="kept")
     renewal = await attempted(app)
-    renewal.credential_watch.ask()
+    renewal.credential_watch.look_now()
     await renewal.credential_watch.work()
     assert app.observer.of(CredentialChanged) == []
     app.credential.secret = "another"
-    renewal.credential_watch.ask()
+    renewal.credential_watch.look_now()
     await renewal.credential_watch.work()
     assert len(app.observer.of(CredentialChanged)) == 1
     app.clock.advance(1)
@@ -185,11 +185,11 @@ async def test_the_bootstrap_at_hand_is_no_news_to_a_reload() -> None:
 
 async def test_a_bootstrap_is_noticed_where_there_was_none() -> None:
     """The operator brings another, and says so by a reload."""
-    app = Chained([FIRST, SECOND], kept="kept")
+    app = FakeTokenApp([FIRST, SECOND], kept="kept")
     app.credential.error = MISSING
     renewal = await attempted(app)
     app.credential.error, app.credential.secret = None, "another"
-    renewal.credential_watch.ask()
+    renewal.credential_watch.look_now()
     await renewal.credential_watch.work()
     app.clock.advance(1)
     await attempt(app, renewal)
@@ -198,10 +198,10 @@ async def test_a_bootstrap_is_noticed_where_there_was_none() -> None:
 
 async def test_a_session_goes_back_to_the_bootstrap_that_it_came_from() -> None:
     """One that was tried in vain must be tried again after a restart."""
-    app = Chained([FIRST, OUTAGE, SECOND])
+    app = FakeTokenApp([FIRST, OUTAGE, SECOND])
     renewal = await attempted(app)
     app.credential.secret = "another"
-    renewal.credential_watch.ask()
+    renewal.credential_watch.look_now()
     await renewal.credential_watch.work()
     app.clock.advance(1)
     await attempt(app, renewal)
@@ -214,7 +214,7 @@ async def test_a_session_goes_back_to_the_bootstrap_that_it_came_from() -> None:
 
 async def test_the_session_of_an_earlier_run_is_ended_too() -> None:
     """Or each restart would leave one behind; consumers have its token, so after the grace."""
-    app = Chained([FIRST], kept="kept")
+    app = FakeTokenApp([FIRST], kept="kept")
     renewal = await attempted(app)
     assert renewal.termination.due_at == 1060.0
     app.clock.set(1060)

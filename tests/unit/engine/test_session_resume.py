@@ -13,10 +13,10 @@ from refresherd.domain.errors import Reason, Retryable, SessionLost
 from refresherd.domain.events import HookRan, SessionResumed, Warned
 from refresherd.domain.model import Grant, Instant, Method, Secret, Timing, Token
 from refresherd.domain.session_state import State
-from refresherd.engine.app_context import AppContext
 from refresherd.engine.app_runner import AppRunner
+from refresherd.engine.context import AppContext
 from refresherd.engine.ports import StoredSession
-from support.fake_app import TIMING, Kept, Script, running
+from support.fake_app import TIMING, FakeApp, Script, running
 from support.fakes import API_KEY, ENTITY_ID, FakeOutput, FakeSessionStore, grants, settle
 
 MINE = Secret(API_KEY).fingerprint()
@@ -45,7 +45,7 @@ class Hooked:
         return ""
 
 
-class Restarted(Kept):
+class Restarted(FakeApp):
     """An app whose daemon was restarted at 1000."""
 
     def __init__(
@@ -215,7 +215,7 @@ async def test_the_store_of_sessions_is_no_output_of_the_apps() -> None:
         await settle()
         assert app.store.holds == app.session.token
     await runner.clear()
-    await runner.end()
+    await runner.end_sessions()
     assert app.store.holds is None
 
 

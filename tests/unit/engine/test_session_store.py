@@ -14,7 +14,7 @@ from refresherd.domain.model import Grant, Instant, Secret, Timing, Token
 from refresherd.domain.readiness import ready
 from refresherd.engine.app_runner import AppRunner
 from support.fake_app import running
-from support.fake_token_app import BOOTSTRAP, Chained
+from support.fake_token_app import BOOTSTRAP, FakeTokenApp
 from support.fakes import ENTITY_ID, Disk, FakeOutput, FakeSessionStore, grants, settle
 
 FIRST, SECOND, THIRD = islice(grants(), 3)
@@ -25,7 +25,9 @@ SHORT = Timing(at=0.3, jitter=0.2, terminate_after=1.0)
 async def test_an_old_session_ends_only_when_the_new_one_is_kept() -> None:
     """A crash before would leave nothing that lives."""
     gate = asyncio.Event()
-    app = Chained([FIRST, SECOND], timing=Timing(terminate_after=5.0), writes=[None, None, gate])
+    app = FakeTokenApp(
+        [FIRST, SECOND], timing=Timing(terminate_after=5.0), writes=[None, None, gate]
+    )
     async with running(AppRunner(app.app, app.app_context, app.context).run()):
         await app.schedule.advance(400)
         assert app.store.disk.token == FIRST.access_token
@@ -39,7 +41,7 @@ async def test_an_old_session_ends_only_when_the_new_one_is_kept() -> None:
 async def test_an_app_is_not_ready_before_its_session_is_kept() -> None:
     """Whoever relies on it would lose it with the next crash; its hooks don't wait, though."""
     hook = Noted()
-    app = Chained([FIRST], outputs=(FakeOutput(),), writes=[None, FULL, FULL])
+    app = FakeTokenApp([FIRST], outputs=(FakeOutput(),), writes=[None, FULL, FULL])
     app_context = replace(app.app_context, hooks=(hook,))
     runner = AppRunner(app.app, app_context, app.context)
     async with running(runner.run()):
@@ -68,19 +70,19 @@ class Noted:
         raise HookError("no such process")
 
 
-async def ended(app: Chained, seconds: float) -> None:
+async def ended(app: FakeTokenApp, seconds: float) -> None:
     """Keep the app for so long, and then end its sessions."""
     runner = AppRunner(app.app, app.app_context, app.context)
     async with running(runner.run()):
         await app.schedule.advance(seconds)
     await runner.clear()
-    await runner.end()
+    await runner.end_sessions()
 
 
 async def test_an_end_leaves_the_last_session_and_its_token() -> None:
     """`shutdown = "terminate"` cannot be meant to end the app for good."""
     output = FakeOutput()
-    app = Chained([FIRST, SECOND], outputs=(output,))
+    app = FakeTokenApp([FIRST, SECOND], outputs=(output,))
     await ended(app, 310)
     assert [secret for name, secret in app.requests() if name == "terminate"] == ["token-1"]
     assert output.holds is not None
@@ -89,7 +91,7 @@ async def test_an_end_leaves_the_last_session_and_its_token() -> None:
 
 async def test_an_end_leaves_what_is_not_replaced_on_the_disk() -> None:
     """The session before is then what a restart goes on from."""
-    app = Chained([FIRST, SECOND], writes=[None, None, asyncio.Event()])
+    app = FakeTokenApp([FIRST, SECOND], writes=[None, None, asyncio.Event()])
     await ended(app, 310)
     assert app.observer.of(SessionEnded) == []
     assert app.store.disk.token == FIRST.access_token
@@ -97,14 +99,14 @@ async def test_an_end_leaves_what_is_not_replaced_on_the_disk() -> None:
 
 async def test_a_dead_session_is_forgotten() -> None:
     """What DSM has declared dead is no use to the next run."""
-    app = Chained([FIRST, SessionLost("gone"), Rejected(Reason.REJECTED, "gone")])
+    app = FakeTokenApp([FIRST, SessionLost("gone"), Rejected(Reason.REJECTED, "gone")])
     await ended(app, 310)
     assert app.store.disk.token is None
 
 
 async def test_other_settings_go_on_with_the_chain() -> None:
     """A reload equips the app anew, and ends nothing before the new chain is on the disk."""
-    app = Chained([FIRST, SECOND, THIRD], timing=Timing(terminate_after=5.0))
+    app = FakeTokenApp([FIRST, SECOND, THIRD], timing=Timing(terminate_after=5.0))
     runner = AppRunner(app.app, app.app_context, app.context)
     async with running(runner.run()):
         await app.schedule.advance(302)
@@ -128,7 +130,7 @@ class Sessions:
 
     LIFETIME = 30.0
 
-    def __init__(self, app: Chained) -> None:
+    def __init__(self, app: FakeTokenApp) -> None:
         self._app = app
         self._numbers: Iterator[int] = count(1)
         self._ends = {BOOTSTRAP.reveal(): app.clock.now() + self.LIFETIME}
@@ -176,7 +178,7 @@ class Sessions:
 class SlowStore(FakeSessionStore):
     """A session file on a disk that takes its time, and is full now and then."""
 
-    def __init__(self, app: Chained, disk: Disk, latency: float, *, full: bool) -> None:
+    def __init__(self, app: FakeTokenApp, disk: Disk, latency: float, *, full: bool) -> None:
         super().__init__(disk=disk)
         self._app = app
         self._latency = latency
@@ -213,7 +215,7 @@ async def test_no_crash_breaks_the_chain(
 
     A refresh is due 9 s into a life at the latest, and brought home within another 10.
     """
-    app = Chained(timing=SHORT)
+    app = FakeTokenApp(timing=SHORT)
     app.rng = rand
     dsm = Sessions(app)
     app.client = dsm

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
@@ -12,8 +11,8 @@ from refresherd.domain.events import Ending, SessionEnded
 from refresherd.domain.model import Instant, Secret, Timing, Token
 from refresherd.domain.readiness import OutputStatus
 from refresherd.domain.session_state import NEVER
-from refresherd.engine.session_termination import MOST_PENDING, SessionTermination
-from support.fake_app import TIMING, Kept
+from refresherd.engine.session_termination import MAX_PENDING, SessionTermination
+from support.fake_app import TIMING, FakeApp
 from support.fakes import settle
 
 OUTAGE = Retryable(Reason.CONNECT, "connection refused")
@@ -35,7 +34,7 @@ class Retired:
         terminations: Iterable[BaseException | asyncio.Event | None] = (),
         timing: Timing = TIMING,
     ) -> None:
-        self.kept = Kept(timing=timing, terminations=terminations)
+        self.kept = FakeApp(timing=timing, terminations=terminations)
         self.termination = SessionTermination(
             self.kept.app, self.kept.app_context, self.kept.context
         )
@@ -132,32 +131,32 @@ async def test_sessions_end_in_the_order_of_their_graces() -> None:
 async def test_too_many_end_early() -> None:
     """Tokens that live for seconds must not hold hundreds of sessions for their grace."""
     retired = Retired([None])
-    for number in range(MOST_PENDING + 1):
+    for number in range(MAX_PENDING + 1):
         retired.termination.retire(token(number))
     assert retired.termination.due_at == 1000.0
     await retired.termination.work()
     assert retired.ended == ["token-0"]
-    assert len(retired.termination.pending) == MOST_PENDING
+    assert len(retired.termination.pending) == MAX_PENDING
 
 
 async def test_terminations_that_hang_do_not_pile_up() -> None:
     """DSM may grant sessions for days while it ends none: that costs no more and more memory."""
     gate = asyncio.Event()
-    retired = Retired([gate, *[None] * (MOST_PENDING + 2)])
+    retired = Retired([gate, *[None] * (MAX_PENDING + 2)])
     retired.termination.retire(token(0))
     retired.kept.clock.advance(60)
     work = asyncio.create_task(retired.termination.work())
     await settle()
     for number in range(1, 100):
         retired.termination.retire(token(number))
-    assert len(retired.termination.pending) <= MOST_PENDING + 1
+    assert len(retired.termination.pending) <= MAX_PENDING + 1
     gate.set()
     await work
     retired.kept.clock.advance(300)
     await retired.termination.work()
     results = [message.result for message in retired.endings]
     assert len(results) == 100, "each session counts once"
-    assert results.count(Ending.FAILED) == 100 - (MOST_PENDING + 1)
+    assert results.count(Ending.FAILED) == 100 - (MAX_PENDING + 1)
 
 
 async def test_a_termination_waits_its_turn_and_gives_it_back() -> None:
@@ -200,27 +199,15 @@ async def test_what_waits_for_its_end_outlives_a_change_of_settings(
     assert later.kept.scripted.instants("terminate") == instants
 
 
-@dataclass(slots=True)
-class Reader:
-    """An output that holds a token."""
-
-    holds: Token | None
-
-    @property
-    def status(self) -> OutputStatus:
-        """What it holds."""
-        return OutputStatus("/run/payments.token", self.holds)
-
-
 async def test_a_session_is_spared_while_an_output_is_behind() -> None:
     """On a full disk the old token is all that consumers have, and it could live on."""
     retired = Retired([None])
-    behind = Reader(token(1))
-    retired.termination.holders = (Reader(token(2)), behind)
+    held = [token(2), token(1)]
+    retired.termination.outputs = lambda: [OutputStatus("/run/token", one) for one in held]
     retired.termination.retire(token(1))
     assert [await retired.due() for _ in range(2)] == [1060.0, 1120.0]
     assert retired.ended == []
-    behind.holds = token(2)
+    held[1] = token(2)
     assert await retired.due() == 1180.0
     assert retired.ended == [], "who has read the old one just now finishes with it"
     assert await retired.due() == 1240.0
@@ -231,7 +218,8 @@ async def test_a_session_is_spared_while_an_output_is_behind() -> None:
 async def test_a_session_is_spared_up_to_its_expiry_only(grace: float) -> None:
     """A disk that stays full must neither let sessions pile up nor be looked at without a rest."""
     retired = Retired([None], Timing(terminate_after=grace))
-    retired.termination.holders = (Reader(token(1, left=100.0)),)
+    held = OutputStatus("/run/payments.token", token(1, left=100.0))
+    retired.termination.outputs = lambda: (held,)
     retired.termination.retire(token(1, left=100.0))
     looks = []
     while not retired.ended:

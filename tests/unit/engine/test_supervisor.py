@@ -11,9 +11,9 @@ from refresherd.domain.errors import Reason, Rejected, Retryable, SessionLost
 from refresherd.domain.events import AppCrashed, Ending, SessionEnded
 from refresherd.domain.model import App, Grant, Secret, Timing, Token
 from refresherd.domain.session_state import State
-from refresherd.engine.app_context import AppContext
+from refresherd.engine.context import AppContext
 from refresherd.engine.supervisor import BATCH, PAUSE, Supervisor
-from support.fake_app import Kept, Script, running, stop
+from support.fake_app import FakeApp, Script, running, stop
 from support.fakes import FakeCredential, FakeOutput, ScriptedClient, grants, settle
 
 FIRST, SECOND = islice(grants(), 2)
@@ -24,7 +24,7 @@ class Fleet:
     """Some apps and their supervisor, in one world. Apps of one fleet share an endpoint."""
 
     def __init__(self, scripts: dict[str, Script], *, in_flight: int = 32) -> None:
-        self.kept = Kept()
+        self.kept = FakeApp()
         self.clients = {
             name: ScriptedClient(self.kept.clock, script) for name, script in scripts.items()
         }
@@ -236,7 +236,7 @@ async def test_a_cut_at_any_await_leaves_nothing_behind(turns: int) -> None:
 
     Two apps share gates that admit one, so that they are cut while they queue as well.
     """
-    kept = Kept(timing=Timing(session_check=100.0, terminate_after=1.0, rejected_retry=9.0))
+    kept = FakeApp(timing=Timing(session_check=100.0, terminate_after=1.0, rejected_retry=9.0))
 
     def make_app_context(_: App) -> AppContext:
         client = TurningClient(kept.clock, chain(ANSWERS, grants()))
@@ -254,7 +254,7 @@ async def test_a_cut_at_any_await_leaves_nothing_behind(turns: int) -> None:
     assert not kept.endings.locked()
 
 
-def ring_the_next(kept: Kept) -> None:
+def ring_the_next(kept: FakeApp) -> None:
     """Let time pass up to the next alarm, without waiting for what comes of it."""
     due: Iterable[float] = [kept.schedule.next_at or kept.clock.now(), kept.clock.now()]
     kept.clock.set(max(due))

@@ -102,7 +102,7 @@ async def test_a_path_may_pass_to_another_app(swapped: tuple[App, ...]) -> None:
 async def test_an_app_that_begins_anew_is_never_unknown() -> None:
     """Who waits for its token, or watches, must not be told that there is no such app."""
     async with machine(A) as there:
-        view = there.runner("a").view
+        view = there.runner("a").cell
         watcher = asyncio.create_task(view.changed(view.version))
         there.hung.add(Path("/a"))
         moved = replace(A, endpoint=Endpoint(TWO))
@@ -111,7 +111,7 @@ async def test_an_app_that_begins_anew_is_never_unknown() -> None:
         assert not reload.done()
         assert watcher.done()
         assert view.closed
-        later = there.runner("a").view
+        later = there.runner("a").cell
         assert not later.closed
         assert (later.session.token, later.session.generation) == (None, 1)
         reload.cancel()
@@ -128,7 +128,7 @@ async def test_generations_go_on_where_an_app_begins_anew() -> None:
 async def test_who_waits_for_an_app_that_goes_is_let_go() -> None:
     """It would else wait for ever."""
     async with machine(A, B) as there:
-        view = there.runner("a").view
+        view = there.runner("a").cell
         watcher = asyncio.create_task(view.changed(view.version))
         await there.reload(B)
         assert watcher.done()

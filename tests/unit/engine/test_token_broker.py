@@ -11,10 +11,10 @@ import pytest
 from refresherd.domain.errors import NoSuchApp, NoToken, Reason, Rejected, Retryable, SessionLost
 from refresherd.domain.model import App, Method, Timing, Token
 from refresherd.domain.reload_plan import ReloadPlan
-from refresherd.engine.app_context import AppContext
+from refresherd.engine.context import AppContext
 from refresherd.engine.supervisor import Supervisor
 from refresherd.engine.token_broker import Broker
-from support.fake_app import Kept, Script, running
+from support.fake_app import FakeApp, Script, running
 from support.fakes import grants, settle
 
 TIMING = Timing(retry_min=1.0)
@@ -29,7 +29,7 @@ class Brokerage:
     """One app that is kept, a broker for it, and DSM by a script."""
 
     def __init__(self, script: Script, timing: Timing = TIMING) -> None:
-        self.kept = Kept(script, timing=timing)
+        self.kept = FakeApp(script, timing=timing)
         self.supervisor = Supervisor([self.kept.app], self.make_app_context, self.kept.context)
         self.broker = Broker(self.supervisor, self.kept.clock)
 
@@ -185,7 +185,7 @@ async def test_the_first_token_may_be_waited_for() -> None:
     """A service that starts together with the daemon need not fail."""
     go_on = asyncio.Event()
     async with brokerage([go_on, FIRST]) as place:
-        hasty = Broker(place.supervisor, place.kept.clock, first=0)
+        hasty = Broker(place.supervisor, place.kept.clock, startup_wait=0)
         with pytest.raises(NoToken, match=r"no valid token \(starting\)") as raised:
             await hasty.token("payments")
         assert raised.value.retry_after == 1

@@ -11,7 +11,7 @@ from refresherd.domain.events import AppCrashed, HookRan, HookResult, Renewed
 from refresherd.domain.model import Method, Timing
 from refresherd.engine import ports
 from refresherd.engine.app_runner import AppRunner
-from support.fake_app import TIMING, Kept, Script, running
+from support.fake_app import TIMING, FakeApp, Script, running
 from support.fakes import FakeClock, FakeOutput, grants, settle
 
 FIRST = next(grants())
@@ -58,7 +58,7 @@ class FakeHook:
         return [generation for generation, _ in self.runs]
 
 
-class Notified(Kept):
+class Notified(FakeApp):
     """An app with hooks, and its keeper."""
 
     def __init__(
@@ -203,7 +203,7 @@ async def test_a_bug_in_a_hook_does_not_end_the_app_time_and_again() -> None:
     app = Notified(grants(), [BUG, BUG], ())
     await app.keep(310)
     assert len(app.observer.of(AppCrashed)) == 2
-    assert app.runner.view.session.generation == 2
+    assert app.runner.cell.session.generation == 2
     assert [hook.generations for hook in app.fakes] == [[1, 2], [1, 2]]
 
 

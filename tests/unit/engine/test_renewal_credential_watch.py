@@ -7,23 +7,23 @@ from refresherd.domain.errors import Reason, Rejected, Retryable
 from refresherd.domain.events import CredentialChanged
 from refresherd.domain.model import Method, Secret, Timing
 from refresherd.domain.session_state import ALWAYS, NEVER
-from refresherd.engine.credential_watch import LOOK_EVERY, CredentialWatch
-from support.fake_app import Kept
+from refresherd.engine.renewal_credential import CredentialWatch
+from support.fake_app import FakeApp
 
 REFUSED = Rejected(Reason.REJECTED, "bad key")
 
 
-def refused() -> tuple[Kept, CredentialWatch]:
+def refused() -> tuple[FakeApp, CredentialWatch]:
     """Return an app whose key was refused at 1000."""
-    kept = Kept()
-    credential_watch = CredentialWatch(kept.app, kept.cell, kept.credential, kept.context)
+    kept = FakeApp()
+    credential_watch = CredentialWatch(kept.app, kept.cell, kept.app_context, kept.context)
     kept.cell.publish(session_state.failed(kept.session, REFUSED, kept.clock.now(), Timing(), 0.0))
     credential_watch.remember(Secret(kept.credential.secret))
     kept.clock.advance(2)
     return kept, credential_watch
 
 
-def hastened(kept: Kept) -> bool:
+def hastened(kept: FakeApp) -> bool:
     """Return whether an attempt is due now."""
     return kept.session.next_attempt_at <= kept.clock.now()
 
@@ -33,7 +33,7 @@ async def test_a_changed_key_ends_the_wait_at_once() -> None:
     kept, credential_watch = refused()
     await credential_watch.work()
     assert not hastened(kept)
-    assert credential_watch.due_at == kept.clock.now() + LOOK_EVERY
+    assert credential_watch.due_at == kept.clock.now() + kept.app_context.credential_poll
     kept.clock.set(credential_watch.due_at)
     kept.credential.secret, kept.credential.version = "another", 2
     await credential_watch.work()
@@ -102,27 +102,27 @@ def test_nothing_is_looked_at_while_nothing_stands_refused() -> None:
 
 async def test_a_healthy_app_looks_when_it_is_asked_to() -> None:
     """A reload takes up a key that was replaced in its place, also from a command."""
-    kept = Kept()
-    credential_watch = CredentialWatch(kept.app, kept.cell, kept.credential, kept.context)
+    kept = FakeApp()
+    credential_watch = CredentialWatch(kept.app, kept.cell, kept.app_context, kept.context)
     kept.credential.version = None
     credential_watch.remember(Secret(kept.credential.secret))
     kept.cell.publish(replace(kept.session, next_attempt_at=NEVER))
-    credential_watch.ask()
+    credential_watch.look_now()
     assert credential_watch.due_at == ALWAYS
     await credential_watch.work()
     assert not hastened(kept)
     assert credential_watch.due_at == NEVER
     kept.credential.secret = "another"
-    credential_watch.ask()
+    credential_watch.look_now()
     await credential_watch.work()
     assert hastened(kept)
 
 
 async def test_an_app_that_has_not_logged_in_yet_has_nothing_to_compare() -> None:
     """Its first login reads the source anyway."""
-    kept = Kept()
-    credential_watch = CredentialWatch(kept.app, kept.cell, kept.credential, kept.context)
-    credential_watch.ask()
+    kept = FakeApp()
+    credential_watch = CredentialWatch(kept.app, kept.cell, kept.app_context, kept.context)
+    credential_watch.look_now()
     await credential_watch.work()
     assert kept.credential.reads == 0
 
@@ -130,14 +130,14 @@ async def test_an_app_that_has_not_logged_in_yet_has_nothing_to_compare() -> Non
 async def test_the_last_used_credential_outlives_a_change_of_settings() -> None:
     """Else each reload would log in anew with the same key, or none with another."""
     kept, earlier = refused()
-    later = CredentialWatch(kept.app, kept.cell, kept.credential, kept.context)
+    later = CredentialWatch(kept.app, kept.cell, kept.app_context, kept.context)
     later.follow(earlier)
-    later.ask()
+    later.look_now()
     await later.work()
     assert not hastened(kept)
     assert kept.observer.of(CredentialChanged) == []
     kept.credential.secret = "another"
-    later.ask()
+    later.look_now()
     await later.work()
     assert hastened(kept)
 
@@ -145,13 +145,13 @@ async def test_the_last_used_credential_outlives_a_change_of_settings() -> None:
 class TestOvertaken:
     """A renewal that was under way when another credential was found does not swallow its login."""
 
-    async def found(self) -> tuple[Kept, CredentialWatch]:
+    async def found(self) -> tuple[FakeApp, CredentialWatch]:
         """Return a healthy app at whose source another credential was just found."""
-        kept = Kept()
-        credential_watch = CredentialWatch(kept.app, kept.cell, kept.credential, kept.context)
+        kept = FakeApp()
+        credential_watch = CredentialWatch(kept.app, kept.cell, kept.app_context, kept.context)
         credential_watch.remember(Secret(kept.credential.secret))
         kept.credential.secret = "another"
-        credential_watch.ask()
+        credential_watch.look_now()
         await credential_watch.work()
         kept.cell.publish(
             replace(kept.session, state=session_state.State.FRESH, next_attempt_at=NEVER)
@@ -161,7 +161,7 @@ class TestOvertaken:
     async def test_the_renewal_is_followed_by_the_login(self) -> None:
         """Its outcome put the next attempt far off, and the old key may be taken back by then."""
         kept, credential_watch = await self.found()
-        credential_watch.overtaken()
+        credential_watch.attempt_ended()
         assert credential_watch.due_at == ALWAYS
         await credential_watch.work()
         assert hastened(kept)
@@ -173,7 +173,7 @@ class TestOvertaken:
         refused = Rejected(Reason.REJECTED, "401 Unauthorized")
         now = kept.clock.now()
         kept.cell.publish(session_state.failed(kept.session, refused, now, kept.app.timing, 0.0))
-        credential_watch.overtaken()
+        credential_watch.attempt_ended()
         kept.clock.advance(kept.app.timing.retry_min)
         await credential_watch.work()
         assert hastened(kept)
@@ -182,7 +182,7 @@ class TestOvertaken:
         """One login with the new credential is enough."""
         kept, credential_watch = await self.found()
         credential_watch.remember(Secret("another"))
-        credential_watch.overtaken()
+        credential_watch.attempt_ended()
         assert credential_watch.due_at == NEVER
         assert not hastened(kept)
 
@@ -191,9 +191,9 @@ class TestOvertaken:
         kept, credential_watch = await self.found()
         kept.credential.secret = "third"
         credential_watch.remember(Secret("third"))
-        credential_watch.overtaken()
+        credential_watch.attempt_ended()
         await credential_watch.work()
-        credential_watch.overtaken()
+        credential_watch.attempt_ended()
         assert credential_watch.due_at == NEVER
         assert not hastened(kept)
 
@@ -201,9 +201,9 @@ class TestOvertaken:
         """What is half replaced now is whole by then."""
         kept, credential_watch = await self.found()
         kept.credential.error = Retryable(Reason.CREDENTIAL, "permission denied")
-        credential_watch.overtaken()
+        credential_watch.attempt_ended()
         await credential_watch.work()
         assert not hastened(kept)
         assert credential_watch.due_at == NEVER
-        credential_watch.overtaken()
+        credential_watch.attempt_ended()
         assert credential_watch.due_at == ALWAYS
