@@ -10,7 +10,7 @@ from refresherd.domain.events import AppCrashed
 from refresherd.domain.model import App, Instant, Timing
 from refresherd.domain.readiness import AppStatus
 from refresherd.domain.session_state import ALWAYS, State, begin
-from refresherd.engine.context import AppContext, Context
+from refresherd.engine.context import AppContext, Context, RunningApp
 from refresherd.engine.delivery import Delivery, HookRunner
 from refresherd.engine.refresher import PeriodicTask, Refresher
 from refresherd.engine.renewal import Renewal
@@ -30,14 +30,13 @@ class AppRunner:
     """
 
     __slots__ = (
-        "_app_context",
-        "_context",
         "_deliveries",
         "_hook_runner",
         "_refresher",
         "_renewal",
         "_reported",
         "_resumes_at",
+        "_running",
         "app",
         "cell",
     )
@@ -60,22 +59,21 @@ class AppRunner:
         self.cell = cell or StateCell(begin(context.clock.now()))
         """The app's session state."""
 
-        self._app_context = app_context
-        self._context = context
+        self._running = RunningApp(app, app_context, self.cell, context)
         outputs = tuple(
-            unchanged.get(output.name) or Delivery(app.name, output, self.cell, context)
+            unchanged.get(output.name) or Delivery(self._running, output)
             for output in app_context.outputs
         )
         store = app_context.session_store
-        stores = () if store is None else (Delivery(app.name, store, self.cell, context),)
+        stores = () if store is None else (Delivery(self._running, store),)
         # The store comes first: a kill loses no token that a consumer has seen.
         self._deliveries = (*stores, *outputs)
         self._reported = (
             (*outputs, *stores) if store is not None and store.irreplaceable else outputs
         )
-        self._renewal = Renewal(app, self.cell, app_context, context)
+        self._renewal = Renewal(self._running)
         self._renewal.termination.outputs = lambda: (delivery.status for delivery in outputs)
-        self._hook_runner = HookRunner(app.name, app_context.hooks, outputs, self.cell, context)
+        self._hook_runner = HookRunner(self._running, outputs)
         periodic_tasks: tuple[PeriodicTask, ...] = (
             self._renewal.credential_watch,
             self._renewal.termination,
@@ -83,7 +81,7 @@ class AppRunner:
         )
         if app_context.hooks:  # else it would be a task for each token that has nothing to do
             periodic_tasks = (*periodic_tasks, self._hook_runner)
-        self._refresher = Refresher(app, self.cell, self._renewal, periodic_tasks, context)
+        self._refresher = Refresher(self._running, self._renewal, periodic_tasks)
         self._resumes_at = ALWAYS
 
     def status(self) -> AppStatus:
@@ -106,17 +104,17 @@ class AppRunner:
         """Run the app until cancelled. A bug in it restarts it after a pause."""
         crashes = 0
         while True:
-            began = self._context.clock.now()
+            began = self._running.now()
             try:
                 await self._refresher.run()
             except Exception as error:  # noqa: BLE001  # the guard between the failure domains
-                lasted = self._context.clock.now() - began
+                lasted = self._running.now() - began
                 crashes = 1 if lasted > FORGIVEN_AFTER else crashes + 1
-                pause = timing.backoff(crashes, RESTARTS, self._context.rng())
-                self._context.observer.observe(AppCrashed(self.app.name, error, pause))
+                pause = timing.backoff(crashes, RESTARTS, self._running.rand())
+                self._running.observe(AppCrashed(self.app.name, error, pause))
                 _raise_if_cancelled()
-            self._resumes_at = Instant(self._context.clock.now() + pause)
-            await self._context.schedule.alarm().wait(self._resumes_at)
+            self._resumes_at = Instant(self._running.now() + pause)
+            await self._running.context.schedule.alarm().wait(self._resumes_at)
 
     def reloaded(self) -> None:
         """Look for a credential that was replaced in its place; retry a refused one now."""
@@ -144,9 +142,9 @@ class AppRunner:
         session = self.cell.session
         # The change may have removed the cause of the trouble, a proxy for example.
         if app.timing != self.app.timing or session.state is not State.FRESH:
-            now, rand = self._context.clock.now(), self._context.rng()
-            self.cell.publish(operator_transitions.retuned(session, now, app.timing, rand))
-        later = AppRunner(app, app_context, self._context, self.cell, unchanged)
+            now, rand = self._running.now(), self._running.rand()
+            self._running.publish(operator_transitions.retuned(session, now, app.timing, rand))
+        later = AppRunner(app, app_context, self._running.context, self.cell, unchanged)
         later._renewal.follow(self._renewal)  # another of its own class
         later._hook_runner.follow(self._hook_runner)  # as above
         return later
@@ -165,7 +163,7 @@ class AppRunner:
 
         An irreplaceable one stays: the app may be configured again.
         """
-        store = self._app_context.session_store
+        store = self._running.ports.session_store
         if store is not None and not store.irreplaceable:
             await store.remove()
 

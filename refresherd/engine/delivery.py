@@ -16,9 +16,8 @@ from refresherd.domain.events import (
 from refresherd.domain.model import Instant, Timing, Token
 from refresherd.domain.readiness import OutputStatus
 from refresherd.domain.session_state import ALWAYS, NEVER, valid_token
-from refresherd.engine.context import Context
+from refresherd.engine.context import RunningApp
 from refresherd.engine.ports import Hook, Output
-from refresherd.engine.state_cell import StateCell
 
 RETRIES = Timing(retry_min=0.5, retry_max=10.0)
 """A disk that has room again should be noticed within seconds."""
@@ -33,8 +32,6 @@ class Delivery:
 
     __slots__ = (
         "_app",
-        "_cell",
-        "_context",
         "_failures",
         "_output",
         "_prepared",
@@ -44,11 +41,9 @@ class Delivery:
         "status",
     )
 
-    def __init__(self, app: str, output: Output, cell: StateCell, context: Context) -> None:
+    def __init__(self, app: RunningApp, output: Output) -> None:
         self._app = app
         self._output = output
-        self._cell = cell
-        self._context = context
         self._prepared = False
         self._removed = False
         self._version = 0
@@ -61,16 +56,16 @@ class Delivery:
     @property
     def due_at(self) -> Instant:
         """When to try to bring the output up to date, NEVER while it is."""
-        return NEVER if self._version == self._cell.version else self._retry_at
+        return NEVER if self._version == self._app.cell.version else self._retry_at
 
     async def work(self) -> None:
         """Bring the output up to date with the session state; if that fails, it is due again."""
-        version = self._cell.version
+        version = self._app.cell.version
         try:
             await self._deliver()
         except OutputError as error:
             self._failures += 1
-            now, rand = self._context.clock.now(), self._context.rng()
+            now, rand = self._app.now(), self._app.rand()
             pause = timing.backoff(self._failures, RETRIES, rand, self._held_for(now))
             self._retry_at = Instant(now + pause)
             self._failed(error, pause)
@@ -98,8 +93,8 @@ class Delivery:
         if not self._prepared:
             await self._output.prepare()
             self._prepared = True
-        session = self._cell.session
-        token = valid_token(session, self._context.clock.now())
+        session = self._app.session
+        token = valid_token(session, self._app.now())
         if token is not None:
             await self._put(token)
         elif session.dead or (session.expired and self._output.removes_expired):
@@ -110,10 +105,10 @@ class Delivery:
             return
         self._removed = False  # a write that fails or is cancelled may take effect all the same
         await self._output.put(token)
-        now = self._context.clock.now()
+        now = self._app.now()
         self.status = OutputStatus(self._output.name, holds=token, written_at=now)
-        written = OutputWritten(self._app, self._output.name, token.generation)
-        self._context.observer.observe(written)
+        written = OutputWritten(self._app.name, self._output.name, token.generation)
+        self._app.observe(written)
 
     async def _remove(self) -> None:
         if self._removed:
@@ -121,12 +116,12 @@ class Delivery:
         await self._output.remove()
         self._removed = True
         self.status = OutputStatus(self._output.name)
-        self._context.observer.observe(OutputRemoved(self._app, self._output.name))
+        self._app.observe(OutputRemoved(self._app.name, self._output.name))
 
     def _failed(self, error: OutputError, retry_in: float) -> None:
         self.status = replace(self.status, error=str(error))
-        failed = OutputFailed(self._app, self._output.name, str(error), retry_in)
-        self._context.observer.observe(failed)
+        failed = OutputFailed(self._app.name, self._output.name, str(error), retry_in)
+        self._app.observe(failed)
 
 
 class HookRunner:
@@ -137,22 +132,12 @@ class HookRunner:
     same token with a longer life is no new token: its consumers have it.
     """
 
-    __slots__ = ("_app", "_cell", "_context", "_deliveries", "_generation", "_hooks", "_to_run")
+    __slots__ = ("_app", "_deliveries", "_generation", "_to_run")
 
-    def __init__(
-        self,
-        app: str,
-        hooks: tuple[Hook, ...],
-        deliveries: tuple[Delivery, ...],
-        cell: StateCell,
-        context: Context,
-    ) -> None:
+    def __init__(self, app: RunningApp, deliveries: tuple[Delivery, ...]) -> None:
         self._app = app
-        self._hooks = hooks
         self._deliveries = deliveries
-        self._cell = cell
-        self._context = context
-        self._generation = cell.session.generation
+        self._generation = app.session.generation
         """The token for which hooks were run last. One from before the hooks needs none."""
         self._to_run: tuple[Hook, ...] = ()
 
@@ -166,14 +151,14 @@ class HookRunner:
 
         A new hook waits for the next token. If hooks were cut short, all of them are run.
         """
-        if earlier._hooks:  # noqa: SLF001  # another of its own class
+        if earlier._app.ports.hooks:  # noqa: SLF001  # another of its own class
             self._generation = earlier._generation - bool(earlier._to_run)  # noqa: SLF001  # as above
 
     async def work(self) -> None:
         """Run the hooks for the newest token that all outputs hold."""
         generation = self._delivered()
         if generation > self._generation:
-            self._generation, self._to_run = generation, self._hooks
+            self._generation, self._to_run = generation, self._app.ports.hooks
         while self._to_run:
             # Taken out before it runs: a bug in it must not end the app time and again.
             hook, *others = self._to_run
@@ -186,7 +171,7 @@ class HookRunner:
 
     def _delivered(self) -> int:
         """Return the newest token's generation if it is valid and all outputs hold it, else 0."""
-        token = valid_token(self._cell.session, self._context.clock.now())
+        token = valid_token(self._app.session, self._app.now())
         if token is None:
             return 0
         held = [delivery.status.holds for delivery in self._deliveries]
@@ -195,12 +180,12 @@ class HookRunner:
         return token.generation if arrived else 0
 
     async def _run(self, hook: Hook) -> None:
-        began = self._context.clock.now()
+        began = self._app.now()
         result = HookResult.OK
         try:
             message = await hook.run(self._generation)
         except HookError as error:
             result = HookResult.TIMEOUT if error.timed_out else HookResult.FAILED
             message = str(error)
-        duration = self._context.clock.now() - began
-        self._context.observer.observe(HookRan(self._app, hook.name, result, duration, message))
+        duration = self._app.now() - began
+        self._app.observe(HookRan(self._app.name, hook.name, result, duration, message))

@@ -7,11 +7,10 @@ from typing import NoReturn, Protocol, assert_never
 
 from refresherd.domain import operator_transitions, session_state
 from refresherd.domain.events import TokenExpired
-from refresherd.domain.model import App, Instant
+from refresherd.domain.model import Instant
 from refresherd.domain.session_state import Action
-from refresherd.engine.context import Context
+from refresherd.engine.context import RunningApp
 from refresherd.engine.renewal import Renewal
-from refresherd.engine.state_cell import StateCell
 
 
 class PeriodicTask(Protocol):
@@ -33,22 +32,15 @@ class Refresher:
     Between them an app is one sleeping task, so that ten thousand apps are cheap.
     """
 
-    __slots__ = ("_alarm", "_app", "_cell", "_context", "_periodic_tasks", "_renewal", "_under_way")
+    __slots__ = ("_alarm", "_app", "_periodic_tasks", "_renewal", "_under_way")
 
     def __init__(
-        self,
-        app: App,
-        cell: StateCell,
-        renewal: Renewal,
-        periodic_tasks: tuple[PeriodicTask, ...],
-        context: Context,
+        self, app: RunningApp, renewal: Renewal, periodic_tasks: tuple[PeriodicTask, ...]
     ) -> None:
         self._app = app
-        self._cell = cell
         self._renewal = renewal
         self._periodic_tasks = periodic_tasks
-        self._context = context
-        self._alarm = context.schedule.alarm()
+        self._alarm = app.context.schedule.alarm()
         self._under_way: tuple[Renewal | PeriodicTask, ...] = ()
 
     async def run(self) -> NoReturn:
@@ -63,8 +55,10 @@ class Refresher:
 
     def refresh(self) -> None:
         """Make an attempt now. One that is under way serves, for its outcome sets the next."""
-        now = self._context.clock.now()
-        self._cell.publish(operator_transitions.hastened(self._cell.session, now, self._app.timing))
+        now = self._app.now()
+        self._app.publish(
+            operator_transitions.hastened(self._app.session, now, self._app.settings.timing)
+        )
         self._alarm.ring()
 
     def wake(self) -> None:
@@ -73,25 +67,25 @@ class Refresher:
 
     def overdue(self, now: Instant) -> float:
         """Return for how many seconds a renewal or an expiry has been due without being begun."""
-        return max(0.0, now - session_state.wake_at(self._cell.session, busy=self._busy))
+        return max(0.0, now - session_state.wake_at(self._app.session, busy=self._busy))
 
     @property
     def _busy(self) -> bool:
         return self._renewal in self._under_way
 
     def _wake_at(self) -> Instant:
-        renewal_at = session_state.wake_at(self._cell.session, busy=self._busy)
+        renewal_at = session_state.wake_at(self._app.session, busy=self._busy)
         idle = (task.due_at for task in self._periodic_tasks if task not in self._under_way)
         # Not ALWAYS: the watchdog asks for how long an alarm has been due.
-        return max(self._context.clock.now(), min((renewal_at, *idle)))
+        return max(self._app.now(), min((renewal_at, *idle)))
 
     def _start_due(self, tasks: asyncio.TaskGroup) -> None:
-        now = self._context.clock.now()
-        match session_state.next_action(self._cell.session, now, busy=self._busy):
+        now = self._app.now()
+        match session_state.next_action(self._app.session, now, busy=self._busy):
             case Action.EXPIRE:
-                session = session_state.expired(self._cell.session, now)
-                self._cell.publish(session)
-                self._context.observer.observe(TokenExpired(self._app.name, session.generation))
+                session = session_state.expired(self._app.session, now)
+                self._app.publish(session)
+                self._app.observe(TokenExpired(self._app.name, session.generation))
             case Action.ATTEMPT:
                 self._start(tasks, self._renewal, self._renewal.attempt())
             case Action.CHECK:

@@ -21,9 +21,9 @@ from refresherd.domain.events import (
     Renewed,
     SessionChecked,
 )
-from refresherd.domain.model import App, Grant, Instant, Method, Secret, Token
+from refresherd.domain.model import Grant, Instant, Method, Secret, Token
 from refresherd.domain.session_state import SessionState
-from refresherd.engine.context import AppContext, Context
+from refresherd.engine.context import RunningApp
 from refresherd.engine.login_limiter import LoginSlot
 from refresherd.engine.renewal_credential import (
     CredentialChooser,
@@ -32,7 +32,6 @@ from refresherd.engine.renewal_credential import (
 )
 from refresherd.engine.session_resume import SessionResume
 from refresherd.engine.session_termination import SessionTermination
-from refresherd.engine.state_cell import StateCell
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,28 +51,14 @@ class Renewal:
     outlives a crash of the app's tasks.
     """
 
-    __slots__ = (
-        "_app",
-        "_app_context",
-        "_cell",
-        "_chooser",
-        "_context",
-        "_session_resume",
-        "credential_watch",
-        "termination",
-    )
+    __slots__ = ("_app", "_chooser", "_session_resume", "credential_watch", "termination")
 
-    def __init__(
-        self, app: App, cell: StateCell, app_context: AppContext, context: Context
-    ) -> None:
-        self.credential_watch = CredentialWatch(app, cell, app_context, context)
-        self.termination = SessionTermination(app, app_context, context)
+    def __init__(self, app: RunningApp) -> None:
+        self.credential_watch = CredentialWatch(app)
+        self.termination = SessionTermination(app)
         self._app = app
-        self._cell = cell
-        self._app_context = app_context
-        self._context = context
-        self._chooser = CredentialChooser(app_context, self.credential_watch)
-        self._session_resume = SessionResume(app, cell, app_context, context)
+        self._chooser = CredentialChooser(app, self.credential_watch)
+        self._session_resume = SessionResume(app, self.credential_watch, self.termination)
 
     def follow(self, earlier: "Renewal") -> None:
         """Take over what was known under the app's earlier settings."""
@@ -82,16 +67,16 @@ class Renewal:
 
     async def attempt(self) -> None:
         """Resume a stored session, or else renew the session by the method that is due."""
-        method, began = self._cell.session.method, self._context.clock.now()
+        method, began = self._app.session.method, self._app.now()
         try:
-            if await self._session_resume.resume(self.credential_watch, self.termination):
+            if await self._session_resume.resume():
                 return
-            session = self._cell.session
+            session = self._app.session
             credential = await self._chooser.choose(session)
             method = credential.method
             # The slot first: a login that waits for it must not take up a place at the endpoint.
-            async with self._login_slot(credential) as slot, self._app_context.attempts:
-                if self._cell.session.method is not session.method:
+            async with self._login_slot(credential) as slot, self._app.ports.attempts:
+                if self._app.session.method is not session.method:
                     return  # the token ran out in the queue: a login is due instead
                 if slot is not None:
                     await slot.begin()
@@ -99,50 +84,52 @@ class Renewal:
                 began = request.sent_at
                 await self._renew(request)
         except DsmError as error:
-            now, rand = self._context.clock.now(), self._context.rng()
-            failed = session_state.failed(self._cell.session, error, now, self._app.timing, rand)
+            now, rand = self._app.now(), self._app.rand()
+            failed = session_state.failed(
+                self._app.session, error, now, self._app.settings.timing, rand
+            )
             self._fail(failed, error, method, began)
             if isinstance(error, Rejected):
                 self.credential_watch.attempt_ended()
 
     async def check(self) -> None:
         """Ask DSM whether the session still lives; only a clear no changes anything."""
-        async with self._app_context.attempts:
-            session, timing = self._cell.session, self._app.timing
+        async with self._app.ports.attempts:
+            session, timing = self._app.session, self._app.settings.timing
             if session.token is None or session.check_at is None:
                 return  # the token ran out in the queue
             credential = RenewalCredential(Method.KEEPALIVE, session.token.access_token)
             request = self._begin(credential, session.check_at)
             try:
-                await self._app_context.client.keep_alive(request.secret, request.timeout)
+                await self._app.ports.client.keep_alive(request.secret, request.timeout)
             except DsmError as error:
-                now, rand = self._context.clock.now(), self._context.rng()
-                failed = session_state.check_failed(self._cell.session, error, now, timing, rand)
+                now, rand = self._app.now(), self._app.rand()
+                failed = session_state.check_failed(self._app.session, error, now, timing, rand)
                 self._fail(failed, error, request.method, request.sent_at)
                 return
-        now, url = self._context.clock.now(), self._app.endpoint.url
-        self._cell.publish(session_state.checked(self._cell.session, now, timing))
-        self._context.observer.observe(SessionChecked(self._app.name, url, now - request.sent_at))
+        now, url = self._app.now(), self._app.settings.endpoint.url
+        self._app.publish(session_state.checked(self._app.session, now, timing))
+        self._app.observe(SessionChecked(self._app.name, url, now - request.sent_at))
 
     def _login_slot(
         self, credential: RenewalCredential
     ) -> AbstractAsyncContextManager[LoginSlot | None]:
-        limiter = self._app_context.login_limiter
+        limiter = self._app.ports.login_limiter
         if limiter is None or credential.method is not Method.AUTH:
             return nullcontext()
-        return limiter.slot(credential.secret, by_operator=self._cell.session.by_operator)
+        return limiter.slot(credential.secret, by_operator=self._app.session.by_operator)
 
     def _begin(self, credential: RenewalCredential, due: Instant) -> _Request:
-        now = self._context.clock.now()
-        token = session_state.valid_token(self._cell.session, now)
+        now = self._app.now()
+        token = session_state.valid_token(self._app.session, now)
         remaining = None if token is None else token.expires_at - now
-        timeout = timing.attempt_timeout(self._app.endpoint.timeout, remaining)
+        timeout = timing.attempt_timeout(self._app.settings.endpoint.timeout, remaining)
         began = AttemptBegan(self._app.name, credential.method, max(0.0, now - due))
-        self._context.observer.observe(began)
+        self._app.observe(began)
         return _Request(credential.method, credential.secret, now, timeout)
 
     async def _renew(self, request: _Request) -> None:
-        client = self._app_context.client
+        client = self._app.ports.client
         match request.method:
             case Method.AUTH:
                 self._accept(await self._login(request), request)
@@ -150,7 +137,11 @@ class Renewal:
                 self._accept(await client.reauth(request.secret, request.timeout), request)
             case Method.KEEPALIVE:
                 request_id = await client.keep_alive(request.secret, request.timeout)
-                before, timing, rand = self._cell.session, self._app.timing, self._context.rng()
+                before, timing, rand = (
+                    self._app.session,
+                    self._app.settings.timing,
+                    self._app.rand(),
+                )
                 session = session_state.kept_alive(before, request.sent_at, timing, rand)
                 self._succeed(session, request, request_id)
             case _:
@@ -158,27 +149,27 @@ class Renewal:
 
     async def _login(self, request: _Request) -> Grant:
         try:
-            grant = await self._app_context.client.login(request.secret, request.timeout)
+            grant = await self._app.ports.client.login(request.secret, request.timeout)
         except Rejected as error:
-            if not await self._chooser.refused(self._cell.session, request.secret):
+            if not await self._chooser.refused(self._app.session, request.secret):
                 raise
             # The bootstrap token is no good, but there is a session to go on from: at once.
             raise SessionLost(error.message, request_id=error.request_id, dead=False) from None
-        expected = self._app_context.credential.entity_id
+        expected = self._app.ports.credential.entity_id
         if expected and expected.lower() != grant.entity_id.lower():
             mismatch = EntityMismatch(self._app.name, expected, grant.entity_id)
-            self._context.observer.observe(mismatch)
+            self._app.observe(mismatch)
         return grant
 
     def _accept(self, grant: Grant, request: _Request) -> None:
-        before = self._cell.session
+        before = self._app.session
         replaced = before.token
         if request.method is Method.REAUTH:
             if replaced is None:
                 replaced = _stored_token(request, grant, before.generation)
             else:
-                _check_same_app(grant, replaced, self._app_context.credential.entity_id)
-        timing, rand = self._app.timing, self._context.rng()
+                _check_same_app(grant, replaced, self._app.ports.credential.entity_id)
+        timing, rand = self._app.settings.timing, self._app.rand()
         session = session_state.granted(before, grant, request.sent_at, timing, rand)
         self._succeed(session, request, grant.request_id)
         # It is not known whether a reauth may return the very token that it was sent.
@@ -186,18 +177,18 @@ class Renewal:
             self.termination.retire(replaced)
 
     def _succeed(self, session: SessionState, request: _Request, request_id: str) -> None:
-        now = self._context.clock.now()
+        now = self._app.now()
         if session_state.valid_token(session, now) is None:
             message = "the token had run out before the answer came"
             raise Retryable(Reason.BAD_RESPONSE, message, request_id=request_id)
-        store = self._app_context.session_store
+        store = self._app.ports.session_store
         if request.method is Method.AUTH and store is not None:
             store.begin(request.secret.fingerprint())
-        self._cell.publish(session)
-        self._context.observer.observe(
+        self._app.publish(session)
+        self._app.observe(
             Renewed(
                 app=self._app.name,
-                endpoint=self._app.endpoint.url,
+                endpoint=self._app.settings.endpoint.url,
                 method=request.method,
                 duration=now - request.sent_at,
                 generation=session.generation,
@@ -209,20 +200,20 @@ class Renewal:
         self.credential_watch.attempt_ended()
 
     def _fail(self, session: SessionState, error: DsmError, method: Method, began: Instant) -> None:
-        self._cell.publish(session)
+        self._app.publish(session)
         if isinstance(error, LoginSuppressed):
             # No attempt: DSM was not asked.
             postponed = LoginPostponed(self._app.name, error.message, session.next_attempt_at)
-            self._context.observer.observe(postponed)
+            self._app.observe(postponed)
             return
-        self._context.observer.observe(
+        self._app.observe(
             AttemptFailed(
                 app=self._app.name,
-                endpoint=self._app.endpoint.url,
+                endpoint=self._app.settings.endpoint.url,
                 method=method,
                 reason=error.reason,
                 message=error.message,
-                duration=self._context.clock.now() - began,
+                duration=self._app.now() - began,
                 consecutive_failures=session.failures,
                 next_refresh_at=session.next_attempt_at,
                 request_id=error.request_id,

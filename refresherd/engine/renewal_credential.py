@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from refresherd.domain import operator_transitions
 from refresherd.domain.errors import Retryable
 from refresherd.domain.events import CredentialChanged
-from refresherd.domain.model import App, Instant, Method, Secret
+from refresherd.domain.model import Instant, Method, Secret
 from refresherd.domain.session_state import ALWAYS, NEVER, SessionState, State
-from refresherd.engine.context import AppContext, Context
-from refresherd.engine.state_cell import StateCell
+from refresherd.engine.context import RunningApp
 
 UNREADABLE = Secret("")
 """Stands for a credential that could not be read. No source ever holds it."""
@@ -31,27 +30,10 @@ class CredentialWatch:
     content ends the wait: touching the file must not burn the same credential again.
     """
 
-    __slots__ = (
-        "_app",
-        "_cell",
-        "_context",
-        "_forced",
-        "_look_at",
-        "_poll",
-        "_source",
-        "_stamp",
-        "_unused",
-        "_used",
-    )
+    __slots__ = ("_app", "_forced", "_look_at", "_stamp", "_unused", "_used")
 
-    def __init__(
-        self, app: App, cell: StateCell, app_context: AppContext, context: Context
-    ) -> None:
+    def __init__(self, app: RunningApp) -> None:
         self._app = app
-        self._cell = cell
-        self._source = app_context.credential
-        self._poll = app_context.credential_poll
-        self._context = context
         self._used: Secret | None = None
         self._unused: Secret | None = None
         """Another credential that the source held at the last look, until it is used."""
@@ -64,7 +46,7 @@ class CredentialWatch:
         """When to look at the source, NEVER unless asked to or DSM refuses the credential."""
         if self._forced:
             return ALWAYS
-        return self._look_at if self._cell.session.state is State.REJECTED else NEVER
+        return self._look_at if self._app.session.state is State.REJECTED else NEVER
 
     def remember(self, credential: Secret) -> None:
         """Take note that DSM is asked with this credential."""
@@ -94,22 +76,24 @@ class CredentialWatch:
         forced, self._forced = self._forced, False
         if self._used is not None:
             await self._look(forced=forced)
-        self._look_at = Instant(self._context.clock.now() + self._poll)
+        self._look_at = Instant(self._app.now() + self._app.ports.credential_poll)
 
     async def _look(self, *, forced: bool) -> None:
-        stamp = await self._source.stamp()
+        stamp = await self._app.ports.credential.stamp()
         if not forced and (stamp is None or stamp == self._stamp):
             return
         try:
-            found = await self._source.read()
+            found = await self._app.ports.credential.read()
         except Retryable:
             return  # it may be half replaced; the next look reads it again
         self._stamp = stamp
         self._unused = None if found == self._used else found
         if self._unused is not None:
-            session, now = self._cell.session, self._context.clock.now()
-            self._cell.publish(operator_transitions.relogged(session, now, self._app.timing))
-            self._context.observer.observe(CredentialChanged(self._app.name))
+            session, now = self._app.session, self._app.now()
+            self._app.publish(
+                operator_transitions.relogged(session, now, self._app.settings.timing)
+            )
+            self._app.observe(CredentialChanged(self._app.name))
 
 
 class CredentialChooser:
@@ -120,10 +104,10 @@ class CredentialChooser:
     the app goes on from its latest session all the same.
     """
 
-    __slots__ = ("_app_context", "_refused", "_watch")
+    __slots__ = ("_app", "_refused", "_watch")
 
-    def __init__(self, app_context: AppContext, watch: CredentialWatch) -> None:
-        self._app_context = app_context
+    def __init__(self, app: RunningApp, watch: CredentialWatch) -> None:
+        self._app = app
         self._watch = watch
         self._refused = UNREADABLE
 
@@ -133,7 +117,7 @@ class CredentialChooser:
         if session.token is not None and session.method is not Method.AUTH:
             return RenewalCredential(session.method, session.token.access_token)
         try:
-            credential = await self._app_context.credential.read()
+            credential = await self._app.ports.credential.read()
         except Retryable:
             # 2. A bootstrap token may be deleted once a session goes back to it.
             latest = await self._latest(session)
@@ -162,7 +146,7 @@ class CredentialChooser:
 
         With `bootstrap`, only one that goes back to it.
         """
-        store = self._app_context.session_store
+        store = self._app.ports.session_store
         if store is None or not store.irreplaceable or session.dead:
             return None
         stored = await store.load()

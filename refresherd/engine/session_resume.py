@@ -3,28 +3,26 @@
 from refresherd.domain import session_state
 from refresherd.domain.errors import Retryable
 from refresherd.domain.events import SessionResumed, Warned
-from refresherd.domain.model import App, Instant, Secret, Token
+from refresherd.domain.model import Instant, Secret, Token
 from refresherd.domain.operator_transitions import hastened
-from refresherd.engine.context import AppContext, Context
+from refresherd.engine.context import RunningApp
 from refresherd.engine.renewal_credential import UNREADABLE, CredentialWatch
 from refresherd.engine.session_termination import SessionTermination
-from refresherd.engine.state_cell import StateCell
 
 
 class SessionResume:
     """Comes before an app's first attempt."""
 
-    __slots__ = ("_app", "_app_context", "_cell", "_context")
+    __slots__ = ("_app", "_termination", "_watch")
 
     def __init__(
-        self, app: App, cell: StateCell, app_context: AppContext, context: Context
+        self, app: RunningApp, watch: CredentialWatch, termination: SessionTermination
     ) -> None:
         self._app = app
-        self._cell = cell
-        self._app_context = app_context
-        self._context = context
+        self._watch = watch
+        self._termination = termination
 
-    async def resume(self, watch: CredentialWatch, termination: SessionTermination) -> bool:
+    async def resume(self) -> bool:
         """Publish a stored session as the app's; return False if there is none to resume.
 
         A session that has expired, or was obtained with another credential, is dropped. A
@@ -32,8 +30,8 @@ class SessionResume:
         deleted, or a vault may be locked. A session of unknown age is left for a reauth.
         Raises Retryable if stored sessions cannot be read.
         """
-        store = self._app_context.session_store
-        if store is None or self._cell.session.token is not None:
+        store = self._app.ports.session_store
+        if store is None or self._app.session.token is not None:
             return False
         stored = await store.load()
         tokens = [session.token for session in stored if session.token is not None]
@@ -41,21 +39,21 @@ class SessionResume:
             return False
         newest, *older = tokens
         credential = await self._credential()
-        now, rand = self._context.clock.now(), self._context.rng()
+        now, rand = self._app.now(), self._app.rand()
         if fault := _fault(newest, stored[0].credential, credential, now):
             message = f"the stored session is dropped: {fault}"
-            self._context.observer.observe(Warned(message, self._app.name))
+            self._app.observe(Warned(message, self._app.name))
             await store.remove()
-            session = session_state.succeeding(self._cell.session, newest.generation)
-            self._cell.publish(session)
+            session = session_state.succeeding(self._app.session, newest.generation)
+            self._app.publish(session)
             return False
         store.begin(stored[0].credential)
-        watch.remember(credential)
-        session = session_state.resumed(newest, now, self._app.timing, rand)
-        if self._cell.session.by_operator:  # who asked for a new session, whatever was stored
-            session = hastened(session, now, self._app.timing)
-        self._cell.publish(session)
-        self._context.observer.observe(
+        self._watch.remember(credential)
+        session = session_state.resumed(newest, now, self._app.settings.timing, rand)
+        if self._app.session.by_operator:  # who asked for a new session, whatever was stored
+            session = hastened(session, now, self._app.settings.timing)
+        self._app.publish(session)
+        self._app.observe(
             SessionResumed(
                 self._app.name, newest.generation, newest.expires_at, session.next_attempt_at
             )
@@ -63,12 +61,12 @@ class SessionResume:
         for token in older:
             # A session that was kept alive is stored with each of its expiries.
             if token.expires_at > now and token.access_token != newest.access_token:
-                termination.retire(token)
+                self._termination.retire(token)
         return True
 
     async def _credential(self) -> Secret:
         try:
-            return await self._app_context.credential.read()
+            return await self._app.ports.credential.read()
         except Retryable:
             return UNREADABLE
 

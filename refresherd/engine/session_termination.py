@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from refresherd.domain import timing
 from refresherd.domain.errors import DsmError, Retryable, SessionLost
 from refresherd.domain.events import Ending, SessionEnded
-from refresherd.domain.model import App, Instant, Token
+from refresherd.domain.model import Instant, Token
 from refresherd.domain.readiness import OutputStatus
 from refresherd.domain.session_state import NEVER
-from refresherd.engine.context import AppContext, Context
+from refresherd.engine.context import RunningApp
 
 MAX_PENDING = 64
 """Sessions of one app that wait for their end. One more ends the oldest early."""
@@ -42,12 +42,10 @@ class SessionTermination:
     a full disk consumers must not be left with a dead token while a live one could stay.
     """
 
-    __slots__ = ("_app", "_app_context", "_context", "_pending", "outputs")
+    __slots__ = ("_app", "_pending", "outputs")
 
-    def __init__(self, app: App, app_context: AppContext, context: Context) -> None:
+    def __init__(self, app: RunningApp) -> None:
         self._app = app
-        self._app_context = app_context
-        self._context = context
         self._pending: tuple[_Pending, ...] = ()
         self.outputs: Callable[[], Iterable[OutputStatus]] = tuple
         """Returns what the app's outputs hold now."""
@@ -64,21 +62,21 @@ class SessionTermination:
 
     def retire(self, replaced: Token) -> None:
         """Have the session of a replaced token ended after the app's grace period."""
-        grace = self._app.timing.terminate_after
+        grace = self._app.settings.timing.terminate_after
         if grace is None:
             return
-        now = self._context.clock.now()
+        now = self._app.now()
         session = _Pending(replaced, timing.terminate_at(replaced, now, grace))
         self._pending = (*self._make_room(now), session)
 
     def follow(self, earlier: "SessionTermination") -> None:
         """Take over what waits for its end under the app's earlier settings, as it is."""
-        if self._app.timing.terminate_after is not None:
+        if self._app.settings.timing.terminate_after is not None:
             self._pending = earlier._pending  # noqa: SLF001  # another of its own class
 
     async def work(self) -> None:
         """End the sessions that are due, one after the other."""
-        while self.due_at <= self._context.clock.now():
+        while self.due_at <= self._app.now():
             session = min(self._endable(), key=lambda session: session.at)
             postponed = self._postponed(session)
             if postponed is None:
@@ -94,7 +92,7 @@ class SessionTermination:
         An irreplaceable session may once a newer one is saved: before that, a crash would leave
         the app without any session to go on from.
         """
-        store = self._app_context.session_store
+        store = self._app.ports.session_store
         return store is None or not store.irreplaceable or token.generation < store.saved
 
     async def end_all(self, newest: Token | None) -> None:
@@ -115,8 +113,8 @@ class SessionTermination:
         self._pending = tuple(other for other in self._pending if other is not session)
         failures = session.failures + 1
         if isinstance(error, Retryable) and failures < MAX_TRIES:
-            pause = timing.backoff(failures, self._app.timing, self._context.rng())
-            at = Instant(self._context.clock.now() + pause)
+            pause = timing.backoff(failures, self._app.settings.timing, self._app.rand())
+            at = Instant(self._app.now() + pause)
             self._pending = (*self._pending, replace(session, at=at, failures=failures))
         else:
             self._report(error)
@@ -124,9 +122,9 @@ class SessionTermination:
     async def _terminate(self, token: Token) -> DsmError | None:
         """End the session of `token`; return what DSM said against it."""
         try:
-            async with self._app_context.endings:
-                await self._app_context.client.terminate(
-                    token.access_token, self._app.endpoint.timeout
+            async with self._app.ports.endings:
+                await self._app.ports.client.terminate(
+                    token.access_token, self._app.settings.endpoint.timeout
                 )
         except DsmError as error:
             return error
@@ -139,19 +137,19 @@ class SessionTermination:
             ended = SessionEnded(self._app.name, Ending.GONE)
         else:
             ended = SessionEnded(self._app.name, Ending.FAILED, error.message)
-        self._context.observer.observe(ended)
+        self._app.observe(ended)
 
     def _endable(self) -> Iterable[_Pending]:
         return (session for session in self._pending if self.may_end(session.token))
 
     def _postponed(self, session: _Pending) -> _Pending | None:
         """Return a session with a later end if its token is, or just was, in an output."""
-        token, now = session.token, self._context.clock.now()
+        token, now = session.token, self._app.now()
         tokens = (status.holds for status in self.outputs())
         held = any(one is not None and one.access_token == token.access_token for one in tokens)
         if token.expires_at <= now or not (held or session.held):
             return None
-        grace = max(self._app.timing.terminate_after or 0.0, MIN_POSTPONEMENT)
+        grace = max(self._app.settings.timing.terminate_after or 0.0, MIN_POSTPONEMENT)
         return replace(session, at=timing.terminate_at(token, now, grace), held=held)
 
     def _make_room(self, now: Instant) -> tuple[_Pending, ...]:
@@ -159,7 +157,7 @@ class SessionTermination:
         if len(pending) > MAX_PENDING:  # the termination of the oldest hangs
             pending = pending[1:]
             given_up = SessionEnded(self._app.name, Ending.FAILED, "too many wait for their end")
-            self._context.observer.observe(given_up)
+            self._app.observe(given_up)
         if len(pending) == MAX_PENDING:
             oldest, *others = pending
             pending = (replace(oldest, at=min(oldest.at, now)), *others)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from refresherd.domain.model import ApiKeyFile, App, Endpoint, Grant, Timing, Token
 from refresherd.domain.session_state import SessionState, begin
-from refresherd.engine.context import AppContext, Context
+from refresherd.engine.context import AppContext, Context, RunningApp
 from refresherd.engine.ports import Hook, SessionClient
 from refresherd.engine.renewal import Renewal
 from refresherd.engine.state_cell import StateCell
@@ -67,13 +67,18 @@ class FakeApp:
         )
 
     @property
+    def running_app(self) -> RunningApp:
+        """What the app's parts share, as it is set up by now."""
+        return RunningApp(self.app, self.app_context, self.cell, self.context)
+
+    @property
     def session(self) -> SessionState:
         """The newest life in the cell."""
         return self.cell.session
 
     def renewal(self) -> Renewal:
         """Return the app's renewal, on its cell."""
-        return Renewal(self.app, self.cell, self.app_context, self.context)
+        return Renewal(self.running_app)
 
 
 @asynccontextmanager

@@ -30,7 +30,7 @@ class Delivered:
     ) -> None:
         self.kept = FakeApp()
         self.output = FakeOutput(PATH, script, removes_expired=removes_expired)
-        self.delivery = Delivery("payments", self.output, self.kept.cell, self.kept.context)
+        self.delivery = Delivery(self.kept.running_app, self.output)
 
     def renew(self) -> None:
         """Publish the next token."""

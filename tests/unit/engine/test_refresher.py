@@ -43,13 +43,13 @@ class Refreshing(FakeApp):
     def set_up(self) -> None:
         """Make the refresher anew, with the client and the credential as they are now."""
         self.parts = renewal = self.renewal()
-        deliveries = [Delivery("payments", one, self.cell, self.context) for one in self.outputs]
+        deliveries = [Delivery(self.running_app, one) for one in self.outputs]
         periodic_tasks: tuple[PeriodicTask, ...] = (
             renewal.credential_watch,
             renewal.termination,
             *deliveries,
         )
-        self.refresher = Refresher(self.app, self.cell, renewal, periodic_tasks, self.context)
+        self.refresher = Refresher(self.running_app, renewal, periodic_tasks)
 
     def requests(self, *, terminations: bool = False) -> list[tuple[str, float]]:
         """Return what DSM was asked and when, seconds from the start."""

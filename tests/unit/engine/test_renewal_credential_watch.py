@@ -16,7 +16,7 @@ REFUSED = Rejected(Reason.REJECTED, "bad key")
 def refused() -> tuple[FakeApp, CredentialWatch]:
     """Return an app whose key was refused at 1000."""
     kept = FakeApp()
-    credential_watch = CredentialWatch(kept.app, kept.cell, kept.app_context, kept.context)
+    credential_watch = CredentialWatch(kept.running_app)
     kept.cell.publish(session_state.failed(kept.session, REFUSED, kept.clock.now(), Timing(), 0.0))
     credential_watch.remember(Secret(kept.credential.secret))
     kept.clock.advance(2)
@@ -103,7 +103,7 @@ def test_nothing_is_looked_at_while_nothing_stands_refused() -> None:
 async def test_a_healthy_app_looks_when_it_is_asked_to() -> None:
     """A reload takes up a key that was replaced in its place, also from a command."""
     kept = FakeApp()
-    credential_watch = CredentialWatch(kept.app, kept.cell, kept.app_context, kept.context)
+    credential_watch = CredentialWatch(kept.running_app)
     kept.credential.version = None
     credential_watch.remember(Secret(kept.credential.secret))
     kept.cell.publish(replace(kept.session, next_attempt_at=NEVER))
@@ -121,7 +121,7 @@ async def test_a_healthy_app_looks_when_it_is_asked_to() -> None:
 async def test_an_app_that_has_not_logged_in_yet_has_nothing_to_compare() -> None:
     """Its first login reads the source anyway."""
     kept = FakeApp()
-    credential_watch = CredentialWatch(kept.app, kept.cell, kept.app_context, kept.context)
+    credential_watch = CredentialWatch(kept.running_app)
     credential_watch.look_now()
     await credential_watch.work()
     assert kept.credential.reads == 0
@@ -130,7 +130,7 @@ async def test_an_app_that_has_not_logged_in_yet_has_nothing_to_compare() -> Non
 async def test_the_last_used_credential_outlives_a_change_of_settings() -> None:
     """Else each reload would log in anew with the same key, or none with another."""
     kept, earlier = refused()
-    later = CredentialWatch(kept.app, kept.cell, kept.app_context, kept.context)
+    later = CredentialWatch(kept.running_app)
     later.follow(earlier)
     later.look_now()
     await later.work()
@@ -148,7 +148,7 @@ class TestOvertaken:
     async def found(self) -> tuple[FakeApp, CredentialWatch]:
         """Return a healthy app at whose source another credential was just found."""
         kept = FakeApp()
-        credential_watch = CredentialWatch(kept.app, kept.cell, kept.app_context, kept.context)
+        credential_watch = CredentialWatch(kept.running_app)
         credential_watch.remember(Secret(kept.credential.secret))
         kept.credential.secret = "another"
         credential_watch.look_now()

@@ -35,9 +35,7 @@ class Retired:
         timing: Timing = TIMING,
     ) -> None:
         self.kept = FakeApp(timing=timing, terminations=terminations)
-        self.termination = SessionTermination(
-            self.kept.app, self.kept.app_context, self.kept.context
-        )
+        self.termination = SessionTermination(self.kept.running_app)
 
     async def due(self) -> float:
         """Go on to when something is due, do it, and return when that was."""
