@@ -16,12 +16,12 @@ BOOTSTRAP = Secret("bootstrap")
 
 
 class FakeTokenApp(FakeApp):
-    """An app with a token file; `kept` is the token that an earlier run has left, if any."""
+    """An app with a token file; `stored` is the token that an earlier run left, if any."""
 
     def __init__(
         self,
         script: Script = (),
-        kept: str = "",
+        stored: str = "",
         *,
         timing: Timing = TIMING,
         outputs: tuple[FakeOutput, ...] = (),
@@ -30,7 +30,7 @@ class FakeTokenApp(FakeApp):
         super().__init__(script, timing=timing, outputs=outputs, terminations=repeat(None))
         self.app = replace(self.app, credential=TokenFile(Path("bootstrap.token")))
         self.credential.secret, self.credential.entity_id = BOOTSTRAP.reveal(), ""
-        disk = Disk(BOOTSTRAP.fingerprint(), Secret(kept)) if kept else Disk()
+        disk = Disk(BOOTSTRAP.fingerprint(), Secret(stored)) if stored else Disk()
         self.store = FakeSessionStore(disk=disk, script=writes)
 
     @property

@@ -348,7 +348,7 @@ class FakeSessionStore(FakeOutput):
 
 
 class FakeLoginStore:
-    """A login store in memory: `kept` is what the next run finds, None where that is lost.
+    """A login store in memory: `saved` is what the next run finds, None if that is lost.
 
     `script` has an entry per save: None succeeds, an OutputError is raised, an Event waited for;
     when it runs out, saves succeed. The fingerprint of a key is the key itself.
@@ -356,10 +356,10 @@ class FakeLoginStore:
 
     def __init__(
         self,
-        kept: Mapping[str, History] | None = MappingProxyType({}),
+        saved: Mapping[str, History] | None = MappingProxyType({}),
         script: Iterable[OutputError | asyncio.Event | None] = (),
     ) -> None:
-        self.kept = kept
+        self.saved = saved
         self.saves = 0
         self._script = chain(script, repeat(None))
 
@@ -368,14 +368,14 @@ class FakeLoginStore:
         return credential.reveal()
 
     async def load(self) -> Mapping[str, History] | None:
-        """Return what is kept."""
-        return self.kept
+        """Return what is saved."""
+        return self.saved
 
     async def save(self, histories: Mapping[str, History]) -> None:
-        """Keep this, if the script lets it."""
+        """Save this, if the script lets it."""
         self.saves += 1
         await _play(self._script)
-        self.kept = histories
+        self.saved = histories
 
 
 async def _play(script: Iterator[Grant | BaseException | asyncio.Event | None]) -> Grant | None:

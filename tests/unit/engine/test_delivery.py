@@ -28,33 +28,35 @@ class Delivered:
         *,
         removes_expired: bool = False,
     ) -> None:
-        self.kept = FakeApp()
+        self.fake_app = FakeApp()
         self.output = FakeOutput(PATH, script, removes_expired=removes_expired)
-        self.delivery = Delivery(self.kept.running_app, self.output)
+        self.delivery = Delivery(self.fake_app.running_app, self.output)
 
     def renew(self) -> None:
         """Publish the next token."""
-        session, now = self.kept.session, self.kept.clock.now()
+        session, now = self.fake_app.session, self.fake_app.clock.now()
         grant = GRANTS[session.generation]
-        self.kept.cell.publish(session_state.granted(session, grant, now, Timing(), 0.0))
+        self.fake_app.cell.publish(session_state.granted(session, grant, now, Timing(), 0.0))
 
     def expire(self) -> None:
         """Let the token run out, and publish that."""
-        self.kept.clock.advance(600)
-        self.kept.cell.publish(session_state.expired(self.kept.session, self.kept.clock.now()))
+        self.fake_app.clock.advance(600)
+        self.fake_app.cell.publish(
+            session_state.expired(self.fake_app.session, self.fake_app.clock.now())
+        )
 
     def lose(self) -> None:
         """Publish that DSM declared the token dead."""
-        now = self.kept.clock.now()
-        lost = session_state.failed(self.kept.session, SessionLost("gone"), now, Timing(), 0.0)
-        self.kept.cell.publish(lost)
+        now = self.fake_app.clock.now()
+        lost = session_state.failed(self.fake_app.session, SessionLost("gone"), now, Timing(), 0.0)
+        self.fake_app.cell.publish(lost)
 
     async def catch_up(self) -> list[float]:
         """Work whenever it is due until it is not, and return when that was."""
         tries: list[float] = []
         while (due_at := self.delivery.due_at) < NEVER:
-            self.kept.clock.set(max(due_at, self.kept.clock.now()))
-            tries.append(self.kept.clock.now())
+            self.fake_app.clock.set(max(due_at, self.fake_app.clock.now()))
+            tries.append(self.fake_app.clock.now())
             await self.delivery.work()
         return tries
 
@@ -79,8 +81,8 @@ async def test_a_token_about_to_run_out_in_an_output_is_replaced_with_haste() ->
     await delivered.catch_up()
     held = delivered.delivery.status.holds
     assert held is not None
-    delivered.kept.clock.advance(300)
-    delivered.kept.rng = 1.0  # as late as may be
+    delivered.fake_app.clock.advance(300)
+    delivered.fake_app.rng = 1.0  # as late as may be
     delivered.renew()
     tries = await delivered.catch_up()
     assert any(held.expires_at - 1 < at < held.expires_at for at in tries)
@@ -91,16 +93,16 @@ async def test_each_new_token_is_written_once() -> None:
     delivered = Delivered()
     delivered.renew()
     await delivered.catch_up()
-    written = OutputStatus(PATH, delivered.kept.session.token, "", Instant(1000))
+    written = OutputStatus(PATH, delivered.fake_app.session.token, "", Instant(1000))
     assert delivered.delivery.status == written
-    delivered.kept.cell.publish(
-        operator_transitions.hastened(delivered.kept.session, Instant(1001), Timing())
+    delivered.fake_app.cell.publish(
+        operator_transitions.hastened(delivered.fake_app.session, Instant(1001), Timing())
     )
     await delivered.catch_up()
     delivered.renew()
     await delivered.catch_up()
     assert delivered.shown == ["token-1", "token-2"]
-    assert delivered.kept.observer.events == [
+    assert delivered.fake_app.observer.events == [
         OutputWritten("payments", PATH, 1),
         OutputWritten("payments", PATH, 2),
     ]
@@ -112,8 +114,8 @@ async def test_an_extended_life_is_written_too() -> None:
     delivered = Delivered()
     delivered.renew()
     await delivered.catch_up()
-    kept = session_state.kept_alive(delivered.kept.session, Instant(1300), Timing(), 0.0)
-    delivered.kept.cell.publish(kept)
+    kept = session_state.kept_alive(delivered.fake_app.session, Instant(1300), Timing(), 0.0)
+    delivered.fake_app.cell.publish(kept)
     await delivered.catch_up()
     assert delivered.output.holds == kept.token
 
@@ -121,11 +123,11 @@ async def test_an_extended_life_is_written_too() -> None:
 async def test_a_failing_output_is_tried_again_by_itself() -> None:
     """A disk that has room again gets the token soon, and operators learn why it has not."""
     delivered = Delivered([None, DISK_FULL, DISK_FULL])
-    delivered.kept.rng = 0.999999
+    delivered.fake_app.rng = 0.999999
     delivered.renew()
     tries = await delivered.catch_up()
     assert [round(instant, 1) for instant in tries] == [1000, 1001, 1003]
-    failures = delivered.kept.observer.of(OutputFailed)
+    failures = delivered.fake_app.observer.of(OutputFailed)
     assert [(told.message, round(told.retry_in)) for told in failures] == [
         ("no space left on device", 1),
         ("no space left on device", 2),
@@ -137,12 +139,12 @@ async def test_a_failing_output_is_tried_again_by_itself() -> None:
 async def test_an_output_that_recovered_is_tried_again_soon_when_it_fails_anew() -> None:
     """The next full disk has nothing to do with the last."""
     delivered = Delivered([None, DISK_FULL, DISK_FULL, DISK_FULL, None, DISK_FULL])
-    delivered.kept.rng = 0.999999
+    delivered.fake_app.rng = 0.999999
     delivered.renew()
     await delivered.catch_up()
     delivered.renew()
     await delivered.catch_up()
-    pauses = [round(told.retry_in) for told in delivered.kept.observer.of(OutputFailed)]
+    pauses = [round(told.retry_in) for told in delivered.fake_app.observer.of(OutputFailed)]
     assert pauses == [1, 2, 4, 1]
 
 
@@ -151,7 +153,7 @@ async def test_a_failure_is_seen_and_leaves_what_there_was() -> None:
     delivered = Delivered([None, None, DISK_FULL])
     delivered.renew()
     await delivered.catch_up()
-    held = delivered.kept.session.token
+    held = delivered.fake_app.session.token
     delivered.renew()
     await delivered.delivery.work()
     assert delivered.delivery.status == OutputStatus(
@@ -201,7 +203,7 @@ async def test_an_expired_token_is_never_written() -> None:
     delivered = Delivered([None, DISK_FULL])
     delivered.renew()
     await delivered.delivery.work()
-    delivered.kept.clock.advance(600)
+    delivered.fake_app.clock.advance(600)
     await delivered.catch_up()
     delivered.expire()
     await delivered.catch_up()
@@ -229,7 +231,7 @@ async def test_a_dead_token_is_removed_once_and_replaced() -> None:
     assert delivered.delivery.status == OutputStatus(PATH)
     delivered.lose()
     await delivered.catch_up()
-    assert delivered.kept.observer.of(OutputRemoved) == [OutputRemoved("payments", PATH)]
+    assert delivered.fake_app.observer.of(OutputRemoved) == [OutputRemoved("payments", PATH)]
     delivered.renew()
     await delivered.catch_up()
     assert delivered.shown == ["token-1", "", "token-2"]
@@ -255,7 +257,7 @@ async def test_clearing_takes_the_token_away_or_says_why_not() -> None:
     delivered.renew()
     await delivered.catch_up()
     await delivered.delivery.clear()
-    assert delivered.kept.observer.of(OutputFailed) == [
+    assert delivered.fake_app.observer.of(OutputFailed) == [
         OutputFailed("payments", PATH, "no space left on device", 0.0)
     ]
     await delivered.delivery.clear()

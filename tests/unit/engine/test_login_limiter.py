@@ -72,7 +72,7 @@ class Host:
 
     def history(self, key: str = KEY) -> History:
         """Return what the next run would find."""
-        return (self.store.kept or {}).get(key, History())
+        return (self.store.saved or {}).get(key, History())
 
     @property
     def warnings(self) -> list[str]:
@@ -404,7 +404,7 @@ async def test_keys_that_nobody_uses_any_more_are_forgotten() -> None:
     await host.login_limiter.write_ahead.close()
     assert await host.outcome(REFUSED) is REFUSED
     await host.login_limiter.write_ahead.close()
-    assert set(host.store.kept or {}) == {KEY}
+    assert set(host.store.saved or {}) == {KEY}
 
 
 async def test_a_history_tells_when_the_key_was_good() -> None:

@@ -28,29 +28,29 @@ FIRST, SECOND = islice(grants(), 2)
 OTHER_ID = "00000000-0000-4000-8000-000000000000"
 
 
-async def logged_in(kept: FakeApp) -> Renewal:
+async def logged_in(app: FakeApp) -> Renewal:
     """Return the renewal of an app that got its first token at 1000."""
-    renewal = kept.renewal()
+    renewal = app.renewal()
     await renewal.attempt()
-    assert kept.session.state is State.FRESH
+    assert app.session.state is State.FRESH
     return renewal
 
 
-async def due(kept: FakeApp, renewal: Renewal) -> None:
+async def due(app: FakeApp, renewal: Renewal) -> None:
     """Make the attempt that comes next, when it is due."""
-    kept.clock.set(kept.session.next_attempt_at)
+    app.clock.set(app.session.next_attempt_at)
     await renewal.attempt()
 
 
 async def test_a_login_brings_the_first_token() -> None:
     """The credential is read anew, and observers learn all that dashboards show."""
-    kept = FakeApp([FIRST])
-    await kept.renewal().attempt()
-    (call,) = kept.scripted.calls
-    assert (call.name, call.secret, call.timeout) == ("login", kept.credential.secret, 20.0)
-    assert kept.session.token is not None
-    assert kept.session.token.access_token.reveal() == "token-1"
-    assert kept.observer.events == [
+    app = FakeApp([FIRST])
+    await app.renewal().attempt()
+    (call,) = app.scripted.calls
+    assert (call.name, call.secret, call.timeout) == ("login", app.credential.secret, 20.0)
+    assert app.session.token is not None
+    assert app.session.token.access_token.reveal() == "token-1"
+    assert app.observer.events == [
         AttemptBegan("payments", Method.AUTH, 0.0),
         Renewed(
             app="payments",
@@ -58,8 +58,8 @@ async def test_a_login_brings_the_first_token() -> None:
             method=Method.AUTH,
             duration=0.0,
             generation=1,
-            expires_at=kept.session.token.expires_at,
-            next_refresh_at=kept.session.next_attempt_at,
+            expires_at=app.session.token.expires_at,
+            next_refresh_at=app.session.next_attempt_at,
             request_id="request-1",
         ),
     ]
@@ -67,106 +67,106 @@ async def test_a_login_brings_the_first_token() -> None:
 
 async def test_a_reauth_is_asked_by_the_live_token_and_retires_it() -> None:
     """The credential is not touched, and the old session does not pile up."""
-    kept = FakeApp([FIRST, SECOND])
-    renewal = await logged_in(kept)
-    old = kept.session.token
-    await due(kept, renewal)
-    assert [call.secret for call in kept.scripted.calls[1:]] == ["token-1"]
-    assert kept.scripted.instants("reauth") == [1300]
-    assert kept.session.generation == 2
+    app = FakeApp([FIRST, SECOND])
+    renewal = await logged_in(app)
+    old = app.session.token
+    await due(app, renewal)
+    assert [call.secret for call in app.scripted.calls[1:]] == ["token-1"]
+    assert app.scripted.instants("reauth") == [1300]
+    assert app.session.generation == 2
     assert renewal.termination.pending == (old,)
-    assert kept.credential.reads == 1
+    assert app.credential.reads == 1
 
 
 async def test_a_reauth_that_answers_with_the_same_token_does_not_end_it() -> None:
     """Nobody could try on a live DSM whether it may; ending it would cut consumers off."""
-    kept = FakeApp([FIRST, FIRST])
-    renewal = await logged_in(kept)
-    await due(kept, renewal)
-    assert kept.session.generation == 2
+    app = FakeApp([FIRST, FIRST])
+    renewal = await logged_in(app)
+    await due(app, renewal)
+    assert app.session.generation == 2
     assert renewal.termination.pending == ()
 
 
 async def test_a_reauth_that_answers_with_another_apps_session_is_none() -> None:
     """A proxy that mixes up its answers must not hand one app's token to another's consumers."""
     others = Grant(Secret("another-apps"), OTHER_ID, 600.0, "r-9")
-    kept = FakeApp([FIRST, others, SECOND])
-    renewal = await logged_in(kept)
-    await due(kept, renewal)
-    assert kept.session.token is not None
-    assert kept.session.token.access_token.reveal() == "token-1"
-    (failed,) = kept.observer.of(AttemptFailed)
+    app = FakeApp([FIRST, others, SECOND])
+    renewal = await logged_in(app)
+    await due(app, renewal)
+    assert app.session.token is not None
+    assert app.session.token.access_token.reveal() == "token-1"
+    (failed,) = app.observer.of(AttemptFailed)
     assert (failed.reason, failed.request_id) == (Reason.BAD_RESPONSE, "r-9")
     assert renewal.termination.pending == ()
-    await due(kept, renewal)
-    assert kept.session.token.access_token.reveal() == "token-2"
+    await due(app, renewal)
+    assert app.session.token.access_token.reveal() == "token-2"
 
 
 async def test_an_entity_id_that_is_not_the_apps_may_change() -> None:
     """Nobody could try what it is on a live DSM: where a login contradicts us, so may a reauth."""
     grants = [replace(one, entity_id=name) for one, name in ((FIRST, "one"), (SECOND, "other"))]
-    kept = FakeApp(grants)
-    renewal = await logged_in(kept)
-    await due(kept, renewal)
-    assert kept.session.token is not None
-    assert kept.session.token.access_token.reveal() == "token-2"
+    app = FakeApp(grants)
+    renewal = await logged_in(app)
+    await due(app, renewal)
+    assert app.session.token is not None
+    assert app.session.token.access_token.reveal() == "token-2"
 
 
 async def test_a_login_can_be_asked_for_each_time() -> None:
     """`renew = "auth"` is for those whose sessions a reauth would not do."""
-    kept = FakeApp([FIRST, SECOND], timing=Timing(renew=Method.AUTH))
-    renewal = await logged_in(kept)
-    await due(kept, renewal)
-    assert kept.scripted.instants("login") == [1000, 1300]
-    assert kept.credential.reads == 2
+    app = FakeApp([FIRST, SECOND], timing=Timing(renew=Method.AUTH))
+    renewal = await logged_in(app)
+    await due(app, renewal)
+    assert app.scripted.instants("login") == [1000, 1300]
+    assert app.credential.reads == 2
     assert len(renewal.termination.pending) == 1
 
 
 async def test_a_keep_alive_moves_the_expiry_alone() -> None:
     """The token and its generation stay, for consumers that can't read again."""
-    kept = FakeApp([FIRST, SECOND], timing=Timing(renew=Method.KEEPALIVE))
-    renewal = await logged_in(kept)
-    before = kept.session.token
-    await due(kept, renewal)
+    app = FakeApp([FIRST, SECOND], timing=Timing(renew=Method.KEEPALIVE))
+    renewal = await logged_in(app)
+    before = app.session.token
+    await due(app, renewal)
     assert before is not None
-    assert kept.session.token == replace(before, expires_at=Instant(1900))
-    assert kept.session.generation == 1
+    assert app.session.token == replace(before, expires_at=Instant(1900))
+    assert app.session.generation == 1
     assert renewal.termination.pending == ()
-    (_, renewed) = kept.observer.of(Renewed)
+    (_, renewed) = app.observer.of(Renewed)
     assert (renewed.method, renewed.request_id) == (Method.KEEPALIVE, "request-2")
 
 
 async def test_a_lifetime_counts_from_before_the_request() -> None:
     """DSM may have counted since then, so that a slow answer shortens what is left."""
     gate = asyncio.Event()
-    kept = FakeApp([gate, FIRST])
-    attempt = asyncio.create_task(kept.renewal().attempt())
+    app = FakeApp([gate, FIRST])
+    attempt = asyncio.create_task(app.renewal().attempt())
     await settle()
-    kept.clock.advance(15)
+    app.clock.advance(15)
     gate.set()
     await attempt
-    assert kept.session.token is not None
-    assert (kept.session.token.issued_at, kept.session.token.expires_at) == (1000.0, 1600.0)
-    assert kept.observer.of(Renewed)[0].duration == 15
+    assert app.session.token is not None
+    assert (app.session.token.issued_at, app.session.token.expires_at) == (1000.0, 1600.0)
+    assert app.observer.of(Renewed)[0].duration == 15
 
 
 @pytest.mark.parametrize("renew", [Method.REAUTH, Method.KEEPALIVE])
 async def test_an_answer_that_comes_too_late_is_no_success(renew: Method) -> None:
     """A token that had run out when it came is never shown, and asked for again in peace."""
     gate = asyncio.Event()
-    kept = FakeApp([*grants_of(2.0, 1), gate, *grants_of(2.0, 1)], timing=Timing(renew=renew))
-    renewal = await logged_in(kept)
-    kept.clock.set(kept.session.next_attempt_at)
+    app = FakeApp([*grants_of(2.0, 1), gate, *grants_of(2.0, 1)], timing=Timing(renew=renew))
+    renewal = await logged_in(app)
+    app.clock.set(app.session.next_attempt_at)
     attempt = asyncio.create_task(renewal.attempt())
     await settle()
-    kept.clock.advance(2)
+    app.clock.advance(2)
     gate.set()
     await attempt
-    (failure,) = kept.observer.of(AttemptFailed)
+    (failure,) = app.observer.of(AttemptFailed)
     assert (failure.reason, failure.duration) == (Reason.BAD_RESPONSE, 2)
-    assert kept.session.generation == 1
-    assert kept.session.next_attempt_at >= kept.clock.now() + 1
-    assert kept.session.method is Method.AUTH
+    assert app.session.generation == 1
+    assert app.session.next_attempt_at >= app.clock.now() + 1
+    assert app.session.method is Method.AUTH
 
 
 def grants_of(lifetime: float, count: int) -> list[Grant]:
@@ -176,9 +176,9 @@ def grants_of(lifetime: float, count: int) -> list[Grant]:
 
 async def test_a_failure_is_told_with_what_follows() -> None:
     """Operators ask why, how often, and when next."""
-    kept = FakeApp([FIRST, OUTAGE])
-    await due(kept, await logged_in(kept))
-    assert kept.observer.of(AttemptFailed) == [
+    app = FakeApp([FIRST, OUTAGE])
+    await due(app, await logged_in(app))
+    assert app.observer.of(AttemptFailed) == [
         AttemptFailed(
             app="payments",
             endpoint="https://dsm.example.com",
@@ -187,33 +187,33 @@ async def test_a_failure_is_told_with_what_follows() -> None:
             message="connection refused",
             duration=0.0,
             consecutive_failures=1,
-            next_refresh_at=kept.session.next_attempt_at,
+            next_refresh_at=app.session.next_attempt_at,
             request_id="r-7",
         )
     ]
-    assert not kept.attempts.locked()
+    assert not app.attempts.locked()
 
 
 async def test_an_unreadable_credential_costs_no_request() -> None:
     """A key file that is not there yet is tried again like any trouble, without asking DSM."""
-    kept = FakeApp()
-    kept.credential.error = Retryable(Reason.CREDENTIAL, "payments.key: no such file")
-    await kept.renewal().attempt()
-    assert kept.scripted.calls == []
-    assert kept.observer.of(AttemptBegan) == []
-    (failure,) = kept.observer.of(AttemptFailed)
+    app = FakeApp()
+    app.credential.error = Retryable(Reason.CREDENTIAL, "payments.key: no such file")
+    await app.renewal().attempt()
+    assert app.scripted.calls == []
+    assert app.observer.of(AttemptBegan) == []
+    (failure,) = app.observer.of(AttemptFailed)
     assert (failure.reason, failure.method) == (Reason.CREDENTIAL, Method.AUTH)
-    assert kept.session.next_attempt_at == 1001.0
+    assert app.session.next_attempt_at == 1001.0
 
 
 async def test_a_refused_credential_is_remembered() -> None:
     """The wait for another one must not end for the very same."""
-    kept = FakeApp([Rejected(Reason.REJECTED, "bad key")])
-    renewal = kept.renewal()
+    app = FakeApp([Rejected(Reason.REJECTED, "bad key")])
+    renewal = app.renewal()
     await renewal.attempt()
     await renewal.credential_watch.work()
-    assert kept.session.state is State.REJECTED
-    assert kept.session.next_attempt_at == 2800.0
+    assert app.session.state is State.REJECTED
+    assert app.session.next_attempt_at == 2800.0
 
 
 @pytest.mark.parametrize("error", [DEAD, FORBIDDEN, Rejected(Reason.MFA_REQUIRED, "second factor")])
@@ -221,63 +221,63 @@ async def test_a_session_that_is_not_renewed_is_replaced_by_a_login_at_once(
     error: DsmError,
 ) -> None:
     """The credential is what helps then, without a wait."""
-    kept = FakeApp([FIRST, error, SECOND])
-    renewal = await logged_in(kept)
-    await due(kept, renewal)
-    assert kept.session.next_attempt_at == 1300.0
-    await due(kept, renewal)
-    assert kept.scripted.instants("login") == [1000, 1300]
-    assert kept.session.state is State.FRESH
+    app = FakeApp([FIRST, error, SECOND])
+    renewal = await logged_in(app)
+    await due(app, renewal)
+    assert app.session.next_attempt_at == 1300.0
+    await due(app, renewal)
+    assert app.scripted.instants("login") == [1000, 1300]
+    assert app.session.state is State.FRESH
     assert len(renewal.termination.pending) == (0 if error is DEAD else 1)
 
 
 async def test_a_token_that_runs_out_in_the_queue_is_not_renewed() -> None:
     """An overloaded endpoint must not make the app ask for what can only be refused."""
-    kept = FakeApp([FIRST])
-    renewal = await logged_in(kept)
-    async with kept.attempts:
+    app = FakeApp([FIRST])
+    renewal = await logged_in(app)
+    async with app.attempts:
         attempt = asyncio.create_task(renewal.attempt())
         await settle()
-        kept.clock.advance(600)
-        kept.cell.publish(session_state.expired(kept.session, kept.clock.now()))
+        app.clock.advance(600)
+        app.cell.publish(session_state.expired(app.session, app.clock.now()))
     await attempt
-    assert len(kept.scripted.calls) == 1
-    assert session_state.next_action(kept.session, kept.clock.now(), busy=False) is Action.ATTEMPT
+    assert len(app.scripted.calls) == 1
+    assert session_state.next_action(app.session, app.clock.now(), busy=False) is Action.ATTEMPT
 
 
 async def test_other_settings_take_over_what_is_known() -> None:
     """A session in its grace is ended under them as well, and the key is not tried anew."""
-    kept = FakeApp([FIRST, SECOND])
-    earlier = await logged_in(kept)
-    await due(kept, earlier)
-    later = kept.renewal()
+    app = FakeApp([FIRST, SECOND])
+    earlier = await logged_in(app)
+    await due(app, earlier)
+    later = app.renewal()
     later.follow(earlier)
     assert later.termination.pending == earlier.termination.pending != ()
     later.credential_watch.look_now()
     await later.credential_watch.work()
-    assert kept.session.method is Method.REAUTH
+    assert app.session.method is Method.REAUTH
 
 
 @pytest.mark.parametrize(("elapsed", "timeout"), [(0, 20), (580, 10), (599, 1), (601, 20)])
 async def test_an_attempt_leaves_time_for_another(elapsed: float, timeout: float) -> None:
     """One that hangs must not use up what the token has left."""
-    kept = FakeApp([FIRST, SECOND], timing=Timing(renew=Method.AUTH))
-    renewal = await logged_in(kept)
-    kept.clock.advance(elapsed)
+    app = FakeApp([FIRST, SECOND], timing=Timing(renew=Method.AUTH))
+    renewal = await logged_in(app)
+    app.clock.advance(elapsed)
     await renewal.attempt()
-    assert kept.scripted.calls[1].timeout == timeout
+    assert app.scripted.calls[1].timeout == timeout
 
 
 async def test_a_delay_counts_to_the_request() -> None:
     """Waiting for the endpoint's gate is part of it: that is how overload shows."""
-    kept = FakeApp([FIRST])
-    async with kept.attempts:
-        attempt = asyncio.create_task(kept.renewal().attempt())
+    app = FakeApp([FIRST])
+    async with app.attempts:
+        attempt = asyncio.create_task(app.renewal().attempt())
         await settle()
-        kept.clock.advance(7)
+        app.clock.advance(7)
     await attempt
-    assert kept.observer.of(AttemptBegan) == [AttemptBegan("payments", Method.AUTH, 7.0)]
-    assert kept.session.last_success_at == 1007.0
+    assert app.observer.of(AttemptBegan) == [AttemptBegan("payments", Method.AUTH, 7.0)]
+    assert app.session.last_success_at == 1007.0
 
 
 @pytest.mark.parametrize(
@@ -290,11 +290,11 @@ async def test_a_delay_counts_to_the_request() -> None:
 )
 async def test_another_apps_key_is_noticed(expected: str, answered: str, *, warned: bool) -> None:
     """A swapped key file would hand one app's token to the other's consumers."""
-    kept = FakeApp([Grant(Secret("token"), answered, 600.0)])
-    kept.credential.entity_id = expected
-    await kept.renewal().attempt()
-    assert bool(kept.observer.of(EntityMismatch)) is warned
-    assert kept.session.state is State.FRESH
+    app = FakeApp([Grant(Secret("token"), answered, 600.0)])
+    app.credential.entity_id = expected
+    await app.renewal().attempt()
+    assert bool(app.observer.of(EntityMismatch)) is warned
+    assert app.session.state is State.FRESH
 
 
 class TestCheck:
@@ -304,48 +304,48 @@ class TestCheck:
 
     async def checked(self, answer: Grant | DsmError) -> FakeApp:
         """Return an app after a check that was answered so."""
-        kept = FakeApp([FIRST, answer], timing=self.TIMING)
-        renewal = await logged_in(kept)
-        kept.clock.set(1045)
+        app = FakeApp([FIRST, answer], timing=self.TIMING)
+        renewal = await logged_in(app)
+        app.clock.set(1045)
         await renewal.check()
-        assert not kept.attempts.locked()
-        return kept
+        assert not app.attempts.locked()
+        return app
 
     async def test_a_live_session_is_left_alone(self) -> None:
         """The token, its generation and the next renewal stay as they were."""
-        kept = await self.checked(SECOND)
-        assert kept.scripted.calls[1].name == "keep_alive"
-        assert kept.observer.of(SessionChecked) == [
+        app = await self.checked(SECOND)
+        assert app.scripted.calls[1].name == "keep_alive"
+        assert app.observer.of(SessionChecked) == [
             SessionChecked("payments", "https://dsm.example.com", 0.0)
         ]
-        assert kept.session == replace(self.fresh(), check_at=Instant(1090))
+        assert app.session == replace(self.fresh(), check_at=Instant(1090))
 
     async def test_a_dead_session_is_noticed(self) -> None:
         """Somebody logged the app out: consumers get a new token now, not at half-life."""
-        kept = await self.checked(DEAD)
-        assert (kept.session.token, kept.session.dead) == (None, True)
-        assert (kept.session.method, kept.session.next_attempt_at) == (Method.AUTH, 1045.0)
-        (failure,) = kept.observer.of(AttemptFailed)
+        app = await self.checked(DEAD)
+        assert (app.session.token, app.session.dead) == (None, True)
+        assert (app.session.method, app.session.next_attempt_at) == (Method.AUTH, 1045.0)
+        (failure,) = app.observer.of(AttemptFailed)
         assert (failure.method, failure.reason) == (Method.KEEPALIVE, Reason.SESSION_LOST)
 
     @pytest.mark.parametrize("error", [OUTAGE, FORBIDDEN])
     async def test_an_unclear_answer_changes_nothing(self, error: DsmError) -> None:
         """DSM being away, or not allowing the question, says nothing about the session."""
-        kept = await self.checked(error)
-        assert kept.session == replace(self.fresh(), check_at=Instant(1090))
-        assert len(kept.observer.of(AttemptFailed)) == 1
+        app = await self.checked(error)
+        assert app.session == replace(self.fresh(), check_at=Instant(1090))
+        assert len(app.observer.of(AttemptFailed)) == 1
 
     async def test_a_token_that_runs_out_in_the_queue_is_not_checked(self) -> None:
         """There is nothing left to ask about."""
-        kept = FakeApp([FIRST], timing=self.TIMING)
-        renewal = await logged_in(kept)
-        async with kept.attempts:
+        app = FakeApp([FIRST], timing=self.TIMING)
+        renewal = await logged_in(app)
+        async with app.attempts:
             check = asyncio.create_task(renewal.check())
             await settle()
-            kept.clock.advance(600)
-            kept.cell.publish(session_state.expired(kept.session, kept.clock.now()))
+            app.clock.advance(600)
+            app.cell.publish(session_state.expired(app.session, app.clock.now()))
         await check
-        assert len(kept.scripted.calls) == 1
+        assert len(app.scripted.calls) == 1
 
     def fresh(self) -> session_state.SessionState:
         """Return the life of an app that got its first token at 1000."""

@@ -51,9 +51,9 @@ async def test_without_a_kept_session_the_bootstrap_begins_a_chain() -> None:
 
 async def test_a_kept_session_is_gone_on_from() -> None:
     """After a restart the bootstrap's own session has long ended."""
-    app = FakeTokenApp([FIRST], kept="kept")
+    app = FakeTokenApp([FIRST], stored="stored")
     await attempted(app)
-    assert app.requests() == [("reauth", "kept")]
+    assert app.requests() == [("reauth", "stored")]
     assert app.observer.of(AttemptBegan) == [AttemptBegan("payments", Method.REAUTH, 0.0)]
     assert app.session.state is State.FRESH
     assert app.store.disk.credential == BOOTSTRAP.fingerprint()
@@ -62,24 +62,24 @@ async def test_a_kept_session_is_gone_on_from() -> None:
 @pytest.mark.parametrize("error", [OUTAGE, FORBIDDEN])
 async def test_a_kept_session_is_given_up_only_when_it_is_dead(error: DsmError) -> None:
     """An outage, or a proxy that forbids all, says nothing about it."""
-    app = FakeTokenApp([error, error, error, FIRST], kept="kept")
+    app = FakeTokenApp([error, error, error, FIRST], stored="stored")
     await attempted(app, 4)
-    assert app.requests() == [("reauth", "kept")] * 4
+    assert app.requests() == [("reauth", "stored")] * 4
     assert app.session.state is State.FRESH
 
 
 async def test_a_dead_session_leaves_the_bootstrap() -> None:
     """It is tried at once, for it may be new enough; if it is not, an operator must act."""
-    app = FakeTokenApp([DEAD, REFUSED], kept="kept")
+    app = FakeTokenApp([DEAD, REFUSED], stored="stored")
     await attempted(app, 2)
-    assert app.requests() == [("reauth", "kept"), ("login", "bootstrap")]
+    assert app.requests() == [("reauth", "stored"), ("login", "bootstrap")]
     assert app.scripted.instants("login") == [1000]
     assert (app.session.state, app.session.dead) == (State.REJECTED, True)
 
 
 async def test_a_new_bootstrap_comes_first() -> None:
     """The operator wants it so: it may be another app's."""
-    app = FakeTokenApp([FIRST], kept="kept")
+    app = FakeTokenApp([FIRST], stored="stored")
     app.credential.secret = "another"
     await attempted(app)
     assert app.requests() == [("login", "another")]
@@ -88,10 +88,10 @@ async def test_a_new_bootstrap_comes_first() -> None:
 
 async def test_a_new_bootstrap_that_is_refused_does_not_end_the_chain() -> None:
     """It may have been placed days before a restart, and have died unused."""
-    app = FakeTokenApp([REFUSED, FIRST, SECOND], kept="kept")
+    app = FakeTokenApp([REFUSED, FIRST, SECOND], stored="stored")
     app.credential.secret = "another"
     renewal = await attempted(app, 2)
-    assert app.requests() == [("login", "another"), ("reauth", "kept")]
+    assert app.requests() == [("login", "another"), ("reauth", "stored")]
     assert app.clock.now() == 1000.0
     assert app.session.state is State.FRESH
     (failure,) = app.observer.of(AttemptFailed)
@@ -105,10 +105,10 @@ async def test_a_new_bootstrap_that_is_refused_does_not_end_the_chain() -> None:
 
 async def test_when_all_is_refused_the_app_rests() -> None:
     """Two dead tokens must not be tried in turns for ever."""
-    app = FakeTokenApp([REFUSED, DEAD, REFUSED], kept="kept")
+    app = FakeTokenApp([REFUSED, DEAD, REFUSED], stored="stored")
     app.credential.secret = "another"
     await attempted(app, 3)
-    by_operator = [("login", "another"), ("reauth", "kept"), ("login", "another")]
+    by_operator = [("login", "another"), ("reauth", "stored"), ("login", "another")]
     assert app.requests() == by_operator
     assert app.session.state is State.REJECTED
     assert app.session.next_attempt_at >= app.clock.now() + 1800
@@ -116,10 +116,10 @@ async def test_when_all_is_refused_the_app_rests() -> None:
 
 async def test_a_bootstrap_may_be_deleted() -> None:
     """It was used up long ago, and secrets should not lie about."""
-    app = FakeTokenApp([FIRST], kept="kept")
+    app = FakeTokenApp([FIRST], stored="stored")
     app.credential.error = MISSING
     await attempted(app)
-    assert app.requests() == [("reauth", "kept")]
+    assert app.requests() == [("reauth", "stored")]
 
 
 async def test_without_either_the_file_is_what_is_missing() -> None:
@@ -137,14 +137,14 @@ async def test_without_either_the_file_is_what_is_missing() -> None:
 
 async def test_an_unreadable_session_is_waited_for() -> None:
     """To begin anew would lose it, and the bootstrap is most likely dead."""
-    app = FakeTokenApp([FIRST], kept="kept")
+    app = FakeTokenApp([FIRST], stored="stored")
     app.store.error = Retryable(Reason.CREDENTIAL, "payments.session: Permission denied")
     renewal = await attempted(app)
     assert app.requests() == []
     assert app.observer.of(AttemptFailed)[0].reason is Reason.CREDENTIAL
     app.store.error = None
     await attempt(app, renewal)
-    assert app.requests() == [("reauth", "kept")]
+    assert app.requests() == [("reauth", "stored")]
 
 
 async def test_a_login_in_trouble_is_made_by_the_live_session() -> None:
@@ -169,7 +169,7 @@ async def test_a_session_that_has_run_out_by_our_count_is_tried() -> None:
 
 async def test_the_bootstrap_at_hand_is_no_news_to_a_reload() -> None:
     """Only another one is, also where the one before had been deleted."""
-    app = FakeTokenApp([FIRST, SECOND], kept="kept")
+    app = FakeTokenApp([FIRST, SECOND], stored="stored")
     renewal = await attempted(app)
     renewal.credential_watch.look_now()
     await renewal.credential_watch.work()
@@ -180,12 +180,12 @@ async def test_the_bootstrap_at_hand_is_no_news_to_a_reload() -> None:
     assert len(app.observer.of(CredentialChanged)) == 1
     app.clock.advance(1)
     await attempt(app, renewal)
-    assert app.requests() == [("reauth", "kept"), ("login", "another")]
+    assert app.requests() == [("reauth", "stored"), ("login", "another")]
 
 
 async def test_a_bootstrap_is_noticed_where_there_was_none() -> None:
     """The operator brings another, and says so by a reload."""
-    app = FakeTokenApp([FIRST, SECOND], kept="kept")
+    app = FakeTokenApp([FIRST, SECOND], stored="stored")
     app.credential.error = MISSING
     renewal = await attempted(app)
     app.credential.error, app.credential.secret = None, "another"
@@ -193,7 +193,7 @@ async def test_a_bootstrap_is_noticed_where_there_was_none() -> None:
     await renewal.credential_watch.work()
     app.clock.advance(1)
     await attempt(app, renewal)
-    assert app.requests() == [("reauth", "kept"), ("login", "another")]
+    assert app.requests() == [("reauth", "stored"), ("login", "another")]
 
 
 async def test_a_session_goes_back_to_the_bootstrap_that_it_came_from() -> None:
@@ -214,9 +214,9 @@ async def test_a_session_goes_back_to_the_bootstrap_that_it_came_from() -> None:
 
 async def test_the_session_of_an_earlier_run_is_ended_too() -> None:
     """Or each restart would leave one behind; consumers have its token, so after the grace."""
-    app = FakeTokenApp([FIRST], kept="kept")
+    app = FakeTokenApp([FIRST], stored="stored")
     renewal = await attempted(app)
     assert renewal.termination.due_at == 1060.0
     app.clock.set(1060)
     await renewal.termination.work()
-    assert app.requests()[1:] == [("terminate", "kept")]
+    assert app.requests()[1:] == [("terminate", "stored")]

@@ -34,25 +34,25 @@ class Retired:
         terminations: Iterable[BaseException | asyncio.Event | None] = (),
         timing: Timing = TIMING,
     ) -> None:
-        self.kept = FakeApp(timing=timing, terminations=terminations)
-        self.termination = SessionTermination(self.kept.running_app)
+        self.fake_app = FakeApp(timing=timing, terminations=terminations)
+        self.termination = SessionTermination(self.fake_app.running_app)
 
     async def due(self) -> float:
         """Go on to when something is due, do it, and return when that was."""
-        now = max(self.kept.clock.now(), self.termination.due_at)
-        self.kept.clock.set(now)
+        now = max(self.fake_app.clock.now(), self.termination.due_at)
+        self.fake_app.clock.set(now)
         await self.termination.work()
         return now
 
     @property
     def endings(self) -> list[SessionEnded]:
         """What observers were told."""
-        return self.kept.observer.of(SessionEnded)
+        return self.fake_app.observer.of(SessionEnded)
 
     @property
     def ended(self) -> list[str]:
         """The tokens whose termination was asked for."""
-        return [call.secret for call in self.kept.scripted.calls]
+        return [call.secret for call in self.fake_app.scripted.calls]
 
 
 async def test_an_old_session_ends_after_its_grace() -> None:
@@ -142,7 +142,7 @@ async def test_terminations_that_hang_do_not_pile_up() -> None:
     gate = asyncio.Event()
     retired = Retired([gate, *[None] * (MAX_PENDING + 2)])
     retired.termination.retire(token(0))
-    retired.kept.clock.advance(60)
+    retired.fake_app.clock.advance(60)
     work = asyncio.create_task(retired.termination.work())
     await settle()
     for number in range(1, 100):
@@ -150,7 +150,7 @@ async def test_terminations_that_hang_do_not_pile_up() -> None:
     assert len(retired.termination.pending) <= MAX_PENDING + 1
     gate.set()
     await work
-    retired.kept.clock.advance(300)
+    retired.fake_app.clock.advance(300)
     await retired.termination.work()
     results = [message.result for message in retired.endings]
     assert len(results) == 100, "each session counts once"
@@ -161,13 +161,13 @@ async def test_a_termination_waits_its_turn_and_gives_it_back() -> None:
     """Ending old sessions has a gate of its own, so that it never delays getting new ones."""
     retired = Retired([OUTAGE, None])
     retired.termination.retire(token())
-    async with retired.kept.endings:
+    async with retired.fake_app.endings:
         work = asyncio.create_task(retired.due())
         await settle()
         assert retired.ended == []
     await work
     assert retired.ended == ["token-1"]
-    assert not retired.kept.endings.locked()
+    assert not retired.fake_app.endings.locked()
 
 
 async def test_what_was_cut_short_is_done_again() -> None:
@@ -179,7 +179,7 @@ async def test_what_was_cut_short_is_done_again() -> None:
     work.cancel()
     await asyncio.wait({work})
     assert retired.termination.pending == (token(),)
-    assert not retired.kept.endings.locked()
+    assert not retired.fake_app.endings.locked()
 
 
 @pytest.mark.parametrize(("grace", "instants"), [(60.0, [1060]), (300.0, [1060]), (None, [])])
@@ -190,11 +190,11 @@ async def test_what_waits_for_its_end_outlives_a_change_of_settings(
     earlier = Retired()
     earlier.termination.retire(token())
     later = Retired([None], Timing(terminate_after=grace))
-    later.kept.clock.advance(50)
+    later.fake_app.clock.advance(50)
     later.termination.follow(earlier.termination)
     while later.termination.due_at < NEVER:
         await later.due()
-    assert later.kept.scripted.instants("terminate") == instants
+    assert later.fake_app.scripted.instants("terminate") == instants
 
 
 async def test_a_session_is_spared_while_an_output_is_behind() -> None:

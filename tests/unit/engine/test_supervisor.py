@@ -24,17 +24,17 @@ class Fleet:
     """Some apps and their supervisor, in one world. Apps of one fleet share an endpoint."""
 
     def __init__(self, scripts: dict[str, Script], *, in_flight: int = 32) -> None:
-        self.kept = FakeApp()
+        self.fake_app = FakeApp()
         self.clients = {
-            name: ScriptedClient(self.kept.clock, script) for name, script in scripts.items()
+            name: ScriptedClient(self.fake_app.clock, script) for name, script in scripts.items()
         }
         self.attempts = asyncio.Semaphore(in_flight)
         self.outputs = {name: FakeOutput(f"/run/{name}.token") for name in scripts}
-        apps = [replace(self.kept.app, name=name) for name in scripts]
-        self.supervisor = Supervisor(apps, self.make_app_context, self.kept.context)
+        apps = [replace(self.fake_app.app, name=name) for name in scripts]
+        self.supervisor = Supervisor(apps, self.make_app_context, self.fake_app.context)
 
     def make_app_context(self, app: App) -> AppContext:
-        """Return what an app is kept with."""
+        """Return what an app is app with."""
         return AppContext(
             self.clients[app.name],
             FakeCredential(),
@@ -79,10 +79,10 @@ async def test_one_apps_trouble_is_its_own(trouble: object) -> None:
     assert callable(trouble)
     fleet = Fleet({"troubled": [trouble(), *[BUG] * 9], "well": grants()}, in_flight=2)
     async with running(fleet.supervisor.run()):
-        await fleet.kept.schedule.advance(320)
+        await fleet.fake_app.schedule.advance(320)
         assert fleet.states()["well"] is State.FRESH
     assert fleet.clients["well"].instants("reauth") == [1300]
-    assert {crash.app for crash in fleet.kept.observer.of(AppCrashed)} <= {"troubled"}
+    assert {crash.app for crash in fleet.fake_app.observer.of(AppCrashed)} <= {"troubled"}
 
 
 async def test_the_endpoints_gate_bounds_what_is_in_flight() -> None:
@@ -100,7 +100,7 @@ async def test_all_can_be_refreshed_now() -> None:
     """SIGUSR1: after a change in DSM nobody waits for half-life."""
     fleet = Fleet({name: grants() for name in ("a", "b")})
     async with running(fleet.supervisor.run()):
-        await fleet.kept.schedule.advance(10)
+        await fleet.fake_app.schedule.advance(10)
         fleet.supervisor.refresh_all()
         await settle()
         assert [client.instants("reauth") for client in fleet.clients.values()] == [[1010]] * 2
@@ -111,11 +111,11 @@ async def test_a_large_fleet_is_refreshed_in_batches() -> None:
     names = [f"app-{number}" for number in range(BATCH + 1)]
     fleet = Fleet({name: grants() for name in names})
     async with running(fleet.supervisor.run()):
-        await fleet.kept.schedule.advance(10)
+        await fleet.fake_app.schedule.advance(10)
         fleet.supervisor.refresh_all()
         await settle()
         assert fleet.clients[names[-1]].instants("reauth") == []
-        await fleet.kept.schedule.advance(PAUSE)
+        await fleet.fake_app.schedule.advance(PAUSE)
         assert all(client.instants("reauth") for client in fleet.clients.values())
 
 
@@ -125,7 +125,7 @@ async def test_an_end_ends_every_session() -> None:
     async with running(fleet.supervisor.run()):
         pass
     await fleet.supervisor.end_sessions()
-    endings = fleet.kept.observer.of(SessionEnded)
+    endings = fleet.fake_app.observer.of(SessionEnded)
     assert endings == [SessionEnded(name, Ending.TERMINATED) for name in ("a", "b")]
     assert [output.holds for output in fleet.outputs.values()] == [None, None]
 
@@ -143,7 +143,7 @@ async def test_a_bug_in_one_end_leaves_no_other_session() -> None:
     gate = asyncio.Event()
     fleet = Fleet({name: grants() for name in ("a", "b")})
     fleet.outputs["a"] = BrokenOutput("/run/a.token")
-    fleet.clients["b"] = ScriptedClient(fleet.kept.clock, grants(), [gate, None])
+    fleet.clients["b"] = ScriptedClient(fleet.fake_app.clock, grants(), [gate, None])
     fleet = rebuilt(fleet)
     async with running(fleet.supervisor.run()):
         pass
@@ -152,16 +152,16 @@ async def test_a_bug_in_one_end_leaves_no_other_session() -> None:
     assert not end.done()
     gate.set()
     await end
-    (crash,) = fleet.kept.observer.of(AppCrashed)
+    (crash,) = fleet.fake_app.observer.of(AppCrashed)
     assert isinstance(crash.error, ExceptionGroup)
     assert (crash.app, crash.error.exceptions, crash.restart_in) == ("a", (BUG,), 0.0)
-    assert fleet.kept.observer.of(SessionEnded) == [SessionEnded("b", Ending.TERMINATED)]
+    assert fleet.fake_app.observer.of(SessionEnded) == [SessionEnded("b", Ending.TERMINATED)]
 
 
 def rebuilt(fleet: Fleet) -> Fleet:
     """Return the fleet with a supervisor that equips its apps as they are now."""
-    apps = [replace(fleet.kept.app, name=name) for name in fleet.clients]
-    fleet.supervisor = Supervisor(apps, fleet.make_app_context, fleet.kept.context)
+    apps = [replace(fleet.fake_app.app, name=name) for name in fleet.clients]
+    fleet.supervisor = Supervisor(apps, fleet.make_app_context, fleet.fake_app.context)
     return fleet
 
 
@@ -236,28 +236,28 @@ async def test_a_cut_at_any_await_leaves_nothing_behind(turns: int) -> None:
 
     Two apps share gates that admit one, so that they are cut while they queue as well.
     """
-    kept = FakeApp(timing=Timing(session_check=100.0, terminate_after=1.0, rejected_retry=9.0))
+    app = FakeApp(timing=Timing(session_check=100.0, terminate_after=1.0, rejected_retry=9.0))
 
     def make_app_context(_: App) -> AppContext:
-        client = TurningClient(kept.clock, chain(ANSWERS, grants()))
+        client = TurningClient(app.clock, chain(ANSWERS, grants()))
         outputs = (TurningOutput(removes_expired=True),)
-        return AppContext(client, TurningCredential(), kept.attempts, kept.endings, outputs)
+        return AppContext(client, TurningCredential(), app.attempts, app.endings, outputs)
 
-    apps = [replace(kept.app, name=name) for name in ("a", "b")]
-    run = asyncio.create_task(Supervisor(apps, make_app_context, kept.context).run())
+    apps = [replace(app.app, name=name) for name in ("a", "b")]
+    run = asyncio.create_task(Supervisor(apps, make_app_context, app.context).run())
     for turn in range(turns):
         await asyncio.sleep(0)
         if turn % 5 == 4:
-            ring_the_next(kept)
+            ring_the_next(app)
     await stop(run)
-    assert not kept.attempts.locked()
-    assert not kept.endings.locked()
+    assert not app.attempts.locked()
+    assert not app.endings.locked()
 
 
-def ring_the_next(kept: FakeApp) -> None:
+def ring_the_next(app: FakeApp) -> None:
     """Let time pass up to the next alarm, without waiting for what comes of it."""
-    due: Iterable[float] = [kept.schedule.next_at or kept.clock.now(), kept.clock.now()]
-    kept.clock.set(max(due))
-    for alarm in kept.schedule.alarms:
-        if alarm.until is not None and alarm.until <= kept.clock.now():
+    due: Iterable[float] = [app.schedule.next_at or app.clock.now(), app.clock.now()]
+    app.clock.set(max(due))
+    for alarm in app.schedule.alarms:
+        if alarm.until is not None and alarm.until <= app.clock.now():
             alarm.wake()

@@ -26,25 +26,27 @@ PATIENT = 1_000.0
 
 
 class Brokerage:
-    """One app that is kept, a broker for it, and DSM by a script."""
+    """One app that is app, a broker for it, and DSM by a script."""
 
     def __init__(self, script: Script, timing: Timing = TIMING) -> None:
-        self.kept = FakeApp(script, timing=timing)
-        self.supervisor = Supervisor([self.kept.app], self.make_app_context, self.kept.context)
-        self.broker = Broker(self.supervisor, self.kept.clock)
+        self.fake_app = FakeApp(script, timing=timing)
+        self.supervisor = Supervisor(
+            [self.fake_app.app], self.make_app_context, self.fake_app.context
+        )
+        self.broker = Broker(self.supervisor, self.fake_app.clock)
 
     def make_app_context(self, _: App) -> AppContext:
-        """Return what the app is kept with."""
-        return self.kept.app_context
+        """Return what the app is app with."""
+        return self.fake_app.app_context
 
     async def advance(self, seconds: float) -> None:
         """Let boot time pass."""
-        await self.kept.schedule.advance(seconds)
+        await self.fake_app.schedule.advance(seconds)
 
     @property
     def attempts(self) -> int:
         """How often DSM was asked for a session."""
-        return len(self.kept.scripted.calls)
+        return len(self.fake_app.scripted.calls)
 
     async def reload(self, plan: ReloadPlan, *names: str) -> None:
         """Apply a new configuration."""
@@ -155,7 +157,7 @@ async def test_a_new_token_that_does_not_last_either_ends_the_wait() -> None:
         await place.advance(100)
         ask = asyncio.create_task(place.broker.token("payments", min_ttl=595, wait=PATIENT))
         await settle()
-        place.kept.clock.advance(10)
+        place.fake_app.clock.advance(10)
         go_on.set()
         with pytest.raises(NoToken, match=r"newest token lives for another 590 s only"):
             await ask
@@ -185,7 +187,7 @@ async def test_the_first_token_may_be_waited_for() -> None:
     """A service that starts together with the daemon need not fail."""
     go_on = asyncio.Event()
     async with brokerage([go_on, FIRST]) as place:
-        hasty = Broker(place.supervisor, place.kept.clock, startup_wait=0)
+        hasty = Broker(place.supervisor, place.fake_app.clock, startup_wait=0)
         with pytest.raises(NoToken, match=r"no valid token \(starting\)") as raised:
             await hasty.token("payments")
         assert raised.value.retry_after == 1
@@ -221,7 +223,7 @@ async def test_an_expired_token_is_handed_to_nobody() -> None:
         await place.advance(599.9)
         assert secrets(await place.broker.token("payments")) == ["token-1"]
         # Time passes, as in a suspend, and nobody has noticed yet.
-        place.kept.clock.advance(0.2)
+        place.fake_app.clock.advance(0.2)
         with pytest.raises(NoToken, match=r"no valid token \(retrying\): connect: refused"):
             await place.broker.token("payments")
 
@@ -452,7 +454,7 @@ async def test_whoever_waits_is_served_by_the_app_as_it_is_configured_anew() -> 
     async with brokerage(script, Timing(retry_min=50.0, retry_max=50.0)) as place:
         ask = asyncio.create_task(place.broker.token("payments", wait=PATIENT))
         await settle()
-        app = replace(place.kept.app, timing=TIMING)
+        app = replace(place.fake_app.app, timing=TIMING)
         await place.reload(ReloadPlan(restart=(app,)), "payments")
         assert secrets(await ask) == ["token-1"]
 
