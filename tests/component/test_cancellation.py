@@ -1,4 +1,4 @@
-"""Outputs and watchers that are cut at any await: nothing stays behind, and they can go on."""
+"""Outputs and watchers cancelled at any await leave nothing behind and can go on."""
 
 import asyncio
 import socket
@@ -23,7 +23,7 @@ Make = Callable[[Path, KeyedExecutor], Output]
 
 
 def descriptors() -> list[str]:
-    """Return what this process has open."""
+    """Return the descriptors that this process has open."""
     entries = [entry for entry in Path("/proc/self/fd").iterdir() if entry.exists()]
     return sorted(str(entry.readlink()) for entry in entries)
 
@@ -44,7 +44,7 @@ def a_socket(path: Path, executor: KeyedExecutor) -> Output:
 
 
 async def work(made: Output) -> None:
-    """Have an output do all that it can."""
+    """Have an output do everything that it can."""
     await made.prepare()
     await made.put(token(1))
     await made.put(token(2))
@@ -53,7 +53,7 @@ async def work(made: Output) -> None:
 
 
 async def lived(make: Make, path: Path, cut: int) -> int:
-    """Cut an output's work at that suspension, go on with it, and return how many there were."""
+    """Cancel an output's work at that suspension, go on with it, and return how many there were."""
     executor = KeyedExecutor(BRIEF)
     made = make(path, executor)
     task: asyncio.Task[None]
@@ -78,8 +78,8 @@ async def lived(make: Make, path: Path, cut: int) -> int:
 
 
 @pytest.mark.parametrize("make", [a_file, a_session, a_socket])
-async def test_an_output_that_is_cut_at_any_await_works_on(make: Make) -> None:
-    """A reload cuts a write where it stands: no temporary file, no descriptor, no dead socket."""
+async def test_an_output_cancelled_at_any_await_works_on(make: Make) -> None:
+    """A reload may cancel a write: no temporary file, no descriptor and no dead socket is left."""
     with reachable() as directory:
         path = directory / "token"
         total = await lived(make, path, 0)

@@ -1,4 +1,4 @@
-"""The failed logins in a real file: what the next run finds, and what nobody finds there."""
+"""The failed logins in a real file: what the next run finds, and what the file must not reveal."""
 
 import asyncio
 import base64
@@ -47,13 +47,13 @@ class Runs:
 
     @property
     def warnings(self) -> list[str]:
-        """What operators were told."""
+        """The warnings for operators."""
         return [warned.message for warned in self.observer.of(Warned)]
 
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Runs:
-    """Return runs, of which there has been none."""
+    """Return runs, before the first one."""
     return Runs(tmp_path)
 
 
@@ -71,7 +71,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 async def found(store: LoginFile) -> Mapping[str, History]:
-    """Return what a run has loaded, which was not lost."""
+    """Return what a run has loaded, which must not be lost."""
     kept = await store.load()
     assert kept is not None
     return kept
@@ -85,8 +85,8 @@ async def test_the_next_run_finds_what_failed(runs: Runs) -> None:
     assert runs.warnings == []
 
 
-async def test_a_reboot_and_the_wall_clock_between(runs: Runs) -> None:
-    """Boot time has begun anew, and the failures are as old as the wall clock says."""
+async def test_a_reboot_is_bridged_by_the_wall_clock(runs: Runs) -> None:
+    """Boot time starts over, and the failures are as old as the wall clock says."""
     await runs.first()
     runs.clock.set(10.0)
     runs.clock.offset += 1050.0
@@ -95,8 +95,8 @@ async def test_a_reboot_and_the_wall_clock_between(runs: Runs) -> None:
     assert history == History((Instant(-150.0), Instant(-60.0)), (Instant(-55.0),))
 
 
-async def test_it_gives_no_key_away(runs: Runs) -> None:
-    """Neither the key nor what could be looked up in a list: not its hash, nor the app's id."""
+async def test_it_reveals_no_key(runs: Runs) -> None:
+    """Neither the key nor what could be looked up in a list: its hash, or the app's id."""
     await runs.first()
     content = runs.path.read_text()
     app_id, secret = base64.b64decode(API_KEY).decode().split(":")
@@ -109,7 +109,7 @@ async def test_it_gives_no_key_away(runs: Runs) -> None:
 
 
 async def test_two_hosts_know_a_key_by_different_names(tmp_path: Path) -> None:
-    """A stolen file tells nothing about another host."""
+    """A stolen file says nothing about another host."""
     names = set()
     for host in ("one", "two"):
         (tmp_path / host).mkdir()
@@ -132,7 +132,7 @@ async def test_only_the_daemons_user_may_read_it(runs: Runs) -> None:
     assert list(runs.path.parent.iterdir()) == [runs.path]
 
 
-async def test_what_a_killed_run_left_is_swept(runs: Runs) -> None:
+async def test_temporary_files_of_killed_runs_are_removed(runs: Runs) -> None:
     """A run that is killed in a write leaves the old file, and a temporary one beside it."""
     await runs.first()
     left = runs.path.with_name(".logins.0123456789abcdef.tmp")
@@ -143,8 +143,8 @@ async def test_what_a_killed_run_left_is_swept(runs: Runs) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00" * 4096, b"{}", b"PNG", b"[" * 99_999])
-async def test_a_garbled_file_is_told_once_and_begun_anew(runs: Runs, content: bytes) -> None:
-    """It is lost, and known to be: what follows is more careful than with none at all."""
+async def test_a_garbled_file_is_reported_once_and_replaced(runs: Runs, content: bytes) -> None:
+    """It counts as lost: the limiter is then more careful than without a file."""
     runs.path.write_bytes(content)
     store = runs.next()
     assert await store.load() is None
@@ -157,8 +157,8 @@ async def test_a_garbled_file_is_told_once_and_begun_anew(runs: Runs, content: b
     assert await found(store) == {store.fingerprint(KEY): HISTORY}
 
 
-async def test_what_is_no_file_is_as_good_as_garbled(runs: Runs) -> None:
-    """A pipe would otherwise be waited for until somebody writes to it."""
+async def test_a_pipe_in_its_place_counts_as_garbled(runs: Runs) -> None:
+    """It would block until somebody writes to it."""
     os.mkfifo(runs.path)
     store = runs.next()
     assert await store.load() is None
@@ -166,8 +166,8 @@ async def test_what_is_no_file_is_as_good_as_garbled(runs: Runs) -> None:
     assert runs.path.is_file()
 
 
-async def test_a_directory_in_its_place_is_told(runs: Runs) -> None:
-    """With what to do about it; logins go on without."""
+async def test_a_directory_in_its_place_is_reported(runs: Runs) -> None:
+    """With what to do about it; logins go on without the file."""
     runs.path.mkdir()
     store = runs.next()
     assert await store.load() is None
@@ -176,7 +176,7 @@ async def test_a_directory_in_its_place_is_told(runs: Runs) -> None:
 
 
 async def test_a_full_disk_leaves_the_old_file(disk: Path) -> None:
-    """Half a file would be no better than none."""
+    """Half a file would be as bad as none."""
     runs = Runs(disk)
     store = await runs.first()
     (disk / "filler").write_bytes(b"x" * 8192)

@@ -1,4 +1,4 @@
-"""An app's newest session in a real file: what a next run finds, and what it makes of it."""
+"""An app's newest session in a real file: what the next run finds, and how it uses it."""
 
 import os
 import stat
@@ -50,13 +50,13 @@ class Runs:
 
     @property
     def warnings(self) -> list[str]:
-        """What operators were told."""
+        """The warnings for operators."""
         return [warned.message for warned in self.observer.of(Warned)]
 
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Runs:
-    """Return an app's runs, of which there has been none."""
+    """Return an app's runs, before the first one."""
     return Runs(tmp_path)
 
 
@@ -66,8 +66,8 @@ def token(number: int = 1) -> Token:
     return Token(secret, ENTITY_ID, number, Instant(1000.0), 600.0, Instant(1600.0))
 
 
-async def test_the_next_run_goes_on_from_the_newest_token(runs: Runs) -> None:
-    """That is what the file is for."""
+async def test_the_next_run_finds_the_newest_token(runs: Runs) -> None:
+    """The file exists for this."""
     store = await runs.first()
     await store.put(token(2))
     assert (store.saved, store.credential) == (2, BOOTSTRAP)
@@ -117,8 +117,8 @@ async def test_only_the_daemons_user_may_read_it(runs: Runs) -> None:
     assert list(runs.path.parent.iterdir()) == [runs.path]
 
 
-async def test_what_a_killed_run_left_is_swept(runs: Runs) -> None:
-    """It holds a token too."""
+async def test_temporary_files_of_killed_runs_are_removed(runs: Runs) -> None:
+    """They contain a token too."""
     left = runs.path.with_name(f".{runs.path.name}.0123456789abcdef.tmp")
     left.write_text("token")
     await runs.first()
@@ -126,7 +126,7 @@ async def test_what_a_killed_run_left_is_swept(runs: Runs) -> None:
 
 
 async def test_a_dead_session_is_removed(runs: Runs) -> None:
-    """The next run needs no answer from DSM to know it."""
+    """The next run then knows without asking DSM."""
     store = await runs.first()
     await store.remove()
     assert (store.saved, runs.path.exists(), await runs.found()) == (0, False, ())

@@ -1,4 +1,4 @@
-"""The state directory: made where it is missing, and one process's alone."""
+"""The state directory: created if it is missing, and used by one process alone."""
 
 import os
 import signal
@@ -40,23 +40,23 @@ def owner(path: Path) -> Iterator[int]:
         process.communicate(timeout=10)
 
 
-def test_a_missing_directory_is_made_for_the_daemon_alone(tmp_path: Path) -> None:
-    """What is in it is as good as a key."""
+def test_a_missing_directory_is_created_for_the_daemon_alone(tmp_path: Path) -> None:
+    """Its content is as good as a key."""
     path = tmp_path / "state"
     claim(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
     assert (path / LOCK).read_text() == f"{os.getpid()}\n"
 
 
-def test_a_directory_that_is_there_is_left_as_it_is(tmp_path: Path) -> None:
-    """A service manager has made it, and knows better who may enter."""
+def test_an_existing_directory_is_left_as_it_is(tmp_path: Path) -> None:
+    """A service manager has created it, and knows better who may enter."""
     tmp_path.chmod(0o750)
     claim(tmp_path)
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o750
 
 
-def test_whoever_comes_second_is_told_who_came_first(tmp_path: Path) -> None:
-    """And may have it as soon as that one has died, by whatever."""
+def test_a_second_process_is_refused_and_told_the_first_ones_pid(tmp_path: Path) -> None:
+    """It may have the directory as soon as the first one has died, however it died."""
     with owner(tmp_path) as pid, pytest.raises(RefresherdError) as caught:
         claim(tmp_path)
     assert str(caught.value) == (
@@ -69,7 +69,7 @@ def test_whoever_comes_second_is_told_who_came_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "what?\n", "9" * 30])
-def test_a_lock_that_says_nothing_is_a_lock(tmp_path: Path, content: str) -> None:
+def test_a_lock_without_a_pid_is_a_lock(tmp_path: Path, content: str) -> None:
     """The pid only helps; it may not have been written yet."""
     claim(tmp_path)
     (tmp_path / LOCK).write_text(content)
@@ -81,8 +81,8 @@ def test_a_lock_that_says_nothing_is_a_lock(tmp_path: Path, content: str) -> Non
     ("name", "reason"),
     [("file", "Not a directory"), ("gone/state", "No such file or directory")],
 )
-def test_what_cannot_be_used_is_told(tmp_path: Path, name: str, reason: str) -> None:
-    """In a line, before any app is started."""
+def test_an_unusable_directory_is_reported(tmp_path: Path, name: str, reason: str) -> None:
+    """In one line, before any app is started."""
     (tmp_path / "file").touch()
     with pytest.raises(RefresherdError) as caught:
         claim(tmp_path / name)

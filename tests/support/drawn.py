@@ -1,13 +1,13 @@
-"""How often the random simulations are run, and on which stories."""
+"""How often the random simulations run, and on which examples."""
 
 from hypothesis import Phase, settings
 
 
 def drawn(examples: int) -> settings:
-    """Return the settings of a simulation: so many stories, the same in every run of the suite.
+    """Return the settings of a simulation: so many examples, the same in every run of the suite.
 
-    What fails is told as it is, for a simulation is shrunk for minutes. The nights of
-    `--hypothesis-profile=long` draw by chance, as many as that says, and shrink.
+    A failing example is reported as it is, because shrinking a simulation takes minutes. With
+    `--hypothesis-profile=long` examples are drawn by chance, as many as that says, and shrunk.
     """
     thorough = settings.get_profile("thorough")
     if settings().max_examples > thorough.max_examples:

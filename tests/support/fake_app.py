@@ -1,4 +1,4 @@
-"""One app with everything that it is kept with, all of it fake."""
+"""One app with everything that it needs, all of it fake."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterable
@@ -61,7 +61,7 @@ class FakeApp:
 
     @property
     def app_context(self) -> AppContext:
-        """The app's equipment, as it is set up by now."""
+        """The app's ports, as they are set up by now."""
         return AppContext(
             self.client, self.credential, self.attempts, self.endings, self.outputs, self.hooks
         )
@@ -73,7 +73,7 @@ class FakeApp:
 
     @property
     def session(self) -> SessionState:
-        """The newest life in the cell."""
+        """The newest session state in the cell."""
         return self.cell.session
 
     def renewal(self) -> Renewal:
@@ -83,7 +83,7 @@ class FakeApp:
 
 @asynccontextmanager
 async def running(work: Coroutine[None, None, object]) -> AsyncIterator[None]:
-    """Run a part until the block ends; it must then leave no task behind."""
+    """Run a coroutine until the block ends; it must then leave no task behind."""
     task = asyncio.create_task(work)
     await settle()
     try:
@@ -102,7 +102,7 @@ async def stop(task: asyncio.Task[object]) -> None:
 
 
 class HonestOutput(FakeOutput):
-    """An output that is never given a token that has run out, nor an older one."""
+    """An output that must never be given an expired token, nor an older one than before."""
 
     def __init__(self, clock: FakeClock) -> None:
         super().__init__()
@@ -110,7 +110,7 @@ class HonestOutput(FakeOutput):
         self._generation = 0
 
     async def put(self, token: Token) -> None:
-        """Hold this token, which must be good."""
+        """Hold this token, which must be valid."""
         assert token.expires_at > self._clock.now()
         assert token.generation >= self._generation
         self._generation = token.generation

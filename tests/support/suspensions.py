@@ -1,4 +1,4 @@
-"""Counts the awaits at which tasks are suspended, and does something at the chosen one."""
+"""Counts the awaits at which tasks are suspended, and calls something at a chosen one."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
@@ -9,7 +9,7 @@ class Suspensions:
     """The suspensions of the counted tasks, and of all that they create, in their order.
 
     `at_cut` is called at suspension number `cut`, counted from 1, before the loop goes on:
-    whatever it cancels is cut at the await where it stands then.
+    a task that it cancels is cancelled at the await where it stands then.
     """
 
     def __init__(self, cut: int, at_cut: Callable[[], object]) -> None:
@@ -18,7 +18,7 @@ class Suspensions:
         self.number = 0
 
     def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """Return a task that is counted. From now on the tasks that it creates are as well."""
+        """Return a task that is counted. From now on, so are the tasks that it creates."""
         loop = asyncio.get_running_loop()
         loop.set_task_factory(self._create)
         return asyncio.Task(_Counted(work, self._suspended), loop=loop)
@@ -46,7 +46,7 @@ class Suspensions:
 
 
 class _Counted(Coroutine[Any, Any, Any]):
-    """A coroutine that tells of each of its suspensions."""
+    """A coroutine that reports each of its suspensions."""
 
     def __init__(self, work: Coroutine[Any, Any, Any], suspended: Callable[[], None]) -> None:
         self._work = work

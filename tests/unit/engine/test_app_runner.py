@@ -1,4 +1,4 @@
-"""One app's keeper: what outlives a crash, and what an end leaves behind."""
+"""One app's runner: what outlives a crash, and what remains after an end."""
 
 import asyncio
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ PATH = "/run/payments.token"
 
 
 class Watched(FakeApp):
-    """An app with its keeper."""
+    """An app with its runner."""
 
     def __init__(
         self,
@@ -59,8 +59,8 @@ class Watched(FakeApp):
         return {call.secret for call in self.scripted.calls if call.name == "terminate"}
 
 
-async def test_a_status_tells_all_that_readers_ask() -> None:
-    """The life and each output, also before anything has happened."""
+async def test_a_status_has_the_session_and_every_output() -> None:
+    """Also before anything has happened."""
     app = Watched([FIRST], outputs=(FakeOutput(PATH),))
     session = app.runner.cell.session
     assert app.runner.status() == AppStatus("payments", session, (OutputStatus(PATH),))
@@ -71,7 +71,7 @@ async def test_a_status_tells_all_that_readers_ask() -> None:
     assert app.runner.app is app.app
 
 
-async def test_a_crash_starts_the_app_over_with_what_it_knows() -> None:
+async def test_an_app_restarted_after_a_crash_keeps_its_session() -> None:
     """The session and its token are worth keeping, whatever the bug was."""
     output = FakeOutput(PATH)
     app = Watched([FIRST, BUG, SECOND], outputs=(output,))
@@ -85,7 +85,7 @@ async def test_a_crash_starts_the_app_over_with_what_it_knows() -> None:
 
 
 async def test_a_crash_does_not_forget_a_refused_credential() -> None:
-    """Else each crash would be followed by another login with the same wrong key."""
+    """Otherwise each crash would be followed by another login with the same wrong key."""
     app = Watched([FIRST, SessionLost("gone"), Rejected(Reason.REJECTED, "bad key")])
     app.scripted.calls.clear()
     async with running(app.runner.run()):
@@ -112,7 +112,7 @@ class Unstamped:
 
 
 async def test_a_crash_does_not_forget_the_sessions_to_be_ended() -> None:
-    """Else they pile up in DSM with each crash."""
+    """Otherwise they would pile up in DSM with each crash."""
     app = Watched([FIRST, SECOND, BUG, THIRD])
     async with running(app.runner.run()):
         await app.schedule.advance(310)
@@ -138,7 +138,7 @@ async def test_a_stop_during_a_crash_is_a_stop(turns: int) -> None:
 
 
 async def test_crashes_are_followed_by_growing_pauses() -> None:
-    """A bug that is met again and again must neither flood the logs nor burn the host."""
+    """A bug that recurs must neither flood the logs nor keep the CPU busy."""
     app = Watched(repeat(BUG))
     app.rng = 0.999999
     async with running(app.runner.run()):
@@ -146,8 +146,8 @@ async def test_crashes_are_followed_by_growing_pauses() -> None:
     assert app.crashes == [2, 4, 8, 16, 32, 60, 60, 60]
 
 
-async def test_a_crash_after_a_long_peace_counts_as_the_first() -> None:
-    """The pause is for bugs that come at once again."""
+async def test_a_crash_after_a_long_quiet_time_counts_as_the_first() -> None:
+    """The pause grows only for bugs that recur at once."""
     app = Watched([BUG, BUG, FIRST, BUG, SECOND])
     app.rng = 0.999999
     async with running(app.runner.run()):
@@ -158,8 +158,8 @@ async def test_a_crash_after_a_long_peace_counts_as_the_first() -> None:
     assert app.crashes == [2, 4, 2]
 
 
-async def test_a_refresh_during_the_pause_is_made_up_for() -> None:
-    """Who asks for a new token gets one as soon as the app is back."""
+async def test_a_refresh_requested_during_the_pause_follows_it() -> None:
+    """The operator gets a new token as soon as the app is back."""
     app = Watched([FIRST, BUG, SECOND])
     async with running(app.runner.run()):
         await app.schedule.advance(300)
@@ -169,15 +169,15 @@ async def test_a_refresh_during_the_pause_is_made_up_for() -> None:
 
 
 async def ended(app: Watched, seconds: float) -> None:
-    """Keep the app for so long, and end it."""
+    """Run the app for so many seconds, and end it."""
     async with running(app.runner.run()):
         await app.schedule.advance(seconds)
     await app.runner.clear()
     await app.runner.end_sessions()
 
 
-async def test_an_end_takes_the_token_away_and_ends_every_session() -> None:
-    """Also those whose grace goes on: `shutdown = "terminate"` leaves none behind."""
+async def test_an_end_removes_the_token_and_ends_every_session() -> None:
+    """`shutdown = "terminate"` leaves none behind, those in their grace period included."""
     output = FakeOutput(PATH)
     app = Watched([FIRST, SECOND], outputs=(output,))
     await ended(app, 310)
@@ -190,16 +190,16 @@ async def test_an_end_takes_the_token_away_and_ends_every_session() -> None:
     ]
 
 
-async def test_an_end_without_a_session_asks_nothing() -> None:
-    """And leaves a file of an earlier run, whose token may still be good."""
+async def test_an_end_without_a_session_sends_no_request() -> None:
+    """It leaves a file of an earlier run, whose token may still be valid."""
     output = FakeOutput(PATH)
     app = Watched([Rejected(Reason.REJECTED, "bad key")], outputs=(output,))
     await ended(app, 1)
     assert (output.removes, app.terminated) == (0, set())
 
 
-async def test_an_end_tells_what_it_could_not_do() -> None:
-    """An output that still shows the token of an ended session is an operator's business."""
+async def test_an_end_reports_what_it_could_not_do() -> None:
+    """An output that still shows the token of an ended session concerns an operator."""
     output = FakeOutput(PATH, [None, None, OutputError("read-only file system")])
     app = Watched([FIRST], outputs=(output,), terminations=[SessionLost("forbidden", dead=False)])
     await ended(app, 1)
@@ -224,7 +224,7 @@ class CountingHook:
 
 
 async def test_hooks_run_for_each_token() -> None:
-    """Consumers that read their token once are told that there is another."""
+    """Consumers that read their token once have to be notified of each new one."""
     app = Watched(grants(), outputs=(FakeOutput(PATH),))
     hook = CountingHook()
     app.hooks = (hook,)
@@ -235,7 +235,7 @@ async def test_hooks_run_for_each_token() -> None:
 
 
 async def test_a_reload_tries_a_refused_credential_again_at_once() -> None:
-    """The operator may have mended it in DSM."""
+    """The operator may have corrected it in DSM."""
     app = Watched([Rejected(Reason.REJECTED, "bad key"), FIRST])
     async with running(app.runner.run()):
         await app.schedule.advance(100)
@@ -244,8 +244,8 @@ async def test_a_reload_tries_a_refused_credential_again_at_once() -> None:
         assert app.runner.cell.session.state is State.FRESH
 
 
-async def test_a_reload_takes_up_a_key_that_was_replaced_in_its_place() -> None:
-    """The old key may be taken back from now on."""
+async def test_a_reload_logs_in_with_a_key_replaced_under_the_same_name() -> None:
+    """The old key may be revoked from now on."""
     app = Watched([FIRST, SECOND])
     async with running(app.runner.run()):
         await app.schedule.advance(100)
@@ -258,8 +258,8 @@ async def test_a_reload_takes_up_a_key_that_was_replaced_in_its_place() -> None:
     assert app.requests() == [("login", 0), ("login", 100)]
 
 
-async def test_a_key_that_is_replaced_while_a_renewal_is_under_way_is_taken_up_after_it() -> None:
-    """The renewal's outcome must not put off the login until half-life."""
+async def test_a_key_replaced_during_a_renewal_is_used_after_it() -> None:
+    """The renewal's outcome must not put off the login until half of the lifetime."""
     gate = asyncio.Event()
     app = Watched([FIRST, gate, SECOND, THIRD])
     async with running(app.runner.run()):
@@ -272,8 +272,8 @@ async def test_a_key_that_is_replaced_while_a_renewal_is_under_way_is_taken_up_a
     assert app.requests() == [("login", 0), ("reauth", 300), ("login", 305)]
 
 
-async def test_other_settings_keep_the_session_and_what_is_configured_as_before() -> None:
-    """A reload that adds a file writes that file, and does not log in anew."""
+async def test_other_settings_keep_the_session_and_unchanged_outputs() -> None:
+    """A reload that adds a file writes that file, and does not log in again."""
     same, gone, new = (FakeOutput(f"/run/{name}") for name in ("same", "gone", "new"))
     files = {path: FileSpec(Path(path)) for path in ("/run/same", "/run/gone", "/run/new")}
     app = Watched([FIRST, SECOND], outputs=(same, gone))
@@ -295,10 +295,10 @@ async def test_other_settings_keep_the_session_and_what_is_configured_as_before(
 
 
 @pytest.mark.parametrize(("users", "kept"), [((), True), (("alice",), False)])
-async def test_a_socket_is_bound_anew_where_its_readers_change(
+async def test_a_socket_is_bound_again_if_its_readers_change(
     users: tuple[str, ...], *, kept: bool
 ) -> None:
-    """Who may read is settled as it is bound."""
+    """Who may read it is settled when it is bound."""
     socket = FakeOutput("/run/payments.sock")
     app = Watched([FIRST], outputs=(socket,))
     sockets = (SocketSpec(Path("/run/payments.sock")),)
@@ -312,7 +312,7 @@ async def test_a_socket_is_bound_anew_where_its_readers_change(
 
 
 async def test_a_closed_app_serves_nobody() -> None:
-    """Who waits for its next token is let go, and its sockets are gone."""
+    """Clients that wait for its next token are released, and its sockets are gone."""
     output = FakeOutput(PATH)
     app = Watched([FIRST], outputs=(output,))
     async with running(app.runner.run()):

@@ -1,4 +1,4 @@
-"""One app under other settings: its session goes on, and so does all that did not change."""
+"""One app under other settings: its session goes on, and so does everything that did not change."""
 
 import asyncio
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ OUTAGE = Retryable(Reason.CONNECT, "connection refused")
 
 
 class Reloaded(FakeApp):
-    """An app with a file, kept under one setting after the other."""
+    """An app with a file, run under one setting after another."""
 
     def __init__(
         self,
@@ -35,12 +35,12 @@ class Reloaded(FakeApp):
         self.runner = AppRunner(self.app, self.app_context, self.context)
 
     async def keep(self, seconds: float) -> None:
-        """Keep the app for so long."""
+        """Run the app for so many seconds."""
         async with running(self.runner.run()):
             await self.schedule.advance(seconds)
 
     def retune(self, app: App, *outputs: FakeOutput) -> None:
-        """Change the app's settings, and what it is kept with."""
+        """Change the app's settings and its outputs."""
         self.outputs = outputs or (FakeOutput(PATH),)
         self.runner = self.runner.retuned(app, self.app_context)
         self.app = app
@@ -50,8 +50,8 @@ class Reloaded(FakeApp):
         return [(call.name, call.at - 1000) for call in self.scripted.calls]
 
 
-async def test_the_next_renewal_stays_when_it_is() -> None:
-    """A reload for an output's sake redraws no lot, or each one would bring renewals nearer."""
+async def test_the_next_renewal_stays_as_scheduled() -> None:
+    """If each reload of an output drew a new jitter, renewals would move ever closer."""
     app = Reloaded(grants())
     app.rng = 0.5
     await app.keep(10)
@@ -62,8 +62,8 @@ async def test_the_next_renewal_stays_when_it_is() -> None:
 
 
 @pytest.mark.parametrize(("elapsed", "at"), [(252, 252.6), (255, 255)])
-async def test_trouble_is_tried_again_at_once(elapsed: float, at: float) -> None:
-    """What was changed may be the proxy that was in the way; two tries are `retry_min` apart."""
+async def test_a_failing_app_is_retried_at_once(elapsed: float, at: float) -> None:
+    """The change may have removed the cause, a proxy for example; tries stay `retry_min` apart."""
     app = Reloaded([*grants_of(1), OUTAGE, OUTAGE, OUTAGE, *grants_of(1)])
     app.rng = 0.9
     await app.keep(elapsed)
@@ -75,12 +75,12 @@ async def test_trouble_is_tried_again_at_once(elapsed: float, at: float) -> None
 
 
 def grants_of(count: int) -> list[Grant]:
-    """Return the first so many grants."""
+    """Return the first grants."""
     return [grant for grant, _ in zip(grants(), range(count), strict=False)]
 
 
 async def test_a_refused_credential_is_tried_again() -> None:
-    """Whatever was changed, an operator was there."""
+    """Whatever was changed, an operator was at work."""
     app = Reloaded([Rejected(Reason.REJECTED, "bad key"), *grants_of(1)])
     await app.keep(10)
     app.retune(replace(app.app, timing=Timing(at=0.4)))
@@ -88,7 +88,7 @@ async def test_a_refused_credential_is_tried_again() -> None:
     assert app.requests() == [("login", 0), ("login", 10)]
 
 
-async def test_who_watches_sees_the_same_view() -> None:
+async def test_watchers_keep_their_cell() -> None:
     """A stream of tokens goes on through a reload, and each token comes once."""
     app = Reloaded(grants())
     await app.keep(10)
@@ -102,8 +102,8 @@ async def test_who_watches_sees_the_same_view() -> None:
     assert view.session.generation == 2
 
 
-async def test_a_file_in_another_format_is_written_anew_at_the_same_path() -> None:
-    """Its consumers wait for that, not for the next token."""
+async def test_a_file_in_another_format_is_rewritten_at_the_same_path() -> None:
+    """Its consumers wait for the new format, not for the next token."""
     app = Reloaded(grants())
     old = app.outputs[0]
     await app.keep(10)
@@ -115,8 +115,8 @@ async def test_a_file_in_another_format_is_written_anew_at_the_same_path() -> No
     assert app.requests() == [("login", 0)]
 
 
-async def test_a_write_that_was_cut_short_is_made_up_for() -> None:
-    """A disk that hung while the file was reloaded must not keep the old token for good."""
+async def test_an_interrupted_write_is_repeated() -> None:
+    """If the disk hung during the reload, the old token must not stay for good."""
     output = FakeOutput(PATH, [None, asyncio.Event()])
     app = Reloaded(grants(), output=output)
     await app.keep(10)
@@ -126,7 +126,7 @@ async def test_a_write_that_was_cut_short_is_made_up_for() -> None:
     assert [token and token.generation for token in output.history] == [1]
 
 
-async def test_an_attempt_that_was_cut_short_is_made_again() -> None:
+async def test_an_interrupted_attempt_is_repeated() -> None:
     """Its late answer reaches nobody, so the first token would never come."""
     app = Reloaded([asyncio.Event(), *grants_of(1)])
     await app.keep(5)
@@ -137,8 +137,8 @@ async def test_an_attempt_that_was_cut_short_is_made_again() -> None:
     assert not app.attempts.locked()
 
 
-async def test_an_ending_that_was_cut_short_is_made_again() -> None:
-    """Else its session would be left to idle out, with each reload another."""
+async def test_an_interrupted_termination_is_repeated() -> None:
+    """Otherwise each reload could leave a session to idle out."""
     app = Reloaded(grants(), terminations=[asyncio.Event(), None])
     await app.keep(365)
     app.retune(replace(app.app, timing=Timing(at=0.6)))
@@ -146,8 +146,8 @@ async def test_an_ending_that_was_cut_short_is_made_again() -> None:
     assert app.requests()[-2:] == [("terminate", 360), ("terminate", 365)]
 
 
-async def test_a_way_to_renew_is_taken_up_at_the_next_renewal() -> None:
-    """A consumer that can't read again must not lose its token to the change itself."""
+async def test_another_renewal_method_applies_from_the_next_renewal() -> None:
+    """A consumer that cannot read again must not lose its token to the change itself."""
     app = Reloaded(grants())
     await app.keep(10)
     app.retune(replace(app.app, timing=Timing(renew=Method.KEEPALIVE)))
@@ -155,8 +155,8 @@ async def test_a_way_to_renew_is_taken_up_at_the_next_renewal() -> None:
     assert app.requests() == [("login", 0), ("keep_alive", 300)]
 
 
-async def test_an_end_takes_away_a_dead_token_that_is_still_shown() -> None:
-    """DSM declared it dead just before the app went, and its file could not be emptied yet."""
+async def test_an_end_removes_a_dead_token_that_is_still_in_a_file() -> None:
+    """DSM declared it dead just before the app was removed, and the disk hung."""
     gate = asyncio.Event()
     output = FakeOutput(PATH, [None, None, gate])
     app = Reloaded([*grants_of(1), SessionLost("gone"), OUTAGE], output=output)
@@ -167,15 +167,15 @@ async def test_an_end_takes_away_a_dead_token_that_is_still_shown() -> None:
 
 
 def shown(app: Reloaded) -> list[int | None]:
-    """Return the generations that the file has shown so far, None for no token."""
+    """Return the generations that the file has contained so far, None for no token."""
     seen: list[Token | None] = app.outputs[0].history
     written = len(app.observer.of(OutputWritten)) + len(app.observer.of(OutputRemoved))
     assert written == len(seen)
     return [None if token is None else token.generation for token in seen]
 
 
-async def test_any_number_of_reloads_leaves_one_sleeper() -> None:
-    """Each setting's tasks end with it."""
+async def test_any_number_of_reloads_leaves_one_sleeping_task() -> None:
+    """The tasks of each setting end with it."""
     app = Reloaded(grants())
     for number in range(10):
         app.retune(replace(app.app, timing=Timing(at=0.3 + number / 100)), app.outputs[0])

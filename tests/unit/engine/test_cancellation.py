@@ -1,4 +1,4 @@
-"""Every await of the core is cut once, and whoever is cut can be kept on."""
+"""Every await of the engine is cancelled once, and the app goes on from there."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -26,7 +26,7 @@ AFTERWARDS = 70.0
 
 
 def cut(number: int, incident: Incident, renew: Method) -> tuple[int, list[str]]:
-    """Have something happen at that suspension of an app's life, and keep the app on.
+    """Have an incident happen at that suspension of an app's run, and run the app on.
 
     Return how many suspensions there were, and which promises were broken.
     """
@@ -66,8 +66,8 @@ def cut(number: int, incident: Incident, renew: Method) -> tuple[int, list[str]]
     [Reload(an_app("a", replace(TIMING, at=0.6))), Restart(), Restart(end_sessions=True)],
     ids=["retuned", "killed", "stopped"],
 )
-def test_an_app_that_is_cut_at_any_await_can_be_kept_on(incident: Incident, renew: Method) -> None:
-    """A reload or a stop comes when it comes: nothing may be left behind, held or forgotten."""
+def test_an_app_cancelled_at_any_await_can_run_on(incident: Incident, renew: Method) -> None:
+    """A reload or a stop may come at any moment: nothing may be left behind, held or forgotten."""
     total, broken = cut(0, incident, renew)
     assert broken == []
     for number in range(1, total + 1):
@@ -90,8 +90,8 @@ async def watched_once(broker: Broker) -> None:
     ],
     ids=["token", "refresh", "watch"],
 )
-def test_who_is_cut_while_asking_leaves_nothing_behind(ask: Ask) -> None:
-    """Consumers give up when they like; the attempt that they caused serves the next one."""
+def test_a_request_cancelled_at_any_await_leaves_nothing_behind(ask: Ask) -> None:
+    """Consumers may hang up; the attempt that they caused serves the next request."""
     total = _asked(ask, 0)
     assert total > 0
     for number in range(1, total + 1):
@@ -99,7 +99,7 @@ def test_who_is_cut_while_asking_leaves_nothing_behind(ask: Ask) -> None:
 
 
 def _asked(ask: Ask, number: int) -> int:
-    """Cut who asks at that suspension, ask again, and return how many there were."""
+    """Cancel a request at that suspension, repeat it, and return how many there were."""
     host = Host(Habits(lifetime=60.0), lambda: 0.0)
     total = 0
 

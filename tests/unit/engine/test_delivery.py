@@ -1,4 +1,4 @@
-"""One output: brought to the newest token, retried by itself, emptied when it must be."""
+"""One output: brought to the newest token, retried by itself, and emptied when it must be."""
 
 import asyncio
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ PATH = "/run/payments.token"
 
 
 class Delivered:
-    """An output with its delivery, worked whenever it is due, and the store beside it."""
+    """An output with its delivery, which works whenever it is due."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class Delivered:
         self.fake_app.cell.publish(lost)
 
     async def catch_up(self) -> list[float]:
-        """Work whenever it is due until it is not, and return when that was."""
+        """Work whenever the delivery is due until it is not, and return when that was."""
         tries: list[float] = []
         while (due_at := self.delivery.due_at) < NEVER:
             self.fake_app.clock.set(max(due_at, self.fake_app.clock.now()))
@@ -62,20 +62,20 @@ class Delivered:
 
     @property
     def shown(self) -> list[str]:
-        """What consumers saw, in order; "" where there was nothing."""
+        """What consumers saw, in order; "" for nothing."""
         return [token.access_token.reveal() if token else "" for token in self.output.history]
 
 
 async def test_an_output_is_prepared_before_there_is_a_token() -> None:
-    """A directory that is missing should be told at the start, not at the first token."""
+    """A missing directory should be reported at the start, not at the first token."""
     delivered = Delivered()
     await delivered.catch_up()
     assert (delivered.output.prepared, delivered.output.puts) == (1, 0)
     assert delivered.delivery.status == OutputStatus(PATH)
 
 
-async def test_a_token_about_to_run_out_in_an_output_is_replaced_with_haste() -> None:
-    """A disk that has room again in its token's last seconds is not left for another ten."""
+async def test_retries_hurry_while_the_old_token_runs_out() -> None:
+    """If the disk has room again in the token's last seconds, the next try must not be 10 s off."""
     delivered = Delivered([None, None, *[DISK_FULL] * 50])
     delivered.renew()
     await delivered.catch_up()
@@ -89,7 +89,7 @@ async def test_a_token_about_to_run_out_in_an_output_is_replaced_with_haste() ->
 
 
 async def test_each_new_token_is_written_once() -> None:
-    """Consumers get every token, and nothing is written for news that are none."""
+    """Consumers get every token, and other changes of the state cause no write."""
     delivered = Delivered()
     delivered.renew()
     await delivered.catch_up()
@@ -110,7 +110,7 @@ async def test_each_new_token_is_written_once() -> None:
 
 
 async def test_an_extended_life_is_written_too() -> None:
-    """The file's `expires_at` would else be wrong after a keep-alive."""
+    """Otherwise the file's `expires_at` would be wrong after a keep-alive."""
     delivered = Delivered()
     delivered.renew()
     await delivered.catch_up()
@@ -120,8 +120,8 @@ async def test_an_extended_life_is_written_too() -> None:
     assert delivered.output.holds == kept.token
 
 
-async def test_a_failing_output_is_tried_again_by_itself() -> None:
-    """A disk that has room again gets the token soon, and operators learn why it has not."""
+async def test_a_failing_output_is_retried_by_itself() -> None:
+    """A disk with room again gets the token soon, and operators learn why it had not."""
     delivered = Delivered([None, DISK_FULL, DISK_FULL])
     delivered.fake_app.rng = 0.999999
     delivered.renew()
@@ -136,8 +136,8 @@ async def test_a_failing_output_is_tried_again_by_itself() -> None:
     assert delivered.shown == ["token-1"]
 
 
-async def test_an_output_that_recovered_is_tried_again_soon_when_it_fails_anew() -> None:
-    """The next full disk has nothing to do with the last."""
+async def test_retries_start_over_after_an_output_recovered() -> None:
+    """The next full disk has nothing to do with the last one."""
     delivered = Delivered([None, DISK_FULL, DISK_FULL, DISK_FULL, None, DISK_FULL])
     delivered.fake_app.rng = 0.999999
     delivered.renew()
@@ -148,8 +148,8 @@ async def test_an_output_that_recovered_is_tried_again_soon_when_it_fails_anew()
     assert pauses == [1, 2, 4, 1]
 
 
-async def test_a_failure_is_seen_and_leaves_what_there_was() -> None:
-    """Readiness tells which output is behind and why, and what consumers still find there."""
+async def test_a_failure_is_in_the_status_and_leaves_the_old_token() -> None:
+    """Readiness says which output is behind and why, and what consumers still find there."""
     delivered = Delivered([None, None, DISK_FULL])
     delivered.renew()
     await delivered.catch_up()
@@ -161,8 +161,8 @@ async def test_a_failure_is_seen_and_leaves_what_there_was() -> None:
     )
 
 
-async def test_a_preparation_that_fails_is_tried_again() -> None:
-    """The directory may be made a moment later by another unit."""
+async def test_a_failed_preparation_is_retried() -> None:
+    """Another unit may create the directory a moment later."""
     delivered = Delivered([DISK_FULL])
     tries = await delivered.catch_up()
     assert len(tries) == 2
@@ -172,8 +172,8 @@ async def test_a_preparation_that_fails_is_tried_again() -> None:
     assert delivered.shown == ["token-1"]
 
 
-async def test_a_pause_is_kept_whatever_is_published() -> None:
-    """News about the session are no reason to press a full disk."""
+async def test_a_change_of_state_does_not_shorten_the_pause() -> None:
+    """It is no reason to write to a full disk more often."""
     delivered = Delivered([None, DISK_FULL, None])
     delivered.renew()
     await delivered.delivery.work()
@@ -184,7 +184,7 @@ async def test_a_pause_is_kept_whatever_is_published() -> None:
 
 
 async def test_a_stuck_output_gets_the_newest_token_only() -> None:
-    """What was replaced while it was stuck is of no use to consumers."""
+    """Tokens that were replaced while it hung are of no use to consumers."""
     gate = asyncio.Event()
     delivered = Delivered([None, gate, None])
     delivered.renew()
@@ -199,7 +199,7 @@ async def test_a_stuck_output_gets_the_newest_token_only() -> None:
 
 
 async def test_an_expired_token_is_never_written() -> None:
-    """Not even where the refresher has not noticed yet that it ran out."""
+    """Not even if the refresher has not yet noticed the expiry."""
     delivered = Delivered([None, DISK_FULL])
     delivered.renew()
     await delivered.delivery.work()
@@ -222,7 +222,7 @@ async def test_an_expired_token_is_kept_or_removed_as_configured() -> None:
 
 
 async def test_a_dead_token_is_removed_once_and_replaced() -> None:
-    """A token that DSM does not know can only fail; nothing there is the honest answer."""
+    """A token that DSM does not know can only fail, so the file must not contain one."""
     delivered = Delivered()
     delivered.renew()
     await delivered.catch_up()
@@ -238,7 +238,7 @@ async def test_a_dead_token_is_removed_once_and_replaced() -> None:
 
 
 async def test_a_dead_token_whose_write_failed_is_removed_again() -> None:
-    """A write that was given up may land later: what it left must not outlive its token."""
+    """A write that was given up may still take effect; the file must not outlive its token."""
     delivered = Delivered([None, None, None, DISK_FULL])
     delivered.renew()
     await delivered.catch_up()
@@ -251,8 +251,8 @@ async def test_a_dead_token_whose_write_failed_is_removed_again() -> None:
     assert delivered.output.removes == 2
 
 
-async def test_clearing_takes_the_token_away_or_says_why_not() -> None:
-    """Before a session ends for good its consumers must not go on with it unawares."""
+async def test_clearing_removes_the_token_or_says_why_not() -> None:
+    """Before a session ends for good, consumers must lose its token or an operator must know."""
     delivered = Delivered([None, None, DISK_FULL])
     delivered.renew()
     await delivered.catch_up()
@@ -265,7 +265,7 @@ async def test_clearing_takes_the_token_away_or_says_why_not() -> None:
 
 
 def test_closing_closes_the_output() -> None:
-    """A socket of an app that is gone must serve nobody any more."""
+    """The socket of a removed app must serve nobody."""
     delivered = Delivered()
     delivered.delivery.close()
     assert delivered.output.closed

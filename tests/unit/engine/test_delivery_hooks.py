@@ -1,4 +1,4 @@
-"""An app's hooks: run in order, once a token, when its outputs hold it, and in nobody's way."""
+"""An app's hooks: run in order, once for each token, when every output holds it."""
 
 import asyncio
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ KEEPALIVE = Timing(renew=Method.KEEPALIVE)
 
 
 class FakeHook:
-    """A hook that takes note of the generations and instants it is run for.
+    """A hook that records the generations and instants it is run for.
 
     `script` has an entry per run: None succeeds, an error is raised, an Event waited for, and
     a number of seconds passes; when it runs out, runs succeed.
@@ -59,7 +59,7 @@ class FakeHook:
 
 
 class Notified(FakeApp):
-    """An app with hooks, and its keeper."""
+    """An app with hooks, and its runner."""
 
     def __init__(
         self,
@@ -77,13 +77,13 @@ class Notified(FakeApp):
         self.runner = AppRunner(self.app, app_context, self.context)
 
     async def keep(self, seconds: float) -> None:
-        """Keep the app for so long."""
+        """Run the app for so many seconds."""
         async with running(self.runner.run()):
             await self.schedule.advance(seconds)
 
     @property
     def ran(self) -> list[HookRan]:
-        """What observers were told of hooks."""
+        """The runs of hooks that observers saw."""
         return self.observer.of(HookRan)
 
 
@@ -104,7 +104,7 @@ async def test_hooks_run_after_each_new_token_in_their_order() -> None:
 
 
 async def test_a_hook_waits_until_every_output_holds_the_token() -> None:
-    """A service that is told to reload must find the new token, not the old one."""
+    """A service that reloads must find the new token, not the old one."""
     gate = asyncio.Event()
     outputs = (FakeOutput("/a", [None, gate]), FakeOutput("/b", [None, DISK_FULL]), FakeOutput())
     app = Notified([FIRST], (), outputs=outputs)
@@ -117,8 +117,8 @@ async def test_a_hook_waits_until_every_output_holds_the_token() -> None:
         assert app.fakes[0].runs == [(1, 10)]
 
 
-async def test_one_after_the_other() -> None:
-    """A configuration is tested by one hook and reloaded by the next."""
+async def test_hooks_run_one_after_the_other() -> None:
+    """One hook may check a configuration, and the next one reload it."""
     gate = asyncio.Event()
     app = Notified([FIRST], [gate], ())
     async with running(app.runner.run()):
@@ -129,16 +129,16 @@ async def test_one_after_the_other() -> None:
         assert app.fakes[1].runs == [(1, 5)]
 
 
-async def test_a_longer_life_of_the_same_token_is_no_news() -> None:
-    """A keep-alive is for services that can't read again; telling them would restart them."""
+async def test_a_longer_life_of_the_same_token_runs_no_hook() -> None:
+    """Keep-alive is for services that cannot read again; a hook would restart them."""
     app = Notified(grants(), (), outputs=(FakeOutput(),), timing=KEEPALIVE)
     await app.keep(1000)
     assert len(app.observer.of(Renewed)) == 4
     assert app.fakes[0].runs == [(1, 0)]
 
 
-async def test_a_file_whose_longer_life_is_not_written_holds_the_token_all_the_same() -> None:
-    """One output that was late, and another that fails later: consumers of both have the token."""
+async def test_an_output_holds_a_token_even_if_its_longer_life_is_not_written() -> None:
+    """One output was late, another fails later: consumers of both have the token."""
     gate = asyncio.Event()
     outputs = (FakeOutput("/a", [None, gate]), FakeOutput("/b", [None, None, *[DISK_FULL] * 99]))
     app = Notified(grants(), (), outputs=outputs, timing=KEEPALIVE)
@@ -150,7 +150,7 @@ async def test_a_file_whose_longer_life_is_not_written_holds_the_token_all_the_s
 
 
 async def test_a_hanging_hook_delays_nothing_and_is_next_run_for_the_newest_token() -> None:
-    """Tokens go on being renewed and delivered, and what they replaced is no news any more."""
+    """Tokens are renewed and delivered meanwhile, and replaced ones need no hook any more."""
     gate = asyncio.Event()
     output = FakeOutput()
     app = Notified(grants(), [gate], (), outputs=(output,))
@@ -164,8 +164,8 @@ async def test_a_hanging_hook_delays_nothing_and_is_next_run_for_the_newest_toke
     assert [hook.generations for hook in app.fakes] == [[1, 4], [1, 4]]
 
 
-async def test_a_failure_is_told_and_left_alone_until_the_next_token() -> None:
-    """A reload that failed may have done half its work: whether to repeat it, people decide."""
+async def test_a_failed_hook_is_reported_and_not_repeated_until_the_next_token() -> None:
+    """A failed reload may have done half its work: people decide whether to repeat it."""
     app = Notified(grants(), [FAILURE], ())
     await app.keep(301)
     assert [hook.generations for hook in app.fakes] == [[1, 2], [1, 2]]
@@ -175,7 +175,7 @@ async def test_a_failure_is_told_and_left_alone_until_the_next_token() -> None:
     )
 
 
-async def test_how_long_a_hook_took_is_told() -> None:
+async def test_the_duration_of_a_hook_is_reported() -> None:
     """A hook that is close to its timeout shows before it fails."""
     app = Notified([FIRST], [2.5], [HookError("not done within 10 s", timed_out=True)])
     await app.keep(1)
@@ -185,8 +185,8 @@ async def test_how_long_a_hook_took_is_told() -> None:
     ]
 
 
-async def test_nobody_is_told_of_a_token_that_has_run_out() -> None:
-    """An output that got it too late is no reason to reload a service onto it."""
+async def test_no_hook_runs_for_an_expired_token() -> None:
+    """An output that got it too late is no reason to reload a service."""
     gate = asyncio.Event()
     outage = repeat(SessionLost("forbidden", dead=False))
     app = Notified(chain([FIRST], outage), (), outputs=(FakeOutput("/a", [None, gate]),))
@@ -199,7 +199,7 @@ async def test_nobody_is_told_of_a_token_that_has_run_out() -> None:
 
 
 async def test_a_bug_in_a_hook_does_not_end_the_app_time_and_again() -> None:
-    """Its tokens must go on being renewed, and its other hooks are run."""
+    """Its tokens must be renewed, and its other hooks must run."""
     app = Notified(grants(), [BUG, BUG], ())
     await app.keep(310)
     assert len(app.observer.of(AppCrashed)) == 2
@@ -207,8 +207,8 @@ async def test_a_bug_in_a_hook_does_not_end_the_app_time_and_again() -> None:
     assert [hook.generations for hook in app.fakes] == [[1, 2], [1, 2]]
 
 
-async def test_a_hook_that_another_bug_cut_short_is_run_again() -> None:
-    """Its service may not have been told, and would use a token that is about to end."""
+async def test_a_hook_interrupted_by_another_bug_is_run_again() -> None:
+    """Its service may not have reloaded, and would use a token that is about to end."""
     app = Notified([FIRST, BUG, asyncio.Event()], [asyncio.Event()], ())
     await app.keep(302)
     assert app.fakes[0].runs == [(1, 0), (1, 301)]
@@ -218,7 +218,7 @@ async def test_a_hook_that_another_bug_cut_short_is_run_again() -> None:
 async def reloaded(
     app: Notified, *new: Iterable[Exception | asyncio.Event | float | None]
 ) -> list[list[int]]:
-    """Retune an app to other hooks after a second; return what these were run for by 301 s."""
+    """Change an app's hooks after a second; return what the new ones ran for by 301 s."""
     await app.keep(1)
     hooks = tuple(FakeHook(app.clock, script) for script in new)
     app.runner = app.runner.retuned(app.app, replace(app.app_context, hooks=hooks))
@@ -230,22 +230,22 @@ async def reloaded(
 
 
 async def test_a_reload_runs_no_hook_again() -> None:
-    """It brings no new token: who edits a timeout must not reload every service."""
+    """It brings no new token: editing a timeout must not reload every service."""
     assert await reloaded(Notified(grants(), ()), (), ()) == [[], []]
 
 
 async def test_a_hook_that_a_reload_adds_waits_for_the_next_token() -> None:
-    """Its service has read the one that there is, as it had to before."""
+    """Its service has read the present token already, as it had to before."""
     assert await reloaded(Notified(grants()), ()) == [[]]
 
 
-async def test_hooks_that_a_reload_cut_short_are_run_under_the_new_settings() -> None:
-    """A hook that hangs may be what the operator mends."""
+async def test_hooks_interrupted_by_a_reload_run_under_the_new_settings() -> None:
+    """The reload may be meant to fix a hook that hangs."""
     assert await reloaded(Notified(grants(), [asyncio.Event()]), (), ()) == [[1], [1]]
 
 
 async def test_an_app_is_idle_between_its_hooks() -> None:
-    """Ten thousand apps are ten thousand sleeping tasks, whether they have hooks or not."""
+    """Ten thousand apps are ten thousand sleeping tasks, with or without hooks."""
     app = Notified(grants(), (), outputs=(FakeOutput(),))
     async with running(app.runner.run()):
         await app.schedule.advance(1000)

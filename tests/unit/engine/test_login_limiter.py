@@ -1,4 +1,4 @@
-"""Logins with shared keys: who may, who waits, who takes over what another has learnt."""
+"""Logins with shared keys: which are sent, which wait, and which learn from another's answer."""
 
 import asyncio
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ Answer = BaseException | asyncio.Event | None
 
 
 class Host:
-    """Some apps that log in by keys, one run after the other on the same store."""
+    """Apps that log in with keys, one run after the other on the same store."""
 
     def __init__(self, store: FakeLoginStore | None = None) -> None:
         self.clock = FakeClock(now=1_000_000)
@@ -66,7 +66,7 @@ class Host:
         return None
 
     async def refusals(self, number: int, *, by_operator: bool = True) -> None:
-        """Have DSM refuse the key so often."""
+        """Have DSM refuse the key so many times."""
         for _ in range(number):
             assert await self.outcome(REFUSED, by_operator=by_operator) is REFUSED
 
@@ -76,12 +76,12 @@ class Host:
 
     @property
     def warnings(self) -> list[str]:
-        """What operators were told."""
+        """The warnings for operators."""
         return [warned.message for warned in self.observer.of(Warned)]
 
 
 async def play(answer: Answer) -> None:
-    """Wait or raise as told."""
+    """Wait, or raise the answer."""
     if isinstance(answer, asyncio.Event):
         await answer.wait()
     elif answer is not None:
@@ -89,14 +89,14 @@ async def play(answer: Answer) -> None:
 
 
 async def gathered(works: Iterable[object]) -> list[object]:
-    """Return what came of works of which none waits for time to pass."""
+    """Return the results of coroutines of which none waits for time to pass."""
     tasks = [asyncio.ensure_future(work) for work in works]  # type: ignore[call-overload]  # all are coroutines
     await settle()
     return [task.result() for task in tasks]
 
 
-async def test_the_refusal_of_one_serves_those_who_came_meanwhile() -> None:
-    """A hundred apps with one wrong key ask once, not a hundred times."""
+async def test_a_refusal_serves_all_who_wait() -> None:
+    """A hundred apps with one wrong key log in once, not a hundred times."""
     host, answered = Host(), asyncio.Event()
 
     async def first() -> BaseException | None:
@@ -120,8 +120,8 @@ async def test_the_refusal_of_one_serves_those_who_came_meanwhile() -> None:
     assert await host.outcome(REFUSED) is REFUSED, "who comes later finds out anew"
 
 
-async def test_a_success_lets_the_others_go_on_many_at_a_time() -> None:
-    """A key that a hundred apps share must not make them come one after the other."""
+async def test_a_success_admits_many_at_a_time() -> None:
+    """A hundred apps with one good key must not log in one after the other."""
     host = Host()
     gates = [asyncio.Event() for _ in range(100)]
     tasks = [asyncio.create_task(host.outcome(gate)) for gate in gates]
@@ -138,7 +138,7 @@ async def test_a_success_lets_the_others_go_on_many_at_a_time() -> None:
 
 
 async def test_apps_with_other_keys_do_not_wait() -> None:
-    """Each key is its own matter."""
+    """Each key is limited on its own."""
     host = Host()
     gates = [asyncio.Event() for _ in range(100)]
     tasks = [asyncio.create_task(host.outcome(g, key=f"{n}")) for n, g in enumerate(gates)]
@@ -149,7 +149,7 @@ async def test_apps_with_other_keys_do_not_wait() -> None:
     assert [await task for task in tasks] == [None] * 100
 
 
-async def test_a_dsm_that_hangs_for_one_holds_up_the_others_for_a_moment_only() -> None:
+async def test_a_dsm_that_hangs_for_one_app_delays_the_others_briefly() -> None:
     """They may be at another endpoint, which works."""
     host, hung = Host(), asyncio.Event()
     hanging = asyncio.create_task(host.outcome(hung))
@@ -163,7 +163,7 @@ async def test_a_dsm_that_hangs_for_one_holds_up_the_others_for_a_moment_only() 
     assert await hanging is None
 
 
-async def test_those_under_way_could_all_fail_and_still_not_be_too_many() -> None:
+async def test_all_logins_under_way_may_fail_without_exceeding_the_limit() -> None:
     """However many apps share the key, and however long DSM takes to refuse it."""
     host = Host()
     await host.refusals(MOST - 3)
@@ -188,8 +188,8 @@ async def test_those_under_way_could_all_fail_and_still_not_be_too_many() -> Non
         Retryable(Reason.BAD_RESPONSE, "404"),
     ],
 )
-async def test_an_outage_uses_nothing_up(error: Retryable) -> None:
-    """A key that nobody judged is tried at once when DSM is back, after however many tries."""
+async def test_an_outage_uses_up_no_budget(error: Retryable) -> None:
+    """After any number of tries, a key that DSM did not judge is tried at once when DSM is back."""
     host = Host()
     for _ in range(3 * MOST):
         assert await host.outcome(error) is error
@@ -200,7 +200,7 @@ async def test_an_outage_uses_nothing_up(error: Retryable) -> None:
 
 @pytest.mark.parametrize("error", [REFUSED, Retryable(Reason.BAD_RESPONSE, "400", counted=True)])
 async def test_what_dsm_may_count_is_counted(error: Rejected | Retryable) -> None:
-    """A malformed key is answered 400, and nobody knows whether that counts as a failed one."""
+    """A malformed key is answered 400, and DSM may count that as a failed login."""
     host = Host()
     for _ in range(FREE):
         assert await host.outcome(error) is error
@@ -214,8 +214,8 @@ async def test_what_dsm_may_count_is_counted(error: Rejected | Retryable) -> Non
     assert await host.outcome(key="another") is None
 
 
-async def test_a_restart_while_dsm_hangs_is_no_wrong_key() -> None:
-    """Of what was cut off nobody knows that it failed, so nobody is told to replace the key."""
+async def test_restarts_while_dsm_hangs_are_not_reported_as_a_wrong_key() -> None:
+    """Nobody knows that the logins failed, so nobody should be told to replace the key."""
     host = Host(FakeLoginStore({KEY: History(cut_off=(Instant(1_000_000),) * FREE)}))
     outcome = await host.outcome()
     assert isinstance(outcome, LoginSuppressed)
@@ -227,8 +227,8 @@ async def test_a_restart_while_dsm_hangs_is_no_wrong_key() -> None:
     assert await host.outcome() is None
 
 
-async def test_a_second_factor_is_no_wrong_key() -> None:
-    """DSM has taken the key by then, so that what was cut off before had not failed either."""
+async def test_a_second_factor_is_not_a_wrong_key() -> None:
+    """DSM has accepted the key by then, so earlier unanswered logins had not failed either."""
     host = Host(FakeLoginStore({KEY: History(cut_off=(Instant(999_999),) * 9)}))
     mfa = Rejected(Reason.MFA_REQUIRED, "a second factor is wanted")
     for _ in range(2 * FREE):
@@ -237,8 +237,8 @@ async def test_a_second_factor_is_no_wrong_key() -> None:
     assert host.history() == History()
 
 
-async def test_an_operator_may_ask_for_more_but_not_for_ever() -> None:
-    """`refresh` ends the wait at once, up to the most that is safe."""
+async def test_an_operator_may_exceed_the_schedule_but_not_the_limit() -> None:
+    """`refresh` ends the wait at once, up to what is safe."""
     host = Host()
     await host.refusals(FREE, by_operator=False)
     assert isinstance(await host.outcome(), LoginSuppressed)
@@ -252,7 +252,7 @@ async def test_an_operator_may_ask_for_more_but_not_for_ever() -> None:
 
 
 async def test_a_login_is_on_record_before_it_is_sent() -> None:
-    """A kill while it is under way must not make it unhappen."""
+    """A kill while it is under way must not make it uncounted."""
     host, hung = Host(), asyncio.Event()
     hanging = asyncio.create_task(host.outcome(hung))
     await settle()
@@ -261,8 +261,8 @@ async def test_a_login_is_on_record_before_it_is_sent() -> None:
     assert await hanging is None
 
 
-async def test_a_crash_loop_stays_below_the_most() -> None:
-    """Each run makes one login with a wrong key and is killed before the answer."""
+async def test_a_crash_loop_stays_below_the_limit() -> None:
+    """Each run sends one login with a wrong key and is killed before the answer."""
     host = Host()
     for _ in range(200):
         login = asyncio.create_task(host.outcome(asyncio.Event()))
@@ -276,14 +276,14 @@ async def test_a_crash_loop_stays_below_the_most() -> None:
 
 
 async def test_a_success_clears_what_a_crash_loop_left() -> None:
-    """The key is good, so it never failed."""
+    """The key is good, so none of its logins had failed."""
     host = Host(FakeLoginStore({KEY: History(cut_off=(Instant(1.0),) * (FREE - 1))}))
     assert await host.outcome() is None
     await host.login_limiter.write_ahead.close()
     assert host.history() == History()
 
 
-async def test_one_that_is_cancelled_counts_until_a_success() -> None:
+async def test_a_cancelled_login_counts_until_a_success() -> None:
     """Nobody knows what DSM made of it."""
     host = Host()
     for _ in range(MOST):
@@ -294,8 +294,8 @@ async def test_one_that_is_cancelled_counts_until_a_success() -> None:
     assert isinstance(await host.outcome(by_operator=True), LoginSuppressed)
 
 
-async def test_a_turn_that_is_not_used_leaves_nothing() -> None:
-    """The token ran out in the queue, say, and another login follows."""
+async def test_an_unused_slot_leaves_no_record() -> None:
+    """The token ran out in the queue, for example, and another login follows."""
     host = Host()
     for _ in range(2 * MOST):
         async with host.login_limiter.slot(Secret(KEY), by_operator=False):
@@ -305,7 +305,7 @@ async def test_a_turn_that_is_not_used_leaves_nothing() -> None:
 
 
 async def test_the_next_run_goes_on_counting() -> None:
-    """A restart is no way around it."""
+    """A restart must not reset the count."""
     host = Host()
     await host.refusals(FREE)
     await host.login_limiter.write_ahead.close()
@@ -313,8 +313,8 @@ async def test_the_next_run_goes_on_counting() -> None:
     assert isinstance(await host.outcome(), LoginSuppressed)
 
 
-async def test_a_lost_record_is_taken_for_a_bad_one() -> None:
-    """Nobody knows what was in it: a good key works on, a wrong one waits after one try."""
+async def test_a_lost_record_counts_as_half_the_limit() -> None:
+    """Nobody knows its content: a good key works on, a wrong one waits after one try."""
     host = Host(FakeLoginStore(None))
     assert await host.outcome(key="good") is None
     assert await host.outcome(key="good") is None
@@ -322,8 +322,8 @@ async def test_a_lost_record_is_taken_for_a_bad_one() -> None:
     assert isinstance(await host.outcome(), LoginSuppressed)
 
 
-async def test_a_lost_record_is_nothing_to_bear_in_mind_for_ever() -> None:
-    """After a day nothing that it held would count, and a key has its usual tries again."""
+async def test_a_lost_record_is_forgotten_after_a_day() -> None:
+    """Nothing in it would count by then, and a key has its usual tries again."""
     host = Host(FakeLoginStore(None))
     assert await host.outcome(key="good") is None
     host.clock.advance(WINDOW)
@@ -332,7 +332,7 @@ async def test_a_lost_record_is_nothing_to_bear_in_mind_for_ever() -> None:
 
 
 async def test_thousands_at_once_share_their_writes() -> None:
-    """A write for each would hold up the start by minutes on a slow disk."""
+    """A write for each would delay the start by minutes on a slow disk."""
     slow = asyncio.Event()
     host = Host(FakeLoginStore(script=[slow]))
     tasks = [asyncio.create_task(host.outcome(key=f"{n}")) for n in range(2000)]
@@ -344,7 +344,7 @@ async def test_thousands_at_once_share_their_writes() -> None:
 
 
 async def test_answers_are_written_soon_but_nobody_waits_for_that() -> None:
-    """A login that has succeeded is not to look cut off to the next run."""
+    """To the next run, a login that succeeded must not look cut off."""
     host = Host()
     async with running(host.login_limiter.write_ahead.run()):
         assert await host.outcome() is None
@@ -357,7 +357,7 @@ async def test_answers_are_written_soon_but_nobody_waits_for_that() -> None:
 
 
 async def test_a_full_disk_stops_no_login() -> None:
-    """It is told once, tried again now and then, and what was missed is written then."""
+    """The failure is reported once, retried now and then, and what was missed is written then."""
     host = Host(FakeLoginStore(script=[FULL] * 3))
     async with running(host.login_limiter.write_ahead.run()):
         await host.refusals(3)
@@ -396,7 +396,7 @@ async def test_what_is_written_at_the_end_is_written_once() -> None:
 
 
 async def test_keys_that_nobody_uses_any_more_are_forgotten() -> None:
-    """A command may bring another key each day for years."""
+    """A command may return another key each day for years."""
     host = Host()
     for day in range(5):
         assert await host.outcome(REFUSED, key=f"{day}") is REFUSED
@@ -407,8 +407,8 @@ async def test_keys_that_nobody_uses_any_more_are_forgotten() -> None:
     assert set(host.store.saved or {}) == {KEY}
 
 
-async def test_a_history_tells_when_the_key_was_good() -> None:
-    """After a restart, too, a mended key does not wait for its past."""
+async def test_a_history_remembers_when_the_key_was_good() -> None:
+    """After a restart, too, a corrected key must not wait because of its past."""
     host = Host()
     await host.refusals(2 * FREE)
     assert await host.outcome(by_operator=True) is None

@@ -1,4 +1,4 @@
-"""Does an app make progress? What the service manager's watchdog is told rests on it."""
+"""Whether an app makes progress: the service manager's watchdog relies on it."""
 
 import asyncio
 from itertools import chain, repeat
@@ -12,7 +12,7 @@ BUG = RuntimeError("bug")
 
 
 def overdue(app: FakeApp, runner: AppRunner) -> float:
-    """Return for how many seconds the app has waited to be attended to."""
+    """Return for how many seconds the app has been due without being begun."""
     return runner.overdue(Instant(app.clock.now()))
 
 
@@ -27,7 +27,7 @@ async def test_an_app_that_is_renewed_in_time_is_not_overdue() -> None:
 
 
 async def test_what_is_under_way_is_not_overdue() -> None:
-    """An attempt has a timeout of its own, and may queue for long where an endpoint hangs."""
+    """An attempt has a timeout of its own, and may queue for long if an endpoint hangs."""
     hanging = asyncio.Event()
     app = FakeApp(chain([hanging], grants()))
     runner = AppRunner(app.app, app.app_context, app.context)
@@ -39,8 +39,8 @@ async def test_what_is_under_way_is_not_overdue() -> None:
         assert runner.cell.session.token is not None
 
 
-async def test_an_app_that_nobody_attends_to_is_overdue() -> None:
-    """Its token runs out, whatever else goes on: only a restart helps."""
+async def test_an_app_whose_task_does_not_run_is_overdue() -> None:
+    """Its token runs out, and only a restart helps."""
     app = FakeApp(grants())
     runner = AppRunner(app.app, app.app_context, app.context)
     async with running(runner.run()):
@@ -50,7 +50,7 @@ async def test_an_app_that_nobody_attends_to_is_overdue() -> None:
 
 
 async def test_the_pause_after_a_crash_is_not_overdue() -> None:
-    """One app's bug must not have the service manager end all the others."""
+    """One app's bug must not make the service manager end all the others."""
     app = FakeApp(chain(repeat(BUG, 100), grants()))
     app.rng = 0.999
     runner = AppRunner(app.app, app.app_context, app.context)

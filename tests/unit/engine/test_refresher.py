@@ -41,7 +41,7 @@ class Refreshing(FakeApp):
         self.set_up()
 
     def set_up(self) -> None:
-        """Make the refresher anew, with the client and the credential as they are now."""
+        """Build the refresher again, with the client and the credential as they are now."""
         self.parts = renewal = self.renewal()
         deliveries = [Delivery(self.running_app, one) for one in self.outputs]
         periodic_tasks: tuple[PeriodicTask, ...] = (
@@ -80,8 +80,8 @@ async def test_a_session_of_a_century_is_renewed_daily() -> None:
     assert app.requests() == [("login", 0.0), ("reauth", 86400.0), ("reauth", 172800.0)]
 
 
-async def test_failures_are_tried_again_until_one_works() -> None:
-    """It never gives up, and takes ever more time."""
+async def test_failures_are_retried_until_one_attempt_works() -> None:
+    """The daemon never gives up, and waits longer each time."""
     app = Refreshing([*[OUTAGE] * 6, FIRST])
     app.rng = 0.999999
     async with running(app.refresher.run()):
@@ -91,15 +91,15 @@ async def test_failures_are_tried_again_until_one_works() -> None:
 
 
 async def test_a_lost_session_is_replaced_at_once_and_once() -> None:
-    """Consumers without a token can't wait, and a login that fails must not be hurried again."""
+    """Consumers without a token cannot wait, but a login that fails must not be hurried again."""
     app = Refreshing([FIRST, DEAD, OUTAGE, SECOND])
     async with running(app.refresher.run()):
         await app.schedule.advance(310)
     assert app.requests() == [("login", 0), ("reauth", 300), ("login", 300), ("login", 301)]
 
 
-async def test_a_refused_credential_waits_in_peace() -> None:
-    """Half an hour between two logins, and the looks at the key between them are far apart."""
+async def test_a_refused_credential_is_left_alone_for_half_an_hour() -> None:
+    """Two logins are far apart, and so are the looks at the key between them."""
     app = Refreshing([REFUSED, REFUSED, FIRST])
     async with running(app.refresher.run()):
         await app.schedule.advance(3599)
@@ -110,7 +110,7 @@ async def test_a_refused_credential_waits_in_peace() -> None:
 
 
 async def test_a_changed_key_ends_the_wait() -> None:
-    """An operator who has put the right key there sees it work within seconds."""
+    """An operator who has put the right key in place sees it work within seconds."""
     app = Refreshing([REFUSED, FIRST])
     async with running(app.refresher.run()):
         await app.schedule.advance(100)
@@ -121,7 +121,7 @@ async def test_a_changed_key_ends_the_wait() -> None:
 
 
 async def test_a_refresh_ends_the_wait() -> None:
-    """An operator who has mended the key in DSM need not touch the host."""
+    """An operator who has corrected the key in DSM need not touch the host."""
     app = Refreshing([REFUSED, FIRST])
     async with running(app.refresher.run()):
         await app.schedule.advance(100)
@@ -131,7 +131,7 @@ async def test_a_refresh_ends_the_wait() -> None:
 
 
 async def test_refreshes_during_an_attempt_make_no_second_one() -> None:
-    """A herd of consumers that ask for a fresh token costs DSM one request."""
+    """Any number of consumers that want a fresh token cost DSM one request."""
     gate = asyncio.Event()
     app = Refreshing([FIRST, gate, SECOND])
     async with running(app.refresher.run()):
@@ -155,7 +155,7 @@ async def test_a_flood_of_refreshes_is_no_flood_of_attempts() -> None:
 
 
 async def test_a_refresh_that_fails_backs_off() -> None:
-    """Asking again does not make the next attempt follow the failed one at once."""
+    """Another request must not make the next attempt follow the failed one at once."""
     app = Refreshing([FIRST, OUTAGE, SECOND])
     async with running(app.refresher.run()):
         await app.schedule.advance(10)
@@ -166,7 +166,7 @@ async def test_a_refresh_that_fails_backs_off() -> None:
 
 
 async def test_a_check_under_way_does_not_serve_for_a_refresh() -> None:
-    """It brings no token, so the attempt follows it."""
+    """It brings no token, so an attempt follows it."""
     gate = asyncio.Event()
     app = Refreshing([FIRST, gate, FIRST, SECOND], timing=Timing(session_check=45.0))
     async with running(app.refresher.run()):
@@ -207,7 +207,7 @@ async def test_a_kept_alive_session_lasts() -> None:
 
 
 async def test_a_check_notices_a_session_that_was_ended() -> None:
-    """Somebody logged the app out: consumers have a new token within `session_check`."""
+    """If somebody logged the app out, consumers have a new token within `session_check`."""
     app = Refreshing([FIRST, FIRST, DEAD, SECOND], timing=Timing(session_check=45.0))
     async with running(app.refresher.run()):
         await app.schedule.advance(100)
@@ -222,8 +222,10 @@ async def test_a_check_notices_a_session_that_was_ended() -> None:
         (7200, [TokenExpired("payments", 1), AttemptBegan("payments", Method.AUTH, 6900.0)]),
     ],
 )
-async def test_a_suspend_is_made_up_for_at_once(slept: float, seen: list[object]) -> None:
-    """A laptop that is opened must not show a dead token while it waits for a timer."""
+async def test_an_overdue_renewal_is_made_at_once_after_a_suspend(
+    slept: float, seen: list[object]
+) -> None:
+    """A laptop that wakes up must not show a dead token while it waits for a timer."""
     app = Refreshing([FIRST, SECOND])
     async with running(app.refresher.run()):
         app.clock.advance(slept)
@@ -234,7 +236,7 @@ async def test_a_suspend_is_made_up_for_at_once(slept: float, seen: list[object]
 
 
 async def test_old_sessions_end_while_an_attempt_hangs() -> None:
-    """Ending sessions and getting them are not in each other's way."""
+    """Ending sessions and getting new ones do not delay each other."""
     gate = asyncio.Event()
     app = Refreshing([FIRST, SECOND, gate])
     async with running(app.refresher.run()):
@@ -245,7 +247,7 @@ async def test_old_sessions_end_while_an_attempt_hangs() -> None:
     assert app.observer.of(SessionEnded) == [SessionEnded("payments", Ending.TERMINATED)]
 
 
-async def test_a_stuck_output_holds_up_nobody() -> None:
+async def test_an_output_that_hangs_delays_nothing() -> None:
     """Neither the session nor another output, and it gets the newest token in the end."""
     gate = asyncio.Event()
     stuck, other = FakeOutput("/nfs/token", [None, gate]), FakeOutput()
@@ -267,7 +269,7 @@ async def test_an_app_is_idle_between_renewals() -> None:
         assert len(app.schedule.alarms) == 1
 
 
-async def test_a_chore_that_was_given_something_to_do_is_attended_to() -> None:
+async def test_a_periodic_task_with_new_work_is_started() -> None:
     """A reload's look for another key must not wait for the next renewal."""
     app = Refreshing(grants())
     async with running(app.refresher.run()):
@@ -279,8 +281,8 @@ async def test_a_chore_that_was_given_something_to_do_is_attended_to() -> None:
         assert app.credential.reads == 2
 
 
-async def test_a_bug_ends_all_of_the_app() -> None:
-    """Its keeper starts over with everything, so nothing may go on beside that."""
+async def test_a_bug_ends_all_tasks_of_the_app() -> None:
+    """Its runner starts everything again, so nothing may go on beside that."""
     app = Refreshing([FIRST, RuntimeError("bug")], outputs=(FakeOutput(),))
     run = asyncio.create_task(app.refresher.run())
     await app.schedule.advance(300)
@@ -292,7 +294,7 @@ async def test_a_bug_ends_all_of_the_app() -> None:
 
 
 class SlowClient(ScriptedClient):
-    """A DSM whose every login takes two seconds to be answered."""
+    """A DSM that takes two seconds to answer each login."""
 
     def __init__(self, clock: FakeClock, script: Script, schedule: FakeSchedule) -> None:
         super().__init__(clock, script)
@@ -306,8 +308,8 @@ class SlowClient(ScriptedClient):
         return grant
 
 
-async def test_tokens_that_run_out_on_the_way_are_not_asked_for_all_the_time() -> None:
-    """A lifetime of a second and an answer that takes two: never shown, and no spinning."""
+async def test_tokens_that_expire_on_the_way_do_not_make_it_spin() -> None:
+    """They live for a second, and an answer takes two: none is ever handed out."""
     output = FakeOutput()
     app = Refreshing((), outputs=(output,))
     app.client = slow = SlowClient(app.clock, grants(1.0), app.schedule)
@@ -342,7 +344,7 @@ TIMINGS = st.builds(Timing, rejected_retry=st.just(60.0), renew=st.sampled_from(
 async def test_whatever_dsm_answers_attempts_are_bounded_and_the_app_recovers(
     outcomes: list[Grant | BaseException], timing: Timing, rand: float
 ) -> None:
-    """No sequence of answers makes it spin, give up, or show a token that is no good."""
+    """No sequence of answers makes it spin, give up, or hand out an invalid token."""
     app = Refreshing(chain(outcomes, grants()), timing=timing)
     app.rng = rand
     app.outputs = (HonestOutput(app.clock),)

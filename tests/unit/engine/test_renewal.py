@@ -1,4 +1,4 @@
-"""One attempt: what DSM is asked, what comes of it, and what observers are told."""
+"""One attempt: what DSM is asked, what follows from its answer, and what observers learn."""
 
 import asyncio
 from dataclasses import replace
@@ -43,7 +43,7 @@ async def due(app: FakeApp, renewal: Renewal) -> None:
 
 
 async def test_a_login_brings_the_first_token() -> None:
-    """The credential is read anew, and observers learn all that dashboards show."""
+    """The credential is read again, and observers learn all that dashboards show."""
     app = FakeApp([FIRST])
     await app.renewal().attempt()
     (call,) = app.scripted.calls
@@ -65,8 +65,8 @@ async def test_a_login_brings_the_first_token() -> None:
     ]
 
 
-async def test_a_reauth_is_asked_by_the_live_token_and_retires_it() -> None:
-    """The credential is not touched, and the old session does not pile up."""
+async def test_a_reauth_uses_the_live_token_and_retires_it() -> None:
+    """The credential is not read, and the old session does not pile up."""
     app = FakeApp([FIRST, SECOND])
     renewal = await logged_in(app)
     old = app.session.token
@@ -79,7 +79,7 @@ async def test_a_reauth_is_asked_by_the_live_token_and_retires_it() -> None:
 
 
 async def test_a_reauth_that_answers_with_the_same_token_does_not_end_it() -> None:
-    """Nobody could try on a live DSM whether it may; ending it would cut consumers off."""
+    """DSM may do so, as far as anyone knows; ending it would cut consumers off."""
     app = FakeApp([FIRST, FIRST])
     renewal = await logged_in(app)
     await due(app, renewal)
@@ -87,8 +87,8 @@ async def test_a_reauth_that_answers_with_the_same_token_does_not_end_it() -> No
     assert renewal.termination.pending == ()
 
 
-async def test_a_reauth_that_answers_with_another_apps_session_is_none() -> None:
-    """A proxy that mixes up its answers must not hand one app's token to another's consumers."""
+async def test_a_reauth_that_returns_another_apps_session_is_refused() -> None:
+    """A proxy that mixes up its answers must not give one app's token to another's consumers."""
     others = Grant(Secret("another-apps"), OTHER_ID, 600.0, "r-9")
     app = FakeApp([FIRST, others, SECOND])
     renewal = await logged_in(app)
@@ -103,7 +103,7 @@ async def test_a_reauth_that_answers_with_another_apps_session_is_none() -> None
 
 
 async def test_an_entity_id_that_is_not_the_apps_may_change() -> None:
-    """Nobody could try what it is on a live DSM: where a login contradicts us, so may a reauth."""
+    """If DSM's entity_id is not the app's UUID, as after this login, nobody knows what it is."""
     grants = [replace(one, entity_id=name) for one, name in ((FIRST, "one"), (SECOND, "other"))]
     app = FakeApp(grants)
     renewal = await logged_in(app)
@@ -112,8 +112,8 @@ async def test_an_entity_id_that_is_not_the_apps_may_change() -> None:
     assert app.session.token.access_token.reveal() == "token-2"
 
 
-async def test_a_login_can_be_asked_for_each_time() -> None:
-    """`renew = "auth"` is for those whose sessions a reauth would not do."""
+async def test_a_login_can_be_configured_for_each_renewal() -> None:
+    """`renew = "auth"` is for apps whose keys do not follow a reauth."""
     app = FakeApp([FIRST, SECOND], timing=Timing(renew=Method.AUTH))
     renewal = await logged_in(app)
     await due(app, renewal)
@@ -123,7 +123,7 @@ async def test_a_login_can_be_asked_for_each_time() -> None:
 
 
 async def test_a_keep_alive_moves_the_expiry_alone() -> None:
-    """The token and its generation stay, for consumers that can't read again."""
+    """The token and its generation stay, for consumers that cannot read again."""
     app = FakeApp([FIRST, SECOND], timing=Timing(renew=Method.KEEPALIVE))
     renewal = await logged_in(app)
     before = app.session.token
@@ -137,7 +137,7 @@ async def test_a_keep_alive_moves_the_expiry_alone() -> None:
 
 
 async def test_a_lifetime_counts_from_before_the_request() -> None:
-    """DSM may have counted since then, so that a slow answer shortens what is left."""
+    """DSM may have counted since then, so a slow answer shortens what is left."""
     gate = asyncio.Event()
     app = FakeApp([gate, FIRST])
     attempt = asyncio.create_task(app.renewal().attempt())
@@ -151,8 +151,8 @@ async def test_a_lifetime_counts_from_before_the_request() -> None:
 
 
 @pytest.mark.parametrize("renew", [Method.REAUTH, Method.KEEPALIVE])
-async def test_an_answer_that_comes_too_late_is_no_success(renew: Method) -> None:
-    """A token that had run out when it came is never shown, and asked for again in peace."""
+async def test_a_token_that_expired_on_the_way_is_a_failure(renew: Method) -> None:
+    """It is never handed out, and the next attempt comes after a backoff."""
     gate = asyncio.Event()
     app = FakeApp([*grants_of(2.0, 1), gate, *grants_of(2.0, 1)], timing=Timing(renew=renew))
     renewal = await logged_in(app)
@@ -174,8 +174,8 @@ def grants_of(lifetime: float, count: int) -> list[Grant]:
     return list(islice(grants(lifetime), count))
 
 
-async def test_a_failure_is_told_with_what_follows() -> None:
-    """Operators ask why, how often, and when next."""
+async def test_a_failure_is_reported_with_what_follows() -> None:
+    """Operators ask why, how often, and when the next attempt is."""
     app = FakeApp([FIRST, OUTAGE])
     await due(app, await logged_in(app))
     assert app.observer.of(AttemptFailed) == [
@@ -195,7 +195,7 @@ async def test_a_failure_is_told_with_what_follows() -> None:
 
 
 async def test_an_unreadable_credential_costs_no_request() -> None:
-    """A key file that is not there yet is tried again like any trouble, without asking DSM."""
+    """A key file that is not there yet is retried after a backoff, without asking DSM."""
     app = FakeApp()
     app.credential.error = Retryable(Reason.CREDENTIAL, "payments.key: no such file")
     await app.renewal().attempt()
@@ -207,7 +207,7 @@ async def test_an_unreadable_credential_costs_no_request() -> None:
 
 
 async def test_a_refused_credential_is_remembered() -> None:
-    """The wait for another one must not end for the very same."""
+    """The wait for another one must not end for the same one."""
     app = FakeApp([Rejected(Reason.REJECTED, "bad key")])
     renewal = app.renewal()
     await renewal.attempt()
@@ -217,10 +217,10 @@ async def test_a_refused_credential_is_remembered() -> None:
 
 
 @pytest.mark.parametrize("error", [DEAD, FORBIDDEN, Rejected(Reason.MFA_REQUIRED, "second factor")])
-async def test_a_session_that_is_not_renewed_is_replaced_by_a_login_at_once(
+async def test_a_session_that_dsm_will_not_renew_is_replaced_by_a_login_at_once(
     error: DsmError,
 ) -> None:
-    """The credential is what helps then, without a wait."""
+    """Only the credential helps then, and waiting would not."""
     app = FakeApp([FIRST, error, SECOND])
     renewal = await logged_in(app)
     await due(app, renewal)
@@ -232,7 +232,7 @@ async def test_a_session_that_is_not_renewed_is_replaced_by_a_login_at_once(
 
 
 async def test_a_token_that_runs_out_in_the_queue_is_not_renewed() -> None:
-    """An overloaded endpoint must not make the app ask for what can only be refused."""
+    """An overloaded endpoint must not get a request that it can only refuse."""
     app = FakeApp([FIRST])
     renewal = await logged_in(app)
     async with app.attempts:
@@ -246,7 +246,7 @@ async def test_a_token_that_runs_out_in_the_queue_is_not_renewed() -> None:
 
 
 async def test_other_settings_take_over_what_is_known() -> None:
-    """A session in its grace is ended under them as well, and the key is not tried anew."""
+    """A session in its grace period is ended under them as well, and the key is not tried again."""
     app = FakeApp([FIRST, SECOND])
     earlier = await logged_in(app)
     await due(app, earlier)
@@ -260,7 +260,7 @@ async def test_other_settings_take_over_what_is_known() -> None:
 
 @pytest.mark.parametrize(("elapsed", "timeout"), [(0, 20), (580, 10), (599, 1), (601, 20)])
 async def test_an_attempt_leaves_time_for_another(elapsed: float, timeout: float) -> None:
-    """One that hangs must not use up what the token has left."""
+    """An attempt that hangs must not use up what the token has left."""
     app = FakeApp([FIRST, SECOND], timing=Timing(renew=Method.AUTH))
     renewal = await logged_in(app)
     app.clock.advance(elapsed)
@@ -268,8 +268,8 @@ async def test_an_attempt_leaves_time_for_another(elapsed: float, timeout: float
     assert app.scripted.calls[1].timeout == timeout
 
 
-async def test_a_delay_counts_to_the_request() -> None:
-    """Waiting for the endpoint's gate is part of it: that is how overload shows."""
+async def test_the_delay_ends_with_the_request() -> None:
+    """It includes the wait for a place at the endpoint: that is how overload shows."""
     app = FakeApp([FIRST])
     async with app.attempts:
         attempt = asyncio.create_task(app.renewal().attempt())
@@ -289,7 +289,7 @@ async def test_a_delay_counts_to_the_request() -> None:
     ],
 )
 async def test_another_apps_key_is_noticed(expected: str, answered: str, *, warned: bool) -> None:
-    """A swapped key file would hand one app's token to the other's consumers."""
+    """A swapped key file would give one app's token to the other's consumers."""
     app = FakeApp([Grant(Secret("token"), answered, 600.0)])
     app.credential.entity_id = expected
     await app.renewal().attempt()
@@ -303,7 +303,7 @@ class TestCheck:
     TIMING = Timing(session_check=45.0)
 
     async def checked(self, answer: Grant | DsmError) -> FakeApp:
-        """Return an app after a check that was answered so."""
+        """Return an app after a check that was answered like this."""
         app = FakeApp([FIRST, answer], timing=self.TIMING)
         renewal = await logged_in(app)
         app.clock.set(1045)
@@ -321,7 +321,9 @@ class TestCheck:
         assert app.session == replace(self.fresh(), check_at=Instant(1090))
 
     async def test_a_dead_session_is_noticed(self) -> None:
-        """Somebody logged the app out: consumers get a new token now, not at half-life."""
+        """If somebody logged the app out, consumers get a new token now, not at half of the
+        lifetime.
+        """
         app = await self.checked(DEAD)
         assert (app.session.token, app.session.dead) == (None, True)
         assert (app.session.method, app.session.next_attempt_at) == (Method.AUTH, 1045.0)
@@ -330,7 +332,7 @@ class TestCheck:
 
     @pytest.mark.parametrize("error", [OUTAGE, FORBIDDEN])
     async def test_an_unclear_answer_changes_nothing(self, error: DsmError) -> None:
-        """DSM being away, or not allowing the question, says nothing about the session."""
+        """If DSM is away, or does not allow the question, that says nothing about the session."""
         app = await self.checked(error)
         assert app.session == replace(self.fresh(), check_at=Instant(1090))
         assert len(app.observer.of(AttemptFailed)) == 1
@@ -348,6 +350,6 @@ class TestCheck:
         assert len(app.scripted.calls) == 1
 
     def fresh(self) -> session_state.SessionState:
-        """Return the life of an app that got its first token at 1000."""
+        """Return the state of an app that got its first token at 1000."""
         now = FakeClock().now()
         return session_state.granted(session_state.begin(now), FIRST, now, self.TIMING, 0.0)

@@ -1,4 +1,4 @@
-"""What an attempt proves itself by where there is no API key: nothing that lives is given up."""
+"""What an attempt is made with if there is no API key: no live session is given up."""
 
 from itertools import islice
 
@@ -23,7 +23,7 @@ MISSING = Retryable(Reason.CREDENTIAL, "bootstrap.token: No such file or directo
 
 
 async def attempt(app: FakeTokenApp, renewal: Renewal) -> None:
-    """Make the attempt that comes next when it is due, and keep the token that it brings."""
+    """Make the next attempt when it is due, and save the token that it brings."""
     app.clock.set(max(app.clock.now(), app.session.next_attempt_at))
     if session_state.next_action(app.session, app.clock.now(), busy=False) is Action.EXPIRE:
         app.cell.publish(session_state.expired(app.session, app.clock.now()))
@@ -41,16 +41,16 @@ async def attempted(app: FakeTokenApp, count: int = 1) -> Renewal:
     return renewal
 
 
-async def test_without_a_kept_session_the_bootstrap_begins_a_chain() -> None:
-    """That is how the first run on a host goes."""
+async def test_without_a_stored_session_the_bootstrap_token_is_used() -> None:
+    """This is the first run on a host."""
     app = FakeTokenApp([FIRST])
     await attempted(app)
     assert app.requests() == [("login", "bootstrap")]
     assert app.store.disk == Disk(BOOTSTRAP.fingerprint(), FIRST.access_token)
 
 
-async def test_a_kept_session_is_gone_on_from() -> None:
-    """After a restart the bootstrap's own session has long ended."""
+async def test_a_stored_session_is_renewed() -> None:
+    """After a restart the bootstrap token's own session ended long ago."""
     app = FakeTokenApp([FIRST], stored="stored")
     await attempted(app)
     assert app.requests() == [("reauth", "stored")]
@@ -60,16 +60,16 @@ async def test_a_kept_session_is_gone_on_from() -> None:
 
 
 @pytest.mark.parametrize("error", [OUTAGE, FORBIDDEN])
-async def test_a_kept_session_is_given_up_only_when_it_is_dead(error: DsmError) -> None:
-    """An outage, or a proxy that forbids all, says nothing about it."""
+async def test_a_stored_session_is_given_up_only_when_dead(error: DsmError) -> None:
+    """An outage, or a proxy that forbids everything, says nothing about it."""
     app = FakeTokenApp([error, error, error, FIRST], stored="stored")
     await attempted(app, 4)
     assert app.requests() == [("reauth", "stored")] * 4
     assert app.session.state is State.FRESH
 
 
-async def test_a_dead_session_leaves_the_bootstrap() -> None:
-    """It is tried at once, for it may be new enough; if it is not, an operator must act."""
+async def test_after_a_dead_session_the_bootstrap_token_is_tried() -> None:
+    """It may be new enough; if it is not, an operator must act."""
     app = FakeTokenApp([DEAD, REFUSED], stored="stored")
     await attempted(app, 2)
     assert app.requests() == [("reauth", "stored"), ("login", "bootstrap")]
@@ -78,7 +78,7 @@ async def test_a_dead_session_leaves_the_bootstrap() -> None:
 
 
 async def test_a_new_bootstrap_comes_first() -> None:
-    """The operator wants it so: it may be another app's."""
+    """The operator wants it: it may belong to another app."""
     app = FakeTokenApp([FIRST], stored="stored")
     app.credential.secret = "another"
     await attempted(app)
@@ -86,8 +86,8 @@ async def test_a_new_bootstrap_comes_first() -> None:
     assert app.store.disk.credential == ANOTHER.fingerprint()
 
 
-async def test_a_new_bootstrap_that_is_refused_does_not_end_the_chain() -> None:
-    """It may have been placed days before a restart, and have died unused."""
+async def test_a_refused_new_bootstrap_does_not_end_the_session() -> None:
+    """It may have been put there days before a restart, and have expired unused."""
     app = FakeTokenApp([REFUSED, FIRST, SECOND], stored="stored")
     app.credential.secret = "another"
     renewal = await attempted(app, 2)
@@ -103,7 +103,7 @@ async def test_a_new_bootstrap_that_is_refused_does_not_end_the_chain() -> None:
     )
 
 
-async def test_when_all_is_refused_the_app_rests() -> None:
+async def test_when_everything_is_refused_the_app_waits() -> None:
     """Two dead tokens must not be tried in turns for ever."""
     app = FakeTokenApp([REFUSED, DEAD, REFUSED], stored="stored")
     app.credential.secret = "another"
@@ -115,15 +115,15 @@ async def test_when_all_is_refused_the_app_rests() -> None:
 
 
 async def test_a_bootstrap_may_be_deleted() -> None:
-    """It was used up long ago, and secrets should not lie about."""
+    """It was used up long ago, and secrets should not lie around."""
     app = FakeTokenApp([FIRST], stored="stored")
     app.credential.error = MISSING
     await attempted(app)
     assert app.requests() == [("reauth", "stored")]
 
 
-async def test_without_either_the_file_is_what_is_missing() -> None:
-    """And is looked for again and again, for an operator will bring it."""
+async def test_without_a_session_the_missing_bootstrap_is_reported() -> None:
+    """It is looked for again and again, until an operator brings it."""
     app = FakeTokenApp([FIRST])
     app.credential.error = MISSING
     renewal = await attempted(app)
@@ -136,7 +136,7 @@ async def test_without_either_the_file_is_what_is_missing() -> None:
 
 
 async def test_an_unreadable_session_is_waited_for() -> None:
-    """To begin anew would lose it, and the bootstrap is most likely dead."""
+    """Starting without it would lose it, and the bootstrap token is most likely dead."""
     app = FakeTokenApp([FIRST], stored="stored")
     app.store.error = Retryable(Reason.CREDENTIAL, "payments.session: Permission denied")
     renewal = await attempted(app)
@@ -147,15 +147,15 @@ async def test_an_unreadable_session_is_waited_for() -> None:
     assert app.requests() == [("reauth", "stored")]
 
 
-async def test_a_login_in_trouble_is_made_by_the_live_session() -> None:
-    """The bootstrap is dead by then, and would only have the app look rejected."""
+async def test_an_extra_login_uses_the_live_session() -> None:
+    """The bootstrap token is dead by then, and the app would look rejected."""
     app = FakeTokenApp([FIRST, OUTAGE, OUTAGE, SECOND])
     await attempted(app, 4)
     assert app.requests() == [("login", "bootstrap"), *[("reauth", "token-1")] * 3]
     assert app.session.state is State.FRESH
 
 
-async def test_a_session_that_has_run_out_by_our_count_is_tried() -> None:
+async def test_a_session_that_expired_by_our_count_is_tried() -> None:
     """DSM may count from its last use, and there is no other way back."""
     app = FakeTokenApp([FIRST, OUTAGE, SECOND])
     renewal = await attempted(app)
@@ -167,8 +167,8 @@ async def test_a_session_that_has_run_out_by_our_count_is_tried() -> None:
     assert app.session.state is State.FRESH
 
 
-async def test_the_bootstrap_at_hand_is_no_news_to_a_reload() -> None:
-    """Only another one is, also where the one before had been deleted."""
+async def test_a_reload_ignores_the_same_bootstrap() -> None:
+    """Only another one counts, also if the one before had been deleted."""
     app = FakeTokenApp([FIRST, SECOND], stored="stored")
     renewal = await attempted(app)
     renewal.credential_watch.look_now()
@@ -183,8 +183,8 @@ async def test_the_bootstrap_at_hand_is_no_news_to_a_reload() -> None:
     assert app.requests() == [("reauth", "stored"), ("login", "another")]
 
 
-async def test_a_bootstrap_is_noticed_where_there_was_none() -> None:
-    """The operator brings another, and says so by a reload."""
+async def test_a_reload_notices_a_bootstrap_where_there_was_none() -> None:
+    """The operator puts one there, and reloads."""
     app = FakeTokenApp([FIRST, SECOND], stored="stored")
     app.credential.error = MISSING
     renewal = await attempted(app)
@@ -197,7 +197,7 @@ async def test_a_bootstrap_is_noticed_where_there_was_none() -> None:
 
 
 async def test_a_session_goes_back_to_the_bootstrap_that_it_came_from() -> None:
-    """One that was tried in vain must be tried again after a restart."""
+    """A bootstrap token that was tried in vain must be tried again after a restart."""
     app = FakeTokenApp([FIRST, OUTAGE, SECOND])
     renewal = await attempted(app)
     app.credential.secret = "another"
@@ -213,7 +213,7 @@ async def test_a_session_goes_back_to_the_bootstrap_that_it_came_from() -> None:
 
 
 async def test_the_session_of_an_earlier_run_is_ended_too() -> None:
-    """Or each restart would leave one behind; consumers have its token, so after the grace."""
+    """Otherwise each restart would leave one behind; after the grace, for consumers have it."""
     app = FakeTokenApp([FIRST], stored="stored")
     renewal = await attempted(app)
     assert renewal.termination.due_at == 1060.0

@@ -1,4 +1,4 @@
-"""Another credential at its source: noticed at once where it matters, and nothing else is."""
+"""Another credential at its source is noticed at once where it matters."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ def hastened(app: FakeApp) -> bool:
 
 
 async def test_a_changed_key_ends_the_wait_at_once() -> None:
-    """An operator who has mended the key must not wait half an hour."""
+    """An operator who has corrected the key must not wait half an hour."""
     app, credential_watch = refused()
     await credential_watch.work()
     assert not hastened(app)
@@ -41,8 +41,8 @@ async def test_a_changed_key_ends_the_wait_at_once() -> None:
     assert app.observer.of(CredentialChanged) == [CredentialChanged("payments")]
 
 
-async def test_touching_the_file_ends_nothing() -> None:
-    """Else a deployment that rewrites the same key each minute would burn it in two hours."""
+async def test_touching_the_file_does_not_end_the_wait() -> None:
+    """A deployment that rewrites the same key each minute would burn it in two hours."""
     app, credential_watch = refused()
     for version in range(2, 50):
         app.credential.version = version
@@ -58,8 +58,8 @@ async def test_an_unchanged_source_is_not_read() -> None:
     assert app.credential.reads == 1
 
 
-async def test_a_source_that_only_reading_could_judge_is_not_read() -> None:
-    """A command may ask its user for a passphrase: it is run for logins only."""
+async def test_a_source_without_a_stamp_is_not_read() -> None:
+    """A command may ask its user for a passphrase, so it runs for logins only."""
     app, credential_watch = refused()
     app.credential.version = None
     app.credential.secret = "another"
@@ -69,7 +69,7 @@ async def test_a_source_that_only_reading_could_judge_is_not_read() -> None:
 
 
 async def test_a_source_that_cannot_be_read_is_looked_at_again() -> None:
-    """A file is replaced in steps; what could not be read once is not taken for known."""
+    """A file may be replaced in steps; a failed read must not count as seen."""
     app, credential_watch = refused()
     app.credential.secret, app.credential.version = "another", 2
     app.credential.error = Retryable(Reason.CREDENTIAL, "permission denied")
@@ -80,7 +80,7 @@ async def test_a_source_that_cannot_be_read_is_looked_at_again() -> None:
     assert hastened(app)
 
 
-async def test_each_refused_key_is_remembered_anew() -> None:
+async def test_each_refused_key_is_remembered() -> None:
     """A second wrong key starts a wait of its own."""
     app, credential_watch = refused()
     app.credential.secret, app.credential.version = "another", 2
@@ -92,16 +92,16 @@ async def test_each_refused_key_is_remembered_anew() -> None:
     assert hastened(app)
 
 
-def test_nothing_is_looked_at_while_nothing_stands_refused() -> None:
-    """Ten thousand apps that are fine cost no look at all."""
+def test_the_source_is_left_alone_while_nothing_is_refused() -> None:
+    """Ten thousand healthy apps must cost nothing."""
     app, credential_watch = refused()
     assert credential_watch.due_at <= app.clock.now()
     app.cell.publish(replace(app.session, state=session_state.State.FRESH))
     assert credential_watch.due_at == NEVER
 
 
-async def test_a_healthy_app_looks_when_it_is_asked_to() -> None:
-    """A reload takes up a key that was replaced in its place, also from a command."""
+async def test_a_healthy_app_looks_on_request() -> None:
+    """A reload notices a key that was replaced under the same name, also one from a command."""
     app = FakeApp()
     credential_watch = CredentialWatch(app.running_app)
     app.credential.version = None
@@ -128,7 +128,7 @@ async def test_an_app_that_has_not_logged_in_yet_has_nothing_to_compare() -> Non
 
 
 async def test_the_last_used_credential_outlives_a_change_of_settings() -> None:
-    """Else each reload would log in anew with the same key, or none with another."""
+    """Otherwise a reload would log in again with the same key, or miss another one."""
     app, earlier = refused()
     later = CredentialWatch(app.running_app)
     later.follow(earlier)
@@ -142,8 +142,8 @@ async def test_the_last_used_credential_outlives_a_change_of_settings() -> None:
     assert hastened(app)
 
 
-class TestOvertaken:
-    """A renewal that was under way when another credential was found does not swallow its login."""
+class TestAttemptEnded:
+    """A renewal that was under way when another key was found does not cancel its login."""
 
     async def found(self) -> tuple[FakeApp, CredentialWatch]:
         """Return a healthy app at whose source another credential was just found."""
@@ -159,7 +159,7 @@ class TestOvertaken:
         return app, credential_watch
 
     async def test_the_renewal_is_followed_by_the_login(self) -> None:
-        """Its outcome put the next attempt far off, and the old key may be taken back by then."""
+        """The renewal put the next attempt far off, and the old key may be revoked by then."""
         app, credential_watch = await self.found()
         credential_watch.attempt_ended()
         assert credential_watch.due_at == ALWAYS
@@ -167,8 +167,8 @@ class TestOvertaken:
         assert hastened(app)
         assert app.session.method is Method.AUTH
 
-    async def test_a_refusal_of_the_one_before_is_followed_by_the_login(self) -> None:
-        """Else a key that is mended while DSM is slow over the old one waits half an hour."""
+    async def test_a_refusal_of_the_old_key_is_followed_by_the_login(self) -> None:
+        """A key corrected while DSM is slow to refuse the old one must not wait half an hour."""
         app, credential_watch = await self.found()
         refused = Rejected(Reason.REJECTED, "401 Unauthorized")
         now = app.clock.now()
@@ -178,7 +178,7 @@ class TestOvertaken:
         await credential_watch.work()
         assert hastened(app)
 
-    async def test_the_login_itself_is_followed_by_none(self) -> None:
+    async def test_the_login_itself_is_not_followed_by_another(self) -> None:
         """One login with the new credential is enough."""
         app, credential_watch = await self.found()
         credential_watch.remember(Secret("another"))
@@ -186,8 +186,8 @@ class TestOvertaken:
         assert credential_watch.due_at == NEVER
         assert not hastened(app)
 
-    async def test_a_third_credential_that_was_used_meanwhile_is_followed_by_none(self) -> None:
-        """The source is looked at again, and that settles it."""
+    async def test_a_third_credential_used_meanwhile_is_not_followed_by_a_login(self) -> None:
+        """The source is looked at again, and holds the one that was used."""
         app, credential_watch = await self.found()
         app.credential.secret = "third"
         credential_watch.remember(Secret("third"))
@@ -198,7 +198,7 @@ class TestOvertaken:
         assert not hastened(app)
 
     async def test_an_unreadable_source_is_looked_at_again_after_the_next_renewal(self) -> None:
-        """What is half replaced now is whole by then."""
+        """A file that was half replaced is complete by then."""
         app, credential_watch = await self.found()
         app.credential.error = Retryable(Reason.CREDENTIAL, "permission denied")
         credential_watch.attempt_ended()

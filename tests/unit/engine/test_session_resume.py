@@ -1,4 +1,4 @@
-"""A restart: an app goes on from the session of the earlier run, if it is still its own."""
+"""A restart: an app resumes the session of the earlier run, if it is still its own."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -32,7 +32,7 @@ def session(generation: int, *, began: float = 900.0, credential: str = MINE) ->
 
 
 class Hooked:
-    """A hook that takes note."""
+    """A hook that records its runs."""
 
     name = "hooks[0] true"
 
@@ -40,7 +40,7 @@ class Hooked:
         self.ran: list[int] = []
 
     async def run(self, generation: int) -> str:
-        """Take note; there is nothing to tell."""
+        """Record the run."""
         self.ran.append(generation)
         return ""
 
@@ -59,20 +59,20 @@ class Restarted(FakeApp):
 
     @property
     def app_context(self) -> AppContext:
-        """The app's equipment, with what keeps its sessions."""
+        """The app's ports, with its session store."""
         return replace(super().app_context, session_store=self.store)
 
     def runner(self) -> AppRunner:
-        """Return the app's keeper, on its cell."""
+        """Return the app's runner, on its cell."""
         return AppRunner(self.app, self.app_context, self.context, self.cell)
 
     def requests(self) -> list[tuple[str, str, float]]:
-        """Return what DSM was asked, by what, and when."""
+        """Return what DSM was asked, with what, and when."""
         return [(call.name, call.secret, call.at) for call in self.scripted.calls]
 
 
-async def test_an_app_goes_on_with_its_session_and_asks_nothing() -> None:
-    """No login, the same token, and the next one is of the next generation at its due time."""
+async def test_an_app_resumes_its_session_without_a_request() -> None:
+    """It keeps its token, and the next one comes at its due time, with the next generation."""
     app = Restarted([NEXT], [session(7)])
     async with running(app.runner().run()):
         await settle()
@@ -89,7 +89,7 @@ async def test_an_app_goes_on_with_its_session_and_asks_nothing() -> None:
         assert app.store.credential == MINE
 
 
-async def test_what_is_due_by_now_is_done_at_once() -> None:
+async def test_an_overdue_renewal_is_made_at_once() -> None:
     """A daemon that was down for a while has no time to lose."""
     app = Restarted([NEXT], [session(7, began=500.0)])
     async with running(app.runner().run()):
@@ -98,8 +98,8 @@ async def test_what_is_due_by_now_is_done_at_once() -> None:
         assert app.requests() == [("reauth", "old-7", 1000)]
 
 
-async def test_a_refresh_that_was_asked_for_meanwhile_is_made() -> None:
-    """The key may be long in coming, and whoever asked would be told that all is done."""
+async def test_a_refresh_requested_before_the_resumption_is_made() -> None:
+    """Reading the key may take long, and the operator must not be told that all is done."""
     app = Restarted([NEXT], [session(7)])
     runner = app.runner()
     runner.refresh()
@@ -116,7 +116,7 @@ async def test_a_refresh_that_was_asked_for_meanwhile_is_made() -> None:
         (session(7, credential="another"), "the credential has changed"),
     ],
 )
-async def test_a_session_that_is_no_good_is_dropped_with_a_line(
+async def test_an_unusable_session_is_dropped_with_a_warning(
     found: StoredSession, why: str
 ) -> None:
     """A login follows at once, with the next generation: consumers see it grow."""
@@ -132,7 +132,7 @@ async def test_a_session_that_is_no_good_is_dropped_with_a_line(
         assert app.output.history == [app.session.token]
 
 
-async def test_a_credential_that_cannot_be_read_loses_no_session() -> None:
+async def test_an_unreadable_credential_does_not_drop_the_session() -> None:
     """A vault that is locked after a restart is no reason to stop serving."""
     app = Restarted([NEXT], [session(7)])
     app.credential.error = Retryable(Reason.CREDENTIAL, "locked")
@@ -146,7 +146,7 @@ async def test_a_credential_that_cannot_be_read_loses_no_session() -> None:
         assert [name for name, *_ in app.requests()] == ["login"], "nobody knows whose it was"
 
 
-async def test_a_key_that_is_as_it_was_is_not_used_again() -> None:
+async def test_an_unchanged_key_is_not_used_again() -> None:
     """A reload after the restart must not take the key for a new one."""
     app = Restarted([NEXT], [session(7)])
     runner = app.runner()
@@ -157,7 +157,7 @@ async def test_a_key_that_is_as_it_was_is_not_used_again() -> None:
         assert app.requests() == []
 
 
-async def test_the_session_that_was_replaced_is_ended() -> None:
+async def test_a_replaced_session_is_ended() -> None:
     """The earlier run was killed before it could, and sessions would pile up in DSM."""
     app = Restarted([NEXT], [session(7), session(6, began=600.0)], timing=Timing(terminate_after=9))
     async with running(app.runner().run()):
@@ -166,7 +166,7 @@ async def test_the_session_that_was_replaced_is_ended() -> None:
 
 
 async def test_a_session_that_was_kept_alive_is_not_taken_for_a_replaced_one() -> None:
-    """It is stored under each of its ends, and ending one would end the app's only session."""
+    """It is stored with each of its expiries; ending one would end the app's only session."""
     newest, earlier = session(7), replace(session(7, began=700.0))
     app = Restarted([NEXT], [newest, earlier], timing=Timing(renew=Method.KEEPALIVE))
     async with running(app.runner().run()):
@@ -174,8 +174,8 @@ async def test_a_session_that_was_kept_alive_is_not_taken_for_a_replaced_one() -
         assert app.requests() == []
 
 
-async def test_hooks_are_run_for_a_session_that_goes_on() -> None:
-    """The earlier run may have been killed before they were; once too often does no harm."""
+async def test_hooks_run_for_a_resumed_session() -> None:
+    """The earlier run may have been killed before they ran; once too often does no harm."""
     app = Restarted([NEXT], [session(7)])
     async with running(app.runner().run()):
         await settle()
@@ -183,8 +183,8 @@ async def test_hooks_are_run_for_a_session_that_goes_on() -> None:
         assert len(app.observer.of(HookRan)) == 1
 
 
-async def test_a_dead_session_is_stored_no_more() -> None:
-    """The next restart must not go on from what DSM has declared dead."""
+async def test_a_dead_session_is_removed_from_the_store() -> None:
+    """The next restart must not resume what DSM has declared dead."""
     away = Retryable(Reason.CONNECT, "connection refused")
     app = Restarted([SessionLost("Session does not exist"), away, NEXT], [session(7)])
     async with running(app.runner().run()):
@@ -195,8 +195,8 @@ async def test_a_dead_session_is_stored_no_more() -> None:
         assert app.store.holds == app.session.token
 
 
-async def test_an_app_that_begins_anew_under_other_settings_does_not_go_back() -> None:
-    """What was found at the start is used once."""
+async def test_a_session_is_resumed_once() -> None:
+    """An app that is restarted by a reload must not return to it."""
     app = Restarted([NEXT], [session(7)])
     async with running(app.runner().run()):
         await settle()
@@ -206,8 +206,8 @@ async def test_an_app_that_begins_anew_under_other_settings_does_not_go_back() -
         assert len(app.observer.of(SessionResumed)) == 1
 
 
-async def test_the_store_of_sessions_is_no_output_of_the_apps() -> None:
-    """Consumers are served without it: it must not keep an app from being ready."""
+async def test_a_replaceable_store_does_not_count_for_readiness() -> None:
+    """Consumers are served without it."""
     app = Restarted([NEXT], [])
     runner = app.runner()
     assert [output.name for output in runner.status().outputs] == [app.output.name]
@@ -220,7 +220,7 @@ async def test_the_store_of_sessions_is_no_output_of_the_apps() -> None:
 
 
 async def test_a_token_is_stored_before_a_consumer_sees_it() -> None:
-    """A kill in between would have the next run go back to the one before."""
+    """After a kill in between, the next run would return to the token before."""
     app = Restarted([NEXT], [])
     seen: list[str] = []
 
@@ -236,7 +236,7 @@ async def test_a_token_is_stored_before_a_consumer_sees_it() -> None:
 
 
 @given(st.floats(0, 599.9), st.floats(0, 1, exclude_max=True))
-def test_a_resumed_life_is_like_the_one_before(age: float, rand: float) -> None:
+def test_a_resumed_state_is_like_the_one_before(age: float, rand: float) -> None:
     """Nothing may be due later than it would have been without the restart."""
     now = Instant(1000.0)
     token = session(7, began=now - age).token

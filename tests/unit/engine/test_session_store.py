@@ -22,8 +22,8 @@ FULL = OutputError("no space left on device")
 SHORT = Timing(at=0.3, jitter=0.2, terminate_after=1.0)
 
 
-async def test_an_old_session_ends_only_when_the_new_one_is_kept() -> None:
-    """A crash before would leave nothing that lives."""
+async def test_an_old_session_ends_only_once_the_new_one_is_saved() -> None:
+    """After a crash before that, no live session would be left."""
     gate = asyncio.Event()
     app = FakeTokenApp(
         [FIRST, SECOND], timing=Timing(terminate_after=5.0), writes=[None, None, gate]
@@ -38,8 +38,8 @@ async def test_an_old_session_ends_only_when_the_new_one_is_kept() -> None:
         assert app.requests()[2:] == [("terminate", "token-1")]
 
 
-async def test_an_app_is_not_ready_before_its_session_is_kept() -> None:
-    """Whoever relies on it would lose it with the next crash; its hooks don't wait, though."""
+async def test_an_app_is_not_ready_before_its_session_is_saved() -> None:
+    """The next crash would lose it. Hooks do not wait, though: consumers have the token."""
     hook = Noted()
     app = FakeTokenApp([FIRST], outputs=(FakeOutput(),), writes=[None, FULL, FULL])
     app_context = replace(app.app_context, hooks=(hook,))
@@ -57,7 +57,7 @@ async def test_an_app_is_not_ready_before_its_session_is_kept() -> None:
 
 
 class Noted:
-    """A hook that takes note of the tokens that it is run for."""
+    """A hook that records the tokens that it is run for."""
 
     name = "hooks[0]"
 
@@ -65,13 +65,13 @@ class Noted:
         self.generations: list[int] = []
 
     async def run(self, generation: int) -> str:
-        """Take note, and come to nothing, which nobody minds."""
+        """Record the run, and fail, which must not matter."""
         self.generations.append(generation)
         raise HookError("no such process")
 
 
 async def ended(app: FakeTokenApp, seconds: float) -> None:
-    """Keep the app for so long, and then end its sessions."""
+    """Run the app for so many seconds, and then end its sessions."""
     runner = AppRunner(app.app, app.app_context, app.context)
     async with running(runner.run()):
         await app.schedule.advance(seconds)
@@ -89,8 +89,8 @@ async def test_an_end_leaves_the_last_session_and_its_token() -> None:
     assert output.holds.access_token == app.store.disk.token == SECOND.access_token
 
 
-async def test_an_end_leaves_what_is_not_replaced_on_the_disk() -> None:
-    """The session before is then what a restart goes on from."""
+async def test_an_end_leaves_a_session_that_is_not_replaced_on_the_disk() -> None:
+    """A restart goes on from it."""
     app = FakeTokenApp([FIRST, SECOND], writes=[None, None, asyncio.Event()])
     await ended(app, 310)
     assert app.observer.of(SessionEnded) == []
@@ -98,14 +98,14 @@ async def test_an_end_leaves_what_is_not_replaced_on_the_disk() -> None:
 
 
 async def test_a_dead_session_is_forgotten() -> None:
-    """What DSM has declared dead is no use to the next run."""
+    """A session that DSM has declared dead is of no use to the next run."""
     app = FakeTokenApp([FIRST, SessionLost("gone"), Rejected(Reason.REJECTED, "gone")])
     await ended(app, 310)
     assert app.store.disk.token is None
 
 
-async def test_other_settings_go_on_with_the_chain() -> None:
-    """A reload equips the app anew, and ends nothing before the new chain is on the disk."""
+async def test_other_settings_keep_the_session() -> None:
+    """A reload ends no session before its new store has saved the newest."""
     app = FakeTokenApp([FIRST, SECOND, THIRD], timing=Timing(terminate_after=5.0))
     runner = AppRunner(app.app, app.app_context, app.context)
     async with running(runner.run()):
@@ -125,7 +125,7 @@ async def test_other_settings_go_on_with_the_chain() -> None:
 class Sessions:
     """A DSM with short-lived sessions: reauth is the only way in, and it takes its time.
 
-    What is on the disk, or the bootstrap while nothing is, must never be ended.
+    What is on the disk, or the bootstrap token while nothing is, must never be ended.
     """
 
     LIFETIME = 30.0
@@ -137,7 +137,7 @@ class Sessions:
         self.latency = 0.0
 
     async def login(self, credential: Secret, timeout: float) -> Grant:
-        """Grant a session to the bootstrap's."""
+        """Grant a session to the bootstrap token."""
         try:
             return await self.reauth(credential, timeout)
         except SessionLost as error:
@@ -165,7 +165,7 @@ class Sessions:
 
     @property
     def left(self) -> float:
-        """How long what a restart would go on from has to live, in seconds."""
+        """For how many seconds a restart could still go on from what is saved."""
         return (
             self._ends[(self._app.store.disk.token or BOOTSTRAP).reveal()] - self._app.clock.now()
         )
@@ -185,7 +185,7 @@ class SlowStore(FakeSessionStore):
         self._full = full
 
     async def put(self, token: Token) -> None:
-        """Keep this token after a while, or fail every other time."""
+        """Save this token after a while, or fail every other time."""
         alarm = self._app.schedule.alarm()
         await alarm.wait(Instant(self._app.clock.now() + self._latency))
         self.puts += 1
@@ -196,7 +196,7 @@ class SlowStore(FakeSessionStore):
 
 @st.composite
 def run(draw: st.DrawFn) -> tuple[float, float, float, float, bool]:
-    """Draw how long a run takes, and is down after it; how slow DSM and the disk are; if full."""
+    """Record the run, and fail, which must not matter."""
     return (
         draw(st.floats(0.0, 60.0)),
         draw(st.floats(0.0, 10.0)),
@@ -208,12 +208,12 @@ def run(draw: st.DrawFn) -> tuple[float, float, float, float, bool]:
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(run(), min_size=1, max_size=12), st.floats(0, 1, exclude_max=True))
-async def test_no_crash_breaks_the_chain(
+async def test_no_crash_loses_the_last_session(
     runs: list[tuple[float, float, float, float, bool]], rand: float
 ) -> None:
     """Whenever it comes: what a restart would go on from is never ended, and is never old.
 
-    A refresh is due 9 s into a life at the latest, and brought home within another 10.
+    A refresh is due 9 s into a life at the latest, and is saved within another 10 s.
     """
     app = FakeTokenApp(timing=SHORT)
     app.rng = rand

@@ -1,4 +1,4 @@
-"""Replaced sessions: ended after their grace, bounded in number, and counted."""
+"""Replaced sessions: ended after their grace period, bounded in number, and counted."""
 
 import asyncio
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ def token(number: int = 1, left: float = 300.0) -> Token:
 
 
 class Retired:
-    """An app's retirement, and its work done whenever it is due."""
+    """An app's terminations, made whenever they are due."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Retired:
         self.termination = SessionTermination(self.fake_app.running_app)
 
     async def due(self) -> float:
-        """Go on to when something is due, do it, and return when that was."""
+        """Go on to when a termination is due, make it, and return when that was."""
         now = max(self.fake_app.clock.now(), self.termination.due_at)
         self.fake_app.clock.set(now)
         await self.termination.work()
@@ -56,7 +56,7 @@ class Retired:
 
 
 async def test_an_old_session_ends_after_its_grace() -> None:
-    """Consumers that have just read the old token finish their work with it."""
+    """Consumers that have just read the old token can finish their work with it."""
     retired = Retired([None])
     retired.termination.retire(token())
     await retired.termination.work()
@@ -68,13 +68,13 @@ async def test_an_old_session_ends_after_its_grace() -> None:
 
 
 async def test_a_grace_ends_with_the_token() -> None:
-    """Nobody can use a token that has run out, so its session need not stay."""
+    """Nobody can use an expired token, so its session need not stay."""
     retired = Retired([None])
     retired.termination.retire(token(left=20))
     assert await retired.due() == 1020
 
 
-def test_a_grace_may_be_for_ever() -> None:
+def test_a_grace_may_be_unlimited() -> None:
     """`terminate_after = "never"` leaves the session to idle out."""
     retired = Retired(timing=Timing(terminate_after=None))
     retired.termination.retire(token())
@@ -83,7 +83,7 @@ def test_a_grace_may_be_for_ever() -> None:
 
 
 async def test_a_termination_is_tried_thrice() -> None:
-    """A short outage should not leave a session behind, a long one should not be pressed."""
+    """A short outage should not leave a session behind, and a long one causes no more requests."""
     retired = Retired([OUTAGE, OUTAGE, OUTAGE])
     retired.termination.retire(token())
     assert [await retired.due() for _ in range(3)] == [1060, 1061, 1062]
@@ -108,7 +108,7 @@ async def test_a_termination_that_works_at_last_counts_once() -> None:
         (SessionLost("forbidden", dead=False), Ending.FAILED),
     ],
 )
-async def test_a_clear_no_is_not_asked_again(error: DsmError, ending: Ending) -> None:
+async def test_a_definite_answer_is_not_asked_again(error: DsmError, ending: Ending) -> None:
     """A session that had ended before is no failure; one that may not be ended is."""
     retired = Retired([error])
     retired.termination.retire(token())
@@ -118,7 +118,7 @@ async def test_a_clear_no_is_not_asked_again(error: DsmError, ending: Ending) ->
 
 
 async def test_sessions_end_in_the_order_of_their_graces() -> None:
-    """One that runs out earlier does not wait for those before it."""
+    """A session that expires earlier does not wait for those before it."""
     retired = Retired([None, None])
     retired.termination.retire(token(1))
     retired.termination.retire(token(2, left=20))
@@ -138,7 +138,7 @@ async def test_too_many_end_early() -> None:
 
 
 async def test_terminations_that_hang_do_not_pile_up() -> None:
-    """DSM may grant sessions for days while it ends none: that costs no more and more memory."""
+    """If DSM grants sessions for days but ends none, memory must not grow."""
     gate = asyncio.Event()
     retired = Retired([gate, *[None] * (MAX_PENDING + 2)])
     retired.termination.retire(token(0))
@@ -157,8 +157,8 @@ async def test_terminations_that_hang_do_not_pile_up() -> None:
     assert results.count(Ending.FAILED) == 100 - (MAX_PENDING + 1)
 
 
-async def test_a_termination_waits_its_turn_and_gives_it_back() -> None:
-    """Ending old sessions has a gate of its own, so that it never delays getting new ones."""
+async def test_a_termination_takes_a_place_and_gives_it_back() -> None:
+    """Terminations have places of their own, so that they never delay attempts."""
     retired = Retired([OUTAGE, None])
     retired.termination.retire(token())
     async with retired.fake_app.endings:
@@ -170,8 +170,8 @@ async def test_a_termination_waits_its_turn_and_gives_it_back() -> None:
     assert not retired.fake_app.endings.locked()
 
 
-async def test_what_was_cut_short_is_done_again() -> None:
-    """A crash in the app, or a stop, must not forget a session that is still to be ended."""
+async def test_an_interrupted_termination_is_repeated() -> None:
+    """A crash of the app, or a stop, must not forget a session that is still to be ended."""
     retired = Retired([asyncio.Event(), None])
     retired.termination.retire(token())
     work = asyncio.create_task(retired.due())
@@ -186,7 +186,7 @@ async def test_what_was_cut_short_is_done_again() -> None:
 async def test_what_waits_for_its_end_outlives_a_change_of_settings(
     grace: float | None, instants: list[float]
 ) -> None:
-    """Were it put off by each reload, sessions would pile up; "never" is for them as well."""
+    """If each reload put it off, sessions would pile up; "never" applies to them as well."""
     earlier = Retired()
     earlier.termination.retire(token())
     later = Retired([None], Timing(terminate_after=grace))
@@ -197,8 +197,8 @@ async def test_what_waits_for_its_end_outlives_a_change_of_settings(
     assert later.fake_app.scripted.instants("terminate") == instants
 
 
-async def test_a_session_is_spared_while_an_output_is_behind() -> None:
-    """On a full disk the old token is all that consumers have, and it could live on."""
+async def test_a_session_lives_on_while_an_output_is_behind() -> None:
+    """On a full disk the old token is all that consumers have."""
     retired = Retired([None])
     held = [token(2), token(1)]
     retired.termination.outputs = lambda: [OutputStatus("/run/token", one) for one in held]
@@ -213,8 +213,8 @@ async def test_a_session_is_spared_while_an_output_is_behind() -> None:
 
 
 @pytest.mark.parametrize("grace", [60.0, 0.0])
-async def test_a_session_is_spared_up_to_its_expiry_only(grace: float) -> None:
-    """A disk that stays full must neither let sessions pile up nor be looked at without a rest."""
+async def test_a_session_lives_on_until_its_expiry_only(grace: float) -> None:
+    """A disk that stays full must neither let sessions pile up nor be checked without pause."""
     retired = Retired([None], Timing(terminate_after=grace))
     held = OutputStatus("/run/payments.token", token(1, left=100.0))
     retired.termination.outputs = lambda: (held,)

@@ -1,4 +1,4 @@
-"""The newest life of an app reaches every watcher, and nobody is kept who left."""
+"""The newest session state reaches every watcher, and a watcher that left costs nothing."""
 
 import asyncio
 import gc
@@ -26,7 +26,7 @@ def test_a_reader_sees_what_was_published_last() -> None:
 
 
 async def test_a_watcher_that_is_behind_does_not_wait() -> None:
-    """An output that was busy while a token came must not sleep through it."""
+    """An output that was busy when a token came must not sleep through it."""
     cell = StateCell(STARTING)
     assert await cell.changed(0) == cell.version
 
@@ -42,7 +42,7 @@ async def test_every_watcher_is_woken_by_a_change() -> None:
 
 
 async def test_a_slow_watcher_sees_only_the_newest() -> None:
-    """An output that is slow must write the newest token, not all that it missed."""
+    """A slow output must write the newest token, not all that it missed."""
     cell = StateCell(STARTING)
     watcher = asyncio.create_task(cell.changed(cell.version))
     await settle()
@@ -57,7 +57,7 @@ async def test_a_slow_watcher_sees_only_the_newest() -> None:
 
 
 async def test_a_watcher_that_waits_for_a_later_version_sleeps_on() -> None:
-    """Who asks for a version in the future is not woken by one before it."""
+    """An earlier version must not wake it."""
     cell = StateCell(STARTING)
     watcher = asyncio.create_task(cell.changed(cell.version + 1))
     await settle()
@@ -69,7 +69,7 @@ async def test_a_watcher_that_waits_for_a_later_version_sleeps_on() -> None:
 
 
 async def test_a_watcher_that_leaves_as_a_change_comes_harms_nobody() -> None:
-    """A client may hang up in the very turn of the loop in which a token arrives."""
+    """A client may hang up in the very iteration of the loop in which a token arrives."""
     cell = StateCell(STARTING)
     leaving, staying = (asyncio.create_task(cell.changed(cell.version)) for _ in range(2))
     await settle()
@@ -80,7 +80,7 @@ async def test_a_watcher_that_leaves_as_a_change_comes_harms_nobody() -> None:
     assert leaving.cancelled()
 
 
-async def test_watchers_that_left_are_not_kept() -> None:
+async def test_watchers_that_left_use_no_memory() -> None:
     """Clients come and go for months on an app whose token never changes."""
     cell = StateCell(STARTING)
     watcher = asyncio.create_task(cell.changed(cell.version))
@@ -95,8 +95,8 @@ async def test_watchers_that_left_are_not_kept() -> None:
     assert not cell._watchers
 
 
-async def test_a_closed_cell_lets_everyone_go() -> None:
-    """An app that was configured away changes no more, and whoever waits would wait for ever."""
+async def test_closing_wakes_every_watcher() -> None:
+    """The state of a removed app does not change any more, so they would wait for ever."""
     cell = StateCell(STARTING)
     watchers = [asyncio.create_task(cell.changed(since)) for since in (cell.version, 1000)]
     await settle()

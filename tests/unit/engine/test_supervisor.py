@@ -1,4 +1,4 @@
-"""All apps together: nobody's trouble is another's, and nothing is left behind."""
+"""All apps together: one app's trouble does not affect another, and nothing is left behind."""
 
 import asyncio
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ BUG = RuntimeError("bug")
 
 
 class Fleet:
-    """Some apps and their supervisor, in one world. Apps of one fleet share an endpoint."""
+    """Some apps and their supervisor. Apps of one fleet share an endpoint."""
 
     def __init__(self, scripts: dict[str, Script], *, in_flight: int = 32) -> None:
         self.fake_app = FakeApp()
@@ -34,7 +34,7 @@ class Fleet:
         self.supervisor = Supervisor(apps, self.make_app_context, self.fake_app.context)
 
     def make_app_context(self, app: App) -> AppContext:
-        """Return what an app is app with."""
+        """Return an app's ports."""
         return AppContext(
             self.clients[app.name],
             FakeCredential(),
@@ -49,7 +49,7 @@ class Fleet:
 
 
 def test_every_app_has_a_status_before_anything_runs() -> None:
-    """Who asks whether all apps are ready must not be told yes because there are none yet."""
+    """All apps must not count as ready because there are none yet."""
     fleet = Fleet(dict.fromkeys(("b", "a", "c"), ()))
     assert fleet.states() == dict.fromkeys(("b", "a", "c"), State.STARTING)
     assert list(fleet.states()) == ["b", "a", "c"], "in the configuration's order"
@@ -85,8 +85,8 @@ async def test_one_apps_trouble_is_its_own(trouble: object) -> None:
     assert {crash.app for crash in fleet.fake_app.observer.of(AppCrashed)} <= {"troubled"}
 
 
-async def test_the_endpoints_gate_bounds_what_is_in_flight() -> None:
-    """After an outage a fleet must not fall upon DSM all at once."""
+async def test_max_in_flight_bounds_the_attempts_at_an_endpoint() -> None:
+    """After an outage a fleet must not send everything to DSM at once."""
     gates = {name: asyncio.Event() for name in ("a", "b", "c")}
     fleet = Fleet({name: [gate, FIRST] for name, gate in gates.items()}, in_flight=2)
     async with running(fleet.supervisor.run()):
@@ -97,7 +97,7 @@ async def test_the_endpoints_gate_bounds_what_is_in_flight() -> None:
 
 
 async def test_all_can_be_refreshed_now() -> None:
-    """SIGUSR1: after a change in DSM nobody waits for half-life."""
+    """SIGUSR1: after a change in DSM no app waits for half of its lifetime."""
     fleet = Fleet({name: grants() for name in ("a", "b")})
     async with running(fleet.supervisor.run()):
         await fleet.fake_app.schedule.advance(10)
@@ -120,7 +120,7 @@ async def test_a_large_fleet_is_refreshed_in_batches() -> None:
 
 
 async def test_an_end_ends_every_session() -> None:
-    """`shutdown = "terminate"`: no app's session is left, and no output shows a dead token."""
+    """`shutdown = "terminate"`: no session is left, and no output contains a dead token."""
     fleet = Fleet({name: grants() for name in ("a", "b")})
     async with running(fleet.supervisor.run()):
         pass
@@ -131,7 +131,7 @@ async def test_an_end_ends_every_session() -> None:
 
 
 class BrokenOutput(FakeOutput):
-    """An output with a bug where it is emptied."""
+    """An output with a bug in its removal."""
 
     async def remove(self) -> None:
         """Fail as no output should."""
@@ -139,7 +139,7 @@ class BrokenOutput(FakeOutput):
 
 
 async def test_a_bug_in_one_end_leaves_no_other_session() -> None:
-    """It is told, but only after all that could be ended has been."""
+    """It is reported, but only after everything that could be ended has been."""
     gate = asyncio.Event()
     fleet = Fleet({name: grants() for name in ("a", "b")})
     fleet.outputs["a"] = BrokenOutput("/run/a.token")
@@ -159,7 +159,7 @@ async def test_a_bug_in_one_end_leaves_no_other_session() -> None:
 
 
 def rebuilt(fleet: Fleet) -> Fleet:
-    """Return the fleet with a supervisor that equips its apps as they are now."""
+    """Return the fleet with a supervisor that has its apps as they are now."""
     apps = [replace(fleet.fake_app.app, name=name) for name in fleet.clients]
     fleet.supervisor = Supervisor(apps, fleet.make_app_context, fleet.fake_app.context)
     return fleet
@@ -231,10 +231,10 @@ ANSWERS: tuple[Grant | BaseException, ...] = (
 
 
 @pytest.mark.parametrize("turns", range(150))
-async def test_a_cut_at_any_await_leaves_nothing_behind(turns: int) -> None:
-    """Cancelled wherever, no task lives on, and every place in a gate is given back.
+async def test_a_cancellation_at_any_await_leaves_nothing_behind(turns: int) -> None:
+    """No task lives on, and every place at an endpoint is given back.
 
-    Two apps share gates that admit one, so that they are cut while they queue as well.
+    Two apps share semaphores that admit one, so that they are cancelled while they queue as well.
     """
     app = FakeApp(timing=Timing(session_check=100.0, terminate_after=1.0, rejected_retry=9.0))
 
@@ -255,7 +255,7 @@ async def test_a_cut_at_any_await_leaves_nothing_behind(turns: int) -> None:
 
 
 def ring_the_next(app: FakeApp) -> None:
-    """Let time pass up to the next alarm, without waiting for what comes of it."""
+    """Let time pass up to the next alarm, without waiting for what follows."""
     due: Iterable[float] = [app.schedule.next_at or app.clock.now(), app.clock.now()]
     app.clock.set(max(due))
     for alarm in app.schedule.alarms:

@@ -1,4 +1,4 @@
-"""Reloads of a running fleet: who they name is served anew, and nobody else notices."""
+"""Reloads of a running fleet: the apps that they name change, and no other is affected."""
 
 import asyncio
 from dataclasses import dataclass, replace
@@ -35,7 +35,7 @@ A, B, C = an_app("a", "/a"), an_app("b", "/b"), an_app("c", "/c")
     ],
 )
 async def test_only_what_changed_is_touched(changed: list[App], by_operator: list[Asked]) -> None:
-    """Another app's edit costs nobody a login, a write or a waiting consumer."""
+    """A change of one app costs another neither a login nor a write nor a waiting consumer."""
     async with machine(A, B) as there:
         there.written.clear()
         assert await there.reload(*changed) == by_operator
@@ -46,7 +46,7 @@ async def test_only_what_changed_is_touched(changed: list[App], by_operator: lis
         assert len(asyncio.all_tasks()) == 4 + len(changed)
 
 
-async def test_sessions_of_apps_that_go_are_left_or_ended_as_configured() -> None:
+async def test_sessions_of_removed_apps_are_left_or_ended_as_configured() -> None:
     """`shutdown = "keep"` leaves them and their files; "terminate" ends them, files first."""
     async with machine(A, B, C) as there:
         assert await there.reload(B, C) == []
@@ -60,8 +60,8 @@ async def test_sessions_of_apps_that_go_are_left_or_ended_as_configured() -> Non
 
 
 @pytest.mark.parametrize("left", [[A], [A, replace(C, endpoint=Endpoint(TWO))]])
-async def test_what_is_stored_of_an_app_that_goes_goes_with_it(left: list[App]) -> None:
-    """Were it added again, the next run would go on from the session of then, and end the new."""
+async def test_the_stored_session_of_a_removed_app_is_removed(left: list[App]) -> None:
+    """If the app were added again, the next run would resume that session, not its newest."""
     async with machine(A) as there:
         there.sessions["c"] = before = FakeSessionStore()
         await there.reload(A, C)
@@ -72,8 +72,8 @@ async def test_what_is_stored_of_an_app_that_goes_goes_with_it(left: list[App]) 
         assert there.sessions["c"].removes == 0
 
 
-async def test_the_end_of_the_daemon_leaves_what_is_stored() -> None:
-    """The next run is to go on from it."""
+async def test_a_stop_of_the_daemon_leaves_the_stored_session() -> None:
+    """The next run is to resume it."""
     async with machine(A) as there:
         there.sessions["c"] = stored = FakeSessionStore()
         await there.reload(A, C)
@@ -91,7 +91,7 @@ async def test_the_end_of_the_daemon_leaves_what_is_stored() -> None:
     ],
 )
 async def test_a_path_may_pass_to_another_app(swapped: tuple[App, ...]) -> None:
-    """Whoever had it must have let go before the next owner takes it, whatever their order."""
+    """The old owner must have stopped before the new one starts, in whatever order they are."""
     async with machine(A, B) as there:
         await there.reload(*swapped)
         assert there.observer.of(AppCrashed) == []
@@ -99,8 +99,8 @@ async def test_a_path_may_pass_to_another_app(swapped: tuple[App, ...]) -> None:
             assert there.holder(str(app.files[0].path)) == app.name
 
 
-async def test_an_app_that_begins_anew_is_never_unknown() -> None:
-    """Who waits for its token, or watches, must not be told that there is no such app."""
+async def test_a_restarted_app_exists_all_the_time() -> None:
+    """A client that waits for its token must not be told that there is no such app."""
     async with machine(A) as there:
         view = there.runner("a").cell
         watcher = asyncio.create_task(view.changed(view.version))
@@ -118,15 +118,15 @@ async def test_an_app_that_begins_anew_is_never_unknown() -> None:
         await settle()
 
 
-async def test_generations_go_on_where_an_app_begins_anew() -> None:
+async def test_generations_continue_when_an_app_is_restarted() -> None:
     """A consumer that compares them must not take the new token for an old one."""
     async with machine(A) as there:
         await there.reload(replace(A, endpoint=Endpoint(TWO)))
         assert there.status("a").session.generation == 2
 
 
-async def test_who_waits_for_an_app_that_goes_is_let_go() -> None:
-    """It would else wait for ever."""
+async def test_watchers_of_a_removed_app_are_woken() -> None:
+    """They would wait for ever."""
     async with machine(A, B) as there:
         view = there.runner("a").cell
         watcher = asyncio.create_task(view.changed(view.version))
@@ -135,16 +135,16 @@ async def test_who_waits_for_an_app_that_goes_is_let_go() -> None:
         assert view.closed
 
 
-async def test_a_key_that_was_replaced_in_its_place_is_logged_in_with() -> None:
-    """Its path is the same, so the configuration does not tell."""
+async def test_a_key_replaced_under_the_same_name_is_used() -> None:
+    """Its path is the same, so the configuration does not show the change."""
     async with machine(A, B) as there:
         there.keys[Path("a")] = "another"
         assert await there.reload(A, B) == [Asked("a", ONE, "login")]
         assert await there.reload(A, B) == []
 
 
-async def test_a_refused_key_is_tried_again_by_a_reload_but_not_by_each_of_a_flood() -> None:
-    """The operator may have mended it in DSM; and a script that goes mad must not burn it."""
+async def test_a_refused_key_is_retried_by_a_reload_but_not_by_a_flood_of_them() -> None:
+    """The operator may have corrected it in DSM; a script that goes wild must not burn it."""
     there = Machine(A)
     there.refused.add("key")
     async with running(there.supervisor.run()):
@@ -158,8 +158,8 @@ async def test_a_refused_key_is_tried_again_by_a_reload_but_not_by_each_of_a_flo
         assert there.status("a").session.state is State.FRESH
 
 
-async def test_what_hangs_or_fails_holds_up_no_reload() -> None:
-    """Neither a DSM that does not answer, nor a full disk, nor a bug in what goes."""
+async def test_nothing_that_hangs_or_fails_delays_a_reload() -> None:
+    """Neither a DSM that does not answer, nor a full disk, nor a bug in a removed app."""
     there = Machine(A, B, replace(C, endpoint=Endpoint(TWO)))
     there.hanging.add(TWO)
     async with running(there.supervisor.run()):
@@ -176,7 +176,7 @@ async def test_what_hangs_or_fails_holds_up_no_reload() -> None:
 
 
 async def test_a_stop_in_the_middle_of_a_reload_ends_every_session() -> None:
-    """Also those of apps that were just going, while a disk hung."""
+    """Also those of apps that were being removed while a disk hung."""
     there = Machine(A, B)
     run = asyncio.create_task(there.supervisor.run())
     await there.schedule.advance(10)
@@ -194,8 +194,8 @@ async def test_a_stop_in_the_middle_of_a_reload_ends_every_session() -> None:
 
 
 @pytest.mark.parametrize("turns", range(31))
-async def test_a_cut_at_any_await_of_a_reload_leaves_nothing_behind(turns: int) -> None:
-    """No task lives on, and no session is forgotten that was to be ended."""
+async def test_a_reload_cancelled_at_any_await_leaves_nothing_behind(turns: int) -> None:
+    """No task lives on, and no session that was to be ended is forgotten."""
     there = Machine(A, B, C, turns=2)
     run = asyncio.create_task(there.supervisor.run())
     await there.schedule.advance(10)
@@ -218,7 +218,7 @@ async def test_a_cut_at_any_await_of_a_reload_leaves_nothing_behind(turns: int) 
 
 
 async def test_a_large_reload_is_applied_in_batches() -> None:
-    """Ten thousand apps that come, go or change must not hold up the loop."""
+    """Ten thousand apps that are added, removed or changed must not hold up the loop."""
     names = [f"app-{number}" for number in range(3 * BATCH)]
     async with machine(*(an_app(name) for name in names[: 2 * BATCH])) as there:
         there.equipped.clear()
@@ -234,7 +234,7 @@ async def test_a_large_reload_is_applied_in_batches() -> None:
 
 
 async def test_a_reload_while_a_large_fleet_starts_waits_for_it() -> None:
-    """An app that is to go may not have been started yet."""
+    """An app that is to be removed may not have been started yet."""
     apps = [an_app(f"app-{number}") for number in range(BATCH + 1)]
     there = Machine(*apps)
     reload = asyncio.create_task(there.apply(*apps[:-1]))
@@ -245,15 +245,15 @@ async def test_a_reload_while_a_large_fleet_starts_waits_for_it() -> None:
         assert len(asyncio.all_tasks()) == 4 + BATCH
 
 
-async def test_all_apps_may_go_and_others_come() -> None:
-    """An empty configuration is one to come back from."""
+async def test_all_apps_may_be_removed_and_others_added() -> None:
+    """An empty configuration must not be final."""
     async with machine(A) as there:
         await there.reload()
         await there.reload(B)
         assert there.status("b").session.state is State.FRESH
 
 
-async def test_a_round_of_refreshes_reaches_who_a_reload_has_replaced() -> None:
+async def test_refresh_all_reaches_apps_that_a_reload_replaces_meanwhile() -> None:
     """USR1 and HUP may come together, and no app is left out of either."""
     names = [f"app-{number}" for number in range(BATCH + 2)]
     async with machine(*(an_app(name) for name in names)) as there:
@@ -267,7 +267,7 @@ async def test_a_round_of_refreshes_reaches_who_a_reload_has_replaced() -> None:
 
 
 async def test_a_flood_of_signals_makes_one_attempt_per_retry_min() -> None:
-    """Who asks a hundred times a second has DSM asked once a second."""
+    """A hundred requests a second become one attempt a second."""
     async with machine(A, B) as there:
         before = len(there.by_operator)
         for _ in range(500):
@@ -277,7 +277,7 @@ async def test_a_flood_of_signals_makes_one_attempt_per_retry_min() -> None:
 
 
 async def test_a_request_before_the_start_or_after_the_end_is_harmless() -> None:
-    """Signals come when they come."""
+    """Signals may come at any time."""
     there = Machine(A)
     there.supervisor.refresh_all()
     async with running(there.supervisor.run()):
@@ -310,7 +310,7 @@ def configurations(draw: st.DrawFn) -> tuple[App, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """A while in which something may be the matter, and the reload that ends it."""
+    """A time in which something may be wrong, and the reload that ends it."""
 
     lasts: float
     hanging: frozenset[str]
@@ -331,7 +331,7 @@ EPISODES = st.builds(
 
 @settings(deadline=None)
 @given(configurations(), st.lists(EPISODES, min_size=1, max_size=5))
-def test_whatever_is_reloaded_the_configured_apps_run_and_no_other_is_touched(
+def test_after_any_reloads_the_configured_apps_run_and_no_other_was_affected(
     first: tuple[App, ...], episodes: list[Episode]
 ) -> None:
     """In any order, and whatever hangs or fails meanwhile."""
@@ -339,7 +339,7 @@ def test_whatever_is_reloaded_the_configured_apps_run_and_no_other_is_touched(
 
 
 async def lived(there: Machine, episodes: list[Episode]) -> None:
-    """Live through the episodes; in the end nothing is the matter any more."""
+    """Go through the episodes; in the end nothing is wrong any more."""
     async with running(there.supervisor.run()):
         for episode in episodes:
             there.hanging, there.stuck = set(episode.hanging), set(episode.stuck)
@@ -358,7 +358,7 @@ async def lived(there: Machine, episodes: list[Episode]) -> None:
 
 
 async def reloaded(there: Machine, episode: Episode) -> None:
-    """Reload as an episode ends, and see that it concerned no app that did not change."""
+    """Reload as an episode ends, and check that no unchanged app was affected."""
     before = {app.name: (app, there.status(app.name)) for app in there.apps}
     there.written.clear()
     by_operator = await there.reload(*episode.apps, end_sessions=episode.end_sessions)

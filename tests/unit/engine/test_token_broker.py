@@ -1,4 +1,4 @@
-"""Tokens on request: enough for every asker, and never an attempt too many."""
+"""Tokens on request: every client gets one, with no attempt too many."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ PATIENT = 1_000.0
 
 
 class Brokerage:
-    """One app that is app, a broker for it, and DSM by a script."""
+    """One running app, a broker for it, and DSM by a script."""
 
     def __init__(self, script: Script, timing: Timing = TIMING) -> None:
         self.fake_app = FakeApp(script, timing=timing)
@@ -36,7 +36,7 @@ class Brokerage:
         self.broker = Broker(self.supervisor, self.fake_app.clock)
 
     def make_app_context(self, _: App) -> AppContext:
-        """Return what the app is app with."""
+        """Return the app's ports."""
         return self.fake_app.app_context
 
     async def advance(self, seconds: float) -> None:
@@ -56,7 +56,7 @@ class Brokerage:
 
 @asynccontextmanager
 async def brokerage(script: Script, timing: Timing = TIMING) -> AsyncIterator[Brokerage]:
-    """Keep the app while the block runs."""
+    """Run the app while the block runs."""
     place = Brokerage(script, timing)
     async with running(place.supervisor.run()):
         yield place
@@ -68,7 +68,7 @@ def secrets(*tokens: Token) -> list[str]:
 
 
 async def test_the_current_token_is_handed_out_without_an_attempt() -> None:
-    """Consumers may ask for each of their own requests."""
+    """Consumers may ask before each of their own requests."""
     async with brokerage(grants()) as place:
         for _ in range(3):
             assert secrets(await place.broker.token("payments")) == ["token-1"]
@@ -76,7 +76,7 @@ async def test_the_current_token_is_handed_out_without_an_attempt() -> None:
         assert place.attempts == 1
 
 
-async def test_an_unknown_app_is_told_from_one_without_a_token() -> None:
+async def test_an_unknown_app_is_distinguished_from_one_without_a_token() -> None:
     """The one is a typing error, the other an outage."""
     async with brokerage([asyncio.Event()]) as place:
         for ask in (
@@ -88,7 +88,7 @@ async def test_an_unknown_app_is_told_from_one_without_a_token() -> None:
                 await ask
 
 
-async def test_a_thousand_askers_for_a_lasting_token_cost_one_attempt() -> None:
+async def test_a_thousand_requests_for_a_lasting_token_cost_one_attempt() -> None:
     """A service that starts all its workers at once must not flood DSM."""
     go_on = asyncio.Event()
     async with brokerage([FIRST, go_on, SECOND]) as place:
@@ -104,8 +104,8 @@ async def test_a_thousand_askers_for_a_lasting_token_cost_one_attempt() -> None:
         assert place.attempts == 2
 
 
-async def test_an_attempt_of_the_schedule_serves_askers_too() -> None:
-    """They come together at half of the lifetime."""
+async def test_a_scheduled_attempt_serves_requests_too() -> None:
+    """They meet at half of the lifetime."""
     go_on = asyncio.Event()
     async with brokerage([FIRST, go_on, SECOND]) as place:
         await place.advance(300)
@@ -117,8 +117,8 @@ async def test_an_attempt_of_the_schedule_serves_askers_too() -> None:
         assert place.attempts == 2
 
 
-async def test_who_will_not_wait_still_sets_off_a_refresh() -> None:
-    """The next to ask finds what this one wanted."""
+async def test_a_request_without_a_wait_still_starts_a_refresh() -> None:
+    """The next request finds what this one wanted."""
     async with brokerage(grants()) as place:
         await place.advance(200)
         with pytest.raises(NoToken, match="has come yet") as raised:
@@ -128,8 +128,8 @@ async def test_who_will_not_wait_still_sets_off_a_refresh() -> None:
         assert secrets(await place.broker.token("payments", min_ttl=500)) == ["token-2"]
 
 
-async def test_askers_in_a_row_are_held_to_the_shortest_wait_between_attempts() -> None:
-    """Whoever always wants a token of this very moment gets one a second."""
+async def test_repeated_requests_are_limited_to_retry_min() -> None:
+    """A client that always wants a brand-new token gets one a second."""
     async with brokerage(grants()) as place:
         await place.advance(0.5)
         ask = asyncio.create_task(place.broker.token("payments", min_ttl=599.8, wait=PATIENT))
@@ -140,7 +140,7 @@ async def test_askers_in_a_row_are_held_to_the_shortest_wait_between_attempts() 
 
 
 @pytest.mark.parametrize("min_ttl", [600.0, 601.0, 1e9])
-async def test_what_no_token_can_last_is_said_at_once(min_ttl: float) -> None:
+async def test_a_min_ttl_beyond_the_lifetime_is_refused_at_once(min_ttl: float) -> None:
     """Neither waiting nor refreshing would help, only an administrator of DSM."""
     async with brokerage(grants()) as place:
         await place.advance(100)
@@ -164,7 +164,7 @@ async def test_a_new_token_that_does_not_last_either_ends_the_wait() -> None:
         assert place.attempts == 2
 
 
-async def test_an_app_in_trouble_is_not_hastened_by_those_who_want_its_token() -> None:
+async def test_requests_do_not_hasten_an_app_in_trouble() -> None:
     """The backoff bounds the attempts, however many wait and for however long."""
     script: Script = [FIRST, REFUSED, REFUSED, SECOND]
     async with brokerage(script, Timing(retry_min=10.0, retry_max=10.0)) as place:
@@ -198,8 +198,8 @@ async def test_the_first_token_may_be_waited_for() -> None:
         assert place.attempts == 1
 
 
-async def test_a_daemon_that_has_just_begun_turns_nobody_away() -> None:
-    """Whoever asks while the daemon is restarted is served when it is there, as if nothing was."""
+async def test_a_request_during_a_restart_waits_for_the_first_token() -> None:
+    """Clients are served once the daemon is back, as if nothing had happened."""
     go_on = asyncio.Event()
     async with brokerage([go_on, FIRST]) as place:
         ask = asyncio.create_task(place.broker.token("payments"))
@@ -208,8 +208,8 @@ async def test_a_daemon_that_has_just_begun_turns_nobody_away() -> None:
         assert secrets(await ask) == ["token-1"]
 
 
-async def test_the_first_failure_is_told_at_once() -> None:
-    """Who has not asked to wait is told as soon as it is known that there is no token."""
+async def test_the_first_failure_is_returned_at_once() -> None:
+    """A client that did not ask to wait hears as soon as it is known that there is no token."""
     async with brokerage([REFUSED]) as place:
         with pytest.raises(NoToken):
             await place.broker.token("payments")
@@ -228,8 +228,8 @@ async def test_an_expired_token_is_handed_to_nobody() -> None:
             await place.broker.token("payments")
 
 
-async def test_a_refused_credential_is_not_tried_again_for_its_readers() -> None:
-    """DSM may destroy the key, and whoever may only read the token must not have that power."""
+async def test_readers_cannot_have_a_refused_credential_retried() -> None:
+    """DSM may reset the app's secret, and a client that may only read must not cause that."""
     async with brokerage([BAD_KEY, BAD_KEY]) as place:
         with pytest.raises(NoToken, match=r"no valid token \(rejected\)") as raised:
             await place.broker.token("payments", min_ttl=30)
@@ -242,16 +242,16 @@ async def test_a_refused_credential_is_not_tried_again_for_its_readers() -> None
         assert place.attempts == 2
 
 
-async def test_a_refused_credential_is_told_at_once() -> None:
-    """Only an operator can mend it, so a script should not wait for its whole timeout first."""
+async def test_a_refused_credential_is_reported_at_once() -> None:
+    """Only an operator can help, so a script should not wait for its whole timeout first."""
     async with brokerage([BAD_KEY]) as place:
         await settle()
         with pytest.raises(NoToken, match=r"DSM refused the credential.*no such key"):
             await place.broker.token("payments", wait=PATIENT)
 
 
-async def test_a_refusal_is_told_to_who_waits_already() -> None:
-    """Those who ask while the daemon starts are many."""
+async def test_a_refusal_ends_the_wait_of_earlier_requests() -> None:
+    """Many clients ask while the daemon starts."""
     go_on = asyncio.Event()
     async with brokerage([go_on, BAD_KEY]) as place:
         ask = asyncio.create_task(place.broker.token("payments", wait=PATIENT))
@@ -262,7 +262,7 @@ async def test_a_refusal_is_told_to_who_waits_already() -> None:
 
 
 async def test_an_attempt_after_a_refusal_is_waited_for() -> None:
-    """An operator who has mended the key and asks for a refresh wants its token."""
+    """An operator who has corrected the key and asks for a refresh wants its token."""
     go_on = asyncio.Event()
     async with brokerage([BAD_KEY, go_on, FIRST]) as place:
         await settle()
@@ -275,8 +275,8 @@ async def test_an_attempt_after_a_refusal_is_waited_for() -> None:
         await refresh
 
 
-async def test_a_probe_that_is_near_after_a_refusal_is_waited_for() -> None:
-    """Whoever waits for longer than `rejected_retry` may see it succeed."""
+async def test_a_retry_within_the_wait_is_waited_for() -> None:
+    """A client that waits for longer than `rejected_retry` may see it succeed."""
     async with brokerage([BAD_KEY, FIRST], Timing(rejected_retry=20.0)) as place:
         await settle()
         ask = asyncio.create_task(place.broker.token("payments", wait=PATIENT))
@@ -285,7 +285,7 @@ async def test_a_probe_that_is_near_after_a_refusal_is_waited_for() -> None:
 
 
 async def test_an_absurd_wait_is_not_passed_on() -> None:
-    """Whoever obeys `Retry-After` should look again before tomorrow."""
+    """A client that obeys `Retry-After` should ask again before tomorrow."""
     timing = Timing(rejected_retry=1e9)
     async with brokerage([BAD_KEY], timing) as place:
         with pytest.raises(NoToken) as raised:
@@ -311,7 +311,7 @@ async def test_a_refresh_returns_when_its_attempt_has_ended() -> None:
 
 
 async def test_a_refresh_ends_with_a_failure_as_well() -> None:
-    """An operator must be told, not left waiting for the next attempt."""
+    """An operator must hear of it, not wait for the next attempt."""
     script: Script = [FIRST, REFUSED]
     async with brokerage(script, Timing(retry_min=10.0, retry_max=10.0)) as place:
         await place.advance(100)
@@ -323,8 +323,8 @@ async def test_a_refresh_ends_with_a_failure_as_well() -> None:
         assert place.attempts == 2
 
 
-async def test_an_attempt_that_is_under_way_in_trouble_serves_a_reader_too() -> None:
-    """What its backoff allows anyway is worth waiting for."""
+async def test_an_attempt_under_way_in_trouble_serves_a_reader_too() -> None:
+    """Whatever the backoff allows anyway is worth waiting for."""
     go_on = asyncio.Event()
     timing = Timing(retry_min=10.0, retry_max=10.0)
     async with brokerage([FIRST, REFUSED, go_on, SECOND], timing) as place:
@@ -339,7 +339,7 @@ async def test_an_attempt_that_is_under_way_in_trouble_serves_a_reader_too() -> 
 
 
 async def test_a_session_found_dead_is_followed_up_by_the_same_refresh() -> None:
-    """The login comes at once, and only it says whether the app is well."""
+    """The login comes at once, and only its outcome says whether the app is well."""
     go_on = asyncio.Event()
     async with brokerage([FIRST, SessionLost("gone"), go_on, SECOND]) as place:
         await place.advance(100)
@@ -363,7 +363,7 @@ async def test_a_refresh_need_not_be_waited_for() -> None:
 
 
 async def test_a_watcher_gets_the_token_now_and_each_new_one() -> None:
-    """So that a consumer without a file is never behind."""
+    """A consumer without a file is never behind."""
     async with brokerage(grants()) as place, aclosing(place.broker.watch("payments")) as tokens:
         assert secrets(await anext(tokens)) == ["token-1"]
         following = asyncio.create_task(anext(tokens))
@@ -381,8 +381,8 @@ async def test_a_slow_watcher_gets_the_newest_only() -> None:
         assert secrets(await anext(tokens)) == ["token-4"]
 
 
-async def test_a_watcher_is_not_told_of_trouble_nor_handed_an_expired_token() -> None:
-    """It hears of the next token, whenever that comes."""
+async def test_a_watcher_sees_neither_trouble_nor_an_expired_token() -> None:
+    """It gets the next token, whenever that comes."""
     script: Script = [
         REFUSED,
         FIRST,
@@ -404,8 +404,8 @@ async def test_a_watcher_is_not_told_of_trouble_nor_handed_an_expired_token() ->
         assert secrets(await second) == ["token-2"]
 
 
-async def test_a_longer_life_of_the_same_token_is_news() -> None:
-    """With keepalive, a consumer that goes by `expires_at` would throw a good token away."""
+async def test_a_watcher_sees_a_longer_life_of_the_same_token() -> None:
+    """With keepalive, a consumer that relies on `expires_at` would discard a valid token."""
     timing = Timing(renew=Method.KEEPALIVE)
     async with (
         brokerage(grants(), timing) as place,
@@ -419,8 +419,8 @@ async def test_a_longer_life_of_the_same_token_is_news() -> None:
         assert second.expires_at == first.expires_at + 300
 
 
-async def test_a_watch_ends_when_its_app_is_configured_away() -> None:
-    """And nobody goes on waiting for what will never come."""
+async def test_a_watch_ends_when_its_app_is_removed() -> None:
+    """Nobody should wait for a token that will never come."""
     async with brokerage(grants()) as place:
         tokens = [token async for token in _while_reloading(place, ReloadPlan(stop=("payments",)))]
         assert secrets(*tokens) == ["token-1"]
@@ -436,7 +436,7 @@ async def _while_reloading(place: Brokerage, plan: ReloadPlan) -> AsyncIterator[
         await reload
 
 
-async def test_a_wait_ends_when_its_app_is_configured_away() -> None:
+async def test_a_wait_ends_when_its_app_is_removed() -> None:
     """The answer is then that there is no such app."""
     async with brokerage([asyncio.Event()]) as place:
         token = asyncio.create_task(place.broker.token("payments", wait=PATIENT))
@@ -448,7 +448,7 @@ async def test_a_wait_ends_when_its_app_is_configured_away() -> None:
                 await ask
 
 
-async def test_whoever_waits_is_served_by_the_app_as_it_is_configured_anew() -> None:
+async def test_a_wait_continues_through_a_restart_of_the_app() -> None:
     """A reload in between must not cost a consumer its token."""
     script: Script = [REFUSED, FIRST]
     async with brokerage(script, Timing(retry_min=50.0, retry_max=50.0)) as place:
@@ -459,8 +459,8 @@ async def test_whoever_waits_is_served_by_the_app_as_it_is_configured_anew() -> 
         assert secrets(await ask) == ["token-1"]
 
 
-async def test_nobody_is_kept_waiting_by_a_daemon_that_stops() -> None:
-    """It must be gone within seconds, and its clients know what to do about that."""
+async def test_a_stopping_daemon_ends_every_wait() -> None:
+    """It must be gone within seconds, and its clients know how to retry."""
     place = Brokerage([asyncio.Event()])
     async with running(place.supervisor.run()):
         ask = asyncio.create_task(place.broker.token("payments", wait=PATIENT))
@@ -475,7 +475,7 @@ async def test_nobody_is_kept_waiting_by_a_daemon_that_stops() -> None:
 
 
 async def test_a_stopped_daemon_hands_out_nothing() -> None:
-    """On a stop that ends the sessions its last tokens are dying."""
+    """A stop that ends the sessions makes its last tokens invalid."""
     place = Brokerage(grants())
     async with running(place.supervisor.run()):
         assert secrets(await place.broker.token("payments")) == ["token-1"]

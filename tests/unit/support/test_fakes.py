@@ -1,4 +1,4 @@
-"""The fakes that other tests rest on behave as their ports promise."""
+"""The fakes that other tests rely on behave as their ports promise."""
 
 import asyncio
 from itertools import islice
@@ -21,7 +21,7 @@ from support.fakes import (
 
 
 async def test_alarms_go_off_in_order_and_at_their_time() -> None:
-    """A test of a refresher reads instants, so they must be those that were asked for."""
+    """Tests of the refresher read instants, so they must be those that were asked for."""
     clock = FakeClock()
     schedule = FakeSchedule(clock)
     seen: list[tuple[str, float]] = []
@@ -85,7 +85,7 @@ async def test_a_spinning_task_is_caught() -> None:
 
 
 async def test_a_client_plays_its_script() -> None:
-    """Each entry answers one request, and an event holds one back."""
+    """Each entry answers one request, and an event delays one."""
     clock, gate = FakeClock(), asyncio.Event()
     client = ScriptedClient(
         clock,
@@ -110,7 +110,7 @@ async def test_a_client_plays_its_script() -> None:
 
 
 async def test_an_output_holds_what_it_was_given() -> None:
-    """A failed put leaves consumers with what they had."""
+    """After a failed put, consumers have what they had before."""
     output = FakeOutput(script=[None, OutputError("disk full")])
     token = Token(Secret("t"), "", 1, Instant(0), 600, Instant(600))
     await output.prepare()
@@ -124,8 +124,8 @@ async def test_an_output_holds_what_it_was_given() -> None:
     assert (output.prepared, output.puts, output.removes) == (1, 2, 1)
 
 
-async def test_a_credential_changes_and_breaks_when_told() -> None:
-    """Tests of a replaced or missing key steer the source by hand."""
+async def test_a_credential_changes_and_breaks_on_demand() -> None:
+    """Tests of a replaced or missing key control the source by hand."""
     credential = FakeCredential()
     first = await credential.stamp()
     credential.secret, credential.version = "new", 2
