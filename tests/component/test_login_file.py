@@ -72,9 +72,9 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 async def found(store: LoginFile) -> Mapping[str, History]:
     """Return what a run has loaded, which must not be lost."""
-    kept = await store.load()
-    assert kept is not None
-    return kept
+    histories = await store.load()
+    assert histories is not None
+    return histories
 
 
 async def test_the_next_run_finds_what_failed(runs: Runs) -> None:
@@ -100,10 +100,10 @@ async def test_it_reveals_no_key(runs: Runs) -> None:
     await runs.first()
     content = runs.path.read_text()
     app_id, secret = base64.b64decode(API_KEY).decode().split(":")
-    for told in (API_KEY, app_id, secret):
-        assert told not in content
+    for text in (API_KEY, app_id, secret):
+        assert text not in content
         for digest in ("md5", "sha1", "sha256", "sha512"):
-            hashed = hashlib.new(digest, told.encode())
+            hashed = hashlib.new(digest, text.encode())
             assert hashed.hexdigest() not in content
             assert base64.b64encode(hashed.digest()).decode() not in content
 

@@ -29,10 +29,10 @@ TIMING = Timing()
 
 
 class FakeApp:
-    """The parts of one app, for a test to put together as far as it needs them.
+    """The parts of one app, which a test puts together as far as it needs them.
 
-    Luck is 0 until `luck` is set: renewals are due at `at` sharp, and backoffs are `retry_min`.
-    Each gate admits one, so that a place not given back shows.
+    Random numbers are 0 until `rng` is set: renewals are due exactly at `at`, and backoffs are
+    `retry_min`. Each semaphore admits one, so that a place that is not given back shows.
     """
 
     def __init__(

@@ -35,9 +35,9 @@ class FakeTokenApp(FakeApp):
 
     @property
     def app_context(self) -> AppContext:
-        """The app's equipment, its session store included."""
+        """The app's ports, with its session store."""
         return replace(super().app_context, session_store=self.store)
 
     def requests(self) -> list[tuple[str, str]]:
-        """Return what DSM was asked, and what by."""
+        """Return what DSM was asked, and with what."""
         return [(call.name, call.secret) for call in self.scripted.calls]

@@ -37,7 +37,7 @@ MAX_TURNS = 10_000
 
 
 class FakeClock:
-    """Boot time that moves when told. `offset` is wall time less boot time: set it to step."""
+    """Boot time that moves on demand. `offset` is wall time less boot time: set it to step."""
 
     def __init__(self, now: float = 1000.0, offset: float = 1_700_000_000.0) -> None:
         self._now = now
@@ -61,7 +61,7 @@ class FakeClock:
 
 
 class FakeAlarm:
-    """An alarm of a FakeSchedule; `until` is what it is waited on for, None while awake."""
+    """An alarm of a FakeSchedule; `until` is the end of the present wait, None while awake."""
 
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
@@ -70,7 +70,7 @@ class FakeAlarm:
         self.until: Instant | None = None
 
     async def wait(self, until: Instant) -> None:
-        """Return once boot time has reached `until`, or when somebody rings."""
+        """Return once boot time has reached `until`, or `ring` is called."""
         assert self.until is None, "an alarm has one sleeper"
         if not self._rung:
             self.until = until
@@ -84,19 +84,19 @@ class FakeAlarm:
         self._rung = False
 
     def ring(self) -> None:
-        """Wake the sleeper now; if it is awake, its next wait returns at once."""
+        """End the wait now; if nobody waits, the next wait returns at once."""
         self._rung = True
         self.wake()
 
     def wake(self) -> None:
-        """End the wait that is under way, if there is one."""
+        """End the present wait, if there is one."""
         self.until = None
         if self._future is not None and not self._future.done():
             self._future.set_result(None)
 
 
 class FakeSchedule:
-    """A timeline that moves only in `advance`."""
+    """A schedule whose time moves only in `advance`."""
 
     def __init__(self, clock: FakeClock) -> None:
         self.clock = clock
@@ -109,7 +109,7 @@ class FakeSchedule:
 
     @property
     def next_at(self) -> Instant | None:
-        """When the next alarm goes off, None if nobody waits."""
+        """When the next alarm goes off, None if no task waits."""
         return min((a.until for a in self.alarms if a.until is not None), default=None)
 
     async def advance(self, seconds: float) -> None:
@@ -127,7 +127,7 @@ class FakeSchedule:
 async def settle() -> None:
     """Return once no task can go on by itself; a task that never rests fails the test.
 
-    It sees only the event loop: nothing that happens in threads or on sockets.
+    This covers the event loop only, not threads or sockets.
     """
     loop = asyncio.get_running_loop()
     for _ in range(MAX_TURNS):
@@ -139,13 +139,13 @@ async def settle() -> None:
 
 
 class RecordingObserver:
-    """Keeps every event in order."""
+    """Records every event in order."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
 
     def observe(self, event: Event) -> None:
-        """Take note of an event."""
+        """Record an event."""
         self.events.append(event)
 
     def of(self, kind: type[E]) -> list[E]:
@@ -170,11 +170,11 @@ class Call:
 
 
 class ScriptedClient:
-    """A DSM that answers by a script, one entry per login, reauth or keep-alive.
+    """A DSM that answers by a script, with one entry per login, reauth or keep-alive.
 
-    A Grant is returned (a keep-alive returns its request id), an exception raised, an
-    Event waited for before going on with the next entry. `terminations` is the script
-    of the terminations, where None succeeds. A script that runs out fails the test.
+    A Grant is returned (a keep-alive returns its request id), an exception is raised, an
+    Event is waited for before the next entry follows. `terminations` is the script of the
+    terminations, in which None succeeds. A script that runs out fails the test.
     """
 
     def __init__(
@@ -245,7 +245,7 @@ class FakeOutput:
     """An output in memory: `holds` is what consumers would see, `history` all they ever saw.
 
     `script` has an entry per call of `prepare`, `put` or `remove`: None succeeds, an
-    OutputError is raised, an Event waited for; when it runs out, calls succeed.
+    OutputError is raised, an Event is waited for; when it runs out, calls succeed.
     """
 
     def __init__(
@@ -350,8 +350,8 @@ class FakeSessionStore(FakeOutput):
 class FakeLoginStore:
     """A login store in memory: `saved` is what the next run finds, None if that is lost.
 
-    `script` has an entry per save: None succeeds, an OutputError is raised, an Event waited for;
-    when it runs out, saves succeed. The fingerprint of a key is the key itself.
+    `script` has an entry per save: None succeeds, an OutputError is raised, an Event is waited
+    for; when it runs out, saves succeed. The fingerprint of a key is the key itself.
     """
 
     def __init__(
@@ -379,7 +379,7 @@ class FakeLoginStore:
 
 
 async def _play(script: Iterator[Grant | BaseException | asyncio.Event | None]) -> Grant | None:
-    """Take entries from a script up to the first that is not a wait."""
+    """Take entries from a script up to the first that is not an Event."""
     for entry in script:
         if isinstance(entry, asyncio.Event):
             await entry.wait()

@@ -1,1 +1,1 @@
-"""What outlives a restart: sessions and refused logins."""
+"""State that outlives a restart: sessions and refused logins."""

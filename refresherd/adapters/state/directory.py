@@ -1,4 +1,4 @@
-"""The state directory: what is in it outlives a restart, and it is one process's alone."""
+"""The state directory. It outlives a restart, and belongs to one process at a time."""
 
 import fcntl
 import os
@@ -9,38 +9,38 @@ from refresherd.domain.errors import RefresherdError
 
 LOCK = "lock"
 
-OURS_ALONE = 0o700
+PRIVATE = 0o700
 
 OPEN_LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
-LONGEST_PID = 20
+MAX_PID_BYTES = 20
 
 
 def claim(path: Path) -> None:
-    """Make the directory if it is missing, and lock it until this process ends, however it ends.
+    """Create the directory if it is missing, and lock it until this process ends, in whatever way.
 
-    Two daemons would go on from one session, and each end what the other lives from. Raises
-    RefresherdError, which says who has it or what is in the way.
+    Two daemons would both renew one session, and each would end the other's. Raises
+    RefresherdError, which names the process that holds the lock, or the obstacle.
     """
     try:
         with suppress(FileExistsError):
-            path.mkdir(mode=OURS_ALONE)
-        lock = _locked(path / LOCK)
+            path.mkdir(mode=PRIVATE)
+        lock = _lock(path / LOCK)
     except BlockingIOError:
-        held = f"it is in use by another refresherd{_holder(path)}"
         raise RefresherdError(
-            f"state_dir {path}: {held}; stop that one, or name another directory"
+            f"state_dir {path}: it is in use by another refresherd{_holder(path)}; "
+            "stop that one, or name another directory"
         ) from None
     except OSError as error:
         raise RefresherdError(f"state_dir {path}: cannot be used: {error.strerror}") from error
-    with suppress(OSError):  # it only helps whoever comes second
+    with suppress(OSError):  # it only helps a second process to name the first
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
 
 
-def _locked(path: Path) -> int:
-    """Return a locked file's descriptor. Raises OSError, and BlockingIOError if it is locked."""
-    # Never closed: a write that hangs may land as long as the process lives.
+def _lock(path: Path) -> int:
+    """Return a locked file's descriptor. Raises OSError, BlockingIOError if it is locked."""
+    # Never closed: a write that hangs may still take effect as long as the process lives.
     lock = os.open(path, OPEN_LOCK, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -51,9 +51,9 @@ def _locked(path: Path) -> int:
 
 
 def _holder(path: Path) -> str:
-    """Return the pid that stands in a lock that is held, in brackets, "" if none can be read."""
+    """Return the pid in the lock file, as " (pid 1234)", "" if there is none."""
     with suppress(OSError):
-        pid = (path / LOCK).read_bytes()[:LONGEST_PID].strip()
+        pid = (path / LOCK).read_bytes()[:MAX_PID_BYTES].strip()
         if pid.isdigit():
             return f" (pid {pid.decode()})"
     return ""

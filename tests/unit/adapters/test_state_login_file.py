@@ -1,4 +1,4 @@
-"""The file of failed logins as text: what comes back, in which time, and what is refused."""
+"""The file of failed logins as text: what is read back, in which time, and what is refused."""
 
 import json
 from dataclasses import replace
@@ -37,8 +37,8 @@ def histories(*refused: float) -> dict[str, History]:
 
 
 @given(HISTORIES)
-def test_what_is_written_is_read_in_the_same_boot(history: History) -> None:
-    """To the last bit, so that nothing is allowed a moment too early."""
+def test_a_file_is_read_as_it_was_written_in_the_same_boot(history: History) -> None:
+    """To the last bit, so that no login is allowed a moment too early."""
     key = bytes(range(32))
     assert decoded(encoded(key, {NAME: history}, BOOT), BOOT) == (key, {NAME: history})
 
@@ -55,39 +55,39 @@ def test_a_file_of_an_earlier_version_is_read() -> None:
 
 
 @pytest.mark.parametrize("step", [-1e9, -1.0, 1.0, 1e9])
-def test_a_clock_that_is_set_changes_nothing_within_a_boot(step: float) -> None:
-    """Neither may it free a burnt credential nor extend a wait."""
+def test_setting_the_clock_changes_nothing_within_a_boot(step: float) -> None:
+    """It may neither free a burnt credential nor extend a wait."""
     stepped = replace(BOOT, wall_offset=BOOT.wall_offset + step)
     assert decoded(file(4000.0), stepped) == (KEY, histories(4000.0))
 
 
-def test_another_boot_goes_by_the_wall_clock() -> None:
-    """Boot time begins anew with each."""
+def test_instants_of_another_boot_are_translated_by_the_wall_clock() -> None:
+    """Boot time starts over with each boot."""
     assert decoded(file(4000.0), NEXT) == (KEY, histories(-5000.0))
 
 
 @pytest.mark.parametrize("boot_id", ["", "one"])
-def test_a_boot_without_a_name_is_another(boot_id: str) -> None:
-    """Where the kernel does not tell, the wall clock has to do."""
+def test_a_boot_without_an_id_counts_as_another(boot_id: str) -> None:
+    """If the kernel's boot id cannot be read, the wall clock has to do."""
     unnamed = replace(NEXT, id="")
     written_then = file(4000.0, boot=replace(BOOT, id=boot_id))
     assert decoded(written_then, unnamed) == (KEY, histories(-5000.0))
 
 
-def test_what_lies_ahead_happened_just_now() -> None:
+def test_an_instant_in_the_future_counts_as_now() -> None:
     """A machine without a clock of its own wakes up in 1970."""
     lost = replace(NEXT, wall_offset=0.0)
     assert decoded(file(3000.0, 4000.0), lost) == (KEY, histories(60.0, 60.0))
 
 
-def test_it_has_neither_names_nor_keys() -> None:
-    """Only what tells credentials apart, and when each failed."""
+def test_it_contains_neither_names_nor_keys() -> None:
+    """Only fingerprints, and when logins failed."""
     fields = json.loads(file(4000.0))
     assert fields["credentials"] == {NAME: {"refused": [4000.0], "cut_off": [], "good_at": None}}
 
 
 def broken(**changes: Any) -> bytes:  # noqa: ANN401  # whatever JSON can say
-    """Return a file that is sound but for these."""
+    """Return a valid file with these changes."""
     return json.dumps(json.loads(file(1.0)) | changes).encode()
 
 
@@ -118,7 +118,7 @@ def broken(**changes: Any) -> bytes:  # noqa: ANN401  # whatever JSON can say
     ],
 )
 def test_what_is_not_a_record_is_refused(raw: bytes, message: str) -> None:
-    """It is told in a line, and quoted never."""
+    """The reason is one line, which quotes nothing."""
     with pytest.raises(ValueError, match=message):
         decoded(raw, BOOT)
 
@@ -148,8 +148,8 @@ def test_no_content_breaks_the_parser(raw: bytes) -> None:
         },
     )
 )
-def test_nearly_a_record_is_used_or_refused(fields: dict[str, object]) -> None:
-    """Each part is looked at by itself."""
+def test_an_almost_valid_record_is_used_or_refused(fields: dict[str, object]) -> None:
+    """Each part is checked by itself."""
     try:
         _, found = decoded(json.dumps(fields).encode(), BOOT)
     except ValueError as error:

@@ -182,5 +182,5 @@ async def test_any_number_of_reloads_leaves_one_sleeping_task() -> None:
         await app.keep(1)
     async with running(app.runner.run()):
         await settle()
-        assert len(asyncio.all_tasks()) == 2, "the keeper's and this test's"
+        assert len(asyncio.all_tasks()) == 2, "the runner's and this test's"
     assert len(app.outputs[0].history) == 1

@@ -128,7 +128,7 @@ async def test_a_failing_output_is_retried_by_itself() -> None:
     tries = await delivered.catch_up()
     assert [round(instant, 1) for instant in tries] == [1000, 1001, 1003]
     failures = delivered.fake_app.observer.of(OutputFailed)
-    assert [(told.message, round(told.retry_in)) for told in failures] == [
+    assert [(failure.message, round(failure.retry_in)) for failure in failures] == [
         ("no space left on device", 1),
         ("no space left on device", 2),
     ]
@@ -144,7 +144,7 @@ async def test_retries_start_over_after_an_output_recovered() -> None:
     await delivered.catch_up()
     delivered.renew()
     await delivered.catch_up()
-    pauses = [round(told.retry_in) for told in delivered.fake_app.observer.of(OutputFailed)]
+    pauses = [round(failure.retry_in) for failure in delivered.fake_app.observer.of(OutputFailed)]
     assert pauses == [1, 2, 4, 1]
 
 

@@ -98,7 +98,7 @@ async def test_hooks_run_after_each_new_token_in_their_order() -> None:
     """The first token at start counts as well: the service may have been started before us."""
     app = Notified(grants(), (), ())
     await app.keep(301)
-    assert [told.hook for told in app.ran] == ["hooks[0] systemctl", "hooks[1] systemctl"] * 2
+    assert [run.hook for run in app.ran] == ["hooks[0] systemctl", "hooks[1] systemctl"] * 2
     assert [hook.runs for hook in app.fakes] == [[(1, 0), (2, 300)]] * 2
     assert app.ran[0] == HookRan("payments", NAME, HookResult.OK, 0.0)
 
@@ -169,7 +169,7 @@ async def test_a_failed_hook_is_reported_and_not_repeated_until_the_next_token()
     app = Notified(grants(), [FAILURE], ())
     await app.keep(301)
     assert [hook.generations for hook in app.fakes] == [[1, 2], [1, 2]]
-    results = [(told.result, told.message) for told in app.ran]
+    results = [(run.result, run.message) for run in app.ran]
     assert (
         results == [(HookResult.FAILED, "exit status 1: no such unit")] + [(HookResult.OK, "")] * 3
     )
@@ -249,7 +249,7 @@ async def test_an_app_is_idle_between_its_hooks() -> None:
     app = Notified(grants(), (), outputs=(FakeOutput(),))
     async with running(app.runner.run()):
         await app.schedule.advance(1000)
-        assert len(asyncio.all_tasks()) == 2, "the keeper's and this test's"
+        assert len(asyncio.all_tasks()) == 2, "the runner's and this test's"
 
 
 async def test_a_stop_ends_a_hook() -> None:

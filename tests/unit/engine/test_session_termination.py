@@ -46,7 +46,7 @@ class Retired:
 
     @property
     def endings(self) -> list[SessionEnded]:
-        """What observers were told."""
+        """The events that observers saw."""
         return self.fake_app.observer.of(SessionEnded)
 
     @property

@@ -227,7 +227,7 @@ ANSWERS: tuple[Grant | BaseException, ...] = (
     SECOND,
     BUG,
 )
-"""One of each kind, so that the whole of an app's life is lived in a few hundred turns."""
+"""One of each kind, so that an app goes through everything in a few hundred turns."""
 
 
 @pytest.mark.parametrize("turns", range(150))
