@@ -30,7 +30,7 @@ from refresherd.engine.renewal_credential import (
     CredentialWatch,
     RenewalCredential,
 )
-from refresherd.engine.session_resume import SessionResume
+from refresherd.engine.session_resume import resume
 from refresherd.engine.session_termination import SessionTermination
 
 
@@ -51,14 +51,13 @@ class Renewal:
     outlives a crash of the app's tasks.
     """
 
-    __slots__ = ("_app", "_chooser", "_session_resume", "credential_watch", "termination")
+    __slots__ = ("_app", "_chooser", "credential_watch", "termination")
 
     def __init__(self, app: RunningApp) -> None:
         self.credential_watch = CredentialWatch(app)
         self.termination = SessionTermination(app)
         self._app = app
         self._chooser = CredentialChooser(app, self.credential_watch)
-        self._session_resume = SessionResume(app, self.credential_watch, self.termination)
 
     def follow(self, earlier: "Renewal") -> None:
         """Take over what was known under the app's earlier settings."""
@@ -69,7 +68,7 @@ class Renewal:
         """Resume a stored session, or else renew the session by the method that is due."""
         method, began = self._app.session.method, self._app.now()
         try:
-            if await self._session_resume.resume():
+            if await resume(self._app, self.credential_watch, self.termination):
                 return
             session = self._app.session
             credential = await self._chooser.choose(session)

@@ -58,7 +58,7 @@ class SessionTermination:
     @property
     def due_at(self) -> Instant:
         """When `work` will have something to do, NEVER if it will not."""
-        return min((session.at for session in self._endable()), default=NEVER)
+        return NEVER if (session := self._next()) is None else session.at
 
     def retire(self, replaced: Token) -> None:
         """Have the session of a replaced token ended after the app's grace period."""
@@ -76,14 +76,14 @@ class SessionTermination:
 
     async def work(self) -> None:
         """End the sessions that are due, one after the other."""
-        while self.due_at <= self._app.now():
-            session = min(self._endable(), key=lambda session: session.at)
-            postponed = self._postponed(session)
-            if postponed is None:
+        while (session := self._next()) is not None and session.at <= self._app.now():
+            now, grace = self._app.now(), self._app.settings.timing.terminate_after or 0.0
+            later = _postponed(session, self.outputs(), now, grace)
+            if later is None:
                 await self._end(session)
             else:
                 self._pending = tuple(
-                    postponed if other is session else other for other in self._pending
+                    later if other is session else other for other in self._pending
                 )
 
     def may_end(self, token: Token) -> bool:
@@ -97,17 +97,23 @@ class SessionTermination:
 
     async def end_all(self, newest: Token | None) -> None:
         """End all sessions at once, for good, but one that is irreplaceable."""
+
+        async def end(token: Token) -> None:
+            self._app.observe(_ended(self._app, await _terminate(self._app, token)))
+
         tokens = self.pending if newest is None else (*self.pending, newest)
         async with asyncio.TaskGroup() as tasks:
             for token in tokens:
                 if self.may_end(token):
-                    tasks.create_task(self._end_now(token))
+                    tasks.create_task(end(token))
 
-    async def _end_now(self, token: Token) -> None:
-        self._report(await self._terminate(token))
+    def _next(self) -> _Pending | None:
+        """Return the session that is to be ended first, None if there is none."""
+        endable = (session for session in self._pending if self.may_end(session.token))
+        return min(endable, key=lambda session: session.at, default=None)
 
     async def _end(self, session: _Pending) -> None:
-        error = await self._terminate(session.token)
+        error = await _terminate(self._app, session.token)
         if session not in self._pending:
             return  # it was given up meanwhile
         self._pending = tuple(other for other in self._pending if other is not session)
@@ -117,40 +123,7 @@ class SessionTermination:
             at = Instant(self._app.now() + pause)
             self._pending = (*self._pending, replace(session, at=at, failures=failures))
         else:
-            self._report(error)
-
-    async def _terminate(self, token: Token) -> DsmError | None:
-        """End the session of `token`; return what DSM said against it."""
-        try:
-            async with self._app.ports.endings:
-                await self._app.ports.client.terminate(
-                    token.access_token, self._app.settings.endpoint.timeout
-                )
-        except DsmError as error:
-            return error
-        return None
-
-    def _report(self, error: DsmError | None) -> None:
-        if error is None:
-            ended = SessionEnded(self._app.name, Ending.TERMINATED)
-        elif isinstance(error, SessionLost) and error.dead:
-            ended = SessionEnded(self._app.name, Ending.GONE)
-        else:
-            ended = SessionEnded(self._app.name, Ending.FAILED, error.message)
-        self._app.observe(ended)
-
-    def _endable(self) -> Iterable[_Pending]:
-        return (session for session in self._pending if self.may_end(session.token))
-
-    def _postponed(self, session: _Pending) -> _Pending | None:
-        """Return a session with a later end if its token is, or just was, in an output."""
-        token, now = session.token, self._app.now()
-        tokens = (status.holds for status in self.outputs())
-        held = any(one is not None and one.access_token == token.access_token for one in tokens)
-        if token.expires_at <= now or not (held or session.held):
-            return None
-        grace = max(self._app.settings.timing.terminate_after or 0.0, MIN_POSTPONEMENT)
-        return replace(session, at=timing.terminate_at(token, now, grace), held=held)
+            self._app.observe(_ended(self._app, error))
 
     def _make_room(self, now: Instant) -> tuple[_Pending, ...]:
         pending = self._pending
@@ -162,3 +135,35 @@ class SessionTermination:
             oldest, *others = pending
             pending = (replace(oldest, at=min(oldest.at, now)), *others)
         return pending
+
+
+def _postponed(
+    session: _Pending, outputs: Iterable[OutputStatus], now: Instant, grace: float
+) -> _Pending | None:
+    """Return a session with a later end if its token is in an output, or was at the last check."""
+    token = session.token
+    tokens = (status.holds for status in outputs)
+    held = any(one is not None and one.access_token == token.access_token for one in tokens)
+    if token.expires_at <= now or not (held or session.held):
+        return None
+    at = timing.terminate_at(token, now, max(grace, MIN_POSTPONEMENT))
+    return replace(session, at=at, held=held)
+
+
+async def _terminate(app: RunningApp, token: Token) -> DsmError | None:
+    """End the session of `token`; return the error if DSM could not be told or refused."""
+    try:
+        async with app.ports.endings:
+            await app.ports.client.terminate(token.access_token, app.settings.endpoint.timeout)
+    except DsmError as error:
+        return error
+    return None
+
+
+def _ended(app: RunningApp, error: DsmError | None) -> SessionEnded:
+    """Return the event for what `_terminate` returned."""
+    if error is None:
+        return SessionEnded(app.name, Ending.TERMINATED)
+    if isinstance(error, SessionLost) and error.dead:
+        return SessionEnded(app.name, Ending.GONE)
+    return SessionEnded(app.name, Ending.FAILED, error.message)

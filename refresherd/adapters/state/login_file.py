@@ -71,24 +71,15 @@ class Boot:
     wall_offset: float
 
 
-class Fingerprints:
-    """Fingerprints of credentials under a random key, so that nobody can look one up in a list."""
-
-    __slots__ = ("key",)
-
-    def __init__(self) -> None:
-        self.key = secrets.token_bytes(KEY_BYTES)
-
-    def of(self, credential: Secret) -> str:
-        """Return the credential's fingerprint."""
-        return hmac.new(self.key, credential.reveal().encode(), sha256).hexdigest()
-
-
 class UnsavedLogins:
     """The LoginStore of a daemon without a state directory: it forgets with the process."""
 
     def __init__(self) -> None:
-        self.fingerprint = Fingerprints().of
+        self._key = secrets.token_bytes(KEY_BYTES)
+
+    def fingerprint(self, credential: Secret) -> str:
+        """Return what tells a credential from others."""
+        return _fingerprint(self._key, credential)
 
     async def load(self) -> Mapping[str, History]:
         """Return nothing."""
@@ -115,11 +106,11 @@ class LoginFile:
         self._file = ReplacedFile(target, context.clock, executor, leftovers, patience=patience)
         self._boot_id = boot_id
         self._context = context
-        self._fingerprints = Fingerprints()
+        self._key = secrets.token_bytes(KEY_BYTES)
 
     def fingerprint(self, credential: Secret) -> str:
         """Return what tells a credential from others, once `load` has returned."""
-        return self._fingerprints.of(credential)
+        return _fingerprint(self._key, credential)
 
     async def load(self) -> Mapping[str, History] | None:
         """Return what an earlier run saved, None (after a warning) if that is lost."""
@@ -129,7 +120,7 @@ class LoginFile:
                 await self._file.prepare()
             if raw is None:
                 return {}
-            self._fingerprints.key, histories = decoded(raw, self._boot())
+            self._key, histories = decoded(raw, self._boot())
         except OutputError as error:
             self._warn(f"the failed logins of earlier runs are not known: {error}")
         except ValueError as error:
@@ -141,7 +132,7 @@ class LoginFile:
 
     async def save(self, histories: Mapping[str, History]) -> None:
         """Replace the file, atomically and durably. Raises OutputError."""
-        await self._file.replace(partial(encoded, self._fingerprints.key, histories, self._boot()))
+        await self._file.replace(partial(encoded, self._key, histories, self._boot()))
 
     def _boot(self) -> Boot:
         clock = self._context.clock
@@ -149,6 +140,11 @@ class LoginFile:
 
     def _warn(self, message: str) -> None:
         self._context.observer.observe(Warned(message))
+
+
+def _fingerprint(key: bytes, credential: Secret) -> str:
+    """Return a fingerprint under a random key, so that nobody can look it up in a list."""
+    return hmac.new(key, credential.reveal().encode(), sha256).hexdigest()
 
 
 def encoded(key: bytes, histories: Mapping[str, History], boot: Boot) -> bytes:
