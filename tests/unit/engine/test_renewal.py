@@ -12,14 +12,17 @@ from refresherd.domain.events import (
     AttemptBegan,
     AttemptFailed,
     EntityMismatch,
+    LoginPostponed,
     Renewed,
     SessionChecked,
 )
+from refresherd.domain.login_budget import MOST, WINDOW, History
 from refresherd.domain.model import Grant, Instant, Method, Secret, Timing
 from refresherd.domain.session_state import Action, State
+from refresherd.engine.login_limiter import LoginLimiter
 from refresherd.engine.renewal import Renewal
 from support.fake_app import FakeApp
-from support.fakes import ENTITY_ID, FakeClock, grants, settle
+from support.fakes import ENTITY_ID, FakeClock, FakeLoginStore, grants, settle
 
 OUTAGE = Retryable(Reason.CONNECT, "connection refused", request_id="r-7")
 DEAD = SessionLost("Session does not exist")
@@ -204,6 +207,38 @@ async def test_an_unreadable_credential_costs_no_request() -> None:
     (failure,) = app.observer.of(AttemptFailed)
     assert (failure.reason, failure.method) == (Reason.CREDENTIAL, Method.AUTH)
     assert app.session.next_attempt_at == 1001.0
+
+
+def limited(app: FakeApp, history: History) -> Renewal:
+    """Return the renewal of an app whose key has this history."""
+    store = FakeLoginStore({app.credential.secret: history})
+    limiter = LoginLimiter(store, app.clock, app.schedule, app.observer)
+    ports = replace(app.app_context, login_limiter=limiter)
+    return Renewal(replace(app.running_app, ports=ports))
+
+
+async def test_only_logins_are_limited() -> None:
+    """A reauth uses no key, however many logins with it have failed meanwhile."""
+    app = FakeApp([FIRST, SECOND])
+    history = History(refused=(Instant(app.clock.now() - WINDOW + 1),) * MOST)
+    renewal = limited(app, history)
+    await renewal.attempt()
+    assert app.scripted.calls == []
+    app.clock.advance(1)
+    await renewal.attempt()
+    await due(app, renewal)
+    assert [call.name for call in app.scripted.calls] == ["login", "reauth"]
+
+
+async def test_a_suppressed_login_is_postponed_without_a_request() -> None:
+    """It is no attempt: nothing was asked, so nothing failed."""
+    app = FakeApp()
+    await limited(app, History(refused=(app.clock.now(),) * MOST)).attempt()
+    assert app.scripted.calls == []
+    assert app.observer.of(AttemptFailed) == []
+    (postponed,) = app.observer.of(LoginPostponed)
+    assert postponed.next_refresh_at == app.session.next_attempt_at == 1000 + WINDOW
+    assert app.session.state is State.REJECTED
 
 
 async def test_a_refused_credential_is_remembered() -> None:
