@@ -94,7 +94,7 @@ class AppRunner:
         self._refresher.refresh()
 
     def overdue(self, now: Instant) -> float:
-        """Return for how many seconds the app has been due without being begun.
+        """Return for how many seconds the app has been due and not started.
 
         The pause after a crash does not count.
         """

@@ -66,7 +66,7 @@ class Refresher:
         self._alarm.ring()
 
     def overdue(self, now: Instant) -> float:
-        """Return for how many seconds a renewal or an expiry has been due without being begun."""
+        """Return for how many seconds a renewal or an expiry has been due and not started."""
         return max(0.0, now - session_state.wake_at(self._app.session, busy=self._busy))
 
     @property

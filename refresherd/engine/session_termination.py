@@ -151,7 +151,7 @@ def _postponed(
 
 
 async def _terminate(app: RunningApp, token: Token) -> DsmError | None:
-    """End the session of `token`; return the error if DSM could not be told or refused."""
+    """End the session of `token`; return the error if that fails, else None."""
     try:
         async with app.ports.endings:
             await app.ports.client.terminate(token.access_token, app.settings.endpoint.timeout)

@@ -65,7 +65,7 @@ class Supervisor:
         return self._runners.get(name)
 
     def overdue(self, now: Instant) -> float:
-        """Return for how many seconds the most overdue app has waited to be begun."""
+        """Return for how many seconds the most overdue app has been due and not started."""
         return max((runner.overdue(now) for runner in self._runners.values()), default=0.0)
 
     def refresh_all(self) -> None:

@@ -12,7 +12,7 @@ BUG = RuntimeError("bug")
 
 
 def overdue(app: FakeApp, runner: AppRunner) -> float:
-    """Return for how many seconds the app has been due without being begun."""
+    """Return for how many seconds the app has been due and not started."""
     return runner.overdue(Instant(app.clock.now()))
 
 
