@@ -1,4 +1,4 @@
-"""Names of users and groups as the kernel's numbers, looked up whenever they are needed."""
+"""Names of users and groups as the kernel's numbers, looked up each time they are needed."""
 
 import asyncio
 import grp
@@ -8,49 +8,73 @@ from contextlib import suppress
 from functools import partial
 
 from refresherd.domain.access import Permitted
-from refresherd.domain.model import Access
+from refresherd.domain.model import Access, Ownership
 from refresherd.host.keyed_executor import KeyedExecutor
 
 LARGEST_ID = 2**32 - 2
-"""The kernel's ids have 32 bits, and the last of them means "leave it": chown(2)."""
+"""Ids have 32 bits, and the last number is UNCHANGED: chown(2)."""
+
+ID_DIGITS = len(str(LARGEST_ID))
+
+UNCHANGED = -1
+"""What chown(2) takes for "leave it as it is"."""
 
 PATIENCE_SECONDS = 5.0
-"""A directory service that takes longer hangs; whom only it could name is not permitted."""
+"""A directory service that takes longer hangs; users whom only it could name get no access."""
+
+
+class NoSuchAccount(LookupError):
+    """This host has no such user or group; the text names it and the remedy."""
 
 
 def user_id(name: str) -> int | None:
     """Return the uid of a user's name or number, None if there is no such user. It may block."""
-    return _number(name, lambda: pwd.getpwnam(name).pw_uid)
+    return _id(name, lambda: pwd.getpwnam(name).pw_uid)
 
 
 def group_id(name: str) -> int | None:
     """Return the gid of a group's name or number, None if there is no such group. It may block."""
-    return _number(name, lambda: grp.getgrnam(name).gr_gid)
+    return _id(name, lambda: grp.getgrnam(name).gr_gid)
+
+
+def owner_ids(ownership: Ownership) -> tuple[int, int]:
+    """Return uid and gid for chown(2), UNCHANGED for "". Raises NoSuchAccount. It may block."""
+    return (
+        _required("user", ownership.owner, user_id),
+        _required("group", ownership.group, group_id),
+    )
 
 
 def permitted(access: Access) -> Permitted:
     """Return whom `access` names; a name that this host lacks permits nobody. It may block."""
     return Permitted(
-        uids=_found(map(user_id, access.users)),
-        gids=_found(map(group_id, access.groups)),
+        uids=_existing(map(user_id, access.users)),
+        gids=_existing(map(group_id, access.groups)),
         units=frozenset(access.units),
     )
 
 
 class Accounts:
-    """Looks names up off the event loop: behind NSS there may be a server that hangs."""
+    """Looks names up off the event loop: NSS may ask a server that hangs."""
 
-    def __init__(self, executor: KeyedExecutor, *, patience: float = PATIENCE_SECONDS) -> None:
+    def __init__(
+        self,
+        executor: KeyedExecutor,
+        *,
+        patience: float = PATIENCE_SECONDS,
+        look_up: Callable[[Access], Permitted] = permitted,
+    ) -> None:
         self._executor = executor
         self._patience = patience
+        self._look_up = look_up
 
     async def permitted(self, access: Access) -> Permitted:
-        """Return whom `access` names now, as far as names are resolved in time."""
+        """Return whom `access` names now, without names that take too long to look up."""
         if all(map(_is_number, (*access.users, *access.groups))):
             return permitted(access)
         with suppress(TimeoutError):
             async with asyncio.timeout(self._patience):
-                return await self._executor.call("accounts", partial(permitted, access))
+                return await self._executor.call("accounts", partial(self._look_up, access))
         numbers = Access(
             users=tuple(filter(_is_number, access.users)),
             groups=tuple(filter(_is_number, access.groups)),
@@ -63,14 +87,26 @@ def _is_number(name: str) -> bool:
     return name.isascii() and name.isdigit()
 
 
-def _number(name: str, look_up: Callable[[], int]) -> int | None:
+def _id(name: str, look_up: Callable[[], int]) -> int | None:
     if _is_number(name):
-        return int(name) if int(name) <= LARGEST_ID else None
+        # Python refuses to convert thousands of digits.
+        return int(name) if len(name) <= ID_DIGITS and int(name) <= LARGEST_ID else None
     try:
         return look_up()
     except (KeyError, ValueError):
         return None
 
 
-def _found(numbers: Iterable[int | None]) -> frozenset[int]:
+def _required(kind: str, name: str, look_up: Callable[[str], int | None]) -> int:
+    if not name:
+        return UNCHANGED
+    number = look_up(name)
+    if number is not None:
+        return number
+    if _is_number(name):
+        raise NoSuchAccount(f"there is no {kind} {name}; the last is {LARGEST_ID}")
+    raise NoSuchAccount(f"this host has no {kind} {name!r}; create it or name another")
+
+
+def _existing(numbers: Iterable[int | None]) -> frozenset[int]:
     return frozenset(number for number in numbers if number is not None)

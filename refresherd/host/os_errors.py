@@ -1,13 +1,14 @@
-"""A failed call of the kernel's as one line that tells an operator what to do."""
+"""Failed system calls as one line that tells an operator what is wrong and what helps."""
 
 import errno
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 
-from refresherd.domain.errors import OutputError
+from refresherd.domain.errors import OutputError, RefresherdError
 
-REMEDIES: Mapping[int, str] = MappingProxyType(
+FILE_REMEDIES: Mapping[int, str] = MappingProxyType(
     {
         errno.EACCES: "let the daemon's user write to its directory",
         errno.EBUSY: "it is a mount point: mount its directory instead",
@@ -17,17 +18,39 @@ REMEDIES: Mapping[int, str] = MappingProxyType(
         errno.EMFILE: "raise the limit of open files (LimitNOFILE=)",
         errno.ENOENT: "create its directory, or have systemd do so (RuntimeDirectory=)",
         errno.ENOSPC: "free space, or inodes, on its filesystem",
-        errno.ENOTDIR: "what should be its directory is none",
+        errno.ENOTDIR: "its parent is not a directory",
         errno.EPERM: "let the daemon's user do that; "
         "owners and groups take hand-over.conf in a unit",
         errno.EROFS: "mount its filesystem writable (in a unit: ReadWritePaths=)",
     }
 )
 
+SOCKET_REASONS: Mapping[int, str] = MappingProxyType(
+    {
+        errno.EACCES: "Permission denied; let the daemon's user do that",
+        errno.EADDRINUSE: "another process came first",
+        errno.EMFILE: "Too many open files; raise the limit on open files (in a unit: "
+        "LimitNOFILE=)",
+        errno.ENOENT: "there is no directory {parent}; create it, or have systemd do so "
+        "(RuntimeDirectory=)",
+        errno.EPERM: "Operation not permitted; let the daemon's user do that; owners and groups "
+        "take hand-over.conf in a unit",
+        errno.EROFS: "its filesystem is read-only; mount it writable (in a unit: ReadWritePaths=)",
+    }
+)
+
 
 def failure(path: str, doing: str, error: OSError) -> OutputError:
-    """Return the error to raise where `doing` something for the output at `path` failed."""
+    """Return the error to raise where `doing` something with the file at `path` failed."""
     number = error.errno or 0
     reason = os.strerror(number) if number else str(error)
-    remedy = REMEDIES.get(number)
+    remedy = FILE_REMEDIES.get(number)
     return OutputError(f"{path}: cannot {doing}: {reason}" + (f"; {remedy}" if remedy else ""))
+
+
+def cannot_listen(path: Path, cause: OSError | str) -> RefresherdError:
+    """Return the error to raise where nobody can listen at `path`."""
+    if isinstance(cause, OSError):
+        reason = SOCKET_REASONS.get(cause.errno or 0, cause.strerror or str(cause))
+        cause = reason.format(parent=path.parent)
+    return RefresherdError(f"cannot listen on {path}: {cause}")

@@ -1,23 +1,27 @@
-"""Listening Unix sockets: bound without a moment of too many rights, and cleared away again."""
+"""Listening Unix sockets: bound without ever having too many rights, accepted, and removed again.
 
+`bind` and `LentSocket` yield listening sockets; an `Acceptor` hands on the connections of one.
+"""
+
+import asyncio
 import os
 import socket
 import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from errno import EACCES, EADDRINUSE, EMFILE, ENOENT, EPERM, EROFS
+from errno import EADDRINUSE
 from pathlib import Path
 from typing import TypeAlias
 
-from refresherd.domain.errors import RefresherdError
 from refresherd.domain.model import Ownership
-from refresherd.host.accounts import group_id, user_id
+from refresherd.host.accounts import UNCHANGED, NoSuchAccount, owner_ids
+from refresherd.host.os_errors import cannot_listen
 
 BACKLOG = 4096
-"""A client that finds no room here fails at once; the kernel caps it at net.core.somaxconn."""
+"""A client that finds the queue full fails at once; the kernel caps it at net.core.somaxconn."""
 
-NOBODY = 0
+NO_ACCESS = 0
 """The mode until owner and group are right."""
 
 LOOK_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -25,24 +29,37 @@ LOOK_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 LONGEST_PATH = 107
 """In bytes: sockaddr_un of unix(7) holds 108, with a NUL at the end."""
 
+BATCH = 64
+"""Connections accepted before the event loop gets its turn."""
+
+PAUSE_SECONDS = 1.0
+"""How long callers are left waiting when the process or the host is out of descriptors."""
+
+Accepted: TypeAlias = Callable[[socket.socket, object], None]
+"""Gets a non-blocking connection, to keep or to close, and its peer's address."""
+
+Failed: TypeAlias = Callable[[OSError], None]
+"""Gets the reason why no connection can be accepted for now."""
+
 
 @dataclass(frozen=True, slots=True)
 class BoundSocket:
-    """A listening socket at a path. `inode` is its file's device and number."""
+    """A listening socket that this process bound."""
 
     socket: socket.socket
     path: Path
     inode: tuple[int, int]
+    """Device and number of its file."""
 
     def in_place(self) -> bool:
-        """Return whether whoever connects to the path still reaches this socket."""
+        """Return whether clients that connect to the path still reach this socket."""
         try:
             return _inode(self.path.lstat()) == self.inode
         except OSError:
             return False
 
     def close(self) -> None:
-        """Stop listening, and remove the path unless it has come to be another's."""
+        """Stop listening, and remove the path unless another file has taken it."""
         if self.in_place():
             with suppress(OSError):
                 self.path.unlink()
@@ -51,16 +68,16 @@ class BoundSocket:
 
 @dataclass(frozen=True, slots=True)
 class LentSocket:
-    """A listening socket that belongs to who started the daemon, who keeps it in its place."""
+    """A listening socket that the service manager bound, owns, and passed on."""
 
     socket: socket.socket
 
     def in_place(self) -> bool:
-        """Return whether clients find it: that is its owner's care."""
+        """Return True: its owner sees to that."""
         return True
 
     def close(self) -> None:
-        """Leave it as it is: clients wait in its queue until somebody accepts them again."""
+        """Leave it open: clients wait in its queue until somebody accepts them again."""
 
 
 Listening: TypeAlias = BoundSocket | LentSocket
@@ -70,7 +87,7 @@ Listen: TypeAlias = Callable[[Path, Ownership], Listening]
 
 
 def lending(lent: Mapping[Path, socket.socket]) -> Listen:
-    """Return what listens on the sockets that were lent, and binds one elsewhere."""
+    """Return a `Listen` that uses the lent socket of a path, and binds one where there is none."""
 
     def listen(path: Path, ownership: Ownership) -> Listening:
         found = lent.get(path)
@@ -80,38 +97,133 @@ def lending(lent: Mapping[Path, socket.socket]) -> Listen:
 
 
 def bind(path: Path, ownership: Ownership) -> BoundSocket:
-    """Return a socket that listens at `path`, non-blocking; a stale socket there is replaced.
+    """Return a non-blocking socket that listens at `path`; a stale socket there is replaced.
 
-    It listens only once owner, group and mode are right, so nobody else ever connects,
+    It listens only once owner, group and mode are right, so that nobody else ever connects,
     whatever the umask. Raises RefresherdError, which says what is in the way. It may block.
     """
-    owner = _number(path, "user", ownership.owner)
-    group = _number(path, "group", ownership.group)
+    try:
+        uid, gid = owner_ids(ownership)
+    except NoSuchAccount as error:
+        raise cannot_listen(path, str(error)) from None
     if len(os.fsencode(path)) > LONGEST_PATH:
-        raise _failure(path, f"the path is too long; {LONGEST_PATH} bytes are the most")
+        raise cannot_listen(path, f"the path is too long; {LONGEST_PATH} bytes are the most")
     try:
-        _clear(path)
+        if obstacle := _obstacle(path):
+            raise cannot_listen(path, obstacle)
         bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-    except OSError as error:
-        raise _failure(path, _reason(path, error)) from error
-    try:
-        inode = _bind(bound, path)
         try:
-            _hand_over(path, inode, owner, group, ownership.mode)
-            bound.listen(BACKLOG)
-        except BaseException:
-            BoundSocket(bound, path, inode).close()
+            inode = _bind(bound, path)
+            try:
+                _hand_over(path, inode, uid, gid, ownership.mode)
+                bound.listen(BACKLOG)
+            except BaseException:
+                BoundSocket(bound, path, inode).close()
+                raise
+        except OSError:
+            bound.close()
             raise
     except OSError as error:
-        bound.close()
-        raise _failure(path, _reason(path, error)) from error
+        raise cannot_listen(path, error) from error
     return BoundSocket(bound, path, inode)
 
 
 def held(path: Path) -> bool:
-    """Return whether a socket of this process listens at `path`: bound, or passed on to it."""
+    """Return whether a socket of this process listens at `path`, bound here or passed on to it."""
     place = os.path.realpath(path)
     return any(_listens_at(int(link.name), place) for link in Path("/proc/self/fd").iterdir())
+
+
+class Acceptor:
+    """Accepts the connections of a listening, non-blocking socket, which its owner closes."""
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        accepted: Accepted,
+        failed: Failed,
+        *,
+        pause: float = PAUSE_SECONDS,
+    ) -> None:
+        self._listening = listening
+        self._accepted = accepted
+        self._failed = failed
+        self._pause = pause
+        self._resume: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Accept from now on."""
+        self._resume = None
+        asyncio.get_running_loop().add_reader(self._listening, self._accept)
+
+    def stop(self) -> None:
+        """Accept no more; queued clients are refused when the socket is closed."""
+        if self._resume is not None:
+            self._resume.cancel()
+        asyncio.get_running_loop().remove_reader(self._listening)
+
+    def _accept(self) -> None:
+        for _ in range(BATCH):
+            try:
+                connection, address = self._listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self._failed(error)
+                loop = asyncio.get_running_loop()
+                # Callers stay in the queue, so the loop would come back here at once.
+                loop.remove_reader(self._listening)
+                self._resume = loop.call_later(self._pause, self.start)
+                return
+            connection.settimeout(0)
+            self._accepted(connection, address)
+
+
+def _obstacle(path: Path) -> str:
+    """Remove a socket on which nobody answers; return what else is in the way, "" for nothing.
+
+    Raises OSError.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return ""
+    if not stat.S_ISSOCK(mode):
+        return "there is something that is no socket; move it away"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
+        try:
+            probe.connect(os.fspath(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            path.unlink(missing_ok=True)
+            return ""
+        except BlockingIOError:
+            pass  # its queue is full, so a process listens
+    return "another process answers there; stop it, or name another path"
+
+
+def _bind(bound: socket.socket, path: Path) -> tuple[int, int]:
+    # The file's mode is the socket's less the umask. A umask is shared by all threads, so one set
+    # here would apply to files that others create meanwhile.
+    os.fchmod(bound.fileno(), NO_ACCESS)
+    bound.bind(os.fspath(path))
+    return _inode(path.lstat())
+
+
+def _hand_over(path: Path, inode: tuple[int, int], uid: int, gid: int, mode: int) -> None:
+    """Give the socket's file its owner, group and mode, but no file that took its place."""
+    place = os.open(path, LOOK_ONLY)
+    try:
+        found = os.fstat(place)
+        if _inode(found) != inode or not stat.S_ISSOCK(found.st_mode):
+            raise OSError(EADDRINUSE, os.strerror(EADDRINUSE))
+        # fchmod(2) refuses an O_PATH descriptor, but its link in /proc leads to the same file.
+        opened = Path(f"/proc/self/fd/{place}")
+        # A hardened unit may forbid even a chown that changes nothing.
+        if (uid, gid) != (UNCHANGED, UNCHANGED):
+            os.chown(opened, uid, gid)
+        opened.chmod(mode)
+    finally:
+        os.close(place)
 
 
 def _listens_at(fd: int, place: str) -> bool:
@@ -122,88 +234,6 @@ def _listens_at(fd: int, place: str) -> bool:
                     listens = copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
                     return bool(listens) and os.path.realpath(copy.getsockname()) == place
     return False
-
-
-def _bind(bound: socket.socket, path: Path) -> tuple[int, int]:
-    # The path's mode is the socket's less the umask. A umask belongs to all threads: setting
-    # one here would have others create files by it.
-    os.fchmod(bound.fileno(), NOBODY)
-    bound.bind(os.fspath(path))
-    return _inode(path.lstat())
-
-
-def _hand_over(path: Path, inode: tuple[int, int], owner: int, group: int, mode: int) -> None:
-    """Give the socket's file to whom it belongs, and nothing that took its place meanwhile."""
-    place = os.open(path, LOOK_ONLY)
-    try:
-        if _inode(os.fstat(place)) != inode:
-            raise OSError(EADDRINUSE, os.strerror(EADDRINUSE))
-        # The descriptor allows no fchmod(2); the link in /proc leads to the file that it means.
-        opened = Path(f"/proc/self/fd/{place}")
-        # A hardened unit may not even ask for what changes nothing.
-        if (owner, group) != (-1, -1):
-            os.chown(opened, owner, group)
-        opened.chmod(mode)
-    finally:
-        os.close(place)
-
-
-def _clear(path: Path) -> None:
-    """Remove a socket on which nobody answers; refuse to remove anything else."""
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise _failure(path, _reason(path, error)) from error
-    if not stat.S_ISSOCK(mode):
-        raise _failure(path, "there is something that is no socket; move it away")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
-        try:
-            probe.connect(os.fspath(path))
-        except (ConnectionRefusedError, FileNotFoundError):
-            _remove(path)
-            return
-        except BlockingIOError:
-            pass  # its queue is full, so somebody listens
-        except OSError as error:
-            raise _failure(path, _reason(path, error)) from error
-    raise _failure(path, "another process answers there; stop it, or name another path")
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise _failure(path, _reason(path, error)) from error
-
-
-def _number(path: Path, kind: str, name: str) -> int:
-    """Return what chown(2) takes for a user's or a group's name: -1 leaves it as it is."""
-    if not name:
-        return -1
-    number = user_id(name) if kind == "user" else group_id(name)
-    if number is None:
-        raise _failure(path, f"this host has no {kind} {name!r}; create it or name another")
-    return number
-
-
-def _reason(path: Path, error: OSError) -> str:
-    advice = {
-        EACCES: f"{error.strerror}; let the daemon's user do that",
-        EPERM: f"{error.strerror}; let the daemon's user do that; owners and groups take "
-        "hand-over.conf in a unit",
-        ENOENT: f"there is no directory {path.parent}; create it, or have systemd do so "
-        "(RuntimeDirectory=)",
-        EADDRINUSE: "another process came first",
-        EMFILE: f"{error.strerror}; raise the limit on open files (in a unit: LimitNOFILE=)",
-        EROFS: "its filesystem is read-only; mount it writable (in a unit: ReadWritePaths=)",
-    }
-    return advice.get(error.errno or 0, error.strerror or str(error))
-
-
-def _failure(path: Path, reason: str) -> RefresherdError:
-    return RefresherdError(f"cannot listen on {path}: {reason}")
 
 
 def _inode(found: os.stat_result) -> tuple[int, int]:

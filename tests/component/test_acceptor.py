@@ -11,9 +11,7 @@ from typing import Any
 import pytest
 
 from refresherd.domain.model import Ownership
-from refresherd.host import acceptor
-from refresherd.host.acceptor import Acceptor
-from refresherd.host.unix_sockets import BoundSocket, bind
+from refresherd.host.unix_sockets import BATCH, Acceptor, BoundSocket, bind
 
 
 @pytest.fixture
@@ -30,7 +28,7 @@ async def test_every_connection_is_handed_on(bound: BoundSocket) -> None:
     failures: list[OSError] = []
     watching = Acceptor(bound.socket, lambda *one: came.put_nowait(one), failures.append)
     watching.start()
-    callers = [socket.socket(socket.AF_UNIX) for _ in range(acceptor.BATCH * 2 + 1)]
+    callers = [socket.socket(socket.AF_UNIX) for _ in range(BATCH * 2 + 1)]
     callers[0].bind(b"\0a1/unit/web.service/token" + os.urandom(4).hex().encode())
     for caller in callers:
         caller.connect(str(bound.path))
@@ -63,36 +61,38 @@ class Exhausted:
 
 
 async def test_without_descriptors_callers_wait_and_the_loop_does_not_spin(
-    bound: BoundSocket, monkeypatch: pytest.MonkeyPatch
+    bound: BoundSocket,
 ) -> None:
-    """The kernel says at each turn that somebody is waiting: one line a second must do."""
-    monkeypatch.setattr(acceptor, "PAUSE_SECONDS", 0.1)
-    message: list[OSError] = []
+    """The kernel reports the waiting client at each turn; one log line per pause has to do."""
+    failures: list[OSError] = []
     came: asyncio.Queue[socket.socket] = asyncio.Queue()
     exhausted: Any = Exhausted(bound, failures=2)
     watching = Acceptor(
-        exhausted, lambda connection, _: came.put_nowait(connection), message.append
+        exhausted,
+        lambda connection, _: came.put_nowait(connection),
+        failures.append,
+        pause=0.1,
     )
     watching.start()
     caller = socket.socket(socket.AF_UNIX)
     caller.connect(str(bound.path))
     async with asyncio.timeout(10):
         (await came.get()).close()
-    assert [error.strerror for error in message] == ["Too many open files"] * 2
+    assert [error.strerror for error in failures] == ["Too many open files"] * 2
     watching.stop()
     caller.close()
 
 
-async def test_stopping_holds_while_there_are_no_descriptors(
-    bound: BoundSocket, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A pause that ran out later would watch a socket that is somebody else's by then."""
-    monkeypatch.setattr(acceptor, "PAUSE_SECONDS", 0.05)
+async def test_stopping_holds_while_there_are_no_descriptors(bound: BoundSocket) -> None:
+    """A pause that ended later would watch a descriptor that is another socket's by then."""
     failed = asyncio.Event()
     exhausted: Any = Exhausted(bound, failures=1)
     came: list[socket.socket] = []
     watching = Acceptor(
-        exhausted, lambda connection, _: came.append(connection), lambda _: failed.set()
+        exhausted,
+        lambda connection, _: came.append(connection),
+        lambda _: failed.set(),
+        pause=0.05,
     )
     watching.start()
     with socket.socket(socket.AF_UNIX) as caller:

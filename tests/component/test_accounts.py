@@ -8,9 +8,16 @@ import threading
 import pytest
 
 from refresherd.domain.access import Permitted
-from refresherd.domain.model import Access
-from refresherd.host import accounts
-from refresherd.host.accounts import Accounts, group_id, user_id
+from refresherd.domain.model import Access, Ownership
+from refresherd.host.accounts import (
+    LARGEST_ID,
+    Accounts,
+    NoSuchAccount,
+    group_id,
+    owner_ids,
+    permitted,
+    user_id,
+)
 from refresherd.host.keyed_executor import KeyedExecutor, Pace
 
 ME = pwd.getpwuid(os.getuid()).pw_name
@@ -23,11 +30,32 @@ def test_names_and_numbers_are_resolved() -> None:
     assert (user_id("4242"), group_id("4242")) == (4242, 4242)
 
 
-@pytest.mark.parametrize("name", ["no-such-account", "", str(2**32 - 1), "1" * 30, "٣", "a\0b"])
-def test_what_is_no_account_is_none(name: str) -> None:
+@pytest.mark.parametrize("name", ["no-such-account", "", str(2**32 - 1), "1" * 5000, "٣", "a\0b"])
+def test_a_name_without_an_account_gives_none(name: str) -> None:
     """Never anybody else's, and never the number that means to leave an owner as it is."""
     assert user_id(name) is None
     assert group_id(name) is None
+
+
+@pytest.mark.parametrize(
+    ("ownership", "complaint"),
+    [
+        (Ownership(owner="nobody-here"), "this host has no user 'nobody-here'; create it or name"),
+        (Ownership(group="nobody-here"), "this host has no group 'nobody-here'; create it or name"),
+        (Ownership(owner="4294967295"), f"there is no user 4294967295; the last is {LARGEST_ID}"),
+        (Ownership(group="9" * 30), f"there is no group {'9' * 30}; the last is {LARGEST_ID}"),
+    ],
+)
+def test_an_owner_that_does_not_exist_is_named(ownership: Ownership, complaint: str) -> None:
+    """The operator reads which account is missing, or that no account has such a number."""
+    with pytest.raises(NoSuchAccount, match=complaint):
+        owner_ids(ownership)
+
+
+def test_an_owner_that_is_not_named_stays() -> None:
+    """-1 is what chown(2) takes for that."""
+    assert owner_ids(Ownership(owner=ME)) == (os.getuid(), -1)
+    assert owner_ids(Ownership(group=MINE)) == (-1, os.getgid())
 
 
 async def test_unknown_names_permit_nobody() -> None:
@@ -56,22 +84,17 @@ async def test_numbers_need_no_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found == Permitted(frozenset({7}), frozenset({8}), frozenset({"a.b"}))
 
 
-async def test_a_directory_that_hangs_keeps_out_only_whom_it_would_name(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_directory_that_hangs_keeps_out_only_whom_it_would_name() -> None:
     """The loop goes on meanwhile, and who is named by number or unit is served."""
     go_on = threading.Event()
-    real = accounts.permitted
 
     def hang(access: Access) -> Permitted:
-        if ME in access.users:
-            assert go_on.wait(10)
-        return real(access)
+        assert go_on.wait(10)
+        return permitted(access)
 
-    monkeypatch.setattr(accounts, "permitted", hang)
     executor = KeyedExecutor(Pace(idle=0.1))
-    by_operator = Access(users=(ME, "7"), groups=("8", MINE), units=("a.service",))
-    found = await Accounts(executor, patience=0.1).permitted(by_operator)
+    access = Access(users=(ME, "7"), groups=("8", MINE), units=("a.service",))
+    found = await Accounts(executor, patience=0.1, look_up=hang).permitted(access)
     assert found == Permitted(frozenset({7}), frozenset({8}), frozenset({"a.service"}))
     go_on.set()
     await executor.drained()

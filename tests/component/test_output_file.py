@@ -265,7 +265,7 @@ async def test_a_file_in_the_directorys_place_is_refused(path: Path) -> None:
     path.parent.rmdir()
     path.parent.write_text("")
     for refused in (output(path).prepare(), output(path).put(token()), output(path).remove()):
-        with pytest.raises(OutputError, match="Not a directory; what should be its directory"):
+        with pytest.raises(OutputError, match="Not a directory; its parent is not a directory"):
             await refused
 
 

@@ -1,21 +1,23 @@
 """Listening sockets: nobody's rights for a moment too many, and nothing removed that is in use."""
 
-import errno
 import grp
 import os
 import pwd
 import resource
 import socket
 import stat
-from collections.abc import Callable, Iterator
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from refresherd.domain.errors import RefresherdError
 from refresherd.domain.model import Ownership
-from refresherd.host import unix_sockets
 from refresherd.host.unix_sockets import bind
+from support.lab import needs_tool
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="gives files to other users")
 PRIVATE = Ownership(mode=0o600)
@@ -27,12 +29,54 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "api.sock"
 
 
-@pytest.fixture
-def no_umask() -> Iterator[None]:
-    """Have new files open to all, as a careless operator's shell does."""
-    before = os.umask(0)
-    yield
-    os.umask(before)
+BINDER = """
+import sys
+from pathlib import Path
+from refresherd.domain.errors import RefresherdError
+from refresherd.domain.model import Ownership
+from refresherd.host.unix_sockets import bind
+path, owner, finish = sys.argv[1:]
+try:
+    bound = bind(Path(path), Ownership(mode=0o666, owner=owner))
+    if finish == "close":
+        bound.close()
+    print("closed" if bound.socket.fileno() == -1 else "listens")
+except RefresherdError as error:
+    print(error)
+"""
+
+
+def binder(path: Path, injected: str, owner: str = "", finish: str = "") -> list[str]:
+    """Return the command of a process that binds, with calls that strace has fail or delays."""
+    calls = injected.partition(":")[0]
+    # Python opens and removes other files while it starts.
+    only = ("-P", str(path)) if calls in ("openat", "unlink") else ()
+    return [
+        *(needs_tool("strace"), "-o", "/dev/null", "-e", f"trace={calls}", *only),
+        *("-e", f"inject={injected}", sys.executable, "-c", BINDER, str(path), owner, finish),
+    ]
+
+
+def outcome(path: Path, injected: str, owner: str = "", finish: str = "") -> str:
+    """Return what a process prints that binds with an injected fault."""
+    done = subprocess.run(
+        binder(path, injected, owner, finish), capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def slowed(path: Path, calls: str) -> "subprocess.Popen[str]":
+    """Return a process that binds, and pauses for a second before these calls."""
+    injected = f"{calls}:delay_enter=1000000"
+    return subprocess.Popen(binder(path, injected), stdout=subprocess.PIPE, text=True, umask=0)
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for a condition to hold."""
+    deadline = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def dialled(path: Path) -> socket.socket:
@@ -78,25 +122,15 @@ def test_the_mode_is_what_was_asked_for_whatever_the_umask(
     bound.close()
 
 
-@pytest.mark.usefixtures("no_umask")
-def test_nobody_can_connect_before_owner_and_mode_are_right(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A reader who is quick enough would have the first token: so the mode comes before bind."""
-    seen = []
-    hand_over = unix_sockets._hand_over  # a look at the very moment between bind and chown
-
-    def look(at: Path, inode: tuple[int, int], owner: int, group: int, mode: int) -> None:
-        seen.append(mode_of(at))
+@pytest.mark.parametrize("late", ["openat", "chmod,fchmodat", "listen"])
+def test_nobody_can_connect_before_owner_and_mode_are_right(path: Path, late: str) -> None:
+    """A quick reader would get the first token: so no access, and no listening, before that."""
+    with slowed(path, late) as binding:
+        until(lambda: path.exists() and (late != "listen" or mode_of(path) == 0o666))
+        assert late == "listen" or mode_of(path) == 0
         with pytest.raises(OSError, match=r"refused|denied"):
-            dialled(at)
-        hand_over(at, inode, owner, group, mode)
-        with pytest.raises(ConnectionRefusedError):
-            dialled(at)
-
-    monkeypatch.setattr(unix_sockets, "_hand_over", look)
-    bind(path, Ownership(mode=0o666)).close()
-    assert seen == [0]
+            dialled(path)
+        assert binding.communicate()[0] == "listens\n"
 
 
 @AS_ROOT
@@ -116,7 +150,7 @@ def test_owner_and_group_may_be_names_or_numbers(path: Path, *, by_name: bool) -
     [
         (Ownership(owner="no-such-user"), "this host has no user 'no-such-user'; create it or "),
         (Ownership(group="no-such-group"), "this host has no group 'no-such-group'; create"),
-        (Ownership(owner=str(2**32 - 1)), "this host has no user '4294967295'"),
+        (Ownership(owner=str(2**32 - 1)), "there is no user 4294967295; the last is 4294967294"),
     ],
 )
 def test_an_unknown_account_is_named(path: Path, ownership: Ownership, message: str) -> None:
@@ -192,72 +226,49 @@ def test_a_path_that_no_socket_can_have_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "message"),
+    ("error", "message"),
     [
-        (errno.EACCES, "Permission denied; let the daemon's user do that"),
-        (errno.EPERM, "Operation not permitted; let the daemon's user do that; owners and groups"),
-        (errno.EROFS, "its filesystem is read-only; mount it writable"),
-        (errno.EADDRINUSE, "another process came first"),
-        (errno.EIO, "Input/output error"),
+        ("EACCES", "Permission denied; let the daemon's user do that"),
+        ("EPERM", "Operation not permitted; let the daemon's user do that; owners and groups"),
+        ("EROFS", "its filesystem is read-only; mount it writable"),
+        ("EADDRINUSE", "another process came first"),
+        ("EIO", "Input/output error"),
     ],
 )
-def test_a_failed_call_tells_what_would_help(
-    path: Path, monkeypatch: pytest.MonkeyPatch, number: int, message: str
-) -> None:
-    """The tests may run as root, whom little is refused: the kernel's answer is played."""
-
-    def fail(*_: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(unix_sockets, "_bind", fail)
-    assert refused(path).startswith(message)
+def test_a_failed_call_is_explained_with_its_remedy(path: Path, error: str, message: str) -> None:
+    """The tests may run as root, whom the kernel refuses little, so strace injects the error."""
+    assert outcome(path, f"bind:error={error}").startswith(f"cannot listen on {path}: {message}")
 
 
 @pytest.mark.parametrize("call", ["connect", "unlink"])
-def test_a_stale_socket_that_cannot_be_cleared_away_is_told(
-    path: Path, monkeypatch: pytest.MonkeyPatch, call: str
-) -> None:
-    """As above: a socket of another user, in a directory of another user."""
+def test_a_stale_socket_that_cannot_be_removed_is_an_error(path: Path, call: str) -> None:
+    """As of another user, in a directory of another user."""
     bind(path, PRIVATE).socket.close()
-
-    def deny(*_: object, **__: object) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    if call == "unlink":
-        monkeypatch.setattr(Path, "unlink", deny)
-    else:
-        monkeypatch.setattr(socket.socket, "connect", deny)
-    assert refused(path).startswith("Permission denied; let the daemon's user do that")
+    message = f"cannot listen on {path}: Permission denied; let the daemon's user do that"
+    assert outcome(path, f"{call}:error=EACCES").startswith(message)
 
 
 @AS_ROOT
-def test_a_socket_that_cannot_be_handed_over_is_not_left_behind(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Half of the rights is the wrong rights."""
-
-    def deny(*_: object) -> None:
-        raise PermissionError(errno.EPERM, "Operation not permitted")
-
-    monkeypatch.setattr(os, "chown", deny)
-    assert refused(path, Ownership(owner="1")).startswith("Operation not permitted; let the")
+def test_a_socket_that_cannot_be_handed_over_is_not_left_behind(path: Path) -> None:
+    """A socket with half of its rights would serve the wrong clients."""
+    message = f"cannot listen on {path}: Operation not permitted; let the"
+    assert outcome(path, "chown,fchownat:error=EPERM", owner="1").startswith(message)
     assert not path.exists()
 
 
-def test_what_takes_the_sockets_place_is_given_to_nobody(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Who may write to the directory would have a root daemon give away a file of theirs."""
-    bind_first = unix_sockets._bind  # the file is swapped right after
-
-    def swapped(bound: socket.socket, at: Path) -> tuple[int, int]:
-        inode = bind_first(bound, at)
-        at.rename(at.with_suffix(".old"))
-        at.touch(0o600)
-        return inode
-
-    monkeypatch.setattr(unix_sockets, "_bind", swapped)
-    assert refused(path, Ownership(mode=0o666)).startswith("another process came first")
+@pytest.mark.parametrize("planted", ["file", "socket"])
+def test_a_file_that_takes_the_sockets_place_keeps_its_rights(path: Path, planted: str) -> None:
+    """Else whoever may write to the directory could have a root daemon give any file away."""
+    with slowed(path, "openat") as binding, socket.socket(socket.AF_UNIX) as other:
+        until(path.exists)
+        path.rename(path.with_suffix(".old"))
+        if planted == "file":
+            path.touch()
+        else:
+            other.bind(str(path))
+        path.chmod(0o600)
+        message = binding.communicate()[0]
+    assert message.startswith(f"cannot listen on {path}: another process came first")
     assert mode_of(path) == 0o600
 
 
@@ -294,19 +305,10 @@ def test_closing_leaves_anothers_socket_alone(path: Path) -> None:
     other.close()
 
 
-def test_closing_bears_a_path_that_cannot_be_removed(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_closing_survives_a_path_that_cannot_be_removed(path: Path) -> None:
     """The daemon may have given up the right to do so; a stop must go on."""
-    bound = bind(path, PRIVATE)
-
-    def deny(*_: object, **__: object) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Path, "unlink", deny)
-        bound.close()
-    assert bound.socket.fileno() == -1
+    assert outcome(path, "unlink:error=EACCES", finish="close") == "closed\n"
+    assert path.exists()
 
 
 def test_many_may_wait_to_be_accepted(path: Path) -> None:

@@ -14,9 +14,8 @@ from refresherd.domain.errors import RefresherdError
 from refresherd.domain.events import Warned
 from refresherd.domain.model import Ownership
 from refresherd.engine.ports import Observer
-from refresherd.host.acceptor import Acceptor
 from refresherd.host.keyed_executor import KeyedExecutor
-from refresherd.host.unix_sockets import BoundSocket, bind
+from refresherd.host.unix_sockets import Acceptor, BoundSocket, bind
 
 STOP_SECONDS = 0.2
 """aiohttp waits twice this long for answers in progress before it cuts them off."""

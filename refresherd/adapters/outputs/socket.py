@@ -14,9 +14,8 @@ from refresherd.domain.events import AcceptFailed, AccessDenied
 from refresherd.domain.model import App, SocketSpec, Token
 from refresherd.engine.context import Context
 from refresherd.host import peers
-from refresherd.host.acceptor import Acceptor, Failed
 from refresherd.host.keyed_executor import KeyedExecutor
-from refresherd.host.unix_sockets import BoundSocket, Listen, Listening, bind
+from refresherd.host.unix_sockets import Acceptor, BoundSocket, Failed, Listen, Listening, bind
 
 PATIENCE_SECONDS = 10.0
 """A filesystem that takes longer than this to bind the socket counts as hanging."""
