@@ -36,7 +36,7 @@ from refresherd.engine.ports import Observer, Output, SessionStore
 from refresherd.engine.supervisor import Supervisor
 from refresherd.host.clock import BootClock, JumpDetector, boot_id
 from refresherd.host.keyed_executor import KeyedExecutor
-from refresherd.host.stale_temp_files import Leftovers
+from refresherd.host.replaced_file import StaleTempFiles
 from refresherd.host.unix_sockets import Listen, bind
 
 END_SESSIONS_TIMEOUT = 2.0
@@ -115,7 +115,7 @@ class AppContextFactory:
         self._environ = environ
         self._state_dir = state_dir
         self._resources = resources
-        self._leftovers = Leftovers()
+        self._stale_files = StaleTempFiles()
         store = UnsavedLogins() if state_dir is None else self._login_file(state_dir)
         self.login_limiter = LoginLimiter(store, context.clock, context.schedule, context.observer)
         self._commands = asyncio.Semaphore(MAX_CONCURRENT_COMMANDS)
@@ -137,7 +137,7 @@ class AppContextFactory:
 
     def _outputs(self, app: App) -> tuple[Output, ...]:
         clock, executor = self._context.clock, self._executor
-        files = (FileOutput(app, spec, clock, executor, self._leftovers) for spec in app.files)
+        files = (FileOutput(app, spec, clock, executor, self._stale_files) for spec in app.files)
         sockets = (
             SocketOutput(app, spec, self._context, executor, listen=self._resources.listen)
             for spec in app.sockets
@@ -146,12 +146,12 @@ class AppContextFactory:
 
     def _login_file(self, state_dir: Path) -> LoginFile:
         path, executor = login_file(state_dir), self._executor
-        return LoginFile(path, boot_id(), self._context, executor, self._leftovers)
+        return LoginFile(path, boot_id(), self._context, executor, self._stale_files)
 
     def _session_store(self, app: App) -> SessionStore | None:
         if self._state_dir is not None and chained(app, self._state_dir):
             path = session_file(self._state_dir, app.name)
-            return SessionFile(app, path, self._context, self._executor, self._leftovers)
+            return SessionFile(app, path, self._context, self._executor, self._stale_files)
         return self._resources.session_store(app)
 
     def _request_limits(self, endpoint: Endpoint) -> tuple[asyncio.Semaphore, asyncio.Semaphore]:

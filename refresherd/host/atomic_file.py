@@ -1,32 +1,39 @@
-"""A file replaced whole or not at all, by the kernel's calls alone. All of it blocks.
+"""Files replaced whole or not at all, and read with suspicion. All of it blocks.
 
-Readers never see half a file: the bytes go to a temporary file beside the target,
-and rename(2) puts it in the target's place in one step. A crash at any moment leaves
-the old file or the new one, at worst with a temporary file beside it.
+Readers never see half a file: the bytes go to a temporary file beside the target, and rename(2)
+puts it in the target's place in one step. A crash at any moment leaves the old file or the new
+one, at worst with a temporary file beside it.
 """
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from errno import EINVAL
 from pathlib import Path
 
+from refresherd.domain.errors import OutputError
 from refresherd.domain.model import Ownership
+from refresherd.host.accounts import NoSuchAccount, owner_ids
 from refresherd.host.os_errors import failure
-from refresherd.host.ownership import hand_over
 
 OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 OPEN_TEMPORARY = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
-NOBODY_ELSE = 0o600
-"""The temporary file's mode until it has its owner: the bytes are nobody else's yet."""
+OPEN_TO_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+"""Without blocking: a named pipe in the file's place would wait for a writer."""
+
+OWNER_ONLY = 0o600
+"""The temporary file's mode until it has its owner: nobody else may read it yet."""
+
+READ_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The file that consumers read, and who may."""
+    """A file that consumers read, and who may."""
 
     path: str
     directory: str
@@ -39,13 +46,30 @@ class Target:
         return cls(str(path), str(path.parent), path.name, ownership)
 
     def temporary(self, nonce: str) -> str:
-        """Return the name of a temporary file that is recognised as this target's."""
+        """Return the name of a temporary file that can be recognised as this target's."""
         return f".{self.name}.{nonce}.tmp"
+
+
+def read(path: str, limit: int) -> bytes | None:
+    """Return the first `limit` + 1 bytes of a file, None if there is none. Raises OutputError.
+
+    The byte too many shows that a file is too long. What is not a regular file counts as empty.
+    """
+    try:
+        fd = os.open(path, OPEN_TO_READ)
+        try:
+            return _read(fd, limit + 1) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+        finally:
+            os.close(fd)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise failure(path, "read it", error) from error
 
 
 @contextmanager
 def opened(directory: str) -> Iterator[int]:
-    """Open a directory, so that all calls mean the same one, whatever its path becomes."""
+    """Open a directory, so that all calls refer to the same one, whatever happens to its path."""
     fd = os.open(directory, OPEN_DIRECTORY)
     try:
         yield fd
@@ -56,9 +80,9 @@ def opened(directory: str) -> Iterator[int]:
 def replace(target: Target, content: bytes, nonce: str) -> None:
     """Put these bytes in the target's place, durably. Raises OutputError.
 
-    A symbolic link in the target's place is itself replaced, and what it points to is
-    left alone; links on the way to the directory are followed. After a failure the old
-    file is still there, unless only the directory could not be synced.
+    A symbolic link in the target's place is itself replaced, and the file that it points to is
+    left alone; links on the way to the directory are followed. After a failure the old file is
+    still there, unless only the last step failed, the sync of the directory.
     """
     try:
         with opened(target.directory) as directory:
@@ -74,7 +98,7 @@ def replace(target: Target, content: bytes, nonce: str) -> None:
 
 
 def remove(target: Target) -> None:
-    """Take the target away, durably; nothing there is fine. Raises OutputError."""
+    """Remove the target, durably, if it is there. Raises OutputError."""
     try:
         with opened(target.directory) as directory:
             with suppress(FileNotFoundError):
@@ -92,11 +116,11 @@ def write_temporary(
 ) -> str:
     """Write a temporary file with the target's owner and mode, and return its name.
 
-    O_EXCL sees to it that no file and no link is ever written to that somebody planted
-    there. Raises OSError or OutputError, and then has removed the file again.
+    With O_EXCL it never writes to a file or link that somebody planted there. Raises OSError or
+    OutputError; the file is then removed again.
     """
     temporary = target.temporary(nonce)
-    fd = os.open(temporary, OPEN_TEMPORARY, NOBODY_ELSE, dir_fd=directory)
+    fd = os.open(temporary, OPEN_TEMPORARY, OWNER_ONLY, dir_fd=directory)
     try:
         try:
             _write(fd, content)
@@ -111,8 +135,29 @@ def write_temporary(
     return temporary
 
 
+def hand_over(fd: int, path: str, ownership: Ownership) -> None:
+    """Give an open file exactly this owner, group and mode, whatever the umask.
+
+    The owner comes first, since chown(2) clears the set-id bits. Names are looked up each time:
+    accounts come and go. Raises OutputError.
+    """
+    if ownership.owner or ownership.group:
+        try:
+            os.fchown(fd, *owner_ids(ownership))
+        except NoSuchAccount as error:
+            raise OutputError(f"{path}: {error}") from None
+        except OSError as error:
+            named = (("user", ownership.owner), ("group", ownership.group))
+            whom = " and ".join(f"{kind} {name}" for kind, name in named if name)
+            raise failure(path, f"give it to {whom}", error) from error
+    try:
+        os.fchmod(fd, ownership.mode)
+    except OSError as error:
+        raise failure(path, f"set mode {ownership.mode:04o}", error) from error
+
+
 def discard(directory: int, temporary: str) -> None:
-    """Remove a temporary file; where even that fails, the next start tries again."""
+    """Remove a temporary file; if even that fails, the next start tries again."""
     with suppress(OSError):
         os.unlink(temporary, dir_fd=directory)
 
@@ -124,10 +169,19 @@ def _write(fd: int, content: bytes) -> None:
         rest = rest[os.write(fd, rest) :]
 
 
+def _read(fd: int, limit: int) -> bytes:
+    """Read to the end: read(2) may return less than there is."""
+    parts = []
+    while limit and (part := os.read(fd, min(limit, READ_AT_ONCE))):
+        parts.append(part)
+        limit -= len(part)
+    return b"".join(parts)
+
+
 def _sync(directory: int) -> None:
     try:
         os.fsync(directory)
     except OSError as error:
-        # fsync(2): EINVAL where a filesystem has no such thing for directories.
+        # fsync(2) fails with EINVAL where a filesystem cannot sync directories.
         if error.errno != EINVAL:
             raise

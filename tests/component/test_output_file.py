@@ -25,7 +25,7 @@ from refresherd.domain.model import (
 from refresherd.host import atomic_file
 from refresherd.host.atomic_file import Target
 from refresherd.host.keyed_executor import KeyedExecutor
-from refresherd.host.stale_temp_files import Leftovers
+from refresherd.host.replaced_file import StaleTempFiles
 from support.fakes import FakeClock
 from support.file_writer import APP, beside, generation_of, held, output, token
 
@@ -192,7 +192,7 @@ async def test_outputs_of_one_directory_remove_their_temporary_files(path: Path)
     paths = [path.with_name(name) for name in ("a", "b", "a.0123456789abcdef")]
     for each in paths:
         each.with_name(f".{each.name}.0123456789abcdef.tmp").write_text("leftover")
-    clock, executor, leftovers = FakeClock(), KeyedExecutor(), Leftovers()
+    clock, executor, leftovers = FakeClock(), KeyedExecutor(), StaleTempFiles()
     targets = [FileOutput(APP, FileSpec(each), clock, executor, leftovers) for each in paths]
     for left, target in zip((2, 1, 0), targets, strict=True):
         await target.prepare()
@@ -202,7 +202,7 @@ async def test_outputs_of_one_directory_remove_their_temporary_files(path: Path)
 async def test_each_prepare_removes_newer_temporary_files(path: Path) -> None:
     """A reload may come days after the start, and killed runs may have left files meanwhile."""
     clock = FakeClock()
-    target = FileOutput(APP, FileSpec(path), clock, KeyedExecutor(), Leftovers())
+    target = FileOutput(APP, FileSpec(path), clock, KeyedExecutor(), StaleTempFiles())
     for _ in range(2):
         path.with_name(f".{path.name}.0123456789abcdef.tmp").write_text("leftover")
         await target.prepare()

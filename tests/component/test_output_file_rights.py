@@ -15,7 +15,7 @@ import pytest
 
 from refresherd.domain.errors import OutputError
 from refresherd.domain.model import Ownership
-from refresherd.host.ownership import hand_over
+from refresherd.host.atomic_file import hand_over
 from support.file_writer import WRITER, beside, held, output, ran, token
 from support.lab import needs_root, needs_tool
 

@@ -5,8 +5,7 @@ from refresherd.domain.model import App, FileSpec, OnExpiry, Token
 from refresherd.engine.ports import Clock
 from refresherd.host.atomic_file import Target
 from refresherd.host.keyed_executor import KeyedExecutor
-from refresherd.host.replaced_file import PATIENCE_SECONDS, ReplacedFile
-from refresherd.host.stale_temp_files import Leftovers
+from refresherd.host.replaced_file import PATIENCE_SECONDS, ReplacedFile, StaleTempFiles
 
 
 class FileOutput:
@@ -23,12 +22,12 @@ class FileOutput:
         spec: FileSpec,
         clock: Clock,
         executor: KeyedExecutor,
-        leftovers: Leftovers | None = None,
+        stale_files: StaleTempFiles | None = None,
         *,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         target = Target.at(spec.path, spec.ownership)
-        self._file = ReplacedFile(target, clock, executor, leftovers, patience=patience)
+        self._file = ReplacedFile(target, clock, executor, stale_files, patience=patience)
         self._app = app
         self._spec = spec
         self._clock = clock

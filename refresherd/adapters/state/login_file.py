@@ -20,9 +20,7 @@ from refresherd.domain.model import Instant, Ownership, Secret
 from refresherd.engine.context import Context
 from refresherd.host.atomic_file import Target
 from refresherd.host.keyed_executor import KeyedExecutor
-from refresherd.host.reading import content
-from refresherd.host.replaced_file import ReplacedFile
-from refresherd.host.stale_temp_files import Leftovers
+from refresherd.host.replaced_file import ReplacedFile, StaleTempFiles
 
 PATIENCE_SECONDS = 2.0
 """Every first login of a run waits for the file; one on a filesystem that hangs, no longer."""
@@ -98,12 +96,12 @@ class LoginFile:
         boot_id: str,
         context: Context,
         executor: KeyedExecutor,
-        leftovers: Leftovers | None = None,
+        stale_files: StaleTempFiles | None = None,
         *,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         target = Target.at(path, Ownership(mode=0o600))
-        self._file = ReplacedFile(target, context.clock, executor, leftovers, patience=patience)
+        self._file = ReplacedFile(target, context.clock, executor, stale_files, patience=patience)
         self._boot_id = boot_id
         self._context = context
         self._key = secrets.token_bytes(KEY_BYTES)
@@ -115,7 +113,7 @@ class LoginFile:
     async def load(self) -> Mapping[str, History] | None:
         """Return what an earlier run saved, None (after a warning) if that is lost."""
         try:
-            raw = await self._file.blocking(lambda: content(self._file.path, MAX_BYTES))
+            raw = await self._file.read(MAX_BYTES)
             with suppress(OutputError):  # `save` will report it
                 await self._file.prepare()
             if raw is None:

@@ -13,9 +13,7 @@ from refresherd.engine.context import Context
 from refresherd.engine.ports import StoredSession
 from refresherd.host.atomic_file import Target
 from refresherd.host.keyed_executor import KeyedExecutor
-from refresherd.host.reading import content
-from refresherd.host.replaced_file import PATIENCE_SECONDS, ReplacedFile
-from refresherd.host.stale_temp_files import Leftovers
+from refresherd.host.replaced_file import PATIENCE_SECONDS, ReplacedFile, StaleTempFiles
 
 
 class FileRecord(records.SessionRecord, frozen=True, kw_only=True):
@@ -47,12 +45,12 @@ class SessionFile:
         path: Path,
         context: Context,
         executor: KeyedExecutor,
-        leftovers: Leftovers | None = None,
+        stale_files: StaleTempFiles | None = None,
         *,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         target = Target.at(path, Ownership(mode=0o600))
-        self._file = ReplacedFile(target, context.clock, executor, leftovers, patience=patience)
+        self._file = ReplacedFile(target, context.clock, executor, stale_files, patience=patience)
         self._endpoint = app.endpoint.url
         self._context = context
         self._loaded = False
@@ -105,8 +103,7 @@ class SessionFile:
 
     async def _load(self) -> None:
         if not self._loaded:
-            path, longest = self.name, records.MAX_SESSION_BYTES
-            self._adopt(await self._file.blocking(lambda: content(path, longest)))
+            self._adopt(await self._file.read(records.MAX_SESSION_BYTES))
 
     def _adopt(self, raw: bytes | None) -> None:
         # `begin`, or another caller that waited as well, may have come first.
