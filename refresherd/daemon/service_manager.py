@@ -15,8 +15,7 @@ from refresherd.config import Configuration
 from refresherd.daemon.assembly import Assembly, ServiceManagerResources, chained
 from refresherd.host import unix_sockets
 from refresherd.host.clock import JumpDetector, boot_id
-from refresherd.host.sd_notify import Notifier
-from refresherd.host.service_manager import Manager, keep_from_children
+from refresherd.host.service_manager import Manager, Notifier, keep_from_children
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +36,9 @@ class Service:
         """Report to the service manager, if there is one, while the block runs."""
         async with asyncio.TaskGroup() as group:
             tasks = []
-            if self.notifier.heard:
+            if self.notifier.enabled:
                 tasks.append(group.create_task(reporter.run(assembly.supervisor)))
-            if self.notifier.heard and self.watchdog is not None:
+            if self.notifier.enabled and self.watchdog is not None:
                 clock, jumps = assembly.context.clock, JumpDetector().jumps
                 watchdog = Watchdog(self.notifier, self.watchdog, clock, assembly.overdue, jumps)
                 tasks.append(group.create_task(watchdog.run()))
@@ -84,7 +83,7 @@ def _take_over(manager: Manager, notifier: Notifier, configuration: Configuratio
     listen = unix_sockets.lending(activated.raw)
     resources = (
         ServiceManagerResources(listen, sessions.store)
-        if notifier.heard
+        if notifier.enabled
         else ServiceManagerResources(listen)
     )
     return Service(notifier, manager.watchdog, activated.api, resources, tuple(warnings))

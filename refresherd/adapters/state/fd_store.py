@@ -13,8 +13,7 @@ from contextlib import contextmanager
 from itertools import count
 
 from refresherd.domain.errors import OutputError
-from refresherd.host.sd_notify import Notifier
-from refresherd.host.service_manager import Descriptor
+from refresherd.host.service_manager import Descriptor, Notifier
 
 MAX_ENTRIES = 20_000
 """The next run gets all names in one variable, LISTEN_FDNAMES. execve(2) takes no variable of over

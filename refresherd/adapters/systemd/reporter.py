@@ -9,8 +9,7 @@ from refresherd.domain import events
 from refresherd.domain.events import Event
 from refresherd.domain.readiness import Ready, enough
 from refresherd.engine.ports import Clock, Roster
-from refresherd.host.sd_notify import Notifier, reloading
-from refresherd.host.service_manager import MICROSECONDS
+from refresherd.host.service_manager import MICROSECONDS, Notifier, reloading
 
 BATCH = 64
 """Apps to report on before the event loop gets a turn."""

@@ -7,7 +7,7 @@ from typing import NoReturn
 from refresherd.domain.events import ClockJumped, Jump
 from refresherd.domain.model import App, Instant
 from refresherd.engine.ports import Clock
-from refresherd.host.sd_notify import Notifier
+from refresherd.host.service_manager import Notifier
 
 PINGS_PER_INTERVAL = 3
 """Pings per interval: two may be lost before the service manager acts."""

@@ -34,8 +34,7 @@ from refresherd.domain.model import (
 )
 from refresherd.engine.ports import StoredSession
 from refresherd.host.clock import boot_id
-from refresherd.host.sd_notify import Notifier
-from refresherd.host.service_manager import Descriptor
+from refresherd.host.service_manager import Descriptor, Notifier
 from support.fakes import API_KEY, ENTITY_ID
 from support.service_manager import ServiceManager, manager_at
 

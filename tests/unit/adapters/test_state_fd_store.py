@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from refresherd.adapters.state.fd_store import MAX_ENTRIES, SEALS, FdStore, is_session
 from refresherd.domain.errors import OutputError
-from refresherd.host.sd_notify import Notifier
-from refresherd.host.service_manager import Descriptor
+from refresherd.host.service_manager import Descriptor, Notifier
 from support.service_manager import ServiceManager, manager_at
 
 LONGEST_VARIABLE = 128 * 1024

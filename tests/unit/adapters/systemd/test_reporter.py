@@ -26,7 +26,7 @@ from refresherd.domain.events import (
 from refresherd.domain.model import Instant, Method, Timing
 from refresherd.domain.readiness import AppStatus, Ready
 from refresherd.domain.session_state import NEVER, SessionState
-from refresherd.host.sd_notify import Notifier
+from refresherd.host.service_manager import Notifier
 from support.fakes import grants
 from support.service_manager import ServiceManager, manager_at
 from support.simulation import Machine, simulate

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from refresherd.adapters.systemd.watchdog import MAX_OVERDUE, Watchdog, stalled, warnings
 from refresherd.domain.model import ApiKeyFile, App, Endpoint, HookSpec, Instant
 from refresherd.host.clock import JumpDetector
-from refresherd.host.sd_notify import Notifier
+from refresherd.host.service_manager import Notifier
 from support.service_manager import ServiceManager, manager_at
 from support.simulation import Machine, simulate
 
