@@ -1,9 +1,9 @@
-"""Blocking calls off the event loop: in order for one resource, and none behind another's.
+"""Blocking calls off the event loop, in order for each resource, never behind another resource.
 
-`asyncio.to_thread` shares a handful of threads: six calls that hang on one dead
-disk would hang everyone's. A lane is one resource's queue and occupies one thread
-at most, so a hanging resource holds up only itself. The threads are daemon
-threads, so that a hanging one does not hold up the end of the process either.
+`asyncio.to_thread` shares a handful of threads: six calls that hang on one dead disk would hang
+everyone's. Here each key, a resource, has a queue of its own and occupies one thread at most, so a
+hanging resource holds up only itself. The threads are daemon threads, so that a hanging one does
+not hold up the end of the process either.
 """
 
 import asyncio
@@ -19,16 +19,15 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """How many threads to spend, and when to start and end them. Times in seconds.
-
-    Up to `threads` are started as calls come in. Where those are all busy for `relief`, they
-    may be hanging, and as many again are started. An idle one ends after `idle`.
-    """
+class ThreadLimits:
+    """How many threads to use, and when to start and end them. Times in seconds."""
 
     threads: int = 8
-    relief: float = 0.1
-    idle: float = 10.0
+    """As many are started as calls come in."""
+    grow_after: float = 0.1
+    """Threads that are all busy for this long may be hanging, and as many again are started."""
+    idle_timeout: float = 10.0
+    """An idle thread ends after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,21 +41,21 @@ class _Call:
     run: Callable[[], Any]
     future: asyncio.Future[_Outcome]
 
-    def land(self, outcome: _Outcome) -> None:
-        """Tell who waits, if anyone still does."""
+    def resolve(self, outcome: _Outcome) -> None:
+        """Wake the caller, unless it was cancelled."""
         if not self.future.done():
             self.future.set_result(outcome)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Lane:
-    """The loop appends and withdraws calls while a thread takes them: a deque bears that."""
+class _Queue:
+    """A key's calls. A deque allows the loop to add and remove while a thread takes."""
 
     key: Hashable
     calls: deque[_Call] = field(default_factory=deque)
 
     def take(self) -> _Call | None:
-        """Return the next call that somebody still waits for, None if there is none."""
+        """Return the next call whose caller still waits, None if there is none."""
         with suppress(IndexError):
             while (call := self.calls.popleft()).future.done():
                 pass
@@ -65,26 +64,37 @@ class _Lane:
 
 
 class KeyedExecutor:
-    """The lanes by resource: what may hang together shares a key. Belongs to one event loop."""
+    """Runs blocking calls in threads, those of one key one by one. Belongs to one event loop.
 
-    def __init__(self, pace: Pace | None = None) -> None:
-        self._executor: dict[Hashable, _Lane] = {}
-        self._threads = _Threads(pace or Pace(), self._forget)
+    Calls that may hang together share a key.
+    """
+
+    def __init__(self, limits: ThreadLimits | None = None) -> None:
+        self._queues: dict[Hashable, _Queue] = {}
+        self._threads = _Threads(limits or ThreadLimits(), self._remove)
         self._drained = asyncio.Event()
         self._drained.set()
 
     async def call(self, key: Hashable, run: Callable[[], T]) -> T:
-        """Return what `run` returns, raise what it raises, once `key`'s earlier calls are done.
+        """Return what `run` returns, or raise what it raises, after `key`'s earlier calls.
 
-        The caller bounds the wait. A call that is cancelled before it began never runs. One
-        that has begun cannot be stopped, and the later calls of its lane wait until it ended.
+        The caller bounds the wait. A call that is cancelled before it began never runs. One that
+        has begun cannot be stopped, and later calls of its key wait for its end.
         """
         call = _Call(run, asyncio.get_running_loop().create_future())
-        self._submit(key, call)
+        queue = self._queues.get(key)
+        if queue is not None:
+            queue.calls.append(call)
+        else:
+            queue = self._queues[key] = _Queue(key, deque((call,)))
+            self._drained.clear()
+            self._threads.submit(queue)
         try:
             outcome = await call.future
         except asyncio.CancelledError:
-            self._withdraw(key, call)
+            # Behind a hanging call it would stay for long, with what it holds.
+            with suppress(LookupError, ValueError):
+                self._queues[key].calls.remove(call)
             raise
         if outcome.error is not None:
             raise outcome.error
@@ -92,65 +102,51 @@ class KeyedExecutor:
         return value
 
     async def drained(self) -> None:
-        """Return once no call is under way or waiting. The caller bounds the wait."""
+        """Return once no call is running or waiting. The caller bounds the wait."""
         await self._drained.wait()
 
-    def _submit(self, key: Hashable, call: _Call) -> None:
-        lane = self._executor.get(key)
-        if lane is not None:
-            lane.calls.append(call)
-            return
-        lane = self._executor[key] = _Lane(key)
-        lane.calls.append(call)
-        self._drained.clear()
-        self._threads.hand(lane)
-
-    def _withdraw(self, key: Hashable, call: _Call) -> None:
-        """Let go of a call that has not begun: behind a hanging one it would stay for long."""
-        with suppress(LookupError, ValueError):
-            self._executor[key].calls.remove(call)
-
-    def _forget(self, lane: _Lane) -> None:
-        del self._executor[lane.key]
-        if not self._executor:
+    def _remove(self, queue: _Queue) -> None:
+        del self._queues[queue.key]
+        if not self._queues:
             self._drained.set()
 
 
 class _Threads:
-    """Threads that empty the lanes they are handed. All but `_work` happens in the loop."""
+    """Threads that empty the queues submitted to them. All but `_work` runs in the event loop."""
 
-    def __init__(self, pace: Pace, emptied: Callable[[_Lane], None]) -> None:
-        self._pace = pace
+    def __init__(self, limits: ThreadLimits, emptied: Callable[[_Queue], None]) -> None:
+        self._limits = limits
         self._emptied = emptied
-        self._handed: SimpleQueue[_Lane | None] = SimpleQueue()
-        self._waiting: deque[_Lane] = deque()
+        self._dispatched: SimpleQueue[_Queue | None] = SimpleQueue()
+        """Queues for idle threads to take; None ends one."""
+        self._waiting: deque[_Queue] = deque()
         self._started = 0
         self._idle = 0
-        self._relief: asyncio.TimerHandle | None = None
+        self._growth: asyncio.TimerHandle | None = None
 
-    def hand(self, lane: _Lane) -> None:
-        """Have a thread empty a lane as soon as one is free."""
-        self._waiting.append(lane)
-        self._assign(self._pace.threads)
+    def submit(self, queue: _Queue) -> None:
+        """Have a thread empty a queue as soon as one is free."""
+        self._waiting.append(queue)
+        self._dispatch(self._limits.threads)
 
-    def _assign(self, most: int) -> None:
-        """Hand on what waits, starting threads while there are fewer than `most`."""
-        while self._waiting and (self._idle or (self._started < most and self._start())):
+    def _dispatch(self, limit: int) -> None:
+        """Dispatch what waits, starting threads while there are fewer than `limit`."""
+        while self._waiting and (self._idle or (self._started < limit and self._start())):
             self._idle -= 1
-            self._handed.put(self._waiting.popleft())
-        if self._waiting and self._relief is None:
+            self._dispatched.put(self._waiting.popleft())
+        if self._waiting and self._growth is None:
             loop = asyncio.get_running_loop()
-            self._relief = loop.call_later(self._pace.relief, self._relieve)
+            self._growth = loop.call_later(self._limits.grow_after, self._grow)
 
-    def _relieve(self) -> None:
-        self._relief = None
-        self._assign(self._started + self._pace.threads)
+    def _grow(self) -> None:
+        self._growth = None
+        self._dispatch(self._started + self._limits.threads)
 
     def _start(self) -> bool:
-        """Start a thread, idle at first; False where the process may have no more of them."""
+        """Start a thread, idle at first; return False if the process may have no more of them."""
         loop = asyncio.get_running_loop()
         try:
-            threading.Thread(target=self._work, args=(loop,), name="lane", daemon=True).start()
+            threading.Thread(target=self._work, args=(loop,), name="executor", daemon=True).start()
         except RuntimeError:
             return False
         self._started += 1
@@ -158,47 +154,50 @@ class _Threads:
         return True
 
     def _work(self, loop: asyncio.AbstractEventLoop) -> None:
-        with suppress(RuntimeError):  # the loop was closed: nobody wants to know any more
+        with suppress(RuntimeError):  # the loop was closed, so nobody waits any more
             while self._work_once(loop):
                 pass
 
     def _work_once(self, loop: asyncio.AbstractEventLoop) -> bool:
-        """Empty one lane, in a frame of its own: an idle thread keeps nothing of a call."""
+        """Empty one queue; return whether to go on.
+
+        In a frame of its own, so that an idle thread keeps no reference to a call.
+        """
         try:
-            lane = self._handed.get(timeout=self._pace.idle)
+            queue = self._dispatched.get(timeout=self._limits.idle_timeout)
         except Empty:
-            loop.call_soon_threadsafe(self._dismiss)
+            loop.call_soon_threadsafe(self._end_idle)
             return True
-        if lane is None:
+        if queue is None:
             return False
-        while (call := lane.take()) is not None:
+        while (call := queue.take()) is not None:
             outcome = _run(call.run)
-            if not lane.calls:
+            if not queue.calls:
                 # One message for both: each costs the loop a wake-up.
-                loop.call_soon_threadsafe(self._finished, lane, call, outcome)
+                loop.call_soon_threadsafe(self._finished, queue, call, outcome)
                 return True
-            loop.call_soon_threadsafe(call.land, outcome)
-        loop.call_soon_threadsafe(self._finished, lane)
+            loop.call_soon_threadsafe(call.resolve, outcome)
+        loop.call_soon_threadsafe(self._finished, queue)
         return True
 
     def _finished(
-        self, lane: _Lane, call: _Call | None = None, outcome: _Outcome | None = None
+        self, queue: _Queue, call: _Call | None = None, outcome: _Outcome | None = None
     ) -> None:
         if call is not None and outcome is not None:
-            call.land(outcome)
+            call.resolve(outcome)
         self._idle += 1
-        if lane.calls:
-            self._waiting.append(lane)
+        if queue.calls:
+            self._waiting.append(queue)
         else:
-            self._emptied(lane)
-        self._assign(self._pace.threads)
+            self._emptied(queue)
+        self._dispatch(self._limits.threads)
 
-    def _dismiss(self) -> None:
-        """End a thread that has been idle, unless it has just been handed a lane."""
+    def _end_idle(self) -> None:
+        """End a thread that has been idle, unless it has just been given a queue."""
         if self._idle:
             self._idle -= 1
             self._started -= 1
-            self._handed.put(None)
+            self._dispatched.put(None)
 
 
 def _run(run: Callable[[], Any]) -> _Outcome:

@@ -18,7 +18,7 @@ from refresherd.host.accounts import (
     permitted,
     user_id,
 )
-from refresherd.host.keyed_executor import KeyedExecutor, Pace
+from refresherd.host.keyed_executor import KeyedExecutor, ThreadLimits
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 MINE = grp.getgrgid(os.getgid()).gr_name
@@ -60,7 +60,7 @@ def test_an_owner_that_is_not_named_stays() -> None:
 
 async def test_unknown_names_permit_nobody() -> None:
     """An account that was removed must not open the door to the next."""
-    found = await Accounts(KeyedExecutor(Pace(idle=0.1))).permitted(
+    found = await Accounts(KeyedExecutor(ThreadLimits(idle_timeout=0.1))).permitted(
         Access(
             users=(ME, "no-such-user", "7"), groups=(MINE, "no-such-group"), units=("a.service",)
         )
@@ -78,7 +78,7 @@ async def test_numbers_need_no_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(pwd, "getpwnam", hang)
     monkeypatch.setattr(grp, "getgrnam", hang)
-    found = await Accounts(KeyedExecutor(Pace(idle=0.1))).permitted(
+    found = await Accounts(KeyedExecutor(ThreadLimits(idle_timeout=0.1))).permitted(
         Access(users=("7",), groups=("8",), units=("a.b",))
     )
     assert found == Permitted(frozenset({7}), frozenset({8}), frozenset({"a.b"}))
@@ -92,7 +92,7 @@ async def test_a_directory_that_hangs_keeps_out_only_whom_it_would_name() -> Non
         assert go_on.wait(10)
         return permitted(access)
 
-    executor = KeyedExecutor(Pace(idle=0.1))
+    executor = KeyedExecutor(ThreadLimits(idle_timeout=0.1))
     access = Access(users=(ME, "7"), groups=("8", MINE), units=("a.service",))
     found = await Accounts(executor, patience=0.1, look_up=hang).permitted(access)
     assert found == Permitted(frozenset({7}), frozenset({8}), frozenset({"a.service"}))

@@ -1,4 +1,4 @@
-"""KeyedExecutor' threads come when they are needed, and go when they are not."""
+"""A KeyedExecutor's threads start when they are needed, and end when they are not."""
 
 import asyncio
 import sys
@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from refresherd.host.keyed_executor import KeyedExecutor, Pace
+from refresherd.host.keyed_executor import KeyedExecutor, ThreadLimits
 
 BOUND = 30.0
 """No hang in these tests outlasts this many seconds, whatever is broken."""
@@ -20,7 +20,7 @@ FAR_TOO_MUCH = 1 << 46
 
 
 class Crew:
-    """The threads that lanes started since the test began."""
+    """The threads that executors started since the test began."""
 
     def __init__(self) -> None:
         self._before = set(threading.enumerate())
@@ -30,7 +30,7 @@ class Crew:
         return [
             thread
             for thread in threading.enumerate()
-            if thread.name == "lane" and thread not in self._before
+            if thread.name == "executor" and thread not in self._before
         ]
 
 
@@ -42,7 +42,7 @@ def crew() -> Crew:
 
 @pytest.fixture
 def released() -> Iterator[threading.Event]:
-    """Return what a test's hanging calls wait for; it is set at the end at the latest."""
+    """Return the event that a test's hanging calls wait for; it is set at the end at the latest."""
     event = threading.Event()
     yield event
     event.set()
@@ -57,15 +57,15 @@ def no_more_threads() -> Iterator[None]:
 
 
 async def eventually(true: Callable[[], bool]) -> None:
-    """Return once something has become true."""
+    """Return once a condition holds."""
     async with asyncio.timeout(BOUND):
         while not true():  # noqa: ASYNC110  # threads end without telling anyone
             await asyncio.sleep(0.001)
 
 
-async def test_more_hanging_lanes_than_threads_hold_up_no_other(released: threading.Event) -> None:
+async def test_more_hanging_keys_than_threads_hold_up_no_other(released: threading.Event) -> None:
     """A dead file server hangs every directory on it, and the others' tokens must go on."""
-    executor = KeyedExecutor(Pace(threads=2, relief=0.01))
+    executor = KeyedExecutor(ThreadLimits(threads=2, grow_after=0.01))
     hanging = [
         asyncio.create_task(executor.call(n, partial(released.wait, BOUND))) for n in range(9)
     ]
@@ -77,16 +77,16 @@ async def test_more_hanging_lanes_than_threads_hold_up_no_other(released: thread
     assert all(await asyncio.gather(*hanging))
 
 
-async def test_a_burst_over_many_lanes_takes_few_threads(crew: Crew) -> None:
+async def test_a_burst_over_many_keys_takes_few_threads(crew: Crew) -> None:
     """A thousand apps that start at once must not be a thousand threads."""
-    executor = KeyedExecutor(Pace(threads=3, relief=BOUND))
+    executor = KeyedExecutor(ThreadLimits(threads=3, grow_after=BOUND))
     await asyncio.gather(*(executor.call(n, lambda: None) for n in range(1000)))
     assert 1 <= len(crew.threads()) <= 3
 
 
 async def test_idle_threads_end_and_are_started_anew(crew: Crew) -> None:
     """A daemon that refreshes every five minutes should not hold threads all the while."""
-    executor = KeyedExecutor(Pace(idle=0.01))
+    executor = KeyedExecutor(ThreadLimits(idle_timeout=0.01))
     await executor.call("disk", lambda: None)
     await eventually(lambda: not crew.threads())
     assert await executor.call("disk", lambda: "again") == "again"
@@ -94,15 +94,15 @@ async def test_idle_threads_end_and_are_started_anew(crew: Crew) -> None:
 
 async def test_no_call_is_lost_to_a_thread_that_is_just_ending() -> None:
     """The end of an idle thread and the next token may fall into the same instant."""
-    executor = KeyedExecutor(Pace(threads=2, idle=0.0))
+    executor = KeyedExecutor(ThreadLimits(threads=2, idle_timeout=0.0))
     async with asyncio.timeout(BOUND):
         for number in range(100):
             calls = (executor.call(key, partial(int, number)) for key in range(3))
             assert await asyncio.gather(*calls) == [number] * 3
 
 
-async def test_no_call_is_lost_to_a_lane_that_is_just_empty(released: threading.Event) -> None:
-    """The loop may be busy while a lane's last call ends, and then have one more for it."""
+async def test_no_call_is_lost_to_a_queue_that_has_just_emptied(released: threading.Event) -> None:
+    """The loop may be busy while a key's last call ends, and then submit one more for it."""
     executor = KeyedExecutor()
     first = asyncio.create_task(executor.call("disk", partial(released.wait, BOUND)))
     await asyncio.sleep(0)
@@ -114,7 +114,7 @@ async def test_no_call_is_lost_to_a_lane_that_is_just_empty(released: threading.
 
 
 async def test_no_cancelled_call_begins_while_the_loop_is_busy(released: threading.Event) -> None:
-    """Whoever cancelled must be right at once, not only once the loop has come round."""
+    """A cancellation counts at once, not only when the loop gets round to it."""
     ran: list[str] = []
     executor, ended = KeyedExecutor(), threading.Event()
     calls = (partial(released.wait, BOUND), partial(ran.append, "cancelled"), ended.set)
@@ -140,7 +140,7 @@ async def test_an_idle_thread_keeps_nothing_of_its_last_call() -> None:
 @pytest.mark.usefixtures("no_more_threads")
 async def test_a_call_waits_for_a_thread_where_none_can_be_started() -> None:
     """A host that is out of threads for a moment is no reason to lose a token, or to crash."""
-    executor = KeyedExecutor(Pace(relief=0.01))
+    executor = KeyedExecutor(ThreadLimits(grow_after=0.01))
     call = asyncio.create_task(executor.call("disk", lambda: "late"))
     await asyncio.sleep(0.05)
     assert not call.done()
@@ -154,7 +154,7 @@ def test_a_thread_ends_quietly_where_its_loop_is_gone(crew: Crew, *, begun: bool
     released = threading.Event()
 
     async def leave() -> None:
-        executor = KeyedExecutor(Pace(idle=0.01))
+        executor = KeyedExecutor(ThreadLimits(idle_timeout=0.01))
         await executor.call("disk", lambda: None)
         if begun:
             task = asyncio.create_task(executor.call("disk", partial(released.wait, BOUND)))

@@ -18,7 +18,7 @@ from refresherd.domain.reload_plan import ReloadPlan
 from refresherd.engine.context import AppContext
 from refresherd.engine.ports import Output
 from refresherd.engine.supervisor import Supervisor
-from refresherd.host.keyed_executor import KeyedExecutor, Pace
+from refresherd.host.keyed_executor import KeyedExecutor, ThreadLimits
 from support.fake_app import FakeApp, Script
 from support.fakes import (
     FakeClock,
@@ -30,7 +30,7 @@ from support.fakes import (
 )
 from support.other_users import reachable
 
-BRIEF = Pace(idle=0.1)
+BRIEF = ThreadLimits(idle_timeout=0.1)
 """Threads end soon, as other tests count them."""
 
 EVERYBODY = Ownership(mode=0o666)

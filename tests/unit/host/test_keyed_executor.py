@@ -1,4 +1,4 @@
-"""Blocking calls keep their order within a resource, and their distance between resources."""
+"""Blocking calls of one key run in order, and never wait for those of another key."""
 
 import asyncio
 import gc
@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from refresherd.host.keyed_executor import KeyedExecutor, Pace
+from refresherd.host.keyed_executor import KeyedExecutor, ThreadLimits
 from support.fakes import settle
 
 BOUND = 30.0
@@ -57,17 +57,17 @@ async def test_a_call_raises_what_it_raised_in_its_thread() -> None:
 @pytest.mark.parametrize(
     ("raised", "message"), [(SystemExit(3), SystemExit), (StopIteration(), RuntimeError)]
 )
-async def test_no_exception_stops_a_lane(
+async def test_no_exception_stops_a_queue(
     raised: BaseException, message: type[BaseException]
 ) -> None:
-    """A thread that died of an odd one would leave its caller and its lane hanging for ever."""
-    executor = KeyedExecutor(Pace(threads=1))
+    """A thread that died of an odd one would leave its caller and its queue hanging for ever."""
+    executor = KeyedExecutor(ThreadLimits(threads=1))
     with pytest.raises(message):
         await executor.call("disk", partial(fail, raised))
     assert await executor.call("disk", lambda: "alive") == "alive"
 
 
-async def test_calls_of_one_lane_run_one_by_one_in_their_order() -> None:
+async def test_calls_of_one_key_run_one_by_one_in_order() -> None:
     """Otherwise an older token could replace a newer one."""
     ran: list[int] = []
     executor = KeyedExecutor()
@@ -75,7 +75,7 @@ async def test_calls_of_one_lane_run_one_by_one_in_their_order() -> None:
     assert ran == list(range(100))
 
 
-async def test_a_hanging_lane_holds_up_no_other() -> None:
+async def test_a_hanging_key_holds_up_no_other() -> None:
     """One app's dead disk must not delay another app's token."""
     executor, hang = KeyedExecutor(), Hang()
     hanging = asyncio.create_task(executor.call("dead disk", hang))
@@ -106,7 +106,7 @@ async def test_a_call_cancelled_before_it_began_never_runs() -> None:
 async def test_a_call_cancelled_while_no_thread_is_free_never_runs() -> None:
     """It is already on its way to a thread, and must be stopped there all the same."""
     ran: list[str] = []
-    executor, hang = KeyedExecutor(Pace(threads=1, relief=BOUND)), Hang()
+    executor, hang = KeyedExecutor(ThreadLimits(threads=1, grow_after=BOUND)), Hang()
     hanging = asyncio.create_task(executor.call("disk", hang))
     await hang.begun()
     cancelled = asyncio.create_task(executor.call("other disk", partial(ran.append, "cancelled")))
@@ -120,7 +120,7 @@ async def test_a_call_cancelled_while_no_thread_is_free_never_runs() -> None:
 
 
 async def test_a_call_waits_for_one_that_was_cancelled_too_late() -> None:
-    """What cannot be stopped may land, but only before what was asked for later."""
+    """A write that cannot be stopped may finish, but only before later calls."""
     order: list[str] = []
     executor, hang = KeyedExecutor(), Hang()
 
@@ -140,7 +140,7 @@ async def test_a_call_waits_for_one_that_was_cancelled_too_late() -> None:
     assert order == ["cancelled write", "removal"]
 
 
-async def test_a_cancelled_call_is_let_go_at_once() -> None:
+async def test_a_cancelled_call_is_released_at_once() -> None:
     """Tries behind a hanging disk would pile up for days, each with a token in it."""
     executor, hang, waiting = KeyedExecutor(), Hang(), Hang()
     hanging = asyncio.create_task(executor.call("disk", hang))
@@ -158,8 +158,8 @@ async def test_a_cancelled_call_is_let_go_at_once() -> None:
 
 
 @pytest.mark.parametrize("cancelled", [False, True])
-async def test_drained_waits_for_what_is_under_way(*, cancelled: bool) -> None:
-    """A stop gives writes under way the time to end, also those nobody waits for any more."""
+async def test_drained_waits_for_running_calls(*, cancelled: bool) -> None:
+    """A stop gives running writes time to end, even those whose caller was cancelled."""
     executor, hang = KeyedExecutor(), Hang()
     await executor.drained()
     call = asyncio.create_task(executor.call("disk", hang))
