@@ -1,7 +1,7 @@
-"""How often DSM may be asked with a credential that it refuses: instants in, an instant out.
+"""When a login may be sent, so that a refused credential is never reset by DSM.
 
-DSM in FIPS mode resets an app's secret after 100 failed API-key logins within 24 hours,
-whoever made them. Times in seconds.
+In FIPS mode DSM resets an app's secret after 100 failed API-key logins within 24 hours, whoever
+made them. Times in seconds.
 """
 
 from bisect import bisect_right
@@ -14,56 +14,56 @@ from refresherd.domain.model import Instant
 DAY = 86_400.0
 
 MARGIN = 600.0
-"""DSM counts a login somewhere between its request and our record, and by a clock of its own."""
+"""DSM counts a login at some time between its request and our record, by a clock of its own."""
 
 WINDOW = DAY + MARGIN
-"""For so long a failed login counts."""
+"""How long a failed login counts."""
 
-MOST = 50
-"""So many logins may fail in a window, whoever asks for another: half of what DSM bears."""
+MAX_REFUSALS = 50
+"""Logins that may fail within a window, whoever asks for them: half of DSM's limit."""
 
-SCHEDULED = 40
-"""After so many only an operator has another made."""
+MAX_SCHEDULED = 40
+"""Of these, as many may be made by the schedule. Only an operator can have the others made."""
 
-FREE = 10
-"""So many may fail before they are spaced."""
+BURST = 10
+"""Logins that may fail in a row before they are spaced."""
 
-SPACING = WINDOW / (SCHEDULED - FREE)
-"""How far apart logins are once too many have failed: some 48 minutes."""
+SPACING = WINDOW / (MAX_SCHEDULED - BURST)
+"""Between logins once they are spaced: some 48 minutes."""
 
-PROBE = 30.0
-"""Where DSM has refused none of those, but all were cut off, the next may come after so many
-seconds, and each time that is cut off as well after twice as long. A DSM that hangs while the
-daemon is restarted must not shut out a good key for longer than that DSM does."""
+FIRST_RETRY = 30.0
+"""The spacing where none of the failed logins was refused, but all were interrupted. It doubles
+with each that is interrupted as well. If the daemon is restarted while DSM hangs, a good key must
+not be held back for longer than DSM hangs."""
 
-ASSUMED = MOST // 2
-"""So many are taken to have failed where the record was lost: a good key is not shut out by that,
-and a wrong one does not reach DSM's limit, even if `MOST` had failed before."""
+ASSUMED_FAILURES = MAX_REFUSALS // 2
+"""Failures assumed of a credential whose record was lost. They hold back no good key, and keep a
+wrong one below DSM's limit even if `MAX_REFUSALS` had failed before."""
 
 NEVER_YET = Instant(-inf)
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """A credential's failed logins: the instants of DSM's refusals, oldest first.
-
-    `cut_off` are logins whose answer nobody saw, since what made them was ended: they count as
-    refused until DSM takes the credential. `good_at` is when it last did.
-    """
+    """A credential's failed logins, oldest first."""
 
     refused: tuple[Instant, ...] = ()
-    cut_off: tuple[Instant, ...] = ()
-    good_at: Instant = NEVER_YET
+    """When DSM refused the credential."""
+    interrupted: tuple[Instant, ...] = ()
+    """Logins whose answer nobody saw, since the app's task or the daemon ended. They count as
+    refused until DSM accepts the credential."""
+    accepted_at: Instant = NEVER_YET
+    """When DSM last accepted the credential."""
 
     @property
     def failed(self) -> tuple[Instant, ...]:
-        """The instants of all that count as refused, oldest first."""
-        return tuple(sorted((*self.refused, *self.cut_off)))
+        """When logins failed that count, oldest first."""
+        return tuple(sorted((*self.refused, *self.interrupted)))
 
 
-def unknown(now: Instant) -> History:
-    """Return what is taken for the history of a credential whose record was lost."""
-    return History(cut_off=(Instant(now - SPACING),) * ASSUMED)
+def assumed(now: Instant) -> History:
+    """Return the history that is assumed for a credential whose record was lost."""
+    return History(interrupted=(Instant(now - SPACING),) * ASSUMED_FAILURES)
 
 
 def refused(history: History, at: Instant) -> History:
@@ -71,65 +71,75 @@ def refused(history: History, at: Instant) -> History:
     return replace(history, refused=(*history.refused, at))
 
 
-def cut_off(history: History, at: Instant) -> History:
+def interrupted(history: History, at: Instant) -> History:
     """Return the history after a login whose answer nobody will see."""
-    return replace(history, cut_off=(*history.cut_off, at))
+    return replace(history, interrupted=(*history.interrupted, at))
 
 
-def good(history: History, at: Instant) -> History:
-    """Return the history after DSM took the credential: what was cut off had not failed."""
-    return replace(history, cut_off=(), good_at=at)
+def accepted(history: History, at: Instant) -> History:
+    """Return the history after DSM accepted the credential: no interrupted login had failed."""
+    return replace(history, interrupted=(), accepted_at=at)
 
 
 def recent(history: History, now: Instant) -> History:
-    """Return the history without what counts no more."""
-    refusals, others = _recent(history.refused, now), _recent(history.cut_off, now)
-    return replace(history, refused=refusals, cut_off=others)
+    """Return the history without failures that no longer count."""
+    return replace(
+        history,
+        refused=_recent(history.refused, now),
+        interrupted=_recent(history.interrupted, now),
+    )
 
 
 def allowed_at(history: History, now: Instant, *, by_operator: bool) -> Instant:
     """Return when the next login may begin, which is `now` unless too many have failed.
 
-    `asked` tells that an operator wants it. What failed before DSM last took the credential
-    counts towards `MOST` only: a key that was mended is not made to wait for its past.
+    1. At most `MAX_REFUSALS` fail in a window, whoever asks. An operator has no other limit.
+    2. After `BURST` failures the schedule's logins are spaced.
+    3. At most `MAX_SCHEDULED` of the schedule's logins fail in a window.
+
+    Failures before DSM last accepted the credential count for the first rule only: a key that was
+    repaired does not have to wait for its past.
     """
-    hard = _past(history.failed, MOST, WINDOW)
+    limited = _aged(history.failed, MAX_REFUSALS, WINDOW)
     if by_operator:
-        return max(now, hard)
-    since = _since_good(history)
-    spaced = min(_past(since, FREE, WINDOW), _past(since, 1, _spacing(history, len(since))))
-    return max(now, hard, spaced, _past(since, SCHEDULED, WINDOW))
+        return max(now, limited)
+    since = _since_accepted(history)
+    spacing = _spacing(history, len(since))
+    spaced = min(_aged(since, BURST, WINDOW), _aged(since, 1, spacing))
+    return max(now, limited, spaced, _aged(since, MAX_SCHEDULED, WINDOW))
 
 
-def places(history: History, now: Instant, *, patient: bool) -> int:
+def slots(history: History, now: Instant, *, patient: bool) -> int:
     """Return how many logins with the credential may be under way at once.
 
-    One finds out for all whether it is good. Where that one is not answered others go ahead
-    that are not `patient` any more. None is left that could fail beyond `MOST`.
+    While it is not known to be good, one login finds out for all apps that share it. Apps that are
+    not `patient` any more, since that login is not answered, need not wait for it. All together
+    never exceed `MAX_REFUSALS` if every one fails.
     """
-    since = _recent(_since_good(history), now)
-    if history.good_at > NEVER_YET and not since:
-        usual = FREE
+    since = _recent(_since_accepted(history), now)
+    if history.accepted_at > NEVER_YET and not since:
+        usual = BURST
     else:
-        usual = 1 if patient else max(1, FREE - len(since))
-    return min(usual, MOST - len(_recent(history.failed, now)))
+        usual = 1 if patient else max(1, BURST - len(since))
+    return min(usual, MAX_REFUSALS - len(_recent(history.failed, now)))
 
 
-def _spacing(history: History, failed: int) -> float:
-    """Return how far apart logins are after so many since DSM last took the credential."""
-    if history.refused and history.refused[-1] > history.good_at:
+def _spacing(history: History, failures: int) -> float:
+    """Return the time between logins after that many failures since DSM's last acceptance."""
+    if history.refused and history.refused[-1] > history.accepted_at:
         return SPACING
-    return min(SPACING, PROBE * float(1 << min(max(0, failed - FREE), MOST)))
+    doublings = min(max(0, failures - BURST), MAX_REFUSALS)
+    return min(SPACING, FIRST_RETRY * float(1 << doublings))
 
 
-def _since_good(history: History) -> tuple[Instant, ...]:
+def _since_accepted(history: History) -> tuple[Instant, ...]:
     failed = history.failed
-    return failed[bisect_right(failed, history.good_at) :]
+    return failed[bisect_right(failed, history.accepted_at) :]
 
 
-def _past(failed: Sequence[Instant], number: int, wait: float) -> Instant:
-    """Return when the failure that is the `number`th from the end will be `wait` seconds old."""
-    return Instant(failed[-number] + wait) if len(failed) >= number else NEVER_YET
+def _aged(failed: Sequence[Instant], number: int, age: float) -> Instant:
+    """Return when the failure that is the `number`th from the end reaches an age."""
+    return Instant(failed[-number] + age) if len(failed) >= number else NEVER_YET
 
 
 def _recent(failed: Sequence[Instant], now: Instant) -> tuple[Instant, ...]:

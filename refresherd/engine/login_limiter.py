@@ -66,15 +66,15 @@ class KeyHistory:
         self.history = login_budget.recent(self.history, now)
         begun = tuple(slot.begun_at for slot in self.under_way if slot.begun_at is not None)
         if self.history.failed or begun:
-            cut_off = (*self.history.cut_off, *begun)
-            self.records[self.name] = replace(self.history, cut_off=cut_off)
+            interrupted = (*self.history.interrupted, *begun)
+            self.records[self.name] = replace(self.history, interrupted=interrupted)
         else:
             self.records.pop(self.name, None)
 
     def settle(self, slot: LoginSlot, error: BaseException | None, now: Instant) -> None:
         """Take note of how a login ended, and wake those who may go on."""
         self.under_way.remove(slot)
-        woken = login_budget.FREE
+        woken = login_budget.BURST
         if slot.begun_at is not None:
             self.history = _outcome(error)(self.history, now)
             self.record(now)
@@ -147,7 +147,7 @@ class LoginLimiter:
             self._sweep(now)
         key = self._keys.get(name)
         if key is None:
-            history = login_budget.unknown(now) if now < self._lost_until else History()
+            history = login_budget.assumed(now) if now < self._lost_until else History()
             key = self._keys[name] = KeyHistory(name, history, self._records)
         return key
 
@@ -180,7 +180,7 @@ class LoginLimiter:
         if until > now:
             at = timestamp(self._clock.wall(until))
             raise LoginSuppressed(_reason(login_budget.recent(history, now), at), until)
-        return len(key.under_way) < login_budget.places(history, now, patient=patient)
+        return len(key.under_way) < login_budget.slots(history, now, patient=patient)
 
     def _settle(self, slot: LoginSlot, error: BaseException | None) -> None:
         slot.key.settle(slot, error, self._clock.now())
@@ -193,12 +193,12 @@ class LoginLimiter:
 def _outcome(error: BaseException | None) -> Callable[[History, Instant], History]:
     """Return how the end of a login changes its key's history."""
     if error is None:
-        return login_budget.good
+        return login_budget.accepted
     if not isinstance(error, DsmError):
-        return login_budget.cut_off
+        return login_budget.interrupted
     if error.reason is Reason.MFA_REQUIRED:
         # DSM accepted the key before it asked for a second factor.
-        return login_budget.good
+        return login_budget.accepted
     return login_budget.refused if _refused(error) else lambda history, _: history
 
 

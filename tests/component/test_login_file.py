@@ -22,7 +22,7 @@ from support.fakes import API_KEY, FakeClock, FakeSchedule, RecordingObserver
 from support.lab import needs, needs_root
 
 KEY = Secret(API_KEY)
-HISTORY = History(refused=(Instant(900.0), Instant(990.0)), cut_off=(Instant(995.0),))
+HISTORY = History(refused=(Instant(900.0), Instant(990.0)), interrupted=(Instant(995.0),))
 
 
 class Runs:

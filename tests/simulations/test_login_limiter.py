@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from refresherd.adapters.state.login_file import Boot, decoded, encoded
 from refresherd.domain.errors import OutputError, Reason, Rejected, Retryable
 from refresherd.domain.events import AttemptBegan
-from refresherd.domain.login_budget import DAY, MOST, SCHEDULED, SPACING, History
+from refresherd.domain.login_budget import DAY, MAX_REFUSALS, MAX_SCHEDULED, SPACING, History
 from refresherd.domain.model import ApiKeyFile, App, Endpoint, Grant, Instant, Secret, Timing
 from refresherd.domain.reload_plan import ReloadPlan, diff
 from refresherd.domain.session_state import State
@@ -291,7 +291,7 @@ async def through(host: Host, steps: list[Step]) -> None:
     await host.start()
     for step in steps:
         await host.do(step)
-    assert host.dsm.most_within_a_day() <= MOST
+    assert host.dsm.most_within_a_day() <= MAX_REFUSALS
     await host.mend()
     await host.kill()
 
@@ -340,7 +340,7 @@ async def test_days_of_waiting_leaves_an_operator_something_to_ask_for() -> None
     host = Host(1)
     await host.start()
     await host.schedule.advance(2 * DAY)
-    assert host.dsm.most_within_a_day() <= SCHEDULED
+    assert host.dsm.most_within_a_day() <= MAX_SCHEDULED
     assert len(host.dsm.refusals) >= 2 * DAY / SPACING - 1
     before = len(host.dsm.refusals)
     await host.do(Step("reload", 5.0))
@@ -370,12 +370,12 @@ async def test_withheld_logins_are_no_attempts_and_do_not_spin() -> None:
     await host.start()
     await host.schedule.advance(DAY)
     began = len(host.observer.of(AttemptBegan))
-    assert began == len(host.dsm.refusals) <= SCHEDULED
+    assert began == len(host.dsm.refusals) <= MAX_SCHEDULED
     per_app: dict[str, int] = defaultdict(int)
     for event in host.observer.events:
         per_app[getattr(event, "app", "")] += 1
     # Withheld ones are told, each with when it goes on: at most one for each that was made.
-    assert max(per_app.values()) <= 4 * SCHEDULED
+    assert max(per_app.values()) <= 4 * MAX_SCHEDULED
     status = host.supervisor.status("app-0")
     assert status is not None
     assert status.session.state is State.REJECTED

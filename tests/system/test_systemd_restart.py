@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from refresherd.domain.login_budget import FREE
+from refresherd.domain.login_budget import BURST
 from support.nspawn import until
 from support.systemd_host import HEAD, SERVICE, Host, journal, shown, token, wait_for
 
@@ -144,12 +144,12 @@ def test_restarts_burn_no_key(host: Host) -> None:
     host.drop_in("[Service]\nRestartSec=100ms\n")
     before = failed_logins(host)
     host.systemctl("start", SERVICE)
-    for number in range(1, FREE + 3):
+    for number in range(1, BURST + 3):
         until(lambda: "rejected" in status(host), lambda: journal(host))
         kill(host, "KILL")
         wait_for(host, "NRestarts", str(number))
         wait_for(host, "ActiveState", "active")
-    assert failed_logins(host) - before == FREE
+    assert failed_logins(host) - before == BURST
     host.machine.write(key, right, 0o600)
     host.systemctl("restart", SERVICE)
     assert token(host)

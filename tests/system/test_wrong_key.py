@@ -7,7 +7,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from refresherd.domain.login_budget import MOST
+from refresherd.domain.login_budget import MAX_REFUSALS
 from support.programs import PATIENCE, Dsm, Workplace, emulator, eventually, running
 
 HEAD = """\
@@ -59,7 +59,7 @@ def test_a_kill_loop_with_a_wrong_key_burns_nothing(tmp_path: Path) -> None:
                 process.kill()
                 process.wait(PATIENCE)
             (tmp_path / "api.sock").unlink()
-        assert 10 <= failed_logins(dsm) <= MOST
+        assert 10 <= failed_logins(dsm) <= MAX_REFUSALS
         with running("run", "--config", config):
             key.write_text(right)
             assert eventually(token)

@@ -155,8 +155,8 @@ def encoded(key: bytes, histories: Mapping[str, History], boot: Boot) -> bytes:
         credentials={
             fingerprint: HistoryRecord(
                 list(history.refused),
-                list(history.cut_off),
-                None if history.good_at == NEVER_YET else history.good_at,
+                list(history.interrupted),
+                None if history.accepted_at == NEVER_YET else history.accepted_at,
             )
             for fingerprint, history in histories.items()
         },

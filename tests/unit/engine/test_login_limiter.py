@@ -9,7 +9,15 @@ import pytest
 
 from refresherd.domain.errors import LoginSuppressed, OutputError, Reason, Rejected, Retryable
 from refresherd.domain.events import Warned
-from refresherd.domain.login_budget import FREE, MOST, NEVER_YET, PROBE, SPACING, WINDOW, History
+from refresherd.domain.login_budget import (
+    BURST,
+    FIRST_RETRY,
+    MAX_REFUSALS,
+    NEVER_YET,
+    SPACING,
+    WINDOW,
+    History,
+)
 from refresherd.domain.model import Instant, Secret
 from refresherd.engine.context import Context
 from refresherd.engine.login_limiter import PATIENCE, SWEEP_INTERVAL, LoginLimiter
@@ -129,12 +137,12 @@ async def test_a_success_admits_many_at_a_time() -> None:
     assert host.sent == 1
     gates[0].set()
     await settle()
-    assert host.sent == 1 + FREE
+    assert host.sent == 1 + BURST
     for gate in gates:
         gate.set()
         await settle()
     assert [await task for task in tasks] == [None] * 100
-    assert host.busiest == FREE
+    assert host.busiest == BURST
 
 
 async def test_apps_with_other_keys_do_not_wait() -> None:
@@ -166,7 +174,7 @@ async def test_a_dsm_that_hangs_for_one_app_delays_the_others_briefly() -> None:
 async def test_all_logins_under_way_may_fail_without_exceeding_the_limit() -> None:
     """However many apps share the key, and however long DSM takes to refuse it."""
     host = Host()
-    await host.refusals(MOST - 3)
+    await host.refusals(MAX_REFUSALS - 3)
     gates = [asyncio.Event() for _ in range(20)]
     tasks = [asyncio.create_task(host.outcome(gate, by_operator=True)) for gate in gates]
     await host.schedule.advance(PATIENCE * 20)
@@ -191,7 +199,7 @@ async def test_all_logins_under_way_may_fail_without_exceeding_the_limit() -> No
 async def test_an_outage_uses_up_no_budget(error: Retryable) -> None:
     """After any number of tries, a key that DSM did not judge is tried at once when DSM is back."""
     host = Host()
-    for _ in range(3 * MOST):
+    for _ in range(3 * MAX_REFUSALS):
         assert await host.outcome(error) is error
     assert await host.outcome() is None
     await host.login_limiter.write_ahead.close()
@@ -202,7 +210,7 @@ async def test_an_outage_uses_up_no_budget(error: Retryable) -> None:
 async def test_what_dsm_may_count_is_counted(error: Rejected | Retryable) -> None:
     """A malformed key is answered 400, and DSM may count that as a failed login."""
     host = Host()
-    for _ in range(FREE):
+    for _ in range(BURST):
         assert await host.outcome(error) is error
     outcome = await host.outcome()
     assert isinstance(outcome, LoginSuppressed)
@@ -216,22 +224,22 @@ async def test_what_dsm_may_count_is_counted(error: Rejected | Retryable) -> Non
 
 async def test_restarts_while_dsm_hangs_are_not_reported_as_a_wrong_key() -> None:
     """Nobody knows that the logins failed, so nobody should be told to replace the key."""
-    host = Host(FakeLoginStore({KEY: History(cut_off=(Instant(1_000_000),) * FREE)}))
+    host = Host(FakeLoginStore({KEY: History(interrupted=(Instant(1_000_000),) * BURST)}))
     outcome = await host.outcome()
     assert isinstance(outcome, LoginSuppressed)
-    assert outcome.until == 1_000_000 + PROBE
+    assert outcome.until == 1_000_000 + FIRST_RETRY
     assert outcome.message.startswith("10 logins with this key were cut off by restarts before DSM")
     assert "replace" not in outcome.message
-    host.clock.advance(PROBE)
+    host.clock.advance(FIRST_RETRY)
     assert await host.outcome() is None
     assert await host.outcome() is None
 
 
 async def test_a_second_factor_is_not_a_wrong_key() -> None:
     """DSM has accepted the key by then, so earlier unanswered logins had not failed either."""
-    host = Host(FakeLoginStore({KEY: History(cut_off=(Instant(999_999),) * 9)}))
+    host = Host(FakeLoginStore({KEY: History(interrupted=(Instant(999_999),) * 9)}))
     mfa = Rejected(Reason.MFA_REQUIRED, "a second factor is wanted")
-    for _ in range(2 * FREE):
+    for _ in range(2 * BURST):
         assert await host.outcome(mfa) is mfa
     await host.login_limiter.write_ahead.close()
     assert host.history() == History()
@@ -240,9 +248,9 @@ async def test_a_second_factor_is_not_a_wrong_key() -> None:
 async def test_an_operator_may_exceed_the_schedule_but_not_the_limit() -> None:
     """`refresh` ends the wait at once, up to what is safe."""
     host = Host()
-    await host.refusals(FREE, by_operator=False)
+    await host.refusals(BURST, by_operator=False)
     assert isinstance(await host.outcome(), LoginSuppressed)
-    await host.refusals(MOST - FREE)
+    await host.refusals(MAX_REFUSALS - BURST)
     outcome = await host.outcome(by_operator=True)
     assert isinstance(outcome, LoginSuppressed)
     assert "50 logins with this key have failed" in outcome.message
@@ -256,7 +264,7 @@ async def test_a_login_is_on_record_before_it_is_sent() -> None:
     host, hung = Host(), asyncio.Event()
     hanging = asyncio.create_task(host.outcome(hung))
     await settle()
-    assert host.history() == History(cut_off=(host.clock.now(),))
+    assert host.history() == History(interrupted=(host.clock.now(),))
     hung.set()
     assert await hanging is None
 
@@ -271,13 +279,13 @@ async def test_a_crash_loop_stays_below_the_limit() -> None:
         await settle()
         host.restart()
         host.clock.advance(60)
-    doublings = ceil(log2(SPACING / PROBE))
-    assert host.sent <= FREE + doublings + 200 * 60 // SPACING + 1
+    doublings = ceil(log2(SPACING / FIRST_RETRY))
+    assert host.sent <= BURST + doublings + 200 * 60 // SPACING + 1
 
 
 async def test_a_success_clears_what_a_crash_loop_left() -> None:
     """The key is good, so none of its logins had failed."""
-    host = Host(FakeLoginStore({KEY: History(cut_off=(Instant(1.0),) * (FREE - 1))}))
+    host = Host(FakeLoginStore({KEY: History(interrupted=(Instant(1.0),) * (BURST - 1))}))
     assert await host.outcome() is None
     await host.login_limiter.write_ahead.close()
     assert host.history() == History()
@@ -286,7 +294,7 @@ async def test_a_success_clears_what_a_crash_loop_left() -> None:
 async def test_a_cancelled_login_counts_until_a_success() -> None:
     """Nobody knows what DSM made of it."""
     host = Host()
-    for _ in range(MOST):
+    for _ in range(MAX_REFUSALS):
         login = asyncio.create_task(host.outcome(asyncio.Event(), by_operator=True))
         await settle()
         login.cancel()
@@ -297,7 +305,7 @@ async def test_a_cancelled_login_counts_until_a_success() -> None:
 async def test_an_unused_slot_leaves_no_record() -> None:
     """The token ran out in the queue, for example, and another login follows."""
     host = Host()
-    for _ in range(2 * MOST):
+    for _ in range(2 * MAX_REFUSALS):
         async with host.login_limiter.slot(Secret(KEY), by_operator=False):
             pass
     await host.login_limiter.write_ahead.close()
@@ -307,7 +315,7 @@ async def test_an_unused_slot_leaves_no_record() -> None:
 async def test_the_next_run_goes_on_counting() -> None:
     """A restart must not reset the count."""
     host = Host()
-    await host.refusals(FREE)
+    await host.refusals(BURST)
     await host.login_limiter.write_ahead.close()
     host.restart()
     assert isinstance(await host.outcome(), LoginSuppressed)
@@ -327,7 +335,7 @@ async def test_a_lost_record_is_forgotten_after_a_day() -> None:
     host = Host(FakeLoginStore(None))
     assert await host.outcome(key="good") is None
     host.clock.advance(WINDOW)
-    await host.refusals(FREE - 1, by_operator=False)
+    await host.refusals(BURST - 1, by_operator=False)
     assert not isinstance(await host.outcome(), LoginSuppressed)
 
 
@@ -348,7 +356,7 @@ async def test_answers_are_written_soon_but_nobody_waits_for_that() -> None:
     host = Host()
     async with running(host.login_limiter.write_ahead.run()):
         assert await host.outcome() is None
-        assert host.history().cut_off
+        assert host.history().interrupted
         await host.schedule.advance(WRITE_DELAY)
         assert host.history() == History()
         saves = host.store.saves
@@ -410,10 +418,10 @@ async def test_keys_that_nobody_uses_any_more_are_forgotten() -> None:
 async def test_a_history_remembers_when_the_key_was_good() -> None:
     """After a restart, too, a corrected key must not wait because of its past."""
     host = Host()
-    await host.refusals(2 * FREE)
+    await host.refusals(2 * BURST)
     assert await host.outcome(by_operator=True) is None
     await host.login_limiter.write_ahead.close()
-    assert host.history().good_at > NEVER_YET
+    assert host.history().accepted_at > NEVER_YET
     host.restart()
     assert await host.outcome() is None
-    assert replace(host.history(), cut_off=()).refused
+    assert replace(host.history(), interrupted=()).refused

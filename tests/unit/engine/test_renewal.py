@@ -16,7 +16,7 @@ from refresherd.domain.events import (
     Renewed,
     SessionChecked,
 )
-from refresherd.domain.login_budget import MOST, WINDOW, History
+from refresherd.domain.login_budget import MAX_REFUSALS, WINDOW, History
 from refresherd.domain.model import Grant, Instant, Method, Secret, Timing
 from refresherd.domain.session_state import Action, State
 from refresherd.engine.login_limiter import LoginLimiter
@@ -220,7 +220,7 @@ def limited(app: FakeApp, history: History) -> Renewal:
 async def test_only_logins_are_limited() -> None:
     """A reauth uses no key, however many logins with it have failed meanwhile."""
     app = FakeApp([FIRST, SECOND])
-    history = History(refused=(Instant(app.clock.now() - WINDOW + 1),) * MOST)
+    history = History(refused=(Instant(app.clock.now() - WINDOW + 1),) * MAX_REFUSALS)
     renewal = limited(app, history)
     await renewal.attempt()
     assert app.scripted.calls == []
@@ -233,7 +233,7 @@ async def test_only_logins_are_limited() -> None:
 async def test_a_suppressed_login_is_postponed_without_a_request() -> None:
     """It is no attempt: nothing was asked, so nothing failed."""
     app = FakeApp()
-    await limited(app, History(refused=(app.clock.now(),) * MOST)).attempt()
+    await limited(app, History(refused=(app.clock.now(),) * MAX_REFUSALS)).attempt()
     assert app.scripted.calls == []
     assert app.observer.of(AttemptFailed) == []
     (postponed,) = app.observer.of(LoginPostponed)
