@@ -1,16 +1,16 @@
-"""The error tree, drawn by what the caller does about each.
+"""The errors, by what the caller does about each.
 
 RefresherdError
-├── ConfigError           an operator mends the file; all its faults at once
-├── OutputError           this output tries again by itself
-├── HookError             told and counted; the next token is the next chance
-├── NoSuchApp             ask for another one
-├── NoToken               ask again later
-└── DsmError              an attempt at DSM came to nothing
-    ├── Retryable         try again after a backoff
-    ├── SessionLost       log in anew, at once and once
-    └── Rejected          an operator must act; probed rarely
-        └── Withheld      DSM was not even asked
+├── ConfigError              an operator repairs the file; it holds all faults at once
+├── OutputError              the output tries again by itself
+├── HookError                logged and counted; the hook runs again with the next token
+├── NoSuchApp                ask for another app
+├── NoToken                  ask again later
+└── DsmError                 an attempt failed
+    ├── Retryable            try again after a backoff
+    ├── SessionLost          log in at once, and only once
+    └── Rejected             an operator must act; tried again rarely
+        └── LoginSuppressed  the login was not sent
 """
 
 from enum import StrEnum
@@ -29,11 +29,11 @@ class Reason(StrEnum):
     SESSION_LOST = "session_lost"
     REJECTED = "rejected"
     CREDENTIAL = "credential"
-    """The credential could not be read on this host: DSM was never asked."""
+    """The credential could not be read on this host; no request was sent."""
 
 
 class RefresherdError(Exception):
-    """Anything that an operator may be told in one line, without a traceback."""
+    """An error that is shown to an operator in one line, without a traceback."""
 
 
 class ConfigError(RefresherdError):
@@ -45,11 +45,11 @@ class ConfigError(RefresherdError):
 
 
 class OutputError(RefresherdError):
-    """An output could not be brought to the newest token; its text says why."""
+    """An output could not be updated to the newest token; the text says why."""
 
 
 class HookError(RefresherdError):
-    """A hook came to nothing; its text says why. `timed_out` where it took too long."""
+    """A hook failed, or took too long (`timed_out`); the text says why."""
 
     def __init__(self, message: str, *, timed_out: bool = False) -> None:
         super().__init__(message)
@@ -57,11 +57,11 @@ class HookError(RefresherdError):
 
 
 class NoSuchApp(RefresherdError):
-    """There is no app of that name, or no longer."""
+    """There is no app of that name, or it is gone."""
 
 
 class NoToken(RefresherdError):
-    """There is no such token now; its text says why. `retry_after` in seconds, 1 or more."""
+    """There is no such token now; the text says why. `retry_after` is in seconds, 1 or more."""
 
     def __init__(self, message: str, *, retry_after: int) -> None:
         super().__init__(message)
@@ -69,9 +69,9 @@ class NoToken(RefresherdError):
 
 
 class DsmError(RefresherdError):
-    """An attempt came to nothing. The message never holds a credential or a token.
+    """An attempt failed. The message never holds a credential or a token.
 
-    `request_id` is DSM's `x-request-id`, where an answer brought one.
+    `request_id` is the answer's `x-request-id`, "" if there was none.
     """
 
     def __init__(self, reason: Reason, message: str, *, request_id: str = "") -> None:
@@ -85,7 +85,7 @@ class Retryable(DsmError):
     """Network trouble, overload or an unreadable answer: it may pass by itself.
 
     `retry_after` is the wait in seconds that the server asked for, None if it named none.
-    `counted` tells whether DSM may count it as a failed login all the same.
+    `counted` tells that DSM may count it as a failed login all the same.
     """
 
     def __init__(
@@ -103,10 +103,10 @@ class Retryable(DsmError):
 
 
 class SessionLost(DsmError):
-    """DSM does not take the session's token for a renewal.
+    """DSM does not renew the session.
 
-    `dead` tells whether DSM declared the token itself dead (401), or only would
-    not renew it (403), in which case consumers may use it until it expires.
+    `dead` tells whether DSM declared the token dead (401), or only refused to renew it (403), in
+    which case consumers may use it until it expires.
     """
 
     def __init__(self, message: str, *, request_id: str = "", dead: bool = True) -> None:
@@ -115,14 +115,14 @@ class SessionLost(DsmError):
 
 
 class Rejected(DsmError):
-    """DSM refuses the credential, or wants a second factor: retrying burns the credential."""
+    """DSM refused the credential, or wants a second factor: to retry would burn the credential."""
 
 
 class LoginSuppressed(Rejected):
-    """A login was not sent, since so many with the same credential have failed.
+    """A login was not sent, since too many with the same credential have failed.
 
-    `until` is the boot time at which one is allowed again; None where DSM has just refused
-    the credential to somebody else, so that the wait is that of any refusal.
+    `until` is when one is allowed again. It is None if another app's login with the credential has
+    just been refused; then the wait is that of any refusal.
     """
 
     def __init__(self, message: str, until: float | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What consumers read: a token as raw, header, json, env or sdkms-cli text."""
+"""The formats in which consumers read a token: raw, header, json, env and sdkms-cli."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ LATEST_WALL = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A token as it is told at an instant. Revealed: never to be kept, logged or compared.
+    """A token as it is handed out at an instant. It is in clear: never keep or log it.
 
     `expires_in` is what is left in seconds; `expires_at` and `issued_at` are unix seconds.
     """
@@ -33,14 +33,14 @@ class Answer:
 
 
 def render(answer: Answer, form: Format) -> bytes:
-    """Return the bytes that a consumer of that format reads."""
+    """Return the token in a format."""
     return RENDERERS[form](answer).encode()
 
 
 def timestamp(unix: float) -> str:
-    """Return unix seconds as RFC 3339 in UTC, whole seconds, rounded down.
+    """Return unix seconds as RFC 3339 in UTC, in whole seconds.
 
-    Down, so that no consumer believes in a token that has run out.
+    Rounded down, so that no consumer trusts an expired token.
     """
     moment = datetime.fromtimestamp(floor(min(unix, LATEST_WALL)), tz=UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,4 +1,4 @@
-"""The values that everything else speaks of: apps as configured, tokens as issued."""
+"""The central values: apps as configured, tokens as issued."""
 
 import re
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
 class Secret:
-    """A string that prints as `***` wherever it goes by accident."""
+    """A string that prints as `***`, so that it is not shown by accident."""
 
     __slots__ = ("_value",)
 
@@ -27,11 +27,11 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """Return the string itself, for the wire or an output."""
+        """Return the string itself, to send it or to write it to an output."""
         return self._value
 
     def fingerprint(self) -> str:
-        """Return what tells it from any other without giving it away: they are random."""
+        """Return its SHA-256, which does not reveal it: secrets are random."""
         return sha256(self._value.encode()).hexdigest()
 
     def __repr__(self) -> str:
@@ -42,10 +42,10 @@ class Secret:
             return NotImplemented
         return compare_digest(self._value.encode(), other._value.encode())
 
-    __hash__ = None  # type: ignore[assignment]  # a secret is no dictionary key
+    __hash__ = None  # type: ignore[assignment]  # a secret must not be a dictionary key
 
     def __reduce__(self) -> str:
-        raise TypeError("a Secret does not leave the process by pickling")
+        raise TypeError("a Secret cannot be pickled")
 
 
 class Method(StrEnum):
@@ -57,7 +57,7 @@ class Method(StrEnum):
 
 
 class Format(StrEnum):
-    """What a consumer reads."""
+    """A format in which consumers read a token."""
 
     RAW = "raw"
     HEADER = "header"
@@ -67,7 +67,7 @@ class Format(StrEnum):
 
 
 class OnExpiry(StrEnum):
-    """What becomes of a file whose token ran out."""
+    """What happens to a file whose token has expired."""
 
     KEEP = "keep"
     REMOVE = "remove"
@@ -75,19 +75,19 @@ class OnExpiry(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where an app's DSM is, and how it is reached. Times in seconds."""
+    """An app's DSM, and how to reach it. Times in seconds."""
 
     url: str
     ca_file: Path | None = None
     timeout: float = 20.0
-    # The name of a user in it may be a secret as well.
     proxy: str = field(default="", repr=False)
+    """May hold a user and a password."""
     max_in_flight: int = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """When an app's session is renewed, checked and ended. Times in seconds."""
+    """When an app's session is renewed, checked and terminated. Times in seconds."""
 
     at: float = 0.5
     jitter: float = 0.1
@@ -129,7 +129,7 @@ class TokenFile:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A certificate app: it logs in by its UUID and a TLS client certificate."""
+    """A certificate app's UUID and TLS client certificate."""
 
     app_id: str
     cert_file: Path
@@ -141,7 +141,7 @@ Credential = ApiKeyFile | ApiKeyEnv | ApiKeyCommand | TokenFile | Certificate
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """Who may open an output. Names as in passwd and group, or numbers; "" leaves it."""
+    """Who may open an output. Owner and group are names or numbers; "" leaves them as they are."""
 
     mode: int = 0o600
     owner: str = ""
@@ -160,7 +160,7 @@ class FileSpec:
 
 @dataclass(frozen=True, slots=True)
 class SocketSpec:
-    """A Unix socket on which whoever connects reads the newest token."""
+    """A Unix socket on which clients read the newest token."""
 
     path: Path
     format: Format = Format.RAW
@@ -169,20 +169,18 @@ class SocketSpec:
 
 @dataclass(frozen=True, slots=True)
 class HookSpec:
-    """What is run, or signalled, after each new token. `timeout` in seconds.
-
-    Either `command` is there, or `signal` (a name such as HUP) with `pid_file`.
-    """
+    """What to run after each new token: `command`, or `signal` for the process in `pid_file`."""
 
     command: tuple[str, ...] = ()
     signal: str = ""
+    """A name such as HUP."""
     pid_file: Path | None = None
     timeout: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Whom the API socket serves beside root and the daemon's user: names, as configured."""
+    """The names of those whom the API socket serves besides root and the daemon's user."""
 
     users: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
@@ -191,7 +189,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """One DSM app as configured: equal values need no new session on a reload."""
+    """One DSM app as configured; a reload leaves equal apps alone."""
 
     name: str
     endpoint: Endpoint
@@ -205,7 +203,7 @@ class App:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What DSM answered to a login or a reauth. `lifetime` in seconds, above 0."""
+    """A new session as DSM granted it. `lifetime` is in seconds, above 0."""
 
     access_token: Secret
     entity_id: str
@@ -227,8 +225,8 @@ def login_file(state_dir: Path) -> Path:
 class Token:
     """A session's bearer token.
 
-    It lives from `issued_at`, the instant before its request was sent: DSM starts
-    counting somewhere between then and the answer, and the earlier is the safe one.
+    Its lifetime counts from `issued_at`, the instant before its request was sent. DSM begins to
+    count at some time between then and the answer, so this is the safe assumption.
     """
 
     access_token: Secret

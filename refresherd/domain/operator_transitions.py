@@ -1,4 +1,4 @@
-"""What somebody's doing makes of an app's life: an operator's wish, another key, other settings."""
+"""Transitions that people cause: a refresh on request, a new credential, changed settings."""
 
 from dataclasses import replace
 
@@ -7,36 +7,40 @@ from refresherd.domain.session_state import ALWAYS, SessionState, State, valid_t
 from refresherd.domain.timing import check_at, refresh_at
 
 
-def hastened(session: SessionState, now: Instant, timing: Timing) -> SessionState:
-    """Return the life with its next attempt due now, whatever it waited for: somebody asked.
+def refresh_requested(session: SessionState, now: Instant, timing: Timing) -> SessionState:
+    """Return the state with the next attempt due now, whatever it was waiting for.
 
-    Not within `retry_min` of the last one, though: asking again and again floods nobody.
+    It is due `retry_min` after the last attempt at the earliest: repeated requests flood nobody.
     """
-    spaced = max(now, Instant(_last_attempt_at(session) + timing.retry_min))
-    at = min(session.next_attempt_at, spaced)
+    failed_at = ALWAYS if session.last_failure is None else session.last_failure.at
+    last_attempt_at = max(failed_at, session.last_success_at or ALWAYS)
+    earliest = max(now, Instant(last_attempt_at + timing.retry_min))
+    at = min(session.next_attempt_at, earliest)
     return replace(
         session, next_attempt_at=at, login_at=min(session.login_at, at), by_operator=True
     )
 
 
-def relogged(session: SessionState, now: Instant, timing: Timing) -> SessionState:
-    """Return the life with a login due now, since its credential is another: the token stays."""
-    return replace(hastened(session, now, timing), method=Method.AUTH)
+def credential_changed(session: SessionState, now: Instant, timing: Timing) -> SessionState:
+    """Return the state with a login due now; the token stays."""
+    return replace(refresh_requested(session, now, timing), method=Method.AUTH)
 
 
-def retuned(session: SessionState, now: Instant, timing: Timing, rand: float) -> SessionState:
-    """Return the life under another timing: the session stays, and what is due follows.
+def settings_changed(
+    session: SessionState, now: Instant, timing: Timing, rand: float
+) -> SessionState:
+    """Return the state under another timing: the session stays, its due times change.
 
-    What failed may work under the new settings, so a wait after it ends.
+    A failed attempt may succeed under the new settings, so the wait after it ends.
     """
     token = valid_token(session, now)
     if token is None:
-        return hastened(session, now, timing)
+        return refresh_requested(session, now, timing)
     if session.state is not State.FRESH:
-        # A login that trouble has made due stays one.
+        # A login that is due after a failure stays a login.
         method = session.method if session.method is Method.AUTH else timing.renew
-        soon = hastened(session, now, timing)
-        return replace(soon, method=method, check_at=check_at(now, timing))
+        requested = refresh_requested(session, now, timing)
+        return replace(requested, method=method, check_at=check_at(now, timing))
     return replace(
         session,
         method=timing.renew,
@@ -44,8 +48,3 @@ def retuned(session: SessionState, now: Instant, timing: Timing, rand: float) ->
         login_at=min(session.login_at, now),
         check_at=check_at(now, timing),
     )
-
-
-def _last_attempt_at(session: SessionState) -> Instant:
-    failed_at = ALWAYS if session.last_failure is None else session.last_failure.at
-    return max(failed_at, session.last_success_at or ALWAYS)

@@ -1,15 +1,24 @@
-"""Is an app ready, and if not, why? A verdict over reports, without looking anywhere."""
+"""Whether an app is ready, and why a client gets no token: decided from reports alone."""
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import ceil
 from typing import assert_never
 
+from refresherd.domain import session_state
+from refresherd.domain.errors import NoToken
 from refresherd.domain.model import Instant, Token
-from refresherd.domain.session_state import SessionState, valid_token
+from refresherd.domain.session_state import SessionState, State, valid_token
+
+LONGEST_RETRY_AFTER = 3600.0
+"""Seconds. Clients are asked to come back at least this often, however far off the next attempt."""
+
+SHORTEST_RETRY_AFTER = 1.0
+"""Seconds."""
 
 
 class Ready(StrEnum):
-    """When the service manager hears that the daemon is ready."""
+    """When the daemon reports READY to the service manager."""
 
     ALL = "all"
     ANY = "any"
@@ -18,27 +27,40 @@ class Ready(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OutputStatus:
-    """What an output holds. `error` is why it is behind, "" if it is not failing."""
+    """The state of an output."""
 
     name: str
     holds: Token | None = None
     error: str = ""
+    """Why it could not be updated, "" if the last update succeeded."""
     written_at: Instant | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class AppStatus:
-    """All that readers outside the core are told of an app; `name` is the app's."""
+    """All that readers outside the core see of an app."""
 
     name: str
     session: SessionState
     outputs: tuple[OutputStatus, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A client's request for a token."""
+
+    min_ttl: float
+    """How many seconds the token has to be valid."""
+    at: Instant
+    """When the client asked."""
+    until: Instant
+    """How long it waits."""
+
+
 def reasons(status: AppStatus, now: Instant) -> tuple[str, ...]:
     """Return why an app is not ready, nothing if it is.
 
-    Ready means: there is a valid token, and every output holds it or is just getting it.
+    It is ready if it has a valid token, and every output holds that token or is being updated.
     """
     token = valid_token(status.session, now)
     if token is None:
@@ -52,30 +74,70 @@ def reasons(status: AppStatus, now: Instant) -> tuple[str, ...]:
     )
 
 
-def _serves(output: OutputStatus, token: Token, now: Instant) -> bool:
-    """Return whether an output's consumers are well served.
+def ready(status: AppStatus, now: Instant) -> bool:
+    """Return whether the app has a valid token that every output holds."""
+    return not reasons(status, now)
 
-    For the moment that a new token takes to get there they still have the one before,
-    which lives: readiness must not flap at each refresh.
+
+def daemon_ready(wanted: Ready, ready_apps: int, apps: int) -> bool:
+    """Return whether the daemon is ready when that many of its apps are."""
+    match wanted:
+        case Ready.ALL:
+            return ready_apps == apps
+        case Ready.ANY:
+            return ready_apps > 0
+        case Ready.STARTED:
+            return True
+        case _:
+            assert_never(wanted)
+
+
+def stopping() -> NoToken:
+    """Return the refusal for an app that is being stopped."""
+    return NoToken("the app is being stopped", retry_after=_seconds(SHORTEST_RETRY_AFTER))
+
+
+def no_token(session: SessionState, now: Instant) -> NoToken:
+    """Return the refusal for a client that has waited in vain."""
+    causes = reasons(AppStatus("", session), now)
+    message = causes[0] if causes else "no token that is valid for long enough has come yet"
+    if causes and session.state is State.REJECTED:
+        message = f"DSM refused the credential, so an operator must act; {message}"
+    return NoToken(message, retry_after=_seconds(session.next_attempt_at - now))
+
+
+def refusal(session: SessionState, ask: Ask, now: Instant) -> NoToken | None:
+    """Return the refusal for a client that would wait in vain, None if waiting may help.
+
+    1. DSM refused the credential, and no attempt is due or under way before the client gives up.
+    2. No token of this app is ever valid for long enough.
+    3. A token that was issued after the client asked is not valid for long enough either.
+    """
+    token = session_state.valid_token(session, now)
+    if token is None:
+        rejected = session.state is State.REJECTED and session.next_attempt_at > ask.until
+        return no_token(session, now) if rejected else None
+    wanted = f"and {ask.min_ttl:g} s were asked for"
+    if token.lifetime <= ask.min_ttl:
+        message = f"its tokens live for {token.lifetime:g} s only, {wanted}"
+    elif session.last_success_at is not None and session.last_success_at >= ask.at:
+        left = token.expires_at - now
+        message = f"even its newest token lives for another {left:.3g} s only, {wanted}"
+    else:
+        return None
+    return NoToken(message, retry_after=_seconds(session.next_attempt_at - now))
+
+
+def _serves(output: OutputStatus, token: Token, now: Instant) -> bool:
+    """Return whether an output's consumers have a valid token.
+
+    While a new token is on its way, the old one is still valid: readiness must not flap with each
+    refresh.
     """
     if output.holds == token:
         return True
     return output.holds is not None and output.holds.expires_at > now and not output.error
 
 
-def ready(status: AppStatus, now: Instant) -> bool:
-    """Return whether the app has a valid token and every output holds it."""
-    return not reasons(status, now)
-
-
-def enough(wanted: Ready, served: int, apps: int) -> bool:
-    """Return whether the daemon is ready when so many of its apps are."""
-    match wanted:
-        case Ready.ALL:
-            return served == apps
-        case Ready.ANY:
-            return served > 0
-        case Ready.STARTED:
-            return True
-        case _:
-            assert_never(wanted)
+def _seconds(wait: float) -> int:
+    return ceil(min(max(wait, SHORTEST_RETRY_AFTER), LONGEST_RETRY_AFTER))

@@ -1,4 +1,4 @@
-"""What a reload has to do: (old apps, new apps) → who starts, stops, begins anew, or carries on."""
+"""What a reload has to do: (old apps, new apps) → which start, stop, restart, or are retuned."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from refresherd.domain.model import App
 
 @dataclass(frozen=True, slots=True)
 class ReloadPlan:
-    """`restart`ed apps need a new session; `retune`d ones keep theirs under other settings."""
+    """Apps to `restart` need a new session; those to `retune` keep theirs under other settings."""
 
     start: tuple[App, ...] = ()
     stop: tuple[str, ...] = ()
@@ -17,7 +17,7 @@ class ReloadPlan:
 
 
 def diff(old: Iterable[App], new: Iterable[App]) -> ReloadPlan:
-    """Return how to get from the old apps to the new ones, touching no other."""
+    """Return the steps from the old apps to the new ones; unchanged apps are in none of them."""
     before = {app.name: app for app in old}
     after = {app.name: app for app in new}
     changed = [app for name, app in after.items() if name in before and app != before[name]]
@@ -32,7 +32,7 @@ def diff(old: Iterable[App], new: Iterable[App]) -> ReloadPlan:
 def _same_session(old: App, new: App) -> bool:
     """Return whether the session of one serves the other.
 
-    The one question is whether a token could get to the wrong server, or stand for
-    another app: so the endpoint and the credential decide, and how DSM is reached does not.
+    The question is whether a token could go to the wrong server or belong to another app. So the
+    endpoint and the credential decide; how DSM is reached does not matter.
     """
     return old.endpoint.url == new.endpoint.url and old.credential == new.credential

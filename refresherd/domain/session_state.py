@@ -1,9 +1,8 @@
-"""One app's session as a state machine: (life, what happened, now) → life.
+"""One app's session as a state machine: (state, event, now) → state.
 
-`SessionState` is all that is known of an app at an instant, and it is what every reader
-of the store sees. `next_action` says what to do and `wake_at` when to look again;
-expiry is a wake-up of its own, so a token never outlives itself unnoticed while
-an attempt is far off.
+`SessionState` is all that is known about an app at an instant. `next_action` tells what is due, and
+`wake_at` when to ask again. Expiry is due by itself, so that it is noticed even while the next
+attempt is far off.
 """
 
 from dataclasses import dataclass, replace
@@ -12,17 +11,23 @@ from math import inf
 
 from refresherd.domain.errors import DsmError, Reason, Rejected, Retryable, SessionLost
 from refresherd.domain.model import Grant, Instant, Method, Timing, Token
-from refresherd.domain.timing import backoff, check_at, honoured, refresh_at, spared_until
+from refresherd.domain.timing import (
+    backoff,
+    bounded_retry_after,
+    check_at,
+    refresh_at,
+    rejected_until,
+)
 
 ALWAYS = Instant(-inf)
 NEVER = Instant(inf)
 
 LOGIN_EVERY = 2
-"""Of the attempts after a failed renewal every second is a login: reauth alone may be broken."""
+"""Every second attempt after a failed renewal is a login: reauth alone may be broken."""
 
 
 class State(StrEnum):
-    """What an operator is told of an app."""
+    """An app's state as operators see it."""
 
     STARTING = "starting"
     """No token yet."""
@@ -36,7 +41,7 @@ class State(StrEnum):
 
 
 class Action(StrEnum):
-    """What a refresher has to do now."""
+    """What is due for an app."""
 
     EXPIRE = "expire"
     ATTEMPT = "attempt"
@@ -54,70 +59,70 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class SessionState:
-    """An app's session.
-
-    `token` is the newest one that DSM has not declared dead; `expired` says that it
-    has run out. `dead` says that DSM declared the last one dead, so that outputs drop it.
-    `method` is what the next attempt does. `login_at` is the earliest instant of a login:
-    a refused credential is spared until then, and a live token is renewed meanwhile.
-    `check_at` is when to ask whether the session still lives, None for never. `asked` tells
-    that somebody wants the next attempt, which then is not only the schedule's.
-    """
+    """All that is known about an app's session."""
 
     state: State
     next_attempt_at: Instant
     method: Method = Method.AUTH
+    """What the next attempt does."""
     token: Token | None = None
+    """The newest token that DSM has not declared dead."""
     expired: bool = False
+    """The token has expired, and that was noticed."""
     dead: bool = False
+    """DSM declared the last token dead, so outputs remove it."""
     generation: int = 0
     failures: int = 0
+    """Failed attempts in a row."""
     last_failure: Failure | None = None
     last_success_at: Instant | None = None
     login_at: Instant = ALWAYS
+    """No login before this: a refused credential is spared, while a valid token is renewed."""
     check_at: Instant | None = None
+    """When to check whether the session is still alive, None for never."""
     by_operator: bool = False
+    """Somebody asked for the next attempt; it is not only the schedule's."""
 
 
 def begin(now: Instant, generation: int = 0, *, by_operator: bool = False) -> SessionState:
-    """Return the life of an app that has just been started: due at once.
+    """Return the state of an app that has just been started, whose first attempt is due.
 
-    `generation` is that of its last token, where it had one under other settings. `asked`
-    tells that an operator has just configured it.
+    `generation` is that of its last token, if it had one under other settings. `by_operator` tells
+    that an operator has just configured it.
     """
     return SessionState(
         State.STARTING, next_attempt_at=now, generation=generation, by_operator=by_operator
     )
 
 
-def succeeding(session: SessionState, generation: int) -> SessionState:
-    """Return the life of an app whose last token, in an earlier run, had this generation."""
+def with_generation(session: SessionState, generation: int) -> SessionState:
+    """Return the state of an app whose last token, in an earlier run, had this generation."""
     return replace(session, generation=generation)
 
 
 def resumed(token: Token, now: Instant, timing: Timing, rand: float) -> SessionState:
-    """Return the life of an app that goes on with a token of an earlier run."""
+    """Return the state of an app that continues with a token of an earlier run."""
     renewed_at = Instant(token.expires_at - token.lifetime)
     session = _fresh(begin(now), token, now, timing, rand)
     return replace(session, last_success_at=renewed_at)
 
 
 def valid_token(session: SessionState, now: Instant) -> Token | None:
-    """Return the token that a consumer may be handed now, None if there is none."""
+    """Return the token that consumers may get now, None if there is none."""
     if session.token is None or session.token.expires_at <= now:
         return None
     return session.token
 
 
 def expires_at(session: SessionState) -> Instant:
-    """Return when the token's expiry is still to be noticed, NEVER if it is not."""
+    """Return when an expiry will have to be noticed, NEVER if there is none to come."""
     return NEVER if session.token is None or session.expired else session.token.expires_at
 
 
 def next_action(session: SessionState, now: Instant, *, busy: bool) -> Action | None:
-    """Return what is due now, None if nothing is. Expiry comes first: readers must know.
+    """Return what is due now, None if nothing is. Expiry comes first: readers must know of it.
 
-    While an attempt is under way (`busy`) nothing but the expiry is.
+    While an attempt is under way (`busy`) nothing else is due.
     """
     if expires_at(session) <= now:
         return Action.EXPIRE
@@ -131,7 +136,7 @@ def next_action(session: SessionState, now: Instant, *, busy: bool) -> Action | 
 
 
 def wake_at(session: SessionState, *, busy: bool) -> Instant:
-    """Return when `next_action` will have something to say, NEVER if it will not."""
+    """Return when `next_action` will return something, NEVER if it will not."""
     if busy:
         return expires_at(session)
     check_at = NEVER if session.check_at is None else session.check_at
@@ -141,7 +146,7 @@ def wake_at(session: SessionState, *, busy: bool) -> Instant:
 def granted(
     session: SessionState, grant: Grant, sent_at: Instant, timing: Timing, rand: float
 ) -> SessionState:
-    """Return the life after a new session was granted to a request sent at `sent_at`."""
+    """Return the state after a new session was granted to a request sent at `sent_at`."""
     token = Token(
         access_token=grant.access_token,
         entity_id=grant.entity_id,
@@ -156,7 +161,7 @@ def granted(
 def kept_alive(
     session: SessionState, sent_at: Instant, timing: Timing, rand: float
 ) -> SessionState:
-    """Return the life after DSM was told to keep the same session from idling out."""
+    """Return the state after a keep-alive: the same session does not idle out yet."""
     if session.token is None:
         raise ValueError("there is no session to keep alive")
     expires_at = Instant(sent_at + session.token.lifetime)
@@ -164,16 +169,16 @@ def kept_alive(
 
 
 def checked(session: SessionState, now: Instant, timing: Timing) -> SessionState:
-    """Return the life after a check that found the session alive, or found nothing out."""
+    """Return the state after a check that found the session alive, or got no answer."""
     if session.check_at is None:
-        return session  # the token ran out meanwhile
+        return session  # the token expired meanwhile
     return replace(session, check_at=check_at(now, timing))
 
 
 def check_failed(
     session: SessionState, error: DsmError, now: Instant, timing: Timing, rand: float
 ) -> SessionState:
-    """Return the life after a check that failed: only a session that is dead is news."""
+    """Return the state after a check that failed: only a dead session changes it."""
     if isinstance(error, SessionLost) and error.dead:
         return failed(session, error, now, timing, rand)
     return checked(session, now, timing)
@@ -182,9 +187,9 @@ def check_failed(
 def failed(
     session: SessionState, error: DsmError, now: Instant, timing: Timing, rand: float
 ) -> SessionState:
-    """Return the life after an attempt that failed with `error`."""
+    """Return the state after an attempt that failed with `error`."""
     dead = session.dead or (isinstance(error, SessionLost) and error.dead)
-    known = replace(
+    after = replace(
         session,
         token=None if dead else session.token,
         dead=dead,
@@ -192,26 +197,26 @@ def failed(
         last_failure=Failure(error.reason, error.message, now),
     )
     if isinstance(error, Rejected) and session.method is Method.AUTH:
-        known = replace(known, login_at=spared_until(error, now, timing))
-    again = Instant(now + _wait(known, error, now, timing, rand))
-    login_at = now if _unrenewable(session, error) else again
-    method, at = _next_attempt(known, now, login_at, again, timing)
+        after = replace(after, login_at=rejected_until(error, now, timing))
+    retry_at = Instant(now + _wait(after, error, now, timing, rand))
+    login_at = now if _login_is_due(session, error) else retry_at
+    method, at = _next_attempt(after, now, login_at, retry_at, timing)
     return replace(
-        known,
-        state=_troubled(known, now),
+        after,
+        state=_state_without_success(after, now),
         method=method,
         next_attempt_at=at,
-        check_at=None if valid_token(known, now) is None else session.check_at,
-        # A login that follows at once belongs to the attempt that somebody asked for.
+        check_at=None if valid_token(after, now) is None else session.check_at,
+        # A login that follows at once belongs to the attempt that was asked for.
         by_operator=session.by_operator and at <= now,
     )
 
 
 def expired(session: SessionState, now: Instant) -> SessionState:
-    """Return the life once its token has run out: only the credential helps from here."""
+    """Return the state once its token has expired: from here only a login helps."""
     return replace(
         session,
-        state=_troubled(session, now),
+        state=_state_without_success(session, now),
         expired=True,
         method=Method.AUTH,
         next_attempt_at=max(session.next_attempt_at, session.login_at),
@@ -234,30 +239,34 @@ def _fresh(
     )
 
 
-def _unrenewable(session: SessionState, error: DsmError) -> bool:
-    """Return whether DSM will not renew the life's session, so that a login is due at once.
+def _login_is_due(session: SessionState, error: DsmError) -> bool:
+    """Return whether DSM will not renew the session, so that a login is due at once.
 
-    Never twice in a row: an attempt that was due at once itself waits like any other.
+    Never twice in a row: if the failed attempt was itself due at once, the next one waits.
     """
-    hurried = (
-        session.last_failure is not None and session.next_attempt_at <= session.last_failure.at
-    )
-    if hurried or isinstance(error, Retryable):
+    failure = session.last_failure
+    was_at_once = failure is not None and session.next_attempt_at <= failure.at
+    if was_at_once or isinstance(error, Retryable):
         return False
     return isinstance(error, SessionLost) or session.method is not Method.AUTH
 
 
 def _next_attempt(
-    session: SessionState, now: Instant, login_at: Instant, again: Instant, timing: Timing
+    session: SessionState, now: Instant, login_at: Instant, retry_at: Instant, timing: Timing
 ) -> tuple[Method, Instant]:
-    """Return what follows a failure: a login at `login_at`, or another renewal at `again`."""
+    """Return what follows a failure: a login at `login_at`, or another renewal at `retry_at`.
+
+    1. Without a valid token, or with `renew = "auth"`, only a login helps.
+    2. A login is next if the session cannot be renewed, or after every second failed reauth, unless
+       the credential is spared until later. Keep-alives go on: their consumers cannot read a new
+       token, so it is the last resort.
+    """
     if valid_token(session, now) is None or timing.renew is Method.AUTH:
         return Method.AUTH, max(login_at, session.login_at)
-    # Not for keep-alives: their consumers can't read again, so a new token is the last resort.
     in_turn = timing.renew is Method.REAUTH and session.failures % LOGIN_EVERY == 0
-    if (in_turn or login_at < again) and session.login_at <= login_at:
+    if (in_turn or login_at < retry_at) and session.login_at <= login_at:
         return Method.AUTH, login_at
-    return timing.renew, again
+    return timing.renew, retry_at
 
 
 def _wait(
@@ -268,10 +277,10 @@ def _wait(
     wait = backoff(session.failures, timing, rand, inf if remaining is None else remaining)
     if not isinstance(error, Retryable):
         return wait
-    return max(wait, honoured(error.retry_after, remaining))
+    return max(wait, bounded_retry_after(error.retry_after, remaining))
 
 
-def _troubled(session: SessionState, now: Instant) -> State:
+def _state_without_success(session: SessionState, now: Instant) -> State:
     if session.login_at > now:
         return State.REJECTED
     if valid_token(session, now) is not None:

@@ -1,6 +1,6 @@
-"""When to renew and how long to wait: numbers in, numbers out.
+"""When to renew and how long to wait. Times in seconds.
 
-Every `luck` is a random number in [0, 1) that the caller draws. Times in seconds.
+Every `rand` is a random number in [0, 1) that the caller draws.
 """
 
 from math import inf
@@ -9,24 +9,24 @@ from refresherd.domain.errors import LoginSuppressed, Rejected
 from refresherd.domain.model import Instant, Timing, Token
 
 NO_TOKEN_RETRY_AFTER = 300.0
-"""The longest `Retry-After` obeyed while consumers have no token at all."""
+"""The longest `Retry-After` that is obeyed while consumers have no token at all."""
 
 SHORTEST_ATTEMPT = 1.0
-"""An attempt gets at least this long, however little of the token's life is left."""
+"""An attempt gets at least this long, however soon the token expires."""
 
 SOONEST_RENEWAL = 1.0
-"""Seconds that a token is left alone, whatever the share of its lifetime is that they make."""
+"""A token is renewed after this time at the earliest, whatever share of its lifetime that is."""
 
 LATEST_RENEWAL = 86_400.0
-"""Seconds after which a token is renewed, however long it lives: DSM may grant 136 years, and a
-session that somebody has ended would never be missed."""
+"""A token is renewed after this time at the latest, however long it lives: DSM may grant 136 years,
+and a session that somebody ended would never be missed."""
 
 
 def refresh_at(token: Token, timing: Timing, rand: float) -> Instant:
-    """Return when a token is due: at a share of its lifetime, a little earlier by luck.
+    """Return when a token is due: after a share of its lifetime, less a random part of `jitter`.
 
-    Not within a second, or within half of a life that is so short: a DSM that grants a
-    second at a time would be asked twenty times in each. And within a day.
+    Not before SOONEST_RENEWAL, or half of an even shorter lifetime: if DSM grants a second at a
+    time, it must not be asked twenty times in each. Not after LATEST_RENEWAL.
     """
     share = timing.at - timing.jitter * rand
     longest = LATEST_RENEWAL * share / timing.at
@@ -35,17 +35,21 @@ def refresh_at(token: Token, timing: Timing, rand: float) -> Instant:
 
 
 def outage_budget(lifetime: float, timing: Timing) -> float:
-    """Return how long DSM may be away without a consumer noticing."""
+    """Return how long DSM may be unreachable before consumers notice."""
     return min(lifetime * (1 - timing.at), _longest_rest(lifetime))
+
+
+def check_at(now: Instant, timing: Timing) -> Instant | None:
+    """Return when to check whether the session is still alive, None for never."""
+    return None if timing.session_check is None else Instant(now + timing.session_check)
 
 
 def backoff(failures: int, timing: Timing, rand: float, remaining: float = inf) -> float:
     """Return the wait after that many failures in a row (1 or more).
 
-    Full jitter between `retry_min` and a ceiling that doubles up to `retry_max`:
-    the floor bounds the attempts in any window whatever the luck, the spread keeps
-    a fleet from coming back in step. While a token lives, half of what `remaining`
-    it has left is the most, so that its last seconds see another attempt.
+    Full jitter between `retry_min` and a ceiling that doubles up to `retry_max`. The floor bounds
+    the attempts in any window, the jitter keeps a fleet from retrying in step. While a token is
+    valid, half of its `remaining` life is the ceiling, so that it sees another attempt.
     """
     doublings = min(failures, 32)
     ceiling = min(timing.retry_max, timing.retry_min * float(1 << doublings), remaining / 2)
@@ -53,11 +57,11 @@ def backoff(failures: int, timing: Timing, rand: float, remaining: float = inf) 
     return timing.retry_min + (ceiling - timing.retry_min) * rand
 
 
-def honoured(retry_after: float | None, remaining: float | None) -> float:
-    """Return how much of a server's `Retry-After` is obeyed.
+def bounded_retry_after(retry_after: float | None, remaining: float | None) -> float:
+    """Return how much of a server's `Retry-After` to obey.
 
-    `remaining` is what the live token has left, None without one. Obeying an absurd
-    wait would let the token run out, so half of what is left is the most.
+    `remaining` is the life that the current token has left, None without one. At most half of it
+    is waited, since to obey an absurd wait would let the token expire.
     """
     if retry_after is None:
         return 0.0
@@ -65,18 +69,17 @@ def honoured(retry_after: float | None, remaining: float | None) -> float:
     return min(max(retry_after, 0.0), ceiling)
 
 
-def spared_until(error: Rejected, now: Instant, timing: Timing) -> Instant:
-    """Return when a refused credential may be tried again by the schedule."""
+def rejected_until(error: Rejected, now: Instant, timing: Timing) -> Instant:
+    """Return when the schedule may try a refused credential again."""
     if isinstance(error, LoginSuppressed) and error.until is not None:
         return Instant(error.until)
     return Instant(now + timing.rejected_retry)
 
 
 def attempt_timeout(timeout: float, remaining: float | None) -> float:
-    """Return how long one attempt may take.
+    """Return how long one attempt may take: at most half of what the token has left.
 
-    A hanging attempt must leave time for another while the token lives, so it gets
-    at most half of what the token has left.
+    A hanging attempt must leave time for another while the token is valid.
     """
     if remaining is None:
         return timeout
@@ -84,15 +87,10 @@ def attempt_timeout(timeout: float, remaining: float | None) -> float:
 
 
 def terminate_at(replaced: Token, now: Instant, grace: float) -> Instant:
-    """Return when a replaced session ends: after its grace, never past its expiry."""
+    """Return when to terminate a replaced session: after its grace, not after its expiry."""
     return Instant(min(now + grace, replaced.expires_at))
 
 
 def _longest_rest(lifetime: float) -> float:
-    """Return what is left of a lifetime when it may be renewed at the soonest."""
+    """Return what is left of a lifetime at the earliest time of a renewal."""
     return lifetime - min(SOONEST_RENEWAL, lifetime / 2)
-
-
-def check_at(now: Instant, timing: Timing) -> Instant | None:
-    """Return when to ask whether the session still lives, None for never."""
-    return None if timing.session_check is None else Instant(now + timing.session_check)

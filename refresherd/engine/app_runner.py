@@ -143,7 +143,9 @@ class AppRunner:
         # The change may have removed the cause of the trouble, a proxy for example.
         if app.timing != self.app.timing or session.state is not State.FRESH:
             now, rand = self._running.now(), self._running.rand()
-            self._running.publish(operator_transitions.retuned(session, now, app.timing, rand))
+            self._running.publish(
+                operator_transitions.settings_changed(session, now, app.timing, rand)
+            )
         later = AppRunner(app, app_context, self._running.context, self.cell, unchanged)
         later._renewal.follow(self._renewal)  # another of its own class
         later._hook_runner.follow(self._hook_runner)  # as above

@@ -57,7 +57,9 @@ class Refresher:
         """Make an attempt now. One that is under way serves, for its outcome sets the next."""
         now = self._app.now()
         self._app.publish(
-            operator_transitions.hastened(self._app.session, now, self._app.settings.timing)
+            operator_transitions.refresh_requested(
+                self._app.session, now, self._app.settings.timing
+            )
         )
         self._alarm.ring()
 

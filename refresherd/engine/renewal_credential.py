@@ -91,7 +91,7 @@ class CredentialWatch:
         if self._unused is not None:
             session, now = self._app.session, self._app.now()
             self._app.publish(
-                operator_transitions.relogged(session, now, self._app.settings.timing)
+                operator_transitions.credential_changed(session, now, self._app.settings.timing)
             )
             self._app.observe(CredentialChanged(self._app.name))
 

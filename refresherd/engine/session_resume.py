@@ -4,7 +4,7 @@ from refresherd.domain import session_state
 from refresherd.domain.errors import Retryable
 from refresherd.domain.events import SessionResumed, Warned
 from refresherd.domain.model import Instant, Secret, Token
-from refresherd.domain.operator_transitions import hastened
+from refresherd.domain.operator_transitions import refresh_requested
 from refresherd.engine.context import RunningApp
 from refresherd.engine.renewal_credential import UNREADABLE, CredentialWatch
 from refresherd.engine.session_termination import SessionTermination
@@ -31,13 +31,13 @@ async def resume(app: RunningApp, watch: CredentialWatch, termination: SessionTe
     if fault := _fault(newest, stored[0].credential, credential, now):
         app.observe(Warned(f"the stored session is dropped: {fault}", app.name))
         await store.remove()
-        app.publish(session_state.succeeding(app.session, newest.generation))
+        app.publish(session_state.with_generation(app.session, newest.generation))
         return False
     store.begin(stored[0].credential)
     watch.remember(credential)
     session = session_state.resumed(newest, now, app.settings.timing, rand)
     if app.session.by_operator:  # who asked for a new session, whatever was stored
-        session = hastened(session, now, app.settings.timing)
+        session = refresh_requested(session, now, app.settings.timing)
     app.publish(session)
     next_at = session.next_attempt_at
     app.observe(SessionResumed(app.name, newest.generation, newest.expires_at, next_at))

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import suppress
 
-from refresherd.domain import operator_transitions, session_state, token_refusal
+from refresherd.domain import operator_transitions, readiness, session_state
 from refresherd.domain.errors import NoSuchApp
 from refresherd.domain.model import Instant, Token
+from refresherd.domain.readiness import Ask
 from refresherd.domain.session_state import SessionState
-from refresherd.domain.token_refusal import Ask
 from refresherd.engine.app_runner import AppRunner
 from refresherd.engine.ports import Clock
 from refresherd.engine.supervisor import Supervisor
@@ -50,7 +50,7 @@ class Broker:
         with suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 return await self._next_token(name, ask)
-        raise token_refusal.none_yet(self._runner(name).cell.session, self._clock.now())
+        raise readiness.no_token(self._runner(name).cell.session, self._clock.now())
 
     async def refresh(self, name: str, wait: float, *, operator: bool) -> None:
         """Make an attempt now; return once it has ended, or after `wait` seconds.
@@ -101,8 +101,8 @@ class Broker:
             if token is not None:
                 return token
             if runner.cell.closed:
-                raise token_refusal.stopping()
-            if refusal := token_refusal.hopeless(runner.cell.session, ask, self._clock.now()):
+                raise readiness.stopping()
+            if refusal := readiness.refusal(runner.cell.session, ask, self._clock.now()):
                 raise refusal
             if self._may_hasten(runner):
                 runner.refresh()
@@ -136,7 +136,9 @@ class Broker:
         session, now = runner.cell.session, self._clock.now()
         if session.failures or session_state.valid_token(session, now) is None:
             return False
-        soonest = operator_transitions.hastened(session, now, runner.app.timing).next_attempt_at
+        soonest = operator_transitions.refresh_requested(
+            session, now, runner.app.timing
+        ).next_attempt_at
         return soonest < session.next_attempt_at
 
 

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from refresherd.adapters.api.connection import Connection, Limits
 from refresherd.adapters.api.rendering import raw_problem
-from refresherd.domain.access import Peer, operates
+from refresherd.domain.access import Peer, is_operator
 from refresherd.domain.events import AcceptFailed, ConnectionRejected
 from refresherd.engine.ports import Observer
 from refresherd.host.keyed_executor import KeyedExecutor
@@ -38,7 +38,7 @@ class ConnectionQuota:
 
     def enter(self, peer: Peer) -> bool:
         """Count a new connection; return False if its user, or all together, have too many."""
-        operator = operates(peer, self.own_uid)
+        operator = is_operator(peer, self.own_uid)
         share = self.limits.operator_connections if operator else self.limits.user_connections
         if self._open[peer.uid] >= share or self._total >= self.limits.all_connections:
             return False
@@ -85,7 +85,7 @@ class Admission:
         if not self._quota.enter(peer):
             self._reject(connection, peer)
             return
-        process = None if operates(peer, self._own_uid) else process_of(connection, peer)
+        process = None if is_operator(peer, self._own_uid) else process_of(connection, peer)
         admission = asyncio.create_task(self._admit(connection, peer, process))
         self._admissions.add(admission)
         admission.add_done_callback(partial(self._admitted, process))
@@ -108,7 +108,7 @@ class Admission:
             cast(Connection, connection).abort()
 
     async def _admit(self, connection: socket.socket, peer: Peer, process: int | None) -> None:
-        if not operates(peer, self._own_uid):
+        if not is_operator(peer, self._own_uid):
             # A host has hundreds of units, so this takes a while: a user who connects again and
             # again must delay nobody else.
             look_up = partial(identified, connection, peer, process)

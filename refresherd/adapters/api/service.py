@@ -11,7 +11,7 @@ from refresherd.adapters.api.answers import Answers, Denied
 from refresherd.adapters.api.connection import Connection
 from refresherd.adapters.api.parameters import BadParameter, no_query, refresh_query, token_query
 from refresherd.adapters.api.rendering import problem
-from refresherd.domain.access import may_read, operates
+from refresherd.domain.access import is_operator, may_read
 from refresherd.domain.errors import NoSuchApp, NoToken
 from refresherd.domain.events import AccessDenied, ApiAnswered, ApiRoute
 from refresherd.domain.model import App, Instant
@@ -61,7 +61,7 @@ class Permission:
 
     def operator(self, connection: Connection) -> bool:
         """Return whether the client is root or the daemon's own user."""
-        return operates(connection.peer, self._own_uid)
+        return is_operator(connection.peer, self._own_uid)
 
     async def demand(self, connection: Connection, app: App) -> None:
         """Raise Denied unless the client may have the app's token.

@@ -7,7 +7,7 @@ from typing import NoReturn
 from refresherd.adapters.systemd.wording import Report, report, summary
 from refresherd.domain import events
 from refresherd.domain.events import Event
-from refresherd.domain.readiness import Ready, enough
+from refresherd.domain.readiness import Ready, daemon_ready
 from refresherd.engine.ports import Clock, Roster
 from refresherd.host.service_manager import MICROSECONDS, Notifier, reloading
 
@@ -123,7 +123,7 @@ class Reporter:
     def _send(self) -> bool:
         """Send what is new, READY included; return False if it has to be sent again."""
         served = [one.served for one in self._reports.values()]
-        if not self._ready and enough(self._wanted, sum(served), len(served)):
+        if not self._ready and daemon_ready(self._wanted, sum(served), len(served)):
             self._ready = True
             self._queue("READY=1")
         starting = not self._ready

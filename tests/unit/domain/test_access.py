@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.domain.access import OVERFLOW_ID, Peer, Permitted, known, may_read, operates
+from refresherd.domain.access import (
+    OVERFLOW_ID,
+    Peer,
+    Permitted,
+    identifiable,
+    is_operator,
+    may_read,
+)
 
 OWN = 900
 STRANGER = Peer(uid=1000, gid=1000, pid=42, groups=frozenset({5, 6}), unit="web.service")
@@ -33,7 +40,7 @@ PERMITTED = st.builds(
 def test_root_and_the_daemons_user_need_not_be_named(uid: int) -> None:
     """Whoever can read the daemon's memory gains nothing here, and an operator must get in."""
     peer = Peer(uid=uid, gid=1, pid=42)
-    assert operates(peer, OWN)
+    assert is_operator(peer, OWN)
     assert may_read(peer, NOBODY, OWN)
 
 
@@ -44,7 +51,7 @@ def test_the_first_process_is_somebody() -> None:
 
 def test_a_stranger_is_denied() -> None:
     """The socket itself is open to all."""
-    assert not operates(STRANGER, OWN)
+    assert not is_operator(STRANGER, OWN)
     assert not may_read(STRANGER, NOBODY, OWN)
 
 
@@ -60,7 +67,7 @@ def test_a_stranger_is_denied() -> None:
 def test_any_one_of_user_group_and_unit_suffices(permitted: Permitted) -> None:
     """They are alternatives, as an operator reads the three lists."""
     assert may_read(STRANGER, permitted, OWN)
-    assert not operates(STRANGER, OWN)
+    assert not is_operator(STRANGER, OWN)
 
 
 @pytest.mark.parametrize(
@@ -88,8 +95,8 @@ def test_who_cannot_be_told_from_others_is_never_let_in(
 ) -> None:
     """65534 is everyone of another user namespace, and pid 0 anything of another PID namespace."""
     if peer.uid == OVERFLOW_ID or peer.pid == 0:
-        assert not known(peer)
-        assert not operates(peer, own)
+        assert not identifiable(peer)
+        assert not is_operator(peer, own)
         assert not may_read(peer, permitted, own)
 
 
@@ -103,4 +110,4 @@ def test_nobody_is_let_in_without_a_reason(peer: Peer, permitted: Permitted) -> 
         or bool(groups & permitted.gids)
         or (bool(peer.unit) and peer.unit in permitted.units)
     )
-    assert may_read(peer, permitted, OWN) == (known(peer) and reasons)
+    assert may_read(peer, permitted, OWN) == (identifiable(peer) and reasons)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.domain import operator_transitions, session_state
+from refresherd.domain import session_state
 from refresherd.domain.errors import (
     DsmError,
     LoginSuppressed,
@@ -17,6 +17,11 @@ from refresherd.domain.errors import (
     SessionLost,
 )
 from refresherd.domain.model import Grant, Instant, Method, Secret, Timing
+from refresherd.domain.operator_transitions import (
+    credential_changed,
+    refresh_requested,
+    settings_changed,
+)
 from refresherd.domain.session_state import ALWAYS, NEVER, Action, SessionState, State
 
 NOW = Instant(1000.0)
@@ -246,28 +251,23 @@ def test_an_expiry_does_not_hasten_the_login_of_a_refused_credential() -> None:
 
 def test_haste_ends_every_wait() -> None:
     """`refresh` and a changed key take effect at once, on the credential too."""
-    session = operator_transitions.hastened(
-        after(session_state.begin(NOW), REFUSED), at(310), TIMING
-    )
+    session = refresh_requested(after(session_state.begin(NOW), REFUSED), at(310), TIMING)
     assert session_state.next_action(session, at(310), busy=False) is Action.ATTEMPT
     assert session_state.failed(session, OUTAGE, at(310), TIMING, 0.0).state is State.STARTING
-    assert operator_transitions.hastened(fresh(), at(10), TIMING).next_attempt_at == at(10)
-    assert (
-        operator_transitions.hastened(session_state.begin(NOW), at(10), TIMING).next_attempt_at
-        == NOW
-    )
+    assert refresh_requested(fresh(), at(10), TIMING).next_attempt_at == at(10)
+    assert refresh_requested(session_state.begin(NOW), at(10), TIMING).next_attempt_at == NOW
 
 
 def test_haste_is_told_from_the_schedule() -> None:
     """A login that somebody asks for may be sent when the schedule's would be withheld."""
     assert session_state.begin(NOW).by_operator is False
     assert session_state.begin(NOW, by_operator=True).by_operator is True
-    assert operator_transitions.hastened(session_state.begin(NOW), NOW, TIMING).by_operator is True
+    assert refresh_requested(session_state.begin(NOW), NOW, TIMING).by_operator is True
 
 
 def test_what_somebody_asks_for_includes_the_login_that_follows_at_once() -> None:
     """They want a token, by whatever method; what is tried again later is the schedule's."""
-    by_operator = operator_transitions.hastened(fresh(), at(10), TIMING)
+    by_operator = refresh_requested(fresh(), at(10), TIMING)
     assert session_state.failed(by_operator, DEAD, at(10), TIMING, 0.0).by_operator is True
     assert session_state.failed(by_operator, OUTAGE, at(10), TIMING, 0.0).by_operator is False
     assert session_state.failed(fresh(), DEAD, at(300), TIMING, 0.0).by_operator is False
@@ -281,22 +281,22 @@ def test_a_withheld_login_is_made_when_it_is_allowed() -> None:
 
 def test_haste_is_no_flood() -> None:
     """A script that asks ten times a second must not have DSM asked as often."""
-    just_renewed = operator_transitions.hastened(fresh(), at(0.1), TIMING)
+    just_renewed = refresh_requested(fresh(), at(0.1), TIMING)
     assert just_renewed.next_attempt_at == at(TIMING.retry_min)
-    just_failed = operator_transitions.hastened(after(fresh(), OUTAGE), at(300), TIMING)
+    just_failed = refresh_requested(after(fresh(), OUTAGE), at(300), TIMING)
     assert just_failed.next_attempt_at == at(300 + TIMING.retry_min)
 
 
 def test_asking_again_and_again_hastens_nothing() -> None:
     """Whoever may ask could else have DSM flooded through the daemon."""
     failed = session_state.failed(session_state.begin(NOW), OUTAGE, NOW, TIMING, 0.9)
-    assert operator_transitions.hastened(failed, at(0.5), TIMING).next_attempt_at == at(1)
-    assert operator_transitions.hastened(fresh(), at(0.5), TIMING).next_attempt_at == at(1)
+    assert refresh_requested(failed, at(0.5), TIMING).next_attempt_at == at(1)
+    assert refresh_requested(fresh(), at(0.5), TIMING).next_attempt_at == at(1)
 
 
 def test_another_credential_is_logged_in_with_while_the_token_stays() -> None:
     """Consumers keep the session of the old key until the new one has brought another."""
-    session = operator_transitions.relogged(fresh(), at(10), TIMING)
+    session = credential_changed(fresh(), at(10), TIMING)
     assert (session.method, session.next_attempt_at) == (Method.AUTH, at(10))
     assert session_state.valid_token(session, at(10)) is not None
 
@@ -304,30 +304,28 @@ def test_another_credential_is_logged_in_with_while_the_token_stays() -> None:
 def test_another_timing_keeps_the_session() -> None:
     """A reload that changes `at` or `renew` is no reason for a login."""
     timing = Timing(at=0.8, renew=Method.KEEPALIVE, session_check=10.0)
-    session = operator_transitions.retuned(fresh(), at(20), timing, 0.0)
+    session = settings_changed(fresh(), at(20), timing, 0.0)
     assert (session.state, session.method) == (State.FRESH, Method.KEEPALIVE)
     assert (session.next_attempt_at, session.check_at) == (at(480), at(30))
-    troubled = operator_transitions.retuned(after(fresh(), OUTAGE), at(310), timing, 0.0)
+    troubled = settings_changed(after(fresh(), OUTAGE), at(310), timing, 0.0)
     assert (troubled.state, troubled.next_attempt_at) == (State.RETRYING, at(301))
 
 
 def test_another_timing_ends_every_wait_after_trouble() -> None:
     """What failed may work under the new settings: a proxy, a CA, another way to renew."""
     timing = Timing(renew=Method.KEEPALIVE, session_check=10.0)
-    refused = operator_transitions.retuned(after(fresh(), FORBIDDEN, REFUSED), at(310), timing, 0.0)
+    refused = settings_changed(after(fresh(), FORBIDDEN, REFUSED), at(310), timing, 0.0)
     assert (refused.method, refused.next_attempt_at) == (Method.KEEPALIVE, at(301))
     assert (refused.login_at, refused.check_at) == (at(301), at(320))
-    due_to_log_in = operator_transitions.retuned(after(fresh(), FORBIDDEN), at(300), timing, 0.0)
+    due_to_log_in = settings_changed(after(fresh(), FORBIDDEN), at(300), timing, 0.0)
     assert (due_to_log_in.method, due_to_log_in.next_attempt_at) == (Method.AUTH, at(300))
-    without = operator_transitions.retuned(
-        after(session_state.begin(NOW), REFUSED), at(310), timing, 0.0
-    )
+    without = settings_changed(after(session_state.begin(NOW), REFUSED), at(310), timing, 0.0)
     assert (without.method, without.next_attempt_at) == (Method.AUTH, at(310))
     assert without.check_at is None
     renewed = session_state.granted(
         after(fresh(), FORBIDDEN, REFUSED), grant(), at(320), TIMING, 0.0
     )
-    assert operator_transitions.retuned(renewed, at(330), Timing(), 0.0).login_at == at(330)
+    assert settings_changed(renewed, at(330), Timing(), 0.0).login_at == at(330)
 
 
 def test_generations_go_on_after_a_new_beginning() -> None:
@@ -450,11 +448,11 @@ def by_operator(session: SessionState, ask: Ask, now: Instant, timing: Timing) -
         session = session_state.expired(session, now)
     match ask.of:
         case "refresh":
-            return operator_transitions.hastened(session, now, timing)
+            return refresh_requested(session, now, timing)
         case "login":
-            return operator_transitions.relogged(session, now, timing)
+            return credential_changed(session, now, timing)
         case _:
-            return operator_transitions.retuned(session, now, ask.timing, 0.5)
+            return settings_changed(session, now, ask.timing, 0.5)
 
 
 @given(st.lists(st.one_of(STEPS, ASKS), max_size=12), TIMINGS)
@@ -491,7 +489,7 @@ def test_asking_never_makes_two_attempts_within_retry_min(
         session = advanced(session, step, timing)
     last = session.last_success_at if session.last_failure is None else session.last_failure.at
     assert last is not None
-    ask = operator_transitions.relogged if login else operator_transitions.hastened
+    ask = credential_changed if login else refresh_requested
     soon = ask(session, Instant(last + pause), timing)
     assert soon.next_attempt_at >= min(session.next_attempt_at, last + timing.retry_min)
     assert soon.next_attempt_at <= max(last + pause, last + timing.retry_min)

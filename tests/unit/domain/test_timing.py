@@ -14,10 +14,10 @@ from refresherd.domain.timing import (
     SHORTEST_ATTEMPT,
     attempt_timeout,
     backoff,
-    honoured,
+    bounded_retry_after,
     outage_budget,
     refresh_at,
-    spared_until,
+    rejected_until,
     terminate_at,
 )
 
@@ -157,7 +157,7 @@ def test_attempts_in_any_window_are_bounded(
 @given(st.floats(-1e12, 1e12), st.one_of(st.none(), st.floats(0, 1e10)))
 def test_a_retry_after_is_capped(retry_after: float, remaining: float | None) -> None:
     """Obeying an absurd `Retry-After` would leave consumers without a token."""
-    wait = honoured(retry_after, remaining)
+    wait = bounded_retry_after(retry_after, remaining)
     assert 0 <= wait <= max(retry_after, 0)
     assert wait <= (NO_TOKEN_RETRY_AFTER if remaining is None else remaining / 2)
 
@@ -179,7 +179,7 @@ def test_a_retry_after_is_obeyed_within_reason(
     retry_after: float | None, remaining: float | None, wait: float
 ) -> None:
     """A server in trouble is believed, up to half of what the token has left."""
-    assert honoured(retry_after, remaining) == wait
+    assert bounded_retry_after(retry_after, remaining) == wait
 
 
 @given(st.floats(0.1, 3600), st.one_of(st.none(), st.floats(0, 1e10)))
@@ -197,9 +197,9 @@ def test_a_hanging_attempt_leaves_time_for_another(timeout: float, remaining: fl
 def test_a_refused_credential_is_spared() -> None:
     """For as long as is configured, or until the instant at which another login is allowed."""
     timing, now = Timing(rejected_retry=60.0), Instant(100)
-    assert spared_until(Rejected(Reason.REJECTED, "401"), now, timing) == 160.0
-    assert spared_until(LoginSuppressed("another was refused"), now, timing) == 160.0
-    assert spared_until(LoginSuppressed("too many have failed", 5000.0), now, timing) == 5000.0
+    assert rejected_until(Rejected(Reason.REJECTED, "401"), now, timing) == 160.0
+    assert rejected_until(LoginSuppressed("another was refused"), now, timing) == 160.0
+    assert rejected_until(LoginSuppressed("too many have failed", 5000.0), now, timing) == 5000.0
 
 
 def test_half_of_what_is_left_is_used_and_half_is_kept() -> None:

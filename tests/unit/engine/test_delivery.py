@@ -96,7 +96,7 @@ async def test_each_new_token_is_written_once() -> None:
     written = OutputStatus(PATH, delivered.fake_app.session.token, "", Instant(1000))
     assert delivered.delivery.status == written
     delivered.fake_app.cell.publish(
-        operator_transitions.hastened(delivered.fake_app.session, Instant(1001), Timing())
+        operator_transitions.refresh_requested(delivered.fake_app.session, Instant(1001), Timing())
     )
     await delivered.catch_up()
     delivered.renew()

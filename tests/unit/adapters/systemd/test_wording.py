@@ -9,7 +9,7 @@ from refresherd.adapters.systemd.wording import MAX_LINE, Report, report, summar
 from refresherd.domain import session_state
 from refresherd.domain.errors import Reason, Rejected, Retryable
 from refresherd.domain.model import Instant, Timing
-from refresherd.domain.readiness import AppStatus, OutputStatus, Ready, enough
+from refresherd.domain.readiness import AppStatus, OutputStatus, Ready, daemon_ready
 from support.fakes import FakeClock, grants
 
 CLOCK = FakeClock(1000.0, offset=1_700_000_000.0)
@@ -96,6 +96,6 @@ def test_a_ready_app_may_be_in_trouble() -> None:
 
 def test_the_configuration_decides_when_the_daemon_is_ready() -> None:
     """Units that depend on this one wait for all apps, for any, or only for the start."""
-    assert [enough(Ready.ALL, served, 2) for served in (0, 1, 2)] == [False, False, True]
-    assert [enough(Ready.ANY, served, 2) for served in (0, 1, 2)] == [False, True, True]
-    assert enough(Ready.STARTED, 0, 2)
+    assert [daemon_ready(Ready.ALL, served, 2) for served in (0, 1, 2)] == [False, False, True]
+    assert [daemon_ready(Ready.ANY, served, 2) for served in (0, 1, 2)] == [False, True, True]
+    assert daemon_ready(Ready.STARTED, 0, 2)
