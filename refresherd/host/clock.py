@@ -1,4 +1,4 @@
-"""Boot time, its translation into wall time, and what moves the two apart."""
+"""Boot time, its conversion to wall time, and the jumps that move the two apart."""
 
 import time
 from collections.abc import Callable
@@ -9,37 +9,36 @@ from refresherd.domain.events import ClockJumped, Jump
 from refresherd.domain.model import Instant
 
 SAME_SECONDS = 0.05
-"""Wall time less boot time that moved less than this is noise: an instant keeps its wall time."""
+"""A smaller change of the offset between wall and boot time is noise and is ignored."""
 
 JUMP_SECONDS = 0.5
-"""A suspend or a step is at least this long. Slewing, as NTP does it, moves all clocks alike."""
+"""A shorter difference is neither a suspend nor a step. NTP slews all clocks alike."""
 
 TORN_SECONDS = 0.001
-"""A reading that took longer was interrupted half-way, and is taken again."""
+"""A reading that took longer was interrupted, and is repeated."""
 
 TRIES = 5
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-"""random(4): it is generated once, and does not change while the machine is up."""
+"""random(4): generated at boot, and constant until the next boot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The kernel's clocks in seconds, as nearly at one moment as a process can read them.
-
-    `boot` goes on in a suspend, `monotonic` stands still, `wall` is unix time
-    (clock_gettime(2)).
-    """
+    """The kernel's clocks (clock_gettime(2)) in seconds, read as nearly at once as possible."""
 
     boot: float
+    """Goes on during a suspend."""
     monotonic: float
+    """Stands still during a suspend."""
     wall: float
+    """Unix time."""
 
 
 def read_clocks(gettime: Callable[[int], float] = time.clock_gettime) -> Reading:
-    """Read the clocks, again if the process was held up in between.
+    """Read the clocks; read them again if the process was held up in between.
 
-    Being held up for a second between two clocks would look like a jump of a second.
+    A delay of a second between two clocks would look like a jump of a second.
     """
     for _ in range(TRIES):
         began = gettime(time.CLOCK_BOOTTIME)
@@ -52,7 +51,7 @@ def read_clocks(gettime: Callable[[int], float] = time.clock_gettime) -> Reading
 
 
 def boot_id(path: Path = BOOT_ID) -> str:
-    """Return what tells this boot from all others, "" where the kernel does not say."""
+    """Return the kernel's id of this boot, "" if it cannot be read."""
     try:
         return path.read_text().strip()
     except OSError:
@@ -60,7 +59,7 @@ def boot_id(path: Path = BOOT_ID) -> str:
 
 
 class BootClock:
-    """The Clock that the daemon lives by."""
+    """The daemon's Clock: CLOCK_BOOTTIME."""
 
     def __init__(
         self,
@@ -78,7 +77,7 @@ class BootClock:
     def wall(self, instant: Instant) -> float:
         """Return an instant as unix seconds, by the wall clock as it is set now.
 
-        The same instant gives the same answer each time, until the wall clock is set.
+        An instant gives the same result each time until the wall clock is set.
         """
         offset = _offset(self._read())
         if abs(offset - self._offset) > SAME_SECONDS:
@@ -87,23 +86,23 @@ class BootClock:
 
 
 class JumpDetector:
-    """Tells what happened to the clocks between one look and the next."""
+    """Finds suspends and steps between one call and the next."""
 
     def __init__(self, read: Callable[[], Reading] = read_clocks) -> None:
         self._read = read
         self._last = read()
 
     def jumps(self) -> tuple[ClockJumped, ...]:
-        """Return the suspend and the step since the last look, if there were any."""
+        """Return the suspend and the step since the last call, if there were any."""
         last, self._last = self._last, self._read()
         return jumps_between(last, self._last)
 
 
 def jumps_between(earlier: Reading, later: Reading) -> tuple[ClockJumped, ...]:
-    """Return what moved the clocks apart between two readings.
+    """Return the suspend and the step between two readings.
 
-    `seconds` is how long the machine slept, or how far the wall clock was set,
-    below 0 for backwards.
+    `seconds` is how long the machine was suspended, or how far the wall clock was set, below 0 for
+    backwards.
     """
     slept = _asleep(later) - _asleep(earlier)
     stepped = _offset(later) - _offset(earlier)
@@ -116,10 +115,10 @@ def jumps_between(earlier: Reading, later: Reading) -> tuple[ClockJumped, ...]:
 
 
 def _asleep(reading: Reading) -> float:
-    """Return how long the machine has slept since it booted."""
+    """Return how long the machine has been suspended since it booted."""
     return reading.boot - reading.monotonic
 
 
 def _offset(reading: Reading) -> float:
-    """Return what turns boot time into wall time."""
+    """Return wall time less boot time."""
     return reading.wall - reading.boot

@@ -54,9 +54,10 @@ class BoundSocket:
     def in_place(self) -> bool:
         """Return whether clients that connect to the path still reach this socket."""
         try:
-            return _inode(self.path.lstat()) == self.inode
+            found = self.path.lstat()
         except OSError:
             return False
+        return stat.S_ISSOCK(found.st_mode) and _inode(found) == self.inode
 
     def close(self) -> None:
         """Stop listening, and remove the path unless another file has taken it."""

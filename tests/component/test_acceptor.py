@@ -1,4 +1,4 @@
-"""Accepting: everyone in turn, and no spinning when there is nothing left to accept with."""
+"""All connections are accepted, without spinning when there are no descriptors left."""
 
 import asyncio
 import errno
@@ -42,7 +42,7 @@ async def test_every_connection_is_handed_on(bound: BoundSocket) -> None:
 
 
 class Exhausted:
-    """A listening socket whose process has no descriptor left, `failures` times."""
+    """A listening socket whose process is out of descriptors, `failures` times."""
 
     def __init__(self, bound: BoundSocket, failures: int) -> None:
         self._bound = bound

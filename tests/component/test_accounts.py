@@ -1,4 +1,4 @@
-"""Names of accounts: looked up when they are needed, off the loop, and never for too long."""
+"""Names of accounts are looked up when they are needed, off the loop, for a limited time."""
 
 import grp
 import os
@@ -32,7 +32,7 @@ def test_names_and_numbers_are_resolved() -> None:
 
 @pytest.mark.parametrize("name", ["no-such-account", "", str(2**32 - 1), "1" * 5000, "٣", "a\0b"])
 def test_a_name_without_an_account_gives_none(name: str) -> None:
-    """Never anybody else's, and never the number that means to leave an owner as it is."""
+    """Never another account's id, and never the number that leaves an owner as it is."""
     assert user_id(name) is None
     assert group_id(name) is None
 
@@ -59,7 +59,7 @@ def test_an_owner_that_is_not_named_stays() -> None:
 
 
 async def test_unknown_names_permit_nobody() -> None:
-    """An account that was removed must not open the door to the next."""
+    """The id of an account that was removed may belong to another one later."""
     found = await Accounts(KeyedExecutor(ThreadLimits(idle_timeout=0.1))).permitted(
         Access(
             users=(ME, "no-such-user", "7"), groups=(MINE, "no-such-group"), units=("a.service",)
@@ -71,7 +71,7 @@ async def test_unknown_names_permit_nobody() -> None:
 
 
 async def test_numbers_need_no_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They go on to work while the directory service hangs."""
+    """They work even while the directory service hangs."""
 
     def hang(_: str) -> None:
         raise AssertionError("looked up")
@@ -84,8 +84,8 @@ async def test_numbers_need_no_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found == Permitted(frozenset({7}), frozenset({8}), frozenset({"a.b"}))
 
 
-async def test_a_directory_that_hangs_keeps_out_only_whom_it_would_name() -> None:
-    """The loop goes on meanwhile, and who is named by number or unit is served."""
+async def test_a_directory_service_that_hangs_affects_only_names() -> None:
+    """The loop goes on meanwhile, and users named by number or unit are served."""
     go_on = threading.Event()
 
     def hang(access: Access) -> Permitted:

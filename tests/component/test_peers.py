@@ -39,7 +39,7 @@ def caller(
 
 
 def seen(connection: socket.socket, kernel: Kernel | None = None) -> Peer:
-    """Return all that can be known of a peer."""
+    """Return all that the kernel reports about a peer."""
     kernel = kernel or Kernel()
     peer = credentials(connection)
     process = process_of(connection, peer, kernel)
@@ -51,7 +51,7 @@ def seen(connection: socket.socket, kernel: Kernel | None = None) -> Peer:
 
 
 def test_a_peer_of_our_own_is_known(listening: socket.socket) -> None:
-    """The least there is to know, for any user who runs the tests."""
+    """The least that is known, for any user who runs the tests."""
     with caller(listening) as (connection, process):
         peer = seen(connection)
         assert (peer.uid, peer.gid, peer.pid) == (os.getuid(), os.getgid(), process.pid)
@@ -74,7 +74,7 @@ def test_more_groups_than_the_kernel_tells_at_once(listening: socket.socket) -> 
 
 
 @AS_ROOT
-def test_a_process_that_has_ended_has_no_groups_that_would_be_anothers(
+def test_a_process_that_has_ended_has_no_groups_of_another(
     listening: socket.socket,
 ) -> None:
     """Its pid may be anybody's by now; what the kernel took note of when it connected stays."""
@@ -200,14 +200,14 @@ def test_the_unit_is_found_in_its_slice(tmp_path: Path) -> None:
     assert unit_path(1, (root,)) == "/init.scope"
 
 
-def test_what_a_unit_has_made_below_is_the_units(tmp_path: Path) -> None:
-    """Whoever is delegated a group may name those below as it likes: they are no units."""
+def test_a_group_below_a_units_group_is_the_units(tmp_path: Path) -> None:
+    """Whoever is delegated a group may name those below it at will: they are not units."""
     root = tree(tmp_path, ["/system.slice/a.service:", "/system.slice/a.service/b.service/c: 7"])
     assert unit_path(7, (root,)) == "/system.slice/a.service"
 
 
-def test_a_pid_is_no_part_of_another(tmp_path: Path) -> None:
-    """12 is not 123: a token would go to the wrong unit."""
+def test_a_pid_does_not_match_part_of_another(tmp_path: Path) -> None:
+    """If 12 matched 123, a token would go to the wrong unit."""
     root = tree(tmp_path, ["/system.slice/a.service: 123 4", "/system.slice/b.service: 12"])
     assert unit_path(12, (root,)) == "/system.slice/b.service"
     assert unit_path(3, (root,)) == ""

@@ -1,4 +1,4 @@
-"""What the kernel is asked for this process: nobody looks in, and there are descriptors enough."""
+"""The daemon's memory is private, and it may open enough descriptors."""
 
 import json
 import resource
@@ -38,7 +38,7 @@ print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 def run(script: str, *arguments: str) -> str:
-    """Run a script in a process of its own, for what it does cannot be taken back."""
+    """Run a script in a process of its own, since its changes cannot be undone."""
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True
     )
@@ -46,7 +46,7 @@ def run(script: str, *arguments: str) -> str:
 
 
 @pytest.mark.parametrize("user", [0, pytest.param(65534, marks=AS_ROOT)])
-def test_nobody_reads_the_daemons_memory_but_the_daemon(user: int) -> None:
+def test_only_the_daemon_reads_its_memory(user: int) -> None:
     """A core file, or a debugger of the same user, would show every token and key.
 
     The daemon itself still finds its descriptors in /proc, by which it hands over sockets.
@@ -55,7 +55,7 @@ def test_nobody_reads_the_daemons_memory_but_the_daemon(user: int) -> None:
     assert found == {"dumpable": 0, "core": 0, "owner": 0, "itself": "/"}
 
 
-def test_the_descriptors_that_the_host_allows_are_taken() -> None:
+def test_the_descriptor_limit_is_raised_as_far_as_the_host_allows() -> None:
     """The usual soft limit is for programs that use select(2), and a thousand apps exceed it."""
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[1] >= 1000
     assert run(RAISE) == "1000\n"

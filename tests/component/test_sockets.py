@@ -1,4 +1,4 @@
-"""Listening sockets: nobody's rights for a moment too many, and nothing removed that is in use."""
+"""Listening sockets never have too many rights, and replace nothing that is in use."""
 
 import grp
 import os
@@ -109,7 +109,7 @@ def refused(path: Path, ownership: Ownership = PRIVATE) -> str:
 def test_the_mode_is_what_was_asked_for_whatever_the_umask(
     path: Path, mode: int, umask: int
 ) -> None:
-    """A daemon inherits its umask from who knows where."""
+    """A daemon inherits its umask from whatever started it."""
     before = os.umask(umask)
     try:
         bound = bind(path, Ownership(mode=mode))
@@ -184,7 +184,7 @@ def test_a_live_socket_is_left_alone(path: Path, *, full: bool) -> None:
 
 
 @pytest.mark.parametrize("kind", ["file", "directory", "link", "fifo"])
-def test_what_is_no_socket_is_left_alone(path: Path, kind: str) -> None:
+def test_a_file_that_is_not_a_socket_is_left_alone(path: Path, kind: str) -> None:
     """A typing error in the path must not cost anybody a file."""
     target = path.with_name("target")
     make: dict[str, Callable[[], object]] = {
@@ -214,7 +214,7 @@ def test_a_missing_directory_is_named_with_its_remedy(tmp_path: Path) -> None:
 
 
 def test_a_path_through_a_file_is_refused(tmp_path: Path) -> None:
-    """Whatever the kernel says of it, the operator reads one line."""
+    """Whatever the kernel's error is, the operator reads one line."""
     (tmp_path / "file").touch()
     assert refused(tmp_path / "file" / "api.sock") == "Not a directory"
 
@@ -261,6 +261,7 @@ def test_a_file_that_takes_the_sockets_place_keeps_its_rights(path: Path, plante
     """Else whoever may write to the directory could have a root daemon give any file away."""
     with slowed(path, "openat") as binding, socket.socket(socket.AF_UNIX) as other:
         until(path.exists)
+        time.sleep(0.2)  # the socket has been looked at by now, and is not handed over yet
         path.rename(path.with_suffix(".old"))
         if planted == "file":
             path.touch()
@@ -273,7 +274,7 @@ def test_a_file_that_takes_the_sockets_place_keeps_its_rights(path: Path, plante
 
 
 def test_a_lack_of_descriptors_is_an_error_like_others(path: Path) -> None:
-    """As anything else it would be a bug, and end all that is done for the app."""
+    """An unexpected exception would count as a bug and end the app's tasks."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with path.with_name("lowest").open("w") as lowest:
         resource.setrlimit(resource.RLIMIT_NOFILE, (lowest.fileno(), hard))
@@ -285,7 +286,7 @@ def test_a_lack_of_descriptors_is_an_error_like_others(path: Path) -> None:
 
 
 def test_closing_removes_the_path(path: Path) -> None:
-    """What is left would make the next start ask whether somebody answers."""
+    """A path that is left behind would have to be probed at the next start."""
     bound = bind(path, PRIVATE)
     assert bound.in_place()
     bound.close()

@@ -1,4 +1,4 @@
-"""Real programs: started, read from, and ended with all that they started."""
+"""Real programs are started, read from, and ended with all that they started."""
 
 import asyncio
 import os
@@ -40,7 +40,7 @@ class Printed:
 
 
 async def printed(program: Program) -> str:
-    """Return what a program prints that succeeds."""
+    """Return what a successful program prints."""
     out = Printed()
     assert await subprocesses.run(program, 10, out.take) == 0
     return out.data.decode()
@@ -48,10 +48,10 @@ async def printed(program: Program) -> str:
 
 @pytest.fixture
 def hanging(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Yield what makes a program at a path that hangs when it is looked at, until it is released.
+    """Make a program that hangs when it is opened; yield the function that releases it.
 
-    A named pipe hangs so for want of a writer. It leaves its place to a script when it is
-    opened at last, as a file does on a disk that comes back.
+    It is a named pipe without a writer. When it is released a script takes its place, like a file
+    on a disk that comes back.
     """
     path, pipe, script = (tmp_path / name for name in ("program", "pipe", "script"))
     os.mkfifo(path, 0o700)
@@ -74,8 +74,8 @@ def children() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "child"]
 
 
-async def test_what_is_printed_is_taken_in_order_or_apart() -> None:
-    """A failure reads best with its output around it; a key must be by itself."""
+async def test_output_is_read_in_order_or_separately() -> None:
+    """An error reads best with the output around it; a key must be on its own."""
     both, out, err = Printed(), Printed(), Printed()
     script = shell("echo 1; echo 2 >&2; echo 3; exit 7")
     assert await subprocesses.run(script, 10, both.take) == 7
@@ -84,7 +84,7 @@ async def test_what_is_printed_is_taken_in_order_or_apart() -> None:
 
 
 async def test_a_program_gets_what_it_is_given_and_nothing_else(tmp_path: Path) -> None:
-    """Its arguments as they are, its environment, no input, and a place and mask of its own."""
+    """Its arguments as they are, its environment, no input, its directory and its umask."""
     arguments = ("", "a b", "$HOME;*", "-x", "ü\n'\"")
     shown = "printf '<%s>' \"$@\"; cat; pwd; umask; echo $NAME-$HOME"
     argv = ("/bin/sh", "-c", shown, "name", *arguments)
@@ -102,7 +102,7 @@ async def test_a_name_is_looked_up_on_the_programs_own_path(tmp_path: Path) -> N
 
 
 async def test_no_descriptor_is_inherited() -> None:
-    """What systemd passes on, sockets and stored tokens, is inheritable, and not for everybody."""
+    """Sockets and tokens that systemd passes on are inheritable, and must not leak."""
     reader, writer = os.pipe()
     os.set_inheritable(reader, True)  # noqa: FBT003  # os names no such argument
     script = "import os; print(sorted(int(fd) for fd in os.listdir('/proc/self/fd')))"
@@ -124,29 +124,31 @@ async def test_no_descriptor_is_inherited() -> None:
         (("/",), PermissionError),
     ],
 )
-async def test_what_cannot_be_started_is_told(argv: tuple[str, ...], error: type[OSError]) -> None:
-    """A typing error, or a package that is missing; and at once."""
+async def test_a_program_that_cannot_be_started_is_an_error(
+    argv: tuple[str, ...], error: type[OSError]
+) -> None:
+    """A typing error or a missing package is reported at once."""
     began = time.monotonic()
     with pytest.raises(error):
         await subprocesses.run(Program(argv, ENVIRON), 10, Tail().take)
     assert time.monotonic() - began < GRACE_SECONDS
 
 
-async def test_a_signal_is_told_from_an_exit() -> None:
-    """The kernel that kills for want of memory leaves no other trace."""
+async def test_a_signal_is_distinguished_from_an_exit() -> None:
+    """When the kernel kills for lack of memory it leaves no other trace."""
     assert await subprocesses.run(shell("kill -KILL $$"), 10, Tail().take) == -9
 
 
-async def test_any_amount_of_output_is_taken() -> None:
-    """A program would block on a full pipe if nobody read it, and memory is not for its prose."""
+async def test_any_amount_of_output_is_read() -> None:
+    """A program would block on a full pipe; yet its output must not fill the memory."""
     tail = Tail()
     script = shell("head -c 3000000 /dev/zero | tr '\\0' x; echo; echo end; exit 1")
     assert await subprocesses.run(script, 10, tail.take) == 1
     assert tail.lines(1) == "end"
 
 
-async def test_a_program_is_ended_when_its_taker_has_enough() -> None:
-    """What prints for ever will never print what was asked for."""
+async def test_a_program_that_prints_too_much_is_ended() -> None:
+    """A program that prints for ever never prints what is wanted."""
     out = Printed(100_000)
     await subprocesses.run(Program(("yes",), ENVIRON), 10, out.take)
     assert len(out.data) < 10_000_000
@@ -157,7 +159,7 @@ async def test_a_program_is_ended_when_its_taker_has_enough() -> None:
 async def test_a_program_out_of_time_is_ended_with_its_children(
     tmp_path: Path, *, cancelled: bool
 ) -> None:
-    """Even if they ignore being asked; one token after the other would leave a heap of them."""
+    """Even if they ignore TERM; otherwise each token would leave more of them."""
     script = shell(STUBBORN.format(pids=tmp_path / "pids"))
     task = asyncio.create_task(subprocesses.run(script, 10 if cancelled else 0.5, Tail().take))
     await until(lambda: len(pids(tmp_path / "pids")) == 2)
@@ -171,8 +173,8 @@ async def test_a_program_out_of_time_is_ended_with_its_children(
     await until(lambda: not children())
 
 
-async def test_children_that_outlive_the_asked_for_end_are_killed(tmp_path: Path) -> None:
-    """Also those that have closed the pipes, whose end nobody would notice."""
+async def test_children_that_ignore_term_are_killed(tmp_path: Path) -> None:
+    """Even those that closed the pipes, whose end nobody would notice."""
     script = shell(
         f"(trap '' TERM; sleep 60) <&- >&- 2>&- & echo $$ $! > {tmp_path}/pids; sleep 60"
     )
@@ -184,7 +186,7 @@ async def test_children_that_outlive_the_asked_for_end_are_killed(tmp_path: Path
 
 
 async def test_a_second_cancellation_ends_it_at_once(tmp_path: Path) -> None:
-    """Whoever is in a hurry must not leave a process behind for that."""
+    """A hurried stop must not leave a process behind."""
     script = shell(STUBBORN.format(pids=tmp_path / "pids"))
     task = asyncio.create_task(subprocesses.run(script, 10, Tail().take))
     await until(lambda: len(pids(tmp_path / "pids")) == 2)
@@ -217,10 +219,10 @@ async def test_children_that_live_on_hold_nothing_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.timing
-async def test_a_start_that_hangs_stops_nobody(
+async def test_a_start_that_hangs_blocks_nobody(
     tmp_path: Path, hanging: Callable[[str], Path]
 ) -> None:
-    """A program on a dead mount; and when the mount comes back, nobody waits for it any more."""
+    """The program is on a dead mount; when the mount comes back, it is not run any more."""
     program = Program((str(tmp_path / "program"),), ENVIRON)
     began = time.monotonic()
     with pytest.raises(TimeoutError):
@@ -231,7 +233,7 @@ async def test_a_start_that_hangs_stops_nobody(
     assert not (tmp_path / "ran").exists()
 
 
-async def test_a_start_that_fails_too_late_is_of_no_interest(
+async def test_a_start_that_fails_too_late_is_ignored(
     tmp_path: Path, hanging: Callable[[str], Path]
 ) -> None:
     """The mount may come back without the program."""
@@ -243,7 +245,7 @@ async def test_a_start_that_fails_too_late_is_of_no_interest(
 
 
 def test_a_start_may_outlive_the_loop(tmp_path: Path, hanging: Callable[[str], Path]) -> None:
-    """The daemon's stop does not wait for a dead mount, and tells nothing of it."""
+    """The daemon's stop does not wait for a dead mount, nor print a traceback later."""
 
     async def stopped() -> None:
         program = Program((str(tmp_path / "program"),), ENVIRON)
@@ -257,7 +259,7 @@ def test_a_start_may_outlive_the_loop(tmp_path: Path, hanging: Callable[[str], P
     assert not (tmp_path / "ran").exists()
 
 
-async def test_a_host_that_is_full_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lack_of_threads_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit of a unit's tasks counts threads."""
 
     def refuse(thread: threading.Thread) -> None:
@@ -268,8 +270,8 @@ async def test_a_host_that_is_full_is_told(monkeypatch: pytest.MonkeyPatch) -> N
         await subprocesses.run(shell("true"), 10, Tail().take)
 
 
-async def test_who_is_not_told_of_children_can_end_them_all_the_same() -> None:
-    """A parent that ignores SIGCHLD hands that down: the kernel reaps, and forgets the status."""
+async def test_programs_can_be_run_and_ended_while_sigchld_is_ignored() -> None:
+    """A parent's ignored SIGCHLD is inherited: the kernel then reaps, and the status is lost."""
     before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     try:
         assert await subprocesses.run(shell("exit 3"), 10, Tail().take) == 0

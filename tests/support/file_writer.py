@@ -1,10 +1,10 @@
-"""A file output for tests, and the same as a process of its own, to be traced and killed.
+"""A file output for tests, also as a process of its own that can be traced and killed.
 
     python file_writer.py [OPTION…] PATH [prepare | put | put:COUNT | remove]…
     python file_writer.py --breed PATH
 
-Each command's outcome is a line on standard output: "done", or the error's text. With
---breed a child is forked for each line read; it puts tokens for ever, and its pid is printed.
+Each command prints a line on standard output: "done", or the error's text. With --breed a child is
+forked for each line read; it writes tokens for ever, and its pid is printed.
 """
 
 import argparse
@@ -40,12 +40,12 @@ LENGTH = 2_000
 
 
 def held(path: Path) -> int:
-    """Return which token a file holds."""
+    """Return the generation of the token in a file."""
     return generation_of(path.read_text())
 
 
 def beside(path: Path) -> list[str]:
-    """Return the names of all that is in an output's directory, without the output."""
+    """Return the names of all other files in an output's directory."""
     return sorted(entry.name for entry in path.parent.iterdir() if entry != path)
 
 
@@ -54,7 +54,7 @@ WRITER = (sys.executable, __file__)
 
 
 def ran(command: Sequence[str]) -> list[str]:
-    """Run a command to its good end; return the lines that it printed."""
+    """Run a command that has to succeed; return the lines that it printed."""
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
     return done.stdout.splitlines()
 
@@ -67,7 +67,7 @@ def token(generation: int = 1, lifetime: float = 600.0) -> Token:
 
 
 def generation_of(content: str) -> int:
-    """Return which token this is; half a token, or anything else, fails the test."""
+    """Return a token's generation; half a token, or anything else, fails the test."""
     match = re.match(r"[0-9]{7}\.", content)
     assert match, f"no token: {content[:20]!r}"
     assert content == match[0] * LENGTH, f"a torn token of {len(content)} bytes"
@@ -87,12 +87,12 @@ def output(
 
 
 def say(line: str) -> None:
-    """Print a line, but not by write(2): tests make that fail."""
+    """Print a line without write(2), which tests make fail."""
     os.writev(sys.stdout.fileno(), [line.encode(), b"\n"])
 
 
 async def obey(target: FileOutput, command: str) -> str:
-    """Carry one command out and return its outcome; a COUNT of 0 goes on for ever."""
+    """Execute a command and return its outcome; a COUNT of 0 goes on for ever."""
     verb, _, count = command.partition(":")
     try:
         if verb == "put":
@@ -110,7 +110,7 @@ async def obey(target: FileOutput, command: str) -> str:
 
 
 async def obey_all(arguments: argparse.Namespace) -> None:
-    """Carry the commands out one after the other."""
+    """Execute the commands one after the other."""
     ownership = Ownership(int(arguments.mode, 8), arguments.owner, arguments.group)
     target = output(Path(arguments.path), ownership)
     for command in arguments.commands:
@@ -118,7 +118,7 @@ async def obey_all(arguments: argparse.Namespace) -> None:
 
 
 def breed(path: Path) -> None:
-    """Fork a writer for each line; the next line says that it was killed."""
+    """Fork a writer for each line; the next line is read once it was killed."""
     for _ in sys.stdin:
         pid = os.fork()
         if pid == 0:
@@ -128,7 +128,7 @@ def breed(path: Path) -> None:
 
 
 def main() -> None:
-    """Do as the command line says."""
+    """Run the command line."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--breed", action="store_true")
     parser.add_argument("--mode", default="0600")

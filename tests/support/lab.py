@@ -1,4 +1,4 @@
-"""The real parts that some tests need: where one is missing a test is skipped, and on CI fails."""
+"""Real parts that some tests need: without one a test is skipped, or fails on CI."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ import pytest
 
 
 def needs(available: object, what: str) -> None:
-    """Skip a test where a part of it is missing; on CI that is a failure."""
+    """Skip a test if a part that it needs is missing; fail it on CI."""
     if not available and os.environ.get("CI") == "true":
         pytest.fail(f"CI lacks {what}")
     if not available:
@@ -15,12 +15,12 @@ def needs(available: object, what: str) -> None:
 
 
 def needs_root() -> None:
-    """Skip a test that only root may do."""
+    """Skip a test that needs root."""
     needs(os.geteuid() == 0, "to run as root")
 
 
 def needs_tool(name: str) -> str:
-    """Return where a program is; skip a test for want of it."""
+    """Return a program's path; skip the test if it is not installed."""
     found = shutil.which(name)
     needs(found, f"the program {name}")
     return str(found)

@@ -1,4 +1,4 @@
-"""What tests ask of processes that others started."""
+"""Questions about processes that the code under test started."""
 
 import asyncio
 import os
@@ -7,14 +7,14 @@ from pathlib import Path
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Return once something holds that happens in another process."""
+    """Return once a condition holds that another process fulfils."""
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110  # no event tells of other processes
             await asyncio.sleep(0.01)
 
 
 def over(pid: int) -> bool:
-    """Return whether a process has ended, and was reaped if it was our child."""
+    """Return whether a process has ended, and has been reaped if it was our child."""
     try:
         state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
     except (FileNotFoundError, ProcessLookupError):

@@ -1,7 +1,7 @@
-"""A machine that is simulated as a whole: its event loop, its clocks, suspends and steps.
+"""A simulated machine: its event loop, its clocks, suspends and steps.
 
-The loop's time passes only when nothing is left to run, so hours take milliseconds
-and every lateness is exact.
+The loop's time passes only when nothing is left to run, so hours take milliseconds, and delays
+are exact.
 """
 
 import asyncio
@@ -24,10 +24,10 @@ from support.fakes import RecordingObserver
 
 @dataclass(slots=True)
 class Machine:
-    """Three clocks, of which only the monotonic one passes by itself.
+    """Three clocks, of which only the monotonic one advances by itself.
 
-    `looks` counts how often APScheduler looked at the wall clock; it sees `frozen_at`
-    instead, where that is set, and then never finds that anything is due.
+    `looks` counts how often APScheduler reads the wall clock. If `frozen_at` is set it reads that
+    instead, and never finds that anything is due.
     """
 
     monotonic: float = 1000.0
@@ -67,19 +67,19 @@ class Machine:
         self.monotonic += seconds
 
     def schedule(self, observer: Observer | None = None) -> BootSchedule:
-        """Return a schedule that lives on this machine, and tells `observer` where one is named."""
+        """Return a schedule on this machine, which reports to `observer` if one is given."""
         return BootSchedule(self, observer or self.observer, JumpDetector(self.read).jumps)
 
 
 class SimulatedSelector(selectors.DefaultSelector):
-    """Lets the simulated time pass instead of waiting."""
+    """Advances the simulated time instead of waiting."""
 
     def __init__(self, machine: Machine) -> None:
         super().__init__()
         self._machine = machine
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
-        """Return what is ready now; if nothing is, the time has come for the next timer."""
+        """Return what is ready now; if nothing is, advance to the next timer."""
         ready = super().select(0)
         if not ready:
             assert timeout is not None, "everything sleeps for ever"
@@ -101,7 +101,7 @@ class SimulatedLoop(asyncio.SelectorEventLoop):
 
 @contextmanager
 def wall_clock_of(machine: Machine) -> Iterator[None]:
-    """Have APScheduler look at the machine's wall clock."""
+    """Have APScheduler read the machine's wall clock."""
 
     class Simulated(datetime):
         @classmethod

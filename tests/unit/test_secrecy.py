@@ -1,4 +1,4 @@
-"""Where secrets are revealed: a rule of the house, held by reading the house."""
+"""Secrets are revealed in few places, which this test finds in the sources."""
 
 import re
 from pathlib import Path
@@ -8,11 +8,11 @@ import refresherd
 PACKAGE = Path(refresherd.__file__).parent
 
 REVEALERS = {"adapters/api", "adapters/dsm", "adapters/outputs", "adapters/state"}
-"""These hand secrets to DSM, consumers and the next run; nothing else has a reason to see one."""
+"""These pass secrets to DSM, consumers and the next run; nothing else needs to see one."""
 
 
-def test_secrets_are_revealed_at_the_rim_only() -> None:
-    """A secret that is revealed in a second place is one that a log or an error can show."""
+def test_secrets_are_revealed_by_few_adapters_only() -> None:
+    """A secret that is revealed elsewhere could get into a log or an error."""
     places = {
         "/".join(path.relative_to(PACKAGE).parts[:2])
         for path in PACKAGE.rglob("*.py")

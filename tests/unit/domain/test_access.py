@@ -1,4 +1,4 @@
-"""Who may read a token: every way in, and every way that must stay shut."""
+"""Who may read a token: every way in, and every way that must stay closed."""
 
 from dataclasses import replace
 
@@ -38,13 +38,13 @@ PERMITTED = st.builds(
 
 @pytest.mark.parametrize("uid", [0, OWN])
 def test_root_and_the_daemons_user_need_not_be_named(uid: int) -> None:
-    """Whoever can read the daemon's memory gains nothing here, and an operator must get in."""
+    """They could read the daemon's memory anyway, and an operator must get in."""
     peer = Peer(uid=uid, gid=1, pid=42)
     assert is_operator(peer, OWN)
     assert may_read(peer, NOBODY, OWN)
 
 
-def test_the_first_process_is_somebody() -> None:
+def test_process_number_1_gets_access() -> None:
     """LoadCredential= has systemd itself connect, and a container's only process is number 1."""
     assert may_read(Peer(uid=0, gid=0, pid=1), NOBODY, OWN)
 
@@ -83,17 +83,17 @@ def test_near_misses_are_denied(permitted: Permitted) -> None:
     assert not may_read(STRANGER, permitted, OWN)
 
 
-def test_who_is_in_no_unit_is_in_none_that_is_named_so() -> None:
+def test_a_process_without_a_unit_matches_no_empty_name() -> None:
     """A shell in no unit must not match a name that was left empty."""
     nobody = replace(STRANGER, unit="")
     assert not may_read(nobody, Permitted(units=frozenset({""})), OWN)
 
 
 @given(PEERS, PERMITTED, st.sampled_from((0, OWN, OVERFLOW_ID)))
-def test_who_cannot_be_told_from_others_is_never_let_in(
+def test_a_peer_that_cannot_be_identified_is_never_let_in(
     peer: Peer, permitted: Permitted, own: int
 ) -> None:
-    """65534 is everyone of another user namespace, and pid 0 anything of another PID namespace."""
+    """65534 stands for all users of other namespaces, and pid 0 for all their processes."""
     if peer.uid == OVERFLOW_ID or peer.pid == 0:
         assert not identifiable(peer)
         assert not is_operator(peer, own)
@@ -102,7 +102,7 @@ def test_who_cannot_be_told_from_others_is_never_let_in(
 
 @given(PEERS, PERMITTED)
 def test_nobody_is_let_in_without_a_reason(peer: Peer, permitted: Permitted) -> None:
-    """The overflow group and no unit at all are none."""
+    """Neither the overflow group nor an empty unit is one."""
     groups = (peer.groups | {peer.gid}) - {OVERFLOW_ID}
     reasons = (
         peer.uid in (0, OWN)

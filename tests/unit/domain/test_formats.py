@@ -1,4 +1,4 @@
-"""What consumers read, byte for byte, and that no value can bend its shape."""
+"""The formats byte for byte; no value can break their structure."""
 
 import json
 import time
@@ -36,7 +36,7 @@ YEAR_9999 = 253_402_300_799
 
 @st.composite
 def answers(draw: st.DrawFn) -> Answer:
-    """Draw an answer with everything in it that DSM and a configuration may name."""
+    """Draw an answer with whatever DSM and a configuration may hold."""
     issued_at = draw(st.floats(0, YEAR_9999))
     lifetime = draw(st.floats(1, LONGEST_LIFETIME))
     return Answer(
@@ -78,7 +78,7 @@ def answers(draw: st.DrawFn) -> Answer:
     ],
 )
 def test_each_format_is_what_its_consumers_parse(form: Format, text: str) -> None:
-    """Scripts and the vendor's clients rest on these bytes."""
+    """Scripts and the vendor's clients rely on these bytes."""
     assert render(ANSWER, form) == text.encode()
 
 
@@ -89,7 +89,7 @@ def test_raw_is_the_token_alone(answer: Answer) -> None:
 
 
 @given(answers())
-def test_json_is_one_line_that_says_what_was_told(answer: Answer) -> None:
+def test_json_is_one_line_with_all_values(answer: Answer) -> None:
     """A watcher reads line by line, and an app's name may hold any character."""
     text = render(answer, Format.JSON).decode("ascii")
     fields = json.loads(text)
@@ -133,7 +133,7 @@ def test_sdkms_cli_has_the_two_lines_of_the_vendors_file(answer: Answer) -> None
 
 
 def test_a_timestamp_is_in_utc_wherever_the_host_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Consumers take the Z at its word, and a host's local time may be hours off."""
+    """Consumers trust the Z, and a host's local time may be hours off."""
     monkeypatch.setenv("TZ", "Etc/GMT-9")
     time.tzset()
     try:
@@ -146,19 +146,19 @@ def test_a_timestamp_is_in_utc_wherever_the_host_is(monkeypatch: pytest.MonkeyPa
 @given(st.floats(0, YEAR_9999))
 def test_a_timestamp_is_rounded_down_to_the_second(unix: float) -> None:
     """A token must never look alive in a second in which it is not."""
-    message = datetime.fromisoformat(timestamp(unix))
-    assert message.tzinfo is UTC
-    assert 0 <= unix - message.timestamp() < 1
+    moment = datetime.fromisoformat(timestamp(unix))
+    assert moment.tzinfo is UTC
+    assert 0 <= unix - moment.timestamp() < 1
 
 
 @given(st.floats(YEAR_9999, 1e300))
-def test_a_time_beyond_the_calendar_is_told_as_its_last_second(unix: float) -> None:
+def test_a_time_beyond_the_calendar_is_written_as_its_last_second(unix: float) -> None:
     """A clock that was set absurdly must not stop the outputs."""
     assert timestamp(unix) == "9999-12-31T23:59:59Z"
 
 
 @pytest.mark.parametrize("form", list(Format))
-def test_a_token_for_136_years_is_told_in_every_format(form: Format) -> None:
+def test_a_token_for_136_years_can_be_written_in_every_format(form: Format) -> None:
     """DSM may answer with the largest `expires_in` of 32 bits."""
     answer = replace(
         ANSWER,

@@ -45,10 +45,10 @@ def app() -> App:
 
 @given(LONG)
 def test_no_way_of_printing_shows_a_secret(value: str) -> None:
-    """A log line or a traceback formats whatever it is given, in one of these ways."""
+    """A log line or a traceback formats its values in one of these ways."""
     assume(value not in "***")
     secret = Secret(value)
-    shown = (str(secret), repr(secret), f"{secret}", f"{secret!r}", "%s" % secret, ascii(secret))  # noqa: UP031  # one of the ways
+    shown = (str(secret), repr(secret), f"{secret}", f"{secret!r}", "%s" % secret, ascii(secret))  # noqa: UP031  # an old way
     assert set(shown) == {"***"}
 
 
@@ -61,7 +61,7 @@ def test_a_value_that_holds_a_secret_hides_it(value: str) -> None:
     assert f"<{value}>" not in repr(grant) + repr(token)
 
 
-def test_what_holds_a_secret_before_it_is_one_hides_it() -> None:
+def test_values_that_hold_a_plain_secret_hide_it() -> None:
     """The environment, a proxy's user and DSM's answer may be printed by a debugging loop."""
     secret = "hunter-2222"
     holders = (
@@ -109,7 +109,7 @@ def test_a_secret_equals_no_plain_string() -> None:
 
 
 def test_a_secret_is_no_dictionary_key() -> None:
-    """A hash of a secret in a table is one more copy to leak, and one that timing can tell."""
+    """A hash of a secret in a table is one more copy that can leak, also by timing."""
     with pytest.raises(TypeError, match="unhashable"):
         hash(Secret("a"))
 
@@ -136,13 +136,13 @@ def test_equal_configuration_makes_equal_apps() -> None:
 
 
 def test_a_configured_app_cannot_be_changed() -> None:
-    """Tasks share the values: who changed one would change it under another's hands."""
+    """Tasks share the values: a change by one task would surprise the others."""
     with pytest.raises(FrozenInstanceError):
-        app().name = "other"  # type: ignore[misc]  # the mistake that is tried
+        app().name = "other"  # type: ignore[misc]  # the mistake under test
 
 
 def test_defaults_are_the_documented_ones() -> None:
-    """Operators rely on the configuration's defaults, and a file is private unless told."""
+    """Operators rely on the configuration's defaults, and a file is private by default."""
     assert Timing() == Timing(0.5, 0.1, 1.0, 30.0, 1800.0, session_check=None, terminate_after=60.0)
     assert Timing().renew == "reauth"
     assert Endpoint("u") == Endpoint("u", timeout=20.0, proxy="", max_in_flight=32)

@@ -1,4 +1,4 @@
-"""The verdict over an app: ready, or every reason why not."""
+"""Whether an app is ready, and every reason why it is not."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ LATER = Instant(1100)
 LIFETIME = 600.0
 
 _GRANTS = grants(LIFETIME)
-LIFE = session_state.granted(session_state.begin(NOW), next(_GRANTS), NOW, Timing(), 0.0)
+SESSION = session_state.granted(session_state.begin(NOW), next(_GRANTS), NOW, Timing(), 0.0)
 
 
 def test_a_new_app_is_not_ready() -> None:
@@ -24,47 +24,47 @@ def test_a_new_app_is_not_ready() -> None:
 
 
 def test_an_app_whose_outputs_hold_the_newest_token_is_ready() -> None:
-    """Both of what a consumer needs are there: a valid token, and where it reads it."""
-    outputs = (OutputStatus("/run/a", LIFE.token), OutputStatus("/run/b", LIFE.token))
-    assert ready(AppStatus("payments", LIFE, outputs), LATER)
+    """Consumers have a valid token where they read it."""
+    outputs = (OutputStatus("/run/a", SESSION.token), OutputStatus("/run/b", SESSION.token))
+    assert ready(AppStatus("payments", SESSION, outputs), LATER)
 
 
 def test_an_app_without_outputs_is_ready_with_its_token() -> None:
     """Consumers of the API socket need no file."""
-    assert ready(AppStatus("payments", LIFE), LATER)
+    assert ready(AppStatus("payments", SESSION), LATER)
 
 
 def test_each_output_that_is_behind_is_named_with_its_error() -> None:
     """An operator must learn from the answer alone which file is stale, and why."""
     outputs = (
-        OutputStatus("/run/a", LIFE.token),
+        OutputStatus("/run/a", SESSION.token),
         OutputStatus("/run/b"),
         OutputStatus("/run/c", None, "no space left on device"),
     )
-    assert reasons(AppStatus("payments", LIFE, outputs), LATER) == (
+    assert reasons(AppStatus("payments", SESSION, outputs), LATER) == (
         "/run/b does not hold the newest token",
         "/run/c does not hold the newest token: no space left on device",
     )
 
 
 def test_readiness_does_not_flap_while_a_new_token_is_written() -> None:
-    """A thousand apps are always writing one somewhere; their consumers have a good one yet."""
-    newer = session_state.kept_alive(LIFE, LATER, Timing(), 0.0)
-    behind = OutputStatus("/run/a", LIFE.token)
+    """Of a thousand apps one is always writing; its consumers still have a valid token."""
+    newer = session_state.kept_alive(SESSION, LATER, Timing(), 0.0)
+    behind = OutputStatus("/run/a", SESSION.token)
     assert ready(AppStatus("payments", newer, (behind,)), LATER)
     failing = replace(behind, error="read-only file system")
     assert not ready(AppStatus("payments", newer, (failing,)), LATER)
     assert not ready(AppStatus("payments", newer, (behind,)), Instant(NOW + LIFETIME))
 
 
-def test_a_token_that_ran_out_makes_an_app_unready_at_that_instant() -> None:
+def test_an_expired_token_makes_an_app_unready_at_that_instant() -> None:
     """The verdict must not wait for the refresher to notice the expiry."""
-    status = AppStatus("payments", LIFE, (OutputStatus("/run/a", LIFE.token),))
+    status = AppStatus("payments", SESSION, (OutputStatus("/run/a", SESSION.token),))
     assert ready(status, Instant(NOW + LIFETIME - 0.001))
     assert not ready(status, Instant(NOW + LIFETIME))
 
 
-def test_a_failure_is_told_as_long_as_there_is_no_token() -> None:
+def test_a_failure_is_reported_while_there_is_no_token() -> None:
     """The reason why there is no token is what an operator looks for."""
     refused = Rejected(Reason.REJECTED, "401 from the login")
     status = AppStatus(
@@ -76,8 +76,8 @@ def test_a_failure_is_told_as_long_as_there_is_no_token() -> None:
 def test_a_failing_renewal_leaves_an_app_ready() -> None:
     """As long as the old token is good, consumers notice nothing of an outage."""
     outage = Retryable(Reason.CONNECT, "connection refused")
-    troubled = session_state.failed(LIFE, outage, LATER, Timing(), 0.0)
-    status = AppStatus("payments", troubled, (OutputStatus("/run/a", LIFE.token),))
+    troubled = session_state.failed(SESSION, outage, LATER, Timing(), 0.0)
+    status = AppStatus("payments", troubled, (OutputStatus("/run/a", SESSION.token),))
     assert ready(status, LATER)
     gone = Instant(NOW + LIFETIME)
     assert not ready(replace(status, session=session_state.expired(troubled, gone)), gone)

@@ -1,4 +1,4 @@
-"""What a reload does to each app: nothing more than its change needs."""
+"""A reload does to each app no more than its change needs."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +28,7 @@ configurations = st.lists(apps, unique_by=lambda app: app.name)
 
 
 def test_the_same_apps_are_left_alone() -> None:
-    """A reload for another app's sake must not cost this one a login."""
+    """A change of another app must not cost this one a login."""
     assert diff([PAYMENTS, BILLING], [BILLING, PAYMENTS]) == ReloadPlan()
 
 
@@ -47,7 +47,7 @@ def test_apps_come_and_go() -> None:
         replace(PAYMENTS, endpoint=replace(PAYMENTS.endpoint, timeout=5.0, proxy="http://p:1")),
     ],
 )
-def test_what_needs_no_new_session_keeps_its_own(changed: App) -> None:
+def test_an_app_that_needs_no_new_session_keeps_its_own(changed: App) -> None:
     """Timing, outputs and the way to DSM change nothing about whose session it is."""
     assert diff([PAYMENTS], [changed]) == ReloadPlan(retune=(changed,))
 
@@ -60,7 +60,7 @@ def test_what_needs_no_new_session_keeps_its_own(changed: App) -> None:
     ],
 )
 def test_a_token_never_gets_to_another_server_or_app(changed: App) -> None:
-    """The old session's token must not be handed out in the name of the new one."""
+    """The old session's token must not be handed out as the new app's."""
     assert diff([PAYMENTS], [changed]) == ReloadPlan(restart=(changed,))
 
 

@@ -1,4 +1,4 @@
-"""One app's session as a state machine: examples of each rule, and what holds of every life."""
+"""One app's session as a state machine: examples of each rule, and invariants of all histories."""
 
 from dataclasses import dataclass, replace
 from math import inf
@@ -26,7 +26,7 @@ from refresherd.domain.session_state import ALWAYS, NEVER, Action, SessionState,
 
 NOW = Instant(1000.0)
 DAY = 86_400.0
-LUCK = st.floats(0, 1, exclude_max=True)
+RAND = st.floats(0, 1, exclude_max=True)
 LIFETIMES = st.one_of(st.integers(1, 4_294_967_295), st.integers(1, 60)).map(float)
 TIMING = Timing(session_check=45.0)
 
@@ -46,12 +46,12 @@ def grant(lifetime: float = 600.0) -> Grant:
 
 
 def fresh(timing: Timing = TIMING, lifetime: float = 600.0) -> SessionState:
-    """Return the life of an app that got its first token at NOW."""
+    """Return the state of an app that got its first token at NOW."""
     return session_state.granted(session_state.begin(NOW), grant(lifetime), NOW, timing, 0.0)
 
 
 def after(session: SessionState, *errors: DsmError, timing: Timing = TIMING) -> SessionState:
-    """Return the life after attempts that failed so, each made when it was due."""
+    """Return the state after attempts with these errors, each made when it was due."""
     for error in errors:
         session = session_state.failed(
             session, error, Instant(max(NOW, session.next_attempt_at)), timing, 0.0
@@ -60,7 +60,7 @@ def after(session: SessionState, *errors: DsmError, timing: Timing = TIMING) -> 
 
 
 def at(seconds: float) -> Instant:
-    """Return the instant so long after NOW."""
+    """Return the instant that many seconds after NOW."""
     return Instant(NOW + seconds)
 
 
@@ -73,7 +73,7 @@ def test_a_new_app_is_due_at_once() -> None:
     assert session_state.valid_token(session, NOW) is None
 
 
-@given(LIFETIMES, LUCK)
+@given(LIFETIMES, RAND)
 def test_a_renewal_is_due_at_its_share_of_the_lifetime_less_jitter(
     lifetime: float, rand: float
 ) -> None:
@@ -88,8 +88,8 @@ def test_a_renewal_is_due_at_its_share_of_the_lifetime_less_jitter(
     assert session_state.wake_at(session, busy=False) == session.next_attempt_at
 
 
-def test_a_check_is_woken_for() -> None:
-    """Else a session that was ended would be noticed no sooner than it is renewed."""
+def test_a_check_is_a_reason_to_wake_up() -> None:
+    """Otherwise the end of a session would be noticed only at its renewal."""
     assert session_state.wake_at(fresh(), busy=False) == at(45)
 
 
@@ -112,8 +112,8 @@ def test_a_token_is_the_one_that_was_granted() -> None:
     assert session.token.entity_id == GRANT.entity_id
 
 
-def test_expiry_is_woken_for_while_the_next_attempt_is_far_off() -> None:
-    """Readers must be told in time that there is no token, however long the wait after trouble."""
+def test_expiry_is_a_reason_to_wake_up_while_the_next_attempt_is_far_off() -> None:
+    """Readers must learn in time that there is no token, however long the wait after a failure."""
     session = replace(fresh(), next_attempt_at=at(1800), check_at=None)
     assert session_state.wake_at(session, busy=False) == at(600)
     assert session_state.next_action(session, at(600), busy=False) is Action.EXPIRE
@@ -249,7 +249,7 @@ def test_an_expiry_does_not_hasten_the_login_of_a_refused_credential() -> None:
     )
 
 
-def test_haste_ends_every_wait() -> None:
+def test_a_requested_refresh_ends_every_wait() -> None:
     """`refresh` and a changed key take effect at once, on the credential too."""
     session = refresh_requested(after(session_state.begin(NOW), REFUSED), at(310), TIMING)
     assert session_state.next_action(session, at(310), busy=False) is Action.ATTEMPT
@@ -258,15 +258,15 @@ def test_haste_ends_every_wait() -> None:
     assert refresh_requested(session_state.begin(NOW), at(10), TIMING).next_attempt_at == NOW
 
 
-def test_haste_is_told_from_the_schedule() -> None:
-    """A login that somebody asks for may be sent when the schedule's would be withheld."""
+def test_a_requested_attempt_is_told_from_a_scheduled_one() -> None:
+    """A requested login may be sent when a scheduled one would be withheld."""
     assert session_state.begin(NOW).by_operator is False
     assert session_state.begin(NOW, by_operator=True).by_operator is True
     assert refresh_requested(session_state.begin(NOW), NOW, TIMING).by_operator is True
 
 
-def test_what_somebody_asks_for_includes_the_login_that_follows_at_once() -> None:
-    """They want a token, by whatever method; what is tried again later is the schedule's."""
+def test_a_requested_attempt_includes_the_login_that_follows_at_once() -> None:
+    """The operator wants a token, by whatever method; later retries are the schedule's."""
     by_operator = refresh_requested(fresh(), at(10), TIMING)
     assert session_state.failed(by_operator, DEAD, at(10), TIMING, 0.0).by_operator is True
     assert session_state.failed(by_operator, OUTAGE, at(10), TIMING, 0.0).by_operator is False
@@ -274,12 +274,12 @@ def test_what_somebody_asks_for_includes_the_login_that_follows_at_once() -> Non
 
 
 def test_a_withheld_login_is_made_when_it_is_allowed() -> None:
-    """That may be sooner or later than `rejected_retry`, and until then somebody must act."""
+    """That may be sooner or later than `rejected_retry`; until then an operator must act."""
     session = after(session_state.begin(NOW), LoginSuppressed("too many have failed", at(50)))
     assert (session.state, session.next_attempt_at) == (State.REJECTED, at(50))
 
 
-def test_haste_is_no_flood() -> None:
+def test_requested_refreshes_do_not_flood_dsm() -> None:
     """A script that asks ten times a second must not have DSM asked as often."""
     just_renewed = refresh_requested(fresh(), at(0.1), TIMING)
     assert just_renewed.next_attempt_at == at(TIMING.retry_min)
@@ -287,14 +287,14 @@ def test_haste_is_no_flood() -> None:
     assert just_failed.next_attempt_at == at(300 + TIMING.retry_min)
 
 
-def test_asking_again_and_again_hastens_nothing() -> None:
-    """Whoever may ask could else have DSM flooded through the daemon."""
+def test_repeated_requests_hasten_nothing() -> None:
+    """Otherwise a client of the API could flood DSM through the daemon."""
     failed = session_state.failed(session_state.begin(NOW), OUTAGE, NOW, TIMING, 0.9)
     assert refresh_requested(failed, at(0.5), TIMING).next_attempt_at == at(1)
     assert refresh_requested(fresh(), at(0.5), TIMING).next_attempt_at == at(1)
 
 
-def test_another_credential_is_logged_in_with_while_the_token_stays() -> None:
+def test_a_new_credential_logs_in_while_the_token_stays() -> None:
     """Consumers keep the session of the old key until the new one has brought another."""
     session = credential_changed(fresh(), at(10), TIMING)
     assert (session.method, session.next_attempt_at) == (Method.AUTH, at(10))
@@ -311,7 +311,7 @@ def test_another_timing_keeps_the_session() -> None:
     assert (troubled.state, troubled.next_attempt_at) == (State.RETRYING, at(301))
 
 
-def test_another_timing_ends_every_wait_after_trouble() -> None:
+def test_another_timing_ends_every_wait_after_a_failure() -> None:
     """What failed may work under the new settings: a proxy, a CA, another way to renew."""
     timing = Timing(renew=Method.KEEPALIVE, session_check=10.0)
     refused = settings_changed(after(fresh(), FORBIDDEN, REFUSED), at(310), timing, 0.0)
@@ -328,14 +328,14 @@ def test_another_timing_ends_every_wait_after_trouble() -> None:
     assert settings_changed(renewed, at(330), Timing(), 0.0).login_at == at(330)
 
 
-def test_generations_go_on_after_a_new_beginning() -> None:
+def test_generations_continue_after_a_restart_of_the_app() -> None:
     """An app whose settings changed must not show its consumers an older generation."""
     session = session_state.begin(NOW, generation=7)
     assert session_state.granted(session, grant(), NOW, TIMING, 0.0).generation == 8
 
 
 def test_a_renewal_that_keeps_failing_takes_turns_with_logins() -> None:
-    """Reauth may be broken where logins work, and the other way round."""
+    """Reauth may be broken while logins work, and vice versa."""
     methods = []
     session = fresh()
     for _ in range(7):
@@ -374,7 +374,7 @@ def test_an_expiry_is_noticed_before_anything_else_is_done() -> None:
 
 
 def test_a_check_finds_a_dead_session_and_nothing_else_changes() -> None:
-    """Only DSM's clear no about the token is news; the rest of a check's trouble is not."""
+    """Only DSM's clear statement that the token is dead counts; other errors of a check do not."""
     session = fresh()
     assert session_state.next_action(session, at(45), busy=False) is Action.CHECK
     assert session_state.checked(session, at(46), TIMING) == replace(session, check_at=at(91))
@@ -386,7 +386,7 @@ def test_a_check_finds_a_dead_session_and_nothing_else_changes() -> None:
 
 
 def test_a_check_that_outlives_the_token_schedules_no_other() -> None:
-    """There is nothing left to ask about."""
+    """There is no session left to check."""
     session = session_state.expired(fresh(), at(600))
     assert session_state.checked(session, at(601), TIMING) == session
     assert fresh(Timing()).check_at is None
@@ -394,7 +394,7 @@ def test_a_check_that_outlives_the_token_schedules_no_other() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What happens in a history: after a pause, an error or a grant of this lifetime."""
+    """A step of a history: after a pause, an error or a grant with this lifetime."""
 
     pause: float
     outcome: DsmError | float
@@ -404,7 +404,7 @@ class Step:
 ERRORS = st.sampled_from(
     [OUTAGE, DEAD, FORBIDDEN, REFUSED, MFA, Retryable(Reason.THROTTLED, "", retry_after=1e9)]
 )
-STEPS = st.builds(Step, st.floats(0, 1000), st.one_of(ERRORS, LIFETIMES), LUCK)
+STEPS = st.builds(Step, st.floats(0, 1000), st.one_of(ERRORS, LIFETIMES), RAND)
 TIMINGS = st.builds(
     Timing,
     renew=st.sampled_from(Method),
@@ -416,7 +416,7 @@ TIMINGS = st.builds(
 def advanced(
     session: SessionState, step: Step, timing: Timing, since: Instant = ALWAYS
 ) -> SessionState:
-    """Return the life after a step; its attempt is made as late as the pause says."""
+    """Return the state after a step; its attempt is `pause` seconds late."""
     now = Instant(max(since, session.next_attempt_at) + step.pause)
     if session_state.next_action(session, now, busy=True) is Action.EXPIRE:
         session = session_state.expired(session, now)
@@ -430,7 +430,7 @@ def advanced(
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What somebody asks for in a history, a while after its last step."""
+    """An operator's action in a history, `pause` seconds after the last step."""
 
     of: str
     pause: float
@@ -443,7 +443,7 @@ ASKS = st.builds(
 
 
 def by_operator(session: SessionState, ask: Ask, now: Instant, timing: Timing) -> SessionState:
-    """Return the life after somebody asked, which leaves it sound."""
+    """Return the state after an operator's action."""
     if session_state.next_action(session, now, busy=True) is Action.EXPIRE:
         session = session_state.expired(session, now)
     match ask.of:
@@ -456,8 +456,8 @@ def by_operator(session: SessionState, ask: Ask, now: Instant, timing: Timing) -
 
 
 @given(st.lists(st.one_of(STEPS, ASKS), max_size=12), TIMINGS)
-def test_whatever_is_asked_leaves_a_sound_life(happened: list[Step | Ask], timing: Timing) -> None:
-    """No order of refreshes, other keys and reloads renews a dead token or forgets an app."""
+def test_operators_actions_keep_the_invariants(happened: list[Step | Ask], timing: Timing) -> None:
+    """No order of refreshes, new keys and reloads renews a dead token or forgets an app."""
     session, now = session_state.begin(NOW), NOW
     for one in happened:
         if isinstance(one, Step):
@@ -477,7 +477,7 @@ def test_whatever_is_asked_leaves_a_sound_life(happened: list[Step | Ask], timin
 
 
 @given(st.lists(STEPS, min_size=1, max_size=8), TIMINGS, st.floats(0, 5), st.booleans())
-def test_asking_never_makes_two_attempts_within_retry_min(
+def test_requests_never_cause_two_attempts_within_retry_min(
     steps: list[Step],
     timing: Timing,
     pause: float,
@@ -496,8 +496,8 @@ def test_asking_never_makes_two_attempts_within_retry_min(
 
 
 @given(st.lists(STEPS, max_size=12), TIMINGS)
-def test_every_history_leaves_a_sound_life(steps: list[Step], timing: Timing) -> None:
-    """Whatever happened: only live tokens are renewed, refused keys spared, no wait forgotten."""
+def test_every_history_keeps_the_invariants(steps: list[Step], timing: Timing) -> None:
+    """Only live tokens are renewed, refused keys are spared, and no wait is forgotten."""
     session = session_state.begin(NOW)
     for step in steps:
         before, session = session, advanced(session, step, timing)
@@ -511,10 +511,10 @@ def test_every_history_leaves_a_sound_life(steps: list[Step], timing: Timing) ->
 
 
 @given(st.lists(STEPS, min_size=1, max_size=12), TIMINGS)
-def test_nothing_is_done_at_once_twice_in_a_row(steps: list[Step], timing: Timing) -> None:
-    """Every wait is `retry_min` at least, but for a login after a session that was lost.
+def test_no_two_attempts_in_a_row_are_made_at_once(steps: list[Step], timing: Timing) -> None:
+    """Every wait is at least `retry_min`, except for a login after a lost session.
 
-    Even where a login is answered by what only a renewal can be: no answer makes it spin.
+    Even if a login gets an answer that only a renewal can get: no answer makes it spin.
     """
     session, at_once = session_state.begin(NOW), False
     for step in steps:
@@ -526,8 +526,8 @@ def test_nothing_is_done_at_once_twice_in_a_row(steps: list[Step], timing: Timin
         assert at_once or session.next_attempt_at >= now + 0.4
 
 
-@given(st.lists(STEPS, max_size=8), TIMINGS, st.booleans(), LUCK)
-def test_a_sleeper_is_woken_exactly_when_something_is_due(
+@given(st.lists(STEPS, max_size=8), TIMINGS, st.booleans(), RAND)
+def test_the_wake_up_is_exactly_when_something_is_due(
     steps: list[Step],
     timing: Timing,
     busy: bool,  # noqa: FBT001  # hypothesis passes it by position
@@ -546,7 +546,7 @@ def test_a_sleeper_is_woken_exactly_when_something_is_due(
 
 
 def test_a_session_that_is_kept_alive_is_not_replaced_while_it_lives() -> None:
-    """Its consumers read the token once: a login in an outage would cost them their session."""
+    """Its consumers read the token once: a login during an outage would cost them their session."""
     timing = replace(TIMING, renew=Method.KEEPALIVE)
     session = fresh(timing)
     for _ in range(6):

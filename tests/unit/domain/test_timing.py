@@ -22,7 +22,7 @@ from refresherd.domain.timing import (
 )
 
 LIFETIMES = st.one_of(st.integers(1, 4_294_967_295).map(float), st.floats(1, 4_294_967_295))
-LUCK = st.floats(0, 1, exclude_max=True)
+RAND = st.floats(0, 1, exclude_max=True)
 NOW = st.floats(0, 1e9)
 """Boot time: up to thirty years without a restart."""
 
@@ -62,7 +62,7 @@ def token(issued_at: float, lifetime: float) -> Token:
     return Token(Secret("t"), "", 1, Instant(issued_at), lifetime, expires_at)
 
 
-@given(NOW, LIFETIMES, shares(), LUCK)
+@given(NOW, LIFETIMES, shares(), RAND)
 def test_a_renewal_is_due_before_expiry_and_not_before_issue(
     issued_at: float, lifetime: float, share: Share, rand: float
 ) -> None:
@@ -72,7 +72,7 @@ def test_a_renewal_is_due_before_expiry_and_not_before_issue(
     assert due >= issued_at - 1e-6 * max(1, lifetime)
 
 
-@given(NOW, LIFETIMES, shares(), LUCK)
+@given(NOW, LIFETIMES, shares(), RAND)
 def test_the_outage_budget_is_always_left(
     issued_at: float, lifetime: float, share: Share, rand: float
 ) -> None:
@@ -82,30 +82,32 @@ def test_the_outage_budget_is_always_left(
     assert issued_at + lifetime - due >= budget - 1e-6 * max(1, lifetime)
 
 
-@given(LIFETIMES, shares(), LUCK)
-def test_short_lives_cause_no_hot_loop(lifetime: float, share: Share, rand: float) -> None:
+@given(LIFETIMES, shares(), RAND)
+def test_short_lifetimes_cause_no_hot_loop(lifetime: float, share: Share, rand: float) -> None:
     """A DSM that grants a second at a time is asked twice in it, not as often as `at` says."""
     due = refresh_at(token(0, lifetime), share.timing, rand)
     assert due >= min(1.0, lifetime / 2) - 1e-6 * lifetime
 
 
-@given(LIFETIMES, shares(), LUCK, LUCK)
-def test_more_luck_is_never_later(lifetime: float, share: Share, one: float, other: float) -> None:
+@given(LIFETIMES, shares(), RAND, RAND)
+def test_a_larger_random_number_is_never_later(
+    lifetime: float, share: Share, one: float, other: float
+) -> None:
     """Jitter spreads a fleet towards earlier renewals only."""
     low, high = sorted((one, other))
     live = token(0, lifetime)
     assert refresh_at(live, share.timing, high) <= refresh_at(live, share.timing, low)
 
 
-@given(shares(), LUCK)
-def test_a_token_that_lives_for_ever_is_renewed_daily(share: Share, rand: float) -> None:
-    """A session that was ended from outside would never be missed; a fleet is spread all the same.
+@given(shares(), RAND)
+def test_a_token_of_136_years_is_renewed_daily(share: Share, rand: float) -> None:
+    """Otherwise a session that was ended from outside would never be missed.
 
-    DSM may grant 4294967295 s.
+    DSM may grant 4294967295 s. A fleet is spread all the same.
     """
     due = refresh_at(token(0, 4294967295.0), share.timing, rand)
     daily = 86_400 * (1 - share.timing.jitter * rand / share.timing.at)
-    # Jitter may be all of the share, but a second is the soonest.
+    # Jitter may be all of the share, but a token is left alone for a second.
     assert due == pytest.approx(max(1.0, daily), abs=1e-5)
 
 
@@ -116,37 +118,37 @@ def test_renewal_is_counted_from_expiry() -> None:
     assert outage_budget(600, Timing()) == 300.0
 
 
-@given(st.integers(1, 10**9), retries(), LUCK)
+@given(st.integers(1, 10**9), retries(), RAND)
 def test_a_backoff_keeps_its_limits(failures: int, timing: Timing, rand: float) -> None:
     """Below `retry_min` it floods DSM, above `retry_max` it recovers later than promised."""
     wait = backoff(failures, timing, rand)
     assert timing.retry_min <= wait <= timing.retry_max
 
 
-@given(st.integers(1, 100), st.integers(0, 100), retries(), LUCK)
+@given(st.integers(1, 100), st.integers(0, 100), retries(), RAND)
 def test_a_backoff_grows_with_the_failures(
     failures: int, more: int, timing: Timing, rand: float
 ) -> None:
-    """A fleet that waits out a long outage must ask ever more rarely."""
+    """During a long outage a fleet must ask less and less often."""
     wait = backoff(failures, timing, rand)
     assert backoff(failures + more, timing, rand) >= wait - 1e-9 * wait
 
 
 def test_a_backoff_doubles_up_to_its_ceiling() -> None:
-    """The default backoff as documented, at the highest luck there nearly is."""
+    """The default backoff as documented, with the largest random number."""
     timing = Timing(retry_min=1.0, retry_max=30.0)
     waits = [round(backoff(n, timing, 1 - 1e-12)) for n in range(1, 8)]
     assert waits == [2, 4, 8, 16, 30, 30, 30]
     assert backoff(5, timing, 0.0) == 1.0
 
 
-@given(retries(), st.lists(LUCK, min_size=2, max_size=60), st.data())
+@given(retries(), st.lists(RAND, min_size=2, max_size=60), st.data())
 def test_attempts_in_any_window_are_bounded(
-    timing: Timing, lucks: list[float], data: st.DataObject
+    timing: Timing, rands: list[float], data: st.DataObject
 ) -> None:
-    """Whatever the luck, nobody makes DSM answer more often than once per `retry_min`."""
+    """Whatever the random numbers, DSM is not asked more often than once per `retry_min`."""
     instants = [0.0]
-    for failures, rand in enumerate(lucks, start=1):
+    for failures, rand in enumerate(rands, start=1):
         instants.append(instants[-1] + backoff(failures, timing, rand))
     start = data.draw(st.floats(0, instants[-1]))
     window = data.draw(st.floats(0, instants[-1]))
@@ -178,7 +180,7 @@ def test_a_retry_after_is_capped(retry_after: float, remaining: float | None) ->
 def test_a_retry_after_is_obeyed_within_reason(
     retry_after: float | None, remaining: float | None, wait: float
 ) -> None:
-    """A server in trouble is believed, up to half of what the token has left."""
+    """The server's wish is respected up to half of what the token has left."""
     assert bounded_retry_after(retry_after, remaining) == wait
 
 
@@ -195,15 +197,15 @@ def test_a_hanging_attempt_leaves_time_for_another(timeout: float, remaining: fl
 
 
 def test_a_refused_credential_is_spared() -> None:
-    """For as long as is configured, or until the instant at which another login is allowed."""
+    """For the configured time, or until another login is allowed."""
     timing, now = Timing(rejected_retry=60.0), Instant(100)
     assert rejected_until(Rejected(Reason.REJECTED, "401"), now, timing) == 160.0
     assert rejected_until(LoginSuppressed("another was refused"), now, timing) == 160.0
     assert rejected_until(LoginSuppressed("too many have failed", 5000.0), now, timing) == 5000.0
 
 
-def test_half_of_what_is_left_is_used_and_half_is_kept() -> None:
-    """A slow DSM gets the time that there is, and another attempt its half of it."""
+def test_an_attempt_uses_half_of_the_time_that_is_left() -> None:
+    """A slow DSM gets time to answer, and another attempt still has its half."""
     assert attempt_timeout(20.0, 30.0) == 15.0
     assert backoff(10, Timing(retry_max=30.0), 1 - 1e-12, 30.0) == pytest.approx(15.0)
 
@@ -212,7 +214,7 @@ def test_half_of_what_is_left_is_used_and_half_is_kept() -> None:
 def test_a_replaced_session_ends_after_its_grace(
     issued_at: float, lifetime: float, age: float, grace: float
 ) -> None:
-    """Consumers keep the old token for the grace, and nobody ends what has run out already."""
+    """Consumers keep the old token for its grace; an expired session needs no end."""
     replaced, now = token(issued_at, lifetime), Instant(issued_at + age)
     end = terminate_at(replaced, now, grace)
     assert end <= replaced.expires_at

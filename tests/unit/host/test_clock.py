@@ -1,4 +1,4 @@
-"""Boot time as the daemon sees it, with readings that are made up."""
+"""Boot time, wall time and jumps, with made-up readings of the clocks."""
 
 import time
 from collections.abc import Callable
@@ -27,7 +27,7 @@ START = Reading(boot=5000.0, monotonic=4000.0, wall=1_700_000_000.0)
 
 @dataclass(slots=True)
 class Host:
-    """A machine whose clocks move when told."""
+    """A machine whose clocks the test moves."""
 
     reading: Reading = field(default=START)
 
@@ -60,7 +60,7 @@ class Host:
 
 
 def interrupted(delays: list[float]) -> Callable[[int], float]:
-    """Return a clock_gettime of a process that is held up so long before each call."""
+    """Return the clock_gettime of a process that is delayed before each call."""
     host, waits = Host(), chain(delays, repeat(0.0))
 
     def gettime(clock: int) -> float:
@@ -80,8 +80,8 @@ def test_now_is_boot_time() -> None:
     assert boot_clock(Host()).now() == Instant(5000)
 
 
-def test_an_instant_is_told_as_wall_time() -> None:
-    """Files and metrics tell unix time, for instants in the past and the future."""
+def test_an_instant_is_converted_to_wall_time() -> None:
+    """Files and metrics show unix time, for instants in the past and the future."""
     clock = boot_clock(Host())
     assert clock.wall(Instant(5000)) == 1_700_000_000.0
     assert clock.wall(Instant(4400)) == 1_699_999_400.0
@@ -90,19 +90,19 @@ def test_an_instant_is_told_as_wall_time() -> None:
 
 @given(st.lists(st.floats(-SAME_SECONDS / 2.1, SAME_SECONDS / 2.1), min_size=2))
 def test_an_instant_keeps_its_wall_time_in_noise(noise: list[float]) -> None:
-    """An expiry that flaps makes a file change, or an alert fire, for nothing."""
+    """An expiry that flaps would change files and fire alerts for nothing."""
     host = Host()
     clock = boot_clock(host)
-    message = clock.wall(Instant(5600))
+    before = clock.wall(Instant(5600))
     for seconds in noise:
         host.run(60.0)
         host.reading = replace(host.reading, wall=host.reading.boot + 1_699_995_000 + seconds)
-        assert clock.wall(Instant(5600)) == message
+        assert clock.wall(Instant(5600)) == before
 
 
 @given(st.floats(-TEN_YEARS, TEN_YEARS).filter(lambda step: abs(step) > SAME_SECONDS + 1e-6))
 def test_a_step_of_the_wall_clock_is_followed(step: float) -> None:
-    """What is told to people must agree with the clock that they look at."""
+    """Times shown to people must agree with the clock on their wall."""
     host = Host()
     clock = boot_clock(host)
     before = clock.wall(Instant(5600))
@@ -111,7 +111,7 @@ def test_a_step_of_the_wall_clock_is_followed(step: float) -> None:
 
 
 def test_small_steps_add_up() -> None:
-    """A clock that creeps away must not be lost for good."""
+    """A clock that drifts slowly must be followed, too."""
     host = Host()
     clock = boot_clock(host)
     for _ in range(100):
@@ -130,7 +130,7 @@ def test_a_suspend_moves_no_instant() -> None:
 
 
 class Seconds:
-    """Sequences of what happens to a machine's clocks, one list entry a look."""
+    """Strategies for what happens to a machine's clocks between two looks."""
 
     ordinary = st.tuples(st.just("run"), st.floats(0, 1e5))
     suspend = st.tuples(st.just("suspend"), st.floats(JUMP_SECONDS * 1.01, 1e8))
@@ -143,7 +143,7 @@ class Seconds:
 
 
 @given(Seconds.looks)
-def test_every_jump_is_told_for_what_it_is(looks: list[list[tuple[str, float]]]) -> None:
+def test_every_jump_is_reported_as_what_it_is(looks: list[list[tuple[str, float]]]) -> None:
     """A suspend mistaken for a step, or missed, sends an operator looking in the wrong place."""
     host = Host()
     detector = JumpDetector(host.read)
@@ -167,8 +167,8 @@ def test_every_jump_is_told_for_what_it_is(looks: list[list[tuple[str, float]]])
         assert found == pytest.approx(expected, abs=1e-5)
 
 
-def test_a_jump_is_told_once() -> None:
-    """A counter that grows with each look would tell of a suspend each second."""
+def test_a_jump_is_reported_once() -> None:
+    """Otherwise the counter would show a suspend each second."""
     host = Host()
     detector = JumpDetector(host.read)
     host.suspend(30.0)
@@ -177,7 +177,7 @@ def test_a_jump_is_told_once() -> None:
     assert detector.jumps() == ()
 
 
-def test_a_dead_clock_battery_is_both() -> None:
+def test_a_dead_clock_battery_is_a_suspend_and_a_step() -> None:
     """Some machines wake with the wall clock where it was when they fell asleep."""
     asleep = replace(START, boot=START.boot + 60)
     assert jumps_between(START, asleep) == (
@@ -193,7 +193,7 @@ def test_being_held_up_between_two_clocks_is_no_jump(call: int, seconds: float) 
     assert jumps_between(START, reading) == ()
 
 
-def test_a_host_that_never_lets_go_is_read_all_the_same() -> None:
-    """A reading that may be torn is better than a daemon that reads clocks for ever."""
+def test_reading_ends_even_if_it_is_always_interrupted() -> None:
+    """An imprecise reading is better than a daemon that reads clocks for ever."""
     reading = read_clocks(interrupted([0.01] * 1000))
     assert reading.wall - reading.boot == pytest.approx(1_699_995_000, abs=0.1)

@@ -1,4 +1,4 @@
-"""What /proc says of a peer, and what systemd claims for it, read without trusting either."""
+"""The texts of /proc and the addresses of systemd, parsed without trust in either."""
 
 import re
 

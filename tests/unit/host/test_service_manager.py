@@ -22,12 +22,12 @@ PID = 4711
 
 
 def test_without_a_service_manager_there_is_nothing() -> None:
-    """A daemon started by hand must not take its standard streams or a pipe for sockets."""
+    """A daemon started by hand must not mistake its standard streams or a pipe for sockets."""
     assert Manager.of({}, PID) == Manager()
 
 
-def test_all_that_a_manager_gives_is_found() -> None:
-    """It is the whole of what sd_notify(3), sd_watchdog_enabled(3) and sd_listen_fds(3) say."""
+def test_everything_that_a_manager_passes_is_found() -> None:
+    """All that sd_notify(3), sd_watchdog_enabled(3) and sd_listen_fds(3) describe."""
     environ = {
         "NOTIFY_SOCKET": "/run/systemd/notify",
         "WATCHDOG_PID": str(PID),
@@ -40,7 +40,7 @@ def test_all_that_a_manager_gives_is_found() -> None:
     assert Manager.of(environ, PID) == Manager("/run/systemd/notify", 30.0, passed)
 
 
-def test_what_is_for_another_process_is_ignored() -> None:
+def test_variables_for_another_process_are_ignored() -> None:
     """A shell that systemd started passes its variables on, and their descriptors are not ours."""
     environ = {"WATCHDOG_PID": "1", "WATCHDOG_USEC": "1", "LISTEN_PID": "1", "LISTEN_FDS": "3"}
     assert Manager.of(environ, PID) == Manager()
@@ -54,21 +54,21 @@ def test_a_descriptor_without_a_name_has_none() -> None:
 
 @given(st.dictionaries(st.sampled_from(sorted(OWN)), st.text()))
 def test_no_nonsense_keeps_the_daemon_from_starting(environ: dict[str, str]) -> None:
-    """The environment is not the daemon's own: whatever stands there must not be a traceback."""
+    """Others write the environment: no value in it may cause a traceback."""
     found = Manager.of({**environ, "LISTEN_PID": str(PID)}, PID)
     assert all(one.fd >= 3 for one in found.passed)
     assert found.watchdog is None or found.watchdog > 0
 
 
-def test_children_get_nothing_that_lets_them_speak_for_the_daemon() -> None:
-    """A hook that runs systemd-notify or a shell's `sd_notify` would tell of the daemon's state."""
+def test_children_get_no_variables_to_speak_for_the_daemon() -> None:
+    """A hook that runs systemd-notify would otherwise report a state of the daemon."""
     environ = dict.fromkeys(OWN, "1") | {"PATH": "/bin"}
     assert without_own(environ) == {"PATH": "/bin"}
 
 
 @pytest.mark.parametrize("form", ["{}/notify", "@refresherd-test-{}"])
 def test_both_kinds_of_addresses_are_reached(form: str, tmp_path: Path) -> None:
-    """The user's manager has a path; managers in containers use the abstract namespace."""
+    """Usually it is a path; managers in containers use the abstract namespace."""
     place = form.format(tmp_path if form.startswith("{") else os.getpid())
     manager, notifier = ServiceManager(place), Notifier(place)
     assert notifier.enabled
@@ -79,16 +79,16 @@ def test_both_kinds_of_addresses_are_reached(form: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("address", ["", "vsock:2:1234"])
-def test_without_a_manager_all_is_said(address: str) -> None:
-    """A daemon that is started by hand has nobody to tell, and must not try for ever."""
+def test_without_a_manager_every_message_counts_as_sent(address: str) -> None:
+    """A daemon that is started by hand has nobody to notify, and must not try for ever."""
     notifier = Notifier(address)
     assert not notifier.enabled
     assert notifier.send("READY=1")
     notifier.close()
 
 
-def test_a_flooded_manager_holds_up_nobody(tmp_path: Path) -> None:
-    """A manager that does not read must not stop the refreshes; what it missed is said again."""
+def test_a_manager_that_does_not_read_blocks_nothing(tmp_path: Path) -> None:
+    """It must not stop the refreshes; what it missed is sent again."""
     manager = manager_at(tmp_path)
     notifier = Notifier(manager.address)
     manager.flood()

@@ -1,4 +1,4 @@
-"""A program's last words: told in one line, without half a secret in it."""
+"""A program's last lines are joined into one, without half a secret in it."""
 
 import pytest
 from hypothesis import given, settings
@@ -30,7 +30,7 @@ def tail(*pieces: bytes) -> Tail:
         (b"error: " + b"a" * 300 + b" more", "error: …"),
     ],
 )
-def test_the_last_lines_are_told_as_one(printed: bytes, message: str) -> None:
+def test_the_last_lines_are_joined_into_one(printed: bytes, message: str) -> None:
     """A log line is one line, and no screen's cursor is moved by it."""
     assert tail(printed).lines(2) == message
 
@@ -39,7 +39,7 @@ def test_the_last_lines_are_told_as_one(printed: bytes, message: str) -> None:
     ("status", "message"),
     [(3, "exit status 3"), (-15, "killed by signal 15"), (300, "exit status 300")],
 )
-def test_a_failure_is_told_with_and_without_last_words(status: int, message: str) -> None:
+def test_a_failure_is_described_with_and_without_output(status: int, message: str) -> None:
     """Some programs fail in silence."""
     assert tail().complaint(status) == message
     assert tail(b"first\nlast\n").complaint(status) == f"{message}: last"
@@ -48,7 +48,7 @@ def test_a_failure_is_told_with_and_without_last_words(status: int, message: str
 @settings(max_examples=50)
 @given(st.lists(st.tuples(WORDS, SPACES)), st.integers(0, 2 * len(TOKEN)))
 def test_no_word_is_cut_short(words: list[tuple[str, str]], missing: int) -> None:
-    """The log knows a secret by its length: the rest of one would be written out."""
+    """The log recognises a secret by its length: the rest of one would be written out."""
     filler = b"x " * MAX_TAIL
     printed = "".join(word + space for word, space in words).encode()
     whole = tail(printed).lines(3)
