@@ -1,4 +1,4 @@
-"""A machine in memory with a fleet of apps on it, to be reloaded and looked at from outside."""
+"""A machine in memory with a fleet of apps, to be reloaded and observed from outside."""
 
 import asyncio
 from collections import defaultdict
@@ -49,12 +49,12 @@ class Asked:
 
 
 class Machine:
-    """Two DSMs, the keys and the files of a machine, and a fleet that lives on it.
+    """Two DSMs, the keys and the files of a machine, and the fleet that runs on it.
 
-    A token is `URL KEY NUMBER`, and each DSM takes its own only. A DSM in `hanging` does not
-    answer, keys in `refused` are wrong; a file in `stuck` can't be written, one in `hung` does
-    not answer, one in `broken` has a bug. What stands in `sessions` outlives a restart.
-    Everything takes `turns` of the event loop.
+    A token is `URL KEY NUMBER`, and each DSM accepts only its own. A DSM in `hanging` does not
+    answer, and keys in `refused` are wrong. A file in `stuck` cannot be written, one in `hung`
+    does not answer, and one in `broken` has a bug. `sessions` outlive a restart. Each access takes
+    `turns` of the event loop.
     """
 
     def __init__(self, *apps: App, turns: int = 0) -> None:
@@ -65,7 +65,7 @@ class Machine:
         self.files: dict[Path, Token] = {}
         self.owned: set[Path] = set()
         self.written: list[Path] = []
-        self.by_operator: list[Asked] = []
+        self.requests: list[Asked] = []
         self.granted: set[str] = set()
         self.ended: set[str] = set()
         self.hanging: set[str] = set()
@@ -82,11 +82,11 @@ class Machine:
         self.supervisor = Supervisor(apps, self._make_app_context, context)
 
     async def reload(self, *apps: App, end_sessions: bool = False) -> list[Asked]:
-        """Reload to these apps, and return what DSM was asked meanwhile."""
-        before = len(self.by_operator)
+        """Reload to these apps, and return the requests to DSM meanwhile."""
+        before = len(self.requests)
         await self.apply(*apps, end_sessions=end_sessions)
         await self.schedule.advance(0)
-        return self.by_operator[before:]
+        return self.requests[before:]
 
     async def apply(self, *apps: App, end_sessions: bool = False) -> None:
         """Reload to these apps, and wait for nothing else."""
@@ -95,13 +95,13 @@ class Machine:
         await self.supervisor.apply(steps, names, end_sessions=end_sessions)
 
     def status(self, name: str) -> AppStatus:
-        """Return the status of an app that there is."""
+        """Return the status of a configured app."""
         status = self.supervisor.status(name)
         assert status is not None
         return status
 
     def runner(self, name: str) -> AppRunner:
-        """Return the keeper of an app that there is."""
+        """Return the runner of a configured app."""
         runner = self.supervisor.runner(name)
         assert runner is not None
         return runner
@@ -155,28 +155,28 @@ class Dsm:
         return self._granted(credential.reveal())
 
     async def reauth(self, token: Secret, timeout: float) -> Grant:
-        """Grant another session to one of this DSM's own."""
+        """Grant another session for one of this DSM's own."""
         url, key, _ = token.reveal().split()
-        assert url == self._url, "a token has come to the wrong server"
+        assert url == self._url, "a token was sent to the wrong server"
         await self._answer("reauth", timeout)
         if token.reveal() in self._machine.ended:
             raise SessionLost("Session does not exist")
         return self._granted(key)
 
     async def keep_alive(self, token: Secret, timeout: float) -> str:
-        """Take note only."""
+        """Record the request only."""
         await self._answer("keep_alive", timeout)
         return token.reveal()
 
     async def terminate(self, token: Secret, timeout: float) -> None:
         """End a session."""
-        assert token.reveal().startswith(self._url), "a token has come to the wrong server"
+        assert token.reveal().startswith(self._url), "a token was sent to the wrong server"
         await self._answer("terminate", timeout)
         self._machine.ended.add(token.reveal())
 
     async def _answer(self, operation: str, timeout: float) -> None:
         machine = self._machine
-        machine.by_operator.append(Asked(self._app, self._url, operation))
+        machine.requests.append(Asked(self._app, self._url, operation))
         await machine.turn()
         if self._url in machine.hanging:
             await machine.schedule.alarm().wait(Instant(machine.clock.now() + timeout))
@@ -189,7 +189,7 @@ class Dsm:
 
 
 class File:
-    """A file in the machine's memory: an Output that nobody else may have at a time."""
+    """A file in the machine's memory: an Output that one app at a time may own."""
 
     removes_expired = False
 

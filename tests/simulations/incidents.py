@@ -1,4 +1,4 @@
-"""What can happen on a simulated host, as values: a plan of them is a story, and shrinks well."""
+"""What can happen on a simulated host, as values: plans made of them shrink well."""
 
 import asyncio
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from simulations.troubles import Kind
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Something is the matter for so many seconds, with one app or with all."""
+    """A trouble that lasts some seconds, for one app or (with "") for all."""
 
     kind: Kind
     seconds: float
@@ -23,7 +23,7 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class LogOut:
-    """Somebody ends all sessions of an app, as a reset of its secret does."""
+    """All sessions of an app are ended, as by a reset of its secret."""
 
     app: str
 
@@ -35,19 +35,19 @@ class LogOut:
 
 @dataclass(frozen=True, slots=True)
 class Suspend:
-    """The machine sleeps for so many seconds."""
+    """The machine is suspended for some seconds."""
 
     seconds: float
 
     async def happen(self, host: Host) -> None:
-        """Sleep, and wake up."""
+        """Suspend and resume."""
         host.machine.suspend(self.seconds)
         host.troubles.begin(Kind.SUSPENDED)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Somebody sets the wall clock, by so many seconds."""
+    """The wall clock is set, by some seconds."""
 
     seconds: float
 
@@ -59,7 +59,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """The daemon is killed, or stopped with or without an end of its sessions; it is back soon."""
+    """The daemon is stopped, with or without ending its sessions, and started again."""
 
     end_sessions: bool = False
     seconds: float = 1.0
@@ -74,7 +74,7 @@ class Restart:
 
 @dataclass(frozen=True, slots=True)
 class Refresh:
-    """Somebody asks for an attempt now, for one app or for all of them."""
+    """An operator requests a refresh, of one app or of all of them."""
 
     app: str = ""
 
@@ -89,7 +89,7 @@ class Refresh:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A consumer asks for a token that lives for a share of the usual lifetime, and waits a bit."""
+    """A consumer asks for a token that is valid for a share of the usual lifetime, and waits."""
 
     app: str
     share: float
@@ -101,7 +101,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Reload:
-    """The configuration is changed: an app comes or goes, moves or is retuned, and all are read."""
+    """The configuration is changed and reloaded: an app is added, removed, moved or retuned."""
 
     app: App
     goes: bool = False
@@ -111,7 +111,7 @@ class Reload:
         """Change it, and reload."""
         others = [app for app in host.apps if app.name != self.app.name]
         apps = others if self.goes else [*others, self.app]
-        # A reload tries a refused credential again, whosever it is.
+        # A reload tries every refused credential again.
         host.troubles.begin(Kind.HASTENED)
         await host.reload(apps, end_sessions=self.end_sessions)
 
@@ -120,7 +120,7 @@ Incident = Trouble | LogOut | Suspend | Step | Restart | Refresh | Ask | Reload
 
 
 def moved(app: App, url: str) -> App:
-    """Return an app at another DSM, to which none of its tokens may get."""
+    """Return an app at another DSM, to which none of its tokens may be sent."""
     return replace(app, endpoint=Endpoint(url))
 
 

@@ -1,4 +1,4 @@
-"""A DSM with real session semantics, in simulated time: issue, expire, idle out, renew, end."""
+"""A DSM in simulated time, with real sessions that expire, idle out, are renewed and ended."""
 
 import asyncio
 from collections import defaultdict
@@ -20,7 +20,7 @@ SLOW = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Habits:
-    """How a DSM behaves: `idle` counts a session's lifetime from its last use."""
+    """How a DSM behaves. With `idle`, a session's lifetime counts from its last use."""
 
     lifetime: float = 600.0
     idle: bool = False
@@ -29,7 +29,7 @@ class Habits:
 
 @dataclass(slots=True)
 class Session:
-    """A session at the DSM. The client may not know of it (`heard`)."""
+    """A session at the DSM; `heard` is whether its answer reached the client."""
 
     app: str
     lifetime: float
@@ -38,21 +38,21 @@ class Session:
     heard: bool = False
     ended_at: float = inf
     by_others: bool = False
-    """Whether somebody else than the daemon ended it."""
+    """Somebody other than the daemon ended it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the DSM was asked in an app's name."""
+    """A request in an app's name."""
 
     name: str
     at: float
 
 
 class ModelDsm:
-    """Keeps every app's sessions, and is in trouble as planned.
+    """Holds the sessions of all apps, and has the planned troubles.
 
-    A session's life begins when its request is sent, which is the strictest reading.
+    A session's lifetime begins when its request is sent: the strictest reading.
     """
 
     def __init__(self, now: Callable[[], float], habits: Habits, troubles: Troubles) -> None:
@@ -66,19 +66,19 @@ class ModelDsm:
         self._numbers = count(1)
 
     def lives(self, token: str) -> bool:
-        """Return whether a session lives: it has not run out and nobody has ended it."""
+        """Return whether a session is alive: neither expired nor ended."""
         session = self.sessions[token]
         ends = (session.used if self.habits.idle else session.began) + session.lifetime
         return self.now() < min(ends, session.ended_at)
 
     def living(self, app: str) -> list[str]:
         """Return an app's live sessions, the oldest first."""
-        # Who is dead stays so, and in a short-lived habit they are thousands.
+        # Dead sessions stay dead, and with short lifetimes there are thousands of them.
         self._alive[app] = [token for token in self._alive[app] if self.lives(token)]
         return list(self._alive[app])
 
     def use(self, token: str) -> None:
-        """Take note that a session is used."""
+        """Record that a session is used."""
         self.sessions[token].used = self.now()
 
     def log_out(self, app: str) -> None:
@@ -88,7 +88,7 @@ class ModelDsm:
             self.sessions[token].by_others = True
 
     def grant(self, app: str, sent_at: float) -> Grant:
-        """Grant a session for as long as is the habit, or the trouble."""
+        """Grant a session with the usual lifetime, or the one of the current trouble."""
         lifetime = self.habits.lifetime
         for kind, odd in ((Kind.TINY, TINY), (Kind.ENDLESS, ENDLESS)):
             lifetime = odd if self.troubles.now(kind, app) else lifetime
@@ -115,13 +115,13 @@ class ModelClient:
         return await self._granted(sent_at, timeout)
 
     async def reauth(self, token: Secret, timeout: float) -> Grant:
-        """Grant a session to a live one, which lives on."""
+        """Grant a new session for a live one, which stays alive."""
         sent_at = await self._reach("reauth", timeout)
         self._use(token)
         return await self._granted(sent_at, timeout)
 
     async def keep_alive(self, token: Secret, timeout: float) -> str:
-        """Take note of a use."""
+        """Record a use."""
         sent_at = await self._reach("keep_alive", timeout)
         self._use(token)
         await self._answer(sent_at, timeout)
@@ -139,7 +139,7 @@ class ModelClient:
         return self._dsm.troubles.now(kind, self._app)
 
     async def _reach(self, name: str, timeout: float) -> float:
-        """Return when the request was sent, as soon as the DSM has it."""
+        """Return when the request was sent, once the DSM has received it."""
         sent_at = self._dsm.now()
         self._dsm.requests[self._app].append(Request(name, sent_at))
         if self._is(Kind.REFUSED):
@@ -175,7 +175,7 @@ class ModelClient:
             raise SessionLost("forbidden", dead=False)
         if not self._dsm.lives(token.reveal()):
             if self._dsm.sessions[token.reveal()].by_others:
-                # From when on it is known: the daemon could not have mended it before.
+                # The trouble begins here: the daemon could not have known before.
                 self._dsm.troubles.begin(Kind.LOGGED_OUT, app=self._app)
             raise SessionLost("Session does not exist")
         self._dsm.use(token.reveal())

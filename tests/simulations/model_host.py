@@ -1,4 +1,4 @@
-"""A simulated host on which the real core keeps apps: keys, files, hooks, and restarts."""
+"""A simulated host on which the real core runs apps: keys, files, hooks and restarts."""
 
 import asyncio
 from collections.abc import Callable, Hashable, Iterable
@@ -27,14 +27,14 @@ from support.fakes import ENTITY_ID, FakeCredential, settle
 from support.simulation import Machine
 
 PATIENCE = 10.0
-"""Seconds after which an output that does not answer is given up, as a file's is."""
+"""Seconds after which an output that does not answer is given up, like a file."""
 
 LOOK_EVERY = 7.3
-"""Seconds between two looks of the consumers."""
+"""Seconds between two reads by the consumers."""
 
 
 class Bug(RuntimeError):
-    """What is thrown where the plan has a bug."""
+    """The exception of a planned bug."""
 
 
 class Key(FakeCredential):
@@ -46,7 +46,7 @@ class Key(FakeCredential):
         self._app = app
 
     async def read(self) -> Secret:
-        """Return the key of now."""
+        """Return the current key."""
         return Secret("wrong" if self._troubles.now(Kind.WRONG_KEY, self._app) else "right")
 
     async def stamp(self) -> Hashable:
@@ -66,18 +66,18 @@ class ModelFile:
         self.name = path
 
     async def prepare(self) -> None:
-        """See whether a token could be written."""
+        """Check that a token could be written."""
         await self._access()
 
     async def put(self, token: Token) -> None:
-        """Hold this token."""
+        """Write this token."""
         self._host.promises.put(self._app, token, newer_than=self._generation)
         await self._access()
         self._generation = token.generation
         self._host.files[self.name] = token
 
     async def remove(self) -> None:
-        """Hold none."""
+        """Remove the file."""
         await self._access()
         self._host.files.pop(self.name, None)
 
@@ -96,7 +96,7 @@ class ModelFile:
 
 
 class ModelHook:
-    """A hook that fails every third time, and sees what consumers of the files would read."""
+    """A hook that fails every third time, and checks what consumers of the files would read."""
 
     name = "reload"
 
@@ -106,17 +106,17 @@ class ModelHook:
         self._runs = count(1)
 
     async def run(self, generation: int) -> str:
-        """Look at the files; one that is cut short is to be run again."""
+        """Check the files; a run that is cancelled has to be repeated."""
         files = [self._host.files.get(str(spec.path)) for spec in self._app.files]
         await asyncio.sleep(0.5)
-        self._host.promises.message(self._app.name, generation, files)
+        self._host.promises.hook(self._app.name, generation, files)
         if next(self._runs) % 3 == 0:
             raise HookError("exit status 1")
         return ""
 
 
 class Host:
-    """Runs the daemon's core on a simulated machine, and lets things happen to it."""
+    """Runs the daemon's core on a simulated machine."""
 
     def __init__(self, habits: Habits, rand: Callable[[], float]) -> None:
         self.machine = Machine()
@@ -134,7 +134,7 @@ class Host:
     async def start(
         self, apps: Iterable[App], keep: Callable[..., asyncio.Task[object]] = asyncio.create_task
     ) -> None:
-        """Start the daemon; `keep` makes the task in which it keeps its apps."""
+        """Start the daemon; `keep` creates the task that runs its apps."""
         self.apps = tuple(apps)
         for app in self.apps:
             self._anew(app)
@@ -146,7 +146,7 @@ class Host:
         self._running = [asyncio.create_task(schedule.run()), keep(self.supervisor.run())]
 
     async def stop(self, *, end_sessions: bool = False) -> None:
-        """Stop the daemon, or kill it: nothing of it may be left but its files."""
+        """Stop the daemon; only its files may be left."""
         schedule, apps = self._running
         apps.cancel()
         await asyncio.wait({apps})
@@ -157,7 +157,7 @@ class Host:
         await asyncio.wait({schedule})
         for app in self.apps:
             self.promises.orphan(app.name)
-        assert not any(gate.locked() for gate in self._gates), "a place is not given back"
+        assert not any(gate.locked() for gate in self._gates), "a slot was not released"
 
     async def reload(self, apps: Iterable[App], *, end_sessions: bool = False) -> None:
         """Reload to these apps."""
@@ -168,7 +168,7 @@ class Host:
             self.promises.leave(gone)
         for app in (*steps.start, *steps.restart, *steps.retune):
             self._anew(app)
-        # What is looked at meanwhile is what is no longer configured, or still is.
+        # Meanwhile only apps that stay are checked.
         self.apps = tuple(app for app in self.apps if app.name not in gone)
         await self.supervisor.apply(steps, [app.name for app in new], end_sessions=end_sessions)
         for name in gone:
@@ -176,9 +176,9 @@ class Host:
         self.apps = new
 
     async def consume(self) -> None:
-        """Be every app's consumers: read the files, and ask the daemon, again and again.
+        """Act as the consumers of all apps: read the files and ask the daemon, again and again.
 
-        Not amid what happens at the same instant: until it is over, a file may be behind.
+        Never in the middle of an instant: until all that is due has run, a file may be behind.
         """
         while True:
             await asyncio.sleep(LOOK_EVERY)
@@ -202,7 +202,7 @@ class Host:
         self.promises.keep(app)
 
     def _gate(self) -> asyncio.Semaphore:
-        """Return a gate for one app alone that admits one: a place not given back would show."""
+        """Return a gate for one app that admits one attempt: an unreleased slot would show."""
         self._gates.append(asyncio.Semaphore(1))
         return self._gates[-1]
 

@@ -1,8 +1,8 @@
-"""What refresherd promises, as invariants that are looked at while a simulated host runs.
+"""What refresherd promises, as invariants that are checked while a simulated host runs.
 
-Nothing here raises, for what an app's tasks raise is taken for a bug of theirs and survived:
-each breach is a line in `broken`. What is the matter with an app excuses only that app, and
-only for as long as its recovery may take, which follows from its timing.
+Nothing here raises, since an exception in an app's tasks counts as their bug and is survived: each
+broken promise is a line in `broken`. A trouble excuses only the apps that it concerns, and only for
+as long as their recovery may take, which follows from their timing.
 """
 
 from collections import defaultdict
@@ -27,18 +27,18 @@ from simulations.troubles import AT_OUTPUTS, Kind, Trouble
 TIMEOUT = 20.0
 
 CRASHED = 65.0
-"""Seconds after which an app that has crashed, however often, has been started again."""
+"""Seconds within which an app that has crashed, however often, is started again."""
 
 OUTPUTS = 32.0
-"""Seconds: an output that hangs is given up after 10, and one that fails is tried every 10."""
+"""Seconds. An output that hangs is given up after 10, and one that fails is tried every 10."""
 
 PROMPT = 0.1
-"""Seconds that an attempt may be late. After a suspend or a step of the clock it is AFTER_JUMP."""
+"""Seconds that an attempt may be late; AFTER_JUMP after a suspend or a step of the clock."""
 
 AFTER_JUMP = 2.0
 
 SLACK = 2.0
-"""Seconds for all that takes its time: a look at a key, a heartbeat, a few answers."""
+"""Seconds for small delays: reading a key, a heartbeat, a few answers."""
 
 AT_DSM = frozenset(
     (Kind.REFUSED, Kind.HANGS, Kind.LOST, Kind.SLOW, Kind.BROKEN, Kind.THROTTLED, Kind.FORBIDDEN)
@@ -46,7 +46,7 @@ AT_DSM = frozenset(
 
 
 def recovery(timing: Timing, trouble: Trouble) -> float:
-    """Return after how long an app without a token has one again."""
+    """Return the time within which an app without a token gets one."""
     base = TIMEOUT + timing.retry_max + 2 * SLOW + SLACK
     extra = {
         Kind.THROTTLED: NO_TOKEN_RETRY_AFTER,
@@ -62,9 +62,9 @@ def recovery(timing: Timing, trouble: Trouble) -> float:
 
 
 def respite(timing: Timing, latency: float, trouble: Trouble) -> float:
-    """Return after how long an app that still had a token has renewed it, if it lives so long.
+    """Return the time within which an app with a valid token renews it, if it is valid for so long.
 
-    Whoever has a token left waits, or hangs, for half of what it has left at most.
+    Such an app waits, or hangs, for at most half of what the token has left.
     """
     if trouble.kind in (Kind.BUG, Kind.TINY, Kind.STARTED, Kind.LOGGED_OUT, Kind.SLOW):
         return recovery(timing, trouble)
@@ -76,7 +76,7 @@ def respite(timing: Timing, latency: float, trouble: Trouble) -> float:
 
 
 class Promises:
-    """Is told all that happens to the apps: an Observer, and the judge of what is handed out."""
+    """Observes the apps and checks what they hand out: an Observer."""
 
     def __init__(self, dsm: ModelDsm) -> None:
         self.broken: list[str] = []
@@ -86,32 +86,32 @@ class Promises:
         self._leaving: set[str] = set()
         self._newest: dict[str, Token] = {}
         self._generations: dict[str, int] = {}
-        self._told: dict[str, int] = {}
+        self._notified: dict[str, int] = {}
         self._ends: dict[str, float] = {}
-        """From when on a replaced session may be ended, and is to be; by its token."""
+        """From when on a replaced session may be, and has to be, ended; by its token."""
         self._replaced: dict[str, float] = {}
         self._floors: dict[str, float] = defaultdict(lambda: inf)
 
     def keep(self, app: App) -> None:
-        """Take note that an app is kept, from now on or under these settings."""
+        """Record that an app runs, under these settings from now on."""
         self._apps[app.name] = app
         timing = app.timing
         soonest = (timing.at - timing.jitter) * self._dsm.habits.lifetime
         self._floors[app.name] = min(self._floors[app.name], timing.retry_min, soonest)
 
     def leave(self, apps: Iterable[str]) -> None:
-        """Take note that sessions are ended because their apps go."""
+        """Record that sessions are ended because their apps are removed."""
         self._leaving.update(token for app in apps for token in self._dsm.living(app))
 
     def orphan(self, app: str) -> None:
-        """Take note that an app's sessions are left to idle out, and that it begins anew."""
+        """Record that an app's sessions are left to idle out, and that it starts over."""
         for token in self._dsm.living(app):
             self._dsm.sessions[token].heard = False
-        for known in (self._newest, self._generations, self._told):
-            known.pop(app, None)
+        for facts in (self._newest, self._generations, self._notified):
+            facts.pop(app, None)
 
     def observe(self, event: Event) -> None:
-        """Judge what happens."""
+        """Check an event."""
         match event:
             case AppCrashed():
                 if not self._dsm.troubles.since(event.app, self._now - 1, Kind.BUG):
@@ -126,28 +126,28 @@ class Promises:
                 pass
 
     def put(self, app: str, token: Token, newer_than: int) -> None:
-        """Judge what an output is given."""
+        """Check what an output is given."""
         if token.expires_at <= self._now:
             self._break(app, "an output is given an expired token")
         if token.generation < newer_than:
             self._break(app, "an output is given an older token")
 
-    def message(self, app: str, generation: int, files: list[Token | None]) -> None:
-        """Judge when hooks are run."""
-        if generation <= self._told.get(app, 0):
+    def hook(self, app: str, generation: int, files: list[Token | None]) -> None:
+        """Check when hooks are run."""
+        if generation <= self._notified.get(app, 0):
             self._break(app, f"hooks are run for generation {generation} again")
-        self._told[app] = generation
+        self._notified[app] = generation
         if any(held is None or held.generation < generation for held in files):
             self._break(app, "hooks are run before the outputs hold the token")
 
     def handed(self, app: str, token: Token, min_ttl: float) -> None:
-        """Judge what is handed out on request, and have it used."""
+        """Check what is handed out on request, and use it."""
         if token.expires_at - self._now < min_ttl or token.expires_at <= self._now:
-            self._break(app, "a token is handed out that does not live long enough")
+            self._break(app, "a token is handed out that is not valid for long enough")
         self._use(app, token)
 
     def read(self, app: App, held: Token | None) -> None:
-        """Judge what an output holds."""
+        """Check what an output holds."""
         now, name = self._now, app.name
         well = not self._excused(app)
         if held is not None and held.expires_at > now:
@@ -159,7 +159,7 @@ class Promises:
             self._break(name, "an output does not hold the newest token")
 
     def hold(self, app: App) -> None:
-        """Judge what is known of an app, and what sessions it has."""
+        """Check an app's status and sessions."""
         status, name = self.roster.status(app.name), app.name
         if status is None or name not in self._apps:
             return
@@ -173,7 +173,7 @@ class Promises:
             self._ended(app, living, token)
 
     def end(self, token: str) -> None:
-        """Judge the end of a session."""
+        """Check the end of a session."""
         session = self._dsm.sessions[token]
         due = min(self._ends.get(token, inf), session.began + session.lifetime)
         if self._now >= due or token in self._leaving or not self._dsm.lives(token):
@@ -183,13 +183,13 @@ class Promises:
             self._break(session.app, f"the session of {token} is ended within its grace")
 
     def finish(self) -> None:
-        """Judge what DSM was asked all in all."""
+        """Check all requests to DSM."""
         for app, requests in self._dsm.requests.items():
             floor = self._floors[app]
             if self._dsm.troubles.of(app, Kind.TINY):
                 floor = min(floor, 0.5)
             attempts = [r.at for r in requests if r.name in ("login", "reauth")]
-            # A renewal that is lost, and the login that follows it at once.
+            # A renewal of a lost session, and the login that follows at once.
             self._spaced(app, attempts, 2, floor, "attempts")
             keepalives = [r.at for r in requests if r.name == "keep_alive"]
             self._spaced(app, keepalives, 2, floor, "keep-alives")
@@ -201,15 +201,15 @@ class Promises:
     def _now(self) -> Instant:
         return Instant(self._dsm.now())
 
-    def _break(self, app: str, what: str) -> None:
-        self.broken.append(f"{self._now:.3f} {app}: {what}")
+    def _break(self, app: str, breach: str) -> None:
+        self.broken.append(f"{self._now:.3f} {app}: {breach}")
 
     def _excused(self, app: App) -> bool:
-        """Return whether an app need not be well yet."""
+        """Return whether an app may still be recovering."""
         return self._dsm.troubles.excuse(app.name, lambda one: recovery(app.timing, one))
 
     def _use(self, app: str, token: Token) -> None:
-        """Have a consumer use a token: DSM knows it, unless somebody else ended its session."""
+        """Use a token as a consumer: DSM accepts it, unless somebody else ended its session."""
         revealed = token.access_token.reveal()
         if self._dsm.lives(revealed):
             self._dsm.use(revealed)
@@ -235,7 +235,7 @@ class Promises:
         if token is not None and outage_budget(token.lifetime, app.timing) < latency + PROMPT:
             return  # no answer comes within such a budget
         if not self._dsm.troubles.excuse(event.app, lambda one: respite(app.timing, latency, one)):
-            self._break(event.app, f"token {event.generation} ran out though DSM answers")
+            self._break(event.app, f"token {event.generation} expired although DSM answers")
 
     def _renewed(self, event: Renewed) -> None:
         app, before = event.app, self._newest.get(event.app)
@@ -254,7 +254,7 @@ class Promises:
             self._ends[revealed] = inf if grace is None else self._now + grace - 1e-6
 
     def _noticed(self, app: App, token: Token) -> None:
-        """Judge whether a session that somebody else ended is noticed."""
+        """Check that the end of a session by somebody else is noticed."""
         session = self._dsm.sessions[token.access_token.reveal()]
         check = app.timing.session_check
         if check is None or not session.by_others:
@@ -265,13 +265,13 @@ class Promises:
             self._break(app.name, "a session that was ended is not noticed")
 
     def _renewable(self, app: App, token: Token) -> None:
-        """Judge whether a session that was granted for years is renewed all the same."""
+        """Check that a session that was granted for years is renewed all the same."""
         since = token.expires_at - token.lifetime
         if self._now > since + LATEST_RENEWAL + SLACK and not self._excused(app):
             self._break(app.name, f"generation {token.generation} was renewed days ago")
 
     def _ended(self, app: App, living: str, token: Token | None) -> None:
-        """Judge whether a replaced session has been ended in time."""
+        """Check that a replaced session has been ended in time."""
         session, since = self._dsm.sessions[living], self._replaced.get(living)
         if not session.heard or since is None or (token and token.access_token.reveal() == living):
             return
@@ -280,19 +280,19 @@ class Promises:
         if late and not self._dsm.troubles.since(app.name, since, *kinds):
             self._break(app.name, f"the session of {living} is not ended")
 
-    def _spaced(self, app: str, instants: list[float], apart: int, floor: float, what: str) -> None:
+    def _spaced(self, app: str, instants: list[float], apart: int, floor: float, kind: str) -> None:
         kinds = (Kind.STARTED, Kind.HASTENED, Kind.WRONG_KEY, Kind.BUG)
         excuses = self._dsm.troubles.of(app, *kinds)
         for first, last in zip(instants, instants[apart:], strict=False):
             near = any(_falls(one, first - SLACK, last) for one in excuses)
             if last - first < floor - 1e-6 and not near:
-                self._break(app, f"{what} from {first:.3f} to {last:.3f}")
+                self._break(app, f"{kind} from {first:.3f} to {last:.3f}")
 
 
 def _falls(trouble: Trouble, first: float, last: float) -> bool:
-    """Return whether attempts between two instants may be closer: something was changed then.
+    """Return whether attempts between two instants may be closer together.
 
-    Or it has crashed: then they are as far apart as its restarts.
+    Something was changed then; or the app crashed, and they are as far apart as its restarts.
     """
     if trouble.kind is Kind.BUG:
         return trouble.start <= last and first <= trouble.end

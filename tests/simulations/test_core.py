@@ -31,12 +31,12 @@ HOUR, DAY = 3600.0, 86_400.0
 TEN_YEARS = 315_576_000.0
 
 Plan = Sequence[tuple[float, Incident]]
-"""Incidents, each so many seconds after the one before has happened."""
+"""Incidents, each with its delay in seconds after the previous one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """A DSM, the apps that are configured at first, and what happens then."""
+    """A DSM, the apps that are configured at first, and what happens to them."""
 
     habits: Habits
     apps: Sequence[App]
@@ -45,12 +45,12 @@ class Story:
 
 
 def live(story: Story, peace: float = HOUR) -> list[str]:
-    """Let a story happen, then nothing until all must be well; return the broken promises.
+    """Run a story, then leave time for recovery; return the broken promises.
 
-    `rand` is always the same, or drawn by chance where it is a whole number, from that seed.
+    A float `rand` is every random number; an integer is the seed from which they are drawn.
     """
     rand = story.rand
-    # Chance that can be had again needs no secrecy.
+    # Reproducible numbers need no secrecy.
     drawn = Random(rand).random if isinstance(rand, int) else lambda: rand  # noqa: S311  # as above
     host = Host(story.habits, drawn)
 
@@ -77,7 +77,7 @@ NAMES = st.sampled_from(["a", "b", "c"])
 URLS = st.sampled_from(["https://one.example.com", "https://two.example.com"])
 
 
-LUCK = st.one_of(st.sampled_from([0.0, 0.5, 0.999]), st.integers(0, 999))
+RAND = st.one_of(st.sampled_from([0.0, 0.5, 0.999]), st.integers(0, 999))
 SECONDS = st.one_of(st.floats(0.1, 100), st.floats(100, HOUR / 2))
 LASTING = st.sampled_from([kind for kind in Kind if kind not in INSTANTS])
 TROUBLES = st.builds(Trouble, LASTING, SECONDS, st.one_of(st.just(""), NAMES))
@@ -110,7 +110,7 @@ def timings(draw: st.DrawFn, methods: Sequence[Method]) -> Timing:
 
 @st.composite
 def stories(draw: st.DrawFn) -> Story:
-    """Draw a story; keep-alives are of use only where sessions have no absolute end."""
+    """Draw a story, with keep-alives only if sessions have no absolute end."""
     lifetime, latency = st.sampled_from([60.0, 600.0, 1800.0]), st.sampled_from([0.0, 0.2, 3.0])
     habits = Habits(draw(lifetime), draw(st.booleans()), draw(latency))
     methods = list(Method) if habits.idle else [Method.REAUTH, Method.AUTH]
@@ -120,7 +120,7 @@ def stories(draw: st.DrawFn) -> Story:
     incidents = st.integers(0, 5).flatmap(lambda n: (reloads, EVENTS, EVENTS, *[TROUBLES] * 3)[n])
     plan = st.lists(st.tuples(SECONDS, incidents), max_size=6)
     first = st.lists(apps, min_size=1, max_size=3, unique_by=lambda app: app.name)
-    return Story(habits, draw(first), draw(plan), draw(LUCK))
+    return Story(habits, draw(first), draw(plan), draw(RAND))
 
 
 IDLE = Habits(lifetime=600.0, idle=True, latency=0.2)
@@ -130,10 +130,10 @@ TRIO = [
     an_app("b", Timing(renew=Method.AUTH, at=0.05, jitter=0.0, terminate_after=5.0)),
     an_app("c", Timing(renew=Method.KEEPALIVE)),
 ]
-LONG_ONES = [kind for kind in Kind if kind not in INSTANTS | {Kind.TINY}]
+LASTING_KINDS = [kind for kind in Kind if kind not in INSTANTS | {Kind.TINY}]
 SINGLE: list[Incident] = [
     Trouble(Kind.TINY, 90.0),
-    *(Trouble(kind, seconds) for kind in LONG_ONES for seconds in (90.0, 600.0)),
+    *(Trouble(kind, seconds) for kind in LASTING_KINDS for seconds in (90.0, 600.0)),
     *(LogOut(app) for app in "abc"),
     *(Suspend(seconds) for seconds in (5.0, 250.0, HOUR)),
     *(Step(seconds) for seconds in (-TEN_YEARS, -HOUR, 1.0, HOUR, TEN_YEARS)),
@@ -150,23 +150,23 @@ SINGLE: list[Incident] = [
 
 @pytest.mark.parametrize("incident", SINGLE, ids=repr)
 def test_no_promise_is_broken_by_a_single_incident(incident: Incident) -> None:
-    """Each of them once, just before the renewals are due, to three apps of different habits."""
+    """Each of them happens once, just before the renewals are due, to three different apps."""
     assert live(Story(IDLE, TRIO, [(295.0, incident)]), peace=700.0) == []
 
 
 def test_a_session_that_is_ended_long_before_its_renewal_is_noticed_by_a_check() -> None:
-    """Its consumers would have a dead token for minutes, and `session_check` is to spare them."""
+    """Without `session_check`, its consumers would have a dead token for minutes."""
     assert live(Story(IDLE, TRIO, [(65.0, LogOut("a"))]), peace=200.0) == []
 
 
 def test_a_session_that_is_granted_for_years_is_renewed_within_a_day() -> None:
-    """Nobody would notice otherwise that somebody has ended it; it is the same with keep-alives."""
+    """Otherwise nobody would notice that it was ended; the same holds for keep-alives."""
     plan: Plan = [(0.0, Trouble(Kind.ENDLESS, HOUR)), (1.0, Suspend(DAY - 600))]
     assert live(Story(IDLE, TRIO, plan), peace=900.0) == []
 
 
-def test_a_look_amid_an_instant_is_no_judgement() -> None:
-    """A renewal is answered just before a look that is due at the same instant of the loop."""
+def test_a_read_in_the_middle_of_an_instant_is_not_checked() -> None:
+    """A renewal is answered just before a read that is due at the same instant of the loop."""
     before = IDLE.latency + 5e-10
     plan = [(12 * LOOK_EVERY - before, Refresh())]
     assert live(Story(IDLE, [an_app("a", Timing())], plan), peace=20.0) == []
@@ -174,6 +174,6 @@ def test_a_look_amid_an_instant_is_no_judgement() -> None:
 
 @drawn(examples=12)
 @given(stories())
-def test_whatever_happens_no_promise_is_broken(story: Story) -> None:
-    """Not one of the nine, in any order of troubles; and all is well an hour after the last."""
+def test_no_promise_is_broken_by_any_sequence_of_incidents(story: Story) -> None:
+    """None of the nine, in any order; and all apps are well an hour after the last incident."""
     assert live(story) == []

@@ -1,4 +1,4 @@
-"""Days of a host whose keys are wrong: restarts, kills, reboots and floods, as DSM counts them."""
+"""Days of a host with a wrong key: refused logins as DSM counts them, whatever happens."""
 
 import asyncio
 from bisect import bisect_left
@@ -35,28 +35,28 @@ from support.fakes import (
 )
 
 TIMING = Timing(retry_min=1.0, retry_max=60.0, rejected_retry=2.0)
-"""As impatient as an operator can make it."""
+"""The shortest waits that an operator can configure."""
 
 LOOK_EVERY = 30.0
-"""Seconds between two looks at a refused key's file. The usual two would be most of the work."""
+"""Seconds between two looks at a refused key's file. The usual 2 s would be most of the work."""
 
 OUTAGE = 120.0
-"""Seconds after which all is well again at the latest: an attempt hangs for 20, the next one
-is `retry_max` away, then somebody waits in line."""
+"""Seconds within which all apps recover: an attempt hangs for 20, the next one is `retry_max` away,
+and then one waits for another's login."""
 
 FINGERPRINTS = {"wrong": "0" * 64, "right": "1" * 64}
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something happens, after some seconds."""
+    """An event, after some seconds."""
 
-    what: Literal["flood", "reload", "retune", "kill", "reboot", "clock", "hang", "answer", "fail"]
+    event: Literal["flood", "reload", "retune", "kill", "reboot", "clock", "hang", "answer", "fail"]
     after: float
 
 
 class Disk:
-    """The file of failed logins, as bytes; it cannot be written while it is `full`."""
+    """The file of failed logins, as bytes; it cannot be written while the disk is `full`."""
 
     def __init__(self) -> None:
         self.content: bytes | None = None
@@ -91,10 +91,10 @@ class DiskStore:
 
 
 class Dsm:
-    """A DSM that takes the right key, and counts in a time of its own who comes with a wrong one.
+    """A DSM that accepts the right key, and counts logins with a wrong one by a clock of its own.
 
-    It takes `latency` seconds for an answer; while it `hangs` it gives none, and while it `fails`
-    only says that it does.
+    It answers after `latency` seconds; while it `hangs` it does not answer, and while it `fails` it
+    answers 503.
     """
 
     def __init__(self, host: "Host") -> None:
@@ -108,17 +108,17 @@ class Dsm:
         self._alarms: list[FakeAlarm] = []
 
     async def login(self, credential: Secret, timeout: float) -> Grant:
-        """Judge the key."""
+        """Accept or refuse the key."""
         host = self._host
         if self.fails:
             raise Retryable(Reason.SERVER_ERROR, "503")
         hangs = self.hangs
-        # It may count at once and be long in answering.
+        # It may count a login at once and answer late.
         wrong = credential.reveal() == "wrong" and not hangs
         if wrong:
             self.refusals.append(host.real)
         pause = timeout if hangs else self.latency
-        # A fake schedule keeps all alarms that it ever made.
+        # A fake schedule never forgets an alarm, so they are used again.
         alarm = self._alarms.pop() if self._alarms else host.schedule.alarm()
         await alarm.wait(Instant(host.clock.now() + pause))
         self._alarms.append(alarm)
@@ -135,18 +135,18 @@ class Dsm:
         return self._granted()
 
     async def keep_alive(self, token: Secret, timeout: float) -> str:
-        """Take note of nothing."""
+        """Do nothing."""
         assert token.reveal()
         assert timeout > 0
         return ""
 
     async def terminate(self, token: Secret, timeout: float) -> None:
-        """End nothing."""
+        """Do nothing."""
         assert token.reveal()
         assert timeout > 0
 
     def recovered(self, now: float) -> float:
-        """Have it answer from `now` on at the latest, and return since when it does."""
+        """End its trouble at `now`, and return since when it has answered."""
         if self.hangs or self.fails:
             self._recovered_at = now
         self.hangs = self.fails = False
@@ -157,7 +157,7 @@ class Dsm:
         return Grant(Secret(f"token-{self.sessions}"), ENTITY_ID, 600.0)
 
     def most_within_a_day(self) -> int:
-        """Return how many logins were refused at most within any 24 hours."""
+        """Return the largest number of logins refused within any 24 hours."""
         ends = (bisect_left(self.refusals, at - DAY) for at in self.refusals)
         return max((number + 1 - first for number, first in enumerate(ends)), default=0)
 
@@ -180,7 +180,7 @@ class Host:
 
     @property
     def real(self) -> float:
-        """The time that DSM goes by: no reboot and no clock of this host's changes it."""
+        """DSM's time, which no reboot and no clock of this host changes."""
         return self._before_boot + self.clock.now()
 
     @property
@@ -218,7 +218,7 @@ class Host:
         await self.schedule.advance(0)
 
     async def kill(self) -> None:
-        """End the daemon; what it does about its end is never written."""
+        """Kill the daemon; what it would write at its end is never written."""
         kept = self.disk.content
         for task in self._tasks:
             task.cancel()
@@ -227,14 +227,14 @@ class Host:
         self.disk.content = kept
 
     async def reload(self, plan: ReloadPlan | None = None) -> None:
-        """Reload the configuration, in which nothing has changed, or what the plan says."""
+        """Reload an unchanged configuration, or apply a plan."""
         plan = plan or diff(self.apps, self.apps)
         await self.supervisor.apply(plan, self._names, end_sessions=False)
 
-    async def do(self, step: Step) -> None:  # noqa: C901  # one branch a step
-        """Have something happen."""
+    async def do(self, step: Step) -> None:  # noqa: C901  # one branch per event
+        """Carry out a step."""
         await self.schedule.advance(step.after)
-        match step.what:
+        match step.event:
             case "flood":
                 for _ in range(70):
                     self.supervisor.refresh_all()
@@ -268,10 +268,10 @@ class Host:
         self.clock.offset += now - 5.0
         self.clock.set(5.0)
 
-    async def mend(self) -> None:
-        """Do as the operator should, and find all apps served.
+    async def repair(self) -> None:
+        """Replace the key, and check that all apps recover.
 
-        A changed key ends the wait of a refused one. That which follows an outage is short.
+        A changed key ends the wait after a refusal; the wait after an outage is short.
         """
         troubled = self.dsm.recovered(self.real) + OUTAGE > self.real
         self.key.secret, self.key.version = "right", object()
@@ -287,24 +287,24 @@ async def stop_one(task: asyncio.Task[object]) -> None:
 
 
 async def through(host: Host, steps: list[Step]) -> None:
-    """Live through all this, then have the key mended."""
+    """Carry out these steps, then repair the key."""
     await host.start()
     for step in steps:
         await host.do(step)
     assert host.dsm.most_within_a_day() <= MAX_REFUSALS
-    await host.mend()
+    await host.repair()
     await host.kill()
 
 
 AFTER = st.one_of(st.floats(0, 10), st.floats(0, 3000), st.floats(0, DAY / 4))
 
 LOST_IN_AN_OUTAGE = [Step("hang", 0.0), Step("flood", 0.0), Step("flood", 0.0)]
-"""A key that was refused, and after that, until it is mended, an attempt without an answer."""
+"""A key that was refused, followed by an attempt without an answer until it is repaired."""
 
 
-def steps(*whats: str) -> st.SearchStrategy[list[Step]]:
-    """Draw what happens."""
-    return st.lists(st.builds(Step, st.sampled_from(whats), AFTER), max_size=12)
+def steps(*events: str) -> st.SearchStrategy[list[Step]]:
+    """Draw steps."""
+    return st.lists(st.builds(Step, st.sampled_from(events), AFTER), max_size=12)
 
 
 @drawn(examples=20)
@@ -313,7 +313,7 @@ def steps(*whats: str) -> st.SearchStrategy[list[Step]]:
     st.integers(1, 3),
 )
 def test_no_trouble_burns_a_key(happening: list[Step], apps: int) -> None:
-    """Whatever happens to the daemon in any order, and whatever the wall clock is set to."""
+    """Whatever happens to the daemon, in any order, and however the wall clock is set."""
     asyncio.run(through(Host(apps), happening))
 
 
@@ -321,22 +321,22 @@ def test_no_trouble_burns_a_key(happening: list[Step], apps: int) -> None:
 @example(LOST_IN_AN_OUTAGE, 1)
 @given(steps("flood", "reload", "kill", "reboot", "hang", "answer"), st.integers(1, 3))
 def test_no_reboot_burns_a_key(happening: list[Step], apps: int) -> None:
-    """Boot time begins anew, and the wall clock tells how long ago it all was."""
+    """Boot time starts over, and the wall clock shows how long ago the refusals were."""
     asyncio.run(through(Host(apps), happening))
 
 
-@pytest.mark.parametrize("what", ["flood", "reload", "retune", "kill", "reboot"])
-async def test_a_day_of_nothing_else_burns_no_key(what: str) -> None:
-    """Two hundred of them, each alone, as a script or a supervisor would do it."""
+@pytest.mark.parametrize("event", ["flood", "reload", "retune", "kill", "reboot"])
+async def test_a_day_of_one_event_burns_no_key(event: str) -> None:
+    """Two hundred of one kind, as by a script or a supervisor."""
     host = Host(3)
-    number = 20 if what == "flood" else 200
-    happening = [Step(what, 60.0)] * number  # type: ignore[arg-type]  # one of them
+    number = 20 if event == "flood" else 200
+    happening = [Step(event, 60.0)] * number  # type: ignore[arg-type]  # one of them
     await through(host, happening)
     assert len(host.dsm.refusals) >= 10, "it was tried"
 
 
-async def test_days_of_waiting_leaves_an_operator_something_to_ask_for() -> None:
-    """Alone, the schedule stays well below the most; and it goes on trying for ever."""
+async def test_days_of_waiting_leave_logins_for_the_operator() -> None:
+    """The schedule alone stays well below the limit, and goes on trying for ever."""
     host = Host(1)
     await host.start()
     await host.schedule.advance(2 * DAY)
@@ -346,12 +346,12 @@ async def test_days_of_waiting_leaves_an_operator_something_to_ask_for() -> None
     await host.do(Step("reload", 5.0))
     await host.schedule.advance(5)
     assert len(host.dsm.refusals) > before, "a reload ends the wait at once"
-    await host.mend()
+    await host.repair()
     await host.kill()
 
 
-async def test_a_hundred_apps_with_one_wrong_key_ask_but_once_at_a_time() -> None:
-    """The refusal of one serves all; and so does a success."""
+async def test_a_hundred_apps_with_one_wrong_key_log_in_once_at_a_time() -> None:
+    """One refusal serves all of them, and so does one success."""
     host = Host(100)
     await host.start()
     await host.schedule.advance(1)
@@ -359,13 +359,13 @@ async def test_a_hundred_apps_with_one_wrong_key_ask_but_once_at_a_time() -> Non
     await host.do(Step("reload", 0.0))
     await host.schedule.advance(1)
     assert len(host.dsm.refusals) == 2
-    await host.mend()
+    await host.repair()
     assert host.dsm.sessions >= 100
     await host.kill()
 
 
-async def test_withheld_logins_are_no_attempts_and_do_not_spin() -> None:
-    """DSM was not asked, so that nothing is counted; and nobody tries until it is time."""
+async def test_suppressed_logins_do_not_count_as_attempts_and_do_not_spin() -> None:
+    """DSM is not asked, so nothing is counted; and no app tries again before it may."""
     host = Host(2)
     await host.start()
     await host.schedule.advance(DAY)
@@ -374,7 +374,7 @@ async def test_withheld_logins_are_no_attempts_and_do_not_spin() -> None:
     per_app: dict[str, int] = defaultdict(int)
     for event in host.observer.events:
         per_app[getattr(event, "app", "")] += 1
-    # Withheld ones are told, each with when it goes on: at most one for each that was made.
+    # Suppressed logins are reported, at most one for each that was sent.
     assert max(per_app.values()) <= 4 * MAX_SCHEDULED
     status = host.supervisor.status("app-0")
     assert status is not None
@@ -384,7 +384,7 @@ async def test_withheld_logins_are_no_attempts_and_do_not_spin() -> None:
 
 
 async def test_a_key_that_works_survives_any_outage() -> None:
-    """Recovery from a long one is not held up by how often it was tried."""
+    """Many attempts during a long outage do not delay the recovery."""
     host = Host(12)
     host.key.secret = "right"
     host.dsm.fails = True

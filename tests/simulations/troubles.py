@@ -1,4 +1,4 @@
-"""What can be the matter on a simulated machine, when it is, and whom it concerns."""
+"""Troubles on a simulated machine: what they are, when, and which apps they concern."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Kind(Enum):
-    """What can be the matter for a while, or, from SUSPENDED on, what happens at an instant."""
+    """A trouble that lasts for a while, or (from LOGGED_OUT on) an event at an instant."""
 
     REFUSED = "connection refused"
     HANGS = "no answer"
@@ -21,11 +21,11 @@ class Kind(Enum):
     FULL = "an output cannot be written"
     STUCK = "an output does not answer"
     BUG = "an output's code has a bug"
-    LOGGED_OUT = "all sessions were ended by somebody else"
-    SUSPENDED = "the machine slept"
+    LOGGED_OUT = "somebody else ended all sessions"
+    SUSPENDED = "the machine was suspended"
     STEPPED = "the wall clock was set"
-    STARTED = "the app was started anew, or carries on under other settings"
-    HASTENED = "an attempt was asked for"
+    STARTED = "the app was restarted, or continues under other settings"
+    HASTENED = "a refresh was requested"
 
 
 INSTANTS = frozenset((Kind.LOGGED_OUT, Kind.SUSPENDED, Kind.STEPPED, Kind.STARTED, Kind.HASTENED))
@@ -35,7 +35,7 @@ AT_OUTPUTS = frozenset((Kind.FULL, Kind.STUCK, Kind.BUG))
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Something is the matter from `start` to `end` in boot time; no `app` means all of them."""
+    """A trouble from `start` to `end` in boot time, of one app or (with "") of all."""
 
     kind: Kind
     start: float
@@ -43,41 +43,41 @@ class Trouble:
     app: str = ""
 
     def concerns(self, app: str) -> bool:
-        """Return whether an app has to do with it."""
+        """Return whether it concerns an app."""
         return self.app in ("", app)
 
 
 class Troubles:
-    """All that has been the matter so far."""
+    """All troubles so far."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._all: list[Trouble] = []
 
     def begin(self, kind: Kind, seconds: float = 0.0, app: str = "") -> None:
-        """Have something be the matter from now on for so long."""
+        """Begin a trouble now, which lasts that long."""
         now = self._now()
         self._all.append(Trouble(kind, now, now + seconds, app))
 
     def now(self, kind: Kind, app: str) -> bool:
-        """Return whether this is the matter with an app now."""
+        """Return whether an app has this trouble now."""
         now = self._now()
         return any(one.start <= now < one.end for one in self.of(app, kind))
 
     def of(self, app: str, *kinds: Kind) -> list[Trouble]:
-        """Return all that has concerned an app, of some kinds only where any are named."""
+        """Return the troubles that have concerned an app, of these kinds or of all."""
         return [one for one in self._all if one.concerns(app) and (not kinds or one.kind in kinds)]
 
     def changes(self, kind: Kind, app: str) -> int:
-        """Return how often this has begun and ended for an app."""
+        """Return how often this trouble has begun and ended for an app."""
         now = self._now()
         return sum((one.start <= now) + (one.end <= now) for one in self.of(app, kind))
 
     def excuse(self, app: str, patience: Callable[[Trouble], float]) -> bool:
-        """Return whether something is the matter, or was, no longer ago than that is borne with."""
+        """Return whether an app has a trouble, or had one no longer ago than its `patience`."""
         now = self._now()
         return any(now <= one.end + patience(one) for one in self.of(app))
 
     def since(self, app: str, instant: float, *kinds: Kind) -> bool:
-        """Return whether any of this was the matter with an app since an instant."""
+        """Return whether an app has had any of these troubles since an instant."""
         return any(one.end >= instant for one in self.of(app, *kinds))

@@ -151,7 +151,7 @@ async def test_a_refused_key_is_retried_by_a_reload_but_not_by_a_flood_of_them()
         for _ in range(25):
             await there.reload(A)
             await there.schedule.advance(0.1)
-        assert len(there.by_operator) == 3
+        assert len(there.requests) == 3
         there.refused.clear()
         await there.reload(A)
         await there.schedule.advance(1)
@@ -261,19 +261,17 @@ async def test_refresh_all_reaches_apps_that_a_reload_replaces_meanwhile() -> No
         await settle()
         await there.reload(*(an_app(name, at=0.6) for name in names[:-1]))
         await there.schedule.advance(PAUSE)
-        assert {one.app for one in there.by_operator if one.operation == "reauth"} == set(
-            names[:-1]
-        )
+        assert {one.app for one in there.requests if one.operation == "reauth"} == set(names[:-1])
 
 
 async def test_a_flood_of_signals_makes_one_attempt_per_retry_min() -> None:
     """A hundred requests a second become one attempt a second."""
     async with machine(A, B) as there:
-        before = len(there.by_operator)
+        before = len(there.requests)
         for _ in range(500):
             there.supervisor.refresh_all()
             await there.schedule.advance(0.01)
-        assert len(there.by_operator) - before == 2 * 5
+        assert len(there.requests) - before == 2 * 5
 
 
 async def test_a_request_before_the_start_or_after_the_end_is_harmless() -> None:
@@ -282,7 +280,7 @@ async def test_a_request_before_the_start_or_after_the_end_is_harmless() -> None
     there.supervisor.refresh_all()
     async with running(there.supervisor.run()):
         await there.schedule.advance(10)
-        assert len(there.by_operator) == 1, "the first login serves"
+        assert len(there.requests) == 1, "the first login serves"
     there.supervisor.refresh_all()
     await settle()
     assert len(asyncio.all_tasks()) == 1
