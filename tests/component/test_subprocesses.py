@@ -259,15 +259,14 @@ def test_a_start_may_outlive_the_loop(tmp_path: Path, hanging: Callable[[str], P
     assert not (tmp_path / "ran").exists()
 
 
-async def test_a_lack_of_threads_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limit of a unit's tasks counts threads."""
-
-    def refuse(thread: threading.Thread) -> None:
-        raise RuntimeError(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    with pytest.raises(BlockingIOError, match="temporarily unavailable"):
-        await subprocesses.run(shell("true"), 10, Tail().take)
+async def test_a_lack_of_threads_is_an_error() -> None:
+    """The limit of a unit's tasks counts threads; here none gets the stack that it asks for."""
+    usual = threading.stack_size(1 << 46)
+    try:
+        with pytest.raises(BlockingIOError, match="temporarily unavailable"):
+            await subprocesses.run(shell("true"), 10, Tail().take)
+    finally:
+        threading.stack_size(usual)
 
 
 async def test_programs_can_be_run_and_ended_while_sigchld_is_ignored() -> None:
