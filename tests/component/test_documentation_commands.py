@@ -1,7 +1,6 @@
 """What the documentation shows is run as it stands there, and does what the page says."""
 
 import re
-import shutil
 from ast import PyCF_ALLOW_TOP_LEVEL_AWAIT
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -86,9 +85,8 @@ def test_command_lines_work(page: Path, host: DocumentedHost) -> None:
 
 @pytest.mark.parametrize("tool", COMPILERS)
 def test_recipes_for_compilers_work(tool: str, host: DocumentedHost) -> None:
-    """A recipe that does not compile is none."""
-    if shutil.which(tool) is None:
-        pytest.skip(f"needs the program {tool}")
+    """A recipe that does not compile helps nobody."""
+    needs_tool(tool)
     found = shown(CHECKOUT / "docs" / "consumers.md")
     recipe = [block for block in found if compiler(block) == tool or block.language == tool]
     assert len(recipe) == 2
@@ -98,7 +96,7 @@ def test_recipes_for_compilers_work(tool: str, host: DocumentedHost) -> None:
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 def test_python_is_python(page: Path) -> None:
-    """An excerpt that is not a whole program is at least no nonsense."""
+    """An excerpt that is not a whole program is at least valid Python."""
     for block in blocks(page):
         if block.language == "python":
             compile(block.text, block.place, "exec", flags=PyCF_ALLOW_TOP_LEVEL_AWAIT)
