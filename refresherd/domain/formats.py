@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from math import floor
 from types import MappingProxyType
 
-from refresherd.domain.model import Format
+from refresherd.domain.model import App, Format, Instant, Token
 
 LATEST_WALL = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
 
@@ -30,6 +30,23 @@ class Answer:
 
     def __repr__(self) -> str:
         return f"Answer(app={self.app!r}, generation={self.generation})"
+
+
+def render_token(
+    app: App, token: Token, form: Format, now: Instant, wall: Callable[[Instant], float]
+) -> bytes:
+    """Return an app's token in a format, as of `now`. `wall` turns boot time into unix seconds."""
+    answer = Answer(
+        app=app.name,
+        access_token=token.access_token.reveal(),
+        expires_in=token.expires_at - now,
+        expires_at=wall(token.expires_at),
+        issued_at=wall(token.issued_at),
+        generation=token.generation,
+        entity_id=token.entity_id,
+        endpoint=app.endpoint.url,
+    )
+    return render(answer, form)
 
 
 def render(answer: Answer, form: Format) -> bytes:

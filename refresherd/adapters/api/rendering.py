@@ -12,7 +12,7 @@ from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from refresherd.domain import formats, readiness, timing
-from refresherd.domain.formats import Answer, render
+from refresherd.domain.formats import render_token
 from refresherd.domain.model import App, Format, Instant, Token
 from refresherd.domain.readiness import AppStatus, OutputStatus
 from refresherd.domain.session_state import NEVER
@@ -60,22 +60,13 @@ class Renderings:
 
     def of(self, app: App, token: Token, form: Format) -> bytes:
         """Return the token in a format; `expires_in` counts from now."""
-        expires_in = floor(token.expires_at - self._clock.now())
+        now = self._clock.now()
+        expires_in = floor(token.expires_at - now)
         key = app.name, form
         cached = self._cached.get(key)
         if cached is not None and cached.token is token and cached.expires_in == expires_in:
             return cached.content
-        answer = Answer(
-            app=app.name,
-            access_token=token.access_token.reveal(),
-            expires_in=expires_in,
-            expires_at=self._clock.wall(token.expires_at),
-            issued_at=self._clock.wall(token.issued_at),
-            generation=token.generation,
-            entity_id=token.entity_id,
-            endpoint=app.endpoint.url,
-        )
-        content = render(answer, form)
+        content = render_token(app, token, form, now, self._clock.wall)
         if len(self._cached) >= self._max_cached:
             self._cached.clear()
         self._cached[key] = _Rendering(token, expires_in, content)

@@ -1,6 +1,6 @@
 """A file that always holds a whole token, the newest one."""
 
-from refresherd.adapters.outputs.rendering import rendered
+from refresherd.domain.formats import render_token
 from refresherd.domain.model import App, FileSpec, OnExpiry, Token
 from refresherd.engine.ports import Clock
 from refresherd.host.atomic_file import Target
@@ -48,8 +48,9 @@ class FileOutput:
 
     async def put(self, token: Token) -> None:
         """Replace the file atomically. Raises OutputError, and then leaves the old file."""
+        form, clock = self._spec.format, self._clock
         await self._file.replace(
-            lambda: rendered(self._app, token, self._spec.format, self._clock),
+            lambda: render_token(self._app, token, form, clock.now(), clock.wall)
         )
 
     async def remove(self) -> None:

@@ -7,10 +7,10 @@ from contextlib import suppress
 from functools import partial
 from typing import TypeAlias
 
-from refresherd.adapters.outputs.rendering import rendered
 from refresherd.domain.access import ROOT
 from refresherd.domain.errors import OutputError, RefresherdError
 from refresherd.domain.events import AcceptFailed, AccessDenied
+from refresherd.domain.formats import render_token
 from refresherd.domain.model import App, SocketSpec, Token
 from refresherd.engine.context import Context
 from refresherd.host import peers
@@ -132,14 +132,15 @@ class SocketOutput:
         self._context.observer.observe(AcceptFailed(self.name, error.strerror or str(error)))
 
     def _answer(self, connection: socket.socket, address: object) -> bytes:
-        token, now = self._token, self._context.clock.now()
+        token, clock = self._token, self._context.clock
+        now = clock.now()
         if token is None or token.expires_at <= now:
             return NOTHING
         denied = _denied(self._app, self.name, connection, address)
         if denied is not None:
             self._context.observer.observe(denied)
             return NOTHING
-        return rendered(self._app, token, self._spec.format, self._context.clock)
+        return render_token(self._app, token, self._spec.format, now, clock.wall)
 
 
 class AnswerServer:
