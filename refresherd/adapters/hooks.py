@@ -14,6 +14,7 @@ from refresherd.domain.errors import HookError
 from refresherd.domain.model import App, HookSpec
 from refresherd.engine.ports import Hook
 from refresherd.host import subprocesses
+from refresherd.host.filesystem import filesystem_timeout
 from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.subprocesses import Program, Tail
 
@@ -117,16 +118,14 @@ class SignalHook:
     async def run(self, generation: int) -> str:  # noqa: ARG002  # a signal cannot carry it
         """Send the signal; return "", since a signal has no output. Raises HookError."""
         try:
-            async with asyncio.timeout(self._timeout):
+            async with filesystem_timeout(self._timeout):
                 await self._send()
-        except TimeoutError:
-            message = f"its filesystem has not answered for {self._timeout:g} s"
-            raise HookError(f"{self._pid_file}: {message}", timed_out=True) from None
         except ProcessLookupError:
             message = "it is stale: the process that it names no longer exists"
             raise HookError(f"{self._pid_file}: {message}") from None
         except OSError as error:
-            raise HookError(f"{self._pid_file}: {error.strerror}") from None
+            message = f"{self._pid_file}: {error.strerror}"
+            raise HookError(message, timed_out=isinstance(error, TimeoutError)) from None
         return ""
 
     async def _send(self) -> None:

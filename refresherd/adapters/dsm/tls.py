@@ -9,6 +9,7 @@ from pathlib import Path
 from refresherd.domain.errors import Reason, Retryable
 from refresherd.domain.model import Instant
 from refresherd.engine.ports import Clock
+from refresherd.host.filesystem import file_stamp
 from refresherd.host.keyed_executor import KeyedExecutor
 
 CHECK_SECONDS = 1.0
@@ -71,7 +72,7 @@ class TlsContext:
     def _read(self) -> ssl.SSLContext:
         """Return the files' context. Only the executor calls it, one call at a time."""
         signature = tuple(
-            _signature(path)
+            path and file_stamp(path)
             for path in (self._files.ca_file, self._files.cert_file, self._files.key_file)
         )
         if self._context is None or signature != self._signature:
@@ -126,11 +127,3 @@ def _load_certificate(context: ssl.SSLContext, cert_file: Path, key_file: Path) 
                 "password, both in PEM format"
             )
         raise Retryable(Reason.TLS, message) from None
-
-
-def _signature(path: Path | None) -> object:
-    try:
-        status = path.stat() if path else None
-    except OSError:
-        return "missing"
-    return status and (status.st_mtime_ns, status.st_ino, status.st_size)

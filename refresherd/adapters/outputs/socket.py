@@ -14,11 +14,9 @@ from refresherd.domain.formats import render_token
 from refresherd.domain.model import App, SocketSpec, Token
 from refresherd.engine.context import Context
 from refresherd.host import peers
+from refresherd.host.filesystem import PATIENCE_SECONDS, filesystem_timeout
 from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.unix_sockets import Acceptor, BoundSocket, Failed, Listen, Listening, bind
-
-PATIENCE_SECONDS = 10.0
-"""A filesystem that takes longer than this to bind the socket counts as hanging."""
 
 SEND_SECONDS = 5.0
 """A client that has not read its answer after this long is disconnected."""
@@ -94,11 +92,10 @@ class SocketOutput:
         """Bind the socket if it is not in its place: somebody may have removed its file."""
         run = partial(self._bind, asyncio.get_running_loop())
         try:
-            async with asyncio.timeout(self._patience):
+            async with filesystem_timeout(self._patience):
                 await self._executor.call(str(self._spec.path.parent), run)
-        except TimeoutError:
-            message = f"no answer for {self._patience:g} s; its filesystem hangs or is overloaded"
-            raise OutputError(f"{self.name}: {message}") from None
+        except TimeoutError as error:
+            raise OutputError(f"{self.name}: {error.strerror}") from None
         except RefresherdError as error:
             raise OutputError(str(error)) from error
 
