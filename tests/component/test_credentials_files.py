@@ -142,7 +142,7 @@ async def test_a_hanging_disk_holds_up_only_its_own_credentials(tmp_path: Path) 
     try:
         with pytest.raises(Retryable) as caught:
             await hanging.read()
-        message = f"{dead / 'key'}: its filesystem has not answered for 0.05 s"
+        message = f"{dead / 'key'}: no answer for 0.05 s; its filesystem hangs or is overloaded"
         assert caught.value.message == message
         assert (await hanging.stamp(), await certificate.stamp()) == before
         assert (await source_of(ApiKeyFile(live / "key"), executor).read()).reveal() == API_KEY

@@ -1,0 +1,254 @@
+"""Where an app's credential comes from: implements CredentialSource.
+
+No message quotes a credential. File operations run in a thread for each directory, so that a
+hanging filesystem holds up only the apps whose credentials are on it.
+"""
+
+import os
+import re
+import stat
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import suppress
+from errno import EINVAL
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias, TypeVar, assert_never
+
+from refresherd.domain.errors import Reason, Retryable
+from refresherd.domain.model import (
+    B64TOKEN,
+    UUID,
+    ApiKeyCommand,
+    ApiKeyEnv,
+    ApiKeyFile,
+    App,
+    Certificate,
+    Secret,
+    TokenFile,
+)
+from refresherd.domain.redaction import MASK, SHORTEST, redact_quoted
+from refresherd.engine.ports import CredentialSource
+from refresherd.host import subprocesses
+from refresherd.host.filesystem import MISSING, PATIENCE_SECONDS, file_stamp, filesystem_timeout
+from refresherd.host.keyed_executor import KeyedExecutor
+from refresherd.host.subprocesses import Program, Tail
+
+T = TypeVar("T")
+
+LONGEST = 64 * 1024
+"""The most bytes that are read of a source. DSM's keys and tokens are under 300."""
+
+BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
+"""The standard and the URL-safe alphabet."""
+
+Parsed: TypeAlias = tuple[Secret, str]
+"""A credential, and the app's UUID if the credential contains it, else ""."""
+
+
+def source(
+    app: App,
+    environ: Mapping[str, str],
+    executor: KeyedExecutor,
+    *,
+    patience: float = PATIENCE_SECONDS,
+) -> CredentialSource:
+    """Return the source of an app's credential. A command runs with `environ`.
+
+    File operations fail if they take longer than `patience` seconds.
+    """
+    credential = app.credential
+    match credential:
+        case ApiKeyFile(path):
+            return FileSource(path, api_key, executor, patience)
+        case TokenFile(path):
+            return FileSource(path, bearer_token, executor, patience)
+        case ApiKeyEnv(variable):
+            return EnvSource(variable, environ)
+        case ApiKeyCommand(argv):
+            return CommandSource(argv, environ, app.endpoint.timeout)
+        case Certificate():
+            return CertificateSource(credential, executor, patience)
+        case _:
+            assert_never(credential)
+
+
+class CredentialFiles:
+    """The files that a credential consists of. Their stamp shows whether one of them changed."""
+
+    __slots__ = ("_executor", "_paths", "_patience", "_stamp")
+
+    def __init__(self, executor: KeyedExecutor, patience: float, *paths: Path) -> None:
+        self._executor = executor
+        self._patience = patience
+        self._paths = paths
+        self._stamp: Hashable = (MISSING,) * len(paths)
+
+    async def stamp(self) -> Hashable:
+        """Return a value that changes with the files, the last one if a filesystem hangs."""
+        with suppress(TimeoutError):
+            self._stamp = tuple([await self.call(path, file_stamp) for path in self._paths])
+        return self._stamp
+
+    async def call(self, path: Path, do: Callable[[Path], T]) -> T:
+        """Return what `do` returns for a file, or raise its error; TimeoutError if it hangs."""
+        async with filesystem_timeout(self._patience):
+            return await self._executor.call(path.parent, partial(do, path))
+
+
+class FileSource(CredentialFiles):
+    """A file with an API key or a bearer token. `entity_id` is the app's UUID in the key."""
+
+    __slots__ = ("_parse", "_path", "entity_id")
+
+    def __init__(
+        self,
+        path: Path,
+        parse: Callable[[bytes, object], Parsed],
+        executor: KeyedExecutor,
+        patience: float,
+    ) -> None:
+        super().__init__(executor, patience, path)
+        self._path = path
+        self._parse = parse
+        self.entity_id = ""
+
+    async def read(self) -> Secret:
+        """Return the credential in the file. Raises Retryable."""
+        try:
+            raw = await self.call(self._path, _content)
+        except OSError as error:  # TimeoutError is one as well
+            raise unreadable(self._path, error.strerror) from None
+        secret, self.entity_id = self._parse(raw, self._path)
+        return secret
+
+
+class CertificateSource(CredentialFiles):
+    """A certificate app. It logs in by its UUID, and the TLS handshake authenticates it."""
+
+    __slots__ = ("_app_id", "entity_id")
+
+    def __init__(self, certificate: Certificate, executor: KeyedExecutor, patience: float) -> None:
+        super().__init__(executor, patience, certificate.cert_file, certificate.key_file)
+        self._app_id = certificate.app_id
+        self.entity_id = certificate.app_id.lower()
+
+    async def read(self) -> Secret:
+        """Return base64 of the app's UUID and an empty password, as DSM wants it."""
+        return Secret(b64encode(f"{self._app_id}:".encode()).decode())
+
+
+class EnvSource:
+    """An environment variable with an API key. Only a restart changes it."""
+
+    def __init__(self, variable: str, environ: Mapping[str, str]) -> None:
+        self._variable = variable
+        self._environ = environ
+        self.entity_id = ""
+
+    async def read(self) -> Secret:
+        """Return the API key. Raises Retryable."""
+        where = f"environment variable {self._variable}"
+        if self._variable not in self._environ:
+            raise unreadable(where, "it is not set")
+        secret, self.entity_id = api_key(os.fsencode(self._environ[self._variable]), where)
+        return secret
+
+    async def stamp(self) -> None:
+        """Return None: it never changes."""
+
+
+class CommandSource:
+    """A command that prints an API key, for instance a password manager's.
+
+    It gets no input, and `timeout` seconds, as long as the login attempt that it is part of, so
+    that after a hang there is time for another one while the token lives.
+    """
+
+    def __init__(self, argv: tuple[str, ...], environ: Mapping[str, str], timeout: float) -> None:
+        self._program = Program(argv, environ)
+        self._timeout = timeout
+        self.entity_id = ""
+
+    async def read(self) -> Secret:
+        """Run the command and return the API key that it prints. Raises Retryable.
+
+        After the timeout, or on cancellation, the command and its children are ended.
+        """
+        command = self._program.argv[0]
+        printed, complaints = bytearray(), Tail()
+
+        def take(piece: bytes) -> bool:
+            """Collect the output; False ends a command that prints without end."""
+            printed.extend(piece)
+            return len(printed) <= LONGEST
+
+        try:
+            status = await subprocesses.run(self._program, self._timeout, take, complaints.take)
+        except TimeoutError:
+            message = f"it did not finish within {self._timeout:g} s, and was ended"
+            raise unreadable(command, message) from None
+        except OSError as error:
+            raise unreadable(command, error.strerror) from None
+        if status and len(printed) <= LONGEST:
+            output = printed.decode(errors="replace")
+            raise unreadable(command, _without(output, complaints.complaint(status)))
+        secret, self.entity_id = api_key(bytes(printed), command)
+        return secret
+
+    async def stamp(self) -> None:
+        """Return None: only running the command would tell whether the key changed."""
+
+
+def api_key(raw: bytes, where: object) -> Parsed:
+    """Return the API key in `raw`. Raises Retryable, naming `where`.
+
+    Any base64 is accepted: only DSM can tell whether a key is valid. The vendor makes a key as
+    base64 of `<uuid>:<secret>`.
+    """
+    text = _checked(raw, BASE64, "an API key (base64)", where)
+    digits = text.rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        user = b64decode(digits + "=" * (-len(digits) % 4)).partition(b":")[0].decode()
+    except ValueError:
+        user = ""
+    return Secret(text), user.lower() if UUID.fullmatch(user) else ""
+
+
+def bearer_token(raw: bytes, where: object) -> Parsed:
+    """Return the bearer token in `raw`. Raises Retryable, naming `where`."""
+    return Secret(_checked(raw, B64TOKEN, "a bearer token", where)), ""
+
+
+def _checked(raw: bytes, pattern: re.Pattern[str], kind: str, where: object) -> str:
+    if len(raw) > LONGEST:
+        raise unreadable(where, f"it is longer than {LONGEST} bytes, so it is not {kind}")
+    text = raw.decode(errors="replace").strip()
+    if not text:
+        raise unreadable(where, f"it is empty; it must hold {kind}")
+    if not pattern.fullmatch(text):
+        raise unreadable(where, f"it must hold {kind} and nothing else, on one line")
+    return text
+
+
+def unreadable(where: object, why: object) -> Retryable:
+    """Return the error for a credential that cannot be read."""
+    return Retryable(Reason.CREDENTIAL, f"{where}: {why}")
+
+
+def _without(output: str, complaint: str) -> str:
+    """Mask in a complaint what the command printed, since a shell with `set -x` repeats it."""
+    for word in output.split():
+        if len(word) >= SHORTEST:
+            complaint = complaint.replace(word, MASK)
+    return redact_quoted(complaint, output.strip())
+
+
+def _content(path: Path) -> bytes:
+    # Without O_NONBLOCK, opening a named pipe would block until somebody writes to it.
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(EINVAL, "it is not a regular file")
+        # One byte more than is allowed, so that the parser sees that it is too long.
+        return file.read(LONGEST + 1)
