@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from math import isnan
-from typing import TYPE_CHECKING
 
+from refresherd.domain.model import Instant
 from refresherd.domain.session_state import NEVER
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from refresherd.domain.model import Instant
 
 NO_TICKET = 0
 
@@ -69,17 +65,13 @@ class BootAlarm:
 class Deadlines:
     """The alarms that are set, as a heap by deadline. Each is in it once at most.
 
-    A discarded alarm leaves a dead entry behind, which is dropped later. `len()` counts all
-    entries.
+    A discarded alarm leaves a dead entry behind, which is dropped later.
     """
 
     def __init__(self) -> None:
         self._heap: list[tuple[Instant, int, BootAlarm]] = []
         self._last_ticket = NO_TICKET
         self._live = 0
-
-    def __len__(self) -> int:
-        return len(self._heap)
 
     @property
     def head(self) -> Instant:

@@ -1,10 +1,21 @@
-"""The Schedule: wakes the tasks whose alarms are due, and watches the clocks and APScheduler."""
+"""The Schedule: wakes the tasks whose alarms are due, and watches the clocks and APScheduler.
+
+APScheduler is the timer: its only job rings when the next deadline is due. It knows only the
+wall clock, so after a jump of that clock it has to be set again. It has no type information, so
+everything of type Any stays in this module.
+"""
 
 import asyncio
+import logging
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from apscheduler.executors.debug import DebugExecutor
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.base import BaseTrigger
 
 from refresherd.adapters.scheduling.alarms import BootAlarm, Deadlines
-from refresherd.adapters.scheduling.timer import Timer
 from refresherd.domain.events import ClockJumped, LoopLagged
 from refresherd.domain.model import Instant
 from refresherd.domain.session_state import NEVER
@@ -26,6 +37,28 @@ LATE_SECONDS = 0.5
 
 TOLERATED_MISSES = 3
 """Misses in a row that small steps of the wall clock may cause. More than these are a fault."""
+
+SOONEST = 0.001
+"""In seconds. A trigger whose next time is not later than now sends APScheduler into a loop."""
+
+FARTHEST = 86_400.0
+"""In seconds. APScheduler cannot handle a date in 136 years, or none."""
+
+# At INFO, which an application may set for all loggers, each ring costs 75 % more.
+logging.getLogger("apscheduler").setLevel(logging.ERROR)
+
+
+class RemainingTrigger(BaseTrigger):  # type: ignore[misc]  # a class of Any
+    """Fires when `remaining()` seconds have passed."""
+
+    __slots__ = ("_remaining",)
+
+    def __init__(self, remaining: Callable[[], float]) -> None:
+        self._remaining = remaining
+
+    def get_next_fire_time(self, _previous_fire_time: datetime | None, now: datetime) -> datetime:
+        """Return when to fire next."""
+        return now + timedelta(seconds=min(max(self._remaining(), SOONEST), FARTHEST))
 
 
 class BootSchedule:
@@ -49,8 +82,16 @@ class BootSchedule:
         self._busy = asyncio.Event()
         """Set while alarms go off, and when they should, or when the next deadline has moved."""
         self._sooner = self._busy.set
-        self._timer = Timer(self._remaining, self._ring)
+        """One bound method, shared by all alarms."""
         self._misses = 0
+        # UTC, because looking for the host's time zone fails in minimal containers. The debug
+        # executor calls the job directly, without a thread or a task.
+        self._scheduler: Any = AsyncIOScheduler(
+            timezone=UTC, executors={"default": DebugExecutor()}
+        )
+        self._trigger = RemainingTrigger(self._remaining)
+        # With a grace time, a job that is later than that would be dropped.
+        self._job: Any = self._scheduler.add_job(self._ring, self._trigger, misfire_grace_time=None)
 
     def alarm(self) -> BootAlarm:
         """Return a new alarm."""
@@ -62,13 +103,13 @@ class BootSchedule:
 
     async def run(self) -> None:
         """Let alarms go off until cancelled. Raises an ExceptionGroup if something breaks."""
-        self._timer.start()
+        self._scheduler.start()
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._wake_tasks())
                 tasks.create_task(self._watch())
         finally:
-            self._timer.stop()
+            self._scheduler.shutdown(wait=False)
 
     async def _wake_tasks(self) -> None:
         while True:
@@ -76,7 +117,7 @@ class BootSchedule:
             while self._wake_batch():  # noqa: ASYNC110  # the woken tasks need time, not an event
                 await asyncio.sleep(PAUSE_SECONDS)
             self._busy.clear()
-            self._timer.set()
+            self._job.reschedule(self._trigger)
             await self._busy.wait()
 
     def _wake_batch(self) -> bool:
@@ -86,32 +127,8 @@ class BootSchedule:
             alarm.wake()
         return len(due) == BATCH
 
-    async def _watch(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            due = loop.time() + self._heartbeat
-            await asyncio.sleep(self._heartbeat)
-            self._observer.observe(LoopLagged(max(0.0, loop.time() - due)))
-            self._check()
-
-    def _check(self) -> None:
-        """Report jumps of the clocks, and let the alarms go off that were missed because of them.
-
-        Raises RuntimeError if APScheduler no longer rings.
-        """
-        jumps = self._jumps()
-        for jump in jumps:
-            self._observer.observe(jump)
-        overdue = self.overdue(self._clock.now())
-        # While a large number of due alarms go off in batches, none of them was missed.
-        if overdue > LATE_SECONDS and not jumps and not self._busy.is_set():
-            self._misses += 1
-            if self._misses > TOLERATED_MISSES:
-                raise RuntimeError("APScheduler no longer rings; its alarms are all missed")
-        if overdue or jumps:
-            self._busy.set()
-
     def _ring(self) -> None:
+        """Handle APScheduler's call. It must not raise: APScheduler would swallow the error."""
         self._misses = 0
         if self._wake_batch():
             self._busy.set()
@@ -119,3 +136,25 @@ class BootSchedule:
     def _remaining(self) -> float:
         """Return the seconds to the next deadline; NEVER while that is still changing."""
         return NEVER if self._busy.is_set() else self._deadlines.head - self._clock.now()
+
+    async def _watch(self) -> None:
+        """Report lag and clock jumps, and let the alarms go off that were missed because of them.
+
+        Raises RuntimeError if APScheduler no longer rings.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + self._heartbeat
+            await asyncio.sleep(self._heartbeat)
+            self._observer.observe(LoopLagged(max(0.0, loop.time() - due)))
+            jumps = self._jumps()
+            for jump in jumps:
+                self._observer.observe(jump)
+            overdue = self.overdue(self._clock.now())
+            # While a large number of due alarms go off in batches, none of them was missed.
+            if overdue > LATE_SECONDS and not jumps and not self._busy.is_set():
+                self._misses += 1
+                if self._misses > TOLERATED_MISSES:
+                    raise RuntimeError("APScheduler no longer rings; its alarms are all missed")
+            if overdue or jumps:
+                self._busy.set()

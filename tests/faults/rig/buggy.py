@@ -9,9 +9,9 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from refresherd.adapters.outputs.file import FileOutput
-from refresherd.adapters.scheduling import BootSchedule
+from refresherd.adapters.scheduling.schedule import BootSchedule
 from refresherd.cli import main
-from refresherd.domain.model import Token
+from refresherd.domain.model import Instant, Token
 
 HELD: list[str] = []
 TASKS: set["asyncio.Task[NoReturn]"] = set()
@@ -37,10 +37,11 @@ def broken(header: str) -> NoReturn:
     raise KeyError(header)
 
 
-def check(_: BootSchedule) -> None:
+def overdue(_schedule: BootSchedule, _now: Instant) -> float:
     """Fail in a part without which the daemon cannot go on."""
     if HELD:
         raise LookupError(HELD)
+    return 0.0
 
 
 def in_output() -> None:
@@ -49,9 +50,9 @@ def in_output() -> None:
 
 
 def in_daemon() -> None:
-    """Break the timeline as well: the process ends."""
+    """Break the schedule as well: the process ends."""
     in_output()
-    setattr(BootSchedule, "_check", check)  # noqa: B010  # as above
+    setattr(BootSchedule, "overdue", overdue)  # noqa: B010  # as above
 
 
 BUGS: dict[str, Callable[[], None]] = {"output": in_output, "daemon": in_daemon}

@@ -17,11 +17,17 @@ SOON = Instant(10)
 LATER = Instant(20)
 
 
+def entries(deadlines: Deadlines) -> int:
+    """Return the size of the heap, dead entries included."""
+    # Dead entries are visible only as memory.
+    return len(deadlines._heap)
+
+
 class Bench:
     """An alarm, its heap, and how often the soonest deadline moved."""
 
     def __init__(self) -> None:
-        self.deadlines: Deadlines = Deadlines()
+        self.deadlines = Deadlines()
         self.moves = 0
         self.alarm = self.new_alarm()
 
@@ -140,7 +146,7 @@ async def test_cancelled_waits_do_not_make_the_heap_grow() -> None:
         leaving.send(None)
         with pytest.raises(asyncio.CancelledError):
             leaving.throw(asyncio.CancelledError())
-    assert len(bench.deadlines) < 100
+    assert entries(bench.deadlines) < 100
     bench.wake_due(LATER)
     await staying
 
@@ -162,7 +168,7 @@ class DeadlinesMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.deadlines: Deadlines = Deadlines()
+        self.deadlines = Deadlines()
         self.model: list[tuple[Instant, BootAlarm]] = []
 
     @rule(target=alarms, at=INSTANTS)
@@ -202,7 +208,7 @@ class DeadlinesMachine(RuleBasedStateMachine):
     def agrees(self) -> None:
         """Compare the heads; dead entries never outnumber the live ones by much."""
         assert self.deadlines.head == (self.model[0][0] if self.model else NEVER)
-        assert len(self.deadlines) <= 2 * len(self.model) + TOLERATED_ENTRIES
+        assert entries(self.deadlines) <= 2 * len(self.model) + TOLERATED_ENTRIES
 
     def _add(self, at: Instant, alarm: BootAlarm) -> BootAlarm:
         sooner = all(at < other for other, _ in self.model) and at < NEVER
@@ -218,7 +224,7 @@ test_the_heap_behaves_like_a_sorted_list.settings = settings(max_examples=40)
 
 def test_cancelled_alarms_leave_no_entries() -> None:
     """Each attempt of each app may cancel a wait, over months."""
-    deadlines: Deadlines = Deadlines()
+    deadlines = Deadlines()
     staying = [alarm_in(deadlines) for _ in range(10)]
     for number, alarm in enumerate(staying):
         deadlines.add(Instant(1e6 + number), alarm)
@@ -226,26 +232,26 @@ def test_cancelled_alarms_leave_no_entries() -> None:
         leaving = alarm_in(deadlines)
         deadlines.add(Instant(number), leaving)
         deadlines.discard(leaving)
-    assert len(deadlines) <= 2 * len(staying) + TOLERATED_ENTRIES
+    assert entries(deadlines) <= 2 * len(staying) + TOLERATED_ENTRIES
     assert deadlines.pop_due(Instant(2e6), 100) == staying
 
 
 def test_many_alarms_that_are_cancelled_together_leave_no_entries() -> None:
     """A reload may stop thousands of apps, after which the others' order must be the same."""
-    deadlines: Deadlines = Deadlines()
+    deadlines = Deadlines()
     alarms = {(number * 7919) % 10_000: alarm_in(deadlines) for number in range(10_000)}
     for instant, alarm in alarms.items():
         deadlines.add(Instant(instant), alarm)
     staying = [alarms[instant] for instant in range(0, 10_000, 10)]
     for alarm in set(alarms.values()) - set(staying):
         deadlines.discard(alarm)
-    assert len(deadlines) <= 2 * len(staying) + TOLERATED_ENTRIES
+    assert entries(deadlines) <= 2 * len(staying) + TOLERATED_ENTRIES
     assert deadlines.pop_due(Instant(1e6), 10_000) == staying
 
 
 def test_entries_of_cancelled_alarms_do_not_outlast_the_others() -> None:
     """Otherwise distant deadlines would stay in the heap although they were cancelled long ago."""
-    deadlines: Deadlines = Deadlines()
+    deadlines = Deadlines()
     staying, leaving = ([alarm_in(deadlines) for _ in range(1000)] for _ in range(2))
     for number, (stays, leaves) in enumerate(zip(staying, leaving, strict=True)):
         deadlines.add(Instant(number), stays)
@@ -253,12 +259,12 @@ def test_entries_of_cancelled_alarms_do_not_outlast_the_others() -> None:
     for alarm in leaving:
         deadlines.discard(alarm)
     assert deadlines.pop_due(Instant(1000), 1000) == staying
-    assert len(deadlines) <= TOLERATED_ENTRIES
+    assert entries(deadlines) <= TOLERATED_ENTRIES
 
 
 def test_a_deadline_that_is_not_a_number_is_refused() -> None:
     """NaN is neither before nor after any deadline, so one app's bug would disorder all alarms."""
-    deadlines: Deadlines = Deadlines()
+    deadlines = Deadlines()
     with pytest.raises(ValueError, match="number"):
         deadlines.add(Instant(nan), alarm_in(deadlines))
     assert deadlines.head == NEVER
