@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from refresherd.adapters import credentials
-from refresherd.adapters.dsm import Connections
+from refresherd.adapters.dsm.client import Connections
 from refresherd.adapters.hooks import hooks
 from refresherd.adapters.logs import Logs, captured, configure
 from refresherd.adapters.outputs.file import FileOutput

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from refresherd.adapters.dsm import Connections
+from refresherd.adapters.dsm.client import Connections
 from refresherd.adapters.dsm.pool import LONGEST_ANSWER
 from refresherd.domain.errors import Reason, Rejected, Retryable
 from refresherd.domain.model import ApiKeyEnv, App, Endpoint, Grant, Secret

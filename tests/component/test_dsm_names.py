@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from refresherd.adapters.dsm import Connections
+from refresherd.adapters.dsm.client import Connections
 from refresherd.domain.errors import Reason, Retryable
 from refresherd.domain.model import ApiKeyEnv, App, Endpoint, Secret
 from refresherd.host.keyed_executor import KeyedExecutor

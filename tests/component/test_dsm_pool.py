@@ -8,7 +8,7 @@ from socket import SO_LINGER, SOL_SOCKET
 
 import pytest
 
-from refresherd.adapters.dsm import Connections
+from refresherd.adapters.dsm.client import Connections
 from refresherd.adapters.dsm.tls import CHECK_SECONDS
 from refresherd.domain.errors import Reason, Retryable
 from refresherd.domain.model import ApiKeyEnv, App, Endpoint, Secret

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from refresherd.adapters.dsm import Connections
+from refresherd.adapters.dsm.client import Connections
 from refresherd.domain.errors import Reason, Retryable
 from refresherd.domain.model import ApiKeyEnv, App, Certificate, Credential, Endpoint, Secret
 from refresherd.engine.ports import SessionClient

@@ -1,12 +1,15 @@
-"""What DSM's answers mean: a grant or an error.
+"""What DSM's answers mean, and what messages may quote of them.
 
 Pure: nothing here sends, waits or reads a clock.
 """
 
+import html
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from enum import Enum
 from http import HTTPStatus
 from http.client import responses
 from types import MappingProxyType
@@ -15,10 +18,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from refresherd.adapters.dsm.exchange import Exchange
 from refresherd.domain.errors import DsmError, Reason, Rejected, Retryable, SessionLost
 from refresherd.domain.model import B64TOKEN, UUID, Grant, Secret
-from refresherd.domain.redaction import MASK
+from refresherd.domain.redaction import MASK, redact_quoted, truncate
 
 LONGEST_TOKEN = 16 * 1024
 """In characters. DSM's have 86."""
@@ -28,6 +30,83 @@ SECONDS = re.compile(r"-?[0-9]+")
 CLIENT_ERROR_REASONS: Mapping[int, Reason] = MappingProxyType(
     {408: Reason.TIMEOUT, 425: Reason.THROTTLED, 429: Reason.THROTTLED}
 )
+
+LONGEST_REQUEST_ID = 128
+"""In characters. DSM's are UUIDs."""
+
+EXAMINED = 4096
+"""Characters of a body that an excerpt is made from; bounds the work of the patterns."""
+
+TAG = re.compile(r"<[^>]*>")
+
+
+class Operation(Enum):
+    """A request, with the paths and schemes of DSM's API description. Each is a bodiless POST."""
+
+    LOGIN = ("/sys/v1/session/auth", "Basic", True)
+    LOGIN_BY_TOKEN = ("/sys/v1/session/reauth", "Bearer", True)
+    """The first login of an app whose only credential is a bearer token."""
+    REAUTH = ("/sys/v1/session/reauth", "Bearer", False)
+    KEEP_ALIVE = ("/sys/v1/session/refresh", "Bearer", False)
+    TERMINATE = ("/sys/v1/session/terminate", "Bearer", False)
+
+    def __init__(self, path: str, scheme: str, is_login: bool) -> None:  # noqa: FBT001  # an Enum passes its values by position
+        self.path = path
+        self.scheme = scheme
+        """The Authorization header's scheme."""
+        self.is_login = is_login
+        """Whether a refusal is final: there is no other credential to fall back to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A request and its answer."""
+
+    operation: Operation
+    sent: Secret
+    """The credential or token of the request, which the answer may echo."""
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    """Looked up by the names' usual spelling."""
+    body: bytes = field(repr=False)
+    wall: float
+    """When the answer came, in unix seconds."""
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the status is 2xx: DSM's API description promises no particular one."""
+        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+
+    @property
+    def is_web_page(self) -> bool:
+        """Whether the answer is markup, for instance of a proxy or a login portal."""
+        return "html" in self.content_type.lower() or self.body.lstrip()[:1] == b"<"
+
+    @property
+    def content_type(self) -> str:
+        """The answer's Content-Type, "" if it has none."""
+        return self.headers.get("Content-Type", "")
+
+    @property
+    def request_id(self) -> str:
+        """The answer's `x-request-id`, "" if it has none."""
+        return self.quote(self.headers.get("X-Request-Id", ""), LONGEST_REQUEST_ID)
+
+    def excerpt(self) -> str:
+        """Return the first words of the body without its markup, "" if the body is binary."""
+        start = truncate(self.body.decode(errors="replace"), EXAMINED)
+        return "" if "\0" in start else self.quote(html.unescape(TAG.sub(" ", start)))
+
+    def quote(self, text: str, limit: int = 120) -> str:
+        """Return text of the answer as one printable line of at most `limit` characters.
+
+        What was sent is masked, and so is anything else that looks like a secret.
+        """
+        text = redact_quoted(text, self.sent.reveal())
+        if not text.isprintable():
+            text = "".join(char if char.isprintable() else " " for char in text)
+        line = " ".join(text.split())
+        return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 class AuthResponse(msgspec.Struct):
@@ -60,8 +139,13 @@ def granted(exchange: Exchange) -> Grant:
     try:
         answer = DECODER.decode(exchange.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        # None of these quotes the body, which may hold a token.
-        fault = _undecodable(exchange, str(error))
+        if not exchange.body.strip():
+            fault = "the answer is empty; a proxy may have sent it"
+        elif exchange.is_web_page:
+            fault = _web_page(exchange)
+        else:
+            # No decoder's error quotes the body, which may hold a token.
+            fault = f"the answer is not an AuthResponse of DSM's: {error}"
     else:
         if (
             answer.allowed_mfa_methods
@@ -93,8 +177,8 @@ def acknowledged(exchange: Exchange) -> str:
     if not exchange.is_success:
         raise _refusal(exchange)
     if exchange.is_web_page:
-        message = _web_page(exchange)
-        raise Retryable(Reason.BAD_RESPONSE, message, request_id=exchange.request_id)
+        fault = _web_page(exchange)
+        raise Retryable(Reason.BAD_RESPONSE, fault, request_id=exchange.request_id)
     return exchange.request_id
 
 
@@ -151,29 +235,18 @@ def _refusal(exchange: Exchange) -> DsmError:
 def _message(exchange: Exchange) -> str:
     status = exchange.status
     message = f"{status} {responses.get(status, '')}".rstrip() + f" from {exchange.operation.path}"
-    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        return f"{message}; redirects are not followed{_redirect_host(exchange)}"
-    text = exchange.excerpt()
-    return f"{message}: {text}" if text else message
-
-
-def _redirect_host(exchange: Exchange) -> str:
-    """Name the host of a redirect only: its path and query may echo a secret."""
+    if not HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        text = exchange.excerpt()
+        return f"{message}: {text}" if text else message
+    message += "; redirects are not followed"
     location = exchange.headers.get("Location", "")
     try:
         # Masked before it is parsed: urlsplit lowers the case of a host, which would hide a secret.
-        host = urlsplit(exchange.quote(location, len(location) + len(MASK))).hostname or ""
+        host = urlsplit(exchange.quote(location, len(location) + len(MASK))).hostname
     except ValueError:
-        host = ""
-    return f" (to {exchange.quote(host)})" if host else ""
-
-
-def _undecodable(exchange: Exchange, error: str) -> str:
-    if not exchange.body.strip():
-        return "the answer is empty; a proxy may have sent it"
-    if exchange.is_web_page:
-        return _web_page(exchange)
-    return f"the answer is not an AuthResponse of DSM's: {error}"
+        host = None
+    # Only the host is named: the address's path and query may echo a secret.
+    return f"{message} (to {exchange.quote(host)})" if host else message
 
 
 def _web_page(exchange: Exchange) -> str:

@@ -6,8 +6,7 @@ from typing import Self
 from aiohttp import ClientError, hdrs
 from yarl import URL
 
-from refresherd.adapters.dsm.answers import acknowledged, granted
-from refresherd.adapters.dsm.exchange import Exchange, Operation
+from refresherd.adapters.dsm.answers import Exchange, Operation, acknowledged, granted
 from refresherd.adapters.dsm.network_errors import network_error
 from refresherd.adapters.dsm.pool import ConnectionPool
 from refresherd.adapters.dsm.routes import Resolver, Route

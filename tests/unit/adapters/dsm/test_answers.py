@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from refresherd.adapters.dsm.answers import acknowledged, granted, retry_after
-from refresherd.adapters.dsm.exchange import Exchange, Operation
+from refresherd.adapters.dsm.answers import Exchange, Operation, acknowledged, granted, retry_after
 from refresherd.domain.errors import DsmError, Reason, Rejected, Retryable, SessionLost
 from refresherd.domain.model import Grant, Secret
 

@@ -11,7 +11,7 @@ from aioresponses import CallbackResult, aioresponses
 from yarl import URL
 
 from refresherd import __version__
-from refresherd.adapters.dsm import Connections
+from refresherd.adapters.dsm.client import Connections
 from refresherd.domain.errors import Reason, Rejected, Retryable, SessionLost
 from refresherd.domain.model import (
     ApiKeyEnv,

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.adapters.dsm.exchange import Exchange, Operation
+from refresherd.adapters.dsm.answers import Exchange, Operation
 from refresherd.domain.model import Secret
 
 SENT = Secret("c2VjcmV0LWtleQ==")

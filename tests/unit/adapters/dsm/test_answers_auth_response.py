@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.adapters.dsm.answers import granted
-from refresherd.adapters.dsm.exchange import Exchange, Operation
+from refresherd.adapters.dsm.answers import Exchange, Operation, granted
 from refresherd.domain.errors import DsmError, Reason, Rejected, Retryable
 from refresherd.domain.model import Grant, Secret
 
