@@ -4,8 +4,7 @@ import asyncio
 import os
 import re
 import signal
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from errno import ENOSYS, EPERM
 from functools import partial
 from pathlib import Path
@@ -135,11 +134,15 @@ class SignalHook:
         """
         pid = await self._pid()
         while True:
-            with _opened(pid) as process:
+            process = _opened(pid)
+            try:
                 named = await self._pid()
                 if named == pid:
                     _signal(pid, process, self._number)
                     return
+            finally:
+                if process is not None:
+                    os.close(process)
             pid = named
 
     async def _pid(self) -> int:
@@ -160,24 +163,17 @@ def _read(pid_file: Path) -> int:
     return int(match[1])
 
 
-@contextmanager
-def _opened(pid: int) -> Iterator[int | None]:
-    """Yield a descriptor of a process, or None if the host has no pidfd_open(2). Raises OSError.
+def _opened(pid: int) -> int | None:
+    """Return a descriptor of a process, None if the host has no pidfd_open(2). Raises OSError.
 
     Kernels before 5.3 and Pythons built for them lack it, and containers may forbid it.
     """
-    process = None
     try:
-        if hasattr(os, "pidfd_open"):
-            process = os.pidfd_open(pid)
+        return os.pidfd_open(pid) if hasattr(os, "pidfd_open") else None
     except OSError as error:
         if error.errno not in (ENOSYS, EPERM):
             raise
-    try:
-        yield process
-    finally:
-        if process is not None:
-            os.close(process)
+        return None
 
 
 def _signal(pid: int, process: int | None, number: signal.Signals) -> None:

@@ -1,7 +1,7 @@
 """DSM as the apps see it: implements SessionClient."""
 
 import asyncio
-from typing import Self
+from contextlib import AbstractAsyncContextManager
 
 from aiohttp import ClientError, hdrs
 from yarl import URL
@@ -17,10 +17,10 @@ from refresherd.engine.ports import Clock, SessionClient
 from refresherd.host.keyed_executor import KeyedExecutor
 
 
-class Connections:
+class Connections(AbstractAsyncContextManager["Connections"]):
     """The clients of all apps. Connections are opened when needed, and shared between apps.
 
-    Use it as an async context manager, or call `aclose` at the end.
+    At the end of the block all connections are closed, and requests under way fail.
     """
 
     def __init__(self, executor: KeyedExecutor, clock: Clock) -> None:
@@ -31,39 +31,30 @@ class Connections:
         self._pools: dict[Route, ConnectionPool] = {}
         self._clients: dict[tuple[Route, Operation], Client] = {}
 
-    async def __aenter__(self) -> Self:
-        return self
-
     async def __aexit__(self, *_: object) -> None:
-        await self.aclose()
-
-    def client(self, app: App) -> SessionClient:
-        """Return an app's client. Apps with the same route and kind of login share one."""
-        files = TlsFiles(app.endpoint.ca_file)
-        if isinstance(app.credential, Certificate):
-            files = TlsFiles(files.ca_file, app.credential.cert_file, app.credential.key_file)
-        endpoint = URL(app.endpoint.url)
-        route = Route(endpoint, app.endpoint.proxy, app.endpoint.max_in_flight, files)
-        by_token = isinstance(app.credential, TokenFile)
-        login = Operation.LOGIN_BY_TOKEN if by_token else Operation.LOGIN
-        if (route, login) not in self._clients:
-            self._clients[route, login] = Client(endpoint, login, self._pool(route), self._clock)
-        return self._clients[route, login]
-
-    async def aclose(self) -> None:
-        """Close all connections. Requests still under way fail."""
         for pool in self._pools.values():
             await pool.aclose()
 
-    def _pool(self, route: Route) -> ConnectionPool:
+    def client(self, app: App) -> SessionClient:
+        """Return an app's client. Apps with the same route and kind of login share one."""
+        credential, endpoint = app.credential, URL(app.endpoint.url)
+        files = TlsFiles(app.endpoint.ca_file)
+        if isinstance(credential, Certificate):
+            files = TlsFiles(files.ca_file, credential.cert_file, credential.key_file)
+        route = Route(endpoint, app.endpoint.proxy, app.endpoint.max_in_flight, files)
         if route not in self._pools:
             context = None
-            if route.endpoint.scheme == "https":
+            if endpoint.scheme == "https":
                 context = self._contexts.setdefault(
-                    route.tls_files, TlsContext(route.tls_files, self._executor, self._clock)
+                    files, TlsContext(files, self._executor, self._clock)
                 )
             self._pools[route] = ConnectionPool(route, context, self._resolver, self._clock)
-        return self._pools[route]
+        by_token = isinstance(credential, TokenFile)
+        login = Operation.LOGIN_BY_TOKEN if by_token else Operation.LOGIN
+        if (route, login) not in self._clients:
+            client = Client(endpoint, login, self._pools[route], self._clock)
+            self._clients[route, login] = client
+        return self._clients[route, login]
 
 
 class Client:

@@ -61,11 +61,11 @@ def network_error(error: Exception) -> Retryable:
 
     Nothing of aiohttp's own text is used: it may quote the answer or the request's headers.
     """
-    tls_error = _tls_error(error)
+    tls_fault = _tls_fault(error)
     peer = f"{error.host}:{error.port}" if isinstance(error, ClientConnectorError) else "DSM"
     reason = Reason.CONNECT
-    if tls_error is not None:
-        reason, message = Reason.TLS, f"TLS with {peer} failed: {_tls_fault(tls_error)}"
+    if tls_fault is not None:
+        reason, message = Reason.TLS, f"TLS with {peer} failed: {tls_fault}"
     elif isinstance(error, ClientHttpProxyError):
         message = f"the proxy answered {error.status} to CONNECT"
     elif isinstance(error, ClientResponseError):
@@ -87,23 +87,22 @@ def network_error(error: Exception) -> Retryable:
     return Retryable(reason, message)
 
 
-def _tls_error(error: Exception) -> ssl.SSLError | None:
-    """Return the TLS error inside. With TLS 1.3 a refusal comes after the handshake, as a cause."""
+def _tls_fault(error: Exception) -> str | None:
+    """Return what went wrong in TLS, None if nothing did."""
     if isinstance(error, ClientConnectorCertificateError):
         inner: BaseException | None = error.certificate_error
     elif isinstance(error, ClientConnectorError):
         inner = error.os_error
     else:
+        # With TLS 1.3 a refusal comes after the handshake.
         inner = error.__cause__
-    return inner if isinstance(inner, ssl.SSLError) else None
-
-
-def _tls_fault(error: ssl.SSLError) -> str:
+    if not isinstance(inner, ssl.SSLError):
+        return None
     # An SSLError that Python itself raised lacks these attributes.
-    code = getattr(error, "verify_code", None)
+    code = getattr(inner, "verify_code", None)
     if code is not None:
-        return CERTIFICATE_FAULTS.get(code, getattr(error, "verify_message", ""))
-    reason = getattr(error, "reason", None) or "OpenSSL names no reason"
+        return CERTIFICATE_FAULTS.get(code, getattr(inner, "verify_message", ""))
+    reason = getattr(inner, "reason", None) or "OpenSSL names no reason"
     return TLS_FAULTS.get(reason, reason.replace("_", " ").lower())
 
 

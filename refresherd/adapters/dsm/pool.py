@@ -118,14 +118,13 @@ class ConnectionPool:
         sent once more, on a new connection.
         """
         session = await self._current()
-        use = ConnectionUse()
         try:
-            return await self._send(session, url, headers, use)
+            return await self._send(session, url, headers)
         except LOST as error:
-            if use.is_new or isinstance(error, ClientConnectorError):
+            if CONNECTION_USE.get().is_new or isinstance(error, ClientConnectorError):
                 raise
         await self._drop(session)
-        return await self._send(await self._current(), url, headers, ConnectionUse())
+        return await self._send(await self._current(), url, headers)
 
     async def aclose(self) -> None:
         """Close all connections for good; requests under way on them fail."""
@@ -133,10 +132,8 @@ class ConnectionPool:
         if self._session is not None:
             await self._session.session.close()
 
-    async def _send(
-        self, pooled: PooledSession, url: URL, headers: Mapping[str, str], use: ConnectionUse
-    ) -> Answer:
-        CONNECTION_USE.set(use)
+    async def _send(self, pooled: PooledSession, url: URL, headers: Mapping[str, str]) -> Answer:
+        CONNECTION_USE.set(ConnectionUse())
         pooled.requests += 1
         try:
             async with pooled.session.post(url, headers=headers, allow_redirects=False) as response:

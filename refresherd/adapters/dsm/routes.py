@@ -33,18 +33,16 @@ def proxy_for(endpoint: URL, configured: str) -> URL | None:
     aiohttp, when told to read them, also reads `.netrc`, and sends a password from there in
     place of our Authorization header. Raises Retryable if the proxy's URL is unusable.
     """
-    if configured:
-        return _proxy_url(configured)
-    host = endpoint.host or ""
-    if _is_loopback(host) or proxy_bypass(f"{host}:{endpoint.port}"):
-        return None
-    proxy = getproxies().get(endpoint.scheme)
-    return _proxy_url(proxy) if proxy else None
-
-
-def _proxy_url(text: str) -> URL:
-    """Parse a proxy's URL; without a scheme it is http://, as curl has it."""
+    text = configured
+    if not text:
+        host = endpoint.host or ""
+        if _is_loopback(host) or proxy_bypass(f"{host}:{endpoint.port}"):
+            return None
+        text = getproxies().get(endpoint.scheme, "")
+        if not text:
+            return None
     try:
+        # Without a scheme it is http://, as curl has it.
         proxy = URL(text if "://" in text else f"http://{text}")
     except ValueError:
         proxy = URL()
@@ -76,14 +74,8 @@ class Resolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """Return the addresses of a host. Raises OSError if it has none."""
-        look_up = partial(
-            socket.getaddrinfo,
-            host,
-            port,
-            family=family,
-            type=socket.SOCK_STREAM,
-            flags=socket.AI_ADDRCONFIG,
-        )
+        kind, flags = socket.SOCK_STREAM, socket.AI_ADDRCONFIG
+        look_up = partial(socket.getaddrinfo, host, port, family, kind, flags=flags)
         try:
             addresses = await self._executor.call(("resolve", host), look_up)
         except UnicodeError:
@@ -93,11 +85,11 @@ class Resolver(AbstractResolver):
                 hostname=host,
                 host=str(address[0]),
                 port=port,
-                family=kind,
+                family=address_family,
                 proto=proto,
                 flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
             )
-            for kind, _, proto, _, address in addresses
+            for address_family, _, proto, _, address in addresses
         ]
 
     async def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -59,11 +60,9 @@ class TlsContext:
         if last is None:
             last = await self._executor.call(self._files, self._read)
         elif now - self._checked_at >= CHECK_SECONDS:
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(self._patience):
                     last = await self._executor.call(self._files, self._read)
-            except TimeoutError:
-                pass
         else:
             return last
         self._checked_at = now
@@ -94,19 +93,16 @@ def make_context(files: TlsFiles) -> ssl.SSLContext:
     if files.ca_file is None:
         context.load_default_certs()
     else:
-        _load_ca(context, files.ca_file)
+        try:
+            context.load_verify_locations(files.ca_file)
+        except ssl.SSLError:
+            message = f"{files.ca_file}: has no CA certificate in PEM format"
+            raise Retryable(Reason.TLS, message) from None
+        except OSError as error:
+            raise Retryable(Reason.TLS, f"{files.ca_file}: {error.strerror}") from None
     if files.cert_file is not None and files.key_file is not None:
         _load_certificate(context, files.cert_file, files.key_file)
     return context
-
-
-def _load_ca(context: ssl.SSLContext, ca_file: Path) -> None:
-    try:
-        context.load_verify_locations(ca_file)
-    except ssl.SSLError:
-        raise Retryable(Reason.TLS, f"{ca_file}: has no CA certificate in PEM format") from None
-    except OSError as error:
-        raise Retryable(Reason.TLS, f"{ca_file}: {error.strerror}") from None
 
 
 def _load_certificate(context: ssl.SSLContext, cert_file: Path, key_file: Path) -> None:

@@ -8,13 +8,13 @@ from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.replaced_file import PATIENCE_SECONDS, ReplacedFile, StaleTempFiles
 
 
-class FileOutput:
+class FileOutput(ReplacedFile):
     """An app's token in a file: implements Output.
 
     Each call takes at most `patience` seconds, and raises OutputError if it takes longer.
     """
 
-    __slots__ = ("_app", "_clock", "_file", "_spec")
+    __slots__ = ("_app", "_spec")
 
     def __init__(  # noqa: PLR0913  # the last two have defaults that suit a file of its own
         self,
@@ -27,35 +27,24 @@ class FileOutput:
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         target = Target.at(spec.path, spec.ownership)
-        self._file = ReplacedFile(target, clock, executor, stale_files, patience=patience)
+        super().__init__(target, clock, executor, stale_files, patience=patience)
         self._app = app
         self._spec = spec
-        self._clock = clock
 
     @property
     def name(self) -> str:
         """The path."""
-        return self._file.path
+        return self.path
 
     @property
     def removes_expired(self) -> bool:
         """As configured by `on_expiry`."""
         return self._spec.on_expiry is OnExpiry.REMOVE
 
-    async def prepare(self) -> None:
-        """Remove temporary files of killed runs. Raises OutputError if the file isn't writable."""
-        await self._file.prepare()
-
     async def put(self, token: Token) -> None:
         """Replace the file atomically. Raises OutputError, and then leaves the old file."""
-        form, clock = self._spec.format, self._clock
-        await self._file.replace(
-            lambda: render_token(self._app, token, form, clock.now(), clock.wall)
-        )
-
-    async def remove(self) -> None:
-        """Remove the file if it is there. Raises OutputError."""
-        await self._file.remove()
+        app, form, clock = self._app, self._spec.format, self._clock
+        await self.replace(lambda: render_token(app, token, form, clock.now(), clock.wall))
 
     def close(self) -> None:
         """Do nothing: the file stays, since consumers read it without the daemon."""

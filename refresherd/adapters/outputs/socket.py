@@ -69,13 +69,21 @@ class SocketOutput:
         return True
 
     async def prepare(self) -> None:
-        """Listen. Raises OutputError if something is in the way."""
-        await self._listen()
+        """Listen, unless it does already. Raises OutputError if something is in the way."""
+        run = partial(self._bind, asyncio.get_running_loop())
+        try:
+            async with filesystem_timeout(self._patience):
+                await self._executor.call(str(self._spec.path.parent), run)
+        except TimeoutError as error:
+            raise OutputError(f"{self.name}: {error.strerror}") from None
+        except RefresherdError as error:
+            raise OutputError(str(error)) from error
 
     async def put(self, token: Token) -> None:
         """Hand out this token from now on. Raises OutputError if clients cannot connect."""
         self._token = token
-        await self._listen()
+        # Somebody may have removed the socket's file.
+        await self.prepare()
 
     async def remove(self) -> None:
         """Hand out nothing from now on."""
@@ -88,21 +96,10 @@ class SocketOutput:
             self._server.close()
             self._server = None
 
-    async def _listen(self) -> None:
-        """Bind the socket if it is not in its place: somebody may have removed its file."""
-        run = partial(self._bind, asyncio.get_running_loop())
-        try:
-            async with filesystem_timeout(self._patience):
-                await self._executor.call(str(self._spec.path.parent), run)
-        except TimeoutError as error:
-            raise OutputError(f"{self.name}: {error.strerror}") from None
-        except RefresherdError as error:
-            raise OutputError(str(error)) from error
-
     def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
         """Bind the socket in the executor's thread, and pass it to the event loop.
 
-        It is passed on even if `_listen` has given up meanwhile.
+        It is passed on even if `prepare` has given up meanwhile.
         """
         server = self._server
         needless = self._closed or (server is not None and server.in_place())
@@ -133,8 +130,11 @@ class SocketOutput:
         now = clock.now()
         if token is None or token.expires_at <= now:
             return NOTHING
-        denied = _denied(self._app, self.name, connection, address)
-        if denied is not None:
+        # For LoadCredential= systemd, which is root, names the unit in its socket's address.
+        units, peer = self._app.access.units, peers.credentials(connection)
+        unit = peers.claimed_unit(address) if peer.uid == ROOT else ""
+        if units and unit and unit not in units:
+            denied = AccessDenied(self._app.name, self.name, peer.uid, peer.gid, peer.pid, unit)
             self._context.observer.observe(denied)
             return NOTHING
         return render_token(self._app, token, self._spec.format, now, clock.wall)
@@ -167,7 +167,9 @@ class AnswerServer:
     def _accepted(self, connection: socket.socket, address: object) -> None:
         task = asyncio.create_task(self._send(connection, self._answer(connection, address)))
         self._sending.add(task)
-        task.add_done_callback(partial(self._sent, connection))
+        task.add_done_callback(self._sending.discard)
+        # Not closed in `_send`, which never runs if it is cancelled before it began.
+        task.add_done_callback(lambda _: connection.close())
 
     async def _send(self, connection: socket.socket, answer: bytes) -> None:
         with suppress(OSError):  # TimeoutError is one as well
@@ -176,20 +178,3 @@ class AnswerServer:
             connection.shutdown(socket.SHUT_WR)
             # With unread bytes left, closing would reset the connection before the end of file.
             connection.recv(UNREAD_BYTES)
-
-    def _sent(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
-        # Closed here and not in `_send`, which never runs if it is cancelled before it began.
-        connection.close()
-        self._sending.discard(task)
-
-
-def _denied(app: App, name: str, connection: socket.socket, address: object) -> AccessDenied | None:
-    """Return the event if systemd connects for a unit that the app's `access` does not name.
-
-    systemd tells the unit in its socket's address. Only root is believed.
-    """
-    units, peer = app.access.units, peers.credentials(connection)
-    claimed = peers.claimed_unit(address) if peer.uid == ROOT else ""
-    if not units or not claimed or claimed in units:
-        return None
-    return AccessDenied(app.name, name, peer.uid, peer.gid, peer.pid, claimed)
