@@ -8,9 +8,9 @@ import os
 import re
 import stat
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
 from contextlib import suppress
-from errno import EINVAL
+from errno import EINVAL, EIO, ETIMEDOUT
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias, TypeVar, assert_never
@@ -59,18 +59,53 @@ def source(
     """
     credential = app.credential
     match credential:
-        case ApiKeyFile(path):
-            return FileSource(path, api_key, executor, patience)
-        case TokenFile(path):
-            return FileSource(path, bearer_token, executor, patience)
+        case ApiKeyFile(path) | TokenFile(path):
+            parse = api_key if isinstance(credential, ApiKeyFile) else bearer_token
+            files = CredentialFiles(executor, patience, path)
+            return TextSource(path, parse, partial(files.call, path, _content), files.stamp)
         case ApiKeyEnv(variable):
-            return EnvSource(variable, environ)
+            where = f"environment variable {variable}"
+            return TextSource(where, api_key, partial(_variable, variable, environ), _no_stamp)
         case ApiKeyCommand(argv):
-            return CommandSource(argv, environ, app.endpoint.timeout)
+            # As long as the login attempt that it is part of, so that after a hang there is time
+            # for another one while the token lives.
+            output = partial(_output, Program(argv, environ), app.endpoint.timeout)
+            return TextSource(argv[0], api_key, output, _no_stamp)
         case Certificate():
             return CertificateSource(credential, executor, patience)
         case _:
             assert_never(credential)
+
+
+class TextSource:
+    """A credential that is text: in a file, in a variable, or printed by a command.
+
+    `raw` returns it, and raises OSError, whose `strerror` is for the operator, if it cannot.
+    """
+
+    __slots__ = ("_parse", "_raw", "_where", "entity_id", "stamp")
+
+    def __init__(
+        self,
+        where: object,
+        parse: Callable[[bytes, object], Parsed],
+        raw: Callable[[], Awaitable[bytes]],
+        stamp: Callable[[], Coroutine[None, None, Hashable]],
+    ) -> None:
+        self._where = where
+        self._parse = parse
+        self._raw = raw
+        self.stamp = stamp
+        self.entity_id = ""
+
+    async def read(self) -> Secret:
+        """Return the credential. Raises Retryable."""
+        try:
+            raw = await self._raw()
+        except OSError as error:
+            raise unreadable(self._where, error.strerror) from None
+        secret, self.entity_id = self._parse(raw, self._where)
+        return secret
 
 
 class CredentialFiles:
@@ -96,33 +131,6 @@ class CredentialFiles:
             return await self._executor.call(path.parent, partial(do, path))
 
 
-class FileSource(CredentialFiles):
-    """A file with an API key or a bearer token. `entity_id` is the app's UUID in the key."""
-
-    __slots__ = ("_parse", "_path", "entity_id")
-
-    def __init__(
-        self,
-        path: Path,
-        parse: Callable[[bytes, object], Parsed],
-        executor: KeyedExecutor,
-        patience: float,
-    ) -> None:
-        super().__init__(executor, patience, path)
-        self._path = path
-        self._parse = parse
-        self.entity_id = ""
-
-    async def read(self) -> Secret:
-        """Return the credential in the file. Raises Retryable."""
-        try:
-            raw = await self.call(self._path, _content)
-        except OSError as error:  # TimeoutError is one as well
-            raise unreadable(self._path, error.strerror) from None
-        secret, self.entity_id = self._parse(raw, self._path)
-        return secret
-
-
 class CertificateSource(CredentialFiles):
     """A certificate app. It logs in by its UUID, and the TLS handshake authenticates it."""
 
@@ -136,68 +144,6 @@ class CertificateSource(CredentialFiles):
     async def read(self) -> Secret:
         """Return base64 of the app's UUID and an empty password, as DSM wants it."""
         return Secret(b64encode(f"{self._app_id}:".encode()).decode())
-
-
-class EnvSource:
-    """An environment variable with an API key. Only a restart changes it."""
-
-    def __init__(self, variable: str, environ: Mapping[str, str]) -> None:
-        self._variable = variable
-        self._environ = environ
-        self.entity_id = ""
-
-    async def read(self) -> Secret:
-        """Return the API key. Raises Retryable."""
-        where = f"environment variable {self._variable}"
-        if self._variable not in self._environ:
-            raise unreadable(where, "it is not set")
-        secret, self.entity_id = api_key(os.fsencode(self._environ[self._variable]), where)
-        return secret
-
-    async def stamp(self) -> None:
-        """Return None: it never changes."""
-
-
-class CommandSource:
-    """A command that prints an API key, for instance a password manager's.
-
-    It gets no input, and `timeout` seconds, as long as the login attempt that it is part of, so
-    that after a hang there is time for another one while the token lives.
-    """
-
-    def __init__(self, argv: tuple[str, ...], environ: Mapping[str, str], timeout: float) -> None:
-        self._program = Program(argv, environ)
-        self._timeout = timeout
-        self.entity_id = ""
-
-    async def read(self) -> Secret:
-        """Run the command and return the API key that it prints. Raises Retryable.
-
-        After the timeout, or on cancellation, the command and its children are ended.
-        """
-        command = self._program.argv[0]
-        printed, complaints = bytearray(), Tail()
-
-        def take(piece: bytes) -> bool:
-            """Collect the output; False ends a command that prints without end."""
-            printed.extend(piece)
-            return len(printed) <= LONGEST
-
-        try:
-            status = await subprocesses.run(self._program, self._timeout, take, complaints.take)
-        except TimeoutError:
-            message = f"it did not finish within {self._timeout:g} s, and was ended"
-            raise unreadable(command, message) from None
-        except OSError as error:
-            raise unreadable(command, error.strerror) from None
-        if status and len(printed) <= LONGEST:
-            output = printed.decode(errors="replace")
-            raise unreadable(command, _without(output, complaints.complaint(status)))
-        secret, self.entity_id = api_key(bytes(printed), command)
-        return secret
-
-    async def stamp(self) -> None:
-        """Return None: only running the command would tell whether the key changed."""
 
 
 def api_key(raw: bytes, where: object) -> Parsed:
@@ -236,12 +182,42 @@ def unreadable(where: object, why: object) -> Retryable:
     return Retryable(Reason.CREDENTIAL, f"{where}: {why}")
 
 
-def _without(output: str, complaint: str) -> str:
-    """Mask in a complaint what the command printed, since a shell with `set -x` repeats it."""
-    for word in output.split():
-        if len(word) >= SHORTEST:
-            complaint = complaint.replace(word, MASK)
-    return redact_quoted(complaint, output.strip())
+async def _no_stamp() -> None:
+    """Return None: a variable never changes, and only running a command shows what it prints."""
+
+
+async def _variable(name: str, environ: Mapping[str, str]) -> bytes:
+    if name not in environ:
+        raise OSError(EINVAL, "it is not set")
+    return os.fsencode(environ[name])
+
+
+async def _output(program: Program, timeout: float) -> bytes:
+    """Return what a command prints, for instance a password manager. It gets no input.
+
+    After the timeout, or on cancellation, the command and its children are ended.
+    """
+    printed, complaints = bytearray(), Tail()
+
+    def take(piece: bytes) -> bool:
+        """Collect the output; False ends a command that prints without end."""
+        printed.extend(piece)
+        return len(printed) <= LONGEST
+
+    try:
+        status = await subprocesses.run(program, timeout, take, complaints.take)
+    except TimeoutError:
+        message = f"it did not finish within {timeout:g} s, and was ended"
+        raise TimeoutError(ETIMEDOUT, message) from None
+    if status and len(printed) <= LONGEST:
+        complaint = complaints.complaint(status)
+        output = printed.decode(errors="replace")
+        # A shell with `set -x` repeats in its complaints what it prints.
+        for word in output.split():
+            if len(word) >= SHORTEST:
+                complaint = complaint.replace(word, MASK)
+        raise OSError(EIO, redact_quoted(complaint, output.strip()))
+    return bytes(printed)
 
 
 def _content(path: Path) -> bytes:

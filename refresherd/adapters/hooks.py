@@ -5,12 +5,13 @@ import os
 import re
 import signal
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from errno import ENOSYS, EPERM
 from functools import partial
 from pathlib import Path
 
 from refresherd.domain.errors import HookError
-from refresherd.domain.model import App, HookSpec
+from refresherd.domain.model import App
 from refresherd.engine.ports import Hook
 from refresherd.host import subprocesses
 from refresherd.host.filesystem import filesystem_timeout
@@ -46,16 +47,21 @@ def hooks(
     app: App, environ: Mapping[str, str], executor: KeyedExecutor, gate: asyncio.Semaphore
 ) -> tuple[Hook, ...]:
     """Return an app's hooks, in order. `gate` limits how many commands run at a time."""
-
-    def hook(index: int, spec: HookSpec) -> Hook:
-        key = f"hooks[{index}]"
+    passed_on = {name: environ[name] for name in PASSED_ON if name in environ}
+    environ = {"PATH": os.defpath, **passed_on, "REFRESHERD_APP": app.name}
+    result: list[Hook] = []
+    for index, spec in enumerate(app.hooks):
         if spec.pid_file is None:
-            return CommandHook(app.name, key, spec, environ, gate)
-        return SignalHook(key, spec.signal, spec.pid_file, spec.timeout, executor)
+            name = f"hooks[{index}] {spec.command[0]}"
+            result.append(CommandHook(name, spec.command, spec.timeout, environ, gate))
+        else:
+            number = signal.Signals[f"SIG{spec.signal.removeprefix('SIG')}"]
+            name = f"hooks[{index}] {number.name} to {spec.pid_file}"
+            result.append(SignalHook(name, number, spec.pid_file, spec.timeout, executor))
+    return tuple(result)
 
-    return tuple(hook(index, spec) for index, spec in enumerate(app.hooks))
 
-
+@dataclass(frozen=True, slots=True)
 class CommandHook:
     """A command, run without a shell, in /, with no input and no descriptors but its output's.
 
@@ -63,21 +69,11 @@ class CommandHook:
     which it can read from the app's outputs.
     """
 
-    def __init__(
-        self,
-        app: str,
-        key: str,
-        spec: HookSpec,
-        environ: Mapping[str, str],
-        gate: asyncio.Semaphore,
-    ) -> None:
-        self.name = f"{key} {spec.command[0]}"
-        self._argv = spec.command
-        self._timeout = spec.timeout
-        self._gate = gate
-        self._environ = {name: environ[name] for name in PASSED_ON if name in environ}
-        self._environ.setdefault("PATH", os.defpath)
-        self._environ["REFRESHERD_APP"] = app
+    name: str
+    argv: tuple[str, ...] = field(repr=False)
+    timeout: float
+    environ: Mapping[str, str] = field(repr=False)
+    gate: asyncio.Semaphore
 
     async def run(self, generation: int) -> str:
         """Run the command; return the last lines that it printed. Raises HookError.
@@ -85,14 +81,14 @@ class CommandHook:
         After the timeout, which does not count the wait at the gate, or on cancellation, the
         command and its children are ended. After a success, background processes live on.
         """
-        environ = {**self._environ, "REFRESHERD_GENERATION": str(generation)}
-        program = Program(self._argv, environ, "/", UMASK)
+        environ = {**self.environ, "REFRESHERD_GENERATION": str(generation)}
+        program = Program(self.argv, environ, "/", UMASK)
         tail = Tail()
         try:
-            async with self._gate:
-                status = await subprocesses.run(program, self._timeout, tail.take)
+            async with self.gate:
+                status = await subprocesses.run(program, self.timeout, tail.take)
         except TimeoutError:
-            message = f"it did not finish within {self._timeout:g} s, and was ended"
+            message = f"it did not finish within {self.timeout:g} s, and was ended"
             lines = tail.lines(REPORTED_LINES)
             raise HookError(f"{message}: {lines}" if lines else message, timed_out=True) from None
         except OSError as error:
@@ -102,28 +98,26 @@ class CommandHook:
         return tail.lines(REPORTED_LINES)
 
 
+@dataclass(frozen=True, slots=True)
 class SignalHook:
     """A signal to the process that a pid file names when the hook runs."""
 
-    def __init__(
-        self, key: str, signal_name: str, pid_file: Path, timeout: float, executor: KeyedExecutor
-    ) -> None:
-        self._number = signal.Signals[f"SIG{signal_name.removeprefix('SIG')}"]
-        self._pid_file = pid_file
-        self._timeout = timeout
-        self._executor = executor
-        self.name = f"{key} {self._number.name} to {pid_file}"
+    name: str
+    number: signal.Signals
+    pid_file: Path
+    timeout: float
+    executor: KeyedExecutor
 
     async def run(self, generation: int) -> str:  # noqa: ARG002  # a signal cannot carry it
         """Send the signal; return "", since a signal has no output. Raises HookError."""
         try:
-            async with filesystem_timeout(self._timeout):
+            async with filesystem_timeout(self.timeout):
                 await self._send()
         except ProcessLookupError:
             message = "it is stale: the process that it names no longer exists"
-            raise HookError(f"{self._pid_file}: {message}") from None
+            raise HookError(f"{self.pid_file}: {message}") from None
         except OSError as error:
-            message = f"{self._pid_file}: {error.strerror}"
+            message = f"{self.pid_file}: {error.strerror}"
             raise HookError(message, timed_out=isinstance(error, TimeoutError)) from None
         return ""
 
@@ -138,7 +132,7 @@ class SignalHook:
             try:
                 named = await self._pid()
                 if named == pid:
-                    _signal(pid, process, self._number)
+                    _signal(pid, process, self.number)
                     return
             finally:
                 if process is not None:
@@ -146,7 +140,7 @@ class SignalHook:
             pid = named
 
     async def _pid(self) -> int:
-        return await self._executor.call(self._pid_file.parent, partial(_read, self._pid_file))
+        return await self.executor.call(self.pid_file.parent, partial(_read, self.pid_file))
 
 
 def _read(pid_file: Path) -> int:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from refresherd.domain.errors import DsmError, Reason, Rejected, Retryable, SessionLost
+from refresherd.domain.errors import Reason, Rejected, Retryable, SessionLost
 from refresherd.domain.model import B64TOKEN, UUID, Grant, Secret
 from refresherd.domain.redaction import MASK, redact_quoted, truncate
 
@@ -71,11 +71,6 @@ class Exchange:
     body: bytes = field(repr=False)
     wall: float
     """When the answer came, in unix seconds."""
-
-    @property
-    def is_success(self) -> bool:
-        """Whether the status is 2xx: DSM's API description promises no particular one."""
-        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
 
     @property
     def is_web_page(self) -> bool:
@@ -134,8 +129,7 @@ def granted(exchange: Exchange) -> Grant:
     Raises DsmError: Rejected also if DSM wants a second factor, since the token is useless until
     then, and Retryable also if a successful answer grants no usable session.
     """
-    if not exchange.is_success:
-        raise _refusal(exchange)
+    _raise_for_status(exchange)
     try:
         answer = DECODER.decode(exchange.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -147,11 +141,8 @@ def granted(exchange: Exchange) -> Grant:
             # No decoder's error quotes the body, which may hold a token.
             fault = f"the answer is not an AuthResponse of DSM's: {error}"
     else:
-        if (
-            answer.allowed_mfa_methods
-            or answer.challenge is not None
-            or answer.fido2_assertion_options is not None
-        ):
+        challenges = answer.challenge, answer.fido2_assertion_options
+        if answer.allowed_mfa_methods or challenges != (None, None):
             raise Rejected(
                 Reason.MFA_REQUIRED,
                 "DSM wants a second factor, which refresherd cannot give; "
@@ -174,8 +165,7 @@ def acknowledged(exchange: Exchange) -> str:
 
     Any success will do, except a web page: a login portal answers 200 for every address.
     """
-    if not exchange.is_success:
-        raise _refusal(exchange)
+    _raise_for_status(exchange)
     if exchange.is_web_page:
         fault = _web_page(exchange)
         raise Retryable(Reason.BAD_RESPONSE, fault, request_id=exchange.request_id)
@@ -207,21 +197,23 @@ def _unix(date: str) -> float | None:
         return None
 
 
-def _refusal(exchange: Exchange) -> DsmError:
-    status, is_login = exchange.status, exchange.operation.is_login
+def _raise_for_status(exchange: Exchange) -> None:
+    """Raise DsmError unless the status is 2xx: DSM's API description promises no particular one."""
+    status, is_login, request_id = exchange.status, exchange.operation.is_login, exchange.request_id
+    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+        return
     message = _message(exchange)
-    request_id = exchange.request_id
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         if is_login:
             message = f"DSM refused the credential: {message}; replace it, or enable the app in DSM"
-            return Rejected(Reason.REJECTED, message, request_id=request_id)
+            raise Rejected(Reason.REJECTED, message, request_id=request_id)
         dead = status == HTTPStatus.UNAUTHORIZED
         fault = "DSM has ended the session" if dead else "DSM refused the session's token"
-        return SessionLost(f"{fault}: {message}", request_id=request_id, dead=dead)
+        raise SessionLost(f"{fault}: {message}", request_id=request_id, dead=dead)
     reason = CLIENT_ERROR_REASONS.get(status, Reason.BAD_RESPONSE)
     if 500 <= status <= 599:  # noqa: PLR2004  # RFC 9110's server errors
         reason = Reason.SERVER_ERROR
-    return Retryable(
+    raise Retryable(
         reason,
         message,
         request_id=request_id,

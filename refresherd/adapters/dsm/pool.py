@@ -213,8 +213,7 @@ def _open_session(
 
 def _new_socket(address: AddrInfoType) -> socket.socket:
     CONNECTION_USE.get().is_new = True
-    family, kind, proto, _, _ = address
-    return socket.socket(family=family, type=kind, proto=proto)
+    return socket.socket(*address[:3])
 
 
 async def _body(response: ClientResponse) -> bytes:

@@ -102,7 +102,7 @@ class SocketOutput:
         It is passed on even if `prepare` has given up meanwhile.
         """
         server = self._server
-        needless = self._closed or (server is not None and server.in_place())
+        needless = self._closed or (server is not None and server.bound.in_place())
         if needless:
             return
         bound = self._listen_at(self._spec.path, self._spec.ownership)
@@ -146,21 +146,17 @@ class AnswerServer:
     def __init__(
         self, bound: Listening, answer: Answer, failed: Failed, send_timeout: float
     ) -> None:
-        self._bound = bound
+        self.bound = bound
         self._answer = answer
         self._send_timeout = send_timeout
         self._sending: set[asyncio.Task[None]] = set()
         self._acceptor = Acceptor(bound.socket, self._accepted, failed)
         self._acceptor.start()
 
-    def in_place(self) -> bool:
-        """Return whether clients still find the socket. It may block."""
-        return self._bound.in_place()
-
     def close(self) -> None:
         """Stop listening, and disconnect all clients."""
         self._acceptor.stop()
-        self._bound.close()
+        self.bound.close()
         for task in self._sending:
             task.cancel()
 
