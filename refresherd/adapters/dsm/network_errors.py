@@ -9,16 +9,7 @@ import ssl
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from aiohttp import (
-    ClientConnectorCertificateError,
-    ClientConnectorDNSError,
-    ClientConnectorError,
-    ClientHttpProxyError,
-    ClientPayloadError,
-    ClientProxyConnectionError,
-    ClientResponseError,
-    ServerDisconnectedError,
-)
+import aiohttp
 
 from refresherd.domain.errors import Reason, Retryable
 
@@ -62,23 +53,25 @@ def network_error(error: Exception) -> Retryable:
     Nothing of aiohttp's own text is used: it may quote the answer or the request's headers.
     """
     tls_fault = _tls_fault(error)
-    peer = f"{error.host}:{error.port}" if isinstance(error, ClientConnectorError) else "DSM"
+    peer = (
+        f"{error.host}:{error.port}" if isinstance(error, aiohttp.ClientConnectorError) else "DSM"
+    )
     reason = Reason.CONNECT
     if tls_fault is not None:
         reason, message = Reason.TLS, f"TLS with {peer} failed: {tls_fault}"
-    elif isinstance(error, ClientHttpProxyError):
+    elif isinstance(error, aiohttp.ClientHttpProxyError):
         message = f"the proxy answered {error.status} to CONNECT"
-    elif isinstance(error, ClientResponseError):
+    elif isinstance(error, aiohttp.ClientResponseError):
         reason, message = Reason.BAD_RESPONSE, "the answer is not HTTP"
-    elif isinstance(error, ClientPayloadError):
+    elif isinstance(error, aiohttp.ClientPayloadError):
         reason, message = Reason.BAD_RESPONSE, "the answer broke off or is badly encoded"
-    elif isinstance(error, ClientConnectorDNSError):
+    elif isinstance(error, aiohttp.ClientConnectorDNSError):
         message = f"{error.host} cannot be resolved: {_os_fault(error.os_error)}"
-    elif isinstance(error, ClientProxyConnectionError):
+    elif isinstance(error, aiohttp.ClientProxyConnectionError):
         message = f"cannot connect to the proxy at {peer}: {_os_fault(error.os_error)}"
-    elif isinstance(error, ClientConnectorError):
+    elif isinstance(error, aiohttp.ClientConnectorError):
         message = f"cannot connect to {peer}: {_os_fault(error.os_error)}"
-    elif isinstance(error, ServerDisconnectedError):
+    elif isinstance(error, aiohttp.ServerDisconnectedError):
         message = "the connection was closed before an answer came"
     elif isinstance(error, OSError):
         message = f"the connection was lost: {_os_fault(error)}"
@@ -89,9 +82,9 @@ def network_error(error: Exception) -> Retryable:
 
 def _tls_fault(error: Exception) -> str | None:
     """Return what went wrong in TLS, None if nothing did."""
-    if isinstance(error, ClientConnectorCertificateError):
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
         inner: BaseException | None = error.certificate_error
-    elif isinstance(error, ClientConnectorError):
+    elif isinstance(error, aiohttp.ClientConnectorError):
         inner = error.os_error
     else:
         # With TLS 1.3 a refusal comes after the handshake.

@@ -14,20 +14,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from aiohttp import (
-    AddrInfoType,
-    ClientConnectionResetError,
-    ClientConnectorError,
-    ClientOSError,
-    ClientRequest,
-    ClientResponse,
-    ClientSession,
-    ClientTimeout,
-    DummyCookieJar,
-    ServerDisconnectedError,
-    TCPConnector,
-    hdrs,
-)
+import aiohttp
+from aiohttp import hdrs
 from aiohttp.abc import AbstractResolver
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
@@ -54,7 +42,7 @@ RESOLVED_SECONDS = 1
 """How long a resolved address is reused: long enough for a burst of connections. aiohttp's
 default of 10 s would stick to a dead address for as long as a short outage budget lasts."""
 
-LOST = (ServerDisconnectedError, ClientOSError, ClientConnectionResetError)
+LOST = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientConnectionResetError)
 """The connection ended before an answer came."""
 
 HEADERS = {
@@ -84,7 +72,7 @@ CONNECTION_USE: ContextVar[ConnectionUse] = ContextVar("refresherd_dsm_connectio
 class PooledSession:
     """An aiohttp session with its connections."""
 
-    session: ClientSession
+    session: aiohttp.ClientSession
     context: ssl.SSLContext | None
     suspended: float
     """Seconds by which asyncio's clock was behind boot time when the session was opened."""
@@ -121,7 +109,7 @@ class ConnectionPool:
         try:
             return await self._send(session, url, headers)
         except LOST as error:
-            if CONNECTION_USE.get().is_new or isinstance(error, ClientConnectorError):
+            if CONNECTION_USE.get().is_new or isinstance(error, aiohttp.ClientConnectorError):
                 raise
         await self._drop(session)
         return await self._send(await self._current(), url, headers)
@@ -168,14 +156,14 @@ class ConnectionPool:
             await pooled.session.close()
 
 
-class Connector(TCPConnector):
+class Connector(aiohttp.TCPConnector):
     """Discards pooled connections on which unrequested bytes arrived.
 
     aiohttp would take them for the answer to the next request, which may be another app's.
     """
 
     async def connect(
-        self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
     ) -> Connection:
         """Return a connection from the pool, or a new one."""
         while True:
@@ -188,7 +176,7 @@ class Connector(TCPConnector):
 
 def _open_session(
     route: Route, context: ssl.SSLContext | None, resolver: AbstractResolver
-) -> ClientSession:
+) -> aiohttp.ClientSession:
     """Return a session without cookies, `.netrc` or a timeout of its own. Raises Retryable."""
     proxy = proxy_for(route.endpoint, route.proxy)
     connector = Connector(
@@ -201,22 +189,22 @@ def _open_session(
         # True is aiohttp's default; it has no effect on an http:// endpoint.
         ssl=True if context is None else context,
     )
-    return ClientSession(
+    return aiohttp.ClientSession(
         connector=connector,
-        cookie_jar=DummyCookieJar(),
+        cookie_jar=aiohttp.DummyCookieJar(),
         headers=HEADERS,
         proxy=proxy,
-        timeout=ClientTimeout(total=None, sock_connect=None),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
         trust_env=False,
     )
 
 
-def _new_socket(address: AddrInfoType) -> socket.socket:
+def _new_socket(address: aiohttp.AddrInfoType) -> socket.socket:
     CONNECTION_USE.get().is_new = True
     return socket.socket(*address[:3])
 
 
-async def _body(response: ClientResponse) -> bytes:
+async def _body(response: aiohttp.ClientResponse) -> bytes:
     """Read a body in pieces, so that a decompression bomb does not fill the memory."""
     body = bytearray()
     async for piece in response.content.iter_any():
