@@ -76,10 +76,7 @@ class Client:
         return granted(await self._exchange(Operation.REAUTH, token, timeout))
 
     async def keep_alive(self, token: Secret, timeout: float) -> str:
-        """Keep a session from idling out; return DSM's request id.
-
-        Raises Retryable and SessionLost.
-        """
+        """Keep a session alive; return DSM's request id. Raises Retryable and SessionLost."""
         return acknowledged(await self._exchange(Operation.KEEP_ALIVE, token, timeout))
 
     async def terminate(self, token: Secret, timeout: float) -> None:

@@ -74,8 +74,8 @@ class Resolver(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
         """Return the addresses of a host. Raises OSError if it has none."""
-        kind, flags = socket.SOCK_STREAM, socket.AI_ADDRCONFIG
-        look_up = partial(socket.getaddrinfo, host, port, family, kind, flags=flags)
+        stream, flags = socket.SOCK_STREAM, socket.AI_ADDRCONFIG
+        look_up = partial(socket.getaddrinfo, host, port, family, stream, flags=flags)
         try:
             addresses = await self._executor.call(("resolve", host), look_up)
         except UnicodeError:

@@ -3,9 +3,9 @@
 import asyncio
 import ssl
 from contextlib import suppress
-from dataclasses import dataclass
 from math import inf
 from pathlib import Path
+from typing import NamedTuple
 
 from refresherd.domain.errors import Reason, Retryable
 from refresherd.domain.model import Instant
@@ -20,8 +20,7 @@ PATIENCE_SECONDS = 1.0
 """How long such a check may take before the last context is used instead."""
 
 
-@dataclass(frozen=True, slots=True)
-class TlsFiles:
+class TlsFiles(NamedTuple):
     """The files that an SSL context is made from."""
 
     ca_file: Path | None = None
@@ -46,7 +45,7 @@ class TlsContext:
         self._clock = clock
         self._patience = patience
         self._context: ssl.SSLContext | None = None
-        self._signature: tuple[object, ...] = ()
+        self._signature: list[object] = []
         self._checked_at = Instant(-inf)
 
     async def current(self) -> ssl.SSLContext:
@@ -70,10 +69,7 @@ class TlsContext:
 
     def _read(self) -> ssl.SSLContext:
         """Return the files' context. Only the executor calls it, one call at a time."""
-        signature = tuple(
-            path and file_stamp(path)
-            for path in (self._files.ca_file, self._files.cert_file, self._files.key_file)
-        )
+        signature = [path and file_stamp(path) for path in self._files]
         if self._context is None or signature != self._signature:
             self._context = make_context(self._files)
             # The signature is older than the content, so a change in between is seen next time.
