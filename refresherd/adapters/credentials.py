@@ -67,8 +67,8 @@ def source(
             where = f"environment variable {variable}"
             return TextSource(where, api_key, partial(_variable, variable, environ), _no_stamp)
         case ApiKeyCommand(argv):
-            # As long as the login attempt that it is part of, so that after a hang there is time
-            # for another one while the token lives.
+            # The command may take as long as a login attempt, so that after a hang there is time
+            # for another attempt while the token lives.
             output = partial(_output, Program(argv, environ), app.endpoint.timeout)
             return TextSource(argv[0], api_key, output, _no_stamp)
         case Certificate():
