@@ -41,24 +41,24 @@ def path() -> Iterator[Path]:
 
 
 @pytest.fixture
-def kept() -> FakeApp:
+def fake_app() -> FakeApp:
     """Return an app with fakes around it."""
     return FakeApp(grants())
 
 
 def output_of(
-    kept: FakeApp, path: Path, form: Format = Format.RAW, ownership: Ownership = PRIVATE
+    fake_app: FakeApp, path: Path, form: Format = Format.RAW, ownership: Ownership = PRIVATE
 ) -> SocketOutput:
     """Return a socket output of the app."""
     return SocketOutput(
-        kept.app, SocketSpec(path, form, ownership), kept.context, KeyedExecutor(BRIEF)
+        fake_app.app, SocketSpec(path, form, ownership), fake_app.context, KeyedExecutor(BRIEF)
     )
 
 
-def token(kept: FakeApp, grant: Grant = FIRST) -> Token:
+def token(fake_app: FakeApp, grant: Grant = FIRST) -> Token:
     """Return a token that was issued just now."""
-    now = kept.clock.now()
-    session = session_state.granted(session_state.begin(now), grant, now, kept.app.timing, 0.0)
+    now = fake_app.clock.now()
+    session = session_state.granted(session_state.begin(now), grant, now, fake_app.app.timing, 0.0)
     assert session.token is not None
     return session.token
 
@@ -80,41 +80,41 @@ async def read(path: Path, sent: bytes = b"") -> bytes:
 
 @pytest.mark.parametrize("form", Format)
 async def test_a_client_reads_one_whole_token_in_its_format(
-    kept: FakeApp, path: Path, form: Format
+    fake_app: FakeApp, path: Path, form: Format
 ) -> None:
     """The end of file follows, which is what `nc -U` and systemd wait for."""
-    output = output_of(kept, path, form)
+    output = output_of(fake_app, path, form)
     await output.prepare()
-    await output.put(token(kept))
+    await output.put(token(fake_app))
     text = (await read(path)).decode()
     assert text.count("token-1") == 1
     assert text == "token-1" if form is Format.RAW else text.endswith("\n")
     output.close()
 
 
-async def test_expires_in_counts_from_the_answer(kept: FakeApp, path: Path) -> None:
+async def test_expires_in_counts_from_the_answer(fake_app: FakeApp, path: Path) -> None:
     """It would be wrong if it counted from when the token was issued."""
-    output = output_of(kept, path, Format.JSON)
-    await output.put(token(kept))
-    kept.clock.advance(100.5)
+    output = output_of(fake_app, path, Format.JSON)
+    await output.put(token(fake_app))
+    fake_app.clock.advance(100.5)
     assert json.loads(await read(path))["expires_in"] == 499
     output.close()
 
 
-async def test_many_clients_are_served_at_once(kept: FakeApp, path: Path) -> None:
+async def test_many_clients_are_served_at_once(fake_app: FakeApp, path: Path) -> None:
     """All services of a host may start together."""
-    output = output_of(kept, path)
-    await output.put(token(kept))
+    output = output_of(fake_app, path)
+    await output.put(token(fake_app))
     assert set(await asyncio.gather(*(read(path) for _ in range(300)))) == {b"token-1"}
     output.close()
 
 
 async def test_readers_see_whole_tokens_through_any_number_of_refreshes(
-    kept: FakeApp, path: Path
+    fake_app: FakeApp, path: Path
 ) -> None:
     """Every answer is a token that was issued, and never half of one."""
-    output = output_of(kept, path)
-    await output.put(token(kept))
+    output = output_of(fake_app, path)
+    await output.put(token(fake_app))
     seen: set[bytes] = set()
 
     async def go_on_reading() -> None:
@@ -123,7 +123,7 @@ async def test_readers_see_whole_tokens_through_any_number_of_refreshes(
 
     readers = [asyncio.create_task(go_on_reading()) for _ in range(4)]
     for grant in islice(grants(), 100):
-        await output.put(token(kept, grant))
+        await output.put(token(fake_app, grant))
         await asyncio.sleep(0.001)
     for reader in readers:
         reader.cancel()
@@ -133,16 +133,16 @@ async def test_readers_see_whole_tokens_through_any_number_of_refreshes(
     output.close()
 
 
-async def test_without_a_valid_token_the_answer_is_empty(kept: FakeApp, path: Path) -> None:
+async def test_without_a_valid_token_the_answer_is_empty(fake_app: FakeApp, path: Path) -> None:
     """An empty answer is the only way to refuse; `ExecStartPre=test -s` can check for it."""
-    output = output_of(kept, path)
+    output = output_of(fake_app, path)
     await output.prepare()
     assert await read(path) == b""
-    await output.put(token(kept))
+    await output.put(token(fake_app))
     assert await read(path) == b"token-1"
-    kept.clock.advance(600)
+    fake_app.clock.advance(600)
     assert await read(path) == b""
-    await output.put(token(kept, SECOND))
+    await output.put(token(fake_app, SECOND))
     assert await read(path) == b"token-2"
     await output.remove()
     assert await read(path) == b""
@@ -150,24 +150,24 @@ async def test_without_a_valid_token_the_answer_is_empty(kept: FakeApp, path: Pa
     output.close()
 
 
-async def test_what_a_client_sends_is_ignored(kept: FakeApp, path: Path) -> None:
+async def test_what_a_client_sends_is_ignored(fake_app: FakeApp, path: Path) -> None:
     """A client that sends something must still read an end of file, and not an error."""
-    output = output_of(kept, path)
-    await output.put(token(kept))
+    output = output_of(fake_app, path)
+    await output.put(token(fake_app))
     assert await read(path, sent=b"GET / HTTP/1.1\r\n\r\n") == b"token-1"
     output.close()
 
 
-async def test_a_client_that_does_not_read_is_disconnected(kept: FakeApp, path: Path) -> None:
+async def test_a_client_that_does_not_read_is_disconnected(fake_app: FakeApp, path: Path) -> None:
     """It holds up nobody meanwhile. The answer has to be far longer than a token for this."""
     output = SocketOutput(
-        kept.app,
+        fake_app.app,
         SocketSpec(path, Format.RAW, PRIVATE),
-        kept.context,
+        fake_app.context,
         KeyedExecutor(BRIEF),
         send_timeout=0.2,
     )
-    await output.put(token(kept, replace(FIRST, access_token=Secret("x" * 1_000_000))))
+    await output.put(token(fake_app, replace(FIRST, access_token=Secret("x" * 1_000_000))))
     with socket.socket(socket.AF_UNIX) as stuck:
         stuck.connect(str(path))
         assert len(await read(path)) == 1_000_000
@@ -180,19 +180,19 @@ async def test_a_client_that_does_not_read_is_disconnected(kept: FakeApp, path: 
     output.close()
 
 
-async def test_the_socket_has_the_configured_mode(kept: FakeApp, path: Path) -> None:
+async def test_the_socket_has_the_configured_mode(fake_app: FakeApp, path: Path) -> None:
     """The mode decides who may connect."""
-    output = output_of(kept, path, ownership=Ownership(mode=0o640))
+    output = output_of(fake_app, path, ownership=Ownership(mode=0o640))
     await output.prepare()
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
     output.close()
 
 
 @AS_ROOT
-async def test_only_users_whom_the_mode_admits_can_connect(kept: FakeApp, path: Path) -> None:
+async def test_only_users_whom_the_mode_admits_can_connect(fake_app: FakeApp, path: Path) -> None:
     """The file's owner, group and mode are the only access control."""
-    output = output_of(kept, path, ownership=Ownership(0o660, owner="", group="5678"))
-    await output.put(token(kept))
+    output = output_of(fake_app, path, ownership=Ownership(0o660, owner="", group="5678"))
+    await output.put(token(fake_app))
     member, other = As("1234", "1234", "5678"), As("1234")
     assert await asyncio.to_thread(answer, path, "", member) == "token-1"
     with pytest.raises(subprocess.CalledProcessError):
@@ -200,21 +200,25 @@ async def test_only_users_whom_the_mode_admits_can_connect(kept: FakeApp, path: 
     output.close()
 
 
-async def test_a_missing_directory_is_an_error_until_it_is_there(kept: FakeApp, path: Path) -> None:
+async def test_a_missing_directory_is_an_error_until_it_is_there(
+    fake_app: FakeApp, path: Path
+) -> None:
     """The next try finds it, as with files."""
     path = path.parent / "later" / "payments.sock"
-    output = output_of(kept, path)
+    output = output_of(fake_app, path)
     with pytest.raises(OutputError, match=rf"cannot listen on {path}: there is no directory"):
         await output.prepare()
     path.parent.mkdir()
-    await output.put(token(kept))
+    await output.put(token(fake_app))
     assert await read(path) == b"token-1"
     output.close()
 
 
-async def test_a_file_or_another_daemons_socket_is_left_alone(kept: FakeApp, path: Path) -> None:
+async def test_a_file_or_another_daemons_socket_is_left_alone(
+    fake_app: FakeApp, path: Path
+) -> None:
     """The operator has to decide what to do with it."""
-    output = output_of(kept, path)
+    output = output_of(fake_app, path)
     path.write_text("precious")
     with pytest.raises(OutputError, match="socket; move it away"):
         await output.prepare()
@@ -222,45 +226,45 @@ async def test_a_file_or_another_daemons_socket_is_left_alone(kept: FakeApp, pat
     path.unlink()
     other = bind(path, PRIVATE)
     with pytest.raises(OutputError, match="another process answers there"):
-        await output.put(token(kept))
+        await output.put(token(fake_app))
     other.close()
-    await output.put(token(kept))
+    await output.put(token(fake_app))
     assert await read(path) == b"token-1"
     output.close()
 
 
 async def test_a_removed_socket_is_bound_again_with_the_next_token(
-    kept: FakeApp, path: Path
+    fake_app: FakeApp, path: Path
 ) -> None:
     """Somebody may have tidied up /run, which must not require a restart."""
-    output = output_of(kept, path)
-    await output.put(token(kept))
+    output = output_of(fake_app, path)
+    await output.put(token(fake_app))
     path.unlink()
-    await output.put(token(kept, SECOND))
+    await output.put(token(fake_app, SECOND))
     assert await read(path) == b"token-2"
-    await output.put(token(kept))
+    await output.put(token(fake_app))
     assert await read(path) == b"token-1"
     output.close()
 
 
-async def test_closing_stops_serving_and_removes_the_socket(kept: FakeApp, path: Path) -> None:
+async def test_closing_stops_serving_and_removes_the_socket(fake_app: FakeApp, path: Path) -> None:
     """The app was removed from the configuration, so nobody gets its token any more."""
-    output = output_of(kept, path)
+    output = output_of(fake_app, path)
     output.close()
-    await output.put(token(kept))
+    await output.put(token(fake_app))
     assert not path.exists()
-    served = output_of(kept, path)
-    await served.put(token(kept))
+    served = output_of(fake_app, path)
+    await served.put(token(fake_app))
     served.close()
     assert not path.exists()
     with pytest.raises(FileNotFoundError):
         await read(path)
 
 
-async def test_closing_disconnects_clients(kept: FakeApp, path: Path) -> None:
+async def test_closing_disconnects_clients(fake_app: FakeApp, path: Path) -> None:
     """A stop does not wait for clients."""
-    output = output_of(kept, path)
-    await output.put(token(kept, replace(FIRST, access_token=Secret("x" * 1_000_000))))
+    output = output_of(fake_app, path)
+    await output.put(token(fake_app, replace(FIRST, access_token=Secret("x" * 1_000_000))))
     with socket.socket(socket.AF_UNIX) as stuck:
         stuck.connect(str(path))
         await asyncio.sleep(0.05)
@@ -284,15 +288,17 @@ class Slow:
         return self.bound[-1]
 
 
-async def test_a_socket_that_was_bound_too_late_is_still_served(kept: FakeApp, path: Path) -> None:
+async def test_a_socket_that_was_bound_too_late_is_still_served(
+    fake_app: FakeApp, path: Path
+) -> None:
     """Nobody waits for it any more after the error, but clients find it."""
     slow = Slow()
     spec = SocketSpec(path, Format.RAW, PRIVATE)
     output = SocketOutput(
-        kept.app, spec, kept.context, KeyedExecutor(BRIEF), listen=slow, patience=0.1
+        fake_app.app, spec, fake_app.context, KeyedExecutor(BRIEF), listen=slow, patience=0.1
     )
     with pytest.raises(OutputError, match=r"no answer for 0\.1 s; its filesystem hangs"):
-        await output.put(token(kept))
+        await output.put(token(fake_app))
     slow.go_on.set()
     await eventually(path.exists)
     assert await read(path) == b"token-1"
@@ -300,11 +306,13 @@ async def test_a_socket_that_was_bound_too_late_is_still_served(kept: FakeApp, p
     assert not path.exists()
 
 
-async def test_a_socket_that_is_bound_after_closing_is_removed(kept: FakeApp, path: Path) -> None:
+async def test_a_socket_that_is_bound_after_closing_is_removed(
+    fake_app: FakeApp, path: Path
+) -> None:
     """A stop does not wait for a hanging filesystem, and must not leave the socket behind."""
     slow = Slow()
     executor = KeyedExecutor(BRIEF)
-    output = SocketOutput(kept.app, SocketSpec(path), kept.context, executor, listen=slow)
+    output = SocketOutput(fake_app.app, SocketSpec(path), fake_app.context, executor, listen=slow)
     preparing = asyncio.create_task(output.prepare())
     await asyncio.sleep(0.05)
     preparing.cancel()
@@ -318,20 +326,20 @@ async def test_a_socket_that_is_bound_after_closing_is_removed(kept: FakeApp, pa
 
 
 async def test_a_path_can_pass_to_another_output_while_it_is_being_bound(
-    kept: FakeApp, path: Path
+    fake_app: FakeApp, path: Path
 ) -> None:
     """A reload may follow the start at once, and the path then has a new owner."""
     slow = Slow()
     executor = KeyedExecutor(BRIEF)
     earlier, other, later = (
-        SocketOutput(kept.app, SocketSpec(path), kept.context, executor, listen=slow)
+        SocketOutput(fake_app.app, SocketSpec(path), fake_app.context, executor, listen=slow)
         for _ in range(3)
     )
     preparing = [asyncio.create_task(earlier.prepare())]
     await asyncio.sleep(0.05)
     preparing[0].cancel()
     preparing.append(asyncio.create_task(other.prepare()))
-    preparing.append(asyncio.create_task(later.put(token(kept))))
+    preparing.append(asyncio.create_task(later.put(token(fake_app))))
     await settle()
     earlier.close()
     other.close()
@@ -345,31 +353,31 @@ async def test_a_path_can_pass_to_another_output_while_it_is_being_bound(
 
 async def test_an_app_is_ready_when_its_socket_has_the_newest_token(path: Path) -> None:
     """Readiness, events and metrics treat a socket like any other output."""
-    kept = FakeApp(grants())
-    app = replace(kept.app, sockets=(SocketSpec(path, Format.RAW, PRIVATE),))
-    output: Output = SocketOutput(app, app.sockets[0], kept.context, KeyedExecutor(BRIEF))
-    runner = AppRunner(app, replace(kept.app_context, outputs=(output,)), kept.context)
+    fake_app = FakeApp(grants())
+    app = replace(fake_app.app, sockets=(SocketSpec(path, Format.RAW, PRIVATE),))
+    output: Output = SocketOutput(app, app.sockets[0], fake_app.context, KeyedExecutor(BRIEF))
+    runner = AppRunner(app, replace(fake_app.app_context, outputs=(output,)), fake_app.context)
     path.mkdir()
     async with running(runner.run()):
-        await eventually(lambda: bool(kept.observer.of(OutputFailed)))
-        now = kept.clock.now()
+        await eventually(lambda: bool(fake_app.observer.of(OutputFailed)))
+        now = fake_app.clock.now()
         assert readiness.reasons(runner.status(), now)[0].endswith("socket; move it away")
         path.rmdir()
-        await kept.schedule.advance(1)
-        await eventually(lambda: bool(kept.observer.of(OutputWritten)))
-        assert readiness.ready(runner.status(), kept.clock.now())
+        await fake_app.schedule.advance(1)
+        await eventually(lambda: bool(fake_app.observer.of(OutputWritten)))
+        assert readiness.ready(runner.status(), fake_app.clock.now())
         assert await read(path) == b"token-1"
-        (written,) = kept.observer.of(OutputWritten)
+        (written,) = fake_app.observer.of(OutputWritten)
         assert (written.output, written.generation) == (str(path), 1)
     runner.close()
     assert not path.exists()
 
 
 @pytest.mark.timing
-async def test_idle_clients_do_not_hold_up_others(kept: FakeApp, path: Path) -> None:
+async def test_idle_clients_do_not_hold_up_others(fake_app: FakeApp, path: Path) -> None:
     """Some clients connect and leave, others stay; the next one is served at once."""
-    output = output_of(kept, path)
-    await output.put(token(kept))
+    output = output_of(fake_app, path)
+    await output.put(token(fake_app))
     idle = []
     for _ in range(200):
         one = socket.socket(socket.AF_UNIX)
@@ -385,13 +393,13 @@ async def test_idle_clients_do_not_hold_up_others(kept: FakeApp, path: Path) -> 
     output.close()
 
 
-def test_binding_does_not_change_the_umask(kept: FakeApp, path: Path) -> None:
+def test_binding_does_not_change_the_umask(fake_app: FakeApp, path: Path) -> None:
     """All threads share it, so files that are written meanwhile would get the wrong mode."""
     before = os.umask(0o027)
     try:
 
         async def prepare() -> None:
-            output = output_of(kept, path)
+            output = output_of(fake_app, path)
             await output.prepare()
             output.close()
 
@@ -400,28 +408,28 @@ def test_binding_does_not_change_the_umask(kept: FakeApp, path: Path) -> None:
         assert os.umask(before) == 0o027
 
 
-async def test_a_lent_socket_is_served_and_never_replaced(kept: FakeApp, path: Path) -> None:
+async def test_a_lent_socket_is_served_and_never_replaced(fake_app: FakeApp, path: Path) -> None:
     """Systemd keeps it open, so clients that connect during a restart wait for the answer."""
     lent = bind(path, PRIVATE)
     inode = path.stat().st_ino
     listen = lending({path: lent.socket})
     for _ in range(2):
         output = SocketOutput(
-            kept.app, SocketSpec(path), kept.context, KeyedExecutor(BRIEF), listen=listen
+            fake_app.app, SocketSpec(path), fake_app.context, KeyedExecutor(BRIEF), listen=listen
         )
         reading = asyncio.create_task(read(path))
         await output.prepare()
         await asyncio.sleep(0.05)
         assert not reading.done()
-        await output.put(token(kept))
+        await output.put(token(fake_app))
         assert await reading == b"token-1"
         output.close()
         assert path.stat().st_ino == inode
     other = path.with_name("other.sock")
     elsewhere = SocketOutput(
-        kept.app, SocketSpec(other), kept.context, KeyedExecutor(BRIEF), listen=listen
+        fake_app.app, SocketSpec(other), fake_app.context, KeyedExecutor(BRIEF), listen=listen
     )
-    await elsewhere.put(token(kept))
+    await elsewhere.put(token(fake_app))
     assert await read(other) == b"token-1"
     elsewhere.close()
     assert not other.exists()

@@ -35,20 +35,20 @@ while received := connection.recv(65536):
 @asynccontextmanager
 async def serving(access: Access) -> AsyncIterator[tuple[FakeApp, Path]]:
     """Serve an app's token on a socket that everybody may connect to."""
-    kept = FakeApp(grants())
-    now = kept.clock.now()
+    fake_app = FakeApp(grants())
+    now = fake_app.clock.now()
     session = session_state.granted(
-        session_state.begin(now), next(grants()), now, kept.app.timing, 0.0
+        session_state.begin(now), next(grants()), now, fake_app.app.timing, 0.0
     )
     assert session.token is not None
     with reachable() as directory:
         path = directory / "payments.sock"
         spec = SocketSpec(path, Format.RAW, Ownership(0o666))
         output = SocketOutput(
-            replace(kept.app, access=access), spec, kept.context, KeyedExecutor(BRIEF)
+            replace(fake_app.app, access=access), spec, fake_app.context, KeyedExecutor(BRIEF)
         )
         await output.put(session.token)
-        yield kept, path
+        yield fake_app, path
         output.close()
 
 
@@ -64,17 +64,17 @@ async def claimed(path: Path, suffix: str, who: As = US) -> bytes:
 @pytest.mark.parametrize("unit", ["web.service", "db@1.service"])
 async def test_a_named_unit_gets_the_token(unit: str) -> None:
     """It needs only `LoadCredential=token:/run/refresherd/payments.sock`."""
-    async with serving(UNITS) as (kept, path):
+    async with serving(UNITS) as (fake_app, path):
         assert await claimed(path, f"/unit/{unit}/token") == b"token-1"
-        assert kept.observer.of(AccessDenied) == []
+        assert fake_app.observer.of(AccessDenied) == []
 
 
 @pytest.mark.parametrize("unit", ["other.service", "web.service.service", "db@2.service"])
 async def test_any_other_unit_gets_nothing_and_is_reported(unit: str) -> None:
     """The log tells the administrator why the unit's credential is empty."""
-    async with serving(UNITS) as (kept, path):
+    async with serving(UNITS) as (fake_app, path):
         assert await claimed(path, f"/unit/{unit}/token") == b""
-        (denied,) = kept.observer.of(AccessDenied)
+        (denied,) = fake_app.observer.of(AccessDenied)
         assert (denied.app, denied.socket, denied.uid) == ("payments", str(path), 0)
         assert denied.unit == unit
 
@@ -95,7 +95,7 @@ async def test_root_itself_is_served() -> None:
 
 async def test_a_users_claim_to_be_a_unit_is_ignored() -> None:
     """Any process may bind such an address; the socket's mode has admitted the user."""
-    async with serving(UNITS) as (kept, path):
+    async with serving(UNITS) as (fake_app, path):
         for unit in ("web.service", "other.service"):
             assert await claimed(path, f"/unit/{unit}/token", As("1234")) == b"token-1"
-        assert kept.observer.of(AccessDenied) == []
+        assert fake_app.observer.of(AccessDenied) == []
