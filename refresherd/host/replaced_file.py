@@ -4,7 +4,6 @@ Before its first write it is prepared: temporary files that killed runs left beh
 and a trial write shows whether a token could be written.
 """
 
-import asyncio
 import os
 import re
 from collections import defaultdict
@@ -23,13 +22,11 @@ from refresherd.domain.model import Instant
 from refresherd.engine.ports import Clock
 from refresherd.host import atomic_file
 from refresherd.host.atomic_file import Target, discard, opened, write_temporary
+from refresherd.host.filesystem import PATIENCE_SECONDS, filesystem_timeout
 from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.os_errors import failure
 
 T = TypeVar("T")
-
-PATIENCE_SECONDS = 10.0
-"""A filesystem that takes longer is reported as hanging."""
 
 TEMPORARY = re.compile(r"\.(?P<target>.+)\.[0-9a-f]{16}\.tmp", re.DOTALL)
 """The name of a temporary file, with the eight random bytes that make each one new."""
@@ -135,11 +132,10 @@ class ReplacedFile:
         if self._in_memory:
             return run()
         try:
-            async with asyncio.timeout(self._patience):
+            async with filesystem_timeout(self._patience):
                 return await self._executor.call(self._target.directory, run)
-        except TimeoutError:
-            message = f"no answer for {self._patience:g} s; its filesystem hangs or is swamped"
-            raise OutputError(f"{self.path}: {message}") from None
+        except TimeoutError as error:
+            raise OutputError(f"{self.path}: {error.strerror}") from None
 
     def _prepare(self) -> None:
         """Remove stale files and write a trial file. Raises OutputError. It blocks.

@@ -88,7 +88,7 @@ async def test_a_hang_is_an_error_until_it_is_over(path: Path) -> None:
             with pytest.raises(OutputError) as caught:
                 await refused
             assert str(caught.value) == (
-                f"{path}: no answer for 0.02 s; its filesystem hangs or is swamped"
+                f"{path}: no answer for 0.02 s; its filesystem hangs or is overloaded"
             )
     await executor.drained()
     assert not path.exists(), "what was given up before it began must not be done later"

@@ -4,8 +4,9 @@ from refresherd.domain.formats import render_token
 from refresherd.domain.model import App, FileSpec, OnExpiry, Token
 from refresherd.engine.ports import Clock
 from refresherd.host.atomic_file import Target
+from refresherd.host.filesystem import PATIENCE_SECONDS
 from refresherd.host.keyed_executor import KeyedExecutor
-from refresherd.host.replaced_file import PATIENCE_SECONDS, ReplacedFile, StaleTempFiles
+from refresherd.host.replaced_file import ReplacedFile, StaleTempFiles
 
 
 class FileOutput(ReplacedFile):

@@ -12,8 +12,9 @@ from refresherd.domain.model import App, Ownership, Token
 from refresherd.engine.context import Context
 from refresherd.engine.ports import StoredSession
 from refresherd.host.atomic_file import Target
+from refresherd.host.filesystem import PATIENCE_SECONDS
 from refresherd.host.keyed_executor import KeyedExecutor
-from refresherd.host.replaced_file import PATIENCE_SECONDS, ReplacedFile, StaleTempFiles
+from refresherd.host.replaced_file import ReplacedFile, StaleTempFiles
 
 
 class FileRecord(records.SessionRecord, frozen=True, kw_only=True):
