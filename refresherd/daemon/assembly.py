@@ -12,9 +12,8 @@ from refresherd.adapters import credentials
 from refresherd.adapters.dsm.client import Connections
 from refresherd.adapters.hooks import hooks
 from refresherd.adapters.logs import Logs, captured, configure
-from refresherd.adapters.outputs.file import FileOutput
-from refresherd.adapters.outputs.socket import SocketOutput
-from refresherd.adapters.scheduling.schedule import BootSchedule
+from refresherd.adapters.outputs import FileOutput, SocketOutput
+from refresherd.adapters.scheduling import BootSchedule
 from refresherd.adapters.state.login_file import LoginFile, UnsavedLogins
 from refresherd.adapters.state.session_file import SessionFile
 from refresherd.config import Log

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from statistics import median
 
-from refresherd.adapters.scheduling.schedule import BootSchedule
+from refresherd.adapters.scheduling import BootSchedule
 from refresherd.domain.events import Event
 from refresherd.domain.model import Instant
 from refresherd.host.clock import BootClock, JumpDetector

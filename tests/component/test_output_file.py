@@ -11,7 +11,7 @@ from stat import S_ISREG
 
 import pytest
 
-from refresherd.adapters.outputs.file import FileOutput
+from refresherd.adapters.outputs import FileOutput
 from refresherd.domain.errors import OutputError
 from refresherd.domain.model import (
     FileSpec,

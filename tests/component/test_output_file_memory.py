@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from refresherd.adapters.outputs.file import FileOutput
+from refresherd.adapters.outputs import FileOutput
 from refresherd.domain.errors import OutputError
 from refresherd.domain.model import FileSpec, Ownership
 from refresherd.host.keyed_executor import KeyedExecutor

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from refresherd.adapters.outputs.socket import SocketOutput
+from refresherd.adapters.outputs import SocketOutput
 from refresherd.domain import readiness, session_state
 from refresherd.domain.errors import OutputError
 from refresherd.domain.events import OutputFailed, OutputWritten

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from refresherd.adapters.scheduling.schedule import BootSchedule
+from refresherd.adapters.scheduling import BootSchedule
 from refresherd.domain.events import ClockJumped, LoopLagged
 from refresherd.domain.model import Instant
 from refresherd.domain.session_state import NEVER

@@ -15,7 +15,7 @@ from selectors import SelectorKey
 import pytest
 from apscheduler.schedulers import base
 
-from refresherd.adapters.scheduling.schedule import BootSchedule
+from refresherd.adapters.scheduling import BootSchedule
 from refresherd.domain.model import Instant
 from refresherd.engine.ports import Observer
 from refresherd.host.clock import JumpDetector, Reading

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from refresherd.adapters.outputs.file import FileOutput
-from refresherd.adapters.scheduling.schedule import BootSchedule
+from refresherd.adapters.outputs import FileOutput
+from refresherd.adapters.scheduling import BootSchedule
 from refresherd.cli import main
 from refresherd.domain.model import Instant, Token
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refresherd.adapters.scheduling.schedule import HEARTBEAT_SECONDS
+from refresherd.adapters.scheduling import HEARTBEAT_SECONDS
 from refresherd.domain.events import ClockJumped, Jump, LoopLagged
 from refresherd.domain.model import Instant
 from support.simulation import Machine, simulate

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 from apscheduler.schedulers import base
 
-from refresherd.adapters.scheduling.schedule import TOLERATED_MISSES, BootSchedule
+from refresherd.adapters.scheduling import TOLERATED_MISSES, BootSchedule
 from refresherd.domain.events import ClockJumped
 from refresherd.domain.model import Instant
 from support.fakes import settle

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
-from refresherd.adapters.scheduling.alarms import TOLERATED_ENTRIES, BootAlarm, Deadlines
+from refresherd.adapters.scheduling import TOLERATED_ENTRIES, BootAlarm, Deadlines
 from refresherd.domain.model import Instant
 from refresherd.domain.session_state import NEVER
 from support.fakes import settle

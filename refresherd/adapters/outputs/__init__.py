@@ -1,1 +1,0 @@
-"""Where consumers find a token: files and sockets, which show whole tokens only."""

@@ -1,1 +1,0 @@
-"""The Schedule: alarms by boot time, however the wall clock is set."""
