@@ -56,16 +56,19 @@ def execute(arguments: Namespace) -> Exit:
 
     from rich.console import Console
 
-    from refresherd.demo import Settings, play, summary, view_on
+    from refresherd.demo.play import play
+    from refresherd.demo.screen import view_on
+    from refresherd.demo.status import summary
 
     stop = asyncio.Event()
 
     async def run() -> Exit:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        settings = Settings(arguments.apps, arguments.lifetime, arguments.duration)
         console = Console(file=sys.stdout, force_terminal=sys.stdout.isatty(), highlight=False)
-        picture = await play(settings, view_on(console), stop)
+        picture = await play(
+            view_on(console), stop, arguments.apps, arguments.lifetime, arguments.duration
+        )
         print(f"\n{summary(picture)}")
         failed = picture.without_token and not stop.is_set()
         return Exit.UNAVAILABLE if failed else Exit.OK

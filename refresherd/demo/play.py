@@ -1,151 +1,138 @@
 """Runs the demo: emulator, daemon and consumer side by side, and pictures of them until the end."""
 
 import asyncio
+import ssl
 import sys
 import tempfile
 import time
-from asyncio import FIRST_COMPLETED
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import aiohttp
 
-from refresherd.demo.consumer import consume
 from refresherd.demo.screen import OpenView, Show
-from refresherd.demo.status import AppStatus, Picture
+from refresherd.demo.status import AppStatus, Picture, Reads
 from refresherd.demo.workspace import Workspace, free_port
 from refresherd.domain.errors import RefresherdError
 from refresherd.emulator import Apps, Emulator, Options
 
-T = TypeVar("T")
-
-PACE = 0.25
+PAUSE = 0.25
 """Seconds between two pictures."""
 
 REST = 3.0
-"""After a picture, which is work with hundreds of apps, so many times as long is left to others."""
+"""How many times as long as a picture takes, with hundreds of apps, the demo rests after it."""
 
 TIMEOUT = aiohttp.ClientTimeout(total=5)
 
-STOP_TIMEOUT = 6.0
-"""Seconds until a daemon that does not stop is killed; it promises to stop within 5."""
 
-LAST_LINES = 12
-"""How many lines of its log are shown if the daemon dies."""
+async def play(
+    open_view: OpenView, stop: asyncio.Event, apps: int, lifetime: float, duration: float | None
+) -> Picture:
+    """Show the demo for `duration` seconds or until `stop` is set, and return the last picture.
 
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What to show. Times are in seconds."""
-
-    apps: int
-    lifetime: float
-    duration: float | None = None
-    """None runs until interrupted."""
-
-
-async def play(settings: Settings, open_view: OpenView, stop: asyncio.Event) -> Picture:
-    """Show the demo until its time is over or `stop` is set, and return the last picture.
-
-    Everything is in a temporary directory; nothing is left afterwards. Raises RefresherdError,
-    with the end of the daemon's log, if the daemon ends first.
+    Tokens live `lifetime` seconds. Everything is in a temporary directory, which is removed at
+    the end. Raises RefresherdError, with the end of the daemon's log, if the daemon ends first.
     """
     with tempfile.TemporaryDirectory(prefix="refresherd-demo-") as name:
         directory = Path(name)
+        # Sessions of idle expiry would be kept alive by the consumer, and none would expire.
         options = Options(
-            apps=settings.apps,
-            lifetime=settings.lifetime,
-            # Otherwise the consumer's use of a token would keep it alive, and none would expire.
-            expiry="absolute",
-            tls=True,
-            directory=directory,
+            apps=apps, lifetime=lifetime, expiry="absolute", tls=True, directory=directory
         )
         async with Emulator(options) as dsm:
             api_keys = {app.name: app.api_key for app in dsm.apps}
-            workspace = Workspace(directory, dsm.url, free_port(), api_keys, settings.lifetime)
+            workspace = Workspace(directory, dsm.url, free_port(), api_keys, lifetime)
             workspace.write()
             with open_view(workspace) as show:
-                return await Player(workspace, dsm.apps, show).run(settings.duration, stop)
+                return await watch(workspace, dsm.apps, show, stop, duration)
 
 
-class Player:
-    """Shows what the daemon does with `apps` of an emulated DSM."""
-
-    def __init__(self, workspace: Workspace, apps: Apps, show: Show) -> None:
-        self._workspace = workspace
-        self._apps = apps
-        self._show = show
-        self._began = time.monotonic()
-        statuses = tuple(AppStatus(name) for name in workspace.api_keys)
-        self._picture = Picture(workspace.endpoint, statuses, time.time())
-
-    async def run(self, duration: float | None, stop: asyncio.Event) -> Picture:
-        """Run the daemon and a consumer, show them until the end, and return the last picture."""
-        directory = self._workspace.directory
-        files = [directory / f"{app}.token" for app in self._workspace.api_keys]
-        endpoint, ca_file = self._workspace.endpoint, directory / "ca.pem"
-        async with (
-            daemon(directory / "config.toml", directory / "daemon.log") as process,
-            api_session(directory / "api.sock") as api,
-            _running(consume(endpoint, ca_file, files, self._picture.reads)) as consumer,
-            _running(process.wait()) as dying,
-            _running(stop.wait()) as stopping,
-        ):
-            endings = {consumer, dying, stopping}
-            while not any(task.done() for task in endings) and self._ends_in(duration) != 0:
-                pause = await self._look(api, duration)
-                await asyncio.wait(endings, timeout=pause, return_when=FIRST_COMPLETED)
-            if dying.done():
-                log = last_lines(directory / "daemon.log")
-                status = dying.result()
-                raise RefresherdError(
-                    f"the daemon ended with status {status}; the end of its log:\n{log}"
-                )
+async def watch(
+    workspace: Workspace, apps: Apps, show: Show, stop: asyncio.Event, duration: float | None = None
+) -> Picture:
+    """Run the daemon and a consumer, show them until the end, and return the last picture."""
+    began, directory = time.monotonic(), workspace.directory
+    statuses = tuple(AppStatus(name) for name in workspace.api_keys)
+    picture = Picture(workspace.endpoint, statuses, time.time())
+    files = [directory / f"{name}.token" for name in workspace.api_keys]
+    async with (
+        daemon(directory) as process,
+        running(
+            consume(workspace.endpoint, directory / "ca.pem", files, picture.reads)
+        ) as consumer,
+    ):
+        while True:
+            if process.returncode is not None:
+                raise daemon_ended(process.returncode, directory / "daemon.log")
             if consumer.done():
                 consumer.result()
-            await self._look(api, duration)
-            return self._picture
-
-    async def _look(self, api: aiohttp.ClientSession, duration: float | None) -> float:
-        """Show the newest picture, and return how many seconds to wait for the next."""
-        worked = time.process_time()
-        apps = await read_apps(api)
-        logins = {app.name: app.counts.logins for app in self._apps}
-        picture, events = self._picture.followed_by(apps, logins, time.time())
-        ends_in = self._ends_in(duration)
-        elapsed = time.monotonic() - self._began
-        self._picture = replace(picture, elapsed=elapsed, ends_in=ends_in)
-        self._show(self._picture, events)
-        pause = max(PACE, REST * (time.process_time() - worked))
-        return pause if ends_in is None else min(pause, ends_in)
-
-    def _ends_in(self, duration: float | None) -> float | None:
-        return None if duration is None else max(0.0, self._began + duration - time.monotonic())
+            worked = time.process_time()
+            news = await read_apps(directory / "api.sock")
+            logins = {app.name: app.counts.logins for app in apps}
+            picture, events = picture.followed_by(news, logins, time.time())
+            elapsed = time.monotonic() - began
+            ends_in = None if duration is None else max(0.0, duration - elapsed)
+            picture = replace(picture, elapsed=elapsed, ends_in=ends_in)
+            show(picture, events)
+            if ends_in == 0 or stop.is_set():
+                return picture
+            pause = max(PAUSE, REST * (time.process_time() - worked))
+            pause = pause if ends_in is None else min(pause, ends_in)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), pause)
 
 
-async def read_apps(api: aiohttp.ClientSession) -> list[dict[str, Any]]:
-    """Return the apps of `GET /v1/apps`, none while the daemon does not answer."""
+async def consume(endpoint: str, ca_file: Path, files: Sequence[Path], reads: Reads) -> None:
+    """Use the token of each file, as a service would, again and again until cancelled."""
+    connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=ca_file))
+    async with aiohttp.ClientSession(connector=connector, timeout=TIMEOUT) as session:
+        while True:
+            for file in files:
+                token = _read(file)
+                if token is not None:
+                    accepted = await _accepted(session, f"{endpoint}/crypto/v1/keys", token)
+                    reads.total += 1
+                    reads.refused += not accepted
+                    reads.recent.append(accepted)
+            await asyncio.sleep(0.5)
+
+
+async def _accepted(session: aiohttp.ClientSession, url: str, token: str) -> bool:
     try:
-        async with api.get("http://refresherd/v1/apps") as answer:
+        async with session.get(url, headers={"Authorization": f"Bearer {token}"}) as answer:
+            return answer.status == HTTPStatus.OK
+    except (aiohttp.ClientError, TimeoutError):
+        return False
+
+
+def _read(file: Path) -> str | None:
+    """Return the token, None without one: the daemon removes a token that DSM has ended."""
+    try:
+        return file.read_text()
+    except FileNotFoundError:
+        return None
+
+
+async def read_apps(socket: Path) -> list[dict[str, Any]]:
+    """Return the apps of `GET /v1/apps` on the socket, none while the daemon does not answer."""
+    connector = aiohttp.UnixConnector(str(socket))
+    session = aiohttp.ClientSession(connector=connector, timeout=TIMEOUT, raise_for_status=True)
+    try:
+        async with session as api, api.get("http://refresherd/v1/apps") as answer:
             apps: list[dict[str, Any]] = (await answer.json())["apps"]
             return apps
     except (aiohttp.ClientError, TimeoutError):
         return []
 
 
-def api_session(socket: Path) -> aiohttp.ClientSession:
-    """Return a session in which every host is the daemon's API socket."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.UnixConnector(str(socket)), timeout=TIMEOUT, raise_for_status=True
-    )
-
-
 @asynccontextmanager
-async def _running(work: Coroutine[Any, Any, T]) -> "AsyncIterator[asyncio.Task[T]]":
+async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+    """Run the coroutine as a task within the block, and cancel it at the end."""
     task = asyncio.create_task(work)
     try:
         yield task
@@ -155,14 +142,15 @@ async def _running(work: Coroutine[Any, Any, T]) -> "AsyncIterator[asyncio.Task[
 
 
 @asynccontextmanager
-async def daemon(config: Path, log: Path) -> AsyncIterator[Process]:
-    """Run `refresherd run` within the block, with its output going to `log`."""
-    with log.open("wb") as output:
+async def daemon(directory: Path) -> AsyncIterator[Process]:
+    """Run `refresherd run` within the block, with its output going to `daemon.log`."""
+    with (directory / "daemon.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "refresherd", "run", "--config", str(config)),
+            *(sys.executable, "-m", "refresherd", "run"),
+            *("--config", str(directory / "config.toml")),
             stdin=DEVNULL,
-            stdout=output,
-            stderr=output,
+            stdout=log,
+            stderr=log,
             # Ctrl-C goes to the demo alone, which then stops the daemon.
             start_new_session=True,
         )
@@ -172,19 +160,20 @@ async def daemon(config: Path, log: Path) -> AsyncIterator[Process]:
         await stop_process(process)
 
 
-async def stop_process(process: Process, timeout: float = STOP_TIMEOUT) -> None:
-    """Stop the process, and kill it if it has not ended after `timeout` seconds."""
+async def stop_process(process: Process, timeout: float = 6.0) -> None:
+    """Stop the process, and kill it after `timeout` seconds; a daemon promises to stop in 5."""
     if process.returncode is not None:
         return
     process.terminate()
     try:
-        async with asyncio.timeout(timeout):
-            await process.wait()
+        await asyncio.wait_for(process.wait(), timeout)
     except TimeoutError:
         process.kill()
         await process.wait()
 
 
-def last_lines(log: Path) -> str:
-    """Return the end of the daemon's log."""
-    return "\n".join(log.read_text(errors="replace").splitlines()[-LAST_LINES:])
+def daemon_ended(status: int, log: Path) -> RefresherdError:
+    """Return the error for a daemon that has ended, with the end of its log."""
+    lines = log.read_text(errors="replace").splitlines()[-12:]
+    text = "\n".join(lines)
+    return RefresherdError(f"the daemon ended with status {status}; the end of its log:\n{text}")

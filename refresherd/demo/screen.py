@@ -5,28 +5,16 @@ import termios
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import TypeAlias
 
-from rich.console import (
-    Console,
-    ConsoleDimensions,
-    ConsoleOptions,
-    ConsoleRenderable,
-    Group,
-    RenderableType,
-    RenderHook,
-    RenderResult,
-)
-from rich.control import Control
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
-from rich.segment import ControlType, Segment, Segments
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from refresherd.demo.consumer import REMEMBERED, Reads
-from refresherd.demo.status import TENTHS_BELOW, AppStatus, Picture, plural, span
+from refresherd.demo.status import REMEMBERED, TENTHS_BELOW, AppStatus, Picture, Reads, plural, span
 from refresherd.demo.workspace import Workspace
 
 STATE_STYLES = {
@@ -37,26 +25,19 @@ STATE_STYLES = {
     "rejected": "bold magenta",
 }
 
-WIDEST = 120
-"""Columns of a frame on a very wide terminal."""
-
 LINES_BESIDE_APPS = 7
 """Lines of a frame that belong to no app: its edges, headings, gaps, and the consumer."""
 
 KEYBOARD = 0
 """Standard input; sys.stdin is None if it was closed."""
 
-BEGIN_FRAME, END_FRAME = (
-    # rich has no name for it, and takes any control code to tell that a segment has no width.
-    Segments([Segment(f"\x1b[?2026{mode}", control=[(ControlType.CARRIAGE_RETURN,)])])
-    for mode in ("h", "l")
-)
+BEGIN_FRAME, END_FRAME = "\x1b[?2026h", "\x1b[?2026l"
 """Synchronized output: a terminal that knows it shows a frame only once it is whole."""
 
-Show: TypeAlias = Callable[[Picture, Iterable[str]], None]
+Show = Callable[[Picture, Iterable[str]], None]
 """Shows the newest picture, and a line for each event since the one before."""
 
-OpenView: TypeAlias = Callable[[Workspace], AbstractContextManager[Show]]
+OpenView = Callable[[Workspace], AbstractContextManager[Show]]
 """Opens a view, with the guide at its top."""
 
 
@@ -84,43 +65,34 @@ def _live_table(console: Console, workspace: Workspace) -> Iterator[Show]:
         redirect_stderr=False,
         vertical_overflow="crop",
     )
-    size: ConsoleDimensions | None = None
+    size: tuple[int, int] | None = None
 
     def show(picture: Picture, _events: Iterable[str]) -> None:
         nonlocal size
         # The last column and line stay free, so that no terminal wraps or scrolls.
-        drawn = frame(picture, min(console.width - 1, WIDEST), console.height - 1)
+        drawn = frame(picture, min(console.width - 1, 120), console.height - 1)
+        console.file.write(BEGIN_FRAME)
         if console.size != size:
-            # A terminal of another size may have wrapped any line, so everything is drawn again.
-            clear = () if size is None else (Control(ControlType.HOME, ControlType.CLEAR),)
+            if size is not None:
+                # A terminal of another size may have wrapped any line, so all is drawn again.
+                console.clear()
             guide = Text(f"{workspace.guide(console.width)}\n")
             guide.highlight_regex(r"(?m)^#.*$", "dim")
-            console.print(*clear, guide, sep="", soft_wrap=True)
+            console.print(guide, soft_wrap=True)
             size = console.size
         live.update(drawn, refresh=True)
+        console.file.write(END_FRAME)
+        console.file.flush()
 
     with without_echo(KEYBOARD) if _in_foreground(KEYBOARD) else nullcontext(), live:
-        console.push_render_hook(WholeFrames())
-        try:
-            yield show
-        finally:
-            console.pop_render_hook()
-
-
-class WholeFrames(RenderHook):
-    """Puts all that is printed at once into one frame."""
-
-    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
-        """Return the renderables between the beginning and the end of a frame."""
-        return [BEGIN_FRAME, *renderables, END_FRAME]
+        yield show
 
 
 @contextmanager
 def without_echo(keyboard: int) -> Iterator[None]:
     """Make the terminal of this descriptor not show what is typed: it would move the frame."""
     before = termios.tcgetattr(keyboard)
-    quiet = termios.tcgetattr(keyboard)
-    quiet[3] &= ~termios.ECHO
+    quiet = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
     termios.tcsetattr(keyboard, termios.TCSADRAIN, quiet)
     try:
         yield
@@ -225,10 +197,12 @@ def _last_result(app: AppStatus, now: float) -> Text:
 
 
 def _consumer(reads: Reads) -> Text:
-    text = Text.assemble((" consumer ", "dim"), no_wrap=True, overflow="ellipsis")
-    for accepted in reads.recent:
-        text.append("■", style="green" if accepted else "red")
-    text.append("·" * (REMEMBERED - len(reads.recent)), style="dim")
-    text.append(f"  {plural(reads.total, 'read')}, ")
-    text.append(f"{reads.refused} refused", style="bold red" if reads.refused else "")
-    return text
+    return Text.assemble(
+        (" consumer ", "dim"),
+        *(("■", "green" if accepted else "red") for accepted in reads.recent),
+        ("·" * (REMEMBERED - len(reads.recent)), "dim"),
+        f"  {plural(reads.total, 'read')}, ",
+        (f"{reads.refused} refused", "bold red" if reads.refused else ""),
+        no_wrap=True,
+        overflow="ellipsis",
+    )

@@ -1,14 +1,14 @@
 """The apps as the daemon's API socket shows them, and what happened between two looks at it."""
 
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from refresherd.demo.consumer import Reads
+REMEMBERED = 24
+"""How many results of the consumer are remembered for display."""
 
-MINUTE = 60
-HOUR = 3600
 TENTHS_BELOW = 100.0
 """Shorter times, in seconds, are shown with tenths."""
 
@@ -19,15 +19,24 @@ def span(seconds: float | None) -> str:
         return "-"
     if seconds < TENTHS_BELOW:
         return f"{seconds:.1f} s"
-    whole = int(seconds)
-    if whole < HOUR:
-        return f"{whole // MINUTE}m {whole % MINUTE:02d}s"
-    return f"{whole // HOUR}h {whole % HOUR // MINUTE:02d}m"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h {minutes:02d}m" if hours else f"{minutes}m {rest:02d}s"
 
 
 def plural(count: int, noun: str, ending: str = "s") -> str:
     """Return `1 app` or `2 apps`; `ending` makes the noun's plural."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}{ending}"
+
+
+@dataclass(slots=True)
+class Reads:
+    """How often DSM accepted or refused a token that the built-in consumer read from a file."""
+
+    total: int = 0
+    refused: int = 0
+    recent: deque[bool] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    """Whether it accepted the newest tokens, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +119,6 @@ class Picture:
     now: float
     """In unix seconds."""
     reads: Reads = field(default_factory=Reads)
-    """Of the built-in consumer."""
     elapsed: float = 0.0
     """Seconds since the demo began."""
     ends_in: float | None = None

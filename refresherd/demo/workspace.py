@@ -11,9 +11,6 @@ from refresherd.demo.status import plural, span
 FORMATS = {"raw": "token", "header": "header", "json": "json", "sdkms-cli": "sdkms-cli"}
 """The formats of each app's token files, with the suffix of the file's name."""
 
-GRACE = 0.25
-"""Share of its lifetime for which a replaced token stays valid."""
-
 HEAD = """\
 # The configuration of `refresherd demo`. Only DSM is emulated; the rest is as in production.
 
@@ -38,7 +35,6 @@ path = "api.sock"
 # Readable text, although it goes to a file, which gets lines of JSON by default.
 format = "console"
 """
-
 
 GUIDE = r"""
 refresherd keeps {apps} of an emulated DSM;
@@ -91,28 +87,23 @@ class Workspace:
     """Of tokens, in seconds."""
 
     def write(self) -> None:
-        """Write the configuration and, for each app, a file with its API key."""
-        for name, api_key in self.api_keys.items():
-            key_file = self.directory / f"{name}.key"
-            descriptor = os.open(key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(api_key)
-        (self.directory / "config.toml").write_text(self.configuration())
-
-    def configuration(self) -> str:
-        """Return the daemon's configuration."""
+        """Write the daemon's configuration and, for each app, a file with its API key."""
         text = HEAD.format(
             endpoint=self.endpoint,
             lifetime=duration(self.lifetime),
-            terminate_after=duration(self.lifetime * GRACE),
+            terminate_after=duration(self.lifetime / 4),
             port=self.port,
         )
-        for name in self.api_keys:
+        for name, api_key in self.api_keys.items():
             text += f'\n[apps.{name}]\napi_key_file = "{name}.key"\n'
             for form, suffix in FORMATS.items():
                 file = f'path = "{name}.{suffix}"\nformat = "{form}"'
                 text += f"\n[[apps.{name}.files]]\n{file}\n"
-        return text
+            path = self.directory / f"{name}.key"
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as key_file:
+                key_file.write(api_key)
+        (self.directory / "config.toml").write_text(text)
 
     def guide(self, width: int | None = None) -> str:
         """Return what a newcomer reads first: where everything is, and commands to try.

@@ -21,10 +21,9 @@ from rich.console import Console
 
 from refresherd.cli.demo import execute
 from refresherd.cli.errors import Exit
-from refresherd.demo.consumer import Reads, consume
-from refresherd.demo.play import Player, api_session, last_lines, read_apps, stop_process
+from refresherd.demo.play import consume, daemon_ended, read_apps, stop_process, watch
 from refresherd.demo.screen import view_on, without_echo
-from refresherd.demo.status import AppStatus, Picture
+from refresherd.demo.status import AppStatus, Picture, Reads
 from refresherd.demo.workspace import Workspace, free_port
 from refresherd.domain.errors import RefresherdError
 from refresherd.emulator import Emulator, Options
@@ -40,7 +39,7 @@ time.sleep(60)
 
 @pytest.fixture
 def terminal() -> Iterator[TextIO]:
-    """Yield a stream on a terminal, with somebody at the other end who reads along."""
+    """Yield a stream on a terminal, with a reader at the other end."""
     leader, follower = pty.openpty()
     reader = threading.Thread(target=read_along, args=(leader,))
     reader.start()
@@ -51,7 +50,7 @@ def terminal() -> Iterator[TextIO]:
 
 
 def read_along(leader: int) -> None:
-    """Read until the terminal is closed: it would not take any more before long."""
+    """Read until the terminal is closed, or its buffer would fill up."""
     with suppress(OSError):
         while os.read(leader, 65536):
             pass
@@ -95,7 +94,7 @@ async def test_the_consumer_uses_the_token_that_the_file_holds_now(tmp_path: Pat
 
 
 async def test_a_daemon_that_does_not_stop_is_killed() -> None:
-    """The demo must leave no process behind, whatever has got into it."""
+    """The demo must leave no process behind, whatever the daemon does."""
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", STUBBORN, stdout=PIPE)
     assert process.stdout is not None
     await process.stdout.readline()
@@ -104,7 +103,7 @@ async def test_a_daemon_that_does_not_stop_is_killed() -> None:
 
 
 async def test_a_daemon_that_has_ended_is_left_alone() -> None:
-    """Its number may be another process' by now."""
+    """Its process id may belong to another process by now."""
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
     await process.wait()
     await stop_process(process)
@@ -115,8 +114,10 @@ def test_the_end_of_the_log_is_enough(tmp_path: Path) -> None:
     """A log may be long, and may hold bytes of any program."""
     log = tmp_path / "log"
     log.write_bytes(b"first\n" + b"more\n" * 50 + b"\xff last\n")
-    assert last_lines(log).endswith("more\n\ufffd last")
-    assert "first" not in last_lines(log)
+    error = str(daemon_ended(1, log))
+    assert error.startswith("the daemon ended with status 1; the end of its log:\nmore\n")
+    assert error.endswith("more\n\ufffd last")
+    assert "first" not in error
 
 
 async def test_a_daemon_that_does_not_answer_has_no_news(tmp_path: Path) -> None:
@@ -126,17 +127,16 @@ async def test_a_daemon_that_does_not_answer_has_no_news(tmp_path: Path) -> None
         return web.Response(status=500)
 
     path = tmp_path / "api.sock"
-    async with api_session(path) as api:
-        assert await read_apps(api) == []
-        application = web.Application()
-        application.router.add_get("/v1/apps", broken)
-        runner = web.AppRunner(application)
-        await runner.setup()
-        try:
-            await web.UnixSite(runner, str(path)).start()
-            assert await read_apps(api) == []
-        finally:
-            await runner.cleanup()
+    assert await read_apps(path) == []
+    application = web.Application()
+    application.router.add_get("/v1/apps", broken)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    try:
+        await web.UnixSite(runner, str(path)).start()
+        assert await read_apps(path) == []
+    finally:
+        await runner.cleanup()
 
 
 def ignore(_picture: Picture, _events: Iterable[str]) -> None:
@@ -148,7 +148,7 @@ async def test_the_death_of_the_daemon_is_reported_with_the_end_of_its_log(tmp_p
     async with Emulator(Options(tls=True, directory=tmp_path)) as dsm:
         workspace = Workspace(tmp_path, dsm.url, free_port(), {"app-1": ""}, 20.0)
         with pytest.raises(RefresherdError, match=r"status 78(.|\n)*config\.toml"):
-            await Player(workspace, dsm.apps, ignore).run(None, asyncio.Event())
+            await watch(workspace, dsm.apps, ignore, asyncio.Event())
 
 
 async def test_a_bug_in_the_consumer_is_not_hidden(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ async def test_a_bug_in_the_consumer_is_not_hidden(tmp_path: Path) -> None:
         workspace = Workspace(tmp_path, dsm.url, free_port(), api_keys, 20.0)
         workspace.write()
         with pytest.raises(FileNotFoundError):  # of the CA, without which it cannot start
-            await Player(workspace, dsm.apps, ignore).run(None, asyncio.Event())
+            await watch(workspace, dsm.apps, ignore, asyncio.Event())
 
 
 def test_what_is_typed_is_hidden_for_a_while_only(terminal: TextIO) -> None:
@@ -192,12 +192,12 @@ def test_the_whole_demo(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_demo_that_is_too_short_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing may be claimed to work that was not seen to."""
+    """The demo must not claim success for what it did not see work."""
     assert execute(Namespace(apps=1, lifetime=2.0, duration=0.001)) is Exit.UNAVAILABLE
     assert "no token   app-1" in capsys.readouterr().out
 
 
 def test_lifetimes_that_cannot_work_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """DSM tells lifetimes in whole seconds: one of less than a second is none at all."""
+    """DSM states lifetimes in whole seconds, so less than a second would be 0."""
     assert execute(Namespace(apps=1, lifetime=0.5, duration=None)) is Exit.USAGE
     assert "--lifetime" in capsys.readouterr().err

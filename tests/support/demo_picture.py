@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
-from refresherd.demo import Settings, play
+from refresherd.demo.play import play
 from refresherd.demo.screen import Show, frame
 from refresherd.demo.status import AppStatus, Picture
 from refresherd.demo.workspace import Workspace
@@ -29,7 +29,10 @@ from refresherd.demo.workspace import Workspace
 WIDTH = 94
 """Columns of the picture."""
 
-SETTINGS = Settings(apps=4, lifetime=20.0, duration=90.0)
+CELL = 12.2
+"""Width of a column in the SVG, as rich draws it."""
+
+APPS = 4
 FAILING_APP = "app-3"
 
 THEME = TerminalTheme(
@@ -76,8 +79,8 @@ class Photographer:
             if self._breaking is None and apps[FAILING_APP].generation == 2:
                 self._breaking = asyncio.create_task(break_app(workspace))
             if is_good(apps) and not self.done.is_set():
-                # As it is for a user who did not say how long the demo is to run.
-                self.picture = replace(picture, ends_in=None)
+                # A fixed endpoint, and no end, as for a user who did not ask for one.
+                self.picture = replace(picture, endpoint="https://127.0.0.1:8443", ends_in=None)
                 self.done.set()
 
         yield show
@@ -105,10 +108,20 @@ async def break_app(workspace: Workspace) -> None:
 async def take() -> Picture:
     """Return a good moment of the demo."""
     photographer = Photographer()
-    await play(SETTINGS, photographer.view, photographer.done)
+    await play(photographer.view, photographer.done, APPS, lifetime=20.0, duration=90.0)
     if photographer.picture is None:
         raise SystemExit("no good moment came; try again")
     return photographer.picture
+
+
+def without_leading_spaces(text: re.Match[str]) -> str:
+    """Return a text element that begins where its first visible character is.
+
+    Some renderers drop the spaces at the beginning of an element instead of drawing them.
+    """
+    x, y, length, rest, spaces = text.groups()
+    blank = CELL * spaces.count(";")
+    return f'x="{float(x) + blank:g}" y="{y}" textLength="{float(length) - blank:g}"{rest}'
 
 
 def svg(picture: Picture) -> str:
@@ -122,10 +135,15 @@ def svg(picture: Picture) -> str:
         no_color=False,
         _environ={},
     )
-    command = f"refresherd demo --apps {SETTINGS.apps}"
+    command = f"refresherd demo --apps {APPS}"
     console.print(Text.assemble(("$ ", "bold green"), command, "\n"))
     console.print(frame(picture, WIDTH, rows=40))
     drawn = console.export_svg(title="refresherd demo", theme=THEME, unique_id="demo")
+    drawn = re.sub(
+        r'x="([\d.]+)" y="([\d.]+)" textLength="([\d.]+)"([^>]*>)((?:&#160;)+)(?!<)',
+        without_leading_spaces,
+        drawn,
+    )
     return re.sub(r"\s*@font-face \{.*?\}", "", drawn, flags=re.DOTALL).replace(
         "Fira Code", "'Fira Code', 'DejaVu Sans Mono', Menlo, Consolas"
     )

@@ -9,9 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from refresherd.demo.consumer import REMEMBERED, Reads
 from refresherd.demo.screen import LifeBar, frame, view_on
-from refresherd.demo.status import AppStatus, Picture
+from refresherd.demo.status import REMEMBERED, AppStatus, Picture, Reads
 from refresherd.demo.workspace import Workspace
 
 APPS = (
@@ -86,7 +85,7 @@ def test_each_app_is_shown_with_all_that_matters(width: int) -> None:
     assert "reauth" in row("app-7", width=width)
 
 
-def test_the_edges_tell_of_the_whole() -> None:
+def test_the_edges_show_the_totals() -> None:
     """Endpoint and totals are at the top, the consumer's results and the time at the bottom."""
     lines = drawn(PICTURE)
     assert "https://127.0.0.1:8443" in lines[1]
@@ -191,7 +190,7 @@ def test_another_size_starts_afresh() -> None:
         terminal.console.width = 90
         show(PICTURE, ())
         text = terminal.written()
-    assert "\x1b[H\x1b[2J" in text
+    assert "\x1b[2J\x1b[H" in text
     assert text.index("\x1b[2J") < text.index("# see the token change") < text.index("● fresh")
 
 

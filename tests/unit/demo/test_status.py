@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from refresherd.demo.consumer import Reads
-from refresherd.demo.status import AppStatus, Picture, plural, span, summary
+from refresherd.demo.status import AppStatus, Picture, Reads, plural, span, summary
 
 NOW = 1_000.0
 """Unix seconds, a while after the instants below."""
@@ -58,7 +57,7 @@ UNCHANGED: Mapping[str, object] = {}
 def lines(
     before: AppStatus, changed: Mapping[str, object] = UNCHANGED, logins: int = 1
 ) -> list[str]:
-    """Return what is told of an app after one look."""
+    """Return the events of an app after one look at it."""
     return before.followed_by(answer(**changed), logins, NOW)[1]
 
 
@@ -118,8 +117,8 @@ def test_failures_are_counted_once_each() -> None:
     """Several failures between two looks are one line, but all of them count."""
     once, _ = FIRST.followed_by(answer(**FAILED), 1, NOW)
     worse = {**FAILED, "consecutive_failures": 4}
-    after, told = once.followed_by(answer(**worse), 1, NOW)
-    assert len(told) == 1
+    after, events = once.followed_by(answer(**worse), 1, NOW)
+    assert len(events) == 1
     assert (once.all_failures, after.all_failures) == (1, 4)
     assert after.followed_by(answer(**worse), 1, NOW) == (after, [])
 
@@ -132,10 +131,10 @@ def test_a_failure_after_a_new_token_is_the_last_line() -> None:
     assert "failed (timeout)" in failed
 
 
-def test_a_login_in_place_of_a_valid_token_tells_that_its_session_was_lost() -> None:
+def test_a_login_in_place_of_a_valid_token_means_that_its_session_was_lost() -> None:
     """The daemon finds that out and logs in within milliseconds, too fast for any look."""
-    after, told = FIRST.followed_by(answer(**SECOND), 2, NOW)
-    assert told == [
+    after, events = FIRST.followed_by(answer(**SECOND), 2, NOW)
+    assert events == [
         "a: failed (session_lost), no valid token; next attempt in 0.0 s",
         "a: token 2 by login, good for 20.0 s; next refresh in 10.0 s",
     ]
@@ -168,13 +167,13 @@ def test_a_daemon_that_does_not_answer_is_shown_as_last_seen() -> None:
 
 
 def test_a_picture_follows_every_app() -> None:
-    """The apps keep their order, and one that nobody has heard of is added."""
+    """The apps keep their order, and an unknown one is added."""
     one, other = answer(name="one", **NO_TOKEN), answer(name="other", **SECOND)
-    picture, told = Picture("https://x", (AppStatus("one"),), NOW).followed_by(
+    picture, events = Picture("https://x", (AppStatus("one"),), NOW).followed_by(
         [one, other], {"one": 1}, NOW
     )
     assert [app.name for app in picture.apps] == ["one", "other"]
-    assert [line.split(":")[0] for line in told] == ["one", "other", "other"]
+    assert [line.split(":")[0] for line in events] == ["one", "other", "other"]
 
 
 def test_the_summary_counts_everything() -> None:

@@ -4,6 +4,7 @@ import shlex
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,9 +18,15 @@ WORKSPACE = Workspace(
 )
 
 
-def test_the_configuration_names_everything() -> None:
+def configuration(directory: Path) -> dict[str, Any]:
+    """Return the configuration that is written into the directory."""
+    replace(WORKSPACE, directory=directory).write()
+    return tomllib.loads((directory / "config.toml").read_text())
+
+
+def test_the_configuration_names_everything(tmp_path: Path) -> None:
     """The daemon and a curious reader must both find their way by it."""
-    read = tomllib.loads(WORKSPACE.configuration())
+    read = configuration(tmp_path)
     assert read["dsm"] == {"endpoint": "https://127.0.0.1:8443", "ca_file": "ca.pem"}
     assert read["http"] == {"listen": ["127.0.0.1:9749"]}
     assert read["api"] == {"path": "api.sock"}
@@ -28,10 +35,9 @@ def test_the_configuration_names_everything() -> None:
     assert files == {form: f"app-2.{suffix}" for form, suffix in FORMATS.items()}
 
 
-def test_the_refresh_settings_are_the_defaults() -> None:
+def test_the_refresh_settings_are_the_defaults(tmp_path: Path) -> None:
     """All but the grace period is to behave as it does in production."""
-    read = tomllib.loads(WORKSPACE.configuration())
-    assert read["refresh"] == {"terminate_after": "5s"}
+    assert configuration(tmp_path)["refresh"] == {"terminate_after": "5s"}
 
 
 @pytest.mark.parametrize(
@@ -44,11 +50,10 @@ def test_durations_are_as_a_configuration_has_them(seconds: float, text: str) ->
 
 def test_api_keys_are_for_their_owner_alone(tmp_path: Path) -> None:
     """A newcomer copies what is seen here."""
-    replace(WORKSPACE, directory=tmp_path).write()
+    assert list(configuration(tmp_path)["apps"]) == ["app-1", "app-2"]
     key_file = tmp_path / "app-1.key"
     assert key_file.read_text() == "key-1"
     assert key_file.stat().st_mode & 0o777 == 0o600
-    assert "[apps.app-1]" in (tmp_path / "config.toml").read_text()
 
 
 def test_every_command_is_complete() -> None:
