@@ -23,23 +23,8 @@ shares no code with refresherd's client. `docs/emulator.md` describes its HTTP s
         await dsm.stop(); await dsm.start()       # an outage: connections refused, the rest stays
 """
 
-from refresherd.emulator.apps import App, Apps, Counts
 from refresherd.emulator.emulator import Emulator, Options
 from refresherd.emulator.faults import Fault, Faults
-from refresherd.emulator.server import Request, RequestLog
-from refresherd.emulator.sessions import Expiry, Session, Sessions
+from refresherd.emulator.state import App, Apps, Expiry, Sessions
 
-__all__ = [
-    "App",
-    "Apps",
-    "Counts",
-    "Emulator",
-    "Expiry",
-    "Fault",
-    "Faults",
-    "Options",
-    "Request",
-    "RequestLog",
-    "Session",
-    "Sessions",
-]
+__all__ = ["App", "Apps", "Emulator", "Expiry", "Fault", "Faults", "Options", "Sessions"]

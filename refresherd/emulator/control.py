@@ -9,20 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from refresherd.emulator.apps import App
 from refresherd.emulator.dsm import JSON, Dsm
 from refresherd.emulator.faults import Fault, Faults
 from refresherd.emulator.server import RequestLog
+from refresherd.emulator.state import App
 
 if TYPE_CHECKING:
     from refresherd.emulator.tls import Authority
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """Handles /control; a request that it cannot understand gets 400 and the reason as text."""
+    """Handles /control; each method takes the fields of a request and returns a JSON value."""
 
     dsm: Dsm
     faults: Faults
@@ -32,7 +30,7 @@ class Control:
 
     def add_routes(self, router: web.UrlDispatcher) -> None:
         """Route the paths below /control here."""
-        for method, path, handler in (
+        for method, path, handle in (
             ("GET", "/control/apps", self.list_apps),
             ("POST", "/control/apps", self.add_app),
             ("POST", "/control/apps/reset-secret", self.reset_secret),
@@ -44,61 +42,57 @@ class Control:
             ("GET", "/control/requests", self.list_requests),
             ("DELETE", "/control/requests", self.clear_requests),
         ):
-            router.add_route(method, path, _explaining_errors(handler))
+            router.add_route(method, path, _handler(handle))
 
-    async def list_apps(self, _request: web.Request) -> web.Response:
+    def list_apps(self, _fields: dict[str, Any]) -> object:
         """Return each app's id, name and API key, and the CA's file."""
         ca_file = str(self.authority.ca_file) if self.authority else None
-        return web.json_response({"ca_file": ca_file, "apps": [_app(a) for a in self.dsm.apps]})
+        return {"ca_file": ca_file, "apps": [_app(app) for app in self.dsm.apps]}
 
-    async def add_app(self, request: web.Request) -> web.Response:
+    def add_app(self, fields: dict[str, Any]) -> object:
         """Add an app; for a certificate app, return the files of its certificate and key too."""
-        options = await _body(request)
-        if options.get("certificate") and self.authority is None:
+        if fields.get("certificate") and self.authority is None:
             raise ValueError("certificate apps need TLS")
-        app = self.dsm.apps.add(**options)
-        answer = _app(app)
+        app = self.dsm.apps.add(**fields)
         if app.secret is None and self.authority:
             issued = self.authority.issue_client(app.id)
-            answer |= {"cert_file": str(issued.cert_file), "key_file": str(issued.key_file)}
-        return web.json_response(answer)
+            files = {"cert_file": str(issued.cert_file), "key_file": str(issued.key_file)}
+            return _app(app) | files
+        return _app(app)
 
-    async def reset_secret(self, request: web.Request) -> web.Response:
+    def reset_secret(self, fields: dict[str, Any]) -> object:
         """Reset an app's secret and return its new API key."""
-        app = self.dsm.apps.find((await _body(request))["app"])
+        app = self.dsm.apps.find(fields["app"])
         self.dsm.apps.reset_secret(app)
-        return web.json_response(_app(app))
+        return _app(app)
 
-    async def end_sessions(self, request: web.Request) -> web.Response:
+    def end_sessions(self, fields: dict[str, Any]) -> object:
         """End the session of a token, the sessions of an app, or all; return how many ended."""
-        options = await _body(request)
-        if "token" in options:
-            return web.json_response({"ended": int(self.dsm.sessions.end(options["token"]))})
-        app = self.dsm.apps.find(options["app"]) if "app" in options else None
-        return web.json_response({"ended": self.dsm.sessions.end_all(app)})
+        if "token" in fields:
+            return {"ended": int(self.dsm.sessions.end(fields["token"]))}
+        app = self.dsm.apps.find(fields["app"]) if "app" in fields else None
+        return {"ended": self.dsm.sessions.end_all(app)}
 
-    async def list_faults(self, _request: web.Request) -> web.Response:
+    def list_faults(self, _fields: dict[str, Any]) -> object:
         """Return the active faults."""
-        faults = [{"id": number, **asdict(fault)} for number, fault in self.faults]
-        # A fault added in Python may have a body of bytes.
-        return web.Response(text=json.dumps(faults, default=repr), content_type=JSON)
+        return [{"id": number, **asdict(fault)} for number, fault in self.faults]
 
-    async def add_fault(self, request: web.Request) -> web.Response:
-        """Activate a fault; the body's fields are those of `Fault`."""
-        fault = Fault(**await _body(request))
+    def add_fault(self, fields: dict[str, Any]) -> object:
+        """Activate a fault with these fields."""
+        fault = Fault(**fields)
         if fault.app != "*":
             self.dsm.apps.find(fault.app)
-        return web.json_response({"id": self.faults.add(fault)})
+        return {"id": self.faults.add(fault)}
 
-    async def remove_faults(self, request: web.Request) -> web.Response:
-        """Remove the fault of `?id=`, or all of them."""
-        if "id" in request.query:
-            self.faults.remove(int(request.query["id"]))
+    def remove_faults(self, fields: dict[str, Any]) -> object:
+        """Remove the fault with this `id`, or all of them."""
+        if "id" in fields:
+            self.faults.remove(int(fields["id"]))
         else:
             self.faults.clear()
-        return web.json_response({"left": len(self.faults)})
+        return {"left": len(self.faults)}
 
-    async def statistics(self, _request: web.Request) -> web.Response:
+    def statistics(self, _fields: dict[str, Any]) -> object:
         """Return the emulator's time and each app's counts, live sessions and tokens, in full."""
         now, apps = self.dsm.now(), []
         for app in self.dsm.apps:
@@ -114,23 +108,22 @@ class Control:
                     "tokens": self.dsm.sessions.tokens(app),
                 }
             )
-        return web.json_response({"time": now, "apps": apps})
+        return {"time": now, "apps": apps}
 
-    async def list_requests(self, request: web.Request) -> web.Response:
-        """Return the request log, filtered by `?operation=`, `?app=` and `?since=` seconds."""
-        query = request.query
-        app = query.get("app", "*")
+    def list_requests(self, fields: dict[str, Any]) -> object:
+        """Return the request log, filtered by `operation`, `app` and `since`, in seconds."""
+        app = fields.get("app", "*")
         selected = self.log.select(
-            operation=query.get("operation", "*"),
+            operation=fields.get("operation", "*"),
             app=app if app == "*" else self.dsm.apps.find(app).id,
-            since=float(query.get("since", 0)),
+            since=float(fields.get("since", 0)),
         )
-        return web.json_response([asdict(entry) for entry in selected])
+        return [asdict(entry) for entry in selected]
 
-    async def clear_requests(self, _request: web.Request) -> web.Response:
+    def clear_requests(self, _fields: dict[str, Any]) -> object:
         """Forget the request log."""
         self.log.clear()
-        return web.json_response({})
+        return {}
 
 
 def _app(app: App) -> dict[str, Any]:
@@ -143,19 +136,26 @@ def _app(app: App) -> dict[str, Any]:
     }
 
 
-async def _body(request: web.Request) -> dict[str, Any]:
-    text = await request.text()
-    value = json.loads(text) if text else {}
-    if not isinstance(value, dict):
+async def _fields(request: web.Request) -> dict[str, Any]:
+    if request.method != "POST":
+        return dict(request.query)
+    fields = json.loads(await request.text() or "{}")
+    if not isinstance(fields, dict):
         raise TypeError("the body must be a JSON object")
-    return value
+    return fields
 
 
-def _explaining_errors(handler: Handler) -> Handler:
-    async def explaining(request: web.Request) -> web.StreamResponse:
+def _handler(
+    handle: Callable[[dict[str, Any]], object],
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Return a handler of HTTP requests; one that makes no sense gets 400 and the reason."""
+
+    async def handler(request: web.Request) -> web.Response:
         try:
-            return await handler(request)
+            # A fault added in Python may have a body of bytes, which JSON cannot express.
+            text = json.dumps(handle(await _fields(request)), default=repr)
         except (KeyError, TypeError, ValueError) as error:
             return web.Response(status=400, text=f"{type(error).__name__}: {error}\n")
+        return web.Response(text=text, content_type=JSON)
 
-    return explaining
+    return handler

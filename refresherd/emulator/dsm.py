@@ -3,27 +3,14 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
-from refresherd.emulator.apps import App, Apps
-from refresherd.emulator.sessions import Session, Sessions
+from refresherd.emulator.state import App, Apps, Session, Sessions
 
 TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"
 
-Operation = Literal[
-    "auth",
-    "reauth",
-    "refresh",
-    "terminate",
-    "health",
-    "version",
-    "keys",
-    "not_found",
-    "not_allowed",
-]
-
-ROUTES: Final[dict[str, tuple[str, Operation]]] = {
+ROUTES: Final[dict[str, tuple[str, str]]] = {
     "/sys/v1/session/auth": ("POST", "auth"),
     "/sys/v1/session/reauth": ("POST", "reauth"),
     "/sys/v1/session/refresh": ("POST", "refresh"),
@@ -69,11 +56,8 @@ def _grant(session: Session) -> Answer:
 
 
 NO_CONTENT: Final = Answer(204)
-NO_KEYS: Final = _json([])
-NO_SESSION: Final = _text(401, "Session does not exist")
 LOGIN_REFUSED: Final = _text(401, "Authentication failed")
-CERTIFICATE_MISMATCH: Final = _text(401, "Client certificate does not match the session's app")
-UNAUTHENTICATED: Final[dict[Operation, Answer]] = {
+UNAUTHENTICATED: Final[dict[str, Answer]] = {
     "health": NO_CONTENT,
     "version": _json(
         {"version": "5.6.2919", "api_version": "v1-20260710", "server_mode": "Software"}
@@ -87,18 +71,13 @@ UNAUTHENTICATED: Final[dict[Operation, Answer]] = {
 class Call:
     """The parts of a request on which DSM's answer depends."""
 
-    operation: Operation
+    operation: str
+    """One of ROUTES, "not_found" or "not_allowed"."""
     scheme: str = ""
     """Of the Authorization header, in lower case; "" without credentials."""
     credential: str = ""
     certificate_name: str | None = None
     """The common name of the TLS client certificate, None without one."""
-
-
-def operation_of(method: str, path: str) -> Operation:
-    """Return the operation that a request asks for."""
-    expected, operation = ROUTES.get(path, (method, "not_found"))
-    return operation if method == expected else "not_allowed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +107,12 @@ class Dsm:
             return _grant(self.sessions.open(app)) if app else LOGIN_REFUSED
         session = self.sessions.use(call.credential) if call.scheme == "bearer" else None
         if session is None:
-            return NO_SESSION
+            return _text(401, "Session does not exist")
         if session.app.secret is None and call.certificate_name != session.app.id:
-            return CERTIFICATE_MISMATCH
+            return _text(401, "Client certificate does not match the session's app")
         return self._with_session(call.operation, session)
 
-    def _with_session(self, operation: Operation, session: Session) -> Answer:
+    def _with_session(self, operation: str, session: Session) -> Answer:
         counts = session.app.counts
         if operation == "reauth":
             counts.reauths += 1
@@ -146,4 +125,4 @@ class Dsm:
             self.sessions.end(session.token)
             return NO_CONTENT
         counts.key_listings += 1
-        return NO_KEYS
+        return _json([])

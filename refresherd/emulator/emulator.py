@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Self
 
 from aiohttp import web
 
-from refresherd.emulator.apps import App, Apps
 from refresherd.emulator.control import Control
 from refresherd.emulator.dsm import Dsm
 from refresherd.emulator.faults import Faults
 from refresherd.emulator.server import RequestLog, Server, Sleep
-from refresherd.emulator.sessions import Expiry, Sessions
+from refresherd.emulator.state import App, Apps, Expiry, Sessions
 
 if TYPE_CHECKING:
     from refresherd.emulator.tls import Authority, CertificateFiles
@@ -91,7 +90,11 @@ class Emulator:
             # cryptography takes long to import and plain HTTP does not need it.
             from refresherd.emulator.tls import Authority  # noqa: PLC0415 - see above
 
-            self._authority = Authority(self._options.directory or self._temporary_directory())
+            directory = self._options.directory
+            if directory is None:
+                temporary = tempfile.TemporaryDirectory(prefix="refresherd-emulator-")
+                directory = Path(self._cleanup.enter_context(temporary))
+            self._authority = Authority(directory)
             self._context = self._authority.server_context([self._host, *self._options.names])
         try:
             await self.start()
@@ -103,10 +106,6 @@ class Emulator:
     async def __aexit__(self, *_exc: object) -> None:
         await self.stop()
         self._cleanup.close()
-
-    def _temporary_directory(self) -> Path:
-        made = tempfile.TemporaryDirectory(prefix="refresherd-emulator-")
-        return Path(self._cleanup.enter_context(made))
 
     @property
     def url(self) -> str:
@@ -133,9 +132,8 @@ class Emulator:
         """Listen, after a `stop()` on the same port as before. Raises OSError if it is taken."""
         options, application = self._options, web.Application()
         dsm = Dsm(self.apps, self.sessions, options.now)
-        control = Control(dsm, self.faults, self.log, self._authority)
+        Control(dsm, self.faults, self.log, self._authority).add_routes(application.router)
         server = Server(dsm, self.faults, self.log, options.random_bytes, options.sleep)
-        control.add_routes(application.router)
         server.add_routes(application.router)
         # Cancelling the handlers of clients that have left keeps hanging requests from piling up.
         self._runner = web.AppRunner(

@@ -4,12 +4,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
-from refresherd.emulator.apps import App
 from refresherd.emulator.dsm import JSON, ROUTES, TEXT, Answer
-
-OPERATIONS: Final = tuple(operation for _, operation in ROUTES.values())
+from refresherd.emulator.state import App
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,8 +63,9 @@ class Fault:
         object.__setattr__(self, "fields", dict(self.fields))
         object.__setattr__(self, "headers", {k: str(v) for k, v in dict(self.headers).items()})
         object.__setattr__(self, "missing", tuple(self.missing))
-        if not self.operation.startswith("/") and self.operation not in ("*", *OPERATIONS):
-            raise ValueError(f"operation must be a path, * or one of {', '.join(OPERATIONS)}")
+        operations = [operation for _, operation in ROUTES.values()]
+        if not self.operation.startswith("/") and self.operation not in ("*", *operations):
+            raise ValueError(f"operation must be a path, * or one of {', '.join(operations)}")
         if self.times is not None and self.times < 1:
             raise ValueError("times must be at least 1, or null for no limit")
         if self.status is not None and not 200 <= self.status <= 599:  # noqa: PLR2004 - HTTP's range
@@ -81,18 +80,8 @@ class Fault:
     @property
     def replaces_answer(self) -> bool:
         """Whether this answers in DSM's place, so that the request is not carried out."""
-        return (
-            self.hang
-            or self.reset == "before"
-            or self.status is not None
-            or self.redirect is not None
-        )
-
-    def applies_to(self, operation: str, path: str, app: App | None) -> bool:
-        """Whether the fault is for such a request."""
-        if self.operation not in ("*", operation, path):
-            return False
-        return self.app == "*" or (app is not None and self.app in (app.id, app.name))
+        answers = self.status is not None or self.redirect is not None
+        return answers or self.hang or self.reset == "before"
 
     def own_answer(self) -> Answer:
         """Return the answer in DSM's place."""
@@ -101,12 +90,8 @@ class Fault:
         if body is None:
             body = HTTPStatus(status).phrase if status >= HTTPStatus.BAD_REQUEST else ""
         location = {"Location": self.redirect} if self.redirect else {}
-        return Answer(
-            status,
-            body.encode() if isinstance(body, str) else body,
-            self.content_type or TEXT,
-            {**self.headers, **location},
-        )
+        body = body.encode() if isinstance(body, str) else body
+        return Answer(status, body, self.content_type or TEXT, {**self.headers, **location})
 
     def alter(self, answer: Answer) -> Answer:
         """Return DSM's answer with this fault's changes; those to fields need a JSON object."""
@@ -151,9 +136,10 @@ class Faults:
         self._faults.clear()
 
     def take(self, operation: str, path: str, app: App | None) -> Fault | None:
-        """Return the fault for such a request and count it against `times`; None without one."""
+        """Return the fault for a request and count it against `times`; None without one."""
+        names = ("*", app.id, app.name) if app else ("*",)
         for number, (fault, left) in self._faults.items():
-            if fault.applies_to(operation, path, app):
+            if fault.operation in ("*", operation, path) and fault.app in names:
                 if left == 1:
                     del self._faults[number]
                 elif left is not None:

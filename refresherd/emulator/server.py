@@ -6,12 +6,15 @@ import struct
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Final
 
 from aiohttp import web
 from multidict import CIMultiDict
 
-from refresherd.emulator.dsm import ROUTES, Answer, Call, Dsm, operation_of
+from refresherd.emulator.dsm import ROUTES, Answer, Call, Dsm
 from refresherd.emulator.faults import Fault, Faults
+
+NO_FAULT: Final = Fault()
 
 Sleep = Callable[[float], Awaitable[object]]
 """Waits for a number of seconds."""
@@ -92,10 +95,8 @@ class Server:
         )
         self.log.append(entry)
         if fault is None:
-            answer = self.dsm.carry_out(call)
-            entry.status = answer.status
-            return _whole(answer, entry.request_id)
-        if fault.replaces_answer:
+            fault, answer = NO_FAULT, self.dsm.carry_out(call)
+        elif fault.replaces_answer:
             answer = fault.own_answer()
         else:
             answer = fault.alter(self.dsm.carry_out(call))
@@ -116,15 +117,14 @@ class Server:
             return _reset(request)
         if fault.reset == "during" and not answer.body:
             return _reset(request, b"HTTP/1.1 2")
-        if fault.reset or fault.drip or fault.truncate is not None:
-            return await self._write_in_parts(request, answer, fault, request_id)
-        return _whole(answer, request_id)
-
-    async def _write_in_parts(
-        self, request: web.Request, answer: Answer, fault: Fault, request_id: str
-    ) -> web.StreamResponse:
-        """Announce the whole body, then write as much of it, and as slowly, as the fault says."""
-        response = web.StreamResponse(status=answer.status, headers=_headers(answer, request_id))
+        headers = CIMultiDict(answer.headers)
+        if answer.content_type:
+            headers["Content-Type"] = answer.content_type
+        headers["x-request-id"] = request_id
+        if not (fault.reset or fault.drip or fault.truncate is not None):
+            return web.Response(status=answer.status, body=answer.body, headers=headers)
+        # The whole body is announced, but only as much of it sent, and as slowly, as demanded.
+        response = web.StreamResponse(status=answer.status, headers=headers)
         response.content_length = len(answer.body)
         end = len(answer.body) // 2 if fault.reset else len(answer.body)
         end = end if fault.truncate is None else min(end, fault.truncate)
@@ -140,28 +140,12 @@ class Server:
 
 
 def _call_of(request: web.Request) -> Call:
+    expected, operation = ROUTES.get(request.path, (request.method, "not_found"))
+    operation = operation if request.method == expected else "not_allowed"
     scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
     certificate = request.transport and request.transport.get_extra_info("peercert")
     names = {key: value for part in (certificate or {}).get("subject", ()) for key, value in part}
-    return Call(
-        operation_of(request.method, request.path),
-        scheme.lower(),
-        credential.strip(),
-        names.get("commonName"),
-    )
-
-
-def _whole(answer: Answer, request_id: str) -> web.Response:
-    headers = _headers(answer, request_id)
-    return web.Response(status=answer.status, body=answer.body, headers=headers)
-
-
-def _headers(answer: Answer, request_id: str) -> CIMultiDict[str]:
-    headers = CIMultiDict(answer.headers)
-    if answer.content_type:
-        headers["Content-Type"] = answer.content_type
-    headers["x-request-id"] = request_id
-    return headers
+    return Call(operation, scheme.lower(), credential.strip(), names.get("commonName"))
 
 
 def _reset(request: web.Request, last_bytes: bytes = b"") -> web.StreamResponse:

@@ -7,18 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
-LOCAL_NAMES: Final = ("localhost", "127.0.0.1", "::1")
-VALID_SINCE: Final = timedelta(days=365)
-"""Tests set the clocks of clients back, so certificates are valid since a year ago."""
-VALID_FOR: Final = timedelta(days=3650)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +55,8 @@ class Authority:
 
         A client may show a certificate of this CA, or none.
         """
-        alternatives = [_general_name(name) for name in dict.fromkeys((*LOCAL_NAMES, *names))]
-        issued = self._issue("server", "localhost", alternatives, ExtendedKeyUsageOID.SERVER_AUTH)
+        hosts = [*dict.fromkeys(("localhost", "127.0.0.1", "::1", *names))]
+        issued = self._issue("server", hosts, ExtendedKeyUsageOID.SERVER_AUTH)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(issued.cert_file, issued.key_file)
         context.load_verify_locations(self.ca_file)
@@ -71,22 +65,18 @@ class Authority:
 
     def issue_client(self, app_id: str) -> CertificateFiles:
         """Issue a client certificate for a certificate app, with its UUID as common name."""
-        usage = ExtendedKeyUsageOID.CLIENT_AUTH
-        return self._issue(f"client-{app_id}", app_id, [x509.DNSName(app_id)], usage)
+        return self._issue(f"client-{app_id}", [app_id], ExtendedKeyUsageOID.CLIENT_AUTH)
 
     def _issue(
-        self,
-        stem: str,
-        common_name: str,
-        alternatives: Sequence[x509.GeneralName],
-        usage: x509.ObjectIdentifier,
+        self, stem: str, names: Sequence[str], usage: x509.ObjectIdentifier
     ) -> CertificateFiles:
+        """Issue a certificate for these names; the first is its common name as well."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = self._sign(
-            _common_name(common_name),
+            _common_name(names[0]),
             key.public_key(),
             x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
-            x509.SubjectAlternativeName(alternatives),
+            x509.SubjectAlternativeName([_general_name(name) for name in names]),
             x509.ExtendedKeyUsage([usage]),
         )
         files = CertificateFiles(self._directory / f"{stem}.pem", self._directory / f"{stem}.key")
@@ -106,8 +96,9 @@ class Authority:
             .issuer_name(self._name)
             .public_key(key)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - VALID_SINCE)
-            .not_valid_after(now + VALID_FOR)
+            # Tests set the clocks of clients back.
+            .not_valid_before(now - timedelta(days=365))
+            .not_valid_after(now + timedelta(days=3650))
         )
         for extension in (x509.SubjectKeyIdentifier.from_public_key(key), *extensions):
             critical = isinstance(extension, x509.BasicConstraints | x509.KeyUsage)

@@ -1,18 +1,20 @@
-"""The apps of the emulated DSM: their credentials, their logins and what was counted for them."""
+"""What the emulated DSM remembers: its apps with their credentials and counts, and its sessions."""
 
 import base64
 import hmac
 import uuid
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from itertools import takewhile
+from typing import Final, Literal
+
+Expiry = Literal["idle", "absolute"]
+"""Whether a session's lifetime counts from its last use or from its opening."""
 
 FIPS_FAILURES: Final = 100
-"""Failed logins by API key within `FIPS_WINDOW` after which DSM resets the app's secret."""
-
 FIPS_WINDOW: Final = 24 * 3600.0
-"""Seconds over which failed logins by API key are counted."""
+"""After so many failed logins by API key within so many seconds DSM resets the app's secret."""
 
 
 @dataclass(slots=True)
@@ -90,12 +92,15 @@ class Apps:
     ) -> App:
         """Add an app with this API key, or a random one, or one that logs in with a certificate.
 
-        Raises ValueError for an API key that is not base64 of `<uuid>:<secret>` or whose UUID is
-        taken.
+        Raises ValueError for an API key that is malformed or whose UUID is taken.
         """
         if api_key and certificate:
             raise ValueError("an app has an API key or a certificate, not both")
-        app_id, secret = split_api_key(api_key or _random_api_key(self._random_bytes))
+        if api_key:
+            app_id, secret = split_api_key(api_key)
+        else:
+            app_id = str(uuid.UUID(bytes=self._random_bytes(16), version=4))
+            secret = _random_text(self._random_bytes)
         if not app_id or not secret or app_id in self._apps:
             raise ValueError("an API key is base64 of <app uuid>:<secret>, each app uuid once")
         app = self._apps[app_id] = App(
@@ -107,7 +112,7 @@ class Apps:
         return app
 
     def find(self, app: str) -> App:
-        """Return the app with this UUID or name. Raises KeyError if there is none."""
+        """Return the app with this UUID or name. Raises KeyError for an unknown one."""
         for candidate in self:
             if app in (candidate.id, candidate.name):
                 return candidate
@@ -123,10 +128,10 @@ class Apps:
         `certificate_name` is the common name of the TLS client certificate. A successful login
         does not reset the count of failed ones: DSM's documents do not say that it does.
         """
-        app = self.named_by(credential)
+        app_id, secret = split_api_key(credential)
+        app = self._apps.get(app_id)
         if app is None:
             return None
-        _, secret = split_api_key(credential)
         if app.secret is None:
             accepted = not secret and certificate_name == app.id
         else:
@@ -144,10 +149,91 @@ class Apps:
     def reset_secret(self, app: App) -> None:
         """Give the app a new secret; the old key never works again and all its sessions end."""
         if app.secret is not None:
-            app.secret = split_api_key(_random_api_key(self._random_bytes))[1]
+            app.secret = _random_text(self._random_bytes)
         app.generation += 1
         app.failures.clear()
         app.counts.secret_resets += 1
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """A session of an app."""
+
+    token: str
+    app: App
+    lifetime: float
+    deadline: float
+    """When it ends or has ended, in seconds on the emulator's clock."""
+    generation: int
+    """The app's generation at its opening."""
+
+    def alive(self, now: float) -> bool:
+        """Whether requests with this token are still answered at `now`."""
+        return now < self.deadline and self.generation == self.app.generation
+
+
+class Sessions:
+    """Every session ever opened, by token, including those that have ended."""
+
+    def __init__(
+        self, *, expiry: Expiry, now: Callable[[], float], random_bytes: Callable[[int], bytes]
+    ) -> None:
+        self._expiry = expiry
+        self._now = now
+        self._random_bytes = random_bytes
+        self._issued: dict[str, Session] = {}
+        self._open: defaultdict[App, dict[str, Session]] = defaultdict(dict)
+
+    def open(self, app: App) -> Session:
+        """Open a session for the app, with a new token."""
+        now, opened = self._now(), self._open[app]
+        # The ended sessions at the front go, so that listing the live ones stays fast.
+        for ended in list(takewhile(lambda session: not session.alive(now), opened.values())):
+            del opened[ended.token]
+        token = _random_text(self._random_bytes)
+        session = Session(token, app, app.lifetime, now + app.lifetime, app.generation)
+        self._issued[token] = opened[token] = session
+        return session
+
+    def use(self, token: str) -> Session | None:
+        """Return the live session with this token and restart its idle time; None if it ended."""
+        now = self._now()
+        session = self._issued.get(token)
+        if session is None or not session.alive(now):
+            return None
+        if self._expiry == "idle":
+            session.deadline = now + session.lifetime
+            # The least recently used come first, which is where pruning starts.
+            self._open[session.app][token] = self._open[session.app].pop(token)
+        return session
+
+    def end(self, token: str) -> bool:
+        """End the session with this token at once; False if it had already ended."""
+        now = self._now()
+        session = self._issued.get(token)
+        if session is None or not session.alive(now):
+            return False
+        session.deadline = now
+        del self._open[session.app][token]
+        return True
+
+    def end_all(self, app: App | None = None) -> int:
+        """End every session, or every session of an app, and return how many ended."""
+        return sum(self.end(session.token) for session in self.live(app))
+
+    def live(self, app: App | None = None) -> list[Session]:
+        """Return the live sessions, or those of an app, the least recently used first."""
+        now = self._now()
+        owners = list(self._open) if app is None else [app]
+        return [s for owner in owners for s in self._open[owner].values() if s.alive(now)]
+
+    def tokens(self, app: App | None = None) -> list[str]:
+        """Return every token ever issued, or those of an app, in order and in full."""
+        return [token for token, s in self._issued.items() if app in (None, s.app)]
+
+    def issued(self, token: str) -> Session | None:
+        """Return the session for which this token was issued, whether or not it has ended."""
+        return self._issued.get(token)
 
 
 def split_api_key(credential: str) -> tuple[str, str]:
@@ -159,7 +245,6 @@ def split_api_key(credential: str) -> tuple[str, str]:
         return "", ""
 
 
-def _random_api_key(random_bytes: Callable[[int], bytes]) -> str:
-    app_id = uuid.UUID(bytes=random_bytes(16), version=4)
-    secret = base64.urlsafe_b64encode(random_bytes(64)).decode().rstrip("=")
-    return base64.b64encode(f"{app_id}:{secret}".encode()).decode()
+def _random_text(random_bytes: Callable[[int], bytes]) -> str:
+    """Return 86 characters of base64url, as DSM's tokens are."""
+    return base64.urlsafe_b64encode(random_bytes(64)).decode().rstrip("=")
