@@ -4,13 +4,13 @@ import os
 import termios
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
-from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -161,27 +161,26 @@ def _table(apps: Iterable[AppStatus], now: float) -> Table:
     return table
 
 
-class LifeBar(ProgressBar):
+@dataclass(frozen=True, slots=True)
+class LifeBar:
     """What is left of a token's life, with a mark where the next refresh is due."""
 
-    def __init__(self, app: AppStatus, now: float) -> None:
-        style = STATE_STYLES.get(app.state, "")
-        issued, expires, due = app.issued_at, app.expires_at, app.next_refresh_at
-        lifetime = 1.0 if issued is None or expires is None else max(1.0, expires - issued)
-        left = app.left(now) or 0.0
-        super().__init__(lifetime, left, complete_style=style, finished_style=style)
-        self._mark = None if expires is None or due is None else (expires - due) / lifetime
+    app: AppStatus
+    now: float
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width, bar = options.max_width, Text(no_wrap=True, end="")
-        for segment in super().__rich_console__(console, options):
-            if isinstance(segment, Segment):
-                bar.append(segment.text, segment.style)
+        width, style = options.max_width, STATE_STYLES.get(self.app.state, "")
+        issued, expires, due = self.app.issued_at, self.app.expires_at, self.app.next_refresh_at
+        lifetime = 1.0 if issued is None or expires is None else max(1.0, expires - issued)
+        left = self.app.left(self.now) or 0.0
+        plain = ProgressBar(lifetime, left, complete_style=style, finished_style=style)
+        segments = console.render(plain, options)
+        bar = Text.assemble(*((text, style or "") for text, style, _ in segments))
         # Without colours rich draws nothing where life is over.
         bar.pad_right(width - bar.cell_len)
-        if self._mark is not None:
-            cell = min(width - 1, max(0, int(self._mark * width)))
-            bar = Text.assemble(bar[:cell], ("┃", "bold"), bar[cell + 1 :], no_wrap=True, end="")
+        if expires is not None and due is not None:
+            cell = min(width - 1, max(0, int((expires - due) / lifetime * width)))
+            bar = Text.assemble(bar[:cell], ("┃", "bold"), bar[cell + 1 :])
         yield bar
 
 

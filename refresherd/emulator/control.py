@@ -46,7 +46,7 @@ class Control:
 
     def list_apps(self, _fields: dict[str, Any]) -> object:
         """Return each app's id, name and API key, and the CA's file."""
-        ca_file = str(self.authority.ca_file) if self.authority else None
+        ca_file = self.authority.ca_file if self.authority else None
         return {"ca_file": ca_file, "apps": [_app(app) for app in self.dsm.apps]}
 
     def add_app(self, fields: dict[str, Any]) -> object:
@@ -55,9 +55,7 @@ class Control:
             raise ValueError("certificate apps need TLS")
         app = self.dsm.apps.add(**fields)
         if app.secret is None and self.authority:
-            issued = self.authority.issue_client(app.id)
-            files = {"cert_file": str(issued.cert_file), "key_file": str(issued.key_file)}
-            return _app(app) | files
+            return _app(app) | asdict(self.authority.issue_client(app.id))
         return _app(app)
 
     def reset_secret(self, fields: dict[str, Any]) -> object:
@@ -152,8 +150,8 @@ def _handler(
 
     async def handler(request: web.Request) -> web.Response:
         try:
-            # A fault added in Python may have a body of bytes, which JSON cannot express.
-            text = json.dumps(handle(await _fields(request)), default=repr)
+            # Paths, and the bytes that are the body of a fault added in Python, become strings.
+            text = json.dumps(handle(await _fields(request)), default=str)
         except (KeyError, TypeError, ValueError) as error:
             return web.Response(status=400, text=f"{type(error).__name__}: {error}\n")
         return web.Response(text=text, content_type=JSON)

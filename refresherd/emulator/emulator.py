@@ -38,7 +38,6 @@ class Options:
     lifetime: float = 600.0
     """Seconds that a session lives."""
     expiry: Expiry = "idle"
-    """Whether the lifetime counts from a session's last use or from its opening."""
     fips: bool = True
     """Whether the hundredth failed login in 24 hours resets an app's secret."""
     listen: str = "127.0.0.1:0"
@@ -120,10 +119,7 @@ class Emulator:
         return self._authority.ca_file if self._authority else None
 
     def client_certificate(self, app: App) -> CertificateFiles:
-        """Issue a client certificate with which a certificate app logs in.
-
-        Raises ValueError on plain HTTP.
-        """
+        """Issue a certificate with which a certificate app logs in; ValueError on plain HTTP."""
         if self._authority is None:
             raise ValueError("client certificates need TLS")
         return self._authority.issue_client(app.id)
@@ -134,7 +130,7 @@ class Emulator:
         dsm = Dsm(self.apps, self.sessions, options.now)
         Control(dsm, self.faults, self.log, self._authority).add_routes(application.router)
         server = Server(dsm, self.faults, self.log, options.random_bytes, options.sleep)
-        server.add_routes(application.router)
+        application.router.add_route("*", "/{path:.*}", server.handle)
         # Cancelling the handlers of clients that have left keeps hanging requests from piling up.
         self._runner = web.AppRunner(
             application, access_log=None, handler_cancellation=True, shutdown_timeout=0.1

@@ -6,15 +6,12 @@ import struct
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
 
 from aiohttp import web
 from multidict import CIMultiDict
 
 from refresherd.emulator.dsm import ROUTES, Answer, Call, Dsm
 from refresherd.emulator.faults import Fault, Faults
-
-NO_FAULT: Final = Fault()
 
 Sleep = Callable[[float], Awaitable[object]]
 """Waits for a number of seconds."""
@@ -60,7 +57,7 @@ class RequestLog(deque[Request]):
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Handles every path that has no other handler."""
+    """Answers DSM's paths, and with 404 any other."""
 
     dsm: Dsm
     faults: Faults
@@ -69,11 +66,6 @@ class Server:
     """Makes request ids."""
     sleep: Sleep
     """Waits for slow faults."""
-
-    def add_routes(self, router: web.UrlDispatcher) -> None:
-        """Route DSM's paths here, and all others that have no route yet."""
-        for path in (*ROUTES, "/{rest:.*}"):
-            router.add_route("*", path, self.handle)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Log one request and answer it."""
@@ -95,7 +87,7 @@ class Server:
         )
         self.log.append(entry)
         if fault is None:
-            fault, answer = NO_FAULT, self.dsm.carry_out(call)
+            fault, answer = Fault(), self.dsm.carry_out(call)
         elif fault.replaces_answer:
             answer = fault.own_answer()
         else:

@@ -209,11 +209,10 @@ class Sessions:
 
     def end(self, token: str) -> bool:
         """End the session with this token at once; False if it had already ended."""
-        now = self._now()
-        session = self._issued.get(token)
-        if session is None or not session.alive(now):
+        session = self.use(token)
+        if session is None:
             return False
-        session.deadline = now
+        session.deadline = self._now()
         del self._open[session.app][token]
         return True
 

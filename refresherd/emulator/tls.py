@@ -12,7 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Authority:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = _common_name("refresherd emulator CA")
+        self._name = x509.Name.from_rfc4514_string("CN=refresherd emulator CA")
         certificate = self._sign(
             self._name,
             self._key.public_key(),
@@ -73,7 +73,7 @@ class Authority:
         """Issue a certificate for these names; the first is its common name as well."""
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = self._sign(
-            _common_name(names[0]),
+            x509.Name.from_rfc4514_string(f"CN={names[0]}"),
             key.public_key(),
             x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
             x509.SubjectAlternativeName([_general_name(name) for name in names]),
@@ -104,10 +104,6 @@ class Authority:
             critical = isinstance(extension, x509.BasicConstraints | x509.KeyUsage)
             builder = builder.add_extension(extension, critical=critical)
         return builder.sign(self._key, hashes.SHA256())
-
-
-def _common_name(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
 
 
 def _general_name(name: str) -> x509.GeneralName:
