@@ -77,37 +77,34 @@ class AppStatus:
 
         `logins` is how many logins DSM has granted the app so far.
         """
-        after = replace(
-            self,
+        failures, renewed = app["consecutive_failures"], app["generation"] > self.generation
+        logged_in = renewed and logins > self.logins
+        # The daemon renews a valid token by reauth, unless DSM has ended the session.
+        lost = logged_in and self.state == "fresh" and self.left(now) is not None
+        new_failures = failures if renewed else max(0, failures - self.failures)
+        after = AppStatus(
+            name=self.name,
             state=app["state"],
             generation=app["generation"],
             issued_at=_unix(app["issued_at"]),
             expires_at=_unix(app["expires_at"]),
             next_refresh_at=_unix(app["next_refresh_at"]),
-            failures=app["consecutive_failures"],
+            failures=failures,
             reason=(app["last_error"] or "").partition(":")[0],
+            method="login" if logged_in else "reauth" if renewed else self.method,
+            logins=logins if renewed else self.logins,
+            all_failures=self.all_failures + new_failures + lost,
         )
         left, next_in = span(after.left(now)), span(after.next_in(now))
-        lines, new_failures = [], after.failures - self.failures
-        if after.generation > self.generation:
-            method, new_failures = "reauth", after.failures
-            if logins > self.logins:
-                method = "login"
-                # The daemon renews a valid token by reauth, unless DSM has ended the session.
-                if self.state == "fresh" and self.left(now) is not None:
-                    lines.append("failed (session_lost), no valid token; next attempt in 0.0 s")
-                    after = replace(after, all_failures=after.all_failures + 1)
-            after = replace(after, method=method, logins=logins)
-            lines.append(
-                f"token {after.generation} by {method}, good for {left}; next refresh in {next_in}"
-            )
-        if new_failures > 0:
-            after = replace(after, all_failures=after.all_failures + new_failures)
-            token = "no valid token" if left == "-" else f"token still good for {left}"
-            lines.append(f"failed ({after.reason}), {token}; next attempt in {next_in}")
-        if after.state != self.state:
-            lines.append(f"{self.state} -> {after.state}")
-        return after, [f"{self.name}: {line}" for line in lines]
+        validity = "no valid token" if left == "-" else f"token still good for {left}"
+        token = f"token {after.generation} by {after.method}, good for {left}"
+        events = (
+            (lost, "failed (session_lost), no valid token; next attempt in 0.0 s"),
+            (renewed, f"{token}; next refresh in {next_in}"),
+            (new_failures, f"failed ({after.reason}), {validity}; next attempt in {next_in}"),
+            (after.state != self.state, f"{self.state} -> {after.state}"),
+        )
+        return after, [f"{self.name}: {line}" for happened, line in events if happened]
 
 
 @dataclass(frozen=True, slots=True)
