@@ -77,10 +77,8 @@ class Emulator:
         self.sessions = Sessions(expiry=options.expiry, now=options.now, random_bytes=random_bytes)
         self.faults = Faults()
         self.log = RequestLog(maxlen=options.log_size)
-        for api_key in options.api_keys:
+        for api_key in (*options.api_keys, *[""] * options.apps):
             self.apps.add(api_key=api_key)
-        for _ in range(options.apps):
-            self.apps.add()
         for _ in range(options.certificate_apps):
             self.apps.add(certificate=True)
 
