@@ -56,15 +56,13 @@ async def watch(
     workspace: Workspace, apps: Apps, show: Show, stop: asyncio.Event, duration: float | None = None
 ) -> Picture:
     """Run the daemon and a consumer, show them until the end, and return the last picture."""
-    began, directory = time.monotonic(), workspace.directory
+    began, directory, endpoint = time.monotonic(), workspace.directory, workspace.endpoint
     statuses = tuple(AppStatus(name) for name in workspace.api_keys)
-    picture = Picture(workspace.endpoint, statuses, time.time())
+    picture = Picture(endpoint, statuses, time.time())
     files = [directory / f"{name}.token" for name in workspace.api_keys]
     async with (
         daemon(directory) as process,
-        running(
-            consume(workspace.endpoint, directory / "ca.pem", files, picture.reads)
-        ) as consumer,
+        running(consume(endpoint, directory / "ca.pem", files, picture.reads)) as consumer,
     ):
         while True:
             if process.returncode is not None:
