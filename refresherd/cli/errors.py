@@ -6,9 +6,6 @@ from enum import IntEnum
 
 from refresherd.domain.errors import RefresherdError
 
-SIGNALLED = 128
-"""Shells report a program that signal N ended with status 128 + N."""
-
 
 class Exit(IntEnum):
     """Exit statuses from sysexits.h, env(1) and the shells."""
@@ -68,14 +65,6 @@ class BadRequest(CommandError):
     """The daemon has no such app, or rejected another value in the request."""
 
     status = Exit.USAGE
-
-
-class NotExecuted(CommandError):
-    """A program could not be started; `status` is what env(1) would return."""
-
-    def __init__(self, message: str, status: Exit) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 def current_user() -> str:

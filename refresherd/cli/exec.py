@@ -4,17 +4,14 @@ import os
 import sys
 import time
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from signal import Signals
 from threading import Thread
 
-from refresherd.cli.child.environment import Variables, current_variables, new_variables
-from refresherd.cli.child.processes import Processes, Replace, replace_process
-from refresherd.cli.child.runner import Runner
+from refresherd.cli.child import Environ, Processes, Replace, Runner, replace_process
 from refresherd.cli.client.daemon import Daemon
-from refresherd.cli.client.token_stream import follow_tokens
+from refresherd.cli.client.token_stream import Variables, follow_tokens, new_variables, parse_env
 from refresherd.cli.errors import CommandError
 from refresherd.cli.options import add_app, add_min_ttl, add_socket, add_timeout
 
@@ -96,45 +93,32 @@ def parse(parser: ArgumentParser, words: Sequence[str]) -> Namespace:
 def execute(arguments: Namespace, replace: Replace = os.execvpe) -> int:
     """Become the program or, with --on-refresh, run it as a child; return its exit status."""
     daemon = Daemon(arguments.socket)
-    app, action = arguments.app, arguments.on_refresh
-    variables = current_variables(daemon, app, arguments.min_ttl, arguments.timeout)
+    app, program, action = arguments.app, arguments.program, arguments.on_refresh
+
+    def fetch(min_ttl: float = 0.0, wait: float = TOKEN_WAIT) -> Variables:
+        return parse_env(daemon.token(app, "env", min_ttl=min_ttl, wait=wait))
+
+    variables = fetch(arguments.min_ttl, arguments.timeout)
     environ = {**os.environ, **variables}
     if action is None:
-        replace_process(arguments.program, environ, replace)
+        replace_process(program, environ, replace)
     with Processes() as processes:
-        mailbox = Mailbox(processes)
+        runner = Runner(processes, program, None if action == RESTART else action)
         lines = follow_tokens(partial(daemon.tokens, app), _notify, time.sleep)
-        fetch = partial(current_variables, daemon, app, 0.0, TOKEN_WAIT)
         tokens = new_variables(lines, fetch, variables, time.sleep)
         # Started here, so that it holds signals back and they come to this thread. A daemon
         # thread, so that the program's end is the command's end.
-        Thread(target=mailbox.fill, args=(tokens,), daemon=True).start()
-        signal = action if isinstance(action, Signals) else None
-        return Runner(processes, arguments.program, signal, mailbox.newest).run(environ)
+        Thread(target=offer_tokens, args=(tokens, runner.offer), daemon=True).start()
+        return runner.run(environ)
 
 
-class Mailbox:
-    """Passes new tokens from the thread that follows them to the one that runs the program."""
-
-    def __init__(self, processes: Processes) -> None:
-        self._processes = processes
-        self._newest: deque[Variables] = deque(maxlen=1)
-
-    def fill(self, tokens: Iterator[Variables]) -> None:
-        """Put each new token's variables in, and wake the other thread up."""
-        try:
-            for variables in tokens:
-                self._newest.append(variables)
-                self._processes.wake_up()
-        except CommandError as error:
-            _notify(f"{error}; the program keeps running with its current token")
-
-    def newest(self) -> Mapping[str, str] | None:
-        """Return the environment with the newest token, or None if there is no new one."""
-        try:
-            return {**os.environ, **self._newest.pop()}
-        except IndexError:
-            return None
+def offer_tokens(tokens: Iterable[Variables], offer: Callable[[Environ], None]) -> None:
+    """Offer the environment with each new token until the daemon refuses to hand out another."""
+    try:
+        for variables in tokens:
+            offer({**os.environ, **variables})
+    except CommandError as error:
+        _notify(f"{error}; the program keeps running with its current token")
 
 
 def _notify(message: str) -> None:

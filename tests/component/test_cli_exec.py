@@ -16,8 +16,15 @@ import pytest
 
 from refresherd.cli import exec as command
 from refresherd.cli import main
-from refresherd.cli.child.processes import FORWARDED, IGNORED_BY_PYTHON, WAKE_UP, Caught, Processes
-from refresherd.cli.errors import NotExecuted, NotPermitted
+from refresherd.cli.child import (
+    FORWARDED,
+    IGNORED_BY_PYTHON,
+    WAKE_UP,
+    Caught,
+    NotExecuted,
+    Processes,
+)
+from refresherd.cli.errors import NotPermitted
 from refresherd.cli.parser import parse
 from support.fake_daemon import ENDPOINT, FakeDaemon, fake_daemon
 
@@ -198,13 +205,10 @@ def test_the_program_keeps_running_if_tokens_are_refused(capsys: Capture) -> Non
         yield {"FORTANIX_ACCESS_TOKEN": "c"}
         raise NotPermitted("not for you")
 
-    with Processes() as processes:
-        mailbox = command.Mailbox(processes)
-        mailbox.fill(refused())
-        newest = mailbox.newest()
-        assert newest is not None
-        assert newest["FORTANIX_ACCESS_TOKEN"] == "c"
-        assert mailbox.newest() is None
+    offered: list[Mapping[str, str]] = []
+    command.offer_tokens(refused(), offered.append)
+    assert [environ["FORTANIX_ACCESS_TOKEN"] for environ in offered] == ["b", "c"]
+    assert offered[0]["PATH"] == os.environ["PATH"]
     expected = "refresherd exec: not for you; the program keeps running with its current token\n"
     assert capsys.readouterr().err == expected
 

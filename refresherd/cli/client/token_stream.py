@@ -1,14 +1,26 @@
-"""An app's stream of tokens that survives restarts of the daemon."""
+"""An app's tokens as they are issued, across restarts of the daemon."""
 
 import json
-from collections.abc import Callable, Iterator
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from refresherd.cli.client.messages import MALFORMED
-from refresherd.cli.errors import InvalidResponse, NoDaemon, TimedOut, Unavailable
+from refresherd.cli.errors import TRANSIENT, InvalidResponse, NoDaemon, TimedOut, Unavailable
 
 MIN_DELAY = 0.2
 MAX_DELAY = 5.0
 """Seconds between attempts to reconnect: they double up to this."""
+
+RETRY = 1.0
+"""Seconds until the next request if the daemon went away just after it announced a token."""
+
+TOKEN = "FORTANIX_ACCESS_TOKEN"  # noqa: S105  # the variable's name
+
+LINE = rb"(FORTANIX_[A-Z0-9_]+)=([^\x00]*)"
+"""No other variables: whatever answers on a socket must not set a program's LD_PRELOAD."""
+
+Variables = Mapping[str, str]
 
 
 def follow_tokens(
@@ -54,3 +66,37 @@ def _identity(line: bytes) -> tuple[str, str]:
         return str(token["access_token"]), str(token["expires_at"])
     except MALFORMED as error:
         raise InvalidResponse("the daemon sent a line that is not a token") from error
+
+
+def parse_env(text: bytes) -> Variables:
+    """Return the variables of the `env` format. Raises InvalidResponse at any deviation from it."""
+    *lines, rest = text.split(b"\n")
+    variables: dict[str, str] = {}
+    for line in lines:
+        match = re.fullmatch(LINE, line)
+        if match is None or match[1].decode() in variables:
+            raise InvalidResponse("the daemon's `env` format has an invalid or repeated line")
+        variables[match[1].decode()] = os.fsdecode(match[2])
+    if rest or not variables.get(TOKEN):
+        raise InvalidResponse("the daemon's `env` format is incomplete")
+    return variables
+
+
+def new_variables(
+    announcements: Iterable[object],
+    fetch: Callable[[], Variables],
+    current: Variables,
+    sleep: Callable[[float], None],
+) -> Iterator[Variables]:
+    """Yield what `fetch` returns after each announcement, if its token differs from the last."""
+    token = current[TOKEN]
+    for _ in announcements:
+        variables = None
+        while variables is None:
+            try:
+                variables = fetch()
+            except TRANSIENT:
+                sleep(RETRY)
+        if variables[TOKEN] != token:
+            token = variables[TOKEN]
+            yield variables

@@ -1,14 +1,20 @@
 """A program kept running: what signals, tokens and its own end lead to, on scripted processes."""
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from signal import Signals
 
 import pytest
 
-from refresherd.cli.child.processes import FORWARDED, WAKE_UP, Caught, Processes
-from refresherd.cli.child.runner import GRACE, Runner
-from refresherd.cli.errors import Exit, NotExecuted
+from refresherd.cli.child import (
+    FORWARDED,
+    GRACE,
+    WAKE_UP,
+    Caught,
+    NotExecuted,
+    Processes,
+    Runner,
+)
 
 PROGRAM = ("server", "--port", "1")
 
@@ -26,7 +32,7 @@ class ScriptedProcesses(Processes):
         super().__init__()
         self.script = deque(script)
         self.log: list[str] = []
-        self.tokens: deque[Mapping[str, str]] = deque()
+        self.offer: Callable[[Mapping[str, str]], None] = print
         self.missing_from = 99
         self._now = 100.0
         self._children = 0
@@ -41,7 +47,7 @@ class ScriptedProcesses(Processes):
         assert program == PROGRAM
         self._children += 1
         if self._children >= self.missing_from:
-            raise NotExecuted("server: no such program", Exit.NOT_FOUND)
+            raise NotExecuted("server", FileNotFoundError())
         self.log.append(f"start {self._children} with {environ['T']}")
         return self._children
 
@@ -51,7 +57,7 @@ class ScriptedProcesses(Processes):
         if isinstance(event, Caught):
             return event
         if isinstance(event, str):
-            self.tokens.append({"T": event})
+            self.offer({"T": event})
             return Caught(WAKE_UP)
         if isinstance(event, int):
             self._ended = event
@@ -74,16 +80,15 @@ class ScriptedProcesses(Processes):
         """End the newest child without a SIGCHLD."""
         self._ended = status
 
-    def newest(self) -> Mapping[str, str] | None:
-        """Return the newest token's environment."""
-        newest = self.tokens.pop() if self.tokens else None
-        self.tokens.clear()
-        return newest
+    def wake_up(self) -> None:
+        """Do nothing: `wait` returns the wake-up for a token by itself."""
 
 
 def run(processes: ScriptedProcesses, on_refresh: Signals | None = None) -> int:
     """Run the program to its end; the script must be used up."""
-    status = Runner(processes, PROGRAM, on_refresh, processes.newest).run({"T": "a"})
+    runner = Runner(processes, PROGRAM, on_refresh)
+    processes.offer = runner.offer
+    status = runner.run({"T": "a"})
     assert not processes.script
     return status
 
@@ -134,6 +139,16 @@ def test_a_wake_up_without_a_new_token_does_nothing() -> None:
     processes = ScriptedProcesses(Caught(WAKE_UP), 0)
     assert run(processes) == 0
     assert processes.log == ["start 1 with a"]
+
+
+def test_only_the_newer_of_two_tokens_causes_a_restart() -> None:
+    """The older one is out of date before the program could have started with it."""
+    processes = ScriptedProcesses(Caught(WAKE_UP), Caught(WAKE_UP), 143, 0)
+    runner = Runner(processes, PROGRAM, None)
+    runner.offer({"T": "b"})
+    runner.offer({"T": "c"})
+    assert runner.run({"T": "a"}) == 0
+    assert processes.log == ["start 1 with a", "SIGTERM to 1", "start 2 with c"]
 
 
 def test_a_program_that_had_ended_before_the_token_came_is_not_started_again() -> None:
