@@ -1,8 +1,8 @@
 """`refresherd schema`: print the configuration's JSON Schema."""
-# ruff: noqa: PLC0415  # slow imports wait for `execute`: see parser.COMMANDS
+# ruff: noqa: PLC0415  # slow imports wait for `execute`: see command_line.COMMANDS
 
 import json
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 
 from refresherd.cli.errors import Exit
 
@@ -14,10 +14,6 @@ An editor that is given the schema completes keys and marks faults as you type."
 EPILOG = """\
 example:
   refresherd schema > refresherd.schema.json"""
-
-
-def add_options(_: ArgumentParser) -> None:
-    """Add nothing."""
 
 
 def execute(_: Namespace) -> Exit:

@@ -14,8 +14,8 @@ import pytest
 
 from refresherd.cli import main, status, wait, watch
 from refresherd.cli.client.daemon import Daemon
+from refresherd.cli.command_line import parse
 from refresherd.cli.errors import NotPermitted
-from refresherd.cli.parser import parse
 from support.fake_daemon import FakeDaemon, canned, fake_daemon
 
 Capture = pytest.CaptureFixture[str]

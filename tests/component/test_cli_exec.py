@@ -24,8 +24,8 @@ from refresherd.cli.child import (
     NotExecuted,
     Processes,
 )
+from refresherd.cli.command_line import parse
 from refresherd.cli.errors import NotPermitted
-from refresherd.cli.parser import parse
 from support.fake_daemon import ENDPOINT, FakeDaemon, fake_daemon
 
 Capture = pytest.CaptureFixture[str]

@@ -1,8 +1,9 @@
-"""Finds the command that a command line names, parses its options, and prints the help.
+"""Runs the command that a command line names, and turns its errors into a line and a status.
 
 Only the module of that command is imported: all of them would take longer than its work does.
 """
 
+import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from functools import partial
@@ -11,7 +12,9 @@ from types import ModuleType
 from typing import NoReturn
 
 from refresherd import __version__
-from refresherd.cli.errors import Exit
+from refresherd.cli import streams
+from refresherd.cli.errors import CommandError, Exit
+from refresherd.domain.errors import ConfigError, RefresherdError
 
 COMMANDS = (
     "run",
@@ -30,7 +33,8 @@ COMMANDS = (
 """Each command is the module of its name here, which defines
 
 - SUMMARY, one line for the overview; DESCRIPTION, what it is for; EPILOG, examples and statuses;
-- `add_options(parser)` and `execute(arguments)`, which returns the exit status;
+- `execute(arguments)`, which returns the exit status;
+- `add_options(parser)`, if it has options;
 - `parse(parser, words)`, if its words need other treatment than argparse's.
 
 It imports what is slow to import inside `execute`, since `refresherd --help` loads them all.
@@ -79,6 +83,39 @@ class Parser(ArgumentParser):
         self.exit(Exit.USAGE, f"{self.prog}: {message}\nTry: {self.prog} --help\n")
 
 
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line, sys.argv by default, and return its exit status.
+
+    An error that an operator can fix is a line on standard error; only a bug shows a traceback.
+    """
+    streams.prepare()
+    try:
+        return _run(sys.argv[1:] if argv is None else argv)
+    except BrokenPipeError:  # the reader has closed its end, as `head` does: not an error
+        streams.discard(sys.stdout.fileno())
+        return Exit.OK
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+
+
+def _run(words: Sequence[str]) -> int:
+    try:
+        try:
+            if not words or words[0] not in COMMANDS:
+                _show_overview(words)
+            arguments = parse(words[0], words[1:])
+            return int(load(words[0]).execute(arguments))
+        finally:
+            # Flush here: if Python did it at exit, a failure would be a traceback.
+            print(end="", flush=True)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return Exit.CONFIG
+    except RefresherdError as error:
+        print(f"{' '.join(['refresherd', *words[:1]])}: {error}", file=sys.stderr)
+        return error.status if isinstance(error, CommandError) else Exit.UNAVAILABLE
+
+
 def load(name: str) -> ModuleType:
     """Return the module of a command."""
     return import_module(f"refresherd.cli.{name}")
@@ -89,13 +126,14 @@ def parse(name: str, words: Sequence[str]) -> Namespace:
     command = load(name)
     summary = f"{command.SUMMARY[0].upper()}{command.SUMMARY[1:]}."
     parser = Parser(f"refresherd {name}", f"{summary}\n\n{command.DESCRIPTION}", command.EPILOG)
-    command.add_options(parser)
+    if hasattr(command, "add_options"):
+        command.add_options(parser)
     parse_words = getattr(command, "parse", Parser.parse_intermixed_args)
     arguments: Namespace = parse_words(parser, words)
     return arguments
 
 
-def show_overview(words: Sequence[str]) -> NoReturn:
+def _show_overview(words: Sequence[str]) -> NoReturn:
     """Handle a command line that names no command: print help, version or an error, and exit."""
     from difflib import get_close_matches  # noqa: PLC0415  # no command that runs needs it
 
