@@ -12,8 +12,7 @@ from types import ModuleType
 from typing import NoReturn
 
 from refresherd import __version__
-from refresherd.cli import streams
-from refresherd.cli.errors import CommandError, Exit
+from refresherd.cli.errors import CommandError, Exit, discard, prepare_streams
 from refresherd.domain.errors import ConfigError, RefresherdError
 
 COMMANDS = (
@@ -88,11 +87,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     An error that an operator can fix is a line on standard error; only a bug shows a traceback.
     """
-    streams.prepare()
+    prepare_streams()
     try:
         return _run(sys.argv[1:] if argv is None else argv)
     except BrokenPipeError:  # the reader has closed its end, as `head` does: not an error
-        streams.discard(sys.stdout.fileno())
+        discard(sys.stdout.fileno())
         return Exit.OK
     except KeyboardInterrupt:
         return Exit.INTERRUPTED

@@ -7,8 +7,7 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from pathlib import Path
 
-from refresherd.cli import streams
-from refresherd.cli.errors import Exit
+from refresherd.cli.errors import Exit, UsageError, print_redacted
 from refresherd.cli.options import add_config, add_timeout
 
 SUMMARY = "get each app's token once, write its files and exit"
@@ -45,7 +44,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 def execute(arguments: Namespace) -> Exit:
     """Get the tokens, write the files, and print a line for each app."""
-    sys.excepthook = streams.print_redacted
+    sys.excepthook = print_redacted
     import asyncio
 
     from refresherd.config import load
@@ -54,9 +53,7 @@ def execute(arguments: Namespace) -> Exit:
     configuration = load(Path(arguments.config), os.environ)
     names = [app.name for app in configuration.apps]
     if unknown := sorted(set(arguments.app) - set(names)):
-        message = f"no such app: {', '.join(unknown)}; there are: {', '.join(names)}"
-        print(f"refresherd once: {message}", file=sys.stderr)
-        return Exit.USAGE
+        raise UsageError(f"no such app: {', '.join(unknown)}; there are: {', '.join(names)}")
     if arguments.app:
         apps = tuple(app for app in configuration.apps if app.name in arguments.app)
         configuration = replace(configuration, apps=apps)

@@ -7,8 +7,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from refresherd.cli import streams
-from refresherd.cli.errors import Exit
+from refresherd.cli.errors import Exit, print_redacted
 from refresherd.cli.options import add_config
 
 SUMMARY = "run the daemon in the foreground"
@@ -39,7 +38,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 def execute(arguments: Namespace) -> Exit:
     """Run the daemon until a signal stops it."""
-    sys.excepthook = streams.print_redacted
+    sys.excepthook = print_redacted
     # Hold these back until the daemon handles them: their default action is to end the process.
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP, signal.SIGUSR1))
     # Imported with the signals held back, because this takes a third of a second.

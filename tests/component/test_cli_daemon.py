@@ -11,12 +11,12 @@ import pytest
 from refresherd.cli.client.daemon import Daemon, translated_errors
 from refresherd.cli.client.http_client import InterruptibleStream
 from refresherd.cli.errors import (
-    BadRequest,
     InvalidResponse,
     NoDaemon,
     NotPermitted,
     TimedOut,
     Unavailable,
+    UsageError,
 )
 from support.fake_daemon import FakeDaemon, canned, fake_daemon
 
@@ -65,7 +65,7 @@ def test_an_unknown_app_is_answered_with_the_known_ones(path: Path, fake: FakeDa
     daemon = Daemon(str(path))
     with pytest.raises(Unavailable, match=r"payments: no valid token \(starting\)"):
         daemon.token("payments", "raw", min_ttl=0, wait=0)
-    with pytest.raises(BadRequest, match=r'no app named "payment"; there are: payments'):
+    with pytest.raises(UsageError, match=r'no app named "payment"; there are: payments'):
         daemon.token("payment", "raw", min_ttl=0, wait=0)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from refresherd.cli import streams
+from refresherd.cli.errors import print_redacted
 from support.fake_daemon import FakeDaemon, fake_daemon
 
 TOKEN = "a-token"
@@ -83,7 +83,7 @@ def test_exec_passes_its_own_streams_on() -> None:
 def test_a_bugs_traceback_is_printed_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
     """Nothing else is left to log it, and an error's text may hold what was sent."""
     error = ExceptionGroup("bugs", [ValueError(f"Authorization: Bearer {SECRET}")])
-    streams.print_redacted(type(error), error, None)
+    print_redacted(type(error), error, None)
     message = capsys.readouterr().err
     assert "ValueError: Authorization: Bearer ***" in message
     assert "Zq3" not in message

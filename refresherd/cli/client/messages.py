@@ -8,11 +8,11 @@ from typing import Any
 
 from refresherd.cli.client.http_client import Response
 from refresherd.cli.errors import (
-    BadRequest,
     CommandError,
     InvalidResponse,
     NotPermitted,
     Unavailable,
+    UsageError,
     current_user,
 )
 
@@ -83,14 +83,14 @@ def error_from(response: Response, app: str, statuses: Callable[[], bytes]) -> C
     detail = _problem_text(response)
     match response.status:
         case 400:
-            return BadRequest(detail)
+            return UsageError(detail)
         case 403:
             return NotPermitted(
                 f"{detail}: {current_user()} is not among the users, groups and units under "
                 f"[apps.{app}.access] in the daemon's configuration"
             )
         case 404:
-            return BadRequest(f"{detail}{_known_apps(statuses) if app else ''}")
+            return UsageError(f"{detail}{_known_apps(statuses) if app else ''}")
         case 503:
             return Unavailable(f"{app}: {detail}")
         case status:

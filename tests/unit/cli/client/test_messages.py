@@ -19,12 +19,12 @@ from refresherd.cli.client.messages import (
     read_statuses,
 )
 from refresherd.cli.errors import (
-    BadRequest,
     CommandError,
     InvalidResponse,
     NoDaemon,
     NotPermitted,
     Unavailable,
+    UsageError,
     current_user,
 )
 from support.fake_daemon import stamp, starting
@@ -153,8 +153,8 @@ def test_a_long_text_is_visibly_cut() -> None:
 @pytest.mark.parametrize(
     ("status", "kind", "exit_status", "line"),
     [
-        (400, BadRequest, 64, "a reason"),
-        (404, BadRequest, 64, "a reason; there are: payments, orders"),
+        (400, UsageError, 64, "a reason"),
+        (404, UsageError, 64, "a reason; there are: payments, orders"),
         (503, Unavailable, 69, "payments: a reason"),
         (500, InvalidResponse, 69, "status 500: a reason"),
     ],

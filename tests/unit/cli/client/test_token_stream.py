@@ -17,13 +17,13 @@ from refresherd.cli.client.token_stream import (
     parse_env,
 )
 from refresherd.cli.errors import (
-    BadRequest,
     CommandError,
     InvalidResponse,
     NoDaemon,
     NotPermitted,
     TimedOut,
     Unavailable,
+    UsageError,
 )
 from refresherd.domain.formats import Answer, render
 from refresherd.domain.model import Format
@@ -101,7 +101,7 @@ def test_each_outage_causes_a_notice() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [NoDaemon("a"), TimedOut("b"), NotPermitted("c"), BadRequest("d")]
+    "error", [NoDaemon("a"), TimedOut("b"), NotPermitted("c"), UsageError("d")]
 )
 def test_an_error_before_the_first_connection_ends_the_stream(error: CommandError) -> None:
     """Otherwise a misspelt socket or app would look like a daemon without new tokens."""
@@ -109,7 +109,7 @@ def test_an_error_before_the_first_connection_ends_the_stream(error: CommandErro
         next(Follower([error]).lines)
 
 
-@pytest.mark.parametrize("error", [NotPermitted("c"), BadRequest("d")])
+@pytest.mark.parametrize("error", [NotPermitted("c"), UsageError("d")])
 def test_a_refusal_ends_the_stream_later_too(error: CommandError) -> None:
     """An app that was removed, or a withdrawn permission, does not come back by itself."""
     follower = Follower([line("a")], [error])
