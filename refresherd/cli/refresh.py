@@ -9,9 +9,9 @@ from threading import Thread
 
 from refresherd.cli.client.daemon import Daemon
 from refresherd.cli.client.messages import VALID, Status, read_status, read_statuses
-from refresherd.cli.display import Screen, table
-from refresherd.cli.errors import CommandError, Exit, TimedOut
+from refresherd.cli.errors import CommandError, Exit, TimedOut, UsageError
 from refresherd.cli.options import add_apps, add_socket, add_timeout
+from refresherd.cli.status import Screen, table
 
 SUMMARY = "refresh apps now, and show the result"
 
@@ -38,8 +38,6 @@ TIMEOUT = 10.0
 CONCURRENCY = 32
 """Requests at the same time, so that an app that hangs delays few others."""
 
-REJECTED = "rejected"
-
 WORST_FIRST = (Exit.USAGE, Exit.NOT_PERMITTED, Exit.UNAVAILABLE, Exit.TIMED_OUT, Exit.OK)
 
 Result = Status | CommandError
@@ -56,12 +54,17 @@ def add_options(parser: ArgumentParser) -> None:
 def execute(arguments: Namespace) -> Exit:
     """Refresh the apps and show their new status; the worst result is the exit status."""
     if bool(arguments.apps) == arguments.all:
-        print("refresherd refresh: name the apps, or give --all", file=sys.stderr)
-        return Exit.USAGE
+        raise UsageError("name the apps, or give --all")
     daemon = Daemon(arguments.socket)
-    apps = arguments.apps or [status.name for status in read_statuses(daemon.statuses(TIMEOUT))]
+    apps = arguments.apps or [app.name for app in read_statuses(daemon.status("", TIMEOUT))]
     results = _refresh_all(daemon, list(dict.fromkeys(apps)), arguments.timeout)
-    _show(results)
+    statuses = [result for result in results if isinstance(result, Status)]
+    if statuses:
+        colour = Screen(sys.stdout, os.environ).colour
+        print("\n".join(table(statuses, time.time(), colour=colour)), flush=True)
+    for result in results:
+        if isinstance(result, CommandError):
+            print(f"refresherd refresh: {result}", file=sys.stderr)
     return min(map(_exit_status, results), key=WORST_FIRST.index, default=Exit.OK)
 
 
@@ -70,7 +73,15 @@ def _refresh_all(daemon: Daemon, apps: Sequence[str], timeout: float) -> list[Re
 
     def refresh(some: Iterable[str]) -> None:
         for app in some:
-            results[app] = _refresh(daemon, app, timeout)
+            deadline = time.monotonic() + timeout
+            try:
+                results[app] = read_status(daemon.refresh(app, timeout))
+            except CommandError as error:
+                results[app] = error
+                continue
+            if time.monotonic() >= deadline:
+                cause = f"the refresh has not finished within {timeout:g} s"
+                results[app] = TimedOut(f"{app}: {cause}")
 
     # Daemon threads, so that Ctrl-C does not wait for them.
     threads = [
@@ -84,31 +95,10 @@ def _refresh_all(daemon: Daemon, apps: Sequence[str], timeout: float) -> list[Re
     return [results[app] for app in apps]
 
 
-def _refresh(daemon: Daemon, app: str, timeout: float) -> Result:
-    deadline = time.monotonic() + timeout
-    try:
-        status = read_status(daemon.refresh(app, timeout))
-    except CommandError as error:
-        return error
-    if time.monotonic() >= deadline:
-        return TimedOut(f"{app}: the refresh has not finished within {timeout:g} s")
-    return status
-
-
-def _show(results: Iterable[Result]) -> None:
-    statuses = [result for result in results if isinstance(result, Status)]
-    if statuses:
-        colour = Screen(sys.stdout, os.environ).colour
-        print("\n".join(table(statuses, time.time(), colour=colour)), flush=True)
-    for result in results:
-        if isinstance(result, CommandError):
-            print(f"refresherd refresh: {result}", file=sys.stderr)
-
-
 def _exit_status(result: Result) -> Exit:
     if isinstance(result, CommandError):
         return result.status
-    if result.state == REJECTED:
+    if result.state == "rejected":
         return Exit.NOT_PERMITTED
     if result.state not in VALID:
         return Exit.UNAVAILABLE

@@ -1,15 +1,15 @@
 """`refresherd status`: show each app's state, expiry, next refresh and last error."""
 
 import os
+import shutil
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TextIO
 
 from refresherd.cli.client.daemon import Daemon
-from refresherd.cli.client.messages import read_statuses
-from refresherd.cli.display import Screen, table
+from refresherd.cli.client.messages import Status, read_statuses
 from refresherd.cli.errors import CommandError, Exit
 from refresherd.cli.options import add_socket, app_name
 
@@ -44,6 +44,25 @@ TIMEOUT = 10.0
 PERIOD = 1.0
 """Seconds between updates of --watch."""
 
+HEADINGS = (
+    "APP",
+    "STATE",
+    "EXPIRES IN",
+    "NEXT REFRESH IN",
+    "GENERATION",
+    "FAILURES",
+    "OUTAGE BUDGET",
+    "LAST ERROR",
+)
+
+GAP = "  "
+"""Between columns."""
+
+COLOURS = {"starting": "36", "fresh": "32", "retrying": "33", "expired": "31", "rejected": "1;31"}
+"""ANSI SGR parameters by state."""
+
+NOTHING = "-"
+
 
 def add_options(parser: ArgumentParser) -> None:
     """Add the options of `status`."""
@@ -59,13 +78,25 @@ def add_options(parser: ArgumentParser) -> None:
 
 def execute(arguments: Namespace, sleep: Callable[[float], None] = time.sleep) -> Exit:
     """Show the status once, or every second until interrupted."""
-    screen = Screen(sys.stdout, os.environ)
-    show = _show_json if arguments.json else partial(_show_table, screen, whole=not arguments.watch)
-    show(_request(arguments))
+    daemon, screen = Daemon(arguments.socket), Screen(sys.stdout, os.environ)
+
+    def show() -> None:
+        answer = daemon.status(arguments.app or "", TIMEOUT)
+        if arguments.json:
+            print(answer.decode(errors="replace").rstrip("\n"), flush=True)
+            return
+        width = screen.width if arguments.watch else None
+        lines = table(read_statuses(answer), time.time(), colour=screen.colour, width=width)
+        if arguments.watch:
+            screen.draw(lines)
+        else:
+            print("\n".join(lines))
+
+    show()
     while arguments.watch:
         sleep(PERIOD)
         try:
-            show(_request(arguments))
+            show()
         except CommandError as error:  # the daemon may come back
             if arguments.json:
                 print(f"refresherd status: {error}", file=sys.stderr)
@@ -74,20 +105,79 @@ def execute(arguments: Namespace, sleep: Callable[[float], None] = time.sleep) -
     return Exit.OK
 
 
-def _request(arguments: Namespace) -> bytes:
-    daemon = Daemon(arguments.socket)
-    return daemon.status(arguments.app, TIMEOUT) if arguments.app else daemon.statuses(TIMEOUT)
+def table(
+    statuses: Iterable[Status], now: float, *, colour: bool = False, width: int | None = None
+) -> list[str]:
+    """Return the lines of the table, cut after `width` columns if that is given."""
+    rows = [HEADINGS, *(_cells(status, now) for status in statuses)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [cell.ljust(size) for cell, size in zip(row, widths, strict=True)]
+        line = GAP.join(cells).rstrip()[:width]
+        state, start = row[1], widths[0] + len(GAP)
+        if colour and state in COLOURS:
+            end = start + len(state)
+            line = f"{line[:start]}\x1b[{COLOURS[state]}m{line[start:end]}\x1b[0m{line[end:]}"
+        lines.append(line)
+    return lines
 
 
-def _show_json(answer: bytes) -> None:
-    print(answer.decode(errors="replace").rstrip("\n"), flush=True)
+def _cells(status: Status, now: float) -> tuple[str, ...]:
+    left = status.seconds_left(now)
+    due = None if status.next_refresh_at is None else status.next_refresh_at - now
+    return (
+        status.name,
+        status.state,
+        duration(left) if left else NOTHING,
+        NOTHING if due is None else duration(due) if due >= 1 else "now",
+        str(status.generation),
+        str(status.failures),
+        NOTHING if status.outage_budget is None else duration(status.outage_budget),
+        status.last_error or NOTHING,
+    )
 
 
-def _show_table(screen: Screen, answer: bytes, *, whole: bool) -> None:
-    """Print all of the table, or redraw what fits the terminal."""
-    width = None if whole else screen.width
-    lines = table(read_statuses(answer), time.time(), colour=screen.colour, width=width)
-    if whole:
-        print("\n".join(lines))
-    else:
-        screen.draw(lines)
+def duration(seconds: float) -> str:
+    """Return a time as `9s`, `9m 58s`, `2h 05m` or `3d 04h`, rounded down."""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if days:
+        return f"{days}d {hour:02d}h"
+    if hours:
+        return f"{hours}h {minute:02d}m"
+    return f"{minutes}m {second:02d}s" if minutes else f"{second}s"
+
+
+class Screen:
+    """Redraws lines in place on a terminal; on any other stream prints them one below the other.
+
+    `environ` may forbid colours (https://no-color.org) or say that the terminal cannot redraw.
+    """
+
+    def __init__(self, stream: TextIO, environ: Mapping[str, str]) -> None:
+        self._stream = stream
+        self._terminal = stream.isatty() and environ.get("TERM") != "dumb"
+        self.colour = self._terminal and not environ.get("NO_COLOR")
+        self._drawn = 0
+
+    @property
+    def width(self) -> int | None:
+        """The terminal's columns; None if lines may be of any length."""
+        return shutil.get_terminal_size().columns if self._terminal else None
+
+    def draw(self, lines: Sequence[str]) -> None:
+        """Replace the lines drawn last, cutting what does not fit the terminal's height."""
+        if not self._terminal:
+            self._write([*lines, ""])
+            return
+        most = shutil.get_terminal_size().lines - 1
+        shown = list(lines) if len(lines) <= most else [*lines[: most - 1], "..."]
+        back = f"\x1b[{self._drawn}F" if self._drawn else ""
+        self._write([f"{back}\x1b[J{shown[0]}", *shown[1:]])
+        self._drawn = len(shown)
+
+    def _write(self, lines: Sequence[str]) -> None:
+        self._stream.write("".join(f"{line}\n" for line in lines))
+        self._stream.flush()

@@ -2,6 +2,7 @@
 
 import sys
 from argparse import ArgumentParser, Namespace
+from functools import partial
 
 from refresherd.cli.client.daemon import Daemon
 from refresherd.cli.errors import Exit, Unavailable
@@ -57,21 +58,18 @@ def add_options(parser: ArgumentParser) -> None:
 
 def execute(arguments: Namespace) -> Exit:
     """Print the token, byte for byte in the daemon's format."""
-    token = _token(arguments)
+    fetch = partial(Daemon(arguments.socket).token, arguments.app, arguments.format)
+    wait = arguments.timeout
+    if arguments.min_ttl is not None:
+        token = fetch(min_ttl=arguments.min_ttl, wait=wait)
+    else:
+        try:
+            token = fetch(min_ttl=USUAL_TTL, wait=min(USUAL_WAIT, wait))
+        except Unavailable:
+            token = fetch(min_ttl=0.0, wait=wait)
     sys.stdout.buffer.write(token)
     sys.stdout.flush()
     if not token.endswith(b"\n") and sys.stdout.isatty() and sys.stderr.isatty():
         # Start the prompt on a new line; standard output stays exact.
         print(file=sys.stderr)
     return Exit.OK
-
-
-def _token(arguments: Namespace) -> bytes:
-    daemon, app, token_format = Daemon(arguments.socket), arguments.app, arguments.format
-    wait = arguments.timeout
-    if arguments.min_ttl is not None:
-        return daemon.token(app, token_format, min_ttl=arguments.min_ttl, wait=wait)
-    try:
-        return daemon.token(app, token_format, min_ttl=USUAL_TTL, wait=min(USUAL_WAIT, wait))
-    except Unavailable:
-        return daemon.token(app, token_format, min_ttl=0.0, wait=wait)

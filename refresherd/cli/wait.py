@@ -75,8 +75,12 @@ class ReadinessChecker:
 
     def not_ready(self, timeout: float) -> list[str]:
         """Return why the apps are not ready: a line for each, or one for an absent daemon."""
+        daemon, names = self._daemon, self._names
         try:
-            statuses = self._statuses(timeout)
+            if names:
+                statuses = tuple(read_status(daemon.status(name, timeout)) for name in names)
+            else:
+                statuses = read_statuses(daemon.status("", timeout))
         except TRANSIENT as error:
             return [str(error)]
         except NotPermitted as error:
@@ -87,25 +91,16 @@ class ReadinessChecker:
             return [str(error)]
         return [reason for status in statuses if (reason := self._reason(status))]
 
-    def _statuses(self, timeout: float) -> Sequence[Status]:
-        if not self._names:
-            return read_statuses(self._daemon.statuses(timeout))
-        return [read_status(self._daemon.status(name, timeout)) for name in self._names]
-
     def _reason(self, status: Status) -> str:
         if not status.ready:
             return f"{status.name}: {'; '.join(status.reasons)}"
         left = status.seconds_left(time.time())
         if left >= self._min_ttl:
             return ""
-        self._refresh(status.name)
+        # Only one refresh: the app's tokens may never live as long as `min_ttl`.
+        if status.name not in self._refreshed:
+            with suppress(*TRANSIENT):
+                self._daemon.refresh(status.name, 0.0)
+                self._refreshed.add(status.name)
         wanted = f"--min-ttl asks for {self._min_ttl:g} s"
         return f"{status.name}: its token lives for another {left:.0f} s; {wanted}"
-
-    def _refresh(self, app: str) -> None:
-        """Refresh an app, but only once: its tokens may never live as long as `min_ttl`."""
-        if app in self._refreshed:
-            return
-        with suppress(*TRANSIENT):
-            self._daemon.refresh(app, 0.0)
-            self._refreshed.add(app)

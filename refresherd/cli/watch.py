@@ -37,11 +37,8 @@ def add_options(parser: ArgumentParser) -> None:
 def execute(arguments: Namespace, sleep: Callable[[float], None] = time.sleep) -> NoReturn:
     """Print each token as soon as it comes."""
     connect = partial(Daemon(arguments.socket).tokens, arguments.app)
-    lines = follow_tokens(connect, _notify, sleep)
+    notify = partial(print, "refresherd watch:", file=sys.stderr)
+    lines = follow_tokens(connect, notify, sleep)
     while True:
         sys.stdout.buffer.write(next(lines))
         sys.stdout.flush()
-
-
-def _notify(message: str) -> None:
-    print(f"refresherd watch: {message}", file=sys.stderr)

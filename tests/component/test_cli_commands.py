@@ -290,9 +290,9 @@ class Locked(Daemon):
         super().__init__("locked")
         self._denials = denials
 
-    def statuses(self, timeout: float) -> bytes:
+    def status(self, app: str, timeout: float) -> bytes:
         """Return the status of no app."""
-        assert timeout == 1.0
+        assert (app, timeout) == ("", 1.0)
         self._denials -= 1
         if self._denials >= 0:
             raise NotPermitted("may not connect")

@@ -50,7 +50,11 @@ def test_requests_name_the_app_and_nothing_else(path: Path, fake: FakeDaemon) ->
     """The kernel tells the daemon which user makes the request."""
     fake.issue("payments")
     daemon = Daemon(str(path))
-    for answer in (daemon.statuses(5), daemon.status("payments", 5), daemon.refresh("payments", 5)):
+    for answer in (
+        daemon.status("", 5),
+        daemon.status("payments", 5),
+        daemon.refresh("payments", 5),
+    ):
         assert b'"payments"' in answer
     assert fake.requests == [
         "GET /v1/apps",
@@ -83,7 +87,7 @@ def test_tokens_arrive_as_they_are_issued(path: Path, fake: FakeDaemon) -> None:
 def test_no_daemon_is_an_error_that_says_what_to_check(path: Path) -> None:
     """The usual cause is that the daemon was not started."""
     with pytest.raises(NoDaemon, match=r"nothing answers on .*is refresherd running\? .* --socket"):
-        Daemon(str(path)).statuses(1)
+        Daemon(str(path)).status("", 1)
 
 
 def test_the_socket_of_a_dead_daemon_counts_as_none(path: Path) -> None:
@@ -91,7 +95,7 @@ def test_the_socket_of_a_dead_daemon_counts_as_none(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
     with pytest.raises(NoDaemon, match="nothing answers"):
-        Daemon(str(path)).statuses(1)
+        Daemon(str(path)).status("", 1)
 
 
 def test_a_path_that_is_not_a_socket_is_an_error(tmp_path: Path) -> None:
@@ -99,9 +103,9 @@ def test_a_path_that_is_not_a_socket_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "under", tmp_path):
         with pytest.raises(NoDaemon, match="nothing answers"):
-            Daemon(str(path)).statuses(1)
+            Daemon(str(path)).status("", 1)
     with pytest.raises(NoDaemon, match="cannot be used as the daemon's socket"):
-        Daemon("x" * 200).statuses(1)
+        Daemon("x" * 200).status("", 1)
 
 
 def test_a_user_who_may_not_connect_learns_what_decides(path: Path) -> None:
@@ -129,7 +133,7 @@ def test_a_daemon_whose_accept_queue_is_full_times_out(path: Path) -> None:
         listener.listen(0)
         other.connect(str(path))
         with pytest.raises(TimedOut):
-            Daemon(str(path)).statuses(0.1)
+            Daemon(str(path)).status("", 0.1)
 
 
 @pytest.mark.parametrize(

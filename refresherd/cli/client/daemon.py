@@ -39,13 +39,10 @@ class Daemon:
             target += f"&min_ttl={_number(min_ttl)}"
         return self._request("GET", target, app, wait + MARGIN)
 
-    def statuses(self, timeout: float) -> bytes:
-        """Return the status of every app, as the daemon's JSON."""
-        return self._request("GET", "/v1/apps", "", timeout)
-
     def status(self, app: str, timeout: float) -> bytes:
-        """Return the status of one app, as the daemon's JSON."""
-        return self._request("GET", f"/v1/apps/{app}", app, timeout)
+        """Return the status of an app, or of every app if `app` is "", as the daemon's JSON."""
+        target = f"/v1/apps/{app}" if app else "/v1/apps"
+        return self._request("GET", target, app, timeout)
 
     def refresh(self, app: str, wait: float) -> bytes:
         """Start a refresh; return the app's status when it is done, or after `wait`."""
@@ -76,7 +73,7 @@ class Daemon:
             # Rarely needed, and a tenth of all import time.
             from refresherd.cli.client.messages import error_from  # noqa: PLC0415
 
-            raise error_from(response, app, lambda: self.statuses(CONNECT_TIMEOUT))
+            raise error_from(response, app, lambda: self.status("", CONNECT_TIMEOUT))
         return response
 
 

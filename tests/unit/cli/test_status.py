@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from refresherd.cli.client.messages import Status
-from refresherd.cli.display import Screen, duration, table
+from refresherd.cli.status import Screen, duration, table
 
 NOW = 1_700_000_000.0
 
