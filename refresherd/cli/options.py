@@ -14,6 +14,8 @@ DURATION = r"[0-9]+(?:\.[0-9]+)?|(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d))+"
 MAX_DURATION = 3650 * DURATION_UNITS["d"]
 """Ten years in seconds: longer ones are mistakes, and overflow in system calls."""
 
+INVALID_DURATION = '"{}" is not a valid duration; write one such as 90s or 10m'
+
 APP_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 """As in the configuration; such a name needs no quoting in a request."""
 
@@ -22,23 +24,19 @@ def duration(text: str) -> float:
     """Return a time such as `90`, `90s`, `1m30s` or `500ms` in seconds; it must not be 0."""
     value = duration_or_zero(text)
     if value <= 0:
-        raise _not_a_duration(text)
+        raise ArgumentTypeError(INVALID_DURATION.format(text))
     return value
 
 
 def duration_or_zero(text: str) -> float:
     """Return a time as `duration` does; 0 is allowed."""
     if not re.fullmatch(DURATION, text):
-        raise _not_a_duration(text)
+        raise ArgumentTypeError(INVALID_DURATION.format(text))
     parts = re.findall(r"([0-9.]+)(ms|s|m|h|d|)", text)
     value = sum(float(number) * DURATION_UNITS[unit] for number, unit in parts)
     if value > MAX_DURATION:
         raise ArgumentTypeError(f'"{text}" is too long; write 3650d at most')
     return value
-
-
-def _not_a_duration(text: str) -> ArgumentTypeError:
-    return ArgumentTypeError(f'"{text}" is not a valid duration; write one such as 90s or 10m')
 
 
 def positive_number(text: str) -> int:
@@ -67,14 +65,12 @@ def add_config(parser: ArgumentParser) -> None:
     )
 
 
-def add_app(parser: ArgumentParser) -> None:
-    """Add the argument APP."""
-    parser.add_argument("app", metavar="APP", type=app_name, help="name of the app")
-
-
-def add_apps(parser: ArgumentParser, text: str) -> None:
-    """Add the arguments APP..., which may be none."""
-    parser.add_argument("apps", metavar="APP", type=app_name, nargs="*", help=text)
+def add_app(
+    parser: ArgumentParser, nargs: str | None = None, text: str = "name of the app"
+) -> None:
+    """Add the argument `app`, or `apps` if it may be given several times."""
+    name = "apps" if nargs == "*" else "app"
+    parser.add_argument(name, metavar="APP", type=app_name, nargs=nargs, help=text)
 
 
 def add_socket(parser: ArgumentParser) -> None:

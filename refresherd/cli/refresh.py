@@ -10,8 +10,8 @@ from threading import Thread
 from refresherd.cli.client.daemon import Daemon
 from refresherd.cli.client.messages import VALID, Status, read_status, read_statuses
 from refresherd.cli.errors import CommandError, Exit, TimedOut, UsageError
-from refresherd.cli.options import add_apps, add_socket, add_timeout
-from refresherd.cli.status import Screen, table
+from refresherd.cli.options import add_app, add_socket, add_timeout
+from refresherd.cli.status import TIMEOUT, Screen, table
 
 SUMMARY = "refresh apps now, and show the result"
 
@@ -32,9 +32,6 @@ exit status (the worst, if there are several apps):
   75  failed, but the old token is still valid; try again
   77  DSM refused the credential, or you may not use this app"""
 
-TIMEOUT = 10.0
-"""Seconds for the daemon to list all apps."""
-
 CONCURRENCY = 32
 """Requests at the same time, so that an app that hangs delays few others."""
 
@@ -45,7 +42,7 @@ Result = Status | CommandError
 
 def add_options(parser: ArgumentParser) -> None:
     """Add the options of `refresh`."""
-    add_apps(parser, "the apps to refresh")
+    add_app(parser, "*", "the apps to refresh")
     parser.add_argument("--all", action="store_true", help="refresh every app")
     add_timeout(parser, 60.0)
     add_socket(parser)

@@ -11,7 +11,7 @@ from typing import TextIO
 from refresherd.cli.client.daemon import Daemon
 from refresherd.cli.client.messages import Status, read_statuses
 from refresherd.cli.errors import CommandError, Exit
-from refresherd.cli.options import add_socket, app_name
+from refresherd.cli.options import add_app, add_socket
 
 SUMMARY = "show each app's state, expiry, next refresh and last error"
 
@@ -66,9 +66,7 @@ NOTHING = "-"
 
 def add_options(parser: ArgumentParser) -> None:
     """Add the options of `status`."""
-    parser.add_argument(
-        "app", metavar="APP", type=app_name, nargs="?", help="only this app (default: all)"
-    )
+    add_app(parser, "?", "only this app (default: all)")
     parser.add_argument("--json", action="store_true", help="print the daemon's own JSON")
     parser.add_argument(
         "--watch", action="store_true", help="show it again every second until interrupted"
@@ -170,14 +168,10 @@ class Screen:
     def draw(self, lines: Sequence[str]) -> None:
         """Replace the lines drawn last, cutting what does not fit the terminal's height."""
         if not self._terminal:
-            self._write([*lines, ""])
+            print(*lines, "", sep="\n", file=self._stream, flush=True)
             return
         most = shutil.get_terminal_size().lines - 1
-        shown = list(lines) if len(lines) <= most else [*lines[: most - 1], "..."]
-        back = f"\x1b[{self._drawn}F" if self._drawn else ""
-        self._write([f"{back}\x1b[J{shown[0]}", *shown[1:]])
+        shown = lines if len(lines) <= most else [*lines[: most - 1], "..."]
+        up = f"\x1b[{self._drawn}F" if self._drawn else ""
+        print(f"{up}\x1b[J", "\n".join(shown), sep="", file=self._stream, flush=True)
         self._drawn = len(shown)
-
-    def _write(self, lines: Sequence[str]) -> None:
-        self._stream.write("".join(f"{line}\n" for line in lines))
-        self._stream.flush()

@@ -9,7 +9,7 @@ from contextlib import suppress
 from refresherd.cli.client.daemon import Daemon
 from refresherd.cli.client.messages import Status, read_status, read_statuses
 from refresherd.cli.errors import TRANSIENT, Exit, NotPermitted
-from refresherd.cli.options import add_apps, add_min_ttl, add_socket, add_timeout
+from refresherd.cli.options import add_app, add_min_ttl, add_socket, add_timeout
 
 SUMMARY = "wait until apps are ready"
 
@@ -40,7 +40,7 @@ MIN_TIMEOUT = 0.2
 
 def add_options(parser: ArgumentParser) -> None:
     """Add the options of `wait`."""
-    add_apps(parser, "the apps to wait for (default: all)")
+    add_app(parser, "*", "the apps to wait for (default: all)")
     add_timeout(parser, 60.0)
     add_min_ttl(parser, "until their tokens live at least this long, refreshed now if need be")
     add_socket(parser)

@@ -5,14 +5,7 @@ from contextlib import contextmanager
 from io import BufferedReader
 
 from refresherd.cli.client.http_client import InterruptibleStream, Response, send_request
-from refresherd.cli.errors import (
-    CommandError,
-    InvalidResponse,
-    NoDaemon,
-    NotPermitted,
-    TimedOut,
-    current_user,
-)
+from refresherd.cli.errors import InvalidResponse, NoDaemon, NotPermitted, TimedOut, current_user
 
 OK = 200
 
@@ -86,28 +79,22 @@ def translated_errors(path: str, timeout: float) -> Iterator[None]:
         raise InvalidResponse(
             f"{path} does not answer like a refresherd of this version: {error}"
         ) from error
+    except TimeoutError as error:
+        raise TimedOut(f"no answer on {path} within {timeout:g} s") from error
+    except PermissionError as error:
+        raise NotPermitted(
+            f"{current_user()} may not connect to {path}: change mode or group under [api] in "
+            "the daemon's configuration to allow it"
+        ) from error
+    except (ConnectionRefusedError, FileNotFoundError, NotADirectoryError) as error:
+        raise NoDaemon(
+            f"nothing answers on {path}: is refresherd running? "
+            "If its socket is elsewhere, name it with --socket or $REFRESHERD_SOCKET"
+        ) from error
+    except ConnectionError as error:
+        raise NoDaemon(f"the daemon closed the connection on {path}") from error
     except OSError as error:
-        raise _translate(error, path, timeout) from error
-
-
-def _translate(error: OSError, path: str, timeout: float) -> CommandError:
-    match error:
-        case TimeoutError():
-            return TimedOut(f"no answer on {path} within {timeout:g} s")
-        case PermissionError():
-            return NotPermitted(
-                f"{current_user()} may not connect to {path}: change mode or group under [api] in "
-                "the daemon's configuration to allow it"
-            )
-        case ConnectionRefusedError() | FileNotFoundError() | NotADirectoryError():
-            return NoDaemon(
-                f"nothing answers on {path}: is refresherd running? "
-                "If its socket is elsewhere, name it with --socket or $REFRESHERD_SOCKET"
-            )
-        case ConnectionError():
-            return NoDaemon(f"the daemon closed the connection on {path}")
-        case _:
-            return NoDaemon(f"{path} cannot be used as the daemon's socket: {error}")
+        raise NoDaemon(f"{path} cannot be used as the daemon's socket: {error}") from error
 
 
 def _number(seconds: float) -> str:

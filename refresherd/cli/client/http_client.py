@@ -93,8 +93,6 @@ class Response:
     ends early, and whatever the stream itself raises.
     """
 
-    __slots__ = ("_stream", "headers", "status")
-
     def __init__(self, stream: BufferedIOBase) -> None:
         self._stream = stream
         self.status = int(_match_line(STATUS_LINE, stream)[1])
@@ -123,14 +121,18 @@ class Response:
                 raise InvalidResponse(f"a line exceeds {MAX_LINE} bytes")
 
     def _pieces(self) -> Iterator[bytes]:
+        stream, length = self._stream, self.headers.get("content-length")
         if self.headers.get("transfer-encoding", "").lower() == "chunked":
-            return _read_chunks(self._stream)
-        length = self.headers.get("content-length")
-        if length is None:
-            return iter(lambda: self._stream.read1(READ_SIZE), b"")
-        if not re.fullmatch(LENGTH, length):
+            while size := int(_match_line(CHUNK_SIZE, stream)[1], 16):
+                yield from _read_exactly(stream, size)
+                _match_line(LINE_END, stream)
+            _read_headers(stream)  # the trailers, which nobody here needs
+        elif length is None:
+            yield from iter(lambda: stream.read1(READ_SIZE), b"")
+        elif re.fullmatch(LENGTH, length):
+            yield from _read_exactly(stream, int(length))
+        else:
             raise InvalidResponse("malformed Content-Length")
-        return _read_exactly(self._stream, int(length))
 
 
 def _read_headers(stream: BufferedIOBase) -> dict[str, str]:
@@ -144,13 +146,6 @@ def _read_headers(stream: BufferedIOBase) -> dict[str, str]:
             raise InvalidResponse("malformed header")
         headers[header[1].decode("ascii").lower()] = header[2].decode("latin-1").strip()
     raise InvalidResponse(f"more than {MAX_HEADERS} headers")
-
-
-def _read_chunks(stream: BufferedIOBase) -> Iterator[bytes]:
-    while size := int(_match_line(CHUNK_SIZE, stream)[1], 16):
-        yield from _read_exactly(stream, size)
-        _match_line(LINE_END, stream)
-    _read_headers(stream)  # the trailers, which nobody here needs
 
 
 def _read_exactly(stream: BufferedIOBase, size: int) -> Iterator[bytes]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -82,15 +83,18 @@ def error_from(response: Response, app: str, statuses: Callable[[], bytes]) -> C
     """
     detail = _problem_text(response)
     match response.status:
-        case 400:
-            return UsageError(detail)
         case 403:
             return NotPermitted(
                 f"{detail}: {current_user()} is not among the users, groups and units under "
                 f"[apps.{app}.access] in the daemon's configuration"
             )
-        case 404:
-            return UsageError(f"{detail}{_known_apps(statuses) if app else ''}")
+        case 404 if app:
+            with suppress(CommandError):  # a second failure must not hide the first
+                names = ", ".join(status.name for status in read_statuses(statuses()))
+                detail += f"; there are: {names}" if names else ""
+            return UsageError(detail)
+        case 400 | 404:
+            return UsageError(detail)
         case 503:
             return Unavailable(f"{app}: {detail}")
         case status:
@@ -125,14 +129,6 @@ def _status(app: dict[str, Any]) -> Status:
 
 def _instant(text: str | None) -> float | None:
     return None if text is None else datetime.fromisoformat(text).timestamp()
-
-
-def _known_apps(statuses: Callable[[], bytes]) -> str:
-    try:
-        names = [status.name for status in read_statuses(statuses())]
-    except CommandError:
-        return ""
-    return f"; there are: {', '.join(names)}" if names else ""
 
 
 def _problem_text(response: Response) -> str:
