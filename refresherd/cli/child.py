@@ -33,9 +33,6 @@ IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 GRACE = 10.0
 """Seconds from TERM to KILL."""
 
-SIGNALLED = 128
-"""Shells report a program that signal N ended with status 128 + N."""
-
 Environ = Mapping[str, str]
 
 Replace = Callable[[str, list[str], Environ], NoReturn]
@@ -133,7 +130,7 @@ class Processes:
             while (ended := os.waitpid(-1, os.WNOHANG)) != (0, 0):
                 if ended[0] == pid:
                     code = os.waitstatus_to_exitcode(ended[1])
-                    status = code if code >= 0 else SIGNALLED - code
+                    status = code if code >= 0 else 128 - code  # as in a shell
         except ChildProcessError:
             pass
         return status

@@ -17,8 +17,6 @@ class Exit(IntEnum):
     """Exit statuses from sysexits.h, env(1) and the shells."""
 
     OK = 0
-    BUG = 1
-    """Python's own status after an uncaught exception."""
     USAGE = 64
     UNAVAILABLE = 69
     """There is no daemon, or no valid token."""

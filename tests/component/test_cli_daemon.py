@@ -174,7 +174,7 @@ def test_an_interrupt_just_before_a_blocking_read_is_handled() -> None:
         # This sets Python's flag and interrupts no system call, like a signal at that moment.
         Timer(0.05, _thread.interrupt_main).start()
         with pytest.raises(KeyboardInterrupt):
-            InterruptibleStream(ours).readinto(bytearray(1))
+            InterruptibleStream(ours, "r").readinto(bytearray(1))
 
 
 def test_an_interruptible_stream_reads_what_has_arrived() -> None:
@@ -184,5 +184,5 @@ def test_an_interruptible_stream_reads_what_has_arrived() -> None:
         theirs.sendall(b"ab")
         theirs.close()
         buffer = bytearray(3)
-        assert (InterruptibleStream(ours).readinto(buffer), bytes(buffer)) == (2, b"ab\0")
-        assert InterruptibleStream(ours).readinto(buffer) == 0
+        assert (InterruptibleStream(ours, "r").readinto(buffer), bytes(buffer)) == (2, b"ab\0")
+        assert InterruptibleStream(ours, "r").readinto(buffer) == 0

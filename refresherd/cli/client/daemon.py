@@ -48,7 +48,7 @@ class Daemon:
         with translated_errors(self._path, CONNECT_TIMEOUT):
             connection = send_request(self._path, "GET", target, CONNECT_TIMEOUT)
             connection.settimeout(None)
-            with connection, BufferedReader(InterruptibleStream(connection)) as stream:
+            with connection, BufferedReader(InterruptibleStream(connection, "r")) as stream:
                 yield from self._checked(Response(stream), app).lines()
 
     def _request(self, method: str, target: str, app: str, timeout: float) -> bytes:

@@ -8,7 +8,7 @@ import re
 import select
 import socket
 from collections.abc import Iterator
-from io import BufferedIOBase, RawIOBase
+from io import BufferedIOBase
 from time import monotonic, sleep
 from typing import Any
 
@@ -65,25 +65,18 @@ def _connect(connection: socket.socket, path: str, deadline: float) -> None:
             sleep(CONNECT_RETRY)
 
 
-class InterruptibleStream(RawIOBase):
+class InterruptibleStream(socket.SocketIO):
     """Reads a connection without a time limit, and reacts to Ctrl-C within half a second.
 
     Python handles a signal between two system calls. One that arrives just before a blocking
     read would otherwise wait until the daemon sends something, maybe ten minutes later.
     """
 
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-
-    def readable(self) -> bool:
-        """Return True, which BufferedReader asks for."""
-        return True
-
-    def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401  # any buffer; 3.11 has no name for it
+    def readinto(self, buffer: Any, /) -> int | None:  # noqa: ANN401  # any buffer; 3.11 has no name for it
         """Wait for data, read some into the buffer and return the number of bytes; 0 at the end."""
-        while not select.select((self._connection,), (), (), POLL)[0]:
+        while not select.select((self,), (), (), POLL)[0]:
             pass
-        return self._connection.recv_into(buffer)
+        return super().readinto(buffer)
 
 
 class Response:
