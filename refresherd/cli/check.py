@@ -6,10 +6,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from refresherd.cli.errors import Exit
 from refresherd.cli.options import add_config
-
-SUMMARY = "validate a configuration without contacting anyone"
 
 DESCRIPTION = """\
 Prints every fault at once, each on its own line of standard error:
@@ -29,7 +26,7 @@ def add_options(parser: ArgumentParser) -> None:
     add_config(parser)
 
 
-def execute(arguments: Namespace) -> Exit:
+def execute(arguments: Namespace) -> None:
     """Print a summary of the configuration; a faulty one raises ConfigError."""
     from refresherd.config import describe, load
 
@@ -38,4 +35,3 @@ def execute(arguments: Namespace) -> Exit:
         print(warning, file=sys.stderr)
     for line in describe(configuration):
         print(line)
-    return Exit.OK

@@ -4,6 +4,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from signal import Signals
 from threading import get_ident
@@ -115,10 +116,8 @@ class Processes:
 
     def kill(self, pid: int, number: Signals) -> None:
         """Send a signal to a child; do nothing if it has become a user whom we may not signal."""
-        try:
+        with suppress(PermissionError):
             os.kill(pid, number)
-        except PermissionError:
-            return
 
     def reap(self, pid: int) -> int | None:
         """Return the child's exit status if it has ended, 128 + N if signal N ended it.
@@ -126,13 +125,11 @@ class Processes:
         Reaps orphans as well: in a container this may be process 1.
         """
         status = None
-        try:
+        with suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG)) != (0, 0):
                 if ended[0] == pid:
                     code = os.waitstatus_to_exitcode(ended[1])
                     status = code if code >= 0 else 128 - code  # as in a shell
-        except ChildProcessError:
-            pass
         return status
 
 

@@ -15,28 +15,28 @@ from refresherd import __version__
 from refresherd.cli.errors import CommandError, Exit, discard, prepare_streams
 from refresherd.domain.errors import ConfigError, RefresherdError
 
-COMMANDS = (
-    "run",
-    "check",
-    "once",
-    "token",
-    "status",
-    "wait",
-    "refresh",
-    "watch",
-    "exec",
-    "schema",
-    "emulator",
-    "demo",
-)
-"""Each command is the module of its name here, which defines
+COMMANDS = {
+    "run": "run the daemon in the foreground",
+    "check": "validate a configuration without contacting anyone",
+    "once": "get each app's token once, write its files and exit",
+    "token": "print an app's current token",
+    "status": "show each app's state, expiry, next refresh and last error",
+    "wait": "wait until apps are ready",
+    "refresh": "refresh apps now, and show the result",
+    "watch": "print a line of JSON for each new token until interrupted",
+    "exec": "run a program with the token in its environment",
+    "schema": "print the configuration's JSON Schema, for editors",
+    "emulator": "run a DSM to develop and test against",
+    "demo": "watch the daemon keep tokens of an emulated DSM; no account needed",
+}
+"""The commands and their lines in the overview. Each is the module of its name, which defines
 
-- SUMMARY, one line for the overview; DESCRIPTION, what it is for; EPILOG, examples and statuses;
-- `execute(arguments)`, which returns the exit status;
+- DESCRIPTION, what it is for, and EPILOG, examples and exit statuses;
+- `execute(arguments)`, which returns the exit status, or None for 0;
 - `add_options(parser)`, if it has options;
 - `parse(parser, words)`, if its words need other treatment than argparse's.
 
-It imports what is slow to import inside `execute`, since `refresherd --help` loads them all.
+It imports what is slow to import inside `execute`, so that its help appears at once.
 """
 
 WIDTH = 80
@@ -103,7 +103,7 @@ def _run(words: Sequence[str]) -> int:
             if not words or words[0] not in COMMANDS:
                 _show_overview(words)
             arguments = parse(words[0], words[1:])
-            return int(load(words[0]).execute(arguments))
+            return int(load(words[0]).execute(arguments) or Exit.OK)
         finally:
             # Flush here: if Python did it at exit, a failure would be a traceback.
             print(end="", flush=True)
@@ -123,8 +123,9 @@ def load(name: str) -> ModuleType:
 def parse(name: str, words: Sequence[str]) -> Namespace:
     """Return the options of a command. Help and usage errors end the process."""
     command = load(name)
-    summary = f"{command.SUMMARY[0].upper()}{command.SUMMARY[1:]}."
-    parser = Parser(f"refresherd {name}", f"{summary}\n\n{command.DESCRIPTION}", command.EPILOG)
+    summary = COMMANDS[name]
+    description = f"{summary[0].upper()}{summary[1:]}.\n\n{command.DESCRIPTION}"
+    parser = Parser(f"refresherd {name}", description, command.EPILOG)
     if hasattr(command, "add_options"):
         command.add_options(parser)
     parse_words = getattr(command, "parse", Parser.parse_intermixed_args)
@@ -136,7 +137,7 @@ def _show_overview(words: Sequence[str]) -> NoReturn:
     """Handle a command line that names no command: print help, version or an error, and exit."""
     from difflib import get_close_matches  # noqa: PLC0415  # no command that runs needs it
 
-    summaries = "\n".join(f"  {name:<10}{load(name).SUMMARY}" for name in COMMANDS)
+    summaries = "\n".join(f"  {name:<10}{summary}" for name, summary in COMMANDS.items())
     parser = Parser("refresherd", f"{DESCRIPTION}\n\ncommands:\n{summaries}", EPILOG)
     parser.usage = "refresherd COMMAND [OPTION...]"
     parser.add_argument("--version", action="version", version=f"refresherd {__version__}")

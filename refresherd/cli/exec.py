@@ -15,8 +15,6 @@ from refresherd.cli.client.token_stream import Variables, follow_tokens, new_var
 from refresherd.cli.errors import CommandError
 from refresherd.cli.options import add_app, add_min_ttl, add_socket, add_timeout
 
-SUMMARY = "run a program with the token in its environment"
-
 DESCRIPTION = """\
 CMD finds $FORTANIX_API_ENDPOINT, $FORTANIX_ACCESS_TOKEN and
 $FORTANIX_TOKEN_EXPIRES_AT in its environment, which does not change while it

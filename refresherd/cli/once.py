@@ -10,8 +10,6 @@ from pathlib import Path
 from refresherd.cli.errors import Exit, UsageError, print_redacted
 from refresherd.cli.options import add_config, add_timeout
 
-SUMMARY = "get each app's token once, write its files and exit"
-
 DESCRIPTION = """\
 For init containers, cron and CI: no daemon keeps running, so the tokens are
 not renewed. Hooks are not run, and sockets are not served."""
@@ -63,6 +61,4 @@ def execute(arguments: Namespace) -> Exit:
         print(line, file=sys.stderr if verdict.reasons else sys.stdout)
     if any(verdict.rejected for verdict in verdicts):
         return Exit.NOT_PERMITTED
-    if any(verdict.reasons for verdict in verdicts):
-        return Exit.TIMED_OUT
-    return Exit.OK
+    return Exit.TIMED_OUT if any(verdict.reasons for verdict in verdicts) else Exit.OK

@@ -13,8 +13,6 @@ from refresherd.cli.errors import CommandError, Exit, TimedOut, UsageError
 from refresherd.cli.options import add_app, add_socket, add_timeout
 from refresherd.cli.status import TIMEOUT, Screen, table
 
-SUMMARY = "refresh apps now, and show the result"
-
 DESCRIPTION = """\
 The daemon renews tokens by itself; this is for tests and after repairs. A
 replaced credential is tried at once, even if DSM refused the old one. A

@@ -7,10 +7,8 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from refresherd.cli.errors import Exit, print_redacted
+from refresherd.cli.errors import print_redacted
 from refresherd.cli.options import add_config
-
-SUMMARY = "run the daemon in the foreground"
 
 DESCRIPTION = """\
 The daemon logs in to DSM for every configured app, renews each token well
@@ -36,7 +34,7 @@ def add_options(parser: ArgumentParser) -> None:
     add_config(parser)
 
 
-def execute(arguments: Namespace) -> Exit:
+def execute(arguments: Namespace) -> None:
     """Run the daemon until a signal stops it."""
     sys.excepthook = print_redacted
     # Hold these back until the daemon handles them: their default action is to end the process.
@@ -46,4 +44,3 @@ def execute(arguments: Namespace) -> Exit:
     from refresherd.daemon import daemon
 
     daemon.run(load(Path(arguments.config), os.environ), os.environ)
-    return Exit.OK

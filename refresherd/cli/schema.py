@@ -4,10 +4,6 @@
 import json
 from argparse import Namespace
 
-from refresherd.cli.errors import Exit
-
-SUMMARY = "print the configuration's JSON Schema, for editors"
-
 DESCRIPTION = """\
 An editor that is given the schema completes keys and marks faults as you type."""
 
@@ -16,9 +12,8 @@ example:
   refresherd schema > refresherd.schema.json"""
 
 
-def execute(_: Namespace) -> Exit:
+def execute(_: Namespace) -> None:
     """Print the schema."""
     from refresherd.config import json_schema
 
     print(json.dumps(json_schema(), indent=2))
-    return Exit.OK

@@ -13,8 +13,6 @@ from refresherd.cli.client.messages import Status, read_statuses
 from refresherd.cli.errors import CommandError, Exit
 from refresherd.cli.options import add_app, add_socket
 
-SUMMARY = "show each app's state, expiry, next refresh and last error"
-
 DESCRIPTION = """\
 The states of an app:
   starting  no token yet

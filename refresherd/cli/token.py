@@ -5,10 +5,8 @@ from argparse import ArgumentParser, Namespace
 from functools import partial
 
 from refresherd.cli.client.daemon import Daemon
-from refresherd.cli.errors import Exit, Unavailable
+from refresherd.cli.errors import Unavailable
 from refresherd.cli.options import add_app, add_socket, add_timeout, duration_or_zero
-
-SUMMARY = "print an app's current token"
 
 DESCRIPTION = """\
 Asks the running daemon, so a script needs no API key. A token that is about to
@@ -56,7 +54,7 @@ def add_options(parser: ArgumentParser) -> None:
     add_socket(parser)
 
 
-def execute(arguments: Namespace) -> Exit:
+def execute(arguments: Namespace) -> None:
     """Print the token, byte for byte in the daemon's format."""
     fetch = partial(Daemon(arguments.socket).token, arguments.app, arguments.format)
     wait = arguments.timeout
@@ -72,4 +70,3 @@ def execute(arguments: Namespace) -> Exit:
     if not token.endswith(b"\n") and sys.stdout.isatty() and sys.stderr.isatty():
         # Start the prompt on a new line; standard output stays exact.
         print(file=sys.stderr)
-    return Exit.OK

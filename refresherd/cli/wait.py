@@ -11,8 +11,6 @@ from refresherd.cli.client.messages import Status, read_status, read_statuses
 from refresherd.cli.errors import TRANSIENT, Exit, NotPermitted
 from refresherd.cli.options import add_app, add_min_ttl, add_socket, add_timeout
 
-SUMMARY = "wait until apps are ready"
-
 DESCRIPTION = """\
 An app is ready when it has a valid token and each of its files holds that
 token. The daemon need not be running yet: it is waited for as well, so a

@@ -11,8 +11,6 @@ from refresherd.cli.client.daemon import Daemon
 from refresherd.cli.client.token_stream import follow_tokens
 from refresherd.cli.options import add_app, add_socket
 
-SUMMARY = "print a line of JSON for each new token until interrupted"
-
 DESCRIPTION = """\
 For programs that want each new token at once. The current token comes first.
 When the daemon restarts, the command reconnects and goes on."""
