@@ -3,7 +3,7 @@
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from signal import Signals
@@ -35,9 +35,6 @@ GRACE = 10.0
 """Seconds from TERM to KILL."""
 
 Environ = Mapping[str, str]
-
-Replace = Callable[[str, list[str], Environ], NoReturn]
-"""As os.execvpe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,11 +196,11 @@ class Runner:
         return None
 
 
-def replace_process(program: Sequence[str], environ: Environ, replace: Replace) -> NoReturn:
+def replace_process(program: Sequence[str], environ: Environ) -> NoReturn:
     """Replace this process by the program. Raises NotExecuted."""
     for number in IGNORED_BY_PYTHON:
         signal.signal(number, signal.SIG_DFL)
     try:
-        replace(program[0], list(program), environ)
+        os.execvpe(program[0], list(program), environ)  # noqa: S606  # this is the command's purpose
     except OSError as error:
         raise NotExecuted(program[0], error) from error

@@ -10,8 +10,6 @@ from typing import Any
 
 from refresherd.domain.errors import RefresherdError
 
-STDOUT = 1
-
 
 class Exit(IntEnum):
     """Exit statuses from sysexits.h, env(1) and the shells."""
@@ -105,7 +103,7 @@ def prepare_streams() -> None:
         sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
     if sys.stdout is None or sys.stdout is sys.__stdout__:
         # A read-only descriptor fails as a closed one does, and cannot become some other file.
-        descriptor = os.open(os.devnull, os.O_RDONLY) if sys.stdout is None else STDOUT
+        descriptor = os.open(os.devnull, os.O_RDONLY) if sys.stdout is None else sys.stdout.fileno()
         raw = _Output(descriptor, "w", closefd=False)
         sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), line_buffering=os.isatty(descriptor))
 

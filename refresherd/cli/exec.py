@@ -9,7 +9,7 @@ from functools import partial
 from signal import Signals
 from threading import Thread
 
-from refresherd.cli.child import Environ, Processes, Replace, Runner, replace_process
+from refresherd.cli.child import Environ, Processes, Runner, replace_process
 from refresherd.cli.client.daemon import Daemon
 from refresherd.cli.client.token_stream import Variables, follow_tokens, new_variables, parse_env
 from refresherd.cli.errors import CommandError
@@ -39,10 +39,6 @@ exit status:
 
 RESTART = "restart"
 
-UNCATCHABLE = frozenset({Signals.SIGKILL, Signals.SIGSTOP})
-
-SEPARATOR = "--"
-
 TOKEN_WAIT = 10.0
 """Seconds that the daemon may take to hand out a token that it has just announced."""
 
@@ -55,7 +51,6 @@ def add_options(parser: ArgumentParser) -> None:
         "--on-refresh",
         metavar="restart|SIGNAL",
         type=refresh_action,
-        default=None,
         help="after each new token, restart CMD with it, or send CMD this signal, such as HUP "
         "(default: neither; CMD replaces this process)",
     )
@@ -70,7 +65,7 @@ def refresh_action(text: str) -> str | Signals:
         return text
     name = text.upper()
     number = Signals.__members__.get(name if name.startswith("SIG") else f"SIG{name}")
-    if number is None or number in UNCATCHABLE:
+    if number is None or number in {Signals.SIGKILL, Signals.SIGSTOP}:
         raise ArgumentTypeError(
             f'"{text}" is neither restart nor a signal that can be caught, such as HUP or USR1'
         )
@@ -79,7 +74,7 @@ def refresh_action(text: str) -> str | Signals:
 
 def parse(parser: ArgumentParser, words: Sequence[str]) -> Namespace:
     """Parse the words before the first `--`; the rest, as they are, become `program`."""
-    end = words.index(SEPARATOR) if SEPARATOR in words else len(words)
+    end = words.index("--") if "--" in words else len(words)
     arguments, others = parser.parse_known_args(words[:end])
     arguments.program = list(words[end + 1 :])
     if others or not any(arguments.program[:1]):
@@ -88,7 +83,7 @@ def parse(parser: ArgumentParser, words: Sequence[str]) -> Namespace:
     return arguments
 
 
-def execute(arguments: Namespace, replace: Replace = os.execvpe) -> int:
+def execute(arguments: Namespace) -> int:
     """Become the program or, with --on-refresh, run it as a child; return its exit status."""
     daemon = Daemon(arguments.socket)
     app, program, action = arguments.app, arguments.program, arguments.on_refresh
@@ -99,25 +94,24 @@ def execute(arguments: Namespace, replace: Replace = os.execvpe) -> int:
     variables = fetch(arguments.min_ttl, arguments.timeout)
     environ = {**os.environ, **variables}
     if action is None:
-        replace_process(program, environ, replace)
+        replace_process(program, environ)
+    notify = partial(print, "refresherd exec:", file=sys.stderr)
     with Processes() as processes:
         runner = Runner(processes, program, None if action == RESTART else action)
-        lines = follow_tokens(partial(daemon.tokens, app), _notify, time.sleep)
+        lines = follow_tokens(partial(daemon.tokens, app), notify, time.sleep)
         tokens = new_variables(lines, fetch, variables, time.sleep)
         # Started here, so that it holds signals back and they come to this thread. A daemon
         # thread, so that the program's end is the command's end.
-        Thread(target=offer_tokens, args=(tokens, runner.offer), daemon=True).start()
+        Thread(target=offer_tokens, args=(tokens, runner.offer, notify), daemon=True).start()
         return runner.run(environ)
 
 
-def offer_tokens(tokens: Iterable[Variables], offer: Callable[[Environ], None]) -> None:
+def offer_tokens(
+    tokens: Iterable[Variables], offer: Callable[[Environ], None], notify: Callable[[str], None]
+) -> None:
     """Offer the environment with each new token until the daemon refuses to hand out another."""
     try:
         for variables in tokens:
             offer({**os.environ, **variables})
     except CommandError as error:
-        _notify(f"{error}; the program keeps running with its current token")
-
-
-def _notify(message: str) -> None:
-    print(f"refresherd exec: {message}", file=sys.stderr)
+        notify(f"{error}; the program keeps running with its current token")

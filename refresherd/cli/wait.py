@@ -44,16 +44,12 @@ def add_options(parser: ArgumentParser) -> None:
     add_socket(parser)
 
 
-def execute(
-    arguments: Namespace,
-    now: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> Exit:
+def execute(arguments: Namespace, sleep: Callable[[float], None] = time.sleep) -> Exit:
     """Wait until the apps are ready, and for the daemon itself as well."""
-    deadline = now() + arguments.timeout
+    deadline = time.monotonic() + arguments.timeout
     checker = ReadinessChecker(Daemon(arguments.socket), arguments.apps, arguments.min_ttl)
-    while reasons := checker.not_ready(max(MIN_TIMEOUT, deadline - now())):
-        left = deadline - now()
+    while reasons := checker.not_ready(max(MIN_TIMEOUT, deadline - time.monotonic())):
+        left = deadline - time.monotonic()
         if left <= 0:
             print("\n".join(f"refresherd wait: {reason}" for reason in reasons), file=sys.stderr)
             return Exit.TIMED_OUT

@@ -102,9 +102,9 @@ def output(place: Workplace, *words: str) -> str:
 
 def status(place: Workplace, app: str = "payments") -> dict[str, object]:
     """Return an app's status."""
-    message = json.loads(output(place, "status", app, "--json"))
-    assert isinstance(message, dict)
-    return message
+    document = json.loads(output(place, "status", app, "--json"))
+    assert isinstance(document, dict)
+    return document
 
 
 def control(place: Workplace, page: str, body: str = "{}") -> None:
@@ -127,10 +127,10 @@ def accepted(place: Workplace, header: str) -> bool:
 def test_token_in_every_format(served: Workplace) -> None:
     """Whichever format a consumer reads, DSM accepts the token in it."""
     assert accepted(served, output(served, "token", "payments", "--format", "header"))
-    message = json.loads(output(served, "token", "payments", "--format", "json"))
+    answer = json.loads(output(served, "token", "payments", "--format", "json"))
     raw = output(served, "token", "payments")
     assert re.fullmatch(r"[A-Za-z0-9_-]{86}", raw)
-    assert (message["app"], message["access_token"]) == ("payments", raw)
+    assert (answer["app"], answer["access_token"]) == ("payments", raw)
     env = output(served, "token", "payments", "--format", "env")
     assert f"FORTANIX_ACCESS_TOKEN={raw}\n" in env
     client = output(served, "token", "payments", "--format", "sdkms-cli")

@@ -40,7 +40,7 @@ JSON = st.recursive(
 )
 
 
-def message(name: str = "payments", **changes: object) -> dict[str, object]:
+def app_json(name: str = "payments", **changes: object) -> dict[str, object]:
     """Return a fresh app's status as the daemon sends it, with changes."""
     fresh = {
         "state": "fresh",
@@ -55,7 +55,7 @@ def message(name: str = "payments", **changes: object) -> dict[str, object]:
 
 def status(**changes: Any) -> Status:  # noqa: ANN401  # the JSON's values
     """Return that status as a value."""
-    return read_status(json.dumps(message(**changes)).encode())
+    return read_status(json.dumps(app_json(**changes)).encode())
 
 
 def response(status: int, body: bytes, kind: str = PROBLEM) -> Response:
@@ -76,7 +76,7 @@ def error(status: int, detail: str = "a reason", app: str = "payments") -> Comma
 
 def test_statuses_keep_the_daemons_order() -> None:
     """It is the configuration's, which operators know."""
-    apps = read_statuses(json.dumps({"apps": [message("b"), message("a")]}).encode())
+    apps = read_statuses(json.dumps({"apps": [app_json("b"), app_json("a")]}).encode())
     assert [app.name for app in apps] == ["b", "a"]
     assert apps[0].expires_at == NOW + 431
     assert (apps[0].generation, apps[0].outage_budget, apps[0].ready) == (7, 300.0, True)
@@ -99,7 +99,7 @@ def test_only_a_valid_token_has_time_left(changes: dict[str, Any], left: float) 
 
 def test_an_app_without_reasons_is_not_ready_because_of_its_state() -> None:
     """A daemon that gives no reasons still reports the state and the last error."""
-    plain = {key: value for key, value in message(state="expired").items() if "ready" not in key}
+    plain = {key: value for key, value in app_json(state="expired").items() if "ready" not in key}
     assert read_status(json.dumps(plain).encode()).reasons == ("expired",)
     assert not read_status(json.dumps(plain).encode()).ready
     failing = {**plain, "last_error": "connect: refused"}
@@ -115,11 +115,11 @@ def test_any_other_document_is_an_invalid_response(text: bytes) -> None:
         assert "another version" in str(error)  # noqa: PT017  # both outcomes are fine
 
 
-@given(JSON, st.sampled_from(sorted(message())))
+@given(JSON, st.sampled_from(sorted(app_json())))
 def test_any_value_of_a_member_is_read_or_an_invalid_response(value: object, member: str) -> None:
     """The same if only one member has changed."""
     try:
-        read_statuses(json.dumps({"apps": [{**message(), member: value}]}).encode())
+        read_statuses(json.dumps({"apps": [{**app_json(), member: value}]}).encode())
     except InvalidResponse:
         return
 
@@ -133,7 +133,7 @@ def test_deeply_nested_json_is_an_invalid_response() -> None:
 def test_the_status_of_one_app_is_not_that_of_several() -> None:
     """A request for one app must not be answered with others."""
     with pytest.raises(InvalidResponse, match="other apps"):
-        read_status(json.dumps({"apps": [message("a"), message("b")]}).encode())
+        read_status(json.dumps({"apps": [app_json("a"), app_json("b")]}).encode())
 
 
 @given(st.text(max_size=1000))
