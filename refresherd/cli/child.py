@@ -112,7 +112,7 @@ class Processes:
         signal.pthread_kill(self._thread, WAKE_UP)
 
     def kill(self, pid: int, number: Signals) -> None:
-        """Send a signal to a child; do nothing if it has become a user whom we may not signal."""
+        """Send a signal to a child; do nothing if this user may not signal it."""
         with suppress(PermissionError):
             os.kill(pid, number)
 
@@ -201,6 +201,6 @@ def replace_process(program: Sequence[str], environ: Environ) -> NoReturn:
     for number in IGNORED_BY_PYTHON:
         signal.signal(number, signal.SIG_DFL)
     try:
-        os.execvpe(program[0], list(program), environ)  # noqa: S606  # this is the command's purpose
+        os.execvpe(program[0], list(program), environ)  # noqa: S606  # as intended
     except OSError as error:
         raise NotExecuted(program[0], error) from error

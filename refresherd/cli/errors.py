@@ -36,7 +36,7 @@ class CommandError(RefresherdError):
 
 
 class NoDaemon(CommandError):
-    """Nothing answers on the socket; a daemon that is starting soon may."""
+    """Nothing answers on the socket; the daemon may still be starting."""
 
 
 class Unavailable(CommandError):

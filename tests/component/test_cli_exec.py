@@ -65,14 +65,14 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDaemon
 
 @pytest.fixture
 def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return where programs tell what they see."""
+    """Return the file to which programs log what they see."""
     log = tmp_path / "log"
     monkeypatch.setenv("LOG", str(log))
     return log
 
 
 def until(log: Path, content: str) -> None:
-    """Return once the programs have logged that."""
+    """Wait until the log has this content."""
     deadline = time.monotonic() + 10
     while not log.exists() or log.read_text() != content:
         assert time.monotonic() < deadline, log.read_text() if log.exists() else "nothing"

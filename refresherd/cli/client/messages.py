@@ -25,7 +25,7 @@ PROBLEM = "application/problem+json"
 MAX_TEXT = 400
 
 MALFORMED = (AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError)
-"""What reading a document raises that is not JSON, or not of the expected shape."""
+"""What reading a document raises if it is not JSON, or not of the expected shape."""
 
 
 @dataclass(frozen=True, slots=True)

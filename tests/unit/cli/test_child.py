@@ -1,4 +1,4 @@
-"""A program kept running: what signals, tokens and its own end lead to, on scripted processes."""
+"""What signals, new tokens and a program's own end lead to, on scripted processes."""
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence

@@ -170,7 +170,7 @@ def test_each_problem_has_its_exit_status(
 
 
 def test_a_user_without_permission_learns_who_they_are_and_what_decides() -> None:
-    """The kernel tells the daemon the user, who may be another than the one expected."""
+    """The daemon learns the user from the kernel; it may not be the expected one."""
     problem = error(403, 'the token of "payments" is not for you')
     assert isinstance(problem, NotPermitted)
     assert problem.status == 77
