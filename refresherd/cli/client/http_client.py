@@ -29,7 +29,7 @@ POLL = 0.5
 """Seconds between checks for an interrupt while a stream is idle."""
 
 STATUS_LINE = rb"HTTP/1\.[0-9] ([1-5][0-9][0-9])(?: [^\r\n]*)?\r?\n"
-HEADER = rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n]*)\r?\n"
+HEADER = rb"(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\r\n]*))?\r?\n"
 CHUNK_SIZE = rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r?\n"
 LENGTH = r"[0-9]{1,12}"
 LINE_END = rb"\r?\n"
@@ -131,12 +131,9 @@ class Response:
 def _read_headers(stream: BufferedIOBase) -> dict[str, str]:
     headers: dict[str, str] = {}
     for _ in range(MAX_HEADERS):
-        line = _read_line(stream)
-        if re.fullmatch(LINE_END, line):
+        header = _match_line(HEADER, stream, "malformed header")
+        if header[1] is None:  # the empty line after them
             return headers
-        header = re.fullmatch(HEADER, line)
-        if header is None:
-            raise InvalidResponse("malformed header")
         headers[header[1].decode("ascii").lower()] = header[2].decode("latin-1").strip()
     raise InvalidResponse(f"more than {MAX_HEADERS} headers")
 
@@ -150,17 +147,15 @@ def _read_exactly(stream: BufferedIOBase, size: int) -> Iterator[bytes]:
         yield piece
 
 
-def _match_line(pattern: bytes, stream: BufferedIOBase) -> re.Match[bytes]:
-    match = re.fullmatch(pattern, _read_line(stream))
-    if match is None:
-        raise InvalidResponse("not HTTP/1.1")
-    return match
-
-
-def _read_line(stream: BufferedIOBase) -> bytes:
+def _match_line(
+    pattern: bytes, stream: BufferedIOBase, fault: str = "not HTTP/1.1"
+) -> re.Match[bytes]:
     line = stream.readline(MAX_LINE)
-    if line.endswith(b"\n"):
-        return line
-    if len(line) == MAX_LINE:
+    if not line.endswith(b"\n"):
+        if len(line) < MAX_LINE:
+            raise ConnectionAbortedError("the response ended early")
         raise InvalidResponse(f"a line exceeds {MAX_LINE} bytes")
-    raise ConnectionAbortedError("the response ended early")
+    match = re.fullmatch(pattern, line)
+    if match is None:
+        raise InvalidResponse(fault)
+    return match
