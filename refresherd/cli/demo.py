@@ -1,14 +1,12 @@
 """`refresherd demo`: the daemon and an emulated DSM at work, to watch and to try."""
-# ruff: noqa: PLC0415  # slow imports wait for `execute`: see parser.COMMANDS
+# ruff: noqa: PLC0415  # slow imports wait for `execute`: see command_line.COMMANDS
 
 import signal
 import sys
 from argparse import ArgumentParser, Namespace
 
-from refresherd.cli.errors import Exit
+from refresherd.cli.errors import Exit, UsageError
 from refresherd.cli.options import duration, positive_number
-
-SUMMARY = "watch the daemon keep tokens of an emulated DSM; no account needed"
 
 DESCRIPTION = """\
 Starts an emulated DSM and the daemon in a temporary directory, shows the
@@ -42,7 +40,6 @@ def add_options(parser: ArgumentParser) -> None:
         dest="duration",
         metavar="S",
         type=duration,
-        default=None,
         help="end after this time (default: run until interrupted)",
     )
 
@@ -50,8 +47,7 @@ def add_options(parser: ArgumentParser) -> None:
 def execute(arguments: Namespace) -> Exit:
     """Play until interrupted, or as long as requested, and print a summary."""
     if arguments.lifetime < MIN_LIFETIME:
-        print("refresherd demo: --lifetime must be at least 2 seconds", file=sys.stderr)
-        return Exit.USAGE
+        raise UsageError("--lifetime must be at least 2 seconds")
     import asyncio
 
     from rich.console import Console

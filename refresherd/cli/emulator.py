@@ -1,18 +1,15 @@
 """`refresherd emulator`: a DSM to develop and test against."""
-# ruff: noqa: PLC0415  # slow imports wait for `execute`: see parser.COMMANDS
+# ruff: noqa: PLC0415  # slow imports wait for `execute`: see command_line.COMMANDS
 
 import signal
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from typing import TYPE_CHECKING
 
-from refresherd.cli.errors import Exit
 from refresherd.cli.options import duration, positive_number
 from refresherd.domain.errors import RefresherdError
 
 if TYPE_CHECKING:
     from refresherd.emulator import Emulator
-
-SUMMARY = "run a DSM to develop and test against"
 
 DESCRIPTION = """\
 Prints its endpoint, its CA file and an API key for each app, ready to be
@@ -62,7 +59,7 @@ def address(text: str) -> str:
     return text
 
 
-def execute(arguments: Namespace) -> Exit:
+def execute(arguments: Namespace) -> None:
     """Serve until interrupted."""
     import asyncio
 
@@ -83,7 +80,6 @@ def execute(arguments: Namespace) -> Exit:
         asyncio.run(serve())
     except OSError as error:
         raise RefresherdError(f"cannot listen on {listen}: {error.strerror}") from error
-    return Exit.OK
 
 
 def _greeting(emulator: "Emulator") -> str:

@@ -19,6 +19,7 @@ import pytest
 from aiohttp import web
 from rich.console import Console
 
+from refresherd.cli import main
 from refresherd.cli.demo import execute
 from refresherd.cli.errors import Exit
 from refresherd.demo.play import consume, daemon_ended, read_apps, stop_process, watch
@@ -199,5 +200,6 @@ def test_a_demo_that_is_too_short_says_so(capsys: pytest.CaptureFixture[str]) ->
 
 def test_lifetimes_that_cannot_work_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     """DSM states lifetimes in whole seconds, so less than a second would be 0."""
-    assert execute(Namespace(apps=1, lifetime=0.5, duration=None)) is Exit.USAGE
-    assert "--lifetime" in capsys.readouterr().err
+    assert main(["demo", "--lifetime", "500ms"]) == Exit.USAGE
+    expected = "refresherd demo: --lifetime must be at least 2 seconds\n"
+    assert capsys.readouterr().err == expected
