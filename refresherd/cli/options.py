@@ -6,6 +6,7 @@ It imports only what is cheap: commands that scripts call in loops wait for it.
 import os
 import re
 from argparse import ArgumentParser, ArgumentTypeError
+from functools import partial
 
 DURATION_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -14,29 +15,23 @@ DURATION = r"[0-9]+(?:\.[0-9]+)?|(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d))+"
 MAX_DURATION = 3650 * DURATION_UNITS["d"]
 """Ten years in seconds: longer ones are mistakes, and overflow in system calls."""
 
-INVALID_DURATION = '"{}" is not a valid duration; write one such as 90s or 10m'
-
 APP_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 """As in the configuration; such a name needs no quoting in a request."""
 
 
-def duration(text: str) -> float:
-    """Return a time such as `90`, `90s`, `1m30s` or `500ms` in seconds; it must not be 0."""
-    value = duration_or_zero(text)
-    if value <= 0:
-        raise ArgumentTypeError(INVALID_DURATION.format(text))
-    return value
+def duration(text: str, *, zero: bool = False) -> float:
+    """Return a time such as `90`, `90s`, `1m30s` or `500ms` in seconds; `zero` allows for 0."""
+    if re.fullmatch(DURATION, text):
+        parts = re.findall(r"([0-9.]+)(ms|s|m|h|d|)", text)
+        value = sum(float(number) * DURATION_UNITS[unit] for number, unit in parts)
+        if value > MAX_DURATION:
+            raise ArgumentTypeError(f'"{text}" is too long; write 3650d at most')
+        if value or zero:
+            return value
+    raise ArgumentTypeError(f'"{text}" is not a valid duration; write one such as 90s or 10m')
 
 
-def duration_or_zero(text: str) -> float:
-    """Return a time as `duration` does; 0 is allowed."""
-    if not re.fullmatch(DURATION, text):
-        raise ArgumentTypeError(INVALID_DURATION.format(text))
-    parts = re.findall(r"([0-9.]+)(ms|s|m|h|d|)", text)
-    value = sum(float(number) * DURATION_UNITS[unit] for number, unit in parts)
-    if value > MAX_DURATION:
-        raise ArgumentTypeError(f'"{text}" is too long; write 3650d at most')
-    return value
+duration_or_zero = partial(duration, zero=True)
 
 
 def positive_number(text: str) -> int:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from refresherd.cli.client.messages import MALFORMED
-from refresherd.cli.errors import TRANSIENT, InvalidResponse, NoDaemon, TimedOut, Unavailable
+from refresherd.cli.errors import TRANSIENT, InvalidResponse, Unavailable
 
 MIN_DELAY = 0.2
 MAX_DELAY = 5.0
@@ -46,13 +46,10 @@ def follow_tokens(
                     last = identity
                     yield line
             connected = True
-        except (NoDaemon, TimedOut) as error:
-            if not connected:
+        except TRANSIENT as error:
+            if not connected and not isinstance(error, Unavailable):
                 raise
-            cause = str(error)
-        except Unavailable as error:
-            connected = True
-            cause = str(error)
+            connected, cause = True, str(error)
         if delay == MIN_DELAY:
             notify(f"{cause}; trying again")
         sleep(delay)
