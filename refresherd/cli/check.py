@@ -1,5 +1,4 @@
 """`refresherd check`: validate a configuration."""
-# ruff: noqa: PLC0415  # slow imports wait for `execute`: see command_line.COMMANDS
 
 import os
 import sys

@@ -135,7 +135,7 @@ def parse(name: str, words: Sequence[str]) -> Namespace:
 
 def _show_overview(words: Sequence[str]) -> NoReturn:
     """Handle a command line that names no command: print help, version or an error, and exit."""
-    from difflib import get_close_matches  # noqa: PLC0415  # no command that runs needs it
+    from difflib import get_close_matches  # no command that runs needs it
 
     summaries = "\n".join(f"  {name:<10}{summary}" for name, summary in COMMANDS.items())
     parser = Parser("refresherd", f"{DESCRIPTION}\n\ncommands:\n{summaries}", EPILOG)

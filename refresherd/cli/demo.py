@@ -1,5 +1,4 @@
 """`refresherd demo`: the daemon and an emulated DSM at work, to watch and to try."""
-# ruff: noqa: PLC0415  # slow imports wait for `execute`: see command_line.COMMANDS
 
 import signal
 import sys
@@ -17,7 +16,9 @@ EPILOG = """\
 example:
   refresherd demo --apps 5 --lifetime 10 --for 30
 
-exit status: 0, or 69 if an app has no valid token when --for is over"""
+exit status:
+  0   ended by --for or Ctrl-C
+  69  an app never got a token before --for was over, or the daemon ended"""
 
 MIN_LIFETIME = 2.0
 """Seconds. DSM states a token's lifetime in whole seconds, and the daemon needs a moment too."""

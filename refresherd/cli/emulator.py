@@ -1,5 +1,4 @@
 """`refresherd emulator`: a DSM to develop and test against."""
-# ruff: noqa: PLC0415  # slow imports wait for `execute`: see command_line.COMMANDS
 
 import signal
 from argparse import ArgumentParser, ArgumentTypeError, Namespace

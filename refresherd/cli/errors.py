@@ -115,8 +115,8 @@ def discard(descriptor: int) -> None:
 
 def print_redacted(_: type[BaseException], error: BaseException, __: TracebackType | None) -> None:
     """Print a bug's traceback without credentials, which may be in any text: a sys.excepthook."""
-    import traceback  # noqa: PLC0415  # slow to import, and rarely used
+    import traceback  # slow to import, and rarely used
 
-    from refresherd.domain.redaction import redact  # noqa: PLC0415  # the same
+    from refresherd.domain.redaction import redact  # the same
 
     print(redact("".join(traceback.format_exception(error))), end="", file=sys.stderr)

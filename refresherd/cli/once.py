@@ -1,5 +1,4 @@
 """`refresherd once`: get each app's token once, for init containers, cron and CI."""
-# ruff: noqa: PLC0415  # slow imports wait for `execute`: see command_line.COMMANDS
 
 import os
 import sys

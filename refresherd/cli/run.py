@@ -1,5 +1,4 @@
 """`refresherd run`: the daemon, in the foreground."""
-# ruff: noqa: PLC0415  # slow imports wait for `execute`: see command_line.COMMANDS
 
 import os
 import signal

@@ -1,5 +1,4 @@
 """`refresherd schema`: print the configuration's JSON Schema."""
-# ruff: noqa: PLC0415  # slow imports wait for `execute`: see command_line.COMMANDS
 
 import json
 from argparse import Namespace

@@ -64,7 +64,7 @@ class Daemon:
         """Return a response of status 200; raise the error for any other."""
         if response.status != OK:
             # Rarely needed, and a tenth of all import time.
-            from refresherd.cli.client.messages import error_from  # noqa: PLC0415
+            from refresherd.cli.client.messages import error_from
 
             raise error_from(response, app, lambda: self.status("", CONNECT_TIMEOUT))
         return response
