@@ -9,9 +9,9 @@ from refresherd.cli.options import add_config
 
 DESCRIPTION = """\
 Prints every fault at once, each on its own line of standard error:
-  FILE:LINE: key.path: what is wrong, and what is right
-Of a good configuration it prints the apps, their outputs, and how long DSM may
-be away (outage budget). It changes nothing; run it before a reload."""
+  FILE:LINE: key.path: what is wrong; what to write instead
+For a valid configuration it prints the apps, their outputs, and how long DSM
+may be unreachable (outage budget). It changes nothing; run it before a reload."""
 
 EPILOG = """\
 example:

@@ -44,7 +44,7 @@ WIDTH = 80
 
 DESCRIPTION = """\
 refresherd keeps a live session for every configured Fortanix DSM app, and
-hands its token to the services beside it."""
+gives its token to services on the same host."""
 
 EPILOG = """\
 examples:

@@ -2,6 +2,7 @@
 
 import signal
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from errno import EADDRINUSE
 from typing import TYPE_CHECKING
 
 from refresherd.cli.options import duration, positive_number
@@ -78,7 +79,8 @@ def execute(arguments: Namespace) -> None:
     try:
         asyncio.run(serve())
     except OSError as error:
-        raise RefresherdError(f"cannot listen on {listen}: {error.strerror}") from error
+        reason = "the address is in use" if error.errno == EADDRINUSE else error.strerror
+        raise RefresherdError(f"cannot listen on {listen}: {reason}") from error
 
 
 def _greeting(emulator: "Emulator") -> str:

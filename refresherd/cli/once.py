@@ -20,7 +20,7 @@ example:
 exit status:
   0   every file is written
   64  there is no such app
-  69  cannot start: a daemon is using the same state_dir, for instance
+  69  cannot start, for example because a daemon uses the same state_dir
   75  not done in time; try again
   77  DSM refused a credential
   78  the configuration has faults"""
@@ -50,7 +50,8 @@ def execute(arguments: Namespace) -> Exit:
     configuration = load(Path(arguments.config), os.environ)
     names = [app.name for app in configuration.apps]
     if unknown := sorted(set(arguments.app) - set(names)):
-        raise UsageError(f"no such app: {', '.join(unknown)}; there are: {', '.join(names)}")
+        missing = ", ".join(f'"{name}"' for name in unknown)
+        raise UsageError(f"there is no app named {missing}; there are: {', '.join(names)}")
     if arguments.app:
         apps = tuple(app for app in configuration.apps if app.name in arguments.app)
         configuration = replace(configuration, apps=apps)

@@ -28,7 +28,7 @@ exit status (the worst, if there are several apps):
   64  there is no such app
   69  failed, and no valid token is left
   75  failed, but the old token is still valid; try again
-  77  DSM refused the credential, or you may not use this app"""
+  77  DSM refused the credential, or you may not refresh this app"""
 
 CONCURRENCY = 32
 """Requests at the same time, so that an app that hangs delays few others."""
@@ -48,7 +48,9 @@ def add_options(parser: ArgumentParser) -> None:
 
 def execute(arguments: Namespace) -> Exit:
     """Refresh the apps and show their new status; the worst result is the exit status."""
-    if bool(arguments.apps) == arguments.all:
+    if arguments.apps and arguments.all:
+        raise UsageError("name apps or give --all, not both")
+    if not arguments.apps and not arguments.all:
         raise UsageError("name the apps, or give --all")
     daemon = Daemon(arguments.socket)
     apps = arguments.apps or [app.name for app in read_statuses(daemon.status("", TIMEOUT))]

@@ -18,13 +18,13 @@ example:
   refresherd run --config /etc/refresherd/config.toml
 
 signals:
-  HUP       reload the configuration; a faulty one leaves the old one in force
+  HUP       reload the configuration; a faulty one is ignored
   USR1      refresh every app now
   TERM, INT stop; a second one stops at once
 
 exit status:
   0   stopped by a signal
-  69  cannot start: its socket, address or state_dir is in use, for instance
+  69  cannot start, for example because its socket or address is in use
   78  the configuration has faults"""
 
 

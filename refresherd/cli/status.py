@@ -20,7 +20,7 @@ The states of an app:
   retrying  a valid token, but the last attempt to renew it failed
   expired   no valid token
   rejected  DSM refused the credential: replace it
-The outage budget is how long DSM may be away without a token expiring."""
+The outage budget is how long DSM may be unreachable before a token expires."""
 
 EPILOG = """\
 examples:

@@ -10,8 +10,8 @@ from refresherd.cli.options import add_app, add_socket, add_timeout, duration_or
 
 DESCRIPTION = """\
 Asks the running daemon, so a script needs no API key. A token that is about to
-expire is refreshed first; while DSM is away you get the one that is still
-valid."""
+expire is refreshed first; while DSM is unreachable you get the one that is
+still valid."""
 
 EPILOG = """\
 examples:
@@ -44,7 +44,7 @@ def add_options(parser: ArgumentParser) -> None:
         "--min-ttl",
         metavar="TIME",
         type=duration_or_zero,
-        help="only a token that lives at least this long, refreshed now if need be "
+        help="only a token that lives at least this long, refreshed now if necessary "
         "(default: at least 30s if one can be had at once; otherwise any valid token)",
     )
     parser.add_argument(

@@ -13,7 +13,7 @@ from refresherd.cli.options import add_app, add_min_ttl, add_socket, add_timeout
 
 DESCRIPTION = """\
 An app is ready when it has a valid token and each of its files holds that
-token. The daemon need not be running yet: it is waited for as well, so a
+token. The daemon need not be running yet: `wait` waits for it too, so a
 service and the daemon may be started in any order."""
 
 EPILOG = """\
@@ -40,7 +40,7 @@ def add_options(parser: ArgumentParser) -> None:
     """Add the options of `wait`."""
     add_app(parser, "*", "the apps to wait for (default: all)")
     add_timeout(parser, 60.0)
-    add_min_ttl(parser, "until their tokens live at least this long, refreshed now if need be")
+    add_min_ttl(parser, "until their tokens live at least this long, refreshed now if necessary")
     add_socket(parser)
 
 

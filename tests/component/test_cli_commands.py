@@ -350,14 +350,17 @@ def test_refresh_all_without_apps_succeeds(fake: FakeDaemon, capsys: Capture) ->
     assert fake.requests == ["GET /v1/apps"]
 
 
-@pytest.mark.parametrize("words", [(), ("payments", "--all")])
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [((), "name the apps, or give --all"), (("payments", "--all"), "not both")],
+)
 def test_refresh_needs_either_names_or_all(
-    words: tuple[str, ...], path: Path, capsys: Capture
+    words: tuple[str, ...], complaint: str, path: Path, capsys: Capture
 ) -> None:
     """An empty variable in a script must not refresh every app."""
     assert not path.exists()
     assert main(["refresh", *words]) == 64
-    assert "name the apps, or give --all" in capsys.readouterr().err
+    assert complaint in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

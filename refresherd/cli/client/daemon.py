@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
+from pathlib import Path
+from stat import S_ISSOCK
 
 from refresherd.cli.client.http_client import InterruptibleStream, Response, send_request
 from refresherd.cli.errors import InvalidResponse, NoDaemon, NotPermitted, TimedOut, current_user
@@ -82,11 +84,13 @@ def translated_errors(path: str, timeout: float) -> Iterator[None]:
     except TimeoutError as error:
         raise TimedOut(f"no answer on {path} within {timeout:g} s") from error
     except PermissionError as error:
+        _demand_socket(path)
         raise NotPermitted(
             f"{current_user()} may not connect to {path}: change mode or group under [api] in "
             "the daemon's configuration to allow it"
         ) from error
     except (ConnectionRefusedError, FileNotFoundError, NotADirectoryError) as error:
+        _demand_socket(path)
         raise NoDaemon(
             f"nothing answers on {path}: is refresherd running? "
             "If its socket is elsewhere, name it with --socket or $REFRESHERD_SOCKET"
@@ -95,6 +99,16 @@ def translated_errors(path: str, timeout: float) -> Iterator[None]:
         raise NoDaemon(f"the daemon closed the connection on {path}") from error
     except OSError as error:
         raise NoDaemon(f"{path} cannot be used as the daemon's socket: {error}") from error
+
+
+def _demand_socket(path: str) -> None:
+    """Raise NoDaemon if something else is at the path: the kernel's error would mislead."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return
+    if not S_ISSOCK(found.st_mode):
+        raise NoDaemon(f"{path} is not a socket; name the daemon's with --socket") from None
 
 
 def _number(seconds: float) -> str:
