@@ -8,8 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from refresherd.adapters import systemd
-from refresherd.adapters.state.fd_sessions import FdSessions
-from refresherd.adapters.state.fd_store import FdStore, is_session
+from refresherd.adapters.state.fd_sessions import FdSessions, FdStore, is_session
 from refresherd.adapters.systemd import Reporter, Watchdog
 from refresherd.config import Configuration
 from refresherd.daemon.assembly import Assembly, ServiceManagerResources, chained

@@ -25,7 +25,13 @@ def claim(path: Path) -> None:
     try:
         with suppress(FileExistsError):
             path.mkdir(mode=PRIVATE)
-        lock = _lock(path / LOCK)
+        # Never closed: a write that hangs may still take effect as long as the process lives.
+        lock = os.open(path / LOCK, OPEN_LOCK, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BaseException:
+            os.close(lock)
+            raise
     except BlockingIOError:
         raise RefresherdError(
             f"state_dir {path}: it is in use by another refresherd{_holder(path)}; "
@@ -36,18 +42,6 @@ def claim(path: Path) -> None:
     with suppress(OSError):  # it only helps a second process to name the first
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-
-
-def _lock(path: Path) -> int:
-    """Return a locked file's descriptor. Raises OSError, BlockingIOError if it is locked."""
-    # Never closed: a write that hangs may still take effect as long as the process lives.
-    lock = os.open(path, OPEN_LOCK, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BaseException:
-        os.close(lock)
-        raise
-    return lock
 
 
 def _holder(path: Path) -> str:

@@ -1,26 +1,44 @@
-"""Sessions in systemd's fd store, for apps that can log in again: no trace is left on disk."""
+"""Sessions in systemd's fd store, for apps that can log in again: no trace is left on disk.
 
-from collections import defaultdict
+The store holds files in memory that outlive the process. sd_pid_notify_with_fds(3): FDSTORE=1
+adds a descriptor under FDNAME=, FDSTOREREMOVE=1 removes all of that name. The next run gets the
+descriptors like those of sockets.
+"""
+
+import fcntl
+import os
+import re
+import string
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import count
 from typing import Annotated, NamedTuple
 
 import msgspec
 
-from refresherd.adapters.state import records
-from refresherd.adapters.state.fd_store import FdStore
+from refresherd.adapters.state.session_file import MAX_SESSION_BYTES, SessionRecord, decode, encode
+from refresherd.domain.errors import OutputError
 from refresherd.domain.model import App, Credential, Instant, Token
 from refresherd.engine.ports import StoredSession
-from refresherd.host.service_manager import Descriptor
+from refresherd.host.service_manager import Descriptor, Notifier
+
+MAX_ENTRIES = 20_000
+"""The next run gets all names in one variable, LISTEN_FDNAMES. execve(2) takes no variable of over
+128 KiB (MAX_ARG_STRLEN), so with more entries the daemon could not be started any more."""
+
+NAME = re.compile(r"s\.[0-9A-Za-z]{3}")
+"""Names are this short so that all of them fit in LISTEN_FDNAMES."""
+
+SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+"""fcntl(2): nobody can change the content, the size or the seals, whoever gets the descriptor."""
 
 SESSIONS_PER_APP = 2
 """The newest, and the one that it replaced: if this run is killed, the next one ends that."""
 
-Number = Annotated[float, msgspec.Meta(ge=-(10**15), le=10**15)]
+BootTime = Annotated[Instant, msgspec.Meta(ge=-(10**15), le=10**15)]
 
 
-class FdRecord(records.SessionRecord, frozen=True, kw_only=True):
+class FdRecord(SessionRecord, frozen=True, kw_only=True):
     """A stored session. Instants are seconds of boot time."""
 
     app: str
@@ -34,9 +52,9 @@ class FdRecord(records.SessionRecord, frozen=True, kw_only=True):
     """The kernel's, "" if it could not be read."""
 
     generation: Annotated[int, msgspec.Meta(ge=1, le=10**15)]
-    issued_at: Number
+    issued_at: BootTime
     lifetime: Annotated[float, msgspec.Meta(gt=0, le=10**15)]
-    expires_at: Number
+    expires_at: BootTime
 
     def stored_session(self) -> StoredSession:
         """Return the session as the engine knows it."""
@@ -44,19 +62,84 @@ class FdRecord(records.SessionRecord, frozen=True, kw_only=True):
             access_token=self.access_token,
             entity_id=self.entity_id,
             generation=self.generation,
-            issued_at=Instant(self.issued_at),
+            issued_at=self.issued_at,
             lifetime=self.lifetime,
-            expires_at=Instant(self.expires_at),
+            expires_at=self.expires_at,
         )
         return StoredSession(self.access_token, self.credential_sha256, token)
 
-    def mismatch(self, app: App) -> str:
+    def mismatch(self, app: App | None, boot_id: str) -> str:
         """Return why the app as configured would not get this session, "" if it would."""
+        if app is None:
+            return "no such app keeps its session here"
         if app.endpoint.url != self.endpoint:
             return "it belongs to another endpoint"
         if source_fingerprint(app.credential) != self.source_sha256:
             return "it was obtained with another credential"
+        if boot_id and self.boot_id and boot_id != self.boot_id:
+            return "it is from an earlier boot"
         return ""
+
+
+class FdStore:
+    """What systemd stores for this process, by names that are each used for one entry at a time."""
+
+    def __init__(self, notifier: Notifier, max_entries: int = MAX_ENTRIES) -> None:
+        self._notifier = notifier
+        self._max_entries = max_entries
+        self._numbers = count()
+        self._names: set[str] = set()
+        """The names in use, including those in `_unwanted`."""
+        self._unwanted: list[str] = []
+        """Names to be removed as soon as systemd takes messages."""
+
+    @property
+    def full(self) -> bool:
+        """Whether `add` has no name left."""
+        return len(self._names) >= self._max_entries
+
+    def adopt(self, descriptor: Descriptor, max_bytes: int) -> bytes:
+        """Return up to `max_bytes` of an earlier run's entry, and close its descriptor.
+
+        The entry stays stored. Raises OSError if the descriptor is not a file.
+        """
+        self._names.add(descriptor.name)
+        try:
+            return os.pread(descriptor.fd, max_bytes, 0)
+        finally:
+            os.close(descriptor.fd)
+
+    def add(self, content: bytes) -> str:
+        """Store this content and return the entry's name. Raises OutputError if that fails."""
+        if self.full:
+            limit = f"the service manager holds {self._max_entries} sessions"
+            raise OutputError(f"{limit}, and cannot pass on more")
+        name = next(name for name in map(_nth_name, self._numbers) if name not in self._names)
+        try:
+            fd = os.memfd_create("refresherd", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+            try:
+                os.write(fd, content)
+                fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
+                message = ("FDSTORE=1", f"FDNAME={name}", "FDPOLL=0")
+                sent = self._notifier.send(*message, descriptors=[fd])
+            finally:
+                os.close(fd)  # the file lives as long as somebody else has it open
+        except OSError as error:
+            raise OutputError(f"cannot store the session: {error.strerror}") from error
+        if not sent:
+            raise OutputError("the service manager does not take the session now")
+        self._names.add(name)
+        return name
+
+    def remove(self, names: Iterable[str]) -> None:
+        """Remove entries, now or as soon as systemd takes messages."""
+        self._unwanted += names
+        while self._unwanted:
+            name = self._unwanted[0]
+            if not self._notifier.send("FDSTOREREMOVE=1", f"FDNAME={name}"):
+                return
+            del self._unwanted[0]
+            self._names.discard(name)
 
 
 class _Entry(NamedTuple):
@@ -67,70 +150,46 @@ class _Entry(NamedTuple):
     expires_at: Instant
 
 
-@dataclass(slots=True)
-class _AppSessions:
-    """What is known of one app's sessions, whatever its settings are."""
-
-    entries: list[_Entry] = field(default_factory=list)
-    """What is stored, the oldest first."""
-
-    found: tuple[FdRecord, ...] = ()
-    """What an earlier run stored, the newest first, until this run has a session."""
-
-    credential: str = ""
-    """The fingerprint of the credential by which this run got its session."""
-
-
 class FdSessions:
     """The sessions of all apps in the fd store."""
 
     def __init__(self, fd_store: FdStore, boot_id: str) -> None:
         self._fd_store = fd_store
         self._boot_id = boot_id
-        self._apps: defaultdict[str, _AppSessions] = defaultdict(_AppSessions)
+        self._stores: dict[str, FdSessionStore] = {}
 
     def adopt(self, passed: Iterable[Descriptor], apps: Mapping[str, App]) -> list[str]:
         """Take over what an earlier run stored for these apps; close and remove the rest.
 
         Returns a warning for each session that is dropped, with the reason.
         """
-        warnings = []
-        unwanted = []
-        adopted: list[tuple[FdRecord, str]] = []
+        warnings, unwanted = [], []
+        found: list[tuple[FdRecord, str]] = []
         for descriptor in passed:
             owner = descriptor.name
             try:
-                raw = self._fd_store.adopt(descriptor, records.MAX_SESSION_BYTES + 1)
-                record = records.decode(raw, FdRecord)
+                record = decode(self._fd_store.adopt(descriptor, MAX_SESSION_BYTES + 1), FdRecord)
                 owner = record.app
-                self._check(record, apps)
+                fault = record.mismatch(apps.get(owner), self._boot_id)
             except (OSError, ValueError) as error:
-                reason = error.strerror if isinstance(error, OSError) else error
-                warnings.append(f"a stored session is dropped ({owner}): {reason}")
+                fault = str(error.strerror if isinstance(error, OSError) else error)
+            if fault:
+                warnings.append(f"a stored session is dropped ({owner}): {fault}")
                 unwanted.append(descriptor.name)
             else:
-                adopted.append((record, descriptor.name))
-        adopted.sort(key=lambda pair: (pair[0].generation, pair[0].expires_at))
-        for record, name in adopted:
-            sessions = self._apps[record.app]
-            sessions.entries.append(_Entry(name, record.generation, Instant(record.expires_at)))
-            sessions.found = (record, *sessions.found)
+                found.append((record, descriptor.name))
+        found.sort(key=lambda pair: (pair[0].generation, pair[0].expires_at))
+        for record, name in found:
+            self.store(apps[record.app]).adopt(record, name)
         self._fd_store.remove(unwanted)
         return warnings
 
     def store(self, app: App) -> "FdSessionStore":
-        """Return the app's SessionStore. All of one name share what is stored."""
-        return FdSessionStore(self._fd_store, self._boot_id, app, self._apps[app.name])
-
-    def _check(self, record: FdRecord, apps: Mapping[str, App]) -> None:
-        """Raise ValueError if a session is not one that its app would get as configured now."""
-        app = apps.get(record.app)
-        if app is None:
-            raise ValueError("no such app keeps its session here")
-        if mismatch := record.mismatch(app):
-            raise ValueError(mismatch)
-        if self._boot_id and record.boot_id and self._boot_id != record.boot_id:
-            raise ValueError("it is from an earlier boot")
+        """Return the app's SessionStore. It is the same for all apps of one name."""
+        new = FdSessionStore(self._fd_store, self._boot_id, app)
+        store = self._stores.setdefault(app.name, new)
+        store.app = app
+        return store
 
 
 class FdSessionStore:
@@ -148,51 +207,57 @@ class FdSessionStore:
 
     name = "systemd's fd store"
 
-    def __init__(self, fd_store: FdStore, boot_id: str, app: App, sessions: _AppSessions) -> None:
+    __slots__ = ("_boot_id", "_entries", "_fd_store", "_found", "app", "credential")
+
+    def __init__(self, fd_store: FdStore, boot_id: str, app: App) -> None:
         self._fd_store = fd_store
         self._boot_id = boot_id
-        self._app = app
-        self._sessions = sessions
-
-    @property
-    def credential(self) -> str:
+        self._entries: list[_Entry] = []
+        """What is stored, the oldest first."""
+        self._found: tuple[FdRecord, ...] = ()
+        """What an earlier run stored, the newest first, until this run has a session."""
+        self.app = app
+        """The app as it is configured now."""
+        self.credential = ""
         """The fingerprint given to `begin`, "" if there was none."""
-        return self._sessions.credential
 
     @property
     def saved(self) -> int:
         """The generation of the newest token that is stored, 0 if none is."""
-        entries = self._sessions.entries
-        return entries[-1].generation if entries else 0
+        return self._entries[-1].generation if self._entries else 0
+
+    def adopt(self, record: FdRecord, name: str) -> None:
+        """Take over an earlier run's session, which is newer than those taken over before."""
+        self._entries.append(_Entry(name, record.generation, record.expires_at))
+        self._found = (record, *self._found)
 
     async def load(self) -> tuple[StoredSession, ...]:
         """Return the sessions of an earlier run, the newest first, until `begin` or `remove`.
 
         A reload may have changed the app since the start, so each is checked once more.
         """
-        found = (record for record in self._sessions.found if not record.mismatch(self._app))
+        found = (one for one in self._found if not one.mismatch(self.app, self._boot_id))
         return tuple(record.stored_session() for record in found)
 
     def begin(self, credential: str) -> None:
         """Store the tokens that follow as obtained by the credential of this fingerprint."""
-        self._sessions.found = ()
-        self._sessions.credential = credential
+        self._found = ()
+        self.credential = credential
 
     async def prepare(self) -> None:
         """Do nothing: systemd does not say whether it stores descriptors."""
 
     async def put(self, token: Token) -> None:
         """Store this token. Raises OutputError if systemd does not take it now."""
-        entries = self._sessions.entries
-        if any(entry[1:] == (token.generation, token.expires_at) for entry in entries):
+        if any(entry[1:] == (token.generation, token.expires_at) for entry in self._entries):
             return
         if self._fd_store.full:
             self._remove_oldest(1)
         record = FdRecord(
-            app=self._app.name,
-            endpoint=self._app.endpoint.url,
-            source_sha256=source_fingerprint(self._app.credential),
-            credential_sha256=self._sessions.credential,
+            app=self.app.name,
+            endpoint=self.app.endpoint.url,
+            source_sha256=source_fingerprint(self.app.credential),
+            credential_sha256=self.credential,
             boot_id=self._boot_id,
             access_token=token.access_token,
             entity_id=token.entity_id,
@@ -201,24 +266,34 @@ class FdSessionStore:
             lifetime=token.lifetime,
             expires_at=token.expires_at,
         )
-        name = self._fd_store.add(records.encode(record))
-        entries.append(_Entry(name, token.generation, token.expires_at))
-        self._remove_oldest(len(entries) - SESSIONS_PER_APP)
+        name = self._fd_store.add(encode(record))
+        self._entries.append(_Entry(name, token.generation, token.expires_at))
+        self._remove_oldest(len(self._entries) - SESSIONS_PER_APP)
 
     async def remove(self) -> None:
         """Remove all that is stored of the app."""
         self.begin("")
-        self._remove_oldest(len(self._sessions.entries))
+        self._remove_oldest(len(self._entries))
 
     def close(self) -> None:
         """Do nothing: what is stored is for the next run."""
 
     def _remove_oldest(self, number: int) -> None:
-        removed = self._sessions.entries[: max(0, number)]
-        del self._sessions.entries[: max(0, number)]
-        self._fd_store.remove(entry.name for entry in removed)
+        number = max(0, number)
+        self._fd_store.remove(entry.name for entry in self._entries[:number])
+        del self._entries[:number]
+
+
+def is_session(name: str) -> bool:
+    """Return whether a descriptor of this name, passed on by systemd, is a stored session."""
+    return NAME.fullmatch(name) is not None
 
 
 def source_fingerprint(credential: Credential) -> str:
     """Return what tells where a credential is configured to be from any other place."""
     return sha256(repr(credential).encode()).hexdigest()
+
+
+def _nth_name(number: int) -> str:
+    digits = string.digits + string.ascii_letters
+    return "s." + "".join(digits[number // 62**place % 62] for place in (2, 1, 0))

@@ -2,7 +2,7 @@
 
 import hmac
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +12,7 @@ from typing import Annotated
 
 import msgspec
 
-from refresherd.adapters.state import records
+from refresherd.adapters.state.session_file import decode, encode
 from refresherd.domain.errors import OutputError
 from refresherd.domain.events import Warned
 from refresherd.domain.login_budget import NEVER_YET, History
@@ -38,8 +38,8 @@ Sha256 = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 class HistoryRecord(msgspec.Struct, frozen=True):
     """A credential's history, in seconds of boot time."""
 
-    refused: list[float]
-    cut_off: list[float]
+    refused: tuple[float, ...]
+    cut_off: tuple[float, ...]
     good_at: float | None
 
 
@@ -120,12 +120,13 @@ class LoginFile:
                 return {}
             self._key, histories = decoded(raw, self._boot())
         except OutputError as error:
-            self._warn(f"the failed logins of earlier runs are not known: {error}")
+            message = f"the failed logins of earlier runs are not known: {error}"
         except ValueError as error:
             path = self._file.path
-            self._warn(f"{path} is not used and will be replaced with the next login: {error}")
+            message = f"{path} is not used and will be replaced with the next login: {error}"
         else:
             return histories
+        self._context.observer.observe(Warned(message))
         return None
 
     async def save(self, histories: Mapping[str, History]) -> None:
@@ -135,9 +136,6 @@ class LoginFile:
     def _boot(self) -> Boot:
         clock = self._context.clock
         return Boot(self._boot_id, clock.now(), clock.wall(Instant(0.0)))
-
-    def _warn(self, message: str) -> None:
-        self._context.observer.observe(Warned(message))
 
 
 def _fingerprint(key: bytes, credential: Secret) -> str:
@@ -154,14 +152,14 @@ def encoded(key: bytes, histories: Mapping[str, History], boot: Boot) -> bytes:
         wall_offset=boot.wall_offset,
         credentials={
             fingerprint: HistoryRecord(
-                list(history.refused),
-                list(history.interrupted),
+                history.refused,
+                history.interrupted,
                 None if history.accepted_at == NEVER_YET else history.accepted_at,
             )
             for fingerprint, history in histories.items()
         },
     )
-    return records.encode(record) + b"\n"
+    return encode(record) + b"\n"
 
 
 def decoded(raw: bytes, boot: Boot) -> tuple[bytes, dict[str, History]]:
@@ -170,20 +168,20 @@ def decoded(raw: bytes, boot: Boot) -> tuple[bytes, dict[str, History]]:
     What an earlier boot wrote is translated by the wall clocks of then and now. What seems to
     lie ahead happened just now, for it did happen. Raises ValueError, which quotes nothing.
     """
-    record = records.decode(raw, LoginRecord, MAX_BYTES)
+    record = decode(raw, LoginRecord, MAX_BYTES)
     if record.version != VERSION:
         raise ValueError(f"it is of version {record.version}, not {VERSION}")
     same_boot = boot.id != "" and record.boot_id == boot.id
     shift = 0.0 if same_boot else record.wall_offset - boot.wall_offset
 
-    def instants(times: list[float]) -> tuple[Instant, ...]:
+    def instants(times: Iterable[float]) -> tuple[Instant, ...]:
         return tuple(sorted(Instant(min(at + shift, boot.now)) for at in times))
 
     histories = {
         fingerprint: History(
             instants(history.refused),
             instants(history.cut_off),
-            *instants([] if history.good_at is None else [history.good_at]),
+            *instants(() if history.good_at is None else (history.good_at,)),
         )
         for fingerprint, history in record.credentials.items()
     }

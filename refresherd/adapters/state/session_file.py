@@ -1,14 +1,14 @@
-"""Sessions in the state directory, for apps that have a live token and no API key."""
+"""Sessions in the state directory, and the JSON records in which state outlives the process."""
 
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
-from refresherd.adapters.state import records
 from refresherd.domain.errors import OutputError, Reason, Retryable
 from refresherd.domain.events import Warned
 from refresherd.domain.formats import timestamp
-from refresherd.domain.model import App, Ownership, Token
+from refresherd.domain.model import B64TOKEN, App, Ownership, Secret, Token
 from refresherd.engine.context import Context
 from refresherd.engine.ports import StoredSession
 from refresherd.host.atomic_file import Target
@@ -16,8 +16,21 @@ from refresherd.host.filesystem import PATIENCE_SECONDS
 from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.replaced_file import ReplacedFile, StaleTempFiles
 
+MAX_SESSION_BYTES = 64 * 1024
+"""The longest record of a session that is read. DSM's tokens have under 100 bytes."""
 
-class FileRecord(records.SessionRecord, frozen=True, kw_only=True):
+R = TypeVar("R", bound=msgspec.Struct)
+
+
+class SessionRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """What each backend stores of a session; each adds what it needs to trust it later."""
+
+    endpoint: str
+    access_token: Secret
+    entity_id: str = ""
+
+
+class FileRecord(SessionRecord, frozen=True, kw_only=True):
     """A session file's content."""
 
     bootstrap_sha256: str
@@ -28,7 +41,7 @@ class FileRecord(records.SessionRecord, frozen=True, kw_only=True):
 
 
 class SessionFile:
-    """A SessionStore in a file that only the daemon's user may read.
+    """A SessionStore in a file that only the daemon's user may read, for an app without a key.
 
     The file is read once, before it is first written: the state directory is locked, so
     nobody else changes it.
@@ -90,7 +103,7 @@ class SessionFile:
             entity_id=token.entity_id,
             expires_at=timestamp(self._context.clock.wall(token.expires_at)),
         )
-        text = msgspec.json.format(records.encode(record), indent=1) + b"\n"
+        text = msgspec.json.format(encode(record), indent=1) + b"\n"
         await self._file.replace(lambda: text)
         self.saved = token.generation
 
@@ -104,7 +117,7 @@ class SessionFile:
 
     async def _load(self) -> None:
         if not self._loaded:
-            self._adopt(await self._file.read(records.MAX_SESSION_BYTES))
+            self._adopt(await self._file.read(MAX_SESSION_BYTES))
 
     def _adopt(self, raw: bytes | None) -> None:
         # `begin`, or another caller that waited as well, may have come first.
@@ -112,16 +125,46 @@ class SessionFile:
         if loaded or raw is None:
             return
         try:
-            record = records.decode(raw, FileRecord)
+            record, fault = decode(raw, FileRecord), ""
+            if record.endpoint != self._endpoint:
+                fault = f"its session belongs to another endpoint than {self._endpoint}"
         except ValueError as error:
-            self._ignore(str(error))
-            return
-        if record.endpoint != self._endpoint:
-            self._ignore(f"its session belongs to another endpoint than {self._endpoint}")
+            fault = str(error)
+        if fault:
+            message = f"{self.name} is not used and will be replaced with the next token: {fault}"
+            self._context.observer.observe(Warned(message))
             return
         self.credential = record.bootstrap_sha256
         self._found = (StoredSession(record.access_token, record.bootstrap_sha256),)
 
-    def _ignore(self, reason: str) -> None:
-        message = f"{self.name} is not used and will be replaced with the next token: {reason}"
-        self._context.observer.observe(Warned(message))
+
+def encode(record: msgspec.Struct) -> bytes:
+    """Return a record as JSON."""
+    return msgspec.json.encode(record, enc_hook=_reveal)
+
+
+def decode(raw: bytes, kind: type[R], max_bytes: int = MAX_SESSION_BYTES) -> R:
+    """Return the record of this kind in some bytes. Unknown fields are those of a later version.
+
+    Raises ValueError, whose text says what is wrong and quotes nothing of the bytes.
+    """
+    if len(raw) > max_bytes:
+        raise ValueError(f"it has over {max_bytes} bytes")
+    try:
+        return msgspec.json.decode(raw, type=kind, dec_hook=_secret)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"it is not a valid record: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise ValueError("it is not valid JSON") from None
+
+
+def _reveal(value: object) -> object:
+    if isinstance(value, Secret):
+        return value.reveal()
+    raise NotImplementedError(f"a record holds no {type(value).__name__}")
+
+
+def _secret(kind: type, value: object) -> object:
+    if kind is Secret and isinstance(value, str) and B64TOKEN.fullmatch(value) is not None:
+        return Secret(value)
+    raise ValueError("Expected a bearer token")

@@ -17,10 +17,11 @@ from refresherd.adapters.state.fd_sessions import (
     FdRecord,
     FdSessions,
     FdSessionStore,
+    FdStore,
+    is_session,
     source_fingerprint,
 )
-from refresherd.adapters.state.fd_store import FdStore, is_session, sealed
-from refresherd.adapters.state.records import MAX_SESSION_BYTES, decode, encode
+from refresherd.adapters.state.session_file import MAX_SESSION_BYTES, decode, encode
 from refresherd.domain.errors import OutputError
 from refresherd.domain.model import (
     ApiKeyCommand,
@@ -52,9 +53,9 @@ RECORD = FdRecord(
     access_token=Secret("tUk3wMZ-0_x"),
     entity_id=ENTITY_ID,
     generation=7,
-    issued_at=1000.25,
+    issued_at=Instant(1000.25),
     lifetime=600.0,
-    expires_at=1600.25,
+    expires_at=Instant(1600.25),
 )
 FIELDS = json.loads(encode(RECORD))
 
@@ -208,10 +209,10 @@ def test_garbage_is_dropped_and_removed(manager: ServiceManager, notifier: Notif
     """It must neither keep the daemon from starting nor stay in the store for ever."""
     reading, writing = os.pipe()
     os.close(writing)
-    with sealed(b"\x00garbled") as fd:
-        garbled = Descriptor(os.dup(fd), "s.abc")
-        passed = [garbled, Descriptor(reading, "s.x00")]
-        warnings = FdSessions(FdStore(notifier), "boot").adopt(passed, {"payments": APP})
+    garbled = os.memfd_create("garbled")
+    os.write(garbled, b"\x00garbled")
+    passed = [Descriptor(garbled, "s.abc"), Descriptor(reading, "s.x00")]
+    warnings = FdSessions(FdStore(notifier), "boot").adopt(passed, {"payments": APP})
     assert warnings == [
         "a stored session is dropped (s.abc): it is not valid JSON",
         f"a stored session is dropped (s.x00): {os.strerror(errno.ESPIPE)}",

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.adapters.state.fd_store import MAX_ENTRIES, SEALS, FdStore, is_session
+from refresherd.adapters.state.fd_sessions import MAX_ENTRIES, SEALS, FdStore, is_session
 from refresherd.domain.errors import OutputError
 from refresherd.host.service_manager import Descriptor, Notifier
 from support.service_manager import ServiceManager, manager_at

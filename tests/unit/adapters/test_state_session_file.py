@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.adapters.state.records import MAX_SESSION_BYTES, decode, encode
-from refresherd.adapters.state.session_file import FileRecord
+from refresherd.adapters.state.session_file import MAX_SESSION_BYTES, FileRecord, decode, encode
 from refresherd.domain.model import Secret
 from support.fakes import ENTITY_ID
 
