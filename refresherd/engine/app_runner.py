@@ -10,11 +10,10 @@ from refresherd.domain.events import AppCrashed
 from refresherd.domain.model import App, Instant, Timing
 from refresherd.domain.readiness import AppStatus
 from refresherd.domain.session_state import ALWAYS, State, begin
-from refresherd.engine.context import AppContext, Context, RunningApp
+from refresherd.engine.context import AppContext, Context, RunningApp, StateCell
 from refresherd.engine.delivery import Delivery, HookRunner
 from refresherd.engine.refresher import PeriodicTask, Refresher
 from refresherd.engine.renewal import Renewal
-from refresherd.engine.state_cell import StateCell
 
 RESTARTS = Timing(retry_min=1.0, retry_max=60.0)
 

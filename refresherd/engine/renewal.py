@@ -4,33 +4,13 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import assert_never
 
-from refresherd.domain import session_state, timing
-from refresherd.domain.errors import (
-    DsmError,
-    LoginSuppressed,
-    Reason,
-    Rejected,
-    Retryable,
-    SessionLost,
-)
-from refresherd.domain.events import (
-    AttemptBegan,
-    AttemptFailed,
-    EntityMismatch,
-    LoginPostponed,
-    Renewed,
-    SessionChecked,
-)
+from refresherd.domain import errors, events, session_state, timing
+from refresherd.domain.errors import DsmError, Reason, Rejected, Retryable
 from refresherd.domain.model import Grant, Instant, Method, Secret, Token
 from refresherd.domain.session_state import SessionState
 from refresherd.engine.context import RunningApp
 from refresherd.engine.login_limiter import LoginSlot
-from refresherd.engine.renewal_credential import (
-    CredentialChooser,
-    CredentialWatch,
-    RenewalCredential,
-)
-from refresherd.engine.session_resume import resume
+from refresherd.engine.renewal_credential import CredentialChooser, CredentialWatch, resume
 from refresherd.engine.session_termination import SessionTermination
 
 
@@ -71,22 +51,20 @@ class Renewal:
             if await resume(self._app, self.credential_watch, self.termination):
                 return
             session = self._app.session
-            credential = await self._chooser.choose(session)
-            method = credential.method
+            method, secret = await self._chooser.choose(session)
             # The slot first: a login that waits for it must not take up a place at the endpoint.
-            async with self._login_slot(credential) as slot, self._app.ports.attempts:
+            async with self._login_slot(method, secret) as slot, self._app.ports.attempts:
                 if self._app.session.method is not session.method:
                     return  # the token ran out in the queue: a login is due instead
                 if slot is not None:
                     await slot.begin()
-                request = self._begin(credential, session.next_attempt_at)
+                request = self._begin(method, secret, session.next_attempt_at)
                 began = request.sent_at
                 await self._renew(request)
         except DsmError as error:
+            session, timing = self._app.session, self._app.settings.timing
             now, rand = self._app.now(), self._app.rand()
-            failed = session_state.failed(
-                self._app.session, error, now, self._app.settings.timing, rand
-            )
+            failed = session_state.failed(session, error, now, timing, rand)
             self._fail(failed, error, method, began)
             if isinstance(error, Rejected):
                 self.credential_watch.attempt_ended()
@@ -97,10 +75,10 @@ class Renewal:
             session, timing = self._app.session, self._app.settings.timing
             if session.token is None or session.check_at is None:
                 return  # the token ran out in the queue
-            credential = RenewalCredential(Method.KEEPALIVE, session.token.access_token)
-            request = self._begin(credential, session.check_at)
+            secret = session.token.access_token
+            request = self._begin(Method.KEEPALIVE, secret, session.check_at)
             try:
-                await self._app.ports.client.keep_alive(request.secret, request.timeout)
+                await self._app.ports.client.keep_alive(secret, request.timeout)
             except DsmError as error:
                 now, rand = self._app.now(), self._app.rand()
                 failed = session_state.check_failed(self._app.session, error, now, timing, rand)
@@ -108,24 +86,23 @@ class Renewal:
                 return
         now, url = self._app.now(), self._app.settings.endpoint.url
         self._app.publish(session_state.checked(self._app.session, now, timing))
-        self._app.observe(SessionChecked(self._app.name, url, now - request.sent_at))
+        self._app.observe(events.SessionChecked(self._app.name, url, now - request.sent_at))
 
     def _login_slot(
-        self, credential: RenewalCredential
+        self, method: Method, secret: Secret
     ) -> AbstractAsyncContextManager[LoginSlot | None]:
         limiter = self._app.ports.login_limiter
-        if limiter is None or credential.method is not Method.AUTH:
+        if limiter is None or method is not Method.AUTH:
             return nullcontext()
-        return limiter.slot(credential.secret, by_operator=self._app.session.by_operator)
+        return limiter.slot(secret, by_operator=self._app.session.by_operator)
 
-    def _begin(self, credential: RenewalCredential, due: Instant) -> _Request:
+    def _begin(self, method: Method, secret: Secret, due: Instant) -> _Request:
         now = self._app.now()
         token = session_state.valid_token(self._app.session, now)
         remaining = None if token is None else token.expires_at - now
         timeout = timing.attempt_timeout(self._app.settings.endpoint.timeout, remaining)
-        began = AttemptBegan(self._app.name, credential.method, max(0.0, now - due))
-        self._app.observe(began)
-        return _Request(credential.method, credential.secret, now, timeout)
+        self._app.observe(events.AttemptBegan(self._app.name, method, max(0.0, now - due)))
+        return _Request(method, secret, now, timeout)
 
     async def _renew(self, request: _Request) -> None:
         client = self._app.ports.client
@@ -136,12 +113,9 @@ class Renewal:
                 self._accept(await client.reauth(request.secret, request.timeout), request)
             case Method.KEEPALIVE:
                 request_id = await client.keep_alive(request.secret, request.timeout)
-                before, timing, rand = (
-                    self._app.session,
-                    self._app.settings.timing,
-                    self._app.rand(),
-                )
-                session = session_state.kept_alive(before, request.sent_at, timing, rand)
+                timing, rand = self._app.settings.timing, self._app.rand()
+                before, sent_at = self._app.session, request.sent_at
+                session = session_state.kept_alive(before, sent_at, timing, rand)
                 self._succeed(session, request, request_id)
             case _:
                 assert_never(request.method)
@@ -153,23 +127,27 @@ class Renewal:
             if not await self._chooser.refused(self._app.session, request.secret):
                 raise
             # The bootstrap token is no good, but there is a session to go on from: at once.
-            raise SessionLost(error.message, request_id=error.request_id, dead=False) from None
+            lost = errors.SessionLost(error.message, request_id=error.request_id, dead=False)
+            raise lost from None
         expected = self._app.ports.credential.entity_id
         if expected and expected.lower() != grant.entity_id.lower():
-            mismatch = EntityMismatch(self._app.name, expected, grant.entity_id)
+            mismatch = events.EntityMismatch(self._app.name, expected, grant.entity_id)
             self._app.observe(mismatch)
         return grant
 
     def _accept(self, grant: Grant, request: _Request) -> None:
-        before = self._app.session
+        before, sent_at = self._app.session, request.sent_at
         replaced = before.token
         if request.method is Method.REAUTH:
             if replaced is None:
-                replaced = _stored_token(request, grant, before.generation)
+                # A stored session. Nobody knows when it began: it may live as long as the new one.
+                ends_at = Instant(sent_at + grant.lifetime)
+                identity = (request.secret, grant.entity_id, before.generation)
+                replaced = Token(*identity, sent_at, grant.lifetime, ends_at)
             else:
                 _check_same_app(grant, replaced, self._app.ports.credential.entity_id)
         timing, rand = self._app.settings.timing, self._app.rand()
-        session = session_state.granted(before, grant, request.sent_at, timing, rand)
+        session = session_state.granted(before, grant, sent_at, timing, rand)
         self._succeed(session, request, grant.request_id)
         # It is not known whether a reauth may return the very token that it was sent.
         if replaced is not None and replaced.access_token != grant.access_token:
@@ -185,7 +163,7 @@ class Renewal:
             store.begin(request.secret.fingerprint())
         self._app.publish(session)
         self._app.observe(
-            Renewed(
+            events.Renewed(
                 app=self._app.name,
                 endpoint=self._app.settings.endpoint.url,
                 method=request.method,
@@ -200,13 +178,13 @@ class Renewal:
 
     def _fail(self, session: SessionState, error: DsmError, method: Method, began: Instant) -> None:
         self._app.publish(session)
-        if isinstance(error, LoginSuppressed):
+        next_at = session.next_attempt_at
+        if isinstance(error, errors.LoginSuppressed):
             # No attempt: DSM was not asked.
-            postponed = LoginPostponed(self._app.name, error.message, session.next_attempt_at)
-            self._app.observe(postponed)
+            self._app.observe(events.LoginPostponed(self._app.name, error.message, next_at))
             return
         self._app.observe(
-            AttemptFailed(
+            events.AttemptFailed(
                 app=self._app.name,
                 endpoint=self._app.settings.endpoint.url,
                 method=method,
@@ -214,20 +192,10 @@ class Renewal:
                 message=error.message,
                 duration=self._app.now() - began,
                 consecutive_failures=session.failures,
-                next_refresh_at=session.next_attempt_at,
+                next_refresh_at=next_at,
                 request_id=error.request_id,
             )
         )
-
-
-def _stored_token(request: _Request, grant: Grant, generation: int) -> Token:
-    """Return the stored session by which a reauth was just made, so that it can be ended.
-
-    Nobody knows when it began: it may live as long as the new one.
-    """
-    expires_at = Instant(request.sent_at + grant.lifetime)
-    at = request.sent_at
-    return Token(request.secret, grant.entity_id, generation, at, grant.lifetime, expires_at)
 
 
 def _check_same_app(grant: Grant, replaced: Token, app_id: str) -> None:

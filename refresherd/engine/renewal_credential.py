@@ -1,25 +1,17 @@
-"""An app's credential: whether an attempt uses it, and whether its source holds another one."""
+"""What an app goes on from: a stored session, its live one, or its credential."""
 
 from collections.abc import Hashable
-from dataclasses import dataclass
 
-from refresherd.domain import operator_transitions
+from refresherd.domain import operator_transitions, session_state
 from refresherd.domain.errors import Retryable
-from refresherd.domain.events import CredentialChanged
-from refresherd.domain.model import Instant, Method, Secret
+from refresherd.domain.events import CredentialChanged, SessionResumed, Warned
+from refresherd.domain.model import Instant, Method, Secret, Token
 from refresherd.domain.session_state import ALWAYS, NEVER, SessionState, State
 from refresherd.engine.context import RunningApp
+from refresherd.engine.session_termination import SessionTermination
 
 UNREADABLE = Secret("")
 """Stands for a credential that could not be read. No source ever holds it."""
-
-
-@dataclass(frozen=True, slots=True)
-class RenewalCredential:
-    """What is sent to DSM, and by which method."""
-
-    method: Method
-    secret: Secret
 
 
 class CredentialWatch:
@@ -90,9 +82,8 @@ class CredentialWatch:
         self._unused = None if found == self._used else found
         if self._unused is not None:
             session, now = self._app.session, self._app.now()
-            self._app.publish(
-                operator_transitions.credential_changed(session, now, self._app.settings.timing)
-            )
+            timing = self._app.settings.timing
+            self._app.publish(operator_transitions.credential_changed(session, now, timing))
             self._app.observe(CredentialChanged(self._app.name))
 
 
@@ -111,11 +102,14 @@ class CredentialChooser:
         self._watch = watch
         self._refused = UNREADABLE
 
-    async def choose(self, session: SessionState) -> RenewalCredential:
-        """Return what to make the next attempt with. Raises Retryable if it cannot be read."""
+    async def choose(self, session: SessionState) -> tuple[Method, Secret]:
+        """Return how to make the next attempt, and with what.
+
+        Raises Retryable if that cannot be read.
+        """
         # 1. A live session is renewed by its own token.
         if session.token is not None and session.method is not Method.AUTH:
-            return RenewalCredential(session.method, session.token.access_token)
+            return session.method, session.token.access_token
         try:
             credential = await self._app.ports.credential.read()
         except Retryable:
@@ -124,15 +118,15 @@ class CredentialChooser:
             if latest is None:
                 raise
             self._watch.remember(UNREADABLE)
-            return RenewalCredential(Method.REAUTH, latest)
+            return Method.REAUTH, latest
         # 3. The latest session, unless a bootstrap token is new: refused ones are not.
         bootstrap = None if credential == self._refused else credential
         latest = await self._latest(session, bootstrap)
         self._watch.remember(credential)
         if latest is not None:
-            return RenewalCredential(Method.REAUTH, latest)
+            return Method.REAUTH, latest
         # 4. A login.
-        return RenewalCredential(Method.AUTH, credential)
+        return Method.AUTH, credential
 
     async def refused(self, session: SessionState, credential: Secret) -> bool:
         """Note that DSM refused a credential; return whether there is a session to try instead."""
@@ -155,3 +149,53 @@ class CredentialChooser:
         if session.token is not None:
             return session.token.access_token
         return stored[0].access_token if stored else None
+
+
+async def resume(app: RunningApp, watch: CredentialWatch, termination: SessionTermination) -> bool:
+    """Publish a stored session as the app's, without asking DSM; return False if there is none.
+
+    A session that has expired, or was obtained with
+    another credential, is dropped. A credential that cannot be read now is no reason to drop
+    it: the file may have been deleted, or a vault may be locked. A session of unknown age is
+    left for a reauth. Raises Retryable if stored sessions cannot be read.
+    """
+    store = app.ports.session_store
+    if store is None or app.session.token is not None:
+        return False
+    stored = await store.load()
+    tokens = [session.token for session in stored if session.token is not None]
+    if not tokens:
+        return False
+    newest, *older = tokens
+    try:
+        credential = await app.ports.credential.read()
+    except Retryable:
+        credential = UNREADABLE
+    now = app.now()
+    if fault := _fault(newest, stored[0].credential, credential, now):
+        app.observe(Warned(f"the stored session is dropped: {fault}", app.name))
+        await store.remove()
+        app.publish(session_state.with_generation(app.session, newest.generation))
+        return False
+    store.begin(stored[0].credential)
+    watch.remember(credential)
+    session = session_state.resumed(newest, now, app.settings.timing, app.rand())
+    if app.session.by_operator:  # who asked for a new session, whatever was stored
+        session = operator_transitions.refresh_requested(session, now, app.settings.timing)
+    app.publish(session)
+    next_at = session.next_attempt_at
+    app.observe(SessionResumed(app.name, newest.generation, newest.expires_at, next_at))
+    for token in older:
+        # A session that was kept alive is stored with each of its expiries.
+        if token.expires_at > now and token.access_token != newest.access_token:
+            termination.retire(token)
+    return True
+
+
+def _fault(token: Token, fingerprint: str, credential: Secret, now: Instant) -> str:
+    """Return why a stored session cannot be resumed, "" if it can."""
+    if token.expires_at <= now:
+        return "it has run out"
+    if credential != UNREADABLE and credential.fingerprint() != fingerprint:
+        return "the credential has changed"
+    return ""

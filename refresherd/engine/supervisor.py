@@ -18,9 +18,8 @@ from refresherd.domain.readiness import AppStatus
 from refresherd.domain.reload_plan import ReloadPlan
 from refresherd.domain.session_state import begin
 from refresherd.engine.app_runner import AppRunner
-from refresherd.engine.context import AppContext, Context
+from refresherd.engine.context import AppContext, Context, StateCell
 from refresherd.engine.ports import Observer
-from refresherd.engine.state_cell import StateCell
 
 T = TypeVar("T")
 

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from refresherd.domain.model import ApiKeyFile, App, Endpoint, Grant, Timing, Token
 from refresherd.domain.session_state import SessionState, begin
-from refresherd.engine.context import AppContext, Context, RunningApp
+from refresherd.engine.context import AppContext, Context, RunningApp, StateCell
 from refresherd.engine.ports import Hook, SessionClient
 from refresherd.engine.renewal import Renewal
-from refresherd.engine.state_cell import StateCell
 from support.fakes import (
     FakeClock,
     FakeCredential,

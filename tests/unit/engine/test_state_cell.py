@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from refresherd.domain import session_state
 from refresherd.domain.model import Instant
-from refresherd.engine.state_cell import StateCell
+from refresherd.engine.context import StateCell
 from support.fakes import settle
 
 STARTING = session_state.begin(Instant(1000))
