@@ -4,15 +4,9 @@ import asyncio
 from dataclasses import replace
 from math import inf
 
-from refresherd.domain import timing
+from refresherd.domain import events, timing
 from refresherd.domain.errors import HookError, OutputError
-from refresherd.domain.events import (
-    HookRan,
-    HookResult,
-    OutputFailed,
-    OutputRemoved,
-    OutputWritten,
-)
+from refresherd.domain.events import HookResult
 from refresherd.domain.model import Instant, Timing, Token
 from refresherd.domain.readiness import OutputStatus
 from refresherd.domain.session_state import ALWAYS, NEVER, valid_token
@@ -62,11 +56,20 @@ class Delivery:
         """Bring the output up to date with the session state; if that fails, it is due again."""
         version = self._app.cell.version
         try:
-            await self._deliver()
+            if not self._prepared:
+                await self._output.prepare()
+                self._prepared = True
+            session = self._app.session
+            token = valid_token(session, self._app.now())
+            if token is not None:
+                await self._put(token)
+            elif session.dead or (session.expired and self._output.removes_expired):
+                await self._remove()
         except OutputError as error:
             self._failures += 1
-            now, rand = self._app.now(), self._app.rand()
-            pause = timing.backoff(self._failures, RETRIES, rand, self._held_for(now))
+            now, rand, held = self._app.now(), self._app.rand(), self.status.holds
+            left = inf if held is None or held.expires_at <= now else held.expires_at - now
+            pause = timing.backoff(self._failures, RETRIES, rand, left)
             self._retry_at = Instant(now + pause)
             self._failed(error, pause)
         else:
@@ -84,31 +87,14 @@ class Delivery:
         """Stop serving the token."""
         self._output.close()
 
-    def _held_for(self, now: Instant) -> float:
-        """Return for how long the token in the output is valid yet, inf if there is none."""
-        held = self.status.holds
-        return inf if held is None or held.expires_at <= now else held.expires_at - now
-
-    async def _deliver(self) -> None:
-        if not self._prepared:
-            await self._output.prepare()
-            self._prepared = True
-        session = self._app.session
-        token = valid_token(session, self._app.now())
-        if token is not None:
-            await self._put(token)
-        elif session.dead or (session.expired and self._output.removes_expired):
-            await self._remove()
-
     async def _put(self, token: Token) -> None:
         if token == self.status.holds:
             return
         self._removed = False  # a write that fails or is cancelled may take effect all the same
         await self._output.put(token)
-        now = self._app.now()
-        self.status = OutputStatus(self._output.name, holds=token, written_at=now)
-        written = OutputWritten(self._app.name, self._output.name, token.generation)
-        self._app.observe(written)
+        name, now = self._output.name, self._app.now()
+        self.status = OutputStatus(name, holds=token, written_at=now)
+        self._app.observe(events.OutputWritten(self._app.name, name, token.generation))
 
     async def _remove(self) -> None:
         if self._removed:
@@ -116,12 +102,12 @@ class Delivery:
         await self._output.remove()
         self._removed = True
         self.status = OutputStatus(self._output.name)
-        self._app.observe(OutputRemoved(self._app.name, self._output.name))
+        self._app.observe(events.OutputRemoved(self._app.name, self._output.name))
 
     def _failed(self, error: OutputError, retry_in: float) -> None:
-        self.status = replace(self.status, error=str(error))
-        failed = OutputFailed(self._app.name, self._output.name, str(error), retry_in)
-        self._app.observe(failed)
+        name, message = self._output.name, str(error)
+        self.status = replace(self.status, error=message)
+        self._app.observe(events.OutputFailed(self._app.name, name, message, retry_in))
 
 
 class HookRunner:
@@ -188,4 +174,4 @@ class HookRunner:
             result = HookResult.TIMEOUT if error.timed_out else HookResult.FAILED
             message = str(error)
         duration = self._app.now() - began
-        self._app.observe(HookRan(self._app.name, hook.name, result, duration, message))
+        self._app.observe(events.HookRan(self._app.name, hook.name, result, duration, message))

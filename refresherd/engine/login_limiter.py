@@ -1,7 +1,7 @@
 """Limits logins with API keys, so that DSM resets no app's secret, whichever apps share a key."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -56,11 +56,6 @@ class KeyHistory:
     refusal: str = ""
     """What the last of them said."""
 
-    @property
-    def idle(self) -> bool:
-        """Whether there is nothing to remember."""
-        return not (self.under_way or self.queue or self.history.failed)
-
     def record(self, now: Instant) -> None:
         """Update the key's record. A login that has begun is recorded as cut off."""
         self.history = login_budget.recent(self.history, now)
@@ -70,20 +65,6 @@ class KeyHistory:
             self.records[self.name] = replace(self.history, interrupted=interrupted)
         else:
             self.records.pop(self.name, None)
-
-    def settle(self, slot: LoginSlot, error: BaseException | None, now: Instant) -> None:
-        """Take note of how a login ended, and wake those who may go on."""
-        self.under_way.remove(slot)
-        woken = login_budget.BURST
-        if slot.begun_at is not None:
-            self.history = _outcome(error)(self.history, now)
-            self.record(now)
-            if isinstance(error, DsmError) and _refused(error):
-                self.refusals += 1
-                self.refusal, woken = error.message, len(self.queue)
-        # Those for whom there is no room wait on, and keep their place.
-        for alarm in tuple(islice(self.queue, woken)):
-            alarm.ring()
 
 
 class LoginLimiter:
@@ -144,19 +125,18 @@ class LoginLimiter:
     def _key(self, name: str) -> KeyHistory:
         now = self._clock.now()
         if now >= self._sweep_at:
-            self._sweep(now)
-        key = self._keys.get(name)
-        if key is None:
+            self._sweep_at = Instant(now + SWEEP_INTERVAL)
+            for key in tuple(self._keys.values()):
+                key.record(now)
+                self._forget_if_idle(key)
+        if name not in self._keys:
             history = login_budget.assumed(now) if now < self._lost_until else History()
-            key = self._keys[name] = KeyHistory(name, history, self._records)
-        return key
+            self._keys[name] = KeyHistory(name, history, self._records)
+        return self._keys[name]
 
-    def _sweep(self, now: Instant) -> None:
-        self._sweep_at = Instant(now + SWEEP_INTERVAL)
-        for key in tuple(self._keys.values()):
-            key.record(now)
-            if key.idle:
-                del self._keys[key.name]
+    def _forget_if_idle(self, key: KeyHistory) -> None:
+        if not (key.under_way or key.queue or key.history.failed):
+            self._keys.pop(key.name, None)
 
     async def _wait_for_room(self, key: KeyHistory, *, by_operator: bool) -> None:
         """Return when there is room. Raises LoginSuppressed if DSM refuses the key meanwhile."""
@@ -183,23 +163,33 @@ class LoginLimiter:
         return len(key.under_way) < login_budget.slots(history, now, patient=patient)
 
     def _settle(self, slot: LoginSlot, error: BaseException | None) -> None:
-        slot.key.settle(slot, error, self._clock.now())
+        """Take note of how a login ended, and wake those who may go on."""
+        key, now = slot.key, self._clock.now()
+        key.under_way.remove(slot)
+        woken = login_budget.BURST
         if slot.begun_at is not None:
+            key.history = _after(key.history, error, now)
+            key.record(now)
+            if isinstance(error, DsmError) and _refused(error):
+                key.refusals += 1
+                key.refusal, woken = error.message, len(key.queue)
             self.write_ahead.soon()
-        if slot.key.idle:
-            self._keys.pop(slot.key.name, None)
+        # Those for whom there is no room wait on, and keep their place.
+        for alarm in tuple(islice(key.queue, woken)):
+            alarm.ring()
+        self._forget_if_idle(key)
 
 
-def _outcome(error: BaseException | None) -> Callable[[History, Instant], History]:
-    """Return how the end of a login changes its key's history."""
+def _after(history: History, error: BaseException | None, now: Instant) -> History:
+    """Return a key's history after a login ended."""
     if error is None:
-        return login_budget.accepted
+        return login_budget.accepted(history, now)
     if not isinstance(error, DsmError):
-        return login_budget.interrupted
+        return login_budget.interrupted(history, now)
     if error.reason is Reason.MFA_REQUIRED:
         # DSM accepted the key before it asked for a second factor.
-        return login_budget.accepted
-    return login_budget.refused if _refused(error) else lambda history, _: history
+        return login_budget.accepted(history, now)
+    return login_budget.refused(history, now) if _refused(error) else history
 
 
 def _refused(error: DsmError) -> bool:
@@ -214,9 +204,7 @@ def _refused(error: DsmError) -> bool:
 
 def _reason(history: History, at: str) -> str:
     """Return why no login is sent before `at`."""
-    failed = len(history.failed)
+    why, cure = "have failed within 24 hours", "; correct or replace the key"
     if not history.refused:
-        message = f"{failed} logins with this key were cut off by restarts before DSM answered"
-        return f"{message}; the next is allowed at {at}"
-    message = f"{failed} logins with this key have failed within 24 hours"
-    return f"{message}; the next is allowed at {at}; correct or replace the key"
+        why, cure = "were cut off by restarts before DSM answered", ""
+    return f"{len(history.failed)} logins with this key {why}; the next is allowed at {at}{cure}"
