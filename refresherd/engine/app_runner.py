@@ -54,22 +54,20 @@ class AppRunner:
         """
         self.app = app
         """The app as it is configured."""
-
         self.cell = cell or StateCell(begin(context.clock.now()))
         """The app's session state."""
-
         self._running = RunningApp(app, app_context, self.cell, context)
         outputs = tuple(
             unchanged.get(output.name) or Delivery(self._running, output)
             for output in app_context.outputs
         )
-        store = app_context.session_store
-        stores = () if store is None else (Delivery(self._running, store),)
-        # The store comes first: a kill loses no token that a consumer has seen.
-        self._deliveries = (*stores, *outputs)
-        self._reported = (
-            (*outputs, *stores) if store is not None and store.irreplaceable else outputs
-        )
+        self._deliveries = self._reported = outputs
+        if (store := app_context.session_store) is not None:
+            stored = Delivery(self._running, store)
+            # The store comes first: a kill loses no token that a consumer has seen.
+            self._deliveries = (stored, *outputs)
+            if store.irreplaceable:
+                self._reported = (*outputs, stored)
         self._renewal = Renewal(self._running)
         self._renewal.termination.outputs = lambda: (delivery.status for delivery in outputs)
         self._hook_runner = HookRunner(self._running, outputs)
@@ -111,7 +109,10 @@ class AppRunner:
                 crashes = 1 if lasted > FORGIVEN_AFTER else crashes + 1
                 pause = timing.backoff(crashes, RESTARTS, self._running.rand())
                 self._running.observe(AppCrashed(self.app.name, error, pause))
-                _raise_if_cancelled()
+                # Errors of a TaskGroup have priority: up to Python 3.12 the cancellation is lost.
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    raise asyncio.CancelledError from None
             self._resumes_at = Instant(self._running.now() + pause)
             await self._running.context.schedule.alarm().wait(self._resumes_at)
 
@@ -171,16 +172,6 @@ class AppRunner:
     async def end_sessions(self) -> None:
         """End the app's sessions for good, but one that is irreplaceable. `clear` comes first."""
         await self._renewal.termination.end_all(self.cell.session.token)
-
-
-def _raise_if_cancelled() -> None:
-    """Raise CancelledError if the task was cancelled while a TaskGroup in it was failing.
-
-    The group's errors have priority then, and up to Python 3.12 the cancellation is lost.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 def _unchanged_outputs(old: App, new: App) -> frozenset[str]:

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Coroutine
-from functools import partial
 from typing import NoReturn, Protocol, assert_never
 
 from refresherd.domain import operator_transitions, session_state
@@ -55,12 +54,9 @@ class Refresher:
 
     def refresh(self) -> None:
         """Make an attempt now. One that is under way serves, for its outcome sets the next."""
-        now = self._app.now()
-        self._app.publish(
-            operator_transitions.refresh_requested(
-                self._app.session, now, self._app.settings.timing
-            )
-        )
+        session, now = self._app.session, self._app.now()
+        timing = self._app.settings.timing
+        self._app.publish(operator_transitions.refresh_requested(session, now, timing))
         self._alarm.ring()
 
     def wake(self) -> None:
@@ -106,9 +102,9 @@ class Refresher:
         of: Renewal | PeriodicTask,
         work: Coroutine[None, None, None],
     ) -> None:
-        self._under_way = (*self._under_way, of)
-        tasks.create_task(work).add_done_callback(partial(self._ended, of))
+        def ended(_: asyncio.Task[None]) -> None:
+            self._under_way = tuple(other for other in self._under_way if other is not of)
+            self._alarm.ring()
 
-    def _ended(self, of: Renewal | PeriodicTask, _: asyncio.Task[None]) -> None:
-        self._under_way = tuple(other for other in self._under_way if other is not of)
-        self._alarm.ring()
+        self._under_way = (*self._under_way, of)
+        tasks.create_task(work).add_done_callback(ended)

@@ -65,9 +65,15 @@ class SessionTermination:
         grace = self._app.settings.timing.terminate_after
         if grace is None:
             return
-        now = self._app.now()
-        session = _Pending(replaced, timing.terminate_at(replaced, now, grace))
-        self._pending = (*self._make_room(now), session)
+        now, pending = self._app.now(), self._pending
+        if len(pending) > MAX_PENDING:  # the termination of the oldest hangs
+            pending = pending[1:]
+            given_up = SessionEnded(self._app.name, Ending.FAILED, "too many wait for their end")
+            self._app.observe(given_up)
+        if len(pending) == MAX_PENDING:
+            oldest, *others = pending
+            pending = (replace(oldest, at=min(oldest.at, now)), *others)
+        self._pending = (*pending, _Pending(replaced, timing.terminate_at(replaced, now, grace)))
 
     def follow(self, earlier: "SessionTermination") -> None:
         """Take over what waits for its end under the app's earlier settings, as it is."""
@@ -77,8 +83,7 @@ class SessionTermination:
     async def work(self) -> None:
         """End the sessions that are due, one after the other."""
         while (session := self._next()) is not None and session.at <= self._app.now():
-            now, grace = self._app.now(), self._app.settings.timing.terminate_after or 0.0
-            later = _postponed(session, self.outputs(), now, grace)
+            later = self._postponed(session)
             if later is None:
                 await self._end(session)
             else:
@@ -99,7 +104,7 @@ class SessionTermination:
         """End all sessions at once, for good, but one that is irreplaceable."""
 
         async def end(token: Token) -> None:
-            self._app.observe(_ended(self._app, await _terminate(self._app, token)))
+            self._report(await self._terminate(token))
 
         tokens = self.pending if newest is None else (*self.pending, newest)
         async with asyncio.TaskGroup() as tasks:
@@ -112,8 +117,19 @@ class SessionTermination:
         endable = (session for session in self._pending if self.may_end(session.token))
         return min(endable, key=lambda session: session.at, default=None)
 
+    def _postponed(self, session: _Pending) -> _Pending | None:
+        """Return it with a later end if its token is in an output, or was at the last check."""
+        now, token = self._app.now(), session.token
+        tokens = (status.holds for status in self.outputs())
+        held = any(one is not None and one.access_token == token.access_token for one in tokens)
+        if token.expires_at <= now or not (held or session.held):
+            return None
+        grace = self._app.settings.timing.terminate_after or 0.0
+        at = timing.terminate_at(token, now, max(grace, MIN_POSTPONEMENT))
+        return replace(session, at=at, held=held)
+
     async def _end(self, session: _Pending) -> None:
-        error = await _terminate(self._app, session.token)
+        error = await self._terminate(session.token)
         if session not in self._pending:
             return  # it was given up meanwhile
         self._pending = tuple(other for other in self._pending if other is not session)
@@ -123,47 +139,24 @@ class SessionTermination:
             at = Instant(self._app.now() + pause)
             self._pending = (*self._pending, replace(session, at=at, failures=failures))
         else:
-            self._app.observe(_ended(self._app, error))
+            self._report(error)
 
-    def _make_room(self, now: Instant) -> tuple[_Pending, ...]:
-        pending = self._pending
-        if len(pending) > MAX_PENDING:  # the termination of the oldest hangs
-            pending = pending[1:]
-            given_up = SessionEnded(self._app.name, Ending.FAILED, "too many wait for their end")
-            self._app.observe(given_up)
-        if len(pending) == MAX_PENDING:
-            oldest, *others = pending
-            pending = (replace(oldest, at=min(oldest.at, now)), *others)
-        return pending
-
-
-def _postponed(
-    session: _Pending, outputs: Iterable[OutputStatus], now: Instant, grace: float
-) -> _Pending | None:
-    """Return a session with a later end if its token is in an output, or was at the last check."""
-    token = session.token
-    tokens = (status.holds for status in outputs)
-    held = any(one is not None and one.access_token == token.access_token for one in tokens)
-    if token.expires_at <= now or not (held or session.held):
+    async def _terminate(self, token: Token) -> DsmError | None:
+        """End the session of `token`; return the error if that fails, else None."""
+        timeout = self._app.settings.endpoint.timeout
+        try:
+            async with self._app.ports.endings:
+                await self._app.ports.client.terminate(token.access_token, timeout)
+        except DsmError as error:
+            return error
         return None
-    at = timing.terminate_at(token, now, max(grace, MIN_POSTPONEMENT))
-    return replace(session, at=at, held=held)
 
-
-async def _terminate(app: RunningApp, token: Token) -> DsmError | None:
-    """End the session of `token`; return the error if that fails, else None."""
-    try:
-        async with app.ports.endings:
-            await app.ports.client.terminate(token.access_token, app.settings.endpoint.timeout)
-    except DsmError as error:
-        return error
-    return None
-
-
-def _ended(app: RunningApp, error: DsmError | None) -> SessionEnded:
-    """Return the event for what `_terminate` returned."""
-    if error is None:
-        return SessionEnded(app.name, Ending.TERMINATED)
-    if isinstance(error, SessionLost) and error.dead:
-        return SessionEnded(app.name, Ending.GONE)
-    return SessionEnded(app.name, Ending.FAILED, error.message)
+    def _report(self, error: DsmError | None) -> None:
+        """Report the end of a session, of which `_terminate` returned this."""
+        if error is None:
+            ended = SessionEnded(self._app.name, Ending.TERMINATED)
+        elif isinstance(error, SessionLost) and error.dead:
+            ended = SessionEnded(self._app.name, Ending.GONE)
+        else:
+            ended = SessionEnded(self._app.name, Ending.FAILED, error.message)
+        self._app.observe(ended)

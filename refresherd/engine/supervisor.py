@@ -1,15 +1,7 @@
 """Decides which apps run: starts, stops and replaces their runners, and finds them by name."""
 
 import asyncio
-from collections.abc import (
-    AsyncIterator,
-    Callable,
-    Collection,
-    Coroutine,
-    Iterable,
-    Iterator,
-    Mapping,
-)
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Iterator
 from typing import NoReturn, TypeVar
 
 from refresherd.domain.events import AppCrashed
@@ -27,7 +19,7 @@ BATCH = 64
 """Apps started, stopped or visited before the event loop gets its turn."""
 
 PAUSE = 0.02
-"""Seconds between two batches of a `_ForEachApp`: ten thousand attempts at once would hold up the
+"""Seconds between two batches of calls on request: ten thousand attempts at once would hold up the
 loop for half a second, and then wait in memory for each other."""
 
 
@@ -46,8 +38,8 @@ class Supervisor:
         self._ending: dict[AppRunner, None] = {}
         """The runners of removed apps whose sessions are still to be ended."""
         self._tasks = _AppTasks()
-        self._refresh_all = _ForEachApp(AppRunner.refresh, context)
-        self._reloaded_all = _ForEachApp(AppRunner.reloaded, context)
+        self._refresh_requested = asyncio.Event()
+        self._reloaded = asyncio.Event()
         self._started = asyncio.Event()
 
     def statuses(self) -> Iterator[AppStatus]:
@@ -69,7 +61,7 @@ class Supervisor:
 
     def refresh_all(self) -> None:
         """Refresh every app as soon as `run` runs, a batch at a time."""
-        self._refresh_all.request()
+        self._refresh_requested.set()
 
     async def run(self) -> None:
         """Run all apps until cancelled."""
@@ -77,8 +69,8 @@ class Supervisor:
             async with self._tasks.group as group:
                 # They never end: a reload may stop every app, and a group without tasks
                 # takes no new ones.
-                group.create_task(self._refresh_all.run(lambda: self._runners))
-                group.create_task(self._reloaded_all.run(lambda: self._runners))
+                group.create_task(self._on_request(self._refresh_requested, AppRunner.refresh))
+                group.create_task(self._on_request(self._reloaded, AppRunner.reloaded))
                 async for runner in _in_batches(tuple(self._runners.values())):
                     self._tasks.start(runner)
                 self._started.set()
@@ -108,7 +100,7 @@ class Supervisor:
         async for app in _in_batches((*plan.restart, *plan.retune, *plan.start)):
             self._tasks.start(self._runners[app.name])
         self._runners = {name: self._runners[name] for name in order}
-        self._reloaded_all.request()
+        self._reloaded.set()
 
     async def end_sessions(self) -> None:
         """End every app's sessions, once `run` was cancelled and awaited."""
@@ -139,6 +131,25 @@ class Supervisor:
         for runner in removed:
             del self._ending[runner]
 
+    async def _on_request(
+        self, requested: asyncio.Event, call: Callable[[AppRunner], None]
+    ) -> NoReturn:
+        """Call something for every app on each request, a batch at a time, until cancelled.
+
+        A request while it is at work has it start over once it is done.
+        """
+        alarm, clock = self._context.schedule.alarm(), self._context.clock
+        while True:
+            await requested.wait()
+            requested.clear()
+            for number, name in enumerate(tuple(self._runners), start=1):
+                # A reload may have replaced the runner meanwhile.
+                runner = self._runners.get(name)
+                if runner is not None:
+                    call(runner)
+                if number % BATCH == 0:
+                    await alarm.wait(Instant(clock.now() + PAUSE))
+
     def _new_runner(self, app: App, generation: int = 0) -> AppRunner:
         cell = StateCell(begin(self._context.clock.now(), generation, by_operator=True))
         return AppRunner(app, self._make_app_context(app), self._context, cell)
@@ -164,36 +175,6 @@ class _AppTasks:
             stopped.append(task)
         if stopped:
             await asyncio.wait(stopped)
-
-
-class _ForEachApp:
-    """Calls something for every app on request, a batch at a time.
-
-    A request while it is at work has it start over once it is done.
-    """
-
-    def __init__(self, call: Callable[[AppRunner], None], context: Context) -> None:
-        self._call = call
-        self._context = context
-        self._requested = asyncio.Event()
-
-    def request(self) -> None:
-        """Have the call made for every app."""
-        self._requested.set()
-
-    async def run(self, runners: Callable[[], Mapping[str, AppRunner]]) -> NoReturn:
-        """Serve requests until cancelled; `runners` returns the runners by app as they are now."""
-        alarm = self._context.schedule.alarm()
-        while True:
-            await self._requested.wait()
-            self._requested.clear()
-            for number, name in enumerate(tuple(runners()), start=1):
-                # A reload may have replaced the runner meanwhile.
-                runner = runners().get(name)
-                if runner is not None:
-                    self._call(runner)
-                if number % BATCH == 0:
-                    await alarm.wait(Instant(self._context.clock.now() + PAUSE))
 
 
 async def _in_batches(items: Iterable[T]) -> AsyncIterator[T]:

@@ -20,8 +20,13 @@ from refresherd.domain.login_budget import (
 )
 from refresherd.domain.model import Instant, Secret
 from refresherd.engine.context import Context
-from refresherd.engine.login_limiter import PATIENCE, SWEEP_INTERVAL, LoginLimiter
-from refresherd.engine.write_ahead import RETRY_DELAY, WRITE_DELAY
+from refresherd.engine.login_limiter import (
+    PATIENCE,
+    RETRY_DELAY,
+    SWEEP_INTERVAL,
+    WRITE_DELAY,
+    LoginLimiter,
+)
 from support.fake_app import running
 from support.fakes import FakeClock, FakeLoginStore, FakeSchedule, RecordingObserver, settle
 
