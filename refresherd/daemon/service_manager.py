@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from refresherd.adapters import systemd
-from refresherd.adapters.state.fd_sessions import FdSessions, FdStore, is_session
+from refresherd.adapters.state.fd_sessions import FdSessions, is_session
 from refresherd.adapters.systemd import Reporter, Watchdog
 from refresherd.config import Configuration
 from refresherd.daemon.assembly import Assembly, ServiceManagerResources, chained
@@ -71,7 +71,7 @@ def _take_over(manager: Manager, notifier: Notifier, configuration: Configuratio
     others = [one for one in manager.passed if not is_session(one.name)]
     paths = (spec.path for app in configuration.apps for spec in app.sockets)
     activated = systemd.activated(others, configuration.api.path, paths)
-    sessions = FdSessions(FdStore(notifier), boot_id())
+    sessions = FdSessions(notifier, boot_id())
     # The others keep their sessions in the state directory.
     keyed = {
         app.name: app for app in configuration.apps if not chained(app, configuration.state_dir)

@@ -10,15 +10,8 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import NoReturn
 
-from refresherd.domain import login_budget
-from refresherd.domain.errors import (
-    DsmError,
-    LoginSuppressed,
-    OutputError,
-    Reason,
-    Rejected,
-    Retryable,
-)
+from refresherd.domain import errors, login_budget
+from refresherd.domain.errors import DsmError, Reason, Rejected, Retryable
 from refresherd.domain.events import Warned
 from refresherd.domain.formats import timestamp
 from refresherd.domain.login_budget import NEVER_YET, History
@@ -97,7 +90,7 @@ class WriteAhead:
         changes, self._due_at = self._changes, NEVER
         try:
             await self._store.save(dict(self._histories))
-        except OutputError as error:
+        except errors.OutputError as error:
             self._schedule(RETRY_DELAY)
             if not self._failing:
                 self._failing = True
@@ -239,7 +232,7 @@ class LoginLimiter:
                 await alarm.wait(until)
                 patient = patient and self._clock.now() < until
                 if key.refusals > seen:
-                    raise LoginSuppressed(key.refusal)
+                    raise errors.LoginSuppressed(key.refusal)
         finally:
             del key.queue[alarm]
 
@@ -249,7 +242,7 @@ class LoginLimiter:
         until = login_budget.allowed_at(history, now, by_operator=by_operator)
         if until > now:
             at = timestamp(self._clock.wall(until))
-            raise LoginSuppressed(_reason(login_budget.recent(history, now), at), until)
+            raise errors.LoginSuppressed(_reason(login_budget.recent(history, now), at), until)
         return len(key.under_way) < login_budget.slots(history, now, patient=patient)
 
     def _settle(self, slot: LoginSlot, error: BaseException | None) -> None:

@@ -1,7 +1,7 @@
 """Serves requests for a token: the newest one, one that lasts, or each as it comes."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 
 from refresherd.domain import operator_transitions, readiness, session_state
@@ -10,6 +10,7 @@ from refresherd.domain.model import Instant, Token
 from refresherd.domain.readiness import Ask
 from refresherd.domain.session_state import SessionState
 from refresherd.engine.app_runner import AppRunner
+from refresherd.engine.context import StateCell
 from refresherd.engine.ports import Clock
 from refresherd.engine.supervisor import Supervisor
 
@@ -40,8 +41,8 @@ class Broker:
         Waits for one up to `wait` seconds. Raises NoSuchApp; and NoToken, at once if waiting
         is hopeless.
         """
-        if _untried(self._runner(name)):
-            await self._first_outcome(name)
+        if not _tried(self._runner(name).cell):
+            await self._wait(name, self._startup_wait, _tried)
         token = self._lasting_token(self._runner(name), min_ttl)
         if token is not None:
             return token
@@ -64,9 +65,13 @@ class Broker:
             runner.refresh()
         elif before.next_attempt_at > self._clock.now():
             return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(wait):
-                await self._attempted(name, before)
+
+        def attempted(cell: StateCell) -> bool:
+            # A dead session is followed by a login at once, which belongs to the attempt.
+            ended = cell.session.next_attempt_at > self._clock.now()
+            return cell.closed or (ended and _outcome(cell.session) != _outcome(before))
+
+        await self._wait(name, wait, attempted)
 
     async def watch(self, name: str) -> AsyncGenerator[Token, None]:
         """Yield the valid token, if there is one, and each new one, until the app is removed.
@@ -86,12 +91,12 @@ class Broker:
                 await cell.changed(version)
                 runner = self._supervisor.runner(name)
 
-    async def _first_outcome(self, name: str) -> None:
-        """Return once an app has a token or a failure, or after the startup wait."""
+    async def _wait(self, name: str, seconds: float, done: Callable[[StateCell], bool]) -> None:
+        """Return once an app's state is as `done` wants it, or after `seconds`."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._startup_wait):
-                while _untried(runner := self._runner(name)):
-                    await runner.cell.changed(runner.cell.version)
+            async with asyncio.timeout(seconds):
+                while not done(cell := self._runner(name).cell):
+                    await cell.changed(cell.version)
 
     async def _next_token(self, name: str, ask: Ask) -> Token:
         while True:
@@ -107,15 +112,6 @@ class Broker:
             if self._may_hasten(runner):
                 runner.refresh()
             await runner.cell.changed(version)
-
-    async def _attempted(self, name: str, before: SessionState) -> None:
-        while not (cell := self._runner(name).cell).closed:
-            version, session = cell.version, cell.session
-            # A dead session is followed by a login at once, which belongs to the attempt.
-            ended = session.next_attempt_at > self._clock.now()
-            if ended and _outcome(session) != _outcome(before):
-                return
-            await cell.changed(version)
 
     def _runner(self, name: str) -> AppRunner:
         runner = self._supervisor.runner(name)
@@ -142,9 +138,10 @@ class Broker:
         return soonest < session.next_attempt_at
 
 
-def _untried(runner: AppRunner) -> bool:
-    session = runner.cell.session
-    return not runner.cell.closed and session.token is None and _outcome(session) == NO_OUTCOME
+def _tried(cell: StateCell) -> bool:
+    """Return whether an app has a token or a failure, or will have neither any more."""
+    session = cell.session
+    return cell.closed or session.token is not None or _outcome(session) != NO_OUTCOME
 
 
 def _outcome(session: SessionState) -> tuple[object, ...]:

@@ -81,12 +81,23 @@ class FdRecord(SessionRecord, frozen=True, kw_only=True):
         return ""
 
 
-class FdStore:
-    """What systemd stores for this process, by names that are each used for one entry at a time."""
+class _Entry(NamedTuple):
+    """A session in the store. One that was kept alive is stored again with its new expiry."""
 
-    def __init__(self, notifier: Notifier, max_entries: int = MAX_ENTRIES) -> None:
+    name: str
+    generation: int
+    expires_at: Instant
+
+
+class FdSessions:
+    """The sessions of all apps in the fd store, by names that are each used for one at a time."""
+
+    def __init__(self, notifier: Notifier, boot_id: str, max_entries: int = MAX_ENTRIES) -> None:
+        self.boot_id = boot_id
+        """The kernel's, "" if it could not be read."""
         self._notifier = notifier
         self._max_entries = max_entries
+        self._stores: dict[str, FdSessionStore] = {}
         self._numbers = count()
         self._names: set[str] = set()
         """The names in use, including those in `_unwanted`."""
@@ -98,16 +109,40 @@ class FdStore:
         """Whether `add` has no name left."""
         return len(self._names) >= self._max_entries
 
-    def adopt(self, descriptor: Descriptor, max_bytes: int) -> bytes:
-        """Return up to `max_bytes` of an earlier run's entry, and close its descriptor.
+    def adopt(self, passed: Iterable[Descriptor], apps: Mapping[str, App]) -> list[str]:
+        """Take over what an earlier run stored for these apps; close and remove the rest.
 
-        The entry stays stored. Raises OSError if the descriptor is not a file.
+        Returns a warning for each session that is dropped, with the reason.
         """
-        self._names.add(descriptor.name)
-        try:
-            return os.pread(descriptor.fd, max_bytes, 0)
-        finally:
-            os.close(descriptor.fd)
+        warnings, unwanted = [], []
+        found: list[tuple[FdRecord, str]] = []
+        for descriptor in passed:
+            owner = descriptor.name
+            self._names.add(owner)
+            try:
+                record = decode(os.pread(descriptor.fd, MAX_SESSION_BYTES + 1, 0), FdRecord)
+                owner = record.app
+                fault = record.mismatch(apps.get(owner), self.boot_id)
+            except (OSError, ValueError) as error:
+                fault = str(error.strerror if isinstance(error, OSError) else error)
+            finally:
+                os.close(descriptor.fd)
+            if fault:
+                warnings.append(f"a stored session is dropped ({owner}): {fault}")
+                unwanted.append(descriptor.name)
+            else:
+                found.append((record, descriptor.name))
+        found.sort(key=lambda pair: (pair[0].generation, pair[0].expires_at))
+        for record, name in found:
+            self.store(apps[record.app]).adopt(record, name)
+        self.remove(unwanted)
+        return warnings
+
+    def store(self, app: App) -> "FdSessionStore":
+        """Return the app's SessionStore. It is the same for all apps of one name."""
+        store = self._stores.setdefault(app.name, FdSessionStore(self, app))
+        store.app = app
+        return store
 
     def add(self, content: bytes) -> str:
         """Store this content and return the entry's name. Raises OutputError if that fails."""
@@ -142,56 +177,6 @@ class FdStore:
             self._names.discard(name)
 
 
-class _Entry(NamedTuple):
-    """A session in the store. One that was kept alive is stored again with its new expiry."""
-
-    name: str
-    generation: int
-    expires_at: Instant
-
-
-class FdSessions:
-    """The sessions of all apps in the fd store."""
-
-    def __init__(self, fd_store: FdStore, boot_id: str) -> None:
-        self._fd_store = fd_store
-        self._boot_id = boot_id
-        self._stores: dict[str, FdSessionStore] = {}
-
-    def adopt(self, passed: Iterable[Descriptor], apps: Mapping[str, App]) -> list[str]:
-        """Take over what an earlier run stored for these apps; close and remove the rest.
-
-        Returns a warning for each session that is dropped, with the reason.
-        """
-        warnings, unwanted = [], []
-        found: list[tuple[FdRecord, str]] = []
-        for descriptor in passed:
-            owner = descriptor.name
-            try:
-                record = decode(self._fd_store.adopt(descriptor, MAX_SESSION_BYTES + 1), FdRecord)
-                owner = record.app
-                fault = record.mismatch(apps.get(owner), self._boot_id)
-            except (OSError, ValueError) as error:
-                fault = str(error.strerror if isinstance(error, OSError) else error)
-            if fault:
-                warnings.append(f"a stored session is dropped ({owner}): {fault}")
-                unwanted.append(descriptor.name)
-            else:
-                found.append((record, descriptor.name))
-        found.sort(key=lambda pair: (pair[0].generation, pair[0].expires_at))
-        for record, name in found:
-            self.store(apps[record.app]).adopt(record, name)
-        self._fd_store.remove(unwanted)
-        return warnings
-
-    def store(self, app: App) -> "FdSessionStore":
-        """Return the app's SessionStore. It is the same for all apps of one name."""
-        new = FdSessionStore(self._fd_store, self._boot_id, app)
-        store = self._stores.setdefault(app.name, new)
-        store.app = app
-        return store
-
-
 class FdSessionStore:
     """The SessionStore of one app in the fd store.
 
@@ -207,11 +192,10 @@ class FdSessionStore:
 
     name = "systemd's fd store"
 
-    __slots__ = ("_boot_id", "_entries", "_fd_store", "_found", "app", "credential")
+    __slots__ = ("_entries", "_found", "_sessions", "app", "credential")
 
-    def __init__(self, fd_store: FdStore, boot_id: str, app: App) -> None:
-        self._fd_store = fd_store
-        self._boot_id = boot_id
+    def __init__(self, sessions: FdSessions, app: App) -> None:
+        self._sessions = sessions
         self._entries: list[_Entry] = []
         """What is stored, the oldest first."""
         self._found: tuple[FdRecord, ...] = ()
@@ -236,7 +220,7 @@ class FdSessionStore:
 
         A reload may have changed the app since the start, so each is checked once more.
         """
-        found = (one for one in self._found if not one.mismatch(self.app, self._boot_id))
+        found = (one for one in self._found if not one.mismatch(self.app, self._sessions.boot_id))
         return tuple(record.stored_session() for record in found)
 
     def begin(self, credential: str) -> None:
@@ -251,14 +235,14 @@ class FdSessionStore:
         """Store this token. Raises OutputError if systemd does not take it now."""
         if any(entry[1:] == (token.generation, token.expires_at) for entry in self._entries):
             return
-        if self._fd_store.full:
+        if self._sessions.full:
             self._remove_oldest(1)
         record = FdRecord(
             app=self.app.name,
             endpoint=self.app.endpoint.url,
             source_sha256=source_fingerprint(self.app.credential),
             credential_sha256=self.credential,
-            boot_id=self._boot_id,
+            boot_id=self._sessions.boot_id,
             access_token=token.access_token,
             entity_id=token.entity_id,
             generation=token.generation,
@@ -266,7 +250,7 @@ class FdSessionStore:
             lifetime=token.lifetime,
             expires_at=token.expires_at,
         )
-        name = self._fd_store.add(encode(record))
+        name = self._sessions.add(encode(record))
         self._entries.append(_Entry(name, token.generation, token.expires_at))
         self._remove_oldest(len(self._entries) - SESSIONS_PER_APP)
 
@@ -280,7 +264,7 @@ class FdSessionStore:
 
     def _remove_oldest(self, number: int) -> None:
         number = max(0, number)
-        self._fd_store.remove(entry.name for entry in self._entries[:number])
+        self._sessions.remove(entry.name for entry in self._entries[:number])
         del self._entries[:number]
 
 

@@ -17,7 +17,6 @@ from refresherd.adapters.state.fd_sessions import (
     FdRecord,
     FdSessions,
     FdSessionStore,
-    FdStore,
     is_session,
     source_fingerprint,
 )
@@ -99,7 +98,7 @@ def notifier(manager: ServiceManager) -> Iterator[Notifier]:
 
 def first_run(notifier: Notifier, app: App = APP) -> FdSessionStore:
     """Return an app's store in a run that found nothing."""
-    return FdSessions(FdStore(notifier), "boot").store(app)
+    return FdSessions(notifier, "boot").store(app)
 
 
 def next_run(
@@ -108,7 +107,7 @@ def next_run(
     """Start another run with what the manager holds; return its warnings as well."""
     manager.read()
     passed = [Descriptor(os.dup(fd), name) for name, fds in manager.stored.items() for fd in fds]
-    sessions = FdSessions(FdStore(notifier), boot)
+    sessions = FdSessions(notifier, boot)
     return sessions, sessions.adopt(passed, {app.name: app for app in apps})
 
 
@@ -200,7 +199,7 @@ async def test_without_a_boot_id_the_other_checks_suffice(
     manager: ServiceManager, notifier: Notifier, tmp_path: Path
 ) -> None:
     """A unit with ProcSubset=pid has no boot id; the store does not outlive a boot anyway."""
-    await FdSessions(FdStore(notifier), boot_id(tmp_path / "none")).store(APP).put(token(1))
+    await FdSessions(notifier, boot_id(tmp_path / "none")).store(APP).put(token(1))
     sessions, warnings = next_run(manager, notifier, APP, boot=boot_id())
     assert (len(await sessions.store(APP).load()), warnings) == (1, [])
 
@@ -212,7 +211,7 @@ def test_garbage_is_dropped_and_removed(manager: ServiceManager, notifier: Notif
     garbled = os.memfd_create("garbled")
     os.write(garbled, b"\x00garbled")
     passed = [Descriptor(garbled, "s.abc"), Descriptor(reading, "s.x00")]
-    warnings = FdSessions(FdStore(notifier), "boot").adopt(passed, {"payments": APP})
+    warnings = FdSessions(notifier, "boot").adopt(passed, {"payments": APP})
     assert warnings == [
         "a stored session is dropped (s.abc): it is not valid JSON",
         f"a stored session is dropped (s.x00): {os.strerror(errno.ESPIPE)}",
@@ -224,7 +223,7 @@ def test_garbage_is_dropped_and_removed(manager: ServiceManager, notifier: Notif
 
 async def test_a_dead_session_is_removed(manager: ServiceManager, notifier: Notifier) -> None:
     """Otherwise a restart would resume a session that DSM has ended."""
-    sessions = FdSessions(FdStore(notifier), "boot")
+    sessions = FdSessions(notifier, "boot")
     mine, others = sessions.store(APP), sessions.store(OTHER)
     assert mine.removes_expired
     await mine.prepare()
@@ -240,7 +239,7 @@ async def test_a_full_store_still_gets_the_newest(
     manager: ServiceManager, notifier: Notifier
 ) -> None:
     """With ten thousand apps the store is full, and must not grow stale for that."""
-    sessions = FdSessions(FdStore(notifier, max_entries=2), "boot")
+    sessions = FdSessions(notifier, "boot", max_entries=2)
     store = sessions.store(APP)
     for generation in (1, 2, 3):
         await store.put(token(generation))

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.adapters.state.fd_sessions import MAX_ENTRIES, SEALS, FdStore, is_session
+from refresherd.adapters.state.fd_sessions import MAX_ENTRIES, SEALS, FdSessions, is_session
 from refresherd.domain.errors import OutputError
+from refresherd.domain.model import ApiKeyFile, App, Endpoint, Instant, Secret, Token
 from refresherd.host.service_manager import Descriptor, Notifier
+from support.fakes import ENTITY_ID
 from support.service_manager import ServiceManager, manager_at
 
 LONGEST_VARIABLE = 128 * 1024
@@ -50,27 +52,27 @@ def test_all_names_fit_in_the_environment_of_the_next_run(monkeypatch: pytest.Mo
     """With longer names a daemon of two thousand apps could not be started again."""
     monkeypatch.setattr(os, "memfd_create", lambda *_: os.open(os.devnull, os.O_RDWR))
     monkeypatch.setattr(fcntl, "fcntl", lambda *_: 0)
-    store = FdStore(SilentNotifier())
-    names = [store.add(b"") for _ in range(MAX_ENTRIES)]
+    sessions = FdSessions(SilentNotifier(), "boot")
+    names = [sessions.add(b"") for _ in range(MAX_ENTRIES)]
     assert len(set(names)) == MAX_ENTRIES
     assert all(map(is_session, names))
     assert len(f"LISTEN_FDNAMES={SOCKETS}{':'.join(names)}") < LONGEST_VARIABLE
-    assert store.full
+    assert sessions.full
     with pytest.raises(OutputError, match="holds 20000 sessions, and cannot pass on more"):
-        store.add(b"")
-    store.remove([names[7]])
-    assert store.add(b"") not in names[:7] + names[8:]
+        sessions.add(b"")
+    sessions.remove([names[7]])
+    assert sessions.add(b"") not in names[:7] + names[8:]
 
 
 @given(st.lists(st.integers(0, 40)))
 def test_no_two_entries_have_the_same_name(removals: list[int]) -> None:
     """Removing the one would remove the other."""
-    store = FdStore(SilentNotifier())
-    used = [store.add(b"") for _ in range(20)]
+    sessions = FdSessions(SilentNotifier(), "boot")
+    used = [sessions.add(b"") for _ in range(20)]
     for number in removals:
         if number < len(used):
-            store.remove([used.pop(number)])
-        used.append(store.add(b""))
+            sessions.remove([used.pop(number)])
+        used.append(sessions.add(b""))
         assert len(set(used)) == len(used)
 
 
@@ -84,7 +86,7 @@ def test_a_socket_is_not_taken_for_a_session(name: str) -> None:
 
 def test_nobody_can_change_what_is_stored(manager: ServiceManager, notifier: Notifier) -> None:
     """A process that gets the descriptor by mistake must not be able to plant a session."""
-    FdStore(notifier).add(b"content")
+    FdSessions(notifier, "boot").add(b"content")
     manager.read()
     ((fd,),) = manager.stored.values()
     assert fcntl.fcntl(fd, fcntl.F_GET_SEALS) == SEALS
@@ -92,35 +94,37 @@ def test_nobody_can_change_what_is_stored(manager: ServiceManager, notifier: Not
         os.write(fd, b"x")
 
 
-def test_an_adopted_entry_is_read_and_its_descriptor_closed(
+async def test_an_adopted_entry_is_read_and_its_descriptor_closed(
     manager: ServiceManager, notifier: Notifier
 ) -> None:
     """Its name stays in use until the entry is removed."""
-    name = FdStore(notifier).add(b"content")
+    app = App("payments", Endpoint("https://dsm.example.com"), ApiKeyFile(Path("payments.key")))
+    token = Token(Secret("token"), ENTITY_ID, 1, Instant(1000.0), 600.0, Instant(1600.0))
+    await FdSessions(notifier, "boot").store(app).put(token)
     manager.read()
-    ((fd,),) = manager.stored.values()
+    ((name, (fd,)),) = manager.stored.items()
     passed = os.dup(fd)
-    store = FdStore(notifier)
-    assert store.adopt(Descriptor(passed, name), 4) == b"cont"
+    sessions = FdSessions(notifier, "boot")
+    assert sessions.adopt([Descriptor(passed, name)], {app.name: app}) == []
     with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
         os.fstat(passed)
-    assert store.add(b"") != name
+    assert sessions.add(b"") != name
 
 
 def test_an_entry_is_removed_once_systemd_takes_messages(
     manager: ServiceManager, notifier: Notifier
 ) -> None:
     """Its name is not used again before."""
-    store = FdStore(notifier, max_entries=1)
-    name = store.add(b"")
+    sessions = FdSessions(notifier, "boot", max_entries=1)
+    name = sessions.add(b"")
     manager.read()
     manager.flood()
-    store.remove([name])
-    assert store.full
+    sessions.remove([name])
+    assert sessions.full
     manager.read()
-    store.remove([])
+    sessions.remove([])
     manager.read()
-    assert (store.full, manager.stored) == (False, {})
+    assert (sessions.full, manager.stored) == (False, {})
 
 
 def test_a_host_without_memory_for_it_is_reported(
@@ -133,4 +137,4 @@ def test_a_host_without_memory_for_it_is_reported(
 
     monkeypatch.setattr(os, "memfd_create", full)
     with pytest.raises(OutputError, match="cannot store the session: Too many open files"):
-        FdStore(notifier).add(b"")
+        FdSessions(notifier, "boot").add(b"")
