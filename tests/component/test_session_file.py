@@ -1,19 +1,28 @@
 """An app's newest session in a real file: what the next run finds, and how it uses it."""
 
+import asyncio
 import os
 import stat
+import threading
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from refresherd.adapters.outputs import FileOutput
 from refresherd.adapters.state.session_file import SessionFile
 from refresherd.domain.errors import OutputError, Reason, Retryable
 from refresherd.domain.events import Warned
-from refresherd.domain.model import App, Endpoint, Instant, Secret, Token, TokenFile
+from refresherd.domain.model import App, Endpoint, FileSpec, Instant, Secret, Token, TokenFile
+from refresherd.engine.app_runner import AppRunner
 from refresherd.engine.context import Context
 from refresherd.engine.ports import StoredSession
 from refresherd.host.keyed_executor import KeyedExecutor
-from support.fakes import ENTITY_ID, FakeClock, FakeSchedule, RecordingObserver
+from support.api_place import eventually
+from support.fake_app import running
+from support.fake_token_app import FakeTokenApp
+from support.fakes import ENTITY_ID, FakeClock, FakeSchedule, RecordingObserver, grants
 from support.lab import needs_root
 
 BOOTSTRAP = Secret("bootstrap").fingerprint()
@@ -199,3 +208,24 @@ async def test_another_users_file_is_reported(runs: Runs) -> None:
             await runs.next().load()
     finally:
         os.seteuid(0)
+
+
+async def test_a_state_directory_that_hangs_delays_no_output(tmp_path: Path) -> None:
+    """Consumers have their token at once; the session follows as soon as the disk answers."""
+    path, released = tmp_path / "payments.token", threading.Event()
+    (state := tmp_path / "state").mkdir()
+    app, executor = FakeTokenApp(grants(), outputs=()), KeyedExecutor()
+    store = SessionFile(app.app, state / "payments.session", app.context, executor)
+    assert await store.load() == ()
+    output = FileOutput(app.app, FileSpec(path), app.clock, executor)
+    app_context = replace(app.app_context, outputs=(output,), session_store=store)
+    stuck = asyncio.create_task(executor.call(str(state), partial(released.wait, 30.0)))
+    async with running(AppRunner(app.app, app_context, app.context).run()):
+        try:
+            await eventually(path.exists)
+            assert path.read_text() == "token-1"
+            assert (store.saved, list(state.iterdir())) == (0, [])
+        finally:
+            released.set()
+        await eventually(lambda: store.saved == 1)
+        assert await stuck

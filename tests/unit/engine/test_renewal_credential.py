@@ -8,7 +8,7 @@ from refresherd.domain import session_state
 from refresherd.domain.errors import DsmError, Reason, Rejected, Retryable, SessionLost
 from refresherd.domain.events import AttemptBegan, AttemptFailed, CredentialChanged
 from refresherd.domain.model import Method, Secret
-from refresherd.domain.session_state import Action, State
+from refresherd.domain.session_state import NEVER, Action, State
 from refresherd.engine.renewal import Renewal
 from support.fake_token_app import BOOTSTRAP, FakeTokenApp
 from support.fakes import Disk, grants
@@ -22,14 +22,14 @@ REFUSED = Rejected(Reason.REJECTED, "Session does not exist", request_id="r-7")
 MISSING = Retryable(Reason.CREDENTIAL, "bootstrap.token: No such file or directory")
 
 
-async def attempt(app: FakeTokenApp, renewal: Renewal) -> None:
+async def attempt(app: FakeTokenApp, renewal: Renewal, *, save: bool = True) -> None:
     """Make the next attempt when it is due, and save the token that it brings."""
     app.clock.set(max(app.clock.now(), app.session.next_attempt_at))
     if session_state.next_action(app.session, app.clock.now(), busy=False) is Action.EXPIRE:
         app.cell.publish(session_state.expired(app.session, app.clock.now()))
     generation = app.session.generation
     await renewal.attempt()
-    if app.session.generation > generation and app.session.token is not None:
+    if save and app.session.generation > generation and app.session.token is not None:
         await app.store.put(app.session.token)
 
 
@@ -210,6 +210,45 @@ async def test_a_session_goes_back_to_the_bootstrap_that_it_came_from() -> None:
     await attempt(app, renewal)
     assert app.requests()[2:] == [("reauth", "token-1")]
     assert app.store.disk.credential == BOOTSTRAP.fingerprint()
+
+
+async def test_a_live_session_replaces_a_missing_bootstrap_before_it_is_saved() -> None:
+    """A full state directory must not cost the app the session that it has in memory.
+
+    Nothing is lost by using it: a reauth ends no session, and an unsaved app ends none either.
+    """
+    app = FakeTokenApp([FIRST, OUTAGE, OUTAGE, SECOND])
+    renewal = app.renewal()
+    await attempt(app, renewal, save=False)
+    app.credential.error = MISSING
+    for _ in range(3):
+        await attempt(app, renewal, save=False)
+    assert app.requests() == [("login", "bootstrap"), *[("reauth", "token-1")] * 3]
+    assert app.session.state is State.FRESH
+    assert app.store.disk == Disk()
+    app.clock.advance(60)
+    assert [one.access_token for one in renewal.termination.pending] == [FIRST.access_token]
+    assert renewal.termination.due_at == NEVER, "nothing is saved that a crash could go on from"
+
+
+async def test_a_live_session_replaces_a_refused_bootstrap_before_it_is_saved() -> None:
+    """The app would count as rejected for half an hour, with a live session at hand."""
+    app = FakeTokenApp([FIRST, REFUSED, SECOND])
+    renewal = app.renewal()
+    await attempt(app, renewal, save=False)
+    app.credential.secret = "another"
+    renewal.credential_watch.look_now()
+    await renewal.credential_watch.work()
+    app.clock.advance(1)
+    for _ in range(2):
+        await attempt(app, renewal, save=False)
+    assert app.requests()[1:] == [("login", "another"), ("reauth", "token-1")]
+    assert app.session.state is State.FRESH
+    assert app.store.credential == BOOTSTRAP.fingerprint()
+    assert renewal.termination.due_at == NEVER, "nothing is saved that a crash could go on from"
+    assert app.session.token is not None
+    await app.store.put(app.session.token)
+    assert renewal.termination.due_at == 1061.0, "once it is saved, the replaced one may end"
 
 
 async def test_the_session_of_an_earlier_run_is_ended_too() -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count, islice
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +18,7 @@ from support.fake_app import running
 from support.fake_token_app import BOOTSTRAP, FakeTokenApp
 from support.fakes import ENTITY_ID, Disk, FakeOutput, FakeSessionStore, grants, settle
 
-FIRST, SECOND, THIRD = islice(grants(), 3)
+FIRST, SECOND, THIRD, FOURTH = islice(grants(), 4)
 FULL = OutputError("no space left on device")
 SHORT = Timing(at=0.3, jitter=0.2, terminate_after=1.0)
 
@@ -53,6 +54,59 @@ async def test_an_app_is_not_ready_before_its_session_is_saved() -> None:
     assert [event.output for event in app.observer.of(OutputWritten)] == [
         "/run/payments.token",
         app.store.name,
+    ]
+
+
+@pytest.mark.parametrize("writes", [[], [None]])
+async def test_a_store_that_hangs_delays_no_output(writes: list[None]) -> None:
+    """Each delivery is a task of its own: consumers get every token while the state disk hangs.
+
+    The first session, which is all that a restart could go on from, is not ended meanwhile.
+    """
+    output, hook = FakeOutput(), Noted()
+    app = FakeTokenApp([FIRST, SECOND, THIRD], outputs=(output,), writes=[*writes, asyncio.Event()])
+    app_context = replace(app.app_context, hooks=(hook,))
+    runner = AppRunner(app.app, app_context, app.context)
+    async with running(runner.run()):
+        delivered = [(app.clock.now(), output.holds)]
+        for _ in range(2):
+            await app.schedule.advance(300)
+            delivered.append((app.clock.now(), output.holds))
+        assert [(at, held and held.access_token) for at, held in delivered] == [
+            (1000.0, FIRST.access_token),
+            (1300.0, SECOND.access_token),
+            (1600.0, THIRD.access_token),
+        ]
+        assert hook.generations == [1, 2, 3]
+        assert [name for name, _ in app.requests()] == ["login", "reauth", "reauth"]
+        assert not ready(runner.status(), app.clock.now())
+
+
+@pytest.mark.parametrize(
+    ("stored", "delivered"), [(SECOND, FIRST), (FIRST, SECOND)], ids=["stored first", "stored last"]
+)
+async def test_a_consumers_token_outlives_a_kill(stored: Grant, delivered: Grant) -> None:
+    """Whichever of the two writes a kill cuts off, no run ends the session that consumers have.
+
+    The next run goes on from the stored session, and ends no other.
+    """
+    hangs = [None, None, asyncio.Event()]  # once it is prepared and has the first token
+    writes, puts = ([], hangs) if stored is SECOND else (hangs, [])
+    output = FakeOutput(script=puts)
+    app = FakeTokenApp([FIRST, SECOND], outputs=(output,), writes=writes)
+    async with running(AppRunner(app.app, app.app_context, app.context).run()):
+        await app.schedule.advance(500)
+    assert output.holds is not None
+    assert output.holds.access_token == delivered.access_token
+    assert app.store.disk.token == stored.access_token
+    assert [name for name, _ in app.requests()] == ["login", "reauth"]
+    later = FakeTokenApp([THIRD, FOURTH], outputs=(FakeOutput(),))
+    later.store = FakeSessionStore(disk=app.store.disk)
+    async with running(AppRunner(later.app, later.app_context, later.context).run()):
+        await later.schedule.advance(290)
+    assert later.requests() == [
+        ("reauth", stored.access_token.reveal()),
+        ("terminate", stored.access_token.reveal()),
     ]
 
 
@@ -196,7 +250,7 @@ class SlowStore(FakeSessionStore):
 
 @st.composite
 def run(draw: st.DrawFn) -> tuple[float, float, float, float, bool]:
-    """Record the run, and fail, which must not matter."""
+    """Draw how long a run and the pause after it last, two latencies, and if the disk is full."""
     return (
         draw(st.floats(0.0, 60.0)),
         draw(st.floats(0.0, 10.0)),
