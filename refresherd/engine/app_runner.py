@@ -72,7 +72,7 @@ class AppRunner:
         self._renewal.termination.outputs = lambda: (delivery.status for delivery in outputs)
         self._hook_runner = HookRunner(self._running, outputs)
         periodic_tasks: tuple[PeriodicTask, ...] = (
-            self._renewal.credential_watch,
+            self._renewal.credential,
             self._renewal.termination,
             *self._deliveries,
         )
@@ -118,7 +118,7 @@ class AppRunner:
 
     def reloaded(self) -> None:
         """Look for a credential that was replaced in its place; retry a refused one now."""
-        self._renewal.credential_watch.look_now()
+        self._renewal.credential.look_now()
         self._refresher.wake()
         if self.cell.session.state is State.REJECTED:
             self._refresher.refresh()

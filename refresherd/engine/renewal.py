@@ -10,7 +10,7 @@ from refresherd.domain.model import Grant, Instant, Method, Secret, Token
 from refresherd.domain.session_state import SessionState
 from refresherd.engine.context import RunningApp
 from refresherd.engine.login_limiter import LoginSlot
-from refresherd.engine.renewal_credential import CredentialChooser, CredentialWatch, resume
+from refresherd.engine.renewal_credential import RenewalCredential, resume
 from refresherd.engine.session_termination import SessionTermination
 
 
@@ -31,27 +31,26 @@ class Renewal:
     outlives a crash of the app's tasks.
     """
 
-    __slots__ = ("_app", "_chooser", "credential_watch", "termination")
+    __slots__ = ("_app", "credential", "termination")
 
     def __init__(self, app: RunningApp) -> None:
-        self.credential_watch = CredentialWatch(app)
+        self.credential = RenewalCredential(app)
         self.termination = SessionTermination(app)
         self._app = app
-        self._chooser = CredentialChooser(app, self.credential_watch)
 
     def follow(self, earlier: "Renewal") -> None:
         """Take over what was known under the app's earlier settings."""
-        self.credential_watch.follow(earlier.credential_watch)
+        self.credential.follow(earlier.credential)
         self.termination.follow(earlier.termination)
 
     async def attempt(self) -> None:
         """Resume a stored session, or else renew the session by the method that is due."""
         method, began = self._app.session.method, self._app.now()
         try:
-            if await resume(self._app, self.credential_watch, self.termination):
+            if await resume(self._app, self.credential, self.termination):
                 return
             session = self._app.session
-            method, secret = await self._chooser.choose(session)
+            method, secret = await self.credential.choose(session)
             # The slot first: a login that waits for it must not take up a place at the endpoint.
             async with self._login_slot(method, secret) as slot, self._app.ports.attempts:
                 if self._app.session.method is not session.method:
@@ -67,7 +66,7 @@ class Renewal:
             failed = session_state.failed(session, error, now, timing, rand)
             self._fail(failed, error, method, began)
             if isinstance(error, Rejected):
-                self.credential_watch.attempt_ended()
+                self.credential.attempt_ended()
 
     async def check(self) -> None:
         """Ask DSM whether the session still lives; only a clear no changes anything."""
@@ -124,7 +123,7 @@ class Renewal:
         try:
             grant = await self._app.ports.client.login(request.secret, request.timeout)
         except Rejected as error:
-            if not await self._chooser.refused(self._app.session, request.secret):
+            if not await self.credential.refused(self._app.session, request.secret):
                 raise
             # The bootstrap token is no good, but there is a session to go on from: at once.
             lost = errors.SessionLost(error.message, request_id=error.request_id, dead=False)
@@ -174,7 +173,7 @@ class Renewal:
                 request_id=request_id,
             )
         )
-        self.credential_watch.attempt_ended()
+        self.credential.attempt_ended()
 
     def _fail(self, session: SessionState, error: DsmError, method: Method, began: Instant) -> None:
         self._app.publish(session)

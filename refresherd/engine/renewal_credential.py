@@ -14,19 +14,25 @@ UNREADABLE = Secret("")
 """Stands for a credential that could not be read. No source ever holds it."""
 
 
-class CredentialWatch:
-    """Looks for another credential: often while DSM refuses the present one, else when asked.
+class RenewalCredential:
+    """What each attempt of an app is made with, and whether its source holds another credential.
 
-    So the wait after a refusal ends as soon as an operator replaces the credential. The source
-    is read only when its stamp has changed, or when `look_now` asks for it. Only a different
-    content ends the wait: touching the file must not burn the same credential again.
+    An app that has no way back but its stored sessions "logs in" by a reauth from the latest
+    one, until DSM declares that one dead. A new bootstrap token comes first; if DSM refuses it,
+    the app goes on from its latest session all the same.
+
+    While DSM refuses the credential, `work` looks at its source often, otherwise only when
+    asked. So the wait after a refusal ends as soon as an operator replaces the credential. The
+    source is read only when its stamp has changed, or when `look_now` asks for it. Only a
+    different content ends the wait: touching the file must not burn the same credential again.
     """
 
-    __slots__ = ("_app", "_forced", "_look_at", "_stamp", "_unused", "_used")
+    __slots__ = ("_app", "_forced", "_look_at", "_refused", "_stamp", "_unused", "_used")
 
     def __init__(self, app: RunningApp) -> None:
         self._app = app
         self._used: Secret | None = None
+        self._refused = UNREADABLE
         self._unused: Secret | None = None
         """Another credential that the source held at the last look, until it is used."""
         self._stamp: Hashable = None
@@ -39,6 +45,37 @@ class CredentialWatch:
         if self._forced:
             return ALWAYS
         return self._look_at if self._app.session.state is State.REJECTED else NEVER
+
+    async def choose(self, session: SessionState) -> tuple[Method, Secret]:
+        """Return how to make the next attempt, and with what.
+
+        Raises Retryable if that cannot be read.
+        """
+        # 1. A live session is renewed by its own token.
+        if session.token is not None and session.method is not Method.AUTH:
+            return session.method, session.token.access_token
+        try:
+            credential = await self._app.ports.credential.read()
+        except Retryable:
+            # 2. A bootstrap token may be deleted once a session goes back to it.
+            latest = await self._latest(session)
+            if latest is None:
+                raise
+            self.remember(UNREADABLE)
+            return Method.REAUTH, latest
+        # 3. The latest session, unless a bootstrap token is new: refused ones are not.
+        bootstrap = None if credential == self._refused else credential
+        latest = await self._latest(session, bootstrap)
+        self.remember(credential)
+        if latest is not None:
+            return Method.REAUTH, latest
+        # 4. A login.
+        return Method.AUTH, credential
+
+    async def refused(self, session: SessionState, credential: Secret) -> bool:
+        """Note that DSM refused a credential; return whether there is a session to try instead."""
+        self._refused = credential
+        return await self._latest(session) is not None
 
     def remember(self, credential: Secret) -> None:
         """Take note that DSM is asked with this credential."""
@@ -55,7 +92,7 @@ class CredentialWatch:
         if self._unused is not None:
             self.look_now()
 
-    def follow(self, earlier: "CredentialWatch") -> None:
+    def follow(self, earlier: "RenewalCredential") -> None:
         """Take over what was known under the app's earlier settings."""
         self._used = earlier._used  # noqa: SLF001  # another of its own class
 
@@ -86,53 +123,6 @@ class CredentialWatch:
             self._app.publish(operator_transitions.credential_changed(session, now, timing))
             self._app.observe(CredentialChanged(self._app.name))
 
-
-class CredentialChooser:
-    """Chooses what each attempt is made with.
-
-    An app that has no way back but its stored sessions "logs in" by a reauth from the latest
-    one, until DSM declares that one dead. A new bootstrap token comes first; if DSM refuses it,
-    the app goes on from its latest session all the same.
-    """
-
-    __slots__ = ("_app", "_refused", "_watch")
-
-    def __init__(self, app: RunningApp, watch: CredentialWatch) -> None:
-        self._app = app
-        self._watch = watch
-        self._refused = UNREADABLE
-
-    async def choose(self, session: SessionState) -> tuple[Method, Secret]:
-        """Return how to make the next attempt, and with what.
-
-        Raises Retryable if that cannot be read.
-        """
-        # 1. A live session is renewed by its own token.
-        if session.token is not None and session.method is not Method.AUTH:
-            return session.method, session.token.access_token
-        try:
-            credential = await self._app.ports.credential.read()
-        except Retryable:
-            # 2. A bootstrap token may be deleted once a session goes back to it.
-            latest = await self._latest(session)
-            if latest is None:
-                raise
-            self._watch.remember(UNREADABLE)
-            return Method.REAUTH, latest
-        # 3. The latest session, unless a bootstrap token is new: refused ones are not.
-        bootstrap = None if credential == self._refused else credential
-        latest = await self._latest(session, bootstrap)
-        self._watch.remember(credential)
-        if latest is not None:
-            return Method.REAUTH, latest
-        # 4. A login.
-        return Method.AUTH, credential
-
-    async def refused(self, session: SessionState, credential: Secret) -> bool:
-        """Note that DSM refused a credential; return whether there is a session to try instead."""
-        self._refused = credential
-        return await self._latest(session) is not None
-
     async def _latest(
         self, session: SessionState, bootstrap: Secret | None = None
     ) -> Secret | None:
@@ -151,13 +141,15 @@ class CredentialChooser:
         return stored[0].access_token if stored else None
 
 
-async def resume(app: RunningApp, watch: CredentialWatch, termination: SessionTermination) -> bool:
+async def resume(
+    app: RunningApp, renewal_credential: RenewalCredential, termination: SessionTermination
+) -> bool:
     """Publish a stored session as the app's, without asking DSM; return False if there is none.
 
-    A session that has expired, or was obtained with
-    another credential, is dropped. A credential that cannot be read now is no reason to drop
-    it: the file may have been deleted, or a vault may be locked. A session of unknown age is
-    left for a reauth. Raises Retryable if stored sessions cannot be read.
+    A session that has expired, or was obtained with another credential, is dropped. A
+    credential that cannot be read now is no reason to drop it: the file may have been deleted,
+    or a vault may be locked. A session of unknown age is left for a reauth.
+    Raises Retryable if stored sessions cannot be read.
     """
     store = app.ports.session_store
     if store is None or app.session.token is not None:
@@ -178,9 +170,9 @@ async def resume(app: RunningApp, watch: CredentialWatch, termination: SessionTe
         app.publish(session_state.with_generation(app.session, newest.generation))
         return False
     store.begin(stored[0].credential)
-    watch.remember(credential)
+    renewal_credential.remember(credential)
     session = session_state.resumed(newest, now, app.settings.timing, app.rand())
-    if app.session.by_operator:  # who asked for a new session, whatever was stored
+    if app.session.by_operator:  # an operator wants a new session, whatever was stored
         session = operator_transitions.refresh_requested(session, now, app.settings.timing)
     app.publish(session)
     next_at = session.next_attempt_at

@@ -45,7 +45,7 @@ class Refreshing(FakeApp):
         self.parts = renewal = self.renewal()
         deliveries = [Delivery(self.running_app, one) for one in self.outputs]
         periodic_tasks: tuple[PeriodicTask, ...] = (
-            renewal.credential_watch,
+            renewal.credential,
             renewal.termination,
             *deliveries,
         )
@@ -273,7 +273,7 @@ async def test_a_periodic_task_with_new_work_is_started() -> None:
     """A reload's look for another key must not wait for the next renewal."""
     app = Refreshing(grants())
     async with running(app.refresher.run()):
-        app.parts.credential_watch.look_now()
+        app.parts.credential.look_now()
         await settle()
         assert app.credential.reads == 1
         app.refresher.wake()

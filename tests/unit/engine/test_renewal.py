@@ -246,7 +246,7 @@ async def test_a_refused_credential_is_remembered() -> None:
     app = FakeApp([Rejected(Reason.REJECTED, "bad key")])
     renewal = app.renewal()
     await renewal.attempt()
-    await renewal.credential_watch.work()
+    await renewal.credential.work()
     assert app.session.state is State.REJECTED
     assert app.session.next_attempt_at == 2800.0
 
@@ -288,8 +288,8 @@ async def test_other_settings_take_over_what_is_known() -> None:
     later = app.renewal()
     later.follow(earlier)
     assert later.termination.pending == earlier.termination.pending != ()
-    later.credential_watch.look_now()
-    await later.credential_watch.work()
+    later.credential.look_now()
+    await later.credential.work()
     assert app.session.method is Method.REAUTH
 
 

@@ -171,12 +171,12 @@ async def test_a_reload_ignores_the_same_bootstrap() -> None:
     """Only another one counts, also if the one before had been deleted."""
     app = FakeTokenApp([FIRST, SECOND], stored="stored")
     renewal = await attempted(app)
-    renewal.credential_watch.look_now()
-    await renewal.credential_watch.work()
+    renewal.credential.look_now()
+    await renewal.credential.work()
     assert app.observer.of(CredentialChanged) == []
     app.credential.secret = "another"
-    renewal.credential_watch.look_now()
-    await renewal.credential_watch.work()
+    renewal.credential.look_now()
+    await renewal.credential.work()
     assert len(app.observer.of(CredentialChanged)) == 1
     app.clock.advance(1)
     await attempt(app, renewal)
@@ -189,8 +189,8 @@ async def test_a_reload_notices_a_bootstrap_where_there_was_none() -> None:
     app.credential.error = MISSING
     renewal = await attempted(app)
     app.credential.error, app.credential.secret = None, "another"
-    renewal.credential_watch.look_now()
-    await renewal.credential_watch.work()
+    renewal.credential.look_now()
+    await renewal.credential.work()
     app.clock.advance(1)
     await attempt(app, renewal)
     assert app.requests() == [("reauth", "stored"), ("login", "another")]
@@ -201,8 +201,8 @@ async def test_a_session_goes_back_to_the_bootstrap_that_it_came_from() -> None:
     app = FakeTokenApp([FIRST, OUTAGE, SECOND])
     renewal = await attempted(app)
     app.credential.secret = "another"
-    renewal.credential_watch.look_now()
-    await renewal.credential_watch.work()
+    renewal.credential.look_now()
+    await renewal.credential.work()
     app.clock.advance(1)
     await attempt(app, renewal)
     assert app.requests()[1:] == [("login", "another")]
@@ -237,8 +237,8 @@ async def test_a_live_session_replaces_a_refused_bootstrap_before_it_is_saved() 
     renewal = app.renewal()
     await attempt(app, renewal, save=False)
     app.credential.secret = "another"
-    renewal.credential_watch.look_now()
-    await renewal.credential_watch.work()
+    renewal.credential.look_now()
+    await renewal.credential.work()
     app.clock.advance(1)
     for _ in range(2):
         await attempt(app, renewal, save=False)
