@@ -134,7 +134,9 @@ class AppRunner:
 
         What is configured as before is left as it is: nothing is written or bound again.
         """
-        paths = _unchanged_outputs(self.app, app)
+        paths = {str(spec.path) for spec in app.files if spec in self.app.files}
+        if app.access == self.app.access:
+            paths |= {str(spec.path) for spec in app.sockets if spec in self.app.sockets}
         unchanged = {d.status.name: d for d in self._deliveries if d.status.name in paths}
         for delivery in self._deliveries:
             if delivery.status.name not in unchanged:
@@ -172,11 +174,3 @@ class AppRunner:
     async def end_sessions(self) -> None:
         """End the app's sessions for good, but one that is irreplaceable. `clear` comes first."""
         await self._renewal.termination.end_all(self.cell.session.token)
-
-
-def _unchanged_outputs(old: App, new: App) -> frozenset[str]:
-    """Return the paths of the outputs that are the same under both settings."""
-    files = {str(spec.path) for spec in new.files if spec in old.files}
-    if old.access != new.access:
-        return frozenset(files)
-    return frozenset(files | {str(spec.path) for spec in new.sockets if spec in old.sockets})

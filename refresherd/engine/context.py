@@ -7,26 +7,17 @@ from dataclasses import dataclass
 from refresherd.domain.events import Event
 from refresherd.domain.model import App, Instant
 from refresherd.domain.session_state import SessionState
+from refresherd.engine import ports
 from refresherd.engine.login_limiter import LoginLimiter
-from refresherd.engine.ports import (
-    Clock,
-    CredentialSource,
-    Hook,
-    Observer,
-    Output,
-    Schedule,
-    SessionClient,
-    SessionStore,
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
     """The ports that all apps share."""
 
-    clock: Clock
-    schedule: Schedule
-    observer: Observer
+    clock: ports.Clock
+    schedule: ports.Schedule
+    observer: ports.Observer
     rng: Callable[[], float]
     """Returns a random number in [0, 1). Spreading load needs no secrecy."""
 
@@ -35,17 +26,17 @@ class Context:
 class AppContext:
     """The ports of one app. Those of one endpoint share their semaphores."""
 
-    client: SessionClient
-    credential: CredentialSource
+    client: ports.SessionClient
+    credential: ports.CredentialSource
     attempts: asyncio.Semaphore
     """Admits `max_in_flight` attempts at once."""
 
     endings: asyncio.Semaphore
     """Admits a few terminations at once. They never delay attempts."""
 
-    outputs: tuple[Output, ...] = ()
-    hooks: tuple[Hook, ...] = ()
-    session_store: SessionStore | None = None
+    outputs: tuple[ports.Output, ...] = ()
+    hooks: tuple[ports.Hook, ...] = ()
+    session_store: ports.SessionStore | None = None
     """None if the app's sessions do not outlive the process."""
 
     login_limiter: LoginLimiter | None = None

@@ -67,7 +67,7 @@ class WriteAhead:
                 await self._write()
 
     def soon(self) -> None:
-        """Have the change just made written within WRITE_DELAY."""
+        """Arrange for the change just made to be written within WRITE_DELAY."""
         self._changes += 1
         if self._due_at == NEVER:
             self._schedule(WRITE_DELAY)
@@ -246,7 +246,7 @@ class LoginLimiter:
         return len(key.under_way) < login_budget.slots(history, now, patient=patient)
 
     def _settle(self, slot: LoginSlot, error: BaseException | None) -> None:
-        """Take note of how a login ended, and wake those who may go on."""
+        """Record how a login ended, and wake the logins that may go on."""
         key, now = slot.key, self._clock.now()
         key.under_way.remove(slot)
         woken = login_budget.BURST

@@ -61,7 +61,7 @@ class SessionTermination:
         return NEVER if (session := self._next()) is None else session.at
 
     def retire(self, replaced: Token) -> None:
-        """Have the session of a replaced token ended after the app's grace period."""
+        """Schedule the end of a replaced token's session, after the app's grace period."""
         grace = self._app.settings.timing.terminate_after
         if grace is None:
             return

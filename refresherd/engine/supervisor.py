@@ -37,7 +37,8 @@ class Supervisor:
         self._runners = {app.name: AppRunner(app, make_app_context(app), context) for app in apps}
         self._ending: dict[AppRunner, None] = {}
         """The runners of removed apps whose sessions are still to be ended."""
-        self._tasks = _AppTasks()
+        self._group = asyncio.TaskGroup()
+        self._tasks: dict[str, asyncio.Task[NoReturn]] = {}
         self._refresh_requested = asyncio.Event()
         self._reloaded = asyncio.Event()
         self._started = asyncio.Event()
@@ -66,13 +67,13 @@ class Supervisor:
     async def run(self) -> None:
         """Run all apps until cancelled."""
         try:
-            async with self._tasks.group as group:
+            async with self._group as group:
                 # They never end: a reload may stop every app, and a group without tasks
                 # takes no new ones.
                 group.create_task(self._on_request(self._refresh_requested, AppRunner.refresh))
                 group.create_task(self._on_request(self._reloaded, AppRunner.reloaded))
-                async for runner in _in_batches(tuple(self._runners.values())):
-                    self._tasks.start(runner)
+                async for name, runner in _in_batches(tuple(self._runners.items())):
+                    self._tasks[name] = group.create_task(runner.run())
                 self._started.set()
         finally:
             for runner in self._runners.values():
@@ -90,15 +91,15 @@ class Supervisor:
         if end_sessions:
             # Outputs first, and awaited: their paths may be another app's from here on.
             await _for_each(removed, AppRunner.clear, self._context.observer)
-            self._tasks.group.create_task(self._end(removed))
-        await self._tasks.stop([app.name for app in plan.retune])
+            self._group.create_task(self._end(removed))
+        await _stop(self._tasks.pop(app.name) for app in plan.retune)
         async for app in _in_batches(plan.retune):
             app_context = self._make_app_context(app)
             self._runners[app.name] = self._runners[app.name].retuned(app, app_context)
         async for app in _in_batches(plan.start):
             self._runners[app.name] = self._new_runner(app)
         async for app in _in_batches((*plan.restart, *plan.retune, *plan.start)):
-            self._tasks.start(self._runners[app.name])
+            self._tasks[app.name] = self._group.create_task(self._runners[app.name].run())
         self._runners = {name: self._runners[name] for name in order}
         self._reloaded.set()
 
@@ -113,7 +114,7 @@ class Supervisor:
         A restarted app gets its new runner at once, so that it exists for readers all the time.
         """
         successors = dict.fromkeys(plan.stop) | {app.name: app for app in plan.restart}
-        await self._tasks.stop(successors)
+        await _stop(self._tasks.pop(name) for name in successors)
         removed = []
         async for name, app in _in_batches(successors.items()):
             runner = self._runners.pop(name)
@@ -155,26 +156,14 @@ class Supervisor:
         return AppRunner(app, self._make_app_context(app), self._context, cell)
 
 
-class _AppTasks:
-    """The tasks in which the runners run."""
-
-    def __init__(self) -> None:
-        self.group = asyncio.TaskGroup()
-        self._by_app: dict[str, asyncio.Task[NoReturn]] = {}
-
-    def start(self, runner: AppRunner) -> None:
-        """Run an app."""
-        self._by_app[runner.app.name] = self.group.create_task(runner.run())
-
-    async def stop(self, names: Iterable[str]) -> None:
-        """Stop apps; return when nothing of them is under way."""
-        stopped = []
-        async for name in _in_batches(names):
-            task = self._by_app.pop(name)
-            task.cancel()
-            stopped.append(task)
-        if stopped:
-            await asyncio.wait(stopped)
+async def _stop(tasks: Iterable[asyncio.Task[NoReturn]]) -> None:
+    """Cancel the tasks of apps; return when nothing of them is under way."""
+    stopped = []
+    async for task in _in_batches(tasks):
+        task.cancel()
+        stopped.append(task)
+    if stopped:
+        await asyncio.wait(stopped)
 
 
 async def _in_batches(items: Iterable[T]) -> AsyncIterator[T]:

@@ -18,8 +18,6 @@ STARTUP_WAIT = 1.0
 """Seconds for which every request waits for an app's first token or first failure: a daemon that
 takes over from another one has its sessions within milliseconds."""
 
-NO_OUTCOME = (None, 0, None)
-
 
 class Broker:
     """Hands out tokens on request: never an expired one, and with no refresh that is not needed.
@@ -141,7 +139,7 @@ class Broker:
 def _tried(cell: StateCell) -> bool:
     """Return whether an app has a token or a failure, or will have neither any more."""
     session = cell.session
-    return cell.closed or session.token is not None or _outcome(session) != NO_OUTCOME
+    return cell.closed or session.token is not None or _outcome(session) != (None, 0, None)
 
 
 def _outcome(session: SessionState) -> tuple[object, ...]:

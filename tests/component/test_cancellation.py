@@ -44,7 +44,7 @@ def a_socket(path: Path, executor: KeyedExecutor) -> Output:
 
 
 async def work(made: Output) -> None:
-    """Have an output do everything that it can."""
+    """Let an output do everything that it can."""
     await made.prepare()
     await made.put(token(1))
     await made.put(token(2))

@@ -4,7 +4,7 @@ from hypothesis import Phase, settings
 
 
 def drawn(examples: int) -> settings:
-    """Return the settings of a simulation: so many examples, the same in every run of the suite.
+    """Return the settings of a simulation with `examples`, the same in every run of the suite.
 
     A failing example is reported as it is, because shrinking a simulation takes minutes. With
     `--hypothesis-profile=long` examples are drawn by chance, as many as that says, and shrunk.

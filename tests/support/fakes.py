@@ -393,7 +393,7 @@ async def _play(script: Iterator[Grant | BaseException | asyncio.Event | None]) 
 if TYPE_CHECKING:
 
     def _mirror(clock: FakeClock, observer: RecordingObserver) -> tuple[object, ...]:
-        """Have mypy compare each fake with its port."""
+        """Let mypy compare each fake with its port."""
         ports_clock: ports.Clock = clock
         schedule: ports.Schedule = FakeSchedule(clock)
         alarm: ports.Alarm = FakeAlarm(clock)
@@ -401,7 +401,7 @@ if TYPE_CHECKING:
         credential: ports.CredentialSource = FakeCredential()
         output: ports.Output = FakeOutput()
         session_store: ports.SessionStore = FakeSessionStore()
-        message: ports.Observer = observer
+        ports_observer: ports.Observer = observer
         store: ports.LoginStore = FakeLoginStore()
         return (
             ports_clock,
@@ -411,6 +411,6 @@ if TYPE_CHECKING:
             credential,
             output,
             session_store,
-            message,
+            ports_observer,
             store,
         )

@@ -169,7 +169,7 @@ async def test_a_refresh_requested_during_the_pause_follows_it() -> None:
 
 
 async def ended(app: Watched, seconds: float) -> None:
-    """Run the app for so many seconds, and end it."""
+    """Run the app for some seconds, and end it."""
     async with running(app.runner.run()):
         await app.schedule.advance(seconds)
     await app.runner.clear()

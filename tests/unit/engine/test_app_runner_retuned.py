@@ -35,7 +35,7 @@ class Reloaded(FakeApp):
         self.runner = AppRunner(self.app, self.app_context, self.context)
 
     async def keep(self, seconds: float) -> None:
-        """Run the app for so many seconds."""
+        """Run the app for some seconds."""
         async with running(self.runner.run()):
             await self.schedule.advance(seconds)
 

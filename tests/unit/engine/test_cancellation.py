@@ -26,7 +26,7 @@ AFTERWARDS = 70.0
 
 
 def cut(number: int, incident: Incident, renew: Method) -> tuple[int, list[str]]:
-    """Have an incident happen at that suspension of an app's run, and run the app on.
+    """Let an incident happen at one suspension of an app's run, and run the app on.
 
     Return how many suspensions there were, and which promises were broken.
     """

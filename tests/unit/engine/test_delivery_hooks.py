@@ -77,7 +77,7 @@ class Notified(FakeApp):
         self.runner = AppRunner(self.app, app_context, self.context)
 
     async def keep(self, seconds: float) -> None:
-        """Run the app for so many seconds."""
+        """Run the app for some seconds."""
         async with running(self.runner.run()):
             await self.schedule.advance(seconds)
 
@@ -90,7 +90,7 @@ class Notified(FakeApp):
 if TYPE_CHECKING:
 
     def _mirror(hook: FakeHook) -> ports.Hook:
-        """Have mypy compare the fake with its port."""
+        """Let mypy compare the fake with its port."""
         return hook
 
 

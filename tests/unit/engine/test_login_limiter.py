@@ -79,7 +79,7 @@ class Host:
         return None
 
     async def refusals(self, number: int, *, by_operator: bool = True) -> None:
-        """Have DSM refuse the key so many times."""
+        """Log in so often that DSM refuses the key `number` times."""
         for _ in range(number):
             assert await self.outcome(REFUSED, by_operator=by_operator) is REFUSED
 
@@ -130,7 +130,7 @@ async def test_a_refusal_serves_all_who_wait() -> None:
         assert (outcome.message, outcome.until) == (REFUSED.message, None)
     assert host.sent == 0
     assert host.login_limiter.write_ahead is not None
-    assert await host.outcome(REFUSED) is REFUSED, "who comes later finds out anew"
+    assert await host.outcome(REFUSED) is REFUSED, "a later login asks DSM again"
 
 
 async def test_a_success_admits_many_at_a_time() -> None:

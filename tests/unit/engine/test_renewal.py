@@ -173,7 +173,7 @@ async def test_a_token_that_expired_on_the_way_is_a_failure(renew: Method) -> No
 
 
 def grants_of(lifetime: float, count: int) -> list[Grant]:
-    """Return so many grants of a lifetime."""
+    """Return the first grants of a lifetime."""
     return list(islice(grants(lifetime), count))
 
 

@@ -108,8 +108,8 @@ async def test_when_everything_is_refused_the_app_waits() -> None:
     app = FakeTokenApp([REFUSED, DEAD, REFUSED], stored="stored")
     app.credential.secret = "another"
     await attempted(app, 3)
-    by_operator = [("login", "another"), ("reauth", "stored"), ("login", "another")]
-    assert app.requests() == by_operator
+    expected = [("login", "another"), ("reauth", "stored"), ("login", "another")]
+    assert app.requests() == expected
     assert app.session.state is State.REJECTED
     assert app.session.next_attempt_at >= app.clock.now() + 1800
 

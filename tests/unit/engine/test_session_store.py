@@ -125,7 +125,7 @@ class Noted:
 
 
 async def ended(app: FakeTokenApp, seconds: float) -> None:
-    """Run the app for so many seconds, and then end its sessions."""
+    """Run the app for some seconds, and then end its sessions."""
     runner = AppRunner(app.app, app.app_context, app.context)
     async with running(runner.run()):
         await app.schedule.advance(seconds)

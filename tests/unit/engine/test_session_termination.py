@@ -19,7 +19,7 @@ OUTAGE = Retryable(Reason.CONNECT, "connection refused")
 
 
 def token(number: int = 1, left: float = 300.0) -> Token:
-    """Return a token that has so many seconds left at 1000."""
+    """Return a token that has `left` seconds to live at 1000."""
     lifetime = 600.0
     expires_at = Instant(1000 + left)
     issued_at = Instant(expires_at - lifetime)
@@ -207,7 +207,7 @@ async def test_a_session_lives_on_while_an_output_is_behind() -> None:
     assert retired.ended == []
     held[1] = token(2)
     assert await retired.due() == 1180.0
-    assert retired.ended == [], "who has read the old one just now finishes with it"
+    assert retired.ended == [], "a consumer that has just read the old one may finish with it"
     assert await retired.due() == 1240.0
     assert retired.ended == ["token-1"]
 
