@@ -9,12 +9,6 @@ from refresherd.domain.errors import RefresherdError
 
 LOCK = "lock"
 
-PRIVATE = 0o700
-
-OPEN_LOCK = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-
-MAX_PID_BYTES = 20
-
 
 def claim(path: Path) -> None:
     """Create the directory if it is missing, and lock it until this process ends, in whatever way.
@@ -24,9 +18,10 @@ def claim(path: Path) -> None:
     """
     try:
         with suppress(FileExistsError):
-            path.mkdir(mode=PRIVATE)
+            path.mkdir(mode=0o700)
         # Never closed: a write that hangs may still take effect as long as the process lives.
-        lock = os.open(path / LOCK, OPEN_LOCK, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        lock = os.open(path / LOCK, flags, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BaseException:
@@ -47,7 +42,7 @@ def claim(path: Path) -> None:
 def _holder(path: Path) -> str:
     """Return the pid in the lock file, as " (pid 1234)", "" if there is none."""
     with suppress(OSError):
-        pid = (path / LOCK).read_bytes()[:MAX_PID_BYTES].strip()
+        pid = (path / LOCK).read_bytes()[:20].strip()
         if pid.isdigit():
             return f" (pid {pid.decode()})"
     return ""

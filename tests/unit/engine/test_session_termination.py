@@ -113,7 +113,7 @@ async def test_a_definite_answer_is_not_asked_again(error: DsmError, ending: End
     retired = Retired([error])
     retired.termination.retire(token())
     await retired.due()
-    assert [message.result for message in retired.endings] == [ending]
+    assert [event.result for event in retired.endings] == [ending]
     assert retired.termination.due_at == NEVER
 
 
@@ -152,7 +152,7 @@ async def test_terminations_that_hang_do_not_pile_up() -> None:
     await work
     retired.fake_app.clock.advance(300)
     await retired.termination.work()
-    results = [message.result for message in retired.endings]
+    results = [event.result for event in retired.endings]
     assert len(results) == 100, "each session counts once"
     assert results.count(Ending.FAILED) == 100 - (MAX_PENDING + 1)
 
