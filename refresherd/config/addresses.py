@@ -3,7 +3,7 @@
 import re
 from contextlib import suppress
 from ipaddress import ip_address
-from typing import NamedTuple, Self
+from typing import Self
 
 from refresherd.config.findings import quoted
 from refresherd.config.scalars import Scalar
@@ -12,13 +12,6 @@ HOST = r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)"
 URL = re.compile(rf"https?://{HOST}(:(?P<port>[0-9]{{1,5}}))?/?")
 LISTEN = re.compile(rf"{HOST}:(?P<port>[0-9]{{1,5}})")
 LAST_PORT = 65535
-
-
-class Address(NamedTuple):
-    """A host, IPv6 without its brackets, and a port; 0 where none is given."""
-
-    host: str
-    port: int
 
 
 class EndpointUrl(Scalar):
@@ -76,7 +69,8 @@ class Listen(Scalar):
     """An address to listen on; port 0 means any free port."""
 
     __slots__ = ("address",)
-    address: Address
+    address: tuple[str, int]
+    """A host, IPv6 without its brackets, and a port."""
     noun = "address"
     expected = 'a host and a port ("[::1]:9749" for IPv6)'
     stand_in = "127.0.0.1:9749"
@@ -116,10 +110,11 @@ def _url_host(url: str) -> str:
     match = URL.fullmatch(url)
     if match is not None and match["port"] is not None and int(match["port"]) == 0:
         raise ValueError("port 0 cannot be connected to; write a port from 1 to 65535")
-    return _address(match).host
+    return _address(match)[0]
 
 
-def _address(match: re.Match[str] | None) -> Address:
+def _address(match: re.Match[str] | None) -> tuple[str, int]:
+    """Return a host, IPv6 without its brackets, and a port; 0 where none is given."""
     if match is None:
         raise ValueError
     port = int(match["port"] or 0)
@@ -128,9 +123,9 @@ def _address(match: re.Match[str] | None) -> Address:
     written = match["host"]
     bare = written.strip("[]")
     if bare == written and set(written) - set("0123456789."):
-        return Address(written, port)
+        return written, port
     try:
-        return Address(str(ip_address(bare)), port)
+        return str(ip_address(bare)), port
     except ValueError:
         # The library's own text repeats the host and does not say what is right.
         raise ValueError from None

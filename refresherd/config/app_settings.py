@@ -9,11 +9,13 @@ from refresherd.config.scalars import (
     Argument,
     CredentialName,
     Duration,
-    Location,
+    GroupName,
+    InputFile,
     Mode,
-    Principal,
+    OutputPath,
     Signal,
     Unit,
+    UserName,
     Variable,
 )
 from refresherd.config.settings import Group, Table
@@ -22,28 +24,15 @@ from refresherd.domain.model import Format, OnExpiry
 APP_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 """Names of apps are used in URLs and in metric labels."""
 
-OutputFormat = Annotated[
-    Format,
-    'What consumers read. "raw": the token alone, without a newline. "header": an '
-    'Authorization header, for `curl -H @FILE`. "json": an object with the token, its '
-    'expiry and more. "env": KEY=value lines. "sdkms-cli": for $SDKMS_CLI_TOKEN_FILE.',
-]
-OutputMode = Annotated[Mode, "Who may read the token, as an octal mode."]
-Owner = Annotated[
-    Principal,
-    'The owning user: a name, or a uid as a string. "" leaves it as it is.',
-    Meta(examples=["payments"]),
-]
-
 
 class AccessTable(Table, frozen=True, kw_only=True):
     """Who may read the app's token from the API socket, besides root and the daemon's user."""
 
     users: Annotated[
-        tuple[Principal, ...], "Users: names, or uids as strings.", Meta(examples=[["payments"]])
+        tuple[UserName, ...], "Users: names, or uids as strings.", Meta(examples=[["payments"]])
     ] = ()
     groups: Annotated[
-        tuple[Principal, ...], "Groups: names, or gids as strings.", Meta(examples=[["payments"]])
+        tuple[GroupName, ...], "Groups: names, or gids as strings.", Meta(examples=[["payments"]])
     ] = ()
     units: Annotated[
         tuple[Unit, ...],
@@ -53,18 +42,33 @@ class AccessTable(Table, frozen=True, kw_only=True):
     ] = ()
 
 
-class FileTable(Table, frozen=True, kw_only=True):
+class OutputTable(Table, frozen=True, kw_only=True):
+    """A place where consumers find the newest token."""
+
+    path: Annotated[OutputPath, "The path of the output."]
+    format: Annotated[
+        Format,
+        'What consumers read. "raw": the token alone, without a newline. "header": an '
+        'Authorization header, for `curl -H @FILE`. "json": an object with the token, its '
+        'expiry and more. "env": KEY=value lines. "sdkms-cli": for $SDKMS_CLI_TOKEN_FILE.',
+    ] = Format.RAW
+    mode: Annotated[Mode, "Who may read the token, as an octal mode."] = Mode("0600")
+    owner: Annotated[
+        UserName,
+        'The owning user: a name, or a uid as a string. "" leaves it as it is.',
+        Meta(examples=["payments"]),
+    ] = UserName()
+    group: Group = GroupName()
+
+
+class FileTable(OutputTable, frozen=True, kw_only=True):
     """A file that holds the newest token; it is replaced atomically."""
 
     path: Annotated[
-        Location,
+        OutputPath,
         "The path of the file. Its directory must exist.",
         Meta(examples=["/run/refresherd/payments.token"]),
     ]
-    format: OutputFormat = Format.RAW
-    mode: OutputMode = Mode("0600")
-    owner: Owner = Principal()
-    group: Group = Principal()
     on_expiry: Annotated[
         OnExpiry,
         'Whether to "keep" or to "remove" the file when its token expires. A token that DSM has'
@@ -72,7 +76,7 @@ class FileTable(Table, frozen=True, kw_only=True):
     ] = OnExpiry.KEEP
 
 
-class SocketTable(Table, frozen=True, kw_only=True):
+class SocketTable(OutputTable, frozen=True, kw_only=True):
     """A Unix socket that writes the newest token to each client and closes the connection.
 
     For `nc -U` and systemd's LoadCredential=. Without a valid token clients read nothing. Mode,
@@ -80,14 +84,10 @@ class SocketTable(Table, frozen=True, kw_only=True):
     """
 
     path: Annotated[
-        Location,
+        OutputPath,
         "The path of the socket. Its directory must exist.",
         Meta(examples=["/run/refresherd/payments.sock"]),
     ]
-    format: OutputFormat = Format.RAW
-    mode: OutputMode = Mode("0600")
-    owner: Owner = Principal()
-    group: Group = Principal()
 
 
 class HookTable(Table, frozen=True, kw_only=True):
@@ -108,10 +108,10 @@ class HookTable(Table, frozen=True, kw_only=True):
         Signal()
     )
     pid_file: Annotated[
-        Location,
+        InputFile,
         "The file with the number of the process to signal.",
         Meta(examples=["/run/payments.pid"]),
-    ] = Location()
+    ] = InputFile()
     timeout: Annotated[Duration, "How long the hook may take before it is stopped."] = Duration(
         "10s"
     )
@@ -125,10 +125,10 @@ class AppTable(Table, frozen=True, kw_only=True):
     """
 
     api_key_file: Annotated[
-        Location,
+        InputFile,
         "A file with the API key, not readable by others (chmod 0600).",
         Meta(examples=["payments.key"]),
-    ] = Location()
+    ] = InputFile()
     api_key_credential: Annotated[
         CredentialName,
         "The name of a systemd credential (LoadCredential=) with the API key.",
@@ -146,25 +146,25 @@ class AppTable(Table, frozen=True, kw_only=True):
         Meta(examples=[["pass", "dsm"]]),
     ] = ()
     token_file: Annotated[
-        Location,
+        InputFile,
         "A file with a live bearer token, for a host that holds no API key. Needs `state_dir`, "
         "where the newest session is kept from then on. The file may be deleted after its first"
         " use; another token in it starts over.",
         Meta(examples=["bootstrap.token"]),
-    ] = Location()
+    ] = InputFile()
     app_id: Annotated[
         AppId,
         "The UUID of a certificate app.",
         Meta(examples=["f47ac10b-58cc-4372-a567-0e02b2c3d479"]),
     ] = AppId()
     cert_file: Annotated[
-        Location, "The PEM certificate of a certificate app.", Meta(examples=["app.crt"])
-    ] = Location()
+        InputFile, "The PEM certificate of a certificate app.", Meta(examples=["app.crt"])
+    ] = InputFile()
     key_file: Annotated[
-        Location,
+        InputFile,
         "The PEM private key of a certificate app, not readable by others (chmod 0600).",
         Meta(examples=["app.pem"]),
-    ] = Location()
+    ] = InputFile()
     access: AccessTable = AccessTable()
     files: tuple[FileTable, ...] = ()
     sockets: tuple[SocketTable, ...] = ()

@@ -1,7 +1,7 @@
 """What to tell an operator about an invalid value or an unknown key."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from functools import cache
 from typing import Any, get_args, get_origin
@@ -11,22 +11,17 @@ from msgspec import Struct
 from refresherd.config.app_settings import AppTable
 from refresherd.config.findings import (
     KeyPath,
+    describe_value,
     dotted,
-    kind,
     listed,
     nearest,
     quoted,
-    shown,
 )
 from refresherd.config.scalars import Scalar
-from refresherd.config.settings import RootTable, bare, constraints, keys
+from refresherd.config.settings import RootTable, bare, keys, meta
 from refresherd.domain.redaction import holds_secret
 
-BUILT_IN: dict[Any, tuple[str, str]] = {
-    int: ("whole number", "a whole number"),
-    float: ("number", "a number"),
-}
-"""How to name types that are not ours, and what to write for them."""
+NUMBERS: Mapping[type, str] = {int: "a whole number", float: "a number"}
 
 SECRETS = frozenset(
     {
@@ -44,17 +39,38 @@ def invalid_value(wanted: object, value: object, path: KeyPath, default: object)
 
     `wanted` is the key's type; the default, or else an example, shows how it is written.
     """
-    target = bare(wanted)
-    if isinstance(target, type) and issubclass(target, Enum):
-        return _invalid_choice(target, value)
-    noun, expected = _wanted(target, path)
-    if not _right_type(target, value):
-        problem = f"{shown(value)} is {kind(value)}"
-    elif target in (int, float):
-        problem, expected = f"{shown(value)} is out of range", expected + _range(wanted)
+    target, limits = bare(wanted), meta(wanted)
+    text, kind = describe_value(value)
+    problem = f"{text} is {kind}"
+    if get_origin(target) is tuple:
+        tables = issubclass(bare(get_args(target)[0]), Struct)
+        expected = f"tables headed [[{dotted(path)}]]" if tables else "a list of strings"
+    elif issubclass(target, Enum):
+        choices = tuple(str(choice.value) for choice in target)
+        if not isinstance(value, str):
+            return f"{problem}; write {listed(map(quoted, choices))}"
+        meant = nearest(value, choices)
+        guess = f"; did you mean {quoted(meant)}?" if meant else ""
+        return f"{text} is not one of the choices; write {listed(map(quoted, choices))}{guess}"
+    elif issubclass(target, Struct):
+        expected = f"a table headed [{dotted(path)}]"
+    elif issubclass(target, Scalar):
+        expected = target.expected
+        if isinstance(value, str):
+            problem = f"{text} is not a valid {target.noun}"
     else:
-        problem = f"{shown(value)} is not a valid {noun}"
-    return f"{problem}; write {expected}{_such_as(wanted, default)}"
+        expected = NUMBERS[target]
+        if isinstance(value, int | target) and not isinstance(value, bool):
+            problem = f"{text} is out of range"
+            upper = "" if limits.le is None else f" to {limits.le}"
+            expected += f" from {limits.ge}{upper}" if upper else f" of at least {limits.ge}"
+    example: Any = default or next(iter(limits.examples or ()), default)
+    match example:
+        case [*items] if items:
+            expected += f", such as [{', '.join(map(quoted, items))}]"
+        case str() | int() | float() if example != "":
+            expected += f", such as {describe_value(example)[0]}"
+    return f"{problem}; write {expected}"
 
 
 def unknown_key(key: str, value: object, table: KeyPath, known: tuple[str, ...]) -> str:
@@ -75,53 +91,6 @@ def unknown_key(key: str, value: object, table: KeyPath, known: tuple[str, ...])
     if len(known) <= MOST_LISTED:
         return f"unknown key; the keys here are {listed(sorted(known), 'and')}"
     return "unknown key; `refresherd schema` lists all keys"
-
-
-def _wanted(target: Any, path: KeyPath) -> tuple[str, str]:  # noqa: ANN401 -- a type
-    if get_origin(target) is tuple:
-        item = bare(get_args(target)[0])
-        tables = isinstance(item, type) and issubclass(item, Struct)
-        return "list", f"tables headed [[{dotted(path)}]]" if tables else "a list of strings"
-    if issubclass(target, Struct):
-        return "table", f"a table headed [{dotted(path)}]"
-    if issubclass(target, Scalar):
-        return target.noun, target.expected
-    return BUILT_IN[target]
-
-
-def _right_type(target: Any, value: object) -> bool:  # noqa: ANN401 -- a type
-    if target in (int, float):
-        return isinstance(value, int | target) and not isinstance(value, bool)
-    return isinstance(value, str) and get_origin(target) is None and issubclass(target, Scalar)
-
-
-def _invalid_choice(choices: type[Enum], value: object) -> str:
-    words = tuple(str(choice.value) for choice in choices)
-    right = f"write {listed(map(quoted, words))}"
-    if not isinstance(value, str):
-        return f"{shown(value)} is {kind(value)}; {right}"
-    meant = nearest(value, words)
-    return f"{shown(value)} is not one of the choices; {right}" + (
-        f"; did you mean {quoted(meant)}?" if meant else ""
-    )
-
-
-def _range(wanted: object) -> str:
-    least = next(item.ge for item in constraints(wanted) if item.ge is not None)
-    most = next((item.le for item in constraints(wanted) if item.le is not None), None)
-    return f" of at least {least}" if most is None else f" from {least} to {most}"
-
-
-def _such_as(wanted: object, default: object) -> str:
-    examples = [example for item in constraints(wanted) for example in item.examples or ()]
-    example = default if default or not examples else examples[0]
-    match example:
-        case [*items] if items:
-            return f", such as [{', '.join(map(quoted, items))}]"
-        case str() | int() | float() if example != "":
-            return f", such as {shown(example)}"
-        case _:
-            return ""
 
 
 @cache

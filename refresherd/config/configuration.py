@@ -1,18 +1,38 @@
-"""A configuration without faults, as the daemon is built from it, and its description."""
+"""A configuration without faults, as the daemon is built from it: loaded, checked, described."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-from typing import assert_never
+from typing import Any, TypeVar, assert_never
 
+from msgspec import Struct
+
+from refresherd.config.addresses import EndpointUrl
+from refresherd.config.app_settings import OutputTable
+from refresherd.config.credentials import check_credentials, credential_of
+from refresherd.config.findings import Finding
+from refresherd.config.input_files import check_input_files, check_programs
+from refresherd.config.output_paths import check_accounts, check_output_paths
+from refresherd.config.parse import AppSettings, Settings, parse_settings
+from refresherd.config.rules import check_intentions, check_rules
+from refresherd.config.scalars import Duration, DurationOrNever, Location, Scalar, Signal
+from refresherd.config.settings import LogTable, Shutdown, keys
+from refresherd.config.source import read_text, read_toml, report
+from refresherd.domain.errors import ConfigError
 from refresherd.domain.model import (
+    Access,
     ApiKeyCommand,
     ApiKeyEnv,
     ApiKeyFile,
     App,
     Certificate,
     Credential,
+    Endpoint,
+    FileSpec,
+    HookSpec,
+    Ownership,
+    SocketSpec,
+    Timing,
     TokenFile,
 )
 from refresherd.domain.readiness import Ready
@@ -21,29 +41,7 @@ from refresherd.domain.timing import outage_budget
 USUAL_LIFETIME = 600.0
 """The lifetime of an app's session in seconds, unless an administrator of DSM has changed it."""
 
-
-class Shutdown(StrEnum):
-    """What happens to sessions when the daemon stops."""
-
-    KEEP = "keep"
-    TERMINATE = "terminate"
-
-
-class Level(StrEnum):
-    """The lowest severity that is logged."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-class LogFormat(StrEnum):
-    """How log lines are written."""
-
-    AUTO = "auto"
-    CONSOLE = "console"
-    JSON = "json"
+V = TypeVar("V", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +64,6 @@ class Http:
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
-    """What is logged, and how."""
-
-    level: Level
-    format: LogFormat
-
-
-@dataclass(frozen=True, slots=True)
 class Configuration:
     """A configuration file without faults."""
 
@@ -85,14 +75,114 @@ class Configuration:
     state_dir: Path | None
     api: Api
     http: Http
-    log: Log
+    log: LogTable
     warnings: tuple[str, ...]
     """Lines for the operator, written as faults are."""
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Configuration:
+    """Return the configuration in a file, checked against this machine.
+
+    `environ` is the daemon's environment. Raises ConfigError with all the faults, each a line
+    `FILE:LINE: key.path: what is wrong; how to correct it`, which repeats no secret.
+    """
+    text = read_text(path)
+    settings = parse_settings(read_toml(path, text), path.absolute(), environ)
+    if faults := report(path, text, faults_of(settings)):
+        raise ConfigError(faults)
+    # A missing program of a hook is a warning only, since a failing hook harms no token.
+    warnings = (*check_intentions(settings), *check_programs(settings, "command"))
+    return build(settings, report(path, text, warnings))
+
+
+def faults_of(settings: Settings) -> Iterator[Finding]:
+    """Yield every fault of the file, and everything that it needs and this machine lacks."""
+    yield from settings.faults
+    yield from check_rules(settings)
+    yield from check_credentials(settings)
+    yield from check_input_files(settings)
+    yield from check_output_paths(settings)
+    yield from check_accounts(settings)
+
+
+def build(settings: Settings, warnings: tuple[str, ...]) -> Configuration:
+    """Return the configuration that settings without faults describe."""
+    root, builder = settings.root, _Builder(settings.credentials_directory)
+    return Configuration(
+        path=settings.file,
+        apps=tuple(map(builder.app, settings.apps)),
+        shutdown=root.shutdown,
+        ready=root.ready,
+        state_dir=settings.state_dir,
+        api=Api(root.api.path.or_none, root.api.mode.bits, str(root.api.group)),
+        http=Http(
+            tuple(listen.address for listen in root.http.listen),
+            root.http.web_config_file.or_none,
+        ),
+        log=root.log,
+        warnings=warnings,
+    )
 
 
 def describe(configuration: Configuration) -> list[str]:
     """Return lines for `check` about each app, its outputs and its outage budget; no secrets."""
     return [line for app in configuration.apps for line in _app(app)]
+
+
+class _Builder:
+    """Makes equal values one object: ten thousand apps mostly share theirs."""
+
+    def __init__(self, credentials_directory: Path | None) -> None:
+        self._credentials_directory = credentials_directory
+        self._shared: dict[Hashable, Hashable] = {}
+
+    def app(self, app: AppSettings) -> App:
+        dsm = _values(app.dsm)
+        return App(
+            name=app.name,
+            endpoint=self._one(Endpoint(url=dsm.pop("endpoint"), **dsm)),
+            credential=credential_of(app, self._credentials_directory),
+            timing=self._one(Timing(**_values(app.refresh))),
+            files=tuple(
+                FileSpec(file.path.path, file.format, self._ownership(file), file.on_expiry)
+                for file in app.own.files
+            ),
+            sockets=tuple(
+                SocketSpec(socket.path.path, socket.format, self._ownership(socket))
+                for socket in app.own.sockets
+            ),
+            hooks=tuple(HookSpec(**_values(hook)) for hook in app.own.hooks),
+            access=self._one(Access(**_values(app.own.access))),
+        )
+
+    def _ownership(self, output: OutputTable) -> Ownership:
+        return self._one(Ownership(output.mode.bits, str(output.owner), str(output.group)))
+
+    def _one(self, value: V) -> V:
+        return self._shared.setdefault(value, value)  # type: ignore[return-value] # equal, so alike
+
+
+def _values(table: Struct) -> dict[str, Any]:
+    """Return what the keys of a table mean; the domain's values have attributes of their names."""
+    return {key: _plain(getattr(table, key)) for key in keys(type(table))}
+
+
+def _plain(value: object) -> object:  # noqa: PLR0911 -- one for each kind of value
+    match value:
+        case Duration() | DurationOrNever():
+            return value.seconds
+        case Location():
+            return value.or_none
+        case EndpointUrl():
+            return value.url
+        case Signal():
+            return value.removeprefix("SIG")
+        case tuple():
+            return tuple(map(_plain, value))
+        case Scalar():
+            return str(value)
+        case _:
+            return value
 
 
 def _app(app: App) -> Iterator[str]:

@@ -1,12 +1,21 @@
-"""An app's credential: exactly one, all of it, and with what it needs from the environment."""
+"""An app's credential: exactly one, with what it needs; and what its files must contain.
 
-from collections.abc import Iterator, Mapping
+A function that ends in `_fault` returns what is wrong with a content, "" if nothing is, and never
+repeats any of it.
+"""
+
+import re
+import ssl
+from base64 import b64decode
+from binascii import Error
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
-from refresherd.config.credential_formats import api_key_fault
 from refresherd.config.findings import Finding, listed, quoted
 from refresherd.config.parse import AppSettings, Settings
-from refresherd.config.settings import RootTable
+from refresherd.config.scalars import CredentialName, Variable
+from refresherd.domain import model
 from refresherd.domain.model import (
     ApiKeyCommand,
     ApiKeyEnv,
@@ -16,53 +25,70 @@ from refresherd.domain.model import (
     TokenFile,
 )
 
-Environ = Mapping[str, str]
-
 SINGLE = ("api_key_file", "api_key_credential", "api_key_env", "api_key_command", "token_file")
 """Keys that are a credential by themselves."""
 
 CERTIFICATE = ("app_id", "cert_file", "key_file")
 """Keys that are a credential together."""
 
+UUID = model.UUID.pattern.encode()
+SHAPE = "base64 of <app uuid>:<secret>, as DSM shows it under the app's credentials"
 
-def state_dir(root: RootTable, environ: Environ) -> Path | None:
-    """Return the configured state directory, else the first that systemd has made, else None."""
-    if root.state_dir:
-        return root.state_dir.path
-    # Several directories are separated by colons: systemd.exec(5), StateDirectory=.
-    first = environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    return Path(first) if first else None
+PREFIXES = (
+    (rb"(?i)authorization:", "`Authorization:`"),
+    (rb"(?i)basic\s", "`Basic `"),
+    (rb"export\s", "`export`"),
+    (rb"FORTANIX_API_KEY\s*=", "`FORTANIX_API_KEY=`"),
+    (rb"SDKMS_API_KEY\s*=", "`SDKMS_API_KEY=`"),
+    (rb"[A-Za-z_]\w*[ \t]*=[ \t]*[^=\s]", "a variable name and `=`"),
+    (rb"[\"']", "a quotation mark"),
+)
+
+TOKEN = re.compile(rb"[A-Za-z0-9_.~+/-]{64,}=*")
+"""DSM's tokens are 86 characters of base64url."""
+
+NOT_API_KEYS = (
+    (rb"(?i)bearer\s", "it holds a bearer token, not an API key; a token belongs in a token_file"),
+    (UUID + rb"$", f"it holds only an app's UUID; an API key is {SHAPE}"),
+    (UUID + rb":\S+$", f"it holds <app uuid>:<secret> without base64; an API key is {SHAPE}"),
+)
+
+MISMATCHES = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"})
+"""OpenSSL's reasons for a private key and a certificate that do not belong together."""
 
 
-def credentials_directory(environ: Environ) -> Path | None:
-    """Return the directory of the service's systemd credentials, None if it has none."""
-    directory = environ.get("CREDENTIALS_DIRECTORY", "")
-    return Path(directory) if directory else None
-
-
-def check_credentials(settings: Settings, environ: Environ) -> Iterator[Finding]:
+def check_credentials(settings: Settings) -> Iterator[Finding]:
     """Yield apps without exactly one credential, and credentials that lack what they need."""
-    stateless = state_dir(settings.root, environ) is None and settings.valid(("state_dir",))
     for app in settings.apps:
         yield from _check_count(settings, app)
-        yield from _check_variable(app, environ)
-        if app.own.api_key_credential and credentials_directory(environ) is None:
-            yield Finding(
-                (*app.path, "api_key_credential"),
-                "$CREDENTIALS_DIRECTORY is not set; systemd sets it for services with "
-                "LoadCredential=; elsewhere, use api_key_file",
-            )
-        if app.own.token_file and stateless:
+        if app.own.token_file and settings.state_dir is None and settings.valid(("state_dir",)):
             yield Finding(
                 (*app.path, "token_file"),
                 "the newest session has to be saved for the next start; set state_dir, or "
                 "StateDirectory= in the systemd unit",
             )
+    for key, _ in settings.written(CredentialName):
+        if settings.credentials_directory is None:
+            yield Finding(
+                key,
+                "$CREDENTIALS_DIRECTORY is not set; systemd sets it for services with "
+                "LoadCredential=; elsewhere, use api_key_file",
+            )
+    for key, variable in settings.written(Variable):
+        value = settings.environ.get(variable)
+        if value is None:
+            yield Finding(
+                key,
+                f"the environment variable {quoted(variable)} is not set; set it (systemd: "
+                "EnvironmentFile=), or name another one",
+            )
+        elif fault := api_key_fault(value.encode(errors="surrogateescape")):
+            yield Finding(key, f"the value of {quoted(variable)}: {fault}")
 
 
-def credential_of(app: AppSettings, environ: Environ) -> Credential:
-    """Return the credential of an app without faults."""
-    own, directory = app.own, credentials_directory(environ)
+def credential_of(app: AppSettings, directory: Path | None) -> Credential:
+    """Return an app's credential; `directory` holds the systemd credentials of the service."""
+    own = app.own
     if own.api_key_file:
         return ApiKeyFile(own.api_key_file.path)
     if own.api_key_credential and directory is not None:
@@ -74,6 +100,77 @@ def credential_of(app: AppSettings, environ: Environ) -> Credential:
     if own.app_id:
         return Certificate(str(own.app_id), own.cert_file.path, own.key_file.path)
     return ApiKeyCommand(tuple(map(str, own.api_key_command)))
+
+
+def api_key_fault(content: bytes) -> str:
+    """Return what is wrong with an API key; white space around it is ignored."""
+    key = content.strip()
+    if _is_api_key(key):
+        return ""
+    if fault := _wrapping_fault(key):
+        return fault
+    for pattern, fault in NOT_API_KEYS:
+        if re.match(pattern, key):
+            return fault
+    if re.search(rb"\s", key):
+        return "it holds more than one word or line; keep only the key"
+    if TOKEN.fullmatch(key):
+        return f"it looks like a bearer token or an incomplete API key; an API key is {SHAPE}"
+    return f"it does not look like an API key; an API key is {SHAPE}"
+
+
+def token_fault(content: bytes) -> str:
+    """Return what is wrong with a bearer token; white space around it is ignored."""
+    token = content.strip()
+    if _is_api_key(token):
+        return "it holds an API key; use api_key_file for this file"
+    if fault := _wrapping_fault(token):
+        return fault
+    if re.match(rb"(?i)bearer\s", token):
+        return "it begins with `Bearer `; keep only the token"
+    if re.search(rb"\s", token):
+        return "it holds more than one word; keep only the token"
+    return ""
+
+
+def certificate_fault(content: bytes) -> str:
+    """Return what is wrong with the PEM certificate of a certificate app."""
+    if b"-----BEGIN CERTIFICATE-----" not in content:
+        return "it holds no PEM certificate; name the file with the certificate"
+    return ""
+
+
+def private_key_fault(content: bytes, path: Path, certificate: Path | None) -> str:
+    """Return what is wrong with a PEM private key, at `path`, for a certificate if there is one."""
+    if b"PRIVATE KEY-----" not in content:
+        return "it holds no PEM private key; name the file with the key"
+    if certificate is None:
+        return ""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_cert_chain(certificate, path, password=_refuse_passphrase)
+    except _EncryptedKey:
+        return (
+            "the private key is encrypted, and the daemon has no passphrase; decrypt it "
+            "(openssl pkey) and keep the file private (chmod 0600)"
+        )
+    except (ssl.SSLError, OSError) as error:
+        mismatch = getattr(error, "reason", "") in MISMATCHES
+        problem = "does not belong to" if mismatch else "cannot be loaded together with"
+        return f"it {problem} cert_file; name the private key of that certificate"
+    return ""
+
+
+def authorities_fault(path: Path) -> str:
+    """Return what is wrong with a PEM file of certificate authorities."""
+    try:
+        ssl.create_default_context(cafile=path)
+    except (ssl.SSLError, OSError):
+        return (
+            "it holds no PEM certificates that can be loaded; name a file of certificate "
+            "authorities, each from BEGIN CERTIFICATE to END CERTIFICATE"
+        )
+    return ""
 
 
 def _check_count(settings: Settings, app: AppSettings) -> Iterator[Finding]:
@@ -104,17 +201,32 @@ def _check_count(settings: Settings, app: AppSettings) -> Iterator[Finding]:
         )
 
 
-def _check_variable(app: AppSettings, environ: Environ) -> Iterator[Finding]:
-    variable = app.own.api_key_env
-    if not variable:
-        return
-    path = (*app.path, "api_key_env")
-    value = environ.get(variable)
-    if value is None:
-        yield Finding(
-            path,
-            f"the environment variable {quoted(variable)} is not set; set it (systemd: "
-            "EnvironmentFile=), or name another one",
-        )
-    elif fault := api_key_fault(value.encode(errors="surrogateescape")):
-        yield Finding(path, f"the value of {quoted(variable)}: {fault}")
+class _EncryptedKey(Exception):
+    """A private key that cannot be loaded without its passphrase."""
+
+
+def _refuse_passphrase() -> NoReturn:
+    # Without a callback, OpenSSL would ask for the passphrase on the terminal.
+    raise _EncryptedKey
+
+
+def _is_api_key(key: bytes) -> bool:
+    """Return whether this is base64 of an app's UUID, a colon and a secret.
+
+    The URL-safe alphabet counts as well, and so does a key that lost its padding.
+    """
+    digits = key.rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
+    try:
+        plain = b64decode(digits + b"=" * (-len(digits) % 4), validate=True)
+    except Error:
+        return False
+    return re.fullmatch(UUID + rb":.+", plain, re.DOTALL) is not None
+
+
+def _wrapping_fault(content: bytes) -> str:
+    if not content:
+        return "it is empty"
+    for pattern, extra in PREFIXES:
+        if re.match(pattern, content):
+            return f"it begins with {extra}; keep only the value itself"
+    return ""

@@ -34,36 +34,26 @@ def quoted(text: str) -> str:
     return f'"{text}"' if text.isprintable() and not set(text) & {'"', "\\"} else dumps(text)
 
 
-def shown(value: object) -> str:
-    """Return a value as in TOML, or "this" if it is a table, a list or too large."""
+def describe_value(value: object) -> tuple[str, str]:  # noqa: PLR0911 -- one for each type
+    """Return a value as in TOML, and its type with an article.
+
+    A table, a list and a number that is too large are "this".
+    """
     match value:
         case str():
-            return quoted(value)
+            return quoted(value), "a string"
         case bool():
-            return str(value).lower()
-        case int() if abs(value) < LARGEST_SHOWN:
-            return str(value)
+            return str(value).lower(), "a boolean"
+        case int():
+            return str(value) if abs(value) < LARGEST_SHOWN else "this", "a number"
         case float():
-            return repr(value)
-        case _:
-            return "this"
-
-
-def kind(value: object) -> str:
-    """Return the type of a TOML value, with its article."""
-    match value:
-        case str():
-            return "a string"
-        case bool():
-            return "a boolean"
-        case int() | float():
-            return "a number"
+            return repr(value), "a number"
         case list():
-            return "a list"
+            return "this", "a list"
         case date() | time():
-            return "a date or time"
+            return "this", "a date or time"
         case _:
-            return "a table"
+            return "this", "a table"
 
 
 def dotted(path: KeyPath) -> str:

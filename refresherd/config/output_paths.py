@@ -3,16 +3,14 @@
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
-from functools import cache, partial
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
-from refresherd.config.app_settings import FileTable
-from refresherd.config.credentials import Environ, state_dir
-from refresherd.config.findings import Finding, KeyPath, quoted
+from refresherd.config.findings import Finding, quoted
 from refresherd.config.input_files import is_missing
 from refresherd.config.parse import Settings
-from refresherd.config.scalars import Location
+from refresherd.config.scalars import OutputPath, Principal, UserName
 from refresherd.host.accounts import group_id, user_id
 from refresherd.host.unix_sockets import LONGEST_PATH, held
 
@@ -27,7 +25,7 @@ LONGEST_NAME = 1024
 
 
 def check_output_paths(
-    settings: Settings, environ: Environ, mounts: frozenset[str] | None = None
+    settings: Settings, mounts: frozenset[str] | None = None
 ) -> Iterator[Finding]:
     """Yield the directories, files and sockets that could not be written.
 
@@ -35,26 +33,32 @@ def check_output_paths(
     """
     mounts = mount_points() if mounts is None else mounts
     directory_fault = cache(_directory_fault)
-    state = state_dir(settings.root, environ)
+    state = settings.state_dir
     # The daemon creates its state directory, but not the one around it.
     if state and (fault := directory_fault(state.parent if is_missing(state) else state)):
         yield Finding(("state_dir",), fault)
-    for key, location, is_file in _locations(settings):
-        path = location.path
+    # The directory of the API socket's default path, which is not written, is systemd's to create.
+    for key, location in settings.written(OutputPath):
+        path, is_file = location.path, "files" in key[2:]
         fault = directory_fault(path.parent)
         if fault and not is_file and held(path):
             continue  # systemd has passed this socket on, so the daemon does not create it
-        fault = fault or ("" if is_file else _length_fault(path))
+        length = len(os.fsencode(path))
+        if not fault and not is_file and length > LONGEST_PATH:
+            fault = (
+                f"the path has {length} bytes, and a socket's may have {LONGEST_PATH}; shorten it"
+            )
         if fault := fault or _replacement_fault(path, mounts, is_file=is_file):
             yield Finding(key, fault)
 
 
 def check_accounts(settings: Settings) -> Iterator[Finding]:
     """Yield the users and groups that this host does not have."""
-    user_exists = cache(partial(_exists, user_id))
-    group_exists = cache(partial(_exists, group_id))
-    for is_user, key, name in _accounts(settings):
-        if name and not (user_exists(name) if is_user else group_exists(name)):
+    number_of = cache(lambda look_up, name: look_up(name))
+    for key, name in settings.written(Principal):
+        is_user = isinstance(name, UserName)
+        look_up = user_id if is_user else group_id
+        if len(name) > LONGEST_NAME or number_of(look_up, name) is None:
             kind, number = ("user", "uid") if is_user else ("group", "gid")
             message = f"the {kind} {quoted(name)} does not exist"
             yield Finding(key, f"{message}; create it, or write a {number} in quotes")
@@ -75,18 +79,6 @@ def mount_points(table: Path = MOUNTINFO) -> frozenset[str]:
         for field in fields
         if len(field) > MOUNT_POINT
     )
-
-
-def _locations(settings: Settings) -> Iterator[tuple[KeyPath, Location, bool]]:
-    """Yield key and path of every output, and whether it is a file rather than a socket."""
-    # The directory of the API socket's default path is systemd's to create.
-    api, written = settings.root.api, settings.written.get("api")
-    if api.path and isinstance(written, dict) and "path" in written:
-        yield ("api", "path"), api.path, False
-    for app in settings.apps:
-        for key, output in app.outputs():
-            if output.path:
-                yield (*key, "path"), output.path, isinstance(output, FileTable)
 
 
 def _directory_fault(directory: Path) -> str:
@@ -111,13 +103,6 @@ def _directory_fault(directory: Path) -> str:
     return ""
 
 
-def _length_fault(socket: Path) -> str:
-    length = len(os.fsencode(socket))
-    if length <= LONGEST_PATH:
-        return ""
-    return f"the path has {length} bytes, and a socket's may have {LONGEST_PATH}; shorten it"
-
-
 def _replacement_fault(path: Path, mounts: frozenset[str], *, is_file: bool) -> str:
     """Return why a path cannot be replaced by a file or a socket, "" if it can."""
     name = quoted(str(path))
@@ -138,20 +123,3 @@ def _replacement_fault(path: Path, mounts: frozenset[str], *, is_file: bool) -> 
         return ""
     wanted = "regular file" if is_file else "socket"
     return f"{name} exists and is not a {wanted}; name another path"
-
-
-def _accounts(settings: Settings) -> Iterator[tuple[bool, KeyPath, str]]:
-    """Yield whether it is a user, the key and the name of every user and group."""
-    yield False, ("api", "group"), settings.root.api.group
-    for app in settings.apps:
-        for key, output in app.outputs():
-            yield True, (*key, "owner"), output.owner
-            yield False, (*key, "group"), output.group
-        for index, name in enumerate(app.own.access.users):
-            yield True, (*app.path, "access", "users", index), name
-        for index, name in enumerate(app.own.access.groups):
-            yield False, (*app.path, "access", "groups", index), name
-
-
-def _exists(number_of: Callable[[str], int | None], name: str) -> bool:
-    return len(name) <= LONGEST_NAME and number_of(name) is not None

@@ -111,6 +111,14 @@ class Location(Scalar):
         return self.path if self else None
 
 
+class InputFile(Location):
+    """A file that the daemon reads."""
+
+
+class OutputPath(Location):
+    """A file or a socket that the daemon creates."""
+
+
 class Argument(Scalar):
     """A program or an argument of a command."""
 
@@ -149,6 +157,14 @@ class Principal(Scalar):
     noun = "user or group name"
     expected = "a name or a number, as a string"
     pattern = r"[^\x00-\x20\x7f:/]*"
+
+
+class UserName(Principal):
+    """The name or the number of a user."""
+
+
+class GroupName(Principal):
+    """The name or the number of a group."""
 
 
 class Unit(Scalar):

@@ -15,9 +15,9 @@ from refresherd.config.settings import (
     RefreshTable,
     RootTable,
     bare,
-    constraints,
     description,
     keys,
+    meta,
 )
 
 Schema = dict[str, Any]
@@ -70,9 +70,8 @@ def _key(annotated: object, default: object) -> Schema:
     schema = _value(annotated)
     if meaning := description(annotated):
         schema["description"] = meaning
-    for item in constraints(annotated):
-        if item.examples:
-            schema["examples"] = item.examples
+    if examples := meta(annotated).examples:
+        schema["examples"] = examples
     if default is not msgspec.NODEFAULT and not isinstance(default, Struct):
         schema["default"] = default
     return schema

@@ -5,6 +5,7 @@ configuration reference say about it.
 """
 
 from collections.abc import Mapping
+from enum import StrEnum
 from functools import cache
 from typing import Annotated, Any, get_args, get_origin
 
@@ -12,22 +13,47 @@ from msgspec import Meta, Struct
 from msgspec.structs import FieldInfo, fields
 
 from refresherd.config.addresses import EndpointUrl, Listen, ProxyUrl
-from refresherd.config.configuration import Level, LogFormat, Shutdown
 from refresherd.config.scalars import (
     Duration,
     DurationOrNever,
+    GroupName,
+    InputFile,
     Location,
     Mode,
-    Principal,
+    OutputPath,
 )
 from refresherd.domain.model import Method
 from refresherd.domain.readiness import Ready
 
 Group = Annotated[
-    Principal,
+    GroupName,
     'The owning group: a name, or a gid as a string. "" leaves it as it is.',
     Meta(examples=["payments"]),
 ]
+
+
+class Shutdown(StrEnum):
+    """What happens to sessions when the daemon stops."""
+
+    KEEP = "keep"
+    TERMINATE = "terminate"
+
+
+class Level(StrEnum):
+    """The lowest severity that is logged."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    """How log lines are written."""
+
+    AUTO = "auto"
+    CONSOLE = "console"
+    JSON = "json"
 
 
 class Table(Struct, frozen=True, kw_only=True):
@@ -45,18 +71,14 @@ def bare(annotated: object) -> Any:  # noqa: ANN401 -- a type, or typing's word 
     return get_args(annotated)[0] if get_origin(annotated) is Annotated else annotated
 
 
-def constraints(annotated: object) -> tuple[Meta, ...]:
-    """Return the constraints and examples of a key."""
-    return tuple(item for item in _extras(annotated) if isinstance(item, Meta))
+def meta(annotated: object) -> Meta:
+    """Return the limits and the examples of a key."""
+    return next((item for item in get_args(annotated)[1:] if isinstance(item, Meta)), Meta())
 
 
 def description(annotated: object) -> str:
     """Return what a key means, "" for a table, which describes itself."""
-    return "".join(item for item in _extras(annotated) if isinstance(item, str))
-
-
-def _extras(annotated: object) -> tuple[object, ...]:
-    return get_args(annotated)[1:] if get_origin(annotated) is Annotated else ()
+    return next((item for item in get_args(annotated)[1:] if isinstance(item, str)), "")
 
 
 class DsmTable(Table, frozen=True, kw_only=True):
@@ -69,11 +91,11 @@ class DsmTable(Table, frozen=True, kw_only=True):
         Meta(examples=["https://amer.smartkey.io"]),
     ] = EndpointUrl()
     ca_file: Annotated[
-        Location,
+        InputFile,
         'A PEM file with the certificate authorities to trust. "" trusts the authorities of the'
         " system.",
         Meta(examples=["dsm-ca.pem"]),
-    ] = Location()
+    ] = InputFile()
     timeout: Annotated[Duration, "How long one attempt may take in total."] = Duration("20s")
     proxy: Annotated[
         ProxyUrl,
@@ -137,13 +159,13 @@ class RefreshTable(Table, frozen=True, kw_only=True):
 class ApiTable(Table, frozen=True, kw_only=True):
     """The Unix socket that serves status and tokens of every app. Changes need a restart."""
 
-    path: Annotated[Location, 'The path of the socket. "" turns it off.'] = Location(
+    path: Annotated[OutputPath, 'The path of the socket. "" turns it off.'] = OutputPath(
         "/run/refresherd/api.sock"
     )
     mode: Annotated[
         Mode, "Who may connect. Who may read a token is set by each app's `access`."
     ] = Mode("0666")
-    group: Group = Principal()
+    group: Group = GroupName()
 
 
 class HttpTable(Table, frozen=True, kw_only=True):
@@ -154,12 +176,12 @@ class HttpTable(Table, frozen=True, kw_only=True):
         'The addresses to listen on: "host:port" or "[::1]:port". [] turns it off.',
     ] = (Listen("127.0.0.1:9749"),)
     web_config_file: Annotated[
-        Location,
+        InputFile,
         "TLS and basic authentication, in the format of Prometheus' exporter-toolkit. Not "
         "supported by this version, which refuses to start with one rather than serve plain "
         "pages.",
         Meta(examples=["web-config.yml"]),
-    ] = Location()
+    ] = InputFile()
 
 
 class LogTable(Table, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from refresherd.adapters.outputs import FileOutput, SocketOutput
 from refresherd.adapters.scheduling import BootSchedule
 from refresherd.adapters.state.login_file import LoginFile, UnsavedLogins
 from refresherd.adapters.state.session_file import SessionFile
-from refresherd.config import Log
+from refresherd.config import LogTable
 from refresherd.domain.events import Event
 from refresherd.domain.model import (
     ApiKeyCommand,
@@ -190,7 +190,7 @@ def assemble(  # noqa: PLR0913, PLR0917  # everything comes together here
 
 
 @contextmanager
-def logging_to_stderr(log: Log, clock: BootClock) -> Iterator[Logs]:
+def logging_to_stderr(log: LogTable, clock: BootClock) -> Iterator[Logs]:
     """Log events, library warnings and event loop errors to stderr while the block runs."""
     logs = configure(log.level, log.format, sys.stderr, clock)
     with captured(logs):

@@ -88,8 +88,8 @@ def test_a_mounted_file_is_refused(place: Place) -> None:
     target = place.write("mounted token", "")
     (place.directory / "link").symlink_to(place.directory)
     text = output("path = 'link/mounted token'")
-    settings = parse_settings(read_toml(place.file, text), place.file)
-    (fault,) = check_output_paths(settings, {}, mounts=frozenset({str(target.resolve())}))
+    settings = parse_settings(read_toml(place.file, text), place.file, {})
+    (fault,) = check_output_paths(settings, mounts=frozenset({str(target.resolve())}))
     assert "is a mount point, which cannot be replaced; mount its directory" in fault.message
 
 

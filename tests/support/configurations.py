@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from refresherd.config import Configuration, load
+from refresherd.config.configuration import build
 from refresherd.config.credentials import check_credentials
-from refresherd.config.loader import build
 from refresherd.config.parse import parse_settings
 from refresherd.config.rules import check_rules
 from refresherd.config.source import read_toml, report
@@ -29,15 +29,15 @@ APP = '[apps.payments]\napi_key_env = "FORTANIX_API_KEY"\n'
 
 def faults_in(text: str, environ: Mapping[str, str] = ENVIRON) -> tuple[str, ...]:
     """Return the faults of a text that do not depend on the machine, without the file's name."""
-    settings = parse_settings(read_toml(FILE, text), FILE)
-    faults = (*settings.faults, *check_rules(settings), *check_credentials(settings, environ))
+    settings = parse_settings(read_toml(FILE, text), FILE, environ)
+    faults = (*settings.faults, *check_rules(settings), *check_credentials(settings))
     return tuple(line.removeprefix(f"{FILE}:") for line in report(FILE, text, faults))
 
 
 def configuration_in(text: str, environ: Mapping[str, str] = ENVIRON) -> Configuration:
     """Return the configuration of a text without faults, unchecked against the machine."""
     assert faults_in(text, environ) == ()
-    return build(parse_settings(read_toml(FILE, text), FILE), environ, ())
+    return build(parse_settings(read_toml(FILE, text), FILE, environ), ())
 
 
 class Place:

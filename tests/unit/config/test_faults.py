@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 
 from refresherd.config.app_settings import AccessTable, AppTable, FileTable, HookTable
 from refresherd.config.complaints import unknown_key
-from refresherd.config.configuration import Configuration
+from refresherd.config.configuration import Configuration, build
 from refresherd.config.credentials import check_credentials
-from refresherd.config.loader import build
 from refresherd.config.parse import parse_settings
 from refresherd.config.rules import check_rules
 from refresherd.config.settings import ApiTable, DsmTable, HttpTable, RefreshTable, RootTable, keys
@@ -390,9 +389,8 @@ def test_any_document_is_a_configuration_or_has_faults(
     """An exception here would keep every host of a fleet from reloading."""
     for app in written["apps"].values():  # type: ignore[attr-defined] # as the strategy draws it
         app.setdefault("files", files)
-    settings = parse_settings(written, FILE)
-    environ = {"FORTANIX_API_KEY": API_KEY}
-    faults = (*settings.faults, *check_rules(settings), *check_credentials(settings, environ))
+    settings = parse_settings(written, FILE, {"FORTANIX_API_KEY": API_KEY})
+    faults = (*settings.faults, *check_rules(settings), *check_credentials(settings))
     assert "hunter2" not in "".join(report(FILE, "", faults))
     if not faults:
-        assert isinstance(build(settings, {}, ()), Configuration)
+        assert isinstance(build(settings, ()), Configuration)

@@ -9,12 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresherd.config.findings import (
+    describe_value,
     dotted,
-    kind,
     listed,
     nearest,
     quoted,
-    shown,
 )
 from refresherd.domain.redaction import holds_secret
 from support.fakes import API_KEY
@@ -70,8 +69,7 @@ def test_values_are_named_by_their_toml_types(
     value: object, expected: str, expected_kind: str
 ) -> None:
     """Operators know TOML's types, not Python's."""
-    assert shown(value) == expected
-    assert kind(value) == expected_kind
+    assert describe_value(value) == (expected, expected_kind)
 
 
 def test_key_paths_are_written_as_in_toml() -> None:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from refresherd.config import Api, Log, Shutdown, describe
-from refresherd.config.configuration import Http, Level, LogFormat
+from refresherd.config import Api, LogTable, Shutdown, describe
+from refresherd.config.configuration import Http
+from refresherd.config.settings import Level, LogFormat
 from refresherd.domain.model import (
     Access,
     ApiKeyCommand,
@@ -40,7 +41,7 @@ def test_keys_that_are_not_written_have_their_defaults() -> None:
     assert configuration.state_dir is None
     assert configuration.api == Api(Path("/run/refresherd/api.sock"), 0o666, "")
     assert configuration.http == Http((("127.0.0.1", 9749),), None)
-    assert configuration.log == Log(Level.INFO, LogFormat.AUTO)
+    assert configuration.log == LogTable(level=Level.INFO, format=LogFormat.AUTO)
     assert app.endpoint == Endpoint("https://amer.smartkey.io")
     assert app == type(app)("payments", app.endpoint, ApiKeyEnv("FORTANIX_API_KEY"))
 
@@ -71,7 +72,7 @@ def test_every_key_reaches_the_domain() -> None:
     assert configuration.state_dir == BASE / "state"
     assert configuration.api == Api(None, 0o660, "wheel")
     assert configuration.http == Http((("::1", 0), ("a", 1)), BASE / "web.yml")
-    assert configuration.log == Log(Level.DEBUG, LogFormat.CONSOLE)
+    assert configuration.log == LogTable(level=Level.DEBUG, format=LogFormat.CONSOLE)
     assert app.endpoint == Endpoint("http://[::1]:1", BASE / "ca.pem", 5.0, "http://p:1", 2)
     assert (timing.at, timing.jitter, timing.retry_min, timing.retry_max) == (0.8, 0, 2, 4)
     assert (timing.rejected_retry, timing.renew) == (3, Method.AUTH)
