@@ -3,8 +3,8 @@
 import re
 import tomllib
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from itertools import count
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,15 @@ def read_toml(path: Path, text: str) -> dict[str, Any]:
     except RecursionError:
         raise _error(path, 1, "lists or tables are nested too deeply; use fewer levels") from None
     except tomllib.TOMLDecodeError as error:
-        raise _error(path, *_explain(str(error), text)) from None
+        message = str(error)
+        hint = next((hint for start, hint in HINTS if message.startswith(start)), "")
+        hint = hint or PLACE.sub("", message)
+        place = PLACE.search(message)
+        if place and place["line"]:
+            hint = f"invalid TOML at column {place['column']}: {hint}"
+            raise _error(path, int(place["line"]), hint) from None
+        last = text.rstrip().count("\n") + 1
+        raise _error(path, last, f"invalid TOML at the end of the file: {hint}") from None
     except ValueError:
         # Python does not parse integers of more than 4,300 digits.
         raise _error(path, 1, "a number has too many digits; write a shorter one") from None
@@ -84,12 +92,14 @@ def report(path: Path, text: str, findings: Iterable[Finding]) -> tuple[str, ...
     """
     unique = dict.fromkeys(findings)
     # A file without findings is not scanned: ten thousand apps would take seconds.
-    lines = locate(text) if unique else {}
-    placed = sorted(((_line(lines, key), key, text) for key, text in unique), key=itemgetter(0))
-    return tuple(
-        f"{path}:{line}: {dotted(key)}: {message}" if key else f"{path}:{line}: {message}"
-        for line, key, message in placed
-    )
+    lines = {(): 1, **locate(text)} if unique else {}
+    placed = []
+    for key, message in unique:
+        table = key
+        while table not in lines:
+            table = table[:-1]
+        placed.append((lines[table], f"{dotted(key)}: {message}" if key else message))
+    return tuple(f"{path}:{line}: {message}" for line, message in sorted(placed, key=itemgetter(0)))
 
 
 def locate(text: str) -> dict[KeyPath, int]:
@@ -98,75 +108,46 @@ def locate(text: str) -> dict[KeyPath, int]:
     `tomllib` reports no lines, so this scans a text that `tomllib` has accepted and validates
     nothing again. Raises ValueError where it cannot go on, which no valid document causes.
     """
-    return _Scanner(text, [match.start() for match in re.finditer("\n", text)]).run()
+    return _Scanner(text).run()
 
 
 def _error(path: Path, line: int, message: str) -> ConfigError:
     return ConfigError((f"{path}:{line}: {message}",))
 
 
-def _explain(message: str, text: str) -> tuple[int, str]:
-    """Return the line of a syntax error, and what is wrong there, from tomllib's message."""
-    place = PLACE.search(message)
-    bare = PLACE.sub("", message)
-    hint = next((hint for start, hint in HINTS if bare.startswith(start)), bare)
-    if place is None or place["line"] is None:
-        return text.rstrip().count("\n") + 1, f"invalid TOML at the end of the file: {hint}"
-    return int(place["line"]), f"invalid TOML at column {place['column']}: {hint}"
-
-
-def _line(lines: Mapping[KeyPath, int], key: KeyPath) -> int:
-    while key and key not in lines:
-        key = key[:-1]
-    return lines.get(key, 1)
-
-
-@dataclass(slots=True)
-class _Open:
-    """An array or an inline table whose end the scanner has not reached."""
-
-    path: KeyPath
-    index: int | None
-    """The next element's index in an array, None in an inline table."""
-
-
-@dataclass(slots=True)
 class _Scanner:
-    """Scans the text once, without recursion: a document may nest deeply."""
+    """Scans a text once, without recursion: a document may nest deeply."""
 
-    _text: str
-    _newlines: list[int]
-    _at: int = 0
-    _table: KeyPath = ()
-    _arrays: dict[KeyPath, int] = field(default_factory=dict)
-    """The last index of each array of tables."""
-    _open: list[_Open] = field(default_factory=list)
-    _lines: dict[KeyPath, int] = field(default_factory=dict)
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._newlines = [match.start() for match in re.finditer("\n", text)]
+        self._at = 0
+        self._last_indices: dict[KeyPath, int] = {}
+        """The last index of each array of tables."""
+        self._open: list[tuple[KeyPath, Iterator[int] | None]] = []
+        """Arrays, with the indices of the elements to come, and inline tables not yet closed."""
+        self._lines: dict[KeyPath, int] = {}
 
     def run(self) -> dict[KeyPath, int]:
+        table: KeyPath = ()
         self._take(BLANK)
         while self._at < len(self._text):
-            if self._open:
-                self._inside(self._open[-1])
-            elif self._text[self._at] == "[":
-                self._header()
+            first = self._text[self._at]
+            path, indices = self._open[-1] if self._open else (table, None)
+            if self._open and first in "]}":
+                self._at += 1
+                self._open.pop()
+            elif indices is not None:
+                self._value((*path, next(indices)))
+            elif first == "[" and not self._open:
+                table = self._header()
             else:
-                self._pair(self._table)
+                self._pair(path)
             self._take(BLANK)
         return self._lines
 
-    def _inside(self, opened: _Open) -> None:
-        if self._text[self._at] in "]}":
-            self._at += 1
-            self._open.pop()
-        elif opened.index is None:
-            self._pair(opened.path)
-        else:
-            path = (*opened.path, opened.index)
-            opened.index += 1
-            self._value(path)
-
-    def _header(self) -> None:
+    def _header(self) -> KeyPath:
+        """Return the table that a header opens."""
         in_array = self._take(HEADER_OPENS).startswith("[[")
         parts = self._key()
         path: KeyPath = ()
@@ -174,12 +155,12 @@ class _Scanner:
             path = (*path, part)
             self._record(path)
             if in_array and depth == len(parts):
-                self._arrays[path] = self._arrays.get(path, -1) + 1
-            if path in self._arrays:
-                path = (*path, self._arrays[path])
+                self._last_indices[path] = self._last_indices.get(path, -1) + 1
+            if path in self._last_indices:
+                path = (*path, self._last_indices[path])
                 self._record(path)
-        self._table = path
         self._take(HEADER_CLOSES)
+        return path
 
     def _pair(self, table: KeyPath) -> None:
         path = table
@@ -204,7 +185,7 @@ class _Scanner:
         self._record(path)
         first = self._text[self._at : self._at + 1]
         if first in ("[", "{"):
-            self._open.append(_Open(path, 0 if first == "[" else None))
+            self._open.append((path, count() if first == "[" else None))
             self._at += 1
         else:
             self._take(STRING if first in ('"', "'") else SCALAR)
