@@ -8,9 +8,8 @@ from typing import Any, TypeVar, assert_never
 from msgspec import Struct
 
 from refresherd.config.addresses import EndpointUrl
-from refresherd.config.app_settings import OutputTable
-from refresherd.config.credentials import check_credentials, credential_of
-from refresherd.config.findings import Finding
+from refresherd.config.app_settings import AppTable, OutputTable
+from refresherd.config.credentials import check_credentials
 from refresherd.config.input_files import check_input_files, check_programs
 from refresherd.config.output_paths import check_accounts, check_output_paths
 from refresherd.config.parse import AppSettings, Settings, parse_settings
@@ -88,21 +87,19 @@ def load(path: Path, environ: Mapping[str, str]) -> Configuration:
     """
     text = read_text(path)
     settings = parse_settings(read_toml(path, text), path.absolute(), environ)
-    if faults := report(path, text, faults_of(settings)):
+    findings = [
+        *settings.faults,
+        *check_rules(settings),
+        *check_credentials(settings),
+        *check_input_files(settings),
+        *check_output_paths(settings),
+        *check_accounts(settings),
+    ]
+    if faults := report(path, text, findings):
         raise ConfigError(faults)
     # A missing program of a hook is a warning only, since a failing hook harms no token.
     warnings = (*check_intentions(settings), *check_programs(settings, "command"))
     return build(settings, report(path, text, warnings))
-
-
-def faults_of(settings: Settings) -> Iterator[Finding]:
-    """Yield every fault of the file, and everything that it needs and this machine lacks."""
-    yield from settings.faults
-    yield from check_rules(settings)
-    yield from check_credentials(settings)
-    yield from check_input_files(settings)
-    yield from check_output_paths(settings)
-    yield from check_accounts(settings)
 
 
 def build(settings: Settings, warnings: tuple[str, ...]) -> Configuration:
@@ -124,9 +121,21 @@ def build(settings: Settings, warnings: tuple[str, ...]) -> Configuration:
     )
 
 
-def describe(configuration: Configuration) -> list[str]:
-    """Return lines for `check` about each app, its outputs and its outage budget; no secrets."""
-    return [line for app in configuration.apps for line in _app(app)]
+def describe(configuration: Configuration) -> Iterator[str]:
+    """Yield lines for `check` about each app, its outputs and its outage budget; no secrets."""
+    for app in configuration.apps:
+        credential, share = _credential(app.credential), 1 - app.timing.at
+        yield f"{app.name}: {credential}, {app.endpoint.url}, renewed by {app.timing.renew}"
+        for file in app.files:
+            yield f"  file {file.path}: {file.format}, mode {file.ownership.mode:04o}"
+        for socket in app.sockets:
+            yield f"  socket {socket.path}: {socket.format}, mode {socket.ownership.mode:04o}"
+        if not app.files and not app.sockets:
+            yield "  no outputs"
+        yield (
+            f"  outage budget: {share:.0%} of a token's lifetime, "
+            f"{outage_budget(USUAL_LIFETIME, app.timing):g} s of the usual {USUAL_LIFETIME:g} s"
+        )
 
 
 class _Builder:
@@ -141,7 +150,7 @@ class _Builder:
         return App(
             name=app.name,
             endpoint=self._one(Endpoint(url=dsm.pop("endpoint"), **dsm)),
-            credential=credential_of(app, self._credentials_directory),
+            credential=self._credential(app.own),
             timing=self._one(Timing(**_values(app.refresh))),
             files=tuple(
                 FileSpec(file.path.path, file.format, self._ownership(file), file.on_expiry)
@@ -154,6 +163,20 @@ class _Builder:
             hooks=tuple(HookSpec(**_values(hook)) for hook in app.own.hooks),
             access=self._one(Access(**_values(app.own.access))),
         )
+
+    def _credential(self, own: AppTable) -> Credential:
+        directory = self._credentials_directory
+        if own.api_key_file:
+            return ApiKeyFile(own.api_key_file.path)
+        if own.api_key_credential and directory is not None:
+            return ApiKeyFile(directory / own.api_key_credential)
+        if own.api_key_env:
+            return ApiKeyEnv(str(own.api_key_env))
+        if own.token_file:
+            return TokenFile(own.token_file.path)
+        if own.app_id:
+            return Certificate(str(own.app_id), own.cert_file.path, own.key_file.path)
+        return ApiKeyCommand(tuple(map(str, own.api_key_command)))
 
     def _ownership(self, output: OutputTable) -> Ownership:
         return self._one(Ownership(output.mode.bits, str(output.owner), str(output.group)))
@@ -183,23 +206,6 @@ def _plain(value: object) -> object:  # noqa: PLR0911 -- one for each kind of va
             return str(value)
         case _:
             return value
-
-
-def _app(app: App) -> Iterator[str]:
-    share = 1 - app.timing.at
-    usual = outage_budget(USUAL_LIFETIME, app.timing)
-    credential = _credential(app.credential)
-    yield f"{app.name}: {credential}, {app.endpoint.url}, renewed by {app.timing.renew}"
-    for file in app.files:
-        yield f"  file {file.path}: {file.format}, mode {file.ownership.mode:04o}"
-    for socket in app.sockets:
-        yield f"  socket {socket.path}: {socket.format}, mode {socket.ownership.mode:04o}"
-    if not app.files and not app.sockets:
-        yield "  no outputs"
-    yield (
-        f"  outage budget: {share:.0%} of a token's lifetime, "
-        f"{usual:g} s of the usual {USUAL_LIFETIME:g} s"
-    )
 
 
 def _credential(credential: Credential) -> str:

@@ -15,15 +15,7 @@ from typing import NoReturn
 from refresherd.config.findings import Finding, listed, quoted
 from refresherd.config.parse import AppSettings, Settings
 from refresherd.config.scalars import CredentialName, Variable
-from refresherd.domain import model
-from refresherd.domain.model import (
-    ApiKeyCommand,
-    ApiKeyEnv,
-    ApiKeyFile,
-    Certificate,
-    Credential,
-    TokenFile,
-)
+from refresherd.domain.model import UUID
 
 SINGLE = ("api_key_file", "api_key_credential", "api_key_env", "api_key_command", "token_file")
 """Keys that are a credential by themselves."""
@@ -31,7 +23,7 @@ SINGLE = ("api_key_file", "api_key_credential", "api_key_env", "api_key_command"
 CERTIFICATE = ("app_id", "cert_file", "key_file")
 """Keys that are a credential together."""
 
-UUID = model.UUID.pattern.encode()
+APP_ID = UUID.pattern.encode()
 SHAPE = "base64 of <app uuid>:<secret>, as DSM shows it under the app's credentials"
 
 PREFIXES = (
@@ -49,8 +41,8 @@ TOKEN = re.compile(rb"[A-Za-z0-9_.~+/-]{64,}=*")
 
 NOT_API_KEYS = (
     (rb"(?i)bearer\s", "it holds a bearer token, not an API key; a token belongs in a token_file"),
-    (UUID + rb"$", f"it holds only an app's UUID; an API key is {SHAPE}"),
-    (UUID + rb":\S+$", f"it holds <app uuid>:<secret> without base64; an API key is {SHAPE}"),
+    (APP_ID + rb"$", f"it holds only an app's UUID; an API key is {SHAPE}"),
+    (APP_ID + rb":\S+$", f"it holds <app uuid>:<secret> without base64; an API key is {SHAPE}"),
 )
 
 MISMATCHES = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"})
@@ -84,22 +76,6 @@ def check_credentials(settings: Settings) -> Iterator[Finding]:
             )
         elif fault := api_key_fault(value.encode(errors="surrogateescape")):
             yield Finding(key, f"the value of {quoted(variable)}: {fault}")
-
-
-def credential_of(app: AppSettings, directory: Path | None) -> Credential:
-    """Return an app's credential; `directory` holds the systemd credentials of the service."""
-    own = app.own
-    if own.api_key_file:
-        return ApiKeyFile(own.api_key_file.path)
-    if own.api_key_credential and directory is not None:
-        return ApiKeyFile(directory / own.api_key_credential)
-    if own.api_key_env:
-        return ApiKeyEnv(str(own.api_key_env))
-    if own.token_file:
-        return TokenFile(own.token_file.path)
-    if own.app_id:
-        return Certificate(str(own.app_id), own.cert_file.path, own.key_file.path)
-    return ApiKeyCommand(tuple(map(str, own.api_key_command)))
 
 
 def api_key_fault(content: bytes) -> str:
@@ -220,7 +196,7 @@ def _is_api_key(key: bytes) -> bool:
         plain = b64decode(digits + b"=" * (-len(digits) % 4), validate=True)
     except Error:
         return False
-    return re.fullmatch(UUID + rb":.+", plain, re.DOTALL) is not None
+    return re.fullmatch(APP_ID + rb":.+", plain, re.DOTALL) is not None
 
 
 def _wrapping_fault(content: bytes) -> str:

@@ -129,8 +129,14 @@ def _check_file(
     try:
         content, mode = _read(path)
     except OSError as error:
-        misplaced = secret and holds_secret(path.as_posix())
-        yield Finding(key, PASTED_FOR_PATH if misplaced else _unreadable(name, error))
+        if secret and holds_secret(path.as_posix()):
+            yield Finding(key, PASTED_FOR_PATH)
+        elif isinstance(error, FileNotFoundError):
+            yield Finding(key, f"{name} does not exist; create it, or correct the path")
+        elif isinstance(error, IsADirectoryError):
+            yield Finding(key, f"{name} is a directory; name a file in it")
+        else:
+            yield Finding(key, f"{name} cannot be read: {error.strerror}")
         return
     if private and mode & OPEN_TO_OTHERS:
         message = f"{name} is accessible to other users (mode {stat.S_IMODE(mode):04o})"
@@ -154,13 +160,3 @@ def _read(path: Path) -> tuple[bytes, int]:
         return os.read(descriptor, MOST_READ), mode
     finally:
         os.close(descriptor)
-
-
-def _unreadable(name: str, error: OSError) -> str:
-    match error:
-        case FileNotFoundError():
-            return f"{name} does not exist; create it, or correct the path"
-        case IsADirectoryError():
-            return f"{name} is a directory; name a file in it"
-        case _:
-            return f"{name} cannot be read: {error.strerror}"

@@ -3,7 +3,7 @@
 import json
 from enum import Enum
 from inspect import getdoc
-from typing import Any, cast, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -27,32 +27,23 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 def json_schema() -> Schema:
     """Return the JSON Schema, draft 2020-12, of configuration files."""
-    schema = _table(RootTable)
+    schema, app = _table(RootTable), _table(AppTable)
+    for table in (DsmTable, RefreshTable):
+        for key, inherited in _table(table)["properties"].items():
+            # An app's default is what [dsm] or [refresh] says.
+            inherited.pop("default", None)
+            app["properties"][key] = inherited
     schema["properties"]["apps"] = {
         "description": "The apps of DSM whose sessions are kept alive, each by a name.",
         "type": "object",
         "minProperties": 1,
         "propertyNames": {"pattern": f"^{APP_NAME}$"},
-        "additionalProperties": _app(),
+        "additionalProperties": app,
     }
+    whole = {"$schema": DIALECT, "title": "refresherd's configuration", **schema}
     # Defaults are instances of our types; a round trip makes them plain strings.
-    plain: Schema = json.loads(json.dumps(schema))
-    return {
-        "$schema": DIALECT,
-        "title": "refresherd's configuration",
-        **plain,
-        "required": ["apps"],
-    }
-
-
-def _app() -> Schema:
-    schema = _table(AppTable)
-    for defaults in (DsmTable, RefreshTable):
-        for key, inherited in _table(defaults)["properties"].items():
-            # An app's default is what [dsm] or [refresh] says.
-            inherited.pop("default", None)
-            schema["properties"][key] = inherited
-    return schema
+    plain: Schema = json.loads(json.dumps(whole | {"required": ["apps"]}))
+    return plain
 
 
 def _table(table: type[Struct]) -> Schema:
@@ -87,9 +78,6 @@ def _value(annotated: object) -> Schema:
         return _table(target)
     if issubclass(target, Enum):
         return {"type": "string", "enum": [choice.value for choice in target]}
-    return msgspec.json.schema(annotated, schema_hook=_scalar)
-
-
-def _scalar(kind: type) -> Schema:
-    scalar = cast("type[Scalar]", kind)  # the tables hold no other types of our own
-    return {"type": "string", "title": scalar.noun, "pattern": f"^({scalar.pattern})$"}
+    if issubclass(target, Scalar):
+        return {"type": "string", "title": target.noun, "pattern": f"^({target.pattern})$"}
+    return msgspec.json.schema(annotated)

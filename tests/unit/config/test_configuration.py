@@ -137,7 +137,7 @@ def test_every_kind_of_credential(written: str, credential: Credential, message:
     environ = {**ENVIRON, "CREDENTIALS_DIRECTORY": "/run/c", "STATE_DIRECTORY": "/var/lib/r"}
     configuration = configuration_in(f"{DSM}[apps.payments]\n{written}\n", environ)
     assert configuration.apps[0].credential == credential
-    assert message in describe(configuration)[0]
+    assert message in next(describe(configuration))
 
 
 def test_the_state_directory_is_systemds_unless_the_file_sets_one() -> None:
@@ -152,7 +152,7 @@ def test_a_description_lists_outputs_and_outage_budgets() -> None:
     output = "[[apps.payments.files]]\npath = '/run/a'\nformat = 'env'\nmode = '0640'\n"
     output += "[[apps.payments.sockets]]\npath = '/run/b'\n"
     other = APP.replace("payments", "billing")
-    lines = describe(configuration_in(f"{DSM}{APP}at = 0.4\n{output}{other}"))
+    lines = list(describe(configuration_in(f"{DSM}{APP}at = 0.4\n{output}{other}")))
     assert lines == [
         "payments: an API key in the environment, https://amer.smartkey.io, renewed by reauth",
         "  file /run/a: env, mode 0640",
