@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 
 from refresherd.config.scalars import (
     AppId,
@@ -18,14 +18,14 @@ from refresherd.config.scalars import (
     UserName,
     Variable,
 )
-from refresherd.config.settings import Group, Table
+from refresherd.config.settings import Group
 from refresherd.domain.model import Format, OnExpiry
 
 APP_NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 """Names of apps are used in URLs and in metric labels."""
 
 
-class AccessTable(Table, frozen=True, kw_only=True):
+class AccessTable(Struct, frozen=True, kw_only=True):
     """Who may read the app's token from the API socket, besides root and the daemon's user."""
 
     users: Annotated[
@@ -42,7 +42,7 @@ class AccessTable(Table, frozen=True, kw_only=True):
     ] = ()
 
 
-class OutputTable(Table, frozen=True, kw_only=True):
+class OutputTable(Struct, frozen=True, kw_only=True):
     """A place where consumers find the newest token."""
 
     path: Annotated[OutputPath, "The path of the output."]
@@ -90,7 +90,7 @@ class SocketTable(OutputTable, frozen=True, kw_only=True):
     ]
 
 
-class HookTable(Table, frozen=True, kw_only=True):
+class HookTable(Struct, frozen=True, kw_only=True):
     """A command to run, or a signal to send, after each new token has reached all outputs.
 
     Hooks run one after the other. One that fails is not repeated until the next token.
@@ -117,7 +117,7 @@ class HookTable(Table, frozen=True, kw_only=True):
     )
 
 
-class AppTable(Table, frozen=True, kw_only=True):
+class AppTable(Struct, frozen=True, kw_only=True):
     """An app of DSM: its credential, and where its token goes.
 
     Names have up to 64 letters, digits, ".", "_" and "-", and begin with a letter or a digit.

@@ -122,10 +122,15 @@ def private_key_fault(content: bytes, path: Path, certificate: Path | None) -> s
         return "it holds no PEM private key; name the file with the key"
     if certificate is None:
         return ""
+
+    def refuse_passphrase() -> NoReturn:
+        # Without a callback, OpenSSL would ask for the passphrase on the terminal.
+        raise EOFError
+
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        context.load_cert_chain(certificate, path, password=_refuse_passphrase)
-    except _EncryptedKey:
+        context.load_cert_chain(certificate, path, password=refuse_passphrase)
+    except EOFError:
         return (
             "the private key is encrypted, and the daemon has no passphrase; decrypt it "
             "(openssl pkey) and keep the file private (chmod 0600)"
@@ -175,15 +180,6 @@ def _check_count(settings: Settings, app: AppSettings) -> Iterator[Finding]:
             f"missing: {listed(lacking, 'and')}; a certificate app needs "
             f"{listed(CERTIFICATE, 'and')}",
         )
-
-
-class _EncryptedKey(Exception):
-    """A private key that cannot be loaded without its passphrase."""
-
-
-def _refuse_passphrase() -> NoReturn:
-    # Without a callback, OpenSSL would ask for the passphrase on the terminal.
-    raise _EncryptedKey
 
 
 def _is_api_key(key: bytes) -> bool:

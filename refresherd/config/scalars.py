@@ -32,10 +32,15 @@ class Scalar(str):
     """A valid value: takes the place of an invalid one in a list, so that checks can go on."""
 
     def __new__(cls, text: str = "") -> Self:
-        """Raise ValueError if the text does not match the pattern."""
+        """Raise ValueError for an invalid text."""
         if re.fullmatch(cls.pattern, text) is None:
             raise ValueError
-        return super().__new__(cls, text)
+        self = super().__new__(cls, text)
+        self._interpret()
+        return self
+
+    def _interpret(self) -> None:
+        """Set what the text means. Raises ValueError for what the pattern cannot exclude."""
 
 
 class Duration(Scalar):
@@ -47,13 +52,10 @@ class Duration(Scalar):
     expected = "a duration with a unit"
     pattern = r"([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+"
 
-    def __new__(cls, text: str) -> Self:
-        """Raise ValueError for anything but numbers with units, or for more than a year."""
-        self = super().__new__(cls, text)
-        self.seconds = float(sum(float(count) * UNITS[unit] for count, unit in PART.findall(text)))
+    def _interpret(self) -> None:
+        self.seconds = float(sum(float(count) * UNITS[unit] for count, unit in PART.findall(self)))
         if self.seconds > LONGEST:
             raise ValueError('longer than a year; write "365d" or less')
-        return self
 
 
 class DurationOrNever(Scalar):
@@ -65,11 +67,8 @@ class DurationOrNever(Scalar):
     expected = f'a duration with a unit, or "{NEVER}"'
     pattern = rf"{NEVER}|{Duration.pattern}"
 
-    def __new__(cls, text: str) -> Self:
-        """Raise ValueError as Duration does."""
-        self = super().__new__(cls, text)
-        self.seconds = None if text == NEVER else Duration(text).seconds
-        return self
+    def _interpret(self) -> None:
+        self.seconds = None if self == NEVER else Duration(self).seconds
 
 
 class Mode(Scalar):
@@ -81,11 +80,8 @@ class Mode(Scalar):
     expected = "the mode as an octal string"
     pattern = "0?[0-7]{3}"
 
-    def __new__(cls, text: str) -> Self:
-        """Raise ValueError for anything but three octal digits, with or without a 0 before."""
-        self = super().__new__(cls, text)
-        self.bits = int(text, 8)
-        return self
+    def _interpret(self) -> None:
+        self.bits = int(self, 8)
 
 
 class Location(Scalar):
@@ -183,9 +179,6 @@ class Signal(Scalar):
     expected = "the name of a signal"
     pattern = "((SIG)?[A-Z][A-Z0-9+-]*)?"
 
-    def __new__(cls, text: str = "") -> Self:
-        """Raise ValueError for a name that this system does not know."""
-        self = super().__new__(cls, text)
-        if text and f"SIG{text.removeprefix('SIG')}" not in signal.Signals.__members__:
+    def _interpret(self) -> None:
+        if self and f"SIG{self.removeprefix('SIG')}" not in signal.Signals.__members__:
             raise ValueError
-        return self

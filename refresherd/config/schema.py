@@ -10,15 +10,7 @@ from msgspec import Struct
 
 from refresherd.config.app_settings import APP_NAME, AppTable
 from refresherd.config.scalars import Scalar
-from refresherd.config.settings import (
-    DsmTable,
-    RefreshTable,
-    RootTable,
-    bare,
-    description,
-    keys,
-    meta,
-)
+from refresherd.config.settings import DsmTable, RefreshTable, RootTable, keys, parts
 
 Schema = dict[str, Any]
 
@@ -47,37 +39,37 @@ def json_schema() -> Schema:
 
 
 def _table(table: type[Struct]) -> Schema:
-    required = [key for key, field in keys(table).items() if field.required]
-    return {
+    schema: Schema = {
         "description": " ".join((getdoc(table) or "").split()),
         "type": "object",
         "additionalProperties": False,
-        "properties": {key: _key(field.type, field.default) for key, field in keys(table).items()},
-        **({"required": required} if required else {}),
+        "properties": {},
     }
-
-
-def _key(annotated: object, default: object) -> Schema:
-    schema = _value(annotated)
-    if meaning := description(annotated):
-        schema["description"] = meaning
-    if examples := meta(annotated).examples:
-        schema["examples"] = examples
-    if default is not msgspec.NODEFAULT and not isinstance(default, Struct):
-        schema["default"] = default
+    for key, field in keys(table).items():
+        schema["properties"][key] = value = _value(field.type)
+        if field.required:
+            schema.setdefault("required", []).append(key)
+        elif not isinstance(field.default, Struct):
+            value["default"] = field.default
     return schema
 
 
 def _value(annotated: object) -> Schema:
-    target = bare(annotated)
+    target, limits, meaning = parts(annotated)
     if get_origin(target) is tuple:
         items = _value(get_args(target)[0])
-        described = {key: items[key] for key in ("description",) if key in items}
-        return {"type": "array", "items": items, **described}
-    if issubclass(target, Struct):
-        return _table(target)
-    if issubclass(target, Enum):
-        return {"type": "string", "enum": [choice.value for choice in target]}
-    if issubclass(target, Scalar):
-        return {"type": "string", "title": target.noun, "pattern": f"^({target.pattern})$"}
-    return msgspec.json.schema(annotated)
+        meaning = meaning or items.get("description", "")
+        schema = {"type": "array", "items": items}
+    elif issubclass(target, Struct):
+        schema = _table(target)
+    elif issubclass(target, Enum):
+        schema = {"type": "string", "enum": [choice.value for choice in target]}
+    elif issubclass(target, Scalar):
+        schema = {"type": "string", "title": target.noun, "pattern": f"^({target.pattern})$"}
+    else:
+        schema = msgspec.json.schema(annotated)
+    if meaning:
+        schema["description"] = meaning
+    if limits.examples:
+        schema["examples"] = limits.examples
+    return schema

@@ -56,32 +56,20 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
-class Table(Struct, frozen=True, kw_only=True):
-    """A table of the file; its docstring describes it to operators."""
-
-
 @cache
 def keys(table: type[Struct]) -> Mapping[str, FieldInfo]:
     """Return a table's keys."""
     return {field.name: field for field in fields(table)}
 
 
-def bare(annotated: object) -> Any:  # noqa: ANN401 -- a type, or typing's word for one
-    """Return a key's type without its description and constraints."""
-    return get_args(annotated)[0] if get_origin(annotated) is Annotated else annotated
+def parts(annotated: object) -> tuple[Any, Meta, str]:
+    """Return a key's type, its limits and examples, and what it means: "" for a table."""
+    target, *extras = get_args(annotated) if get_origin(annotated) is Annotated else (annotated,)
+    limits = next((extra for extra in extras if isinstance(extra, Meta)), Meta())
+    return target, limits, next((extra for extra in extras if isinstance(extra, str)), "")
 
 
-def meta(annotated: object) -> Meta:
-    """Return the limits and the examples of a key."""
-    return next((item for item in get_args(annotated)[1:] if isinstance(item, Meta)), Meta())
-
-
-def description(annotated: object) -> str:
-    """Return what a key means, "" for a table, which describes itself."""
-    return next((item for item in get_args(annotated)[1:] if isinstance(item, str)), "")
-
-
-class DsmTable(Table, frozen=True, kw_only=True):
+class DsmTable(Struct, frozen=True, kw_only=True):
     """How to reach DSM. Each key may be set for a single app as well."""
 
     endpoint: Annotated[
@@ -108,7 +96,7 @@ class DsmTable(Table, frozen=True, kw_only=True):
     ] = 32
 
 
-class RefreshTable(Table, frozen=True, kw_only=True):
+class RefreshTable(Struct, frozen=True, kw_only=True):
     """When and how sessions are renewed. Each key may be set for a single app as well."""
 
     at: Annotated[
@@ -156,7 +144,7 @@ class RefreshTable(Table, frozen=True, kw_only=True):
     ] = DurationOrNever("60s")
 
 
-class ApiTable(Table, frozen=True, kw_only=True):
+class ApiTable(Struct, frozen=True, kw_only=True):
     """The Unix socket that serves status and tokens of every app. Changes need a restart."""
 
     path: Annotated[OutputPath, 'The path of the socket. "" turns it off.'] = OutputPath(
@@ -168,7 +156,7 @@ class ApiTable(Table, frozen=True, kw_only=True):
     group: Group = GroupName()
 
 
-class HttpTable(Table, frozen=True, kw_only=True):
+class HttpTable(Struct, frozen=True, kw_only=True):
     """Metrics, health checks and the status page, never tokens. Changes need a restart."""
 
     listen: Annotated[
@@ -184,7 +172,7 @@ class HttpTable(Table, frozen=True, kw_only=True):
     ] = InputFile()
 
 
-class LogTable(Table, frozen=True, kw_only=True):
+class LogTable(Struct, frozen=True, kw_only=True):
     """What is logged to standard error, and how. Changes need a restart."""
 
     level: Annotated[Level, "The lowest severity that is logged."] = Level.INFO
@@ -195,7 +183,7 @@ class LogTable(Table, frozen=True, kw_only=True):
     ] = LogFormat.AUTO
 
 
-class RootTable(Table, frozen=True, kw_only=True):
+class RootTable(Struct, frozen=True, kw_only=True):
     """The configuration of refresherd."""
 
     shutdown: Annotated[

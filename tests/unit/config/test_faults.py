@@ -8,10 +8,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from refresherd.config.app_settings import AccessTable, AppTable, FileTable, HookTable
-from refresherd.config.complaints import unknown_key
 from refresherd.config.configuration import Configuration, build
 from refresherd.config.credentials import check_credentials
-from refresherd.config.parse import parse_settings
+from refresherd.config.parse import parse_settings, unknown_key
 from refresherd.config.rules import check_rules
 from refresherd.config.settings import ApiTable, DsmTable, HttpTable, RefreshTable, RootTable, keys
 from refresherd.config.source import report
