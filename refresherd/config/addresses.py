@@ -28,11 +28,11 @@ class EndpointUrl(Scalar):
 
     def __new__(cls, text: str = "") -> Self:
         """Raise ValueError for anything but a scheme, a host and a port."""
-        if text:
-            _refuse_extras(text, "https://", "the host only: /sys/v1 is added to it")
+        right = "the host only: /sys/v1 is added to it"
+        host = _url_host(text, ("https://", "http://"), right) if text else ""
         self = super().__new__(cls, text)
         self.url = text.rstrip("/").lower()
-        self.loopback = bool(text) and is_loopback(_url_host(text))
+        self.loopback = is_loopback(host)
         if self.url.startswith("http://") and not self.loopback:
             raise ValueError(
                 "http:// would send the credential unencrypted; write https:// "
@@ -56,13 +56,10 @@ class ProxyUrl(Scalar):
                 "a password must not be in this file; leave proxy empty and set HTTPS_PROXY and "
                 "NO_PROXY in the environment of the service instead"
             )
-        without_user = text.replace(user + at, "", 1)
         if text:
-            _refuse_extras(without_user, "http://", "the host and port of the proxy only")
-        self = super().__new__(cls, text)
-        if text:
-            _url_host(without_user)
-        return self
+            without_user = text.replace(user + at, "", 1)
+            _url_host(without_user, ("http://",), "the host and port of the proxy only")
+        return super().__new__(cls, text)
 
 
 class Listen(Scalar):
@@ -95,20 +92,18 @@ def is_loopback(host: str) -> bool:
     return host.lower() == "localhost"
 
 
-def _refuse_extras(url: str, scheme: str, right: str) -> None:
+def _url_host(url: str, schemes: tuple[str, ...], right: str) -> str:
+    """Return the host of a URL. Raises ValueError for anything but a scheme, a host and a port."""
     if "@" in url:
         raise ValueError(
             "a user or password is not accepted here; remove it: credentials have keys of their own"
         )
     if "://" not in url:
-        raise ValueError(f"{quoted(url)} has no scheme; write {scheme} in front of the host")
+        raise ValueError(f"{quoted(url)} has no scheme; write {schemes[0]} in front of the host")
     if set(url.partition("://")[2].rstrip("/")) & set("/?#"):
         raise ValueError(f"a path or query is not accepted here; write {right}")
-
-
-def _url_host(url: str) -> str:
-    match = URL.fullmatch(url)
-    if match is not None and match["port"] is not None and int(match["port"]) == 0:
+    match = URL.fullmatch(url) if url.startswith(schemes) else None
+    if match and match["port"] and int(match["port"]) == 0:
         raise ValueError("port 0 cannot be connected to; write a port from 1 to 65535")
     return _address(match)[0]
 

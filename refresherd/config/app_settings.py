@@ -9,13 +9,12 @@ from refresherd.config.scalars import (
     Argument,
     CredentialName,
     Duration,
-    GroupName,
     InputFile,
     Mode,
     OutputPath,
+    Principal,
     Signal,
     Unit,
-    UserName,
     Variable,
 )
 from refresherd.config.settings import Group
@@ -29,10 +28,10 @@ class AccessTable(Struct, frozen=True, kw_only=True):
     """Who may read the app's token from the API socket, besides root and the daemon's user."""
 
     users: Annotated[
-        tuple[UserName, ...], "Users: names, or uids as strings.", Meta(examples=[["payments"]])
+        tuple[Principal, ...], "Users: names, or uids as strings.", Meta(examples=[["payments"]])
     ] = ()
     groups: Annotated[
-        tuple[GroupName, ...], "Groups: names, or gids as strings.", Meta(examples=[["payments"]])
+        tuple[Principal, ...], "Groups: names, or gids as strings.", Meta(examples=[["payments"]])
     ] = ()
     units: Annotated[
         tuple[Unit, ...],
@@ -54,11 +53,11 @@ class OutputTable(Struct, frozen=True, kw_only=True):
     ] = Format.RAW
     mode: Annotated[Mode, "Who may read the token, as an octal mode."] = Mode("0600")
     owner: Annotated[
-        UserName,
+        Principal,
         'The owning user: a name, or a uid as a string. "" leaves it as it is.',
         Meta(examples=["payments"]),
-    ] = UserName()
-    group: Group = GroupName()
+    ] = Principal()
+    group: Group = Principal()
 
 
 class FileTable(OutputTable, frozen=True, kw_only=True):

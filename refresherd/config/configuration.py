@@ -17,23 +17,8 @@ from refresherd.config.rules import check_intentions, check_rules
 from refresherd.config.scalars import Duration, DurationOrNever, Location, Scalar, Signal
 from refresherd.config.settings import LogTable, Shutdown, keys
 from refresherd.config.source import read_text, read_toml, report
+from refresherd.domain import model
 from refresherd.domain.errors import ConfigError
-from refresherd.domain.model import (
-    Access,
-    ApiKeyCommand,
-    ApiKeyEnv,
-    ApiKeyFile,
-    App,
-    Certificate,
-    Credential,
-    Endpoint,
-    FileSpec,
-    HookSpec,
-    Ownership,
-    SocketSpec,
-    Timing,
-    TokenFile,
-)
 from refresherd.domain.readiness import Ready
 from refresherd.domain.timing import outage_budget
 
@@ -68,7 +53,7 @@ class Configuration:
 
     path: Path
     """The file's absolute path."""
-    apps: tuple[App, ...]
+    apps: tuple[model.App, ...]
     shutdown: Shutdown
     ready: Ready
     state_dir: Path | None
@@ -145,41 +130,41 @@ class _Builder:
         self._credentials_directory = credentials_directory
         self._shared: dict[Hashable, Hashable] = {}
 
-    def app(self, app: AppSettings) -> App:
+    def app(self, app: AppSettings) -> model.App:
         dsm = _values(app.dsm)
-        return App(
+        return model.App(
             name=app.name,
-            endpoint=self._one(Endpoint(url=dsm.pop("endpoint"), **dsm)),
+            endpoint=self._one(model.Endpoint(url=dsm.pop("endpoint"), **dsm)),
             credential=self._credential(app.own),
-            timing=self._one(Timing(**_values(app.refresh))),
+            timing=self._one(model.Timing(**_values(app.refresh))),
             files=tuple(
-                FileSpec(file.path.path, file.format, self._ownership(file), file.on_expiry)
+                model.FileSpec(file.path.path, file.format, self._ownership(file), file.on_expiry)
                 for file in app.own.files
             ),
             sockets=tuple(
-                SocketSpec(socket.path.path, socket.format, self._ownership(socket))
+                model.SocketSpec(socket.path.path, socket.format, self._ownership(socket))
                 for socket in app.own.sockets
             ),
-            hooks=tuple(HookSpec(**_values(hook)) for hook in app.own.hooks),
-            access=self._one(Access(**_values(app.own.access))),
+            hooks=tuple(model.HookSpec(**_values(hook)) for hook in app.own.hooks),
+            access=self._one(model.Access(**_values(app.own.access))),
         )
 
-    def _credential(self, own: AppTable) -> Credential:
+    def _credential(self, own: AppTable) -> model.Credential:
         directory = self._credentials_directory
         if own.api_key_file:
-            return ApiKeyFile(own.api_key_file.path)
+            return model.ApiKeyFile(own.api_key_file.path)
         if own.api_key_credential and directory is not None:
-            return ApiKeyFile(directory / own.api_key_credential)
+            return model.ApiKeyFile(directory / own.api_key_credential)
         if own.api_key_env:
-            return ApiKeyEnv(str(own.api_key_env))
+            return model.ApiKeyEnv(str(own.api_key_env))
         if own.token_file:
-            return TokenFile(own.token_file.path)
+            return model.TokenFile(own.token_file.path)
         if own.app_id:
-            return Certificate(str(own.app_id), own.cert_file.path, own.key_file.path)
-        return ApiKeyCommand(tuple(map(str, own.api_key_command)))
+            return model.Certificate(str(own.app_id), own.cert_file.path, own.key_file.path)
+        return model.ApiKeyCommand(tuple(map(str, own.api_key_command)))
 
-    def _ownership(self, output: OutputTable) -> Ownership:
-        return self._one(Ownership(output.mode.bits, str(output.owner), str(output.group)))
+    def _ownership(self, output: OutputTable) -> model.Ownership:
+        return self._one(model.Ownership(output.mode.bits, str(output.owner), str(output.group)))
 
     def _one(self, value: V) -> V:
         return self._shared.setdefault(value, value)  # type: ignore[return-value] # equal, so alike
@@ -208,17 +193,17 @@ def _plain(value: object) -> object:  # noqa: PLR0911 -- one for each kind of va
             return value
 
 
-def _credential(credential: Credential) -> str:
+def _credential(credential: model.Credential) -> str:
     match credential:
-        case ApiKeyFile():
+        case model.ApiKeyFile():
             return "an API key in a file"
-        case ApiKeyEnv():
+        case model.ApiKeyEnv():
             return "an API key in the environment"
-        case ApiKeyCommand():
+        case model.ApiKeyCommand():
             return "an API key from a command"
-        case TokenFile():
+        case model.TokenFile():
             return "a bearer token in a file"
-        case Certificate():
+        case model.Certificate():
             return "a certificate"
         case _:
             assert_never(credential)

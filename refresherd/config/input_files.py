@@ -8,13 +8,7 @@ from errno import EINVAL
 from functools import cache, partial
 from pathlib import Path
 
-from refresherd.config.credentials import (
-    api_key_fault,
-    authorities_fault,
-    certificate_fault,
-    private_key_fault,
-    token_fault,
-)
+from refresherd.config import credentials
 from refresherd.config.findings import Finding, KeyPath, quoted
 from refresherd.config.parse import Settings
 from refresherd.config.scalars import Argument, CredentialName, InputFile
@@ -51,7 +45,7 @@ def check_input_files(settings: Settings) -> Iterator[Finding]:
                 f"{directory}); add LoadCredential={name}:FILE to the unit",
             )
         else:
-            yield from _check_file(directory / name, api_key_fault, key, secret=True)
+            yield from _check_file(directory / name, credentials.api_key_fault, key, secret=True)
 
 
 def check_programs(settings: Settings, command: str) -> Iterator[Finding]:
@@ -87,26 +81,30 @@ def _check_input_file(
     path = files[key].path
     match key[-1]:
         case "ca_file":
-            yield from _check_file(path, lambda _: authorities_fault(path), key)
+            yield from _check_file(path, lambda _: credentials.authorities_fault(path), key)
         case "api_key_file":
             directory = settings.credentials_directory
             # What systemd keeps there is the service's own, whatever its mode looks like.
             private = directory is None or not path.is_relative_to(directory)
-            yield from _check_file(path, api_key_fault, key, private=private, secret=True)
+            yield from _check_file(
+                path, credentials.api_key_fault, key, private=private, secret=True
+            )
         case "token_file":
             state, app = settings.state_dir, str(key[1])
             # Once a session that came from it is saved, the file may be deleted.
             saved = state is not None and not is_missing(session_file(state, app))
             if not saved or not is_missing(path) or holds_secret(files[key]):
-                yield from _check_file(path, token_fault, key, private=True, secret=True)
+                yield from _check_file(
+                    path, credentials.token_fault, key, private=True, secret=True
+                )
         case "cert_file":
-            yield from _check_file(path, certificate_fault, key)
+            yield from _check_file(path, credentials.certificate_fault, key)
         case "key_file":
             location = files.get((*key[:-1], "cert_file"))
             certificate = location.path if location else None
-            if certificate and any(_check_file(certificate, certificate_fault, key)):
+            if certificate and any(_check_file(certificate, credentials.certificate_fault, key)):
                 certificate = None  # it has a fault of its own
-            judge = partial(private_key_fault, path=path, certificate=certificate)
+            judge = partial(credentials.private_key_fault, path=path, certificate=certificate)
             yield from _check_file(path, judge, key, private=True)
         case "web_config_file":
             yield from _check_file(path, lambda _: "", key)

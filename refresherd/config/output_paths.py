@@ -10,7 +10,7 @@ from pathlib import Path
 from refresherd.config.findings import Finding, quoted
 from refresherd.config.input_files import is_missing
 from refresherd.config.parse import Settings
-from refresherd.config.scalars import OutputPath, Principal, UserName
+from refresherd.config.scalars import OutputPath, Principal
 from refresherd.host.accounts import group_id, user_id
 from refresherd.host.unix_sockets import LONGEST_PATH, held
 
@@ -56,7 +56,7 @@ def check_accounts(settings: Settings) -> Iterator[Finding]:
     """Yield the users and groups that this host does not have."""
     number_of = cache(lambda look_up, name: look_up(name))
     for key, name in settings.written(Principal):
-        is_user = isinstance(name, UserName)
+        is_user = key[-1] == "owner" or key[-2] == "users"
         look_up = user_id if is_user else group_id
         if len(name) > LONGEST_NAME or number_of(look_up, name) is None:
             kind, number = ("user", "uid") if is_user else ("group", "gid")

@@ -137,17 +137,13 @@ def _check_endpoints(settings: Settings) -> Iterator[Finding]:
         for app in settings.apps
         if not app.dsm.endpoint and settings.valid(app.where("endpoint"), ("dsm",))
     ]
-    if lacking and len(lacking) == len(settings.apps):
-        yield Finding(
-            ("dsm", "endpoint"),
-            'missing; write the address of your DSM, such as "https://amer.smartkey.io"',
-        )
-        return
     for app in lacking:
-        yield Finding(
-            (*app.path, "endpoint"),
-            "missing; write the address of the app's DSM here, or one for all apps in [dsm]",
-        )
+        if len(lacking) == len(settings.apps):
+            message = 'missing; write the address of your DSM, such as "https://amer.smartkey.io"'
+            yield Finding(("dsm", "endpoint"), message)
+            return
+        message = "missing; write the address of the app's DSM here, or one for all apps in [dsm]"
+        yield Finding((*app.path, "endpoint"), message)
 
 
 def _check_hook(settings: Settings, hook: HookTable, path: KeyPath) -> Iterator[Finding]:

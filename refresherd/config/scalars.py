@@ -155,14 +155,6 @@ class Principal(Scalar):
     pattern = r"[^\x00-\x20\x7f:/]*"
 
 
-class UserName(Principal):
-    """The name or the number of a user."""
-
-
-class GroupName(Principal):
-    """The name or the number of a group."""
-
-
 class Unit(Scalar):
     """The full name of a systemd unit."""
 

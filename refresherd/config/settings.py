@@ -16,17 +16,17 @@ from refresherd.config.addresses import EndpointUrl, Listen, ProxyUrl
 from refresherd.config.scalars import (
     Duration,
     DurationOrNever,
-    GroupName,
     InputFile,
     Location,
     Mode,
     OutputPath,
+    Principal,
 )
 from refresherd.domain.model import Method
 from refresherd.domain.readiness import Ready
 
 Group = Annotated[
-    GroupName,
+    Principal,
     'The owning group: a name, or a gid as a string. "" leaves it as it is.',
     Meta(examples=["payments"]),
 ]
@@ -153,7 +153,7 @@ class ApiTable(Struct, frozen=True, kw_only=True):
     mode: Annotated[
         Mode, "Who may connect. Who may read a token is set by each app's `access`."
     ] = Mode("0666")
-    group: Group = GroupName()
+    group: Group = Principal()
 
 
 class HttpTable(Struct, frozen=True, kw_only=True):
