@@ -4,19 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from refresherd.config.scalars import (
-    AppId,
-    Argument,
-    CredentialName,
-    Duration,
-    InputFile,
-    Mode,
-    OutputPath,
-    Principal,
-    Signal,
-    Unit,
-    Variable,
-)
+from refresherd.config import scalars
 from refresherd.config.settings import Group
 from refresherd.domain.model import Format, OnExpiry
 
@@ -28,13 +16,17 @@ class AccessTable(Struct, frozen=True, kw_only=True):
     """Who may read the app's token from the API socket, besides root and the daemon's user."""
 
     users: Annotated[
-        tuple[Principal, ...], "Users: names, or uids as strings.", Meta(examples=[["payments"]])
+        tuple[scalars.Principal, ...],
+        "Users: names, or uids as strings.",
+        Meta(examples=[["payments"]]),
     ] = ()
     groups: Annotated[
-        tuple[Principal, ...], "Groups: names, or gids as strings.", Meta(examples=[["payments"]])
+        tuple[scalars.Principal, ...],
+        "Groups: names, or gids as strings.",
+        Meta(examples=[["payments"]]),
     ] = ()
     units: Annotated[
-        tuple[Unit, ...],
+        tuple[scalars.Unit, ...],
         "Units of the system's service manager, not of a user's, by their full names. They also"
         " limit which units get the token by LoadCredential= from the app's sockets.",
         Meta(examples=[["payments.service"]]),
@@ -44,27 +36,29 @@ class AccessTable(Struct, frozen=True, kw_only=True):
 class OutputTable(Struct, frozen=True, kw_only=True):
     """A place where consumers find the newest token."""
 
-    path: Annotated[OutputPath, "The path of the output."]
+    path: Annotated[scalars.OutputPath, "The path of the output."]
     format: Annotated[
         Format,
         'What consumers read. "raw": the token alone, without a newline. "header": an '
         'Authorization header, for `curl -H @FILE`. "json": an object with the token, its '
         'expiry and more. "env": KEY=value lines. "sdkms-cli": for $SDKMS_CLI_TOKEN_FILE.',
     ] = Format.RAW
-    mode: Annotated[Mode, "Who may read the token, as an octal mode."] = Mode("0600")
+    mode: Annotated[scalars.Mode, "Who may read the token, as an octal mode."] = scalars.Mode(
+        "0600"
+    )
     owner: Annotated[
-        Principal,
+        scalars.Principal,
         'The owning user: a name, or a uid as a string. "" leaves it as it is.',
         Meta(examples=["payments"]),
-    ] = Principal()
-    group: Group = Principal()
+    ] = scalars.Principal()
+    group: Group = scalars.Principal()
 
 
 class FileTable(OutputTable, frozen=True, kw_only=True):
     """A file that holds the newest token; it is replaced atomically."""
 
     path: Annotated[
-        OutputPath,
+        scalars.OutputPath,
         "The path of the file. Its directory must exist.",
         Meta(examples=["/run/refresherd/payments.token"]),
     ]
@@ -83,7 +77,7 @@ class SocketTable(OutputTable, frozen=True, kw_only=True):
     """
 
     path: Annotated[
-        OutputPath,
+        scalars.OutputPath,
         "The path of the socket. Its directory must exist.",
         Meta(examples=["/run/refresherd/payments.sock"]),
     ]
@@ -96,23 +90,23 @@ class HookTable(Struct, frozen=True, kw_only=True):
     """
 
     command: Annotated[
-        tuple[Argument, ...],
+        tuple[scalars.Argument, ...],
         "A program (an absolute path, or a name on PATH) and its arguments. It runs without a "
         "shell, in / and with umask 077, and gets no token. Its environment holds PATH, HOME, "
         "USER, LOGNAME, LANG, LC_ALL, TZ and XDG_RUNTIME_DIR of the daemon's, and "
         "REFRESHERD_APP and REFRESHERD_GENERATION.",
         Meta(examples=[["systemctl", "reload", "payments.service"]]),
     ] = ()
-    signal: Annotated[Signal, "Instead of a command: a signal to send.", Meta(examples=["HUP"])] = (
-        Signal()
-    )
+    signal: Annotated[
+        scalars.Signal, "Instead of a command: a signal to send.", Meta(examples=["HUP"])
+    ] = scalars.Signal()
     pid_file: Annotated[
-        InputFile,
+        scalars.InputFile,
         "The file with the number of the process to signal.",
         Meta(examples=["/run/payments.pid"]),
-    ] = InputFile()
-    timeout: Annotated[Duration, "How long the hook may take before it is stopped."] = Duration(
-        "10s"
+    ] = scalars.InputFile()
+    timeout: Annotated[scalars.Duration, "How long the hook may take before it is stopped."] = (
+        scalars.Duration("10s")
     )
 
 
@@ -124,46 +118,46 @@ class AppTable(Struct, frozen=True, kw_only=True):
     """
 
     api_key_file: Annotated[
-        InputFile,
+        scalars.InputFile,
         "A file with the API key, not readable by others (chmod 0600).",
         Meta(examples=["payments.key"]),
-    ] = InputFile()
+    ] = scalars.InputFile()
     api_key_credential: Annotated[
-        CredentialName,
+        scalars.CredentialName,
         "The name of a systemd credential (LoadCredential=) with the API key.",
         Meta(examples=["payments"]),
-    ] = CredentialName()
+    ] = scalars.CredentialName()
     api_key_env: Annotated[
-        Variable,
+        scalars.Variable,
         "An environment variable of the daemon with the API key.",
         Meta(examples=["FORTANIX_API_KEY"]),
-    ] = Variable()
+    ] = scalars.Variable()
     api_key_command: Annotated[
-        tuple[Argument, ...],
+        tuple[scalars.Argument, ...],
         "A command that prints the API key: a program (an absolute path, or a name on PATH) and"
         " its arguments, without a shell.",
         Meta(examples=[["pass", "dsm"]]),
     ] = ()
     token_file: Annotated[
-        InputFile,
+        scalars.InputFile,
         "A file with a live bearer token, for a host that holds no API key. Needs `state_dir`, "
         "where the newest session is kept from then on. The file may be deleted after its first"
         " use; another token in it starts over.",
         Meta(examples=["bootstrap.token"]),
-    ] = InputFile()
+    ] = scalars.InputFile()
     app_id: Annotated[
-        AppId,
+        scalars.AppId,
         "The UUID of a certificate app.",
         Meta(examples=["f47ac10b-58cc-4372-a567-0e02b2c3d479"]),
-    ] = AppId()
+    ] = scalars.AppId()
     cert_file: Annotated[
-        InputFile, "The PEM certificate of a certificate app.", Meta(examples=["app.crt"])
-    ] = InputFile()
+        scalars.InputFile, "The PEM certificate of a certificate app.", Meta(examples=["app.crt"])
+    ] = scalars.InputFile()
     key_file: Annotated[
-        InputFile,
+        scalars.InputFile,
         "The PEM private key of a certificate app, not readable by others (chmod 0600).",
         Meta(examples=["app.pem"]),
-    ] = InputFile()
+    ] = scalars.InputFile()
     access: AccessTable = AccessTable()
     files: tuple[FileTable, ...] = ()
     sockets: tuple[SocketTable, ...] = ()

@@ -12,21 +12,13 @@ from typing import Annotated, Any, get_args, get_origin
 from msgspec import Meta, Struct
 from msgspec.structs import FieldInfo, fields
 
+from refresherd.config import scalars
 from refresherd.config.addresses import EndpointUrl, Listen, ProxyUrl
-from refresherd.config.scalars import (
-    Duration,
-    DurationOrNever,
-    InputFile,
-    Location,
-    Mode,
-    OutputPath,
-    Principal,
-)
 from refresherd.domain.model import Method
 from refresherd.domain.readiness import Ready
 
 Group = Annotated[
-    Principal,
+    scalars.Principal,
     'The owning group: a name, or a gid as a string. "" leaves it as it is.',
     Meta(examples=["payments"]),
 ]
@@ -79,12 +71,14 @@ class DsmTable(Struct, frozen=True, kw_only=True):
         Meta(examples=["https://amer.smartkey.io"]),
     ] = EndpointUrl()
     ca_file: Annotated[
-        InputFile,
+        scalars.InputFile,
         'A PEM file with the certificate authorities to trust. "" trusts the authorities of the'
         " system.",
         Meta(examples=["dsm-ca.pem"]),
-    ] = InputFile()
-    timeout: Annotated[Duration, "How long one attempt may take in total."] = Duration("20s")
+    ] = scalars.InputFile()
+    timeout: Annotated[scalars.Duration, "How long one attempt may take in total."] = (
+        scalars.Duration("20s")
+    )
     proxy: Annotated[
         ProxyUrl,
         'An HTTP proxy. "" follows the environment: HTTPS_PROXY, HTTP_PROXY and NO_PROXY. A '
@@ -113,18 +107,18 @@ class RefreshTable(Struct, frozen=True, kw_only=True):
         "many hosts do not refresh at the same moment. Not more than `at` minus 0.05.",
     ] = 0.1
     retry_min: Annotated[
-        Duration,
+        scalars.Duration,
         'The shortest wait after a failed attempt, "100ms" or more.',
-    ] = Duration("1s")
+    ] = scalars.Duration("1s")
     retry_max: Annotated[
-        Duration, "The longest wait after a failed attempt, at least `retry_min`."
-    ] = Duration("30s")
+        scalars.Duration, "The longest wait after a failed attempt, at least `retry_min`."
+    ] = scalars.Duration("30s")
     rejected_retry: Annotated[
-        Duration,
+        scalars.Duration,
         "The wait after DSM has refused the credential: in FIPS mode DSM resets an app's secret"
         ' after 100 refused logins in 24 hours. "29m" or more; less is accepted for an endpoint'
         " on a loopback host only. A changed key, a reload or `refresherd refresh` ends the wait.",
-    ] = Duration("30m")
+    ] = scalars.Duration("30m")
     renew: Annotated[
         Method,
         'How a session is renewed. "reauth": the live session opens a new one. "auth": the '
@@ -133,27 +127,27 @@ class RefreshTable(Struct, frozen=True, kw_only=True):
         "keys.",
     ] = Method.REAUTH
     session_check: Annotated[
-        DurationOrNever,
+        scalars.DurationOrNever,
         "How often to ask DSM whether the session is still alive, to replace a session that "
         'somebody else has ended before its next refresh: "1s" or more, or "never".',
-    ] = DurationOrNever("never")
+    ] = scalars.DurationOrNever("never")
     terminate_after: Annotated[
-        DurationOrNever,
+        scalars.DurationOrNever,
         "How long a replaced session stays alive before it is terminated, never beyond its "
         'expiry. "never" leaves it to DSM to end it when idle.',
-    ] = DurationOrNever("60s")
+    ] = scalars.DurationOrNever("60s")
 
 
 class ApiTable(Struct, frozen=True, kw_only=True):
     """The Unix socket that serves status and tokens of every app. Changes need a restart."""
 
-    path: Annotated[OutputPath, 'The path of the socket. "" turns it off.'] = OutputPath(
-        "/run/refresherd/api.sock"
+    path: Annotated[scalars.OutputPath, 'The path of the socket. "" turns it off.'] = (
+        scalars.OutputPath("/run/refresherd/api.sock")
     )
     mode: Annotated[
-        Mode, "Who may connect. Who may read a token is set by each app's `access`."
-    ] = Mode("0666")
-    group: Group = Principal()
+        scalars.Mode, "Who may connect. Who may read a token is set by each app's `access`."
+    ] = scalars.Mode("0666")
+    group: Group = scalars.Principal()
 
 
 class HttpTable(Struct, frozen=True, kw_only=True):
@@ -164,12 +158,12 @@ class HttpTable(Struct, frozen=True, kw_only=True):
         'The addresses to listen on: "host:port" or "[::1]:port". [] turns it off.',
     ] = (Listen("127.0.0.1:9749"),)
     web_config_file: Annotated[
-        InputFile,
+        scalars.InputFile,
         "TLS and basic authentication, in the format of Prometheus' exporter-toolkit. Not "
         "supported by this version, which refuses to start with one rather than serve plain "
         "pages.",
         Meta(examples=["web-config.yml"]),
-    ] = InputFile()
+    ] = scalars.InputFile()
 
 
 class LogTable(Struct, frozen=True, kw_only=True):
@@ -198,12 +192,12 @@ class RootTable(Struct, frozen=True, kw_only=True):
         "restart.",
     ] = Ready.ALL
     state_dir: Annotated[
-        Location,
+        scalars.Location,
         "The directory in which sessions and refused logins are saved for the next start; no two "
         'daemons may share one. It is created if only its last part is missing. "" uses '
         "systemd's $STATE_DIRECTORY (StateDirectory= in the unit). A change needs a restart.",
         Meta(examples=["/var/lib/refresherd"]),
-    ] = Location()
+    ] = scalars.Location()
     dsm: DsmTable = DsmTable()
     refresh: RefreshTable = RefreshTable()
     api: ApiTable = ApiTable()

@@ -140,46 +140,32 @@ class _Scanner:
             elif indices is not None:
                 self._value((*path, next(indices)))
             elif first == "[" and not self._open:
-                table = self._header()
+                in_array = self._take(HEADER_OPENS).startswith("[[")
+                table = self._key((), in_array=in_array)
+                self._take(HEADER_CLOSES)
             else:
-                self._pair(path)
+                path = self._key(path)
+                self._take(EQUALS)
+                self._value(path)
             self._take(BLANK)
         return self._lines
 
-    def _header(self) -> KeyPath:
-        """Return the table that a header opens."""
-        in_array = self._take(HEADER_OPENS).startswith("[[")
-        parts = self._key()
-        path: KeyPath = ()
-        for depth, part in enumerate(parts, start=1):
-            path = (*path, part)
-            self._record(path)
-            if in_array and depth == len(parts):
-                self._last_indices[path] = self._last_indices.get(path, -1) + 1
-            if path in self._last_indices:
-                path = (*path, self._last_indices[path])
-                self._record(path)
-        self._take(HEADER_CLOSES)
-        return path
-
-    def _pair(self, table: KeyPath) -> None:
-        path = table
-        for part in self._key():
-            path = (*path, part)
-            self._record(path)
-        self._take(EQUALS)
-        self._value(path)
-
-    def _key(self) -> list[str]:
-        parts = []
+    def _key(self, path: KeyPath, *, in_array: bool = False) -> KeyPath:
+        """Return the path of a key in a table, or of a new element if it heads `in_array`."""
         dot = "."
         while dot:
             written = self._take(KEY)
             # A quoted key may hold escapes, which tomllib decodes.
             quoted = written[0] in "\"'"
-            parts.append(next(iter(tomllib.loads(f"{written}=0"))) if quoted else written)
+            path = (*path, next(iter(tomllib.loads(f"{written}=0"))) if quoted else written)
+            self._record(path)
             dot = self._take(DOT).strip()
-        return parts
+            if in_array and not dot:
+                self._last_indices[path] = self._last_indices.get(path, -1) + 1
+            if path in self._last_indices:
+                path = (*path, self._last_indices[path])
+                self._record(path)
+        return path
 
     def _value(self, path: KeyPath) -> None:
         self._record(path)
