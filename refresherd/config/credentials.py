@@ -8,7 +8,7 @@ import re
 import ssl
 from base64 import b64decode
 from binascii import Error
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -26,23 +26,38 @@ CERTIFICATE = ("app_id", "cert_file", "key_file")
 APP_ID = UUID.pattern.encode()
 SHAPE = "base64 of <app uuid>:<secret>, as DSM shows it under the app's credentials"
 
-PREFIXES = (
-    (rb"(?i)authorization:", "`Authorization:`"),
-    (rb"(?i)basic\s", "`Basic `"),
-    (rb"export\s", "`export`"),
-    (rb"FORTANIX_API_KEY\s*=", "`FORTANIX_API_KEY=`"),
-    (rb"SDKMS_API_KEY\s*=", "`SDKMS_API_KEY=`"),
-    (rb"[A-Za-z_]\w*[ \t]*=[ \t]*[^=\s]", "a variable name and `=`"),
-    (rb"[\"']", "a quotation mark"),
-)
-
-TOKEN = re.compile(rb"[A-Za-z0-9_.~+/-]{64,}=*")
+TOKEN = rb"[A-Za-z0-9_.~+/-]{64,}=*$"
 """DSM's tokens are 86 characters of base64url."""
 
+NEITHER = (
+    (rb"\Z", "it is empty"),
+    (rb"(?i)authorization:", "it begins with `Authorization:`; keep only the value itself"),
+    (rb"(?i)basic\s", "it begins with `Basic `; keep only the value itself"),
+    (rb"export\s", "it begins with `export`; keep only the value itself"),
+    (rb"FORTANIX_API_KEY\s*=", "it begins with `FORTANIX_API_KEY=`; keep only the value itself"),
+    (rb"SDKMS_API_KEY\s*=", "it begins with `SDKMS_API_KEY=`; keep only the value itself"),
+    (
+        rb"[A-Za-z_]\w*[ \t]*=[ \t]*[^=\s]",
+        "it begins with a variable name and `=`; keep only the value itself",
+    ),
+    (rb"[\"']", "it begins with a quotation mark; keep only the value itself"),
+)
+"""How a content begins that is neither an API key nor a token, and what is wrong with it."""
+
 NOT_API_KEYS = (
+    *NEITHER,
     (rb"(?i)bearer\s", "it holds a bearer token, not an API key; a token belongs in a token_file"),
     (APP_ID + rb"$", f"it holds only an app's UUID; an API key is {SHAPE}"),
     (APP_ID + rb":\S+$", f"it holds <app uuid>:<secret> without base64; an API key is {SHAPE}"),
+    (rb"\S*\s", "it holds more than one word or line; keep only the key"),
+    (TOKEN, f"it looks like a bearer token or an incomplete API key; an API key is {SHAPE}"),
+    (rb"", f"it does not look like an API key; an API key is {SHAPE}"),
+)
+
+NOT_TOKENS = (
+    *NEITHER,
+    (rb"(?i)bearer\s", "it begins with `Bearer `; keep only the token"),
+    (rb"\S*\s", "it holds more than one word; keep only the token"),
 )
 
 MISMATCHES = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"})
@@ -81,18 +96,7 @@ def check_credentials(settings: Settings) -> Iterator[Finding]:
 def api_key_fault(content: bytes) -> str:
     """Return what is wrong with an API key; white space around it is ignored."""
     key = content.strip()
-    if _is_api_key(key):
-        return ""
-    if fault := _wrapping_fault(key):
-        return fault
-    for pattern, fault in NOT_API_KEYS:
-        if re.match(pattern, key):
-            return fault
-    if re.search(rb"\s", key):
-        return "it holds more than one word or line; keep only the key"
-    if TOKEN.fullmatch(key):
-        return f"it looks like a bearer token or an incomplete API key; an API key is {SHAPE}"
-    return f"it does not look like an API key; an API key is {SHAPE}"
+    return "" if _is_api_key(key) else _first_fault(key, NOT_API_KEYS)
 
 
 def token_fault(content: bytes) -> str:
@@ -100,13 +104,7 @@ def token_fault(content: bytes) -> str:
     token = content.strip()
     if _is_api_key(token):
         return "it holds an API key; use api_key_file for this file"
-    if fault := _wrapping_fault(token):
-        return fault
-    if re.match(rb"(?i)bearer\s", token):
-        return "it begins with `Bearer `; keep only the token"
-    if re.search(rb"\s", token):
-        return "it holds more than one word; keep only the token"
-    return ""
+    return _first_fault(token, NOT_TOKENS)
 
 
 def certificate_fault(content: bytes) -> str:
@@ -195,10 +193,5 @@ def _is_api_key(key: bytes) -> bool:
     return re.fullmatch(APP_ID + rb":.+", plain, re.DOTALL) is not None
 
 
-def _wrapping_fault(content: bytes) -> str:
-    if not content:
-        return "it is empty"
-    for pattern, extra in PREFIXES:
-        if re.match(pattern, content):
-            return f"it begins with {extra}; keep only the value itself"
-    return ""
+def _first_fault(content: bytes, faults: Iterable[tuple[bytes, str]]) -> str:
+    return next((fault for pattern, fault in faults if re.match(pattern, content)), "")

@@ -15,8 +15,8 @@ from refresherd.host.accounts import group_id, user_id
 from refresherd.host.unix_sockets import LONGEST_PATH, held
 
 MOUNTINFO = Path("/proc/self/mountinfo")
-MOUNT_POINT = 4
-"""The field of its lines, from 0, that holds the mount point: proc_pid_mountinfo(5)."""
+MOUNT_POINT = re.compile(r"^(?:[^ \n]+ ){4}([^ \n]+)", re.MULTILINE)
+"""The fifth field of its lines: proc_pid_mountinfo(5)."""
 
 OCTAL_ESCAPE = re.compile(r"\\([0-7]{3})")
 
@@ -70,14 +70,12 @@ def mount_points(table: Path = MOUNTINFO) -> frozenset[str]:
     Space, tab, newline and backslash are octal escapes there: proc_pid_mountinfo(5).
     """
     try:
-        lines = table.read_text(errors="surrogateescape").split("\n")
+        text = table.read_text(errors="surrogateescape")
     except OSError:
         return frozenset()
-    fields = [line.split(" ") for line in lines]
     return frozenset(
-        OCTAL_ESCAPE.sub(lambda found: chr(int(found[1], 8)), field[MOUNT_POINT])
-        for field in fields
-        if len(field) > MOUNT_POINT
+        OCTAL_ESCAPE.sub(lambda found: chr(int(found[1], 8)), point)
+        for point in MOUNT_POINT.findall(text)
     )
 
 

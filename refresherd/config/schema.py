@@ -14,8 +14,6 @@ from refresherd.config.settings import DsmTable, RefreshTable, RootTable, keys, 
 
 Schema = dict[str, Any]
 
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
-
 
 def json_schema() -> Schema:
     """Return the JSON Schema, draft 2020-12, of configuration files."""
@@ -32,10 +30,14 @@ def json_schema() -> Schema:
         "propertyNames": {"pattern": f"^{APP_NAME}$"},
         "additionalProperties": app,
     }
-    whole = {"$schema": DIALECT, "title": "refresherd's configuration", **schema}
     # Defaults are instances of our types; a round trip makes them plain strings.
-    plain: Schema = json.loads(json.dumps(whole | {"required": ["apps"]}))
-    return plain
+    plain: Schema = json.loads(json.dumps(schema))
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "refresherd's configuration",
+        **plain,
+        "required": ["apps"],
+    }
 
 
 def _table(table: type[Struct]) -> Schema:

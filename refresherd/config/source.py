@@ -72,14 +72,13 @@ def read_toml(path: Path, text: str) -> dict[str, Any]:
         raise _error(path, 1, "lists or tables are nested too deeply; use fewer levels") from None
     except tomllib.TOMLDecodeError as error:
         message = str(error)
-        hint = next((hint for start, hint in HINTS if message.startswith(start)), "")
-        hint = hint or PLACE.sub("", message)
+        hints = (hint for start, hint in HINTS if message.startswith(start))
+        hint = next(hints, PLACE.sub("", message))
         place = PLACE.search(message)
+        line, where = text.rstrip().count("\n") + 1, "at the end of the file"
         if place and place["line"]:
-            hint = f"invalid TOML at column {place['column']}: {hint}"
-            raise _error(path, int(place["line"]), hint) from None
-        last = text.rstrip().count("\n") + 1
-        raise _error(path, last, f"invalid TOML at the end of the file: {hint}") from None
+            line, where = int(place["line"]), f"at column {place['column']}"
+        raise _error(path, line, f"invalid TOML {where}: {hint}") from None
     except ValueError:
         # Python does not parse integers of more than 4,300 digits.
         raise _error(path, 1, "a number has too many digits; write a shorter one") from None
@@ -157,7 +156,8 @@ class _Scanner:
             written = self._take(KEY)
             # A quoted key may hold escapes, which tomllib decodes.
             quoted = written[0] in "\"'"
-            path = (*path, next(iter(tomllib.loads(f"{written}=0"))) if quoted else written)
+            part = next(iter(tomllib.loads(f"{written}=0"))) if quoted else written
+            path = (*path, part)
             self._record(path)
             dot = self._take(DOT).strip()
             if in_array and not dot:

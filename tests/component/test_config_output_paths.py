@@ -182,3 +182,9 @@ def test_unknown_names_in_access_and_api_are_refused(place: Place) -> None:
         "apps.a.access.users[1]",
         "apps.a.access.groups[0]",
     ]
+
+
+def test_an_invalid_path_of_the_api_is_one_fault(place: Place) -> None:
+    """The directory of the default path, which nobody wrote, is not judged."""
+    (fault,) = place.faults(f"api.path = 5\n{APP}")
+    assert fault.startswith("1: api.path: 5 is a number; write a path")

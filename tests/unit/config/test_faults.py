@@ -205,6 +205,15 @@ def test_an_invalid_value_is_not_compared_with_other_keys() -> None:
     ]
 
 
+def test_an_inherited_value_is_not_judged_in_place_of_an_invalid_one() -> None:
+    """It has a fault of its own where it is written."""
+    text = f"[refresh]\nretry_min = '0s'\n{DSM}{APP}retry_min = 'x'\n"
+    assert [fault.split(": ")[1] for fault in faults_in(text)] == [
+        "refresh.retry_min",
+        "apps.payments.retry_min",
+    ]
+
+
 @pytest.mark.parametrize(
     ("credential", "expected"),
     [
