@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import Struct
@@ -159,12 +159,13 @@ class _Parser:
             message = unknown_key(key, written[key], path, known)
             self.faults.append(Finding((*path, key), message))
 
-    def _value(self, wanted: object, value: object, path: KeyPath, default: Any) -> Any:  # noqa: ANN401 -- of the type that the key's annotation says
-        target, *_ = parts(wanted)
+    def _value(self, wanted: object, value: object, path: KeyPath, default: Any) -> Any:  # noqa: ANN401 -- as annotated
+        target = get_args(wanted)[0] if get_origin(wanted) is Annotated else wanted
         if get_origin(target) is tuple and isinstance(value, list):
             item = get_args(target)[0]
+            stand_in = _stand_in(item)
             return tuple(
-                self._value(item, element, (*path, index), _stand_in(item))
+                self._value(item, element, (*path, index), stand_in)
                 for index, element in enumerate(value)
             )
         if isinstance(value, dict) and isinstance(target, type) and issubclass(target, Struct):
