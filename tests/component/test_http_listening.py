@@ -9,8 +9,7 @@ from collections.abc import Iterator
 import pytest
 from aiohttp import ClientSession
 
-from refresherd.adapters.web import HttpListener
-from refresherd.adapters.web.listener import IDLE_SECONDS, UNREAD_SECONDS, address_text
+from refresherd.adapters.web import IDLE_SECONDS, UNREAD_SECONDS, HttpListener, address_text
 from refresherd.domain.errors import RefresherdError
 from refresherd.domain.readiness import AppStatus
 from support.fakes import FakeClock
