@@ -14,7 +14,8 @@ import refresherd.adapters.dsm  # noqa: F401  # before anything else imports aio
 from refresherd import __version__
 from refresherd.adapters import api
 from refresherd.adapters.api import ApiListener
-from refresherd.adapters.metrics import Exposition, Metrics
+from refresherd.adapters.metrics.exposition import Exposition
+from refresherd.adapters.metrics.observer import Metrics
 from refresherd.adapters.state import directory
 from refresherd.adapters.systemd import Reporter
 from refresherd.adapters.web import HttpListener

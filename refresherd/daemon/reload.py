@@ -6,7 +6,7 @@ from functools import partial
 from operator import attrgetter
 from typing import NoReturn
 
-from refresherd.adapters.metrics import Metrics
+from refresherd.adapters.metrics.observer import Metrics
 from refresherd.config import Configuration, Shutdown, load
 from refresherd.daemon.assembly import Assembly
 from refresherd.domain import reload_plan

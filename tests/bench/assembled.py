@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, redirect_stderr
 from pathlib import Path
 
-from refresherd.adapters.metrics import Metrics
+from refresherd.adapters.metrics.observer import Metrics
 from refresherd.config import Configuration
 from refresherd.daemon.assembly import Assembly, Observers, assemble, logging_to_stderr, running
 from refresherd.daemon.daemon import tune_garbage_collector

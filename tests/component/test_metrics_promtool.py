@@ -3,7 +3,8 @@
 import subprocess
 from pathlib import Path
 
-from refresherd.adapters.metrics import Exposition, Metrics
+from refresherd.adapters.metrics.exposition import Exposition
+from refresherd.adapters.metrics.observer import Metrics
 from refresherd.domain import session_state
 from refresherd.domain.model import ApiKeyFile, App, Endpoint, FileSpec, Instant, Timing
 from refresherd.domain.readiness import AppStatus, OutputStatus

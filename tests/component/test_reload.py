@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from refresherd.adapters.metrics import Exposition, Metrics
+from refresherd.adapters.metrics.exposition import Exposition
+from refresherd.adapters.metrics.observer import Metrics
 from refresherd.daemon.assembly import Observers, assemble, running
 from refresherd.daemon.reload import READ_TIMEOUT, Reloader
 from refresherd.domain.events import Ending, Reloaded, ReloadFailed, SessionEnded, Warned

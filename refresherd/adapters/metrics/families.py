@@ -9,17 +9,7 @@ from dataclasses import dataclass
 from math import isinf
 from typing import TypeAlias
 
-from refresherd.adapters.metrics.counters import (
-    ATTEMPTS_SLICE,
-    ENDINGS,
-    ENDINGS_SLICE,
-    FAILURES,
-    FAILURES_SLICE,
-    HOOKS_SLICE,
-    METHODS,
-    RESULTS,
-    AppCounters,
-)
+from refresherd.adapters.metrics.observer import SERIES, AppCounters
 from refresherd.domain.model import Instant
 from refresherd.domain.readiness import AppStatus
 from refresherd.domain.session_state import State
@@ -82,37 +72,39 @@ def escape(value: str) -> str:
     return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
 
 
-def _tails(label: str, values: Iterable[str]) -> tuple[str, ...]:
-    """Return what follows `app` for each value of one more label."""
-    return tuple(f',{label}="{escape(value)}"}}' for value in values)
-
-
-METHOD_TAILS = _tails("method", METHODS)
-ENDING_TAILS = _tails("result", ENDINGS)
-RESULT_TAILS = _tails("result", RESULTS)
-STATE_TAILS = _tails("state", State)
-FAILURE_TAILS = tuple(f',method="{method}",reason="{reason}"}}' for method, reason in FAILURES)
-
-
-def _counts(tails: tuple[str, ...], counters: slice) -> Callable[[Row], Samples]:
-    return lambda row: zip(tails, row.counters.counts[counters], strict=True)
-
-
-def _writes(*, failed: bool) -> Callable[[Row], Samples]:
-    return lambda row: zip(
-        _tails("output", row.counters.outputs), row.counters.writes(failed=failed), strict=True
+def _tails(labels: tuple[str, ...], series: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return what follows `app` for each series, given the names and values of its labels."""
+    return tuple(
+        "".join(f',{label}="{escape(value)}"' for label, value in zip(labels, values, strict=True))
+        + "}"
+        for values in series
     )
 
 
-def _states(row: Row) -> Samples:
-    states = [int(row.status.session.state is state) for state in State]
-    return zip(STATE_TAILS, states, strict=True)
+def _counter(name: str, text: str, samples: Callable[[Row], Samples]) -> Family:
+    return Family(f"refresherd_{name}_total", "counter", text, samples)
 
 
-def _last_writes(row: Row) -> Samples:
-    written = {output.name: output.written_at for output in row.status.outputs}
-    times = [row.unix(written.get(output)) for output in row.counters.outputs]
-    return zip(_tails("output", row.counters.outputs), times, strict=True)
+def _counted(name: str, text: str, *labels: str) -> Family:
+    tails = _tails(labels, SERIES[name])
+    return _counter(name, text, lambda row: zip(tails, row.counters.counts(name), strict=True))
+
+
+def _writes(row: Row, *, failed: bool) -> Samples:
+    outputs = row.counters.outputs
+    tails = _tails(("output",), zip(outputs))
+    return zip(tails, (counts[failed] for counts in outputs.values()), strict=True)
+
+
+def _gauges(name: str, text: str, samples: Callable[[Row], Samples]) -> Family:
+    return Family(f"refresherd_{name}", "gauge", text, samples)
+
+
+def _gauge(name: str, text: str, value: Callable[[Row], float | str]) -> Family:
+    return _gauges(name, text, lambda row: (("}", value(row)),))
+
+
+STATE_TAILS = _tails(("state",), zip(State))
 
 
 def _expiry(row: Row) -> float | str:
@@ -125,30 +117,29 @@ def _issued(row: Row) -> float | str:
     return row.unix(None if token is None else token.issued_at)
 
 
-def _counter(name: str, text: str, samples: Callable[[Row], Samples]) -> Family:
-    return Family(f"refresherd_{name}_total", "counter", text, samples)
+def _states(row: Row) -> Samples:
+    states = [int(row.status.session.state is state) for state in State]
+    return zip(STATE_TAILS, states, strict=True)
 
 
-def _gauges(name: str, text: str, samples: Callable[[Row], Samples]) -> Family:
-    return Family(f"refresherd_{name}", "gauge", text, samples)
-
-
-def _gauge(name: str, text: str, value: Callable[[Row], float | str]) -> Family:
-    return _gauges(name, text, lambda row: (("}", value(row)),))
+def _last_writes(row: Row) -> Samples:
+    written = {output.name: output.written_at for output in row.status.outputs}
+    outputs = tuple(row.counters.outputs)
+    times = [row.unix(written.get(output)) for output in outputs]
+    return zip(_tails(("output",), zip(outputs)), times, strict=True)
 
 
 # The expiry stays when the token has expired, and is 0 without a token: either way
 # `time() > refresherd_token_expiry_timestamp_seconds` means that consumers have no valid token.
 FAMILIES = (
-    _counter(
-        "refresh_attempts",
-        "Attempts to get a session or keep one alive, by method.",
-        _counts(METHOD_TAILS, ATTEMPTS_SLICE),
+    _counted(
+        "refresh_attempts", "Attempts to get a session or keep one alive, by method.", "method"
     ),
-    _counter(
+    _counted(
         "refresh_failures",
         "Failed attempts to get a session or keep one alive, by method and reason.",
-        _counts(FAILURE_TAILS, FAILURES_SLICE),
+        "method",
+        "reason",
     ),
     _gauge(
         "token_expiry_timestamp_seconds",
@@ -186,19 +177,17 @@ FAMILIES = (
         lambda row: int(row.ready),
     ),
     _gauges("app_state", "1 for the app's current state, 0 for the others.", _states),
-    _counter("output_writes", "Tokens written to the output.", _writes(failed=False)),
-    _counter("output_failures", "Failed writes to the output.", _writes(failed=True)),
+    _counter(
+        "output_writes", "Tokens written to the output.", lambda row: _writes(row, failed=False)
+    ),
+    _counter(
+        "output_failures", "Failed writes to the output.", lambda row: _writes(row, failed=True)
+    ),
     _gauges(
         "output_last_write_timestamp_seconds",
         "When the output's token was written, in unix seconds; 0 if the output holds none.",
         _last_writes,
     ),
-    _counter(
-        "hook_runs", "Runs of the app's hooks, by result.", _counts(RESULT_TAILS, HOOKS_SLICE)
-    ),
-    _counter(
-        "sessions_terminated",
-        "Terminations of replaced sessions, by result.",
-        _counts(ENDING_TAILS, ENDINGS_SLICE),
-    ),
+    _counted("hook_runs", "Runs of the app's hooks, by result.", "result"),
+    _counted("sessions_terminated", "Terminations of replaced sessions, by result.", "result"),
 )

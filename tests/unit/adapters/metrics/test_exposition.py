@@ -14,8 +14,9 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 import refresherd
-from refresherd.adapters.metrics import Exposition, Metrics
+from refresherd.adapters.metrics.exposition import Exposition
 from refresherd.adapters.metrics.families import FAMILIES, Row, render
+from refresherd.adapters.metrics.observer import Metrics
 from refresherd.domain import session_state
 from refresherd.domain.errors import Reason
 from refresherd.domain.events import Ending, Event, HookResult, LoopLagged

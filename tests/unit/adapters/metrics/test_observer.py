@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from refresherd.adapters.metrics import Exposition, Metrics
+from refresherd.adapters.metrics.exposition import Exposition
+from refresherd.adapters.metrics.observer import Metrics
 from refresherd.domain import events
 from refresherd.domain.errors import Reason
 from refresherd.domain.events import ApiRoute, Ending, Event, HookResult, Jump
