@@ -62,7 +62,10 @@ def _listening(one: Descriptor, warnings: list[str]) -> socket.socket | None:
     found = None
     try:
         found = socket.socket(fileno=one.fd)
-        if _serves(found):
+        path = found.getsockname()
+        unix_stream = found.family == socket.AF_UNIX and found.type == socket.SOCK_STREAM
+        listens = unix_stream and found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        if listens and isinstance(path, str) and path.startswith("/"):
             found.setblocking(False)  # noqa: FBT003  # the method's only form
             return found
     except OSError:
@@ -77,15 +80,6 @@ def _listening(one: Descriptor, warnings: list[str]) -> socket.socket | None:
         "ListenStream= with a path in the socket unit"
     )
     return None
-
-
-def _serves(found: socket.socket) -> bool:
-    """Return whether clients can reach the socket by a path, as a stream."""
-    if found.family != socket.AF_UNIX or found.type != socket.SOCK_STREAM:
-        return False
-    path = found.getsockname()
-    listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
-    return bool(listens) and isinstance(path, str) and path.startswith("/")
 
 
 def _description(one: Descriptor) -> str:

@@ -1,13 +1,17 @@
 """Reports to the service manager: starting, ready, reloading, stopping, and a status line."""
 
 import asyncio
+from collections.abc import Collection
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import NoReturn
 
-from refresherd.adapters.systemd.wording import Report, report, summary
-from refresherd.domain import events
+from refresherd.domain import events, readiness
 from refresherd.domain.events import Event
-from refresherd.domain.readiness import Ready, daemon_ready
+from refresherd.domain.formats import timestamp
+from refresherd.domain.model import Instant
+from refresherd.domain.readiness import AppStatus, Ready, daemon_ready
+from refresherd.domain.session_state import State
 from refresherd.engine.ports import Clock, Roster
 from refresherd.host.service_manager import MICROSECONDS, Notifier, reloading
 
@@ -29,6 +33,27 @@ EXTEND_EVERY = 20.0
 EXTENSION = f"EXTEND_TIMEOUT_USEC={60 * MICROSECONDS}"
 """Makes the service manager wait 60 s more for the start. It does not wait for a daemon that hangs,
 which sends no extension."""
+
+
+MAX_APPS = 3
+"""Apps in trouble that are named; further ones are counted."""
+
+MAX_REASON = 160
+
+MAX_LINE = 800
+"""Characters; systemd accepts datagrams of 4096 bytes (PIPE_BUF) and shows all of the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The part of the line about one app."""
+
+    app: str
+    served: bool
+    """Whether the app is ready."""
+    trouble: str
+    """What is wrong; "" for nothing."""
+    next_at: Instant
 
 
 class Reporter:
@@ -103,7 +128,12 @@ class Reporter:
             self._news.clear()
             self._urgent.clear()
             await self._update(roster)
-            await self._wait(sent=self._send())
+            if not self._send():
+                await _wait_for(self._urgent, RETRY)
+                continue
+            await _wait_for(self._urgent, PAUSE if self._ready else STARTING_PAUSE)
+            if not self._urgent.is_set():
+                await _wait_for(self._news, None if self._ready else EXTEND_EVERY)
 
     async def _update(self, roster: Roster) -> None:
         """Renew the reports that are out of date."""
@@ -142,15 +172,6 @@ class Reporter:
             self._unsent = ()
         return True
 
-    async def _wait(self, *, sent: bool) -> None:
-        """Return when there may be something to send."""
-        if not sent:
-            await _wait_for(self._urgent, RETRY)
-            return
-        await _wait_for(self._urgent, PAUSE if self._ready else STARTING_PAUSE)
-        if not self._urgent.is_set():
-            await _wait_for(self._news, None if self._ready else EXTEND_EVERY)
-
     def _send_now(self, *assignments: str) -> None:
         """Send without waiting for the loop's turn, or else as soon as there is room."""
         if not self._notifier.send(*assignments):
@@ -166,3 +187,42 @@ async def _wait_for(event: asyncio.Event, seconds: float | None) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
+
+
+def report(status: AppStatus, now: Instant) -> Report:
+    """Return the report on an app."""
+    session = status.session
+    reasons = readiness.reasons(status, now)
+    trouble = "; ".join(reasons)
+    if not reasons and session.state is not State.FRESH:
+        failure = session.last_failure
+        cause = "" if failure is None else f": {failure.reason}: {failure.message}"
+        trouble = f"{session.state}{cause}"
+    return Report(status.name, not reasons, one_line(trouble, MAX_REASON), session.next_attempt_at)
+
+
+def summary(reports: Collection[Report], clock: Clock, *, starting: bool, refused: str) -> str:
+    """Return the state of all apps in one line.
+
+    Times are dates, since nobody knows when the line is read. `refused` is the fault for which a
+    new configuration was refused, "" if none was.
+    """
+    troubled = [one for one in reports if one.trouble]
+    parts = [f"{len(reports) - len(troubled)} of {len(reports)} fresh"]
+    parts += [f"{one.app}: {one.trouble}" for one in troubled[:MAX_APPS]]
+    if len(troubled) > MAX_APPS:
+        parts.append(f"and {len(troubled) - MAX_APPS} more in trouble")
+    if starting:
+        parts[0] = f"starting: {parts[0]}"
+    if refused:
+        parts.insert(0, f"configuration refused: {one_line(refused, MAX_REASON)}")
+    next_at = min((one.next_at for one in reports), default=None)
+    if next_at is not None:
+        parts.append(f"next refresh at {timestamp(clock.wall(max(next_at, clock.now())))}")
+    return one_line("; ".join(parts), MAX_LINE)
+
+
+def one_line(text: str, longest: int) -> str:
+    """Return the text without line breaks and control characters, cut to a length."""
+    visible = "".join(one if one.isprintable() else " " for one in text)
+    return visible if len(visible) <= longest else f"{visible[: longest - 1]}…"

@@ -1,7 +1,7 @@
 """Pings the service manager's watchdog while the daemon does its work."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import NoReturn
 
 from refresherd.domain.events import ClockJumped, Jump
@@ -70,16 +70,14 @@ def stalled(overdue: float, lag: float, every: float) -> str:
     return ""
 
 
-def warnings(interval: float, apps: Iterable[App]) -> list[str]:
+def warnings(interval: float, apps: Collection[App]) -> list[str]:
     """Return a warning if a step of an app, an attempt or a hook, may outlast the interval."""
-    longest, key = max(step for app in apps for step in _steps(app))
+    steps = [(app.endpoint.timeout, f"apps.{app.name} (dsm.timeout)") for app in apps]
+    for app in apps:
+        for index, hook in enumerate(app.hooks):
+            steps.append((hook.timeout, f"apps.{app.name}.hooks[{index}].timeout"))
+    longest, key = max(steps)
     if interval >= longest:
         return []
     message = f"WatchdogSec={interval:g}s is shorter than the longest step, {longest:g} s for {key}"
     return [f"{message}; increase it, or a slow step may be taken for a hang"]
-
-
-def _steps(app: App) -> Iterable[tuple[float, str]]:
-    yield app.endpoint.timeout, f"apps.{app.name} (dsm.timeout)"
-    for index, hook in enumerate(app.hooks):
-        yield hook.timeout, f"apps.{app.name}.hooks[{index}].timeout"

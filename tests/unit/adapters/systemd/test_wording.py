@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.adapters.systemd.wording import MAX_LINE, Report, report, summary
+from refresherd.adapters.systemd.reporter import MAX_LINE, Report, report, summary
 from refresherd.domain import session_state
 from refresherd.domain.errors import Reason, Rejected, Retryable
 from refresherd.domain.model import Instant, Timing
