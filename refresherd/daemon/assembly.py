@@ -11,7 +11,8 @@ from pathlib import Path
 from refresherd.adapters import credentials
 from refresherd.adapters.dsm.client import Connections
 from refresherd.adapters.hooks import hooks
-from refresherd.adapters.logs import Logs, captured, configure
+from refresherd.adapters.logs.observer import Logs, captured
+from refresherd.adapters.logs.pipeline import configure
 from refresherd.adapters.outputs import FileOutput, SocketOutput
 from refresherd.adapters.scheduling import BootSchedule
 from refresherd.adapters.state.login_file import LoginFile, UnsavedLogins

@@ -12,7 +12,7 @@ from typing import TextIO
 
 import pytest
 
-from refresherd.adapters.logs import configure
+from refresherd.adapters.logs.pipeline import configure
 from refresherd.adapters.logs.writer import LineWriter, write_to_journal
 from refresherd.domain.events import AppCrashed, Event, OutputFailed, Started, Warned
 from support.fakes import FakeClock

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from refresherd.adapters.logs import Logs, captured, configure
+from refresherd.adapters.logs.observer import Logs, captured
+from refresherd.adapters.logs.pipeline import configure
 from support.fakes import FakeClock
 
 TOKEN = "Zq3-" * 21 + "Zq"

@@ -14,7 +14,9 @@ from typing import Any, TextIO
 
 import pytest
 
-from refresherd.adapters.logs import Logs, configure, without_rich
+from refresherd.adapters import logs as logs_package
+from refresherd.adapters.logs.observer import Logs
+from refresherd.adapters.logs.pipeline import configure
 from refresherd.adapters.logs.writer import MAX_LINES, LineWriter
 from refresherd.domain.events import Started
 from refresherd.domain.model import Instant
@@ -162,10 +164,10 @@ def test_a_full_disk_costs_only_the_lines_it_has_no_room_for() -> None:
 def test_the_interpreter_ends_though_its_log_hangs() -> None:
     """With a thread that hangs in a buffered write, Python would abort."""
     program = (
-        "import sys; from refresherd.adapters import logs\n"
+        "import sys; from refresherd.adapters.logs import pipeline\n"
         "from refresherd.host.clock import BootClock;"
         "from refresherd.domain.events import Started;"
-        "log = logs.configure('info', 'json', sys.stderr, BootClock());"
+        "log = pipeline.configure('info', 'json', sys.stderr, BootClock());"
         "[log.observe(Started('1.0', 1)) for _ in range(3000)]; log.close(0.1)"
     )
     reading, writing = os.pipe()
@@ -178,7 +180,7 @@ def test_the_interpreter_ends_though_its_log_hangs() -> None:
 def test_the_log_does_not_import_rich() -> None:
     """Structlog would import it for tracebacks that are never used: 3.6 MiB."""
     program = (
-        "import sys, refresherd.adapters.logs\n"
+        "import sys, refresherd.adapters.logs.pipeline\n"
         "assert not [m for m in sys.modules if m.startswith('rich')];"
         "import rich.console"
     )
@@ -191,5 +193,5 @@ def test_rich_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch, rich: ModuleTyp
     monkeypatch.delitem(sys.modules, "rich", raising=False)
     if rich is not None:
         monkeypatch.setitem(sys.modules, "rich", rich)
-    runpy.run_path(str(without_rich.__file__))
+    runpy.run_path(str(logs_package.__file__))
     assert sys.modules.get("rich") is rich

@@ -7,7 +7,10 @@ import threading
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
+
+import structlog
 
 from refresherd.adapters.logs.entries import (
     DEBUG,
@@ -18,7 +21,6 @@ from refresherd.adapters.logs.entries import (
     describe,
     trouble_of,
 )
-from refresherd.adapters.logs.without_rich import structlog
 from refresherd.adapters.logs.writer import LineWriter
 from refresherd.domain.events import AcceptFailed, Event
 from refresherd.domain.model import Instant
@@ -30,20 +32,17 @@ REPEAT_SECONDS = 600.0
 MAX_TROUBLES = 100_000
 """If there are more at once, the oldest is forgotten; its next occurrence counts as new."""
 
+NEVER_YET = Instant(-inf)
+
 ERRORS_ONLY = "apscheduler"
 """This library's warnings are about jobs that run late, which the schedule itself watches."""
 
 
 @dataclass(slots=True)
-class _Logged:
-    at: Instant
-    suppressed: int = 0
-
-
-@dataclass(slots=True)
 class _Trouble:
     count: int = 0
-    kinds: dict[str, _Logged] = field(default_factory=dict)
+    logged: dict[str, tuple[Instant, int]] = field(default_factory=dict)
+    """By kind, when it was last logged, and how many repetitions were suppressed since."""
 
 
 class Repeats:
@@ -61,12 +60,12 @@ class Repeats:
                 del self._troubles[next(iter(self._troubles))]
             trouble = self._troubles[scope] = _Trouble()
         trouble.count += 1
-        last = trouble.kinds.get(kind)
-        if last is not None and now < last.at + REPEAT_SECONDS:
-            last.suppressed += 1
+        logged_at, suppressed = trouble.logged.get(kind, (NEVER_YET, 0))
+        if now < logged_at + REPEAT_SECONDS:
+            trouble.logged[kind] = logged_at, suppressed + 1
             return None
-        trouble.kinds[kind] = _Logged(now)
-        return 0 if last is None else last.suppressed
+        trouble.logged[kind] = now, 0
+        return suppressed
 
     def recover(self, scope: Hashable) -> int:
         """Forget a trouble that is over; return how often it occurred, 0 if there was none."""

@@ -5,22 +5,24 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TextIO, cast
+
+import structlog
 
 from refresherd.adapters.logs.observer import Logs
 from refresherd.adapters.logs.rendering import (
     Console,
     Fields,
-    JournalEntries,
-    JsonLines,
     Logger,
-    Prefixed,
+    Render,
+    journal_entry,
+    json_line,
+    prefixed,
 )
-from refresherd.adapters.logs.without_rich import structlog
 from refresherd.adapters.logs.writer import (
     JOURNAL_SOCKET,
     LineWriter,
-    Write,
     leads_to_journal,
     write_to_journal,
     writing_to,
@@ -65,32 +67,18 @@ def configure(  # noqa: PLR0913, PLR0917  # the last two have defaults
     terminal; the native protocol if the stream leads to the journal; otherwise json. $NO_COLOR
     turns colours off.
     """
-    journaled = leads_to_journal(stream, environ)
+    journaled, terminal = leads_to_journal(stream, environ), stream.isatty()
+    write, time = writing_to(stream), utc_milliseconds
+    render: Render = json_line
     if journaled and form == "auto" and journal.is_socket():
         write = partial(write_to_journal, journal)
-        return _logs(level, clock, write, JournalEntries(), utc_milliseconds)
-    terminal = stream.isatty()
-    console = form == "console" or (form == "auto" and terminal)
-    colors = terminal and not environ.get("NO_COLOR")
-    render = Console(colors=colors) if console else JsonLines()
-    time = local_time_of_day if console else utc_milliseconds
-    return _logs(level, clock, writing_to(stream), Prefixed(render) if journaled else render, time)
-
-
-class _Sink:
-    """What structlog takes for a logger: the method of each level writes the line."""
-
-    def __init__(self, writer: LineWriter) -> None:
-        self.debug = self.info = self.warning = self.error = writer.put
-
-
-def _logs(
-    level: str,
-    clock: Clock,
-    write: Write,
-    render: structlog.typing.Processor,
-    time: Callable[[float], str],
-) -> Logs:
+        render = partial(journal_entry, Console(colors=False))
+    else:
+        if form == "console" or (form == "auto" and terminal):
+            render = Console(colors=terminal and not environ.get("NO_COLOR"))
+            time = local_time_of_day
+        if journaled:
+            render = partial(prefixed, render)
     writer = LineWriter(write)
     processors: list[structlog.typing.Processor] = [
         RateLimit(clock, writer),
@@ -100,7 +88,8 @@ def _logs(
         render,
     ]
     logger = structlog.wrap_logger(
-        _Sink(writer),
+        # The method of each level writes the line.
+        SimpleNamespace(**dict.fromkeys(("debug", "info", "warning", "error"), writer.put)),
         processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(level),
         context_class=dict,

@@ -1,20 +1,20 @@
 """What a log entry looks like: JSON for machines, columns for people, fields for the journal."""
 
 import struct
+from collections.abc import Callable
 from typing import TypeAlias
 
 import msgspec
-
-from refresherd.adapters.logs.without_rich import structlog
+import structlog
+from structlog import dev
 
 Fields: TypeAlias = structlog.typing.EventDict
 Logger: TypeAlias = structlog.typing.WrappedLogger
+Render: TypeAlias = Callable[[Logger, str, Fields], bytes]
 
 EVENT_WIDTH = 18
 
-_dev = structlog.dev
-
-LEVEL_COLORS = {"debug": _dev.DIM, "info": _dev.GREEN, "warning": _dev.YELLOW, "error": _dev.RED}
+LEVEL_COLORS = {"debug": dev.DIM, "info": dev.GREEN, "warning": dev.YELLOW, "error": dev.RED}
 
 CONTROLS = {code: ascii(chr(code))[1:-1] for code in range(0x20)}
 """Characters that break lines or control a terminal, as escapes."""
@@ -28,22 +28,19 @@ NOT_A_FIELD = ("ts", "level", "exception")
 """The journal has its own time; the level is the priority; a traceback is part of the message."""
 
 
-class JsonLines:
-    """Renders one JSON object per line."""
+_encoder = msgspec.json.Encoder()
 
-    def __init__(self) -> None:
-        self._encoder = msgspec.json.Encoder()
 
-    def __call__(self, _: Logger, __: str, fields: Fields) -> bytes:
-        """Return the line."""
-        return self._encoder.encode(fields) + b"\n"
+def json_line(_: Logger, __: str, fields: Fields) -> bytes:
+    """Return a line with one JSON object."""
+    return _encoder.encode(fields) + b"\n"
 
 
 class Console:
     """Renders a line that no value can break or forge; a traceback follows, indented."""
 
     def __init__(self, *, colors: bool) -> None:
-        self._renderer = _dev.ConsoleRenderer(columns=_columns(colors=colors), sort_keys=False)
+        self._renderer = dev.ConsoleRenderer(columns=_columns(colors=colors), sort_keys=False)
 
     def __call__(self, logger: Logger, level: str, fields: Fields) -> bytes:
         """Return the line."""
@@ -59,70 +56,58 @@ class Console:
         return (self._renderer(logger, level, visible) + "\n").encode()
 
 
-class Prefixed:
-    """Puts the level before each line, as sd-daemon(3) defines it: `<6>`."""
-
-    def __init__(self, render: Console | JsonLines) -> None:
-        self._render = render
-
-    def __call__(self, logger: Logger, level: str, fields: Fields) -> bytes:
-        """Return the lines."""
-        prefix = b"<%d>" % PRIORITIES[level]
-        lines = self._render(logger, level, fields).splitlines(keepends=True)
-        return b"".join(prefix + line for line in lines)
+def prefixed(render: Render, logger: Logger, level: str, fields: Fields) -> bytes:
+    """Return lines with the level in front of each, as sd-daemon(3) defines it: `<6>`."""
+    prefix = b"<%d>" % PRIORITIES[level]
+    lines = render(logger, level, fields).splitlines(keepends=True)
+    return b"".join(prefix + line for line in lines)
 
 
-class JournalEntries:
-    """Renders entries of the journal's native protocol, with the fields APP and REFRESHERD_*.
+def journal_entry(console: Console, logger: Logger, level: str, fields: Fields) -> bytes:
+    """Return a datagram of the journal's native protocol, with the fields APP and REFRESHERD_*.
 
-    The protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL) takes less code than a library: systemd-python
-    needs a compiler and headers.
+    The names in `fields` must be identifiers. The protocol (systemd.io/JOURNAL_NATIVE_PROTOCOL)
+    takes less code than a library: systemd-python needs a compiler and headers.
     """
-
-    def __init__(self) -> None:
-        self._console = Console(colors=False)
-
-    def __call__(self, logger: Logger, level: str, fields: Fields) -> bytes:
-        """Return a datagram. The names in `fields` must be identifiers."""
-        shown = {name: value for name, value in fields.items() if name not in ("ts", "level")}
-        entry = {
-            "MESSAGE": self._console(logger, level, shown).decode().rstrip("\n"),
-            "PRIORITY": PRIORITIES[level],
-            "SYSLOG_IDENTIFIER": "refresherd",
-        }
-        for name, value in fields.items():
-            if name not in NOT_A_FIELD:
-                entry["APP" if name == "app" else f"REFRESHERD_{name.upper()}"] = value
-        return b"".join(_journal_field(name, str(value)) for name, value in entry.items())
-
-
-def _journal_field(name: str, value: str) -> bytes:
-    """Return a field; a value of several lines is preceded by its length, so it forges no field."""
-    encoded = value.encode()
-    if b"\n" not in encoded:
-        return b"%s=%s\n" % (name.encode(), encoded)
-    return b"%s\n%s%s\n" % (name.encode(), struct.pack("<Q", len(encoded)), encoded)
+    shown = {name: value for name, value in fields.items() if name not in ("ts", "level")}
+    entry = {
+        "MESSAGE": console(logger, level, shown).decode().rstrip("\n"),
+        "PRIORITY": PRIORITIES[level],
+        "SYSLOG_IDENTIFIER": "refresherd",
+    }
+    for name, value in fields.items():
+        if name not in NOT_A_FIELD:
+            entry["APP" if name == "app" else f"REFRESHERD_{name.upper()}"] = value
+    datagram = b""
+    for name, value in entry.items():
+        encoded = str(value).encode()
+        if b"\n" in encoded:
+            # Its length precedes a value of several lines, so that it forges no field.
+            datagram += b"%s\n%s%s\n" % (name.encode(), struct.pack("<Q", len(encoded)), encoded)
+        else:
+            datagram += b"%s=%s\n" % (name.encode(), encoded)
+    return datagram
 
 
-def _columns(*, colors: bool) -> list[structlog.dev.Column]:
+def _columns(*, colors: bool) -> list[dev.Column]:
     def style(color: str) -> str:
         return color if colors else ""
 
-    def column(key: str, color: str, width: int = 0) -> structlog.dev.Column:
-        formatter = _dev.KeyValueColumnFormatter(
-            None, style(color), style(_dev.RESET_ALL), str, width
+    def column(key: str, color: str, width: int = 0) -> dev.Column:
+        formatter = dev.KeyValueColumnFormatter(
+            None, style(color), style(dev.RESET_ALL), str, width
         )
-        return _dev.Column(key, formatter)
+        return dev.Column(key, formatter)
 
     levels = {level: style(color) for level, color in LEVEL_COLORS.items()}
-    others = _dev.KeyValueColumnFormatter(
-        style(_dev.CYAN), "", style(_dev.RESET_ALL), value_repr=_quoted
+    others = dev.KeyValueColumnFormatter(
+        style(dev.CYAN), "", style(dev.RESET_ALL), value_repr=_quoted
     )
     return [
-        column("ts", _dev.DIM),
-        _dev.Column("level", _dev.LogLevelColumnFormatter(levels, style(_dev.RESET_ALL))),
-        column("event", _dev.BRIGHT, EVENT_WIDTH),
-        _dev.Column("", others),
+        column("ts", dev.DIM),
+        dev.Column("level", dev.LogLevelColumnFormatter(levels, style(dev.RESET_ALL))),
+        column("event", dev.BRIGHT, EVENT_WIDTH),
+        dev.Column("", others),
     ]
 
 

@@ -24,6 +24,7 @@ POLL_MILLISECONDS = 1000
 JOURNAL_SOCKET = Path("/run/systemd/journal/socket")
 
 CLOSE = b""
+"""The last line ever."""
 
 
 class LineWriter:
@@ -70,23 +71,18 @@ class LineWriter:
     def _work(self) -> None:
         closing = False
         while not closing:
-            batch = self._batch()
+            batch = [self._lines.get()]
+            while batch[-1] != CLOSE and len(batch) < MAX_BATCH and not self._lines.empty():
+                batch.append(self._lines.get())
             closing = batch[-1] == CLOSE
             try:
                 self._write(batch)
             except BrokenPipeError:
-                # The reader is gone for good, and nobody is left to be told.
-                self._write = _discard
+                # The reader is gone for good, and nobody is left to read a report.
+                self._write = lambda _: None
             except OSError:
                 # A full disk, for example, may have room again later.
                 self.drop(len(batch))
-
-    def _batch(self) -> list[bytes]:
-        """Return the queued lines, at least one; CLOSE is the last one ever."""
-        batch = [self._lines.get()]
-        while batch[-1] != CLOSE and len(batch) < MAX_BATCH and not self._lines.empty():
-            batch.append(self._lines.get())
-        return batch
 
 
 def writing_to(stream: TextIO) -> Write:
@@ -141,7 +137,3 @@ def _write_all(descriptor: int, lines: Sequence[bytes]) -> None:
             poll = select.poll()
             poll.register(descriptor, select.POLLOUT)
             poll.poll(POLL_MILLISECONDS)
-
-
-def _discard(_: Sequence[bytes]) -> None:
-    pass

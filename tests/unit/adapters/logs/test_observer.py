@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from refresherd.adapters.logs import configure
 from refresherd.adapters.logs.observer import REPEAT_SECONDS, Repeats
+from refresherd.adapters.logs.pipeline import configure
 from refresherd.domain.errors import Reason
 from refresherd.domain.events import (
     AttemptBegan,

@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.adapters.logs import configure
-from refresherd.adapters.logs.pipeline import BURST, LINES_PER_SECOND, MAX_VALUE
+from refresherd.adapters.logs.pipeline import BURST, LINES_PER_SECOND, MAX_VALUE, configure
 from refresherd.domain.errors import Reason
 from refresherd.domain.events import (
     ApiRoute,
