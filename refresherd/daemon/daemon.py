@@ -12,8 +12,7 @@ from pathlib import Path
 
 import refresherd.adapters.dsm  # noqa: F401  # before anything else imports aiohttp: see there
 from refresherd import __version__
-from refresherd.adapters import api
-from refresherd.adapters.api import ApiListener
+from refresherd.adapters.api.listener import ApiListener
 from refresherd.adapters.metrics.exposition import Exposition
 from refresherd.adapters.metrics.observer import Metrics
 from refresherd.adapters.state import directory
@@ -25,7 +24,6 @@ from refresherd.daemon.reload import Reloader
 from refresherd.daemon.service_manager import Service, as_service
 from refresherd.domain.events import Started, Stopping, Warned
 from refresherd.domain.model import Ownership
-from refresherd.engine.ports import Observer
 from refresherd.host import process
 from refresherd.host.clock import BootClock
 from refresherd.host.service_manager import without_own
@@ -85,7 +83,7 @@ async def _run(configuration: Configuration, environ: Mapping[str, str], service
         tune_garbage_collector()
         render = Exposition(metrics, assembly.supervisor, clock).render
         http = HttpListener(configuration.http.listen, render, assembly.supervisor, clock)
-        sockets = _api_listeners(configuration.api, assembly, clock, observer, service.api)
+        sockets = _api_listeners(configuration.api, assembly, service.api)
         async with _listening(http, *sockets), service.reporting(assembly, reporter):
             for warning in (*configuration.warnings, *service.warnings):
                 observer.observe(Warned(warning))
@@ -99,19 +97,15 @@ async def _run(configuration: Configuration, environ: Mapping[str, str], service
 
 
 def _api_listeners(
-    settings: Api,
-    assembly: Assembly,
-    clock: BootClock,
-    observer: Observer,
-    passed: socket.socket | None,
+    settings: Api, assembly: Assembly, passed: socket.socket | None
 ) -> list[ApiListener]:
     """Return the API's listener, or none if the configuration wants none."""
     if settings.path is None:
         return []
     path = settings.path if passed is None else Path(passed.getsockname())
-    service = api.Service(assembly.supervisor, clock, observer, assembly.executor, str(path))
     ownership = Ownership(mode=settings.mode, group=settings.group)
-    return [ApiListener(path, ownership, service, observer, assembly.executor, passed=passed)]
+    apps, context = assembly.supervisor, assembly.context
+    return [ApiListener(path, ownership, apps, context, assembly.executor, passed=passed)]
 
 
 @asynccontextmanager

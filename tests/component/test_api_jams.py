@@ -12,7 +12,7 @@ from aiohttp import ClientSession, UnixConnector
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refresherd.adapters.api.connection import Limits
+from refresherd.adapters.api.connections import Limits
 from refresherd.domain.events import ConnectionRejected
 from refresherd.domain.model import Access
 from support.api_place import Place, eventually, served

@@ -7,14 +7,14 @@ import socket
 import stat
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession, UnixConnector
 
-from refresherd.adapters.api import ApiListener, Service
-from refresherd.adapters.api.connection import Limits
-from refresherd.adapters.api.listener import CHECK_SECONDS, default_limits
+from refresherd.adapters.api.connections import Limits
+from refresherd.adapters.api.listener import CHECK_SECONDS, ApiListener, default_limits
 from refresherd.domain.errors import RefresherdError
 from refresherd.domain.events import Warned
 from refresherd.domain.model import Ownership
@@ -22,7 +22,7 @@ from refresherd.engine.supervisor import Supervisor
 from refresherd.host.keyed_executor import KeyedExecutor
 from support.api_place import BRIEF
 from support.fake_app import FakeApp
-from support.fakes import FakeClock, RecordingObserver
+from support.fakes import RecordingObserver
 
 OPEN = Ownership(mode=0o666)
 
@@ -43,14 +43,13 @@ def listening(
 ) -> ApiListener:
     """Return a listener that serves no apps; the default directory is named `run`."""
     supervisor = Supervisor((), lambda _: FakeApp().app_context, FakeApp().context)
-    observer = observer or RecordingObserver()
-    service = Service(supervisor, FakeClock(), observer, KeyedExecutor(BRIEF), str(path))
+    context = replace(FakeApp().context, observer=observer or RecordingObserver())
     return ApiListener(
         path,
         ownership,
-        service,
-        observer,
-        KeyedExecutor(),
+        supervisor,
+        context,
+        KeyedExecutor(BRIEF),
         passed=passed,
         limits=limits,
         default_directory=path.parent.parent / "run",

@@ -10,8 +10,8 @@ from typing import Any
 
 from aiohttp import ClientSession, UnixConnector
 
-from refresherd.adapters.api import ApiListener, Service
-from refresherd.adapters.api.connection import Limits
+from refresherd.adapters.api.connections import Limits
+from refresherd.adapters.api.listener import ApiListener
 from refresherd.domain.events import ApiAnswered
 from refresherd.domain.model import Access, App, Ownership
 from refresherd.domain.reload_plan import ReloadPlan
@@ -125,9 +125,14 @@ async def served(
     kept = Apps(apps or {"payments": Access()}, scripts, outputs)
     with reachable() as directory:
         path = directory / "api.sock"
-        clock, observer = kept.kept.clock, kept.kept.observer
-        service = Service(kept.supervisor, clock, observer, KeyedExecutor(BRIEF), str(path))
-        listener = ApiListener(path, EVERYBODY, service, observer, KeyedExecutor(), limits=limits)
+        listener = ApiListener(
+            path,
+            EVERYBODY,
+            kept.supervisor,
+            kept.kept.context,
+            KeyedExecutor(BRIEF),
+            limits=limits,
+        )
         async with ClientSession("http://localhost", connector=UnixConnector(str(path))) as own:
             await listener.start()
             place = Place(path, kept, listener, own, asyncio.create_task(kept.supervisor.run()))

@@ -7,13 +7,13 @@ import socket
 from functools import partial
 from pathlib import Path
 
-from refresherd.adapters.api.admission import Admission
-from refresherd.adapters.api.connection import Limits
+from refresherd.adapters.api.connections import Admission, Limits
 from refresherd.adapters.api.service import Service
 from refresherd.domain.errors import RefresherdError
 from refresherd.domain.events import Warned
 from refresherd.domain.model import Ownership
-from refresherd.engine.ports import Observer
+from refresherd.engine.context import Context
+from refresherd.engine.supervisor import Supervisor
 from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.unix_sockets import Acceptor, BoundSocket, bind
 
@@ -39,8 +39,8 @@ class ApiListener:
         self,
         path: Path,
         ownership: Ownership,
-        service: Service,
-        observer: Observer,
+        apps: Supervisor,
+        context: Context,
         executor: KeyedExecutor,
         *,
         passed: socket.socket | None = None,
@@ -50,15 +50,16 @@ class ApiListener:
         """Listen with these `limits`, or by default those that fit the process."""
         self._path = path
         self._ownership = ownership
-        self._service = service
-        self._observer = observer
+        self._observer = context.observer
         self._executor = executor
         self._passed = passed
-        self._limits = limits
         self._default_directory = default_directory
+        service = Service(apps, context, executor, str(path))
+        self._admission = Admission(
+            service.handle, context.observer, executor, str(path), limits or default_limits()
+        )
         self._bound: BoundSocket | None = None
         self._acceptor: Acceptor | None = None
-        self._admission: Admission | None = None
         self._checks: asyncio.Task[None] | None = None
         self._stopped = False
 
@@ -66,16 +67,17 @@ class ApiListener:
         """Listen. Raises RefresherdError, with the cause, if that is impossible."""
         listening = self._passed
         if listening is None:
-            self._make_default_directory()
+            directory = self._path.parent
+            by_hand = directory == self._default_directory and os.geteuid() == 0
+            if by_hand and not directory.exists():
+                directory.mkdir()
+                # Whatever the umask: the socket's own mode decides who may connect.
+                directory.chmod(DIRECTORY_MODE)
             self._bound = bind(self._path, self._ownership)
             listening = self._bound.socket
             self._checks = asyncio.create_task(self._check_regularly(self._bound))
         listening.settimeout(0)
-        limits = self._limits or default_limits()
-        self._admission = Admission(
-            self._service.handle, self._observer, self._executor, str(self._path), limits
-        )
-        self._accept_on(listening, self._admission)
+        self._accept_on(listening)
 
     async def leave(self) -> None:
         """Leave new clients to the next daemon, if it is passed the same socket.
@@ -95,9 +97,8 @@ class ApiListener:
             self._acceptor.stop()
         if self._bound is not None:
             self._bound.close()
-        if self._admission is not None:
-            await self._admission.close(STOP_SECONDS)
-        self._acceptor = self._bound = self._admission = self._checks = None
+        await self._admission.close(STOP_SECONDS)
+        self._acceptor = self._bound = self._checks = None
 
     async def _check_regularly(self, bound: BoundSocket) -> None:
         """Bind the socket again whenever its file is gone; report each obstacle once."""
@@ -113,7 +114,10 @@ class ApiListener:
                     self._observer.observe(Warned(reported := str(error)))
             else:
                 reported = ""
-                self._adopt(bound)
+                if self._bound is not None and bound is not self._bound:
+                    self._accept_on(bound.socket)
+                    self._bound.close()
+                    self._bound = bound
 
     def _restored(self, bound: BoundSocket) -> BoundSocket:
         """Return the socket that clients find at the path, a new one if necessary. May block."""
@@ -125,26 +129,11 @@ class ApiListener:
             new.close()
         return new
 
-    def _adopt(self, bound: BoundSocket) -> None:
-        if bound is self._bound or self._admission is None:
-            return
-        self._accept_on(bound.socket, self._admission)
-        if self._bound is not None:
-            self._bound.close()
-        self._bound = bound
-
-    def _accept_on(self, listening: socket.socket, admission: Admission) -> None:
+    def _accept_on(self, listening: socket.socket) -> None:
         if self._acceptor is not None:
             self._acceptor.stop()
-        self._acceptor = Acceptor(listening, admission.accepted, admission.failed)
+        self._acceptor = Acceptor(listening, self._admission.accepted, self._admission.failed)
         self._acceptor.start()
-
-    def _make_default_directory(self) -> None:
-        directory = self._path.parent
-        if directory == self._default_directory and os.geteuid() == 0 and not directory.exists():
-            directory.mkdir()
-            # Whatever the umask: the socket's own mode decides who may connect.
-            directory.chmod(DIRECTORY_MODE)
 
 
 def default_limits() -> Limits:

@@ -1,86 +1,50 @@
-"""Routes requests, and checks that the client may have what it asks for."""
+"""Answers requests, once it has checked that the client may have what it asks for."""
 
+import asyncio
+import json
 import os
-from functools import partial
+from contextlib import aclosing, suppress
 from http import HTTPStatus
 from typing import cast
 
 from aiohttp import web
 
-from refresherd.adapters.api.answers import Answers, Denied
-from refresherd.adapters.api.connection import Connection
-from refresherd.adapters.api.parameters import BadParameter, no_query, refresh_query, token_query
-from refresherd.adapters.api.rendering import problem
+from refresherd.adapters.api.connections import Connection
+from refresherd.adapters.api.rendering import (
+    STATUS_HEADERS,
+    TOKEN_HEADERS,
+    WATCH_HEADERS,
+    Renderings,
+    problem,
+    status_fields,
+)
+from refresherd.adapters.api.requests import (
+    METHODS,
+    BadParameter,
+    TokenQuery,
+    match,
+    no_query,
+    refresh_query,
+    token_query,
+)
 from refresherd.domain.access import is_operator, may_read
-from refresherd.domain.errors import NoSuchApp, NoToken
+from refresherd.domain.errors import NoSuchApp, NoToken, RefresherdError
 from refresherd.domain.events import AccessDenied, ApiAnswered, ApiRoute
-from refresherd.domain.model import App, Instant
+from refresherd.domain.model import App, Format, Instant
 from refresherd.engine.app_runner import AppRunner
-from refresherd.engine.ports import Clock, Observer
+from refresherd.engine.context import Context
 from refresherd.engine.supervisor import Supervisor
+from refresherd.engine.token_broker import Broker
 from refresherd.host.accounts import Accounts
 from refresherd.host.keyed_executor import KeyedExecutor
 
-METHODS = {
-    ApiRoute.APPS: "GET",
-    ApiRoute.APP: "GET",
-    ApiRoute.TOKEN: "GET",
-    ApiRoute.REFRESH: "POST",
-}
-
-ROOT = "/v1/apps"
-
-APP_ROUTES = {"": ApiRoute.APP, "token": ApiRoute.TOKEN, "refresh": ApiRoute.REFRESH}
-"""By what follows the app's name in the path."""
+POLL_SECONDS = 0.02
+MAX_POLLS = 50
+"""How often to check whether the outputs have the new token; usually it takes milliseconds."""
 
 
-def match(path: str) -> tuple[ApiRoute, str]:
-    """Return the route of a decoded path and the name of the app in it, "" if there is none."""
-    if path == ROOT:
-        return ApiRoute.APPS, ""
-    if not path.startswith(f"{ROOT}/"):
-        return ApiRoute.UNKNOWN, ""
-    app, slash, rest = path[len(ROOT) + 1 :].partition("/")
-    # A trailing slash makes another path, which is not a route.
-    if not app or (slash and not rest):
-        return ApiRoute.UNKNOWN, ""
-    return APP_ROUTES.get(rest, ApiRoute.UNKNOWN), app
-
-
-class Permission:
-    """Decides by an app's `access` who may have its token.
-
-    `socket` is the socket's name in the log.
-    """
-
-    def __init__(self, executor: KeyedExecutor, observer: Observer, socket: str) -> None:
-        self._accounts = Accounts(executor)
-        self._observer = observer
-        self._socket = socket
-        self._own_uid = os.geteuid()
-
-    def operator(self, connection: Connection) -> bool:
-        """Return whether the client is root or the daemon's own user."""
-        return is_operator(connection.peer, self._own_uid)
-
-    async def demand(self, connection: Connection, app: App) -> None:
-        """Raise Denied unless the client may have the app's token.
-
-        A permission holds for the connection until the app's `access` changes. A denial does not:
-        a user that `access` names may be created later.
-        """
-        if connection.granted.get(app.name) is app.access:
-            return
-        peer = connection.peer
-        if self.operator(connection) or may_read(
-            peer, await self._accounts.permitted(app.access), self._own_uid
-        ):
-            connection.granted[app.name] = app.access
-            return
-        self._observer.observe(
-            AccessDenied(app.name, self._socket, peer.uid, peer.gid, peer.pid, peer.unit)
-        )
-        raise Denied(f'the token of "{app.name}" is not for you')
+class Denied(RefresherdError):
+    """The client may not have the app's token."""
 
 
 class Service:
@@ -91,17 +55,17 @@ class Service:
     """
 
     def __init__(
-        self,
-        apps: Supervisor,
-        clock: Clock,
-        observer: Observer,
-        executor: KeyedExecutor,
-        socket_name: str,
+        self, apps: Supervisor, context: Context, executor: KeyedExecutor, socket_name: str
     ) -> None:
-        self._answers = Answers(apps, clock, executor)
-        self._permission = Permission(executor, observer, socket_name)
-        self._clock = clock
-        self._observer = observer
+        self._apps = apps
+        self._clock = context.clock
+        self._observer = context.observer
+        self._executor = executor
+        self._socket_name = socket_name
+        self._broker = Broker(apps, context.clock)
+        self._renderings = Renderings(context.clock)
+        self._accounts = Accounts(executor)
+        self._own_uid = os.geteuid()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request, and report the answer to the observer."""
@@ -109,7 +73,12 @@ class Service:
         route, name = match(request.path)
         response: web.StreamResponse
         try:
-            response = await self._answer(route, name, request, began)
+            if route is ApiRoute.UNKNOWN:
+                response = problem(404, "there is nothing at this path; the apps are at /v1/apps")
+            elif request.method != (method := METHODS[route]):
+                response = problem(405, f"this path takes {method} only", {"Allow": method})
+            else:
+                response = await self._answer(route, name, request, began)
         except BadParameter as error:
             response = problem(400, str(error), parameter=error.parameter)
         except Denied as error:
@@ -125,35 +94,107 @@ class Service:
     async def _answer(
         self, route: ApiRoute, name: str, request: web.BaseRequest, began: Instant
     ) -> web.StreamResponse:
-        if route is ApiRoute.UNKNOWN:
-            return problem(404, "there is nothing at this path; the apps are at /v1/apps")
-        method = METHODS[route]
-        if request.method != method:
-            return problem(405, f"this path takes {method} only", {"Allow": method})
         if route is ApiRoute.APPS:
             no_query(request.query.items())
-            return await self._answers.statuses()
-        running = self._answers.app(name)
+            # In a thread: ten thousand statuses take a third of a second.
+            return _json(await self._executor.call("api statuses", self._all_statuses))
+        running = self._running(name)
         if route is ApiRoute.APP:
             no_query(request.query.items())
-            return self._answers.status(running)
-        return await self._answer_permitted(route, running, request, began)
-
-    async def _answer_permitted(
-        self, route: ApiRoute, running: AppRunner, request: web.BaseRequest, began: Instant
-    ) -> web.StreamResponse:
+            return self._status(running)
         connection = cast(Connection, request.protocol)
-        demand = partial(self._permission.demand, connection)
-        await demand(running.app)
+        await self._demand(connection, running.app)
         if route is ApiRoute.REFRESH:
             wait = refresh_query(request.query.items())
-            operator = self._permission.operator(connection)
-            return await self._answers.refresh(running, wait, operator=operator)
+            return await self._refresh(running, wait, connection)
         query = token_query(request.query.items())
         if query.watch:
-            begun = partial(self._report, route, HTTPStatus.OK, began)
-            return await self._answers.watch(running.app.name, request, demand, begun)
-        return await self._answers.token(running.app.name, query, demand)
+            return await self._watch(name, request, connection, began)
+        return await self._token(running.app, query, connection)
+
+    async def _token(self, app: App, query: TokenQuery, connection: Connection) -> web.Response:
+        token = await self._broker.token(app.name, query.min_ttl, query.wait)
+        running = self._running(app.name)
+        if query.wait or running.app.access is not app.access:
+            # A reload may have changed the access meanwhile, and checking it takes time as well.
+            await self._demand(connection, running.app)
+            token = await self._broker.token(app.name, query.min_ttl)
+        content = self._renderings.of(running.app, token, query.form)
+        return web.Response(body=content, headers=TOKEN_HEADERS[query.form])
+
+    async def _refresh(
+        self, running: AppRunner, wait: float, connection: Connection
+    ) -> web.Response:
+        """Refresh an app, and return its status once its outputs have the token as well."""
+        name = running.app.name
+        operator = is_operator(connection.peer, self._own_uid)
+        await self._broker.refresh(name, wait, operator=operator)
+        for _ in range(MAX_POLLS):
+            running = self._running(name)
+            status = running.status()
+            token = status.session.token
+            # An output that fails may fail for long.
+            if all(output.holds == token or output.error for output in status.outputs):
+                break
+            await asyncio.sleep(POLL_SECONDS)
+        return self._status(running)
+
+    async def _watch(
+        self, name: str, request: web.BaseRequest, connection: Connection, began: Instant
+    ) -> web.StreamResponse:
+        """Send each token as it is issued, while the client stays and may have it."""
+        response = web.StreamResponse(headers=WATCH_HEADERS)
+        with suppress(ConnectionError, Denied, NoSuchApp):
+            connection.start_watch()
+            await response.prepare(request)
+            self._report(ApiRoute.TOKEN, HTTPStatus.OK, began)
+            async with aclosing(self._broker.watch(name)) as tokens:
+                async for token in tokens:
+                    running = self._running(name)
+                    await self._demand(connection, running.app)
+                    await response.write(self._renderings.of(running.app, token, Format.JSON))
+                    # aiohttp would buffer 64 KiB before it waits for the client to read.
+                    await request.writer.drain()
+        return response
+
+    def _running(self, name: str) -> AppRunner:
+        """Return a running app. Raises NoSuchApp."""
+        running = self._apps.runner(name)
+        if running is None:
+            raise NoSuchApp(f'there is no app named "{name}"')
+        return running
+
+    async def _demand(self, connection: Connection, app: App) -> None:
+        """Raise Denied unless the client may have the app's token.
+
+        A permission holds for the connection until the app's `access` changes. A denial does not:
+        a user that `access` names may be created later.
+        """
+        if connection.granted.get(app.name) is app.access:
+            return
+        peer = connection.peer
+        if is_operator(peer, self._own_uid) or may_read(
+            peer, await self._accounts.permitted(app.access), self._own_uid
+        ):
+            connection.granted[app.name] = app.access
+            return
+        self._observer.observe(
+            AccessDenied(app.name, self._socket_name, peer.uid, peer.gid, peer.pid, peer.unit)
+        )
+        raise Denied(f'the token of "{app.name}" is not for you')
+
+    def _status(self, running: AppRunner) -> web.Response:
+        return _json(json.dumps(status_fields(running.app, running.status(), self._clock)))
+
+    def _all_statuses(self) -> str:
+        running = ((self._apps.runner(status.name), status) for status in self._apps.statuses())
+        # An app may be removed meanwhile.
+        fields = [status_fields(one.app, status, self._clock) for one, status in running if one]
+        return json.dumps({"apps": fields})
 
     def _report(self, route: ApiRoute, code: int, began: Instant) -> None:
         self._observer.observe(ApiAnswered(route, code, self._clock.now() - began))
+
+
+def _json(text: str) -> web.Response:
+    return web.Response(body=text.encode() + b"\n", headers=STATUS_HEADERS)

@@ -1,10 +1,23 @@
-"""Parses the query of a request."""
+"""What a request asks for: the route and app in its path, and the parameters in its query."""
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from refresherd.domain.events import ApiRoute
 from refresherd.domain.model import Format
+
+METHODS = {
+    ApiRoute.APPS: "GET",
+    ApiRoute.APP: "GET",
+    ApiRoute.TOKEN: "GET",
+    ApiRoute.REFRESH: "POST",
+}
+
+ROOT = "/v1/apps"
+
+APP_ROUTES = {"": ApiRoute.APP, "token": ApiRoute.TOKEN, "refresh": ApiRoute.REFRESH}
+"""By what follows the app's name in the path."""
 
 Pairs = Iterable[tuple[str, str]]
 
@@ -43,17 +56,34 @@ class TokenQuery:
 DEFAULT_QUERY = TokenQuery()
 
 
+def match(path: str) -> tuple[ApiRoute, str]:
+    """Return the route of a decoded path and the name of the app in it, "" if there is none."""
+    if path == ROOT:
+        return ApiRoute.APPS, ""
+    if not path.startswith(f"{ROOT}/"):
+        return ApiRoute.UNKNOWN, ""
+    app, slash, rest = path[len(ROOT) + 1 :].partition("/")
+    # A trailing slash makes another path, which is not a route.
+    if not app or (slash and not rest):
+        return ApiRoute.UNKNOWN, ""
+    return APP_ROUTES.get(rest, ApiRoute.UNKNOWN), app
+
+
 def token_query(pairs: Pairs) -> TokenQuery:
     """Return the query of a request for a token. Raises BadParameter."""
     given = _given(pairs, ("format", "min_ttl", "wait", "watch"))
     if not given:
         return DEFAULT_QUERY
-    query = TokenQuery(
-        form=_format(given.get("format", Format.JSON)),
-        min_ttl=_seconds("min_ttl", given.get("min_ttl", "0")),
-        wait=_wait(given, TOKEN_WAIT if "min_ttl" in given else 0.0),
-        watch=_flag("watch", given.get("watch", "0")),
-    )
+    try:
+        form = Format(given.get("format", Format.JSON))
+    except ValueError:
+        raise BadParameter("format", f"format: unknown; use {', '.join(Format)}") from None
+    min_ttl = _seconds("min_ttl", given.get("min_ttl", "0"))
+    wait = _wait(given, TOKEN_WAIT if "min_ttl" in given else 0.0)
+    watch = given.get("watch", "0")
+    if watch not in ("0", "1"):
+        raise BadParameter("watch", "watch: must be 0 or 1")
+    query = TokenQuery(form, min_ttl, wait, watch=watch == "1")
     if query.watch and query.form is not Format.JSON:
         raise BadParameter("format", "format: a watch answers in JSON only; leave this out")
     for name in ("min_ttl", "wait"):
@@ -84,13 +114,6 @@ def _given(pairs: Pairs, allowed: tuple[str, ...]) -> Mapping[str, str]:
     return given
 
 
-def _format(value: str) -> Format:
-    try:
-        return Format(value)
-    except ValueError:
-        raise BadParameter("format", f"format: unknown; use {', '.join(Format)}") from None
-
-
 def _wait(given: Mapping[str, str], default: float) -> float:
     if "wait" not in given:
         return default
@@ -101,9 +124,3 @@ def _seconds(name: str, value: str) -> float:
     if SECONDS.fullmatch(value) is None:
         raise BadParameter(name, f"{name}: not a number of seconds; write for example 30")
     return float(value)
-
-
-def _flag(name: str, value: str) -> bool:
-    if value not in ("0", "1"):
-        raise BadParameter(name, f"{name}: must be 0 or 1")
-    return value == "1"

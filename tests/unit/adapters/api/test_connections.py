@@ -5,8 +5,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.adapters.api.admission import ConnectionQuota
-from refresherd.adapters.api.connection import Limits
+from refresherd.adapters.api.connections import ConnectionQuota, Limits
 from refresherd.domain.access import Peer
 
 OWN = 900
