@@ -32,7 +32,7 @@ from refresherd.domain.model import (
 )
 from refresherd.engine.context import AppContext, Context
 from refresherd.engine.login_limiter import LoginLimiter
-from refresherd.engine.ports import Observer, Output, SessionStore
+from refresherd.engine.ports import LoginStore, Observer, SessionStore
 from refresherd.engine.supervisor import Supervisor
 from refresherd.host.clock import BootClock, JumpDetector, boot_id
 from refresherd.host.keyed_executor import KeyedExecutor
@@ -65,22 +65,6 @@ class Observers:
 
 
 @dataclass(frozen=True, slots=True)
-class Assembly:
-    """The parts of a daemon, built but not yet running."""
-
-    context: Context
-    schedule: BootSchedule
-    executor: KeyedExecutor
-    connections: Connections
-    login_limiter: LoginLimiter
-    supervisor: Supervisor
-
-    def overdue(self, now: Instant) -> float:
-        """Return for how many seconds the oldest due work has waited to be started."""
-        return max(self.schedule.overdue(now), self.supervisor.overdue(now))
-
-
-@dataclass(frozen=True, slots=True)
 class ServiceManagerResources:
     """What a service manager lends to apps. The defaults are for a process started by hand."""
 
@@ -93,65 +77,69 @@ class ServiceManagerResources:
 STARTED_BY_HAND = ServiceManagerResources()
 
 
-class AppContextFactory:
-    """Builds the adapters of each app.
+class Assembly:
+    """Everything that refreshes apps, built but not yet running.
 
     Apps share the connections, the executor and the login limiter; apps of one endpoint share its
-    limits on requests in flight.
+    limits on requests in flight. The caller must have claimed `state_dir`.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  # everything comes together here
         self,
-        connections: Connections,
-        executor: KeyedExecutor,
-        context: Context,
+        apps: Iterable[App],
         environ: Mapping[str, str],
-        state_dir: Path | None,
-        resources: ServiceManagerResources,
+        clock: BootClock,
+        observer: Observer,
+        state_dir: Path | None = None,
+        resources: ServiceManagerResources = STARTED_BY_HAND,
     ) -> None:
-        self._connections = connections
-        self._executor = executor
-        self._context = context
+        self.executor = KeyedExecutor()
+        self.schedule = BootSchedule(clock, observer, JumpDetector().jumps)
+        self.connections = Connections(self.executor, clock)
+        # Random numbers here only spread load, so they need not be unpredictable.
+        self.context = Context(clock, self.schedule, observer, rng=random.random)
         self._environ = environ
         self._state_dir = state_dir
         self._resources = resources
         self._stale_files = StaleTempFiles()
-        store = UnsavedLogins() if state_dir is None else self._login_file(state_dir)
-        self.login_limiter = LoginLimiter(store, context.clock, context.schedule, context.observer)
         self._commands = asyncio.Semaphore(MAX_CONCURRENT_COMMANDS)
         self._limits: dict[tuple[str, int], tuple[asyncio.Semaphore, asyncio.Semaphore]] = {}
+        store: LoginStore = UnsavedLogins()
+        if state_dir is not None:
+            path = login_file(state_dir)
+            store = LoginFile(path, boot_id(), self.context, self.executor, self._stale_files)
+        self.login_limiter = LoginLimiter(store, clock, self.schedule, observer)
+        self.supervisor = Supervisor(apps, self._app_context, self.context)
 
-    def __call__(self, app: App) -> AppContext:
-        """Return an app's adapters."""
+    def overdue(self, now: Instant) -> float:
+        """Return for how many seconds the oldest due work has waited to be started."""
+        return max(self.schedule.overdue(now), self.supervisor.overdue(now))
+
+    def _app_context(self, app: App) -> AppContext:
+        executor, context, leftovers = self.executor, self.context, self._stale_files
+        listen = self._resources.listen
         attempts, endings = self._request_limits(app.endpoint)
         return AppContext(
-            client=self._connections.client(app),
-            credential=credentials.source(app, self._environ, self._executor),
+            client=self.connections.client(app),
+            credential=credentials.source(app, self._environ, executor),
             attempts=attempts,
             endings=endings,
-            outputs=self._outputs(app),
-            hooks=hooks(app, self._environ, self._executor, self._commands),
+            outputs=(
+                *(FileOutput(app, spec, context.clock, executor, leftovers) for spec in app.files),
+                *(
+                    SocketOutput(app, spec, context, executor, listen=listen)
+                    for spec in app.sockets
+                ),
+            ),
+            hooks=hooks(app, self._environ, executor, self._commands),
             session_store=self._session_store(app),
             login_limiter=self.login_limiter if isinstance(app.credential, API_KEYS) else None,
         )
 
-    def _outputs(self, app: App) -> tuple[Output, ...]:
-        clock, executor = self._context.clock, self._executor
-        files = (FileOutput(app, spec, clock, executor, self._stale_files) for spec in app.files)
-        sockets = (
-            SocketOutput(app, spec, self._context, executor, listen=self._resources.listen)
-            for spec in app.sockets
-        )
-        return (*files, *sockets)
-
-    def _login_file(self, state_dir: Path) -> LoginFile:
-        path, executor = login_file(state_dir), self._executor
-        return LoginFile(path, boot_id(), self._context, executor, self._stale_files)
-
     def _session_store(self, app: App) -> SessionStore | None:
         if self._state_dir is not None and chained(app, self._state_dir):
             path = session_file(self._state_dir, app.name)
-            return SessionFile(app, path, self._context, self._executor, self._stale_files)
+            return SessionFile(app, path, self.context, self.executor, self._stale_files)
         return self._resources.session_store(app)
 
     def _request_limits(self, endpoint: Endpoint) -> tuple[asyncio.Semaphore, asyncio.Semaphore]:
@@ -166,28 +154,6 @@ class AppContextFactory:
 def chained(app: App, state_dir: Path | None) -> bool:
     """Return whether an app, having no key, keeps its newest session in the state directory."""
     return state_dir is not None and isinstance(app.credential, TokenFile)
-
-
-def assemble(  # noqa: PLR0913, PLR0917  # everything comes together here
-    apps: Iterable[App],
-    environ: Mapping[str, str],
-    clock: BootClock,
-    observer: Observer,
-    state_dir: Path | None = None,
-    resources: ServiceManagerResources = STARTED_BY_HAND,
-) -> Assembly:
-    """Return everything that refreshes these apps, not yet running.
-
-    The caller must have claimed `state_dir`.
-    """
-    executor = KeyedExecutor()
-    schedule = BootSchedule(clock, observer, JumpDetector().jumps)
-    connections = Connections(executor, clock)
-    # Random numbers here only spread load, so they need not be unpredictable.
-    context = Context(clock, schedule, observer, rng=random.random)
-    factory = AppContextFactory(connections, executor, context, environ, state_dir, resources)
-    supervisor = Supervisor(apps, factory, context)
-    return Assembly(context, schedule, executor, connections, factory.login_limiter, supervisor)
 
 
 @contextmanager

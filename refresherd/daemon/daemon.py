@@ -16,10 +16,10 @@ from refresherd.adapters.api.listener import ApiListener
 from refresherd.adapters.metrics.exposition import Exposition
 from refresherd.adapters.metrics.observer import Metrics
 from refresherd.adapters.state import directory
-from refresherd.adapters.systemd import Reporter
+from refresherd.adapters.systemd.reporter import Reporter
 from refresherd.adapters.web import HttpListener
 from refresherd.config import Api, Configuration
-from refresherd.daemon.assembly import Assembly, Observers, assemble, logging_to_stderr, running
+from refresherd.daemon.assembly import Assembly, Observers, logging_to_stderr, running
 from refresherd.daemon.reload import Reloader
 from refresherd.daemon.service_manager import Service, as_service
 from refresherd.domain.events import Started, Stopping, Warned
@@ -79,7 +79,7 @@ async def _run(configuration: Configuration, environ: Mapping[str, str], service
         reporter = Reporter(service.notifier, clock, configuration.ready)
         observer = Observers(metrics, logs, reporter)
         apps, state_dir = configuration.apps, configuration.state_dir
-        assembly = assemble(apps, environ, clock, observer, state_dir, service.resources)
+        assembly = Assembly(apps, environ, clock, observer, state_dir, service.resources)
         tune_garbage_collector()
         render = Exposition(metrics, assembly.supervisor, clock).render
         http = HttpListener(configuration.http.listen, render, assembly.supervisor, clock)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from refresherd.adapters.state import directory
 from refresherd.config import Configuration
-from refresherd.daemon.assembly import Observers, assemble, logging_to_stderr, running
+from refresherd.daemon.assembly import Assembly, Observers, logging_to_stderr, running
 from refresherd.domain import readiness
 from refresherd.domain.events import Event
 from refresherd.domain.readiness import AppStatus
@@ -28,20 +28,12 @@ class Verdict:
     """Whether DSM refused the credential."""
 
 
-class EventSignal:
-    """An Observer that wakes a waiting task at each event."""
-
-    def __init__(self) -> None:
-        self._observed = asyncio.Event()
+class EventSignal(asyncio.Event):
+    """An Observer that each event sets."""
 
     def observe(self, _event: Event) -> None:
-        """Wake the waiting task, whatever the event is."""
-        self._observed.set()
-
-    async def wait(self) -> None:
-        """Return once an event has been observed since the last call."""
-        await self._observed.wait()
-        self._observed.clear()
+        """Set it, whatever the event is."""
+        self.set()
 
 
 async def once(
@@ -60,7 +52,7 @@ async def once(
     apps = [replace(app, hooks=(), sockets=()) for app in configuration.apps]
     with logging_to_stderr(configuration.log, clock) as logs:
         observer = Observers(logs, events)
-        assembly = assemble(apps, without_own(environ), clock, observer, configuration.state_dir)
+        assembly = Assembly(apps, without_own(environ), clock, observer, configuration.state_dir)
         statuses = assembly.supervisor.statuses
         async with running(assembly):
             with suppress(TimeoutError):  # the verdicts name the apps that were too slow
@@ -70,6 +62,7 @@ async def once(
                         for status in statuses()
                     ):
                         await events.wait()
+                        events.clear()
             return tuple(
                 Verdict(status.name, readiness.reasons(status, clock.now()), _rejected(status))
                 for status in statuses()

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from functools import partial
 from operator import attrgetter
 from typing import NoReturn
 
@@ -78,7 +77,12 @@ class Reloader:
                 self._finished()
 
     async def _reload(self) -> None:
-        read = partial(_read, self._configuration, self._environ)
+        old = self._configuration
+
+        def read() -> tuple[Configuration, ReloadPlan]:
+            new = load(old.path, self._environ)
+            return new, reload_plan.diff(old.apps, new.apps)
+
         try:
             async with asyncio.timeout(self._read_timeout):
                 # In a thread: a disk may hang, and ten thousand apps would block the loop.
@@ -87,7 +91,7 @@ class Reloader:
             self._refuse(*error.faults)
         except TimeoutError:
             self._refuse(
-                f"{self._configuration.path}: cannot read it and the files that it names within "
+                f"{old.path}: cannot read it and the files that it names within "
                 f"{self._read_timeout:g} s; a disk hangs"
             )
         else:
@@ -126,8 +130,3 @@ def unapplied(started_with: Configuration, new: Configuration) -> tuple[str, ...
         for key in RESTART_KEYS
         if attrgetter(key)(started_with) != attrgetter(key)(new)
     )
-
-
-def _read(old: Configuration, environ: Mapping[str, str]) -> tuple[Configuration, ReloadPlan]:
-    new = load(old.path, environ)
-    return new, reload_plan.diff(old.apps, new.apps)

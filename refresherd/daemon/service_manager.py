@@ -3,13 +3,14 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass, replace
+from typing import NoReturn
 
-from refresherd.adapters import systemd
 from refresherd.adapters.state.fd_sessions import FdSessions, is_session
-from refresherd.adapters.systemd import Reporter, Watchdog
+from refresherd.adapters.systemd import activation, watchdog
+from refresherd.adapters.systemd.reporter import EXTENSION, Reporter
 from refresherd.config import Configuration
 from refresherd.daemon.assembly import Assembly, ServiceManagerResources, chained
 from refresherd.host import unix_sockets
@@ -33,14 +34,15 @@ class Service:
     @asynccontextmanager
     async def reporting(self, assembly: Assembly, reporter: Reporter) -> AsyncIterator[None]:
         """Report to the service manager, if there is one, while the block runs."""
+        work: list[Coroutine[None, None, NoReturn]] = []
+        if self.notifier.enabled:
+            work.append(reporter.run(assembly.supervisor))
+        if self.notifier.enabled and self.watchdog is not None:
+            clock, jumps = assembly.context.clock, JumpDetector().jumps
+            pings = watchdog.Watchdog(self.notifier, self.watchdog, clock, assembly.overdue, jumps)
+            work.append(pings.run())
         async with asyncio.TaskGroup() as group:
-            tasks = []
-            if self.notifier.enabled:
-                tasks.append(group.create_task(reporter.run(assembly.supervisor)))
-            if self.notifier.enabled and self.watchdog is not None:
-                clock, jumps = assembly.context.clock, JumpDetector().jumps
-                watchdog = Watchdog(self.notifier, self.watchdog, clock, assembly.overdue, jumps)
-                tasks.append(group.create_task(watchdog.run()))
+            tasks = [group.create_task(one) for one in work]
             try:
                 yield
             finally:
@@ -56,33 +58,22 @@ def as_service(configuration: Configuration, environ: Mapping[str, str]) -> Iter
     """
     manager = Manager.of(environ, os.getpid())
     notifier = Notifier(manager.notify_socket)
-    # Assembling ten thousand apps takes time, and the service manager may be about to give up.
-    notifier.send(systemd.EXTENSION)
-    try:
-        yield _take_over(manager, notifier, configuration)
-    finally:
-        notifier.close()
-
-
-def _take_over(manager: Manager, notifier: Notifier, configuration: Configuration) -> Service:
-    """Assign each passed descriptor to its purpose, and close those without one."""
-    keep_from_children(manager.passed)
-    stored = [one for one in manager.passed if is_session(one.name)]
-    others = [one for one in manager.passed if not is_session(one.name)]
-    paths = (spec.path for app in configuration.apps for spec in app.sockets)
-    activated = systemd.activated(others, configuration.api.path, paths)
-    sessions = FdSessions(notifier, boot_id())
-    # The others keep their sessions in the state directory.
-    keyed = {
-        app.name: app for app in configuration.apps if not chained(app, configuration.state_dir)
-    }
-    warnings = [*activated.warnings, *sessions.adopt(stored, keyed)]
-    if manager.watchdog is not None:
-        warnings += systemd.warnings(manager.watchdog, configuration.apps)
-    listen = unix_sockets.lending(activated.raw)
-    resources = (
-        ServiceManagerResources(listen, sessions.store)
-        if notifier.enabled
-        else ServiceManagerResources(listen)
-    )
-    return Service(notifier, manager.watchdog, activated.api, resources, tuple(warnings))
+    with closing(notifier):
+        # Assembling ten thousand apps takes time, and the service manager may be about to give up.
+        notifier.send(EXTENSION)
+        keep_from_children(manager.passed)
+        stored = [one for one in manager.passed if is_session(one.name)]
+        others = [one for one in manager.passed if not is_session(one.name)]
+        apps, state_dir = configuration.apps, configuration.state_dir
+        paths = (spec.path for app in apps for spec in app.sockets)
+        passed = activation.activated(others, configuration.api.path, paths)
+        sessions = FdSessions(notifier, boot_id())
+        # The other apps keep their sessions in the state directory.
+        keyed = {app.name: app for app in apps if not chained(app, state_dir)}
+        warnings = [*passed.warnings, *sessions.adopt(stored, keyed)]
+        if manager.watchdog is not None:
+            warnings += watchdog.warnings(manager.watchdog, apps)
+        resources = ServiceManagerResources(unix_sockets.lending(passed.raw))
+        if notifier.enabled:
+            resources = replace(resources, session_store=sessions.store)
+        yield Service(notifier, manager.watchdog, passed.api, resources, tuple(warnings))

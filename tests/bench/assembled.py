@@ -7,7 +7,7 @@ from pathlib import Path
 
 from refresherd.adapters.metrics.observer import Metrics
 from refresherd.config import Configuration
-from refresherd.daemon.assembly import Assembly, Observers, assemble, logging_to_stderr, running
+from refresherd.daemon.assembly import Assembly, Observers, logging_to_stderr, running
 from refresherd.daemon.daemon import tune_garbage_collector
 from refresherd.engine.ports import Observer
 from refresherd.host.clock import BootClock
@@ -23,7 +23,7 @@ async def kept(
         for app in configuration.apps:
             metrics.add_app(app)
         observer = Observers(metrics, logs, *observers)
-        assembly = assemble(configuration.apps, os.environ, clock, observer)
+        assembly = Assembly(configuration.apps, os.environ, clock, observer)
         tune_garbage_collector()
         async with running(assembly):
             yield assembly

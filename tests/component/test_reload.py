@@ -12,7 +12,7 @@ import pytest
 
 from refresherd.adapters.metrics.exposition import Exposition
 from refresherd.adapters.metrics.observer import Metrics
-from refresherd.daemon.assembly import Observers, assemble, running
+from refresherd.daemon.assembly import Assembly, Observers, running
 from refresherd.daemon.reload import READ_TIMEOUT, Reloader
 from refresherd.domain.events import Ending, Reloaded, ReloadFailed, SessionEnded, Warned
 from refresherd.emulator import Emulator, Options
@@ -36,7 +36,7 @@ class Daemon:
         for one in configuration.apps:
             self.metrics.add_app(one)
         observers = Observers(self.metrics, self.events)
-        self.assembly = assemble(configuration.apps, place.environ, self.clock, observers)
+        self.assembly = Assembly(configuration.apps, place.environ, self.clock, observers)
         self.reloader = Reloader(
             configuration, place.environ, self.assembly, self.metrics, read_timeout=read_timeout
         )

@@ -1,7 +1,1 @@
-"""The service manager systemd: the sockets it passes, and what it is told."""
-
-from refresherd.adapters.systemd.activation import activated
-from refresherd.adapters.systemd.reporter import EXTENSION, Reporter
-from refresherd.adapters.systemd.watchdog import Watchdog, warnings
-
-__all__ = ["EXTENSION", "Reporter", "Watchdog", "activated", "warnings"]
+"""systemd: takes the sockets that it passes, reports the daemon's state, pings its watchdog."""
