@@ -5,7 +5,6 @@ import random
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from refresherd.adapters import credentials
@@ -64,24 +63,13 @@ class Observers:
             observer.observe(event)
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceManagerResources:
-    """What a service manager lends to apps. The defaults are for a process started by hand."""
-
-    listen: Listen = bind
-    """Opens an app's socket: the one that the service manager passed, or else a new one."""
-    session_store: Callable[[App], SessionStore | None] = lambda _: None
-    """Returns the store in which an app's sessions survive a restart, None if there is none."""
-
-
-STARTED_BY_HAND = ServiceManagerResources()
-
-
 class Assembly:
     """Everything that refreshes apps, built but not yet running.
 
     Apps share the connections, the executor and the login limiter; apps of one endpoint share its
-    limits on requests in flight. The caller must have claimed `state_dir`.
+    limits on requests in flight. The caller must have claimed `state_dir`. `listen` opens an app's
+    socket. `session_store` returns the store in which an app's sessions survive a restart if they
+    are not in `state_dir`, None if there is none.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  # everything comes together here
@@ -91,7 +79,8 @@ class Assembly:
         clock: BootClock,
         observer: Observer,
         state_dir: Path | None = None,
-        resources: ServiceManagerResources = STARTED_BY_HAND,
+        listen: Listen = bind,
+        session_store: Callable[[App], SessionStore | None] = lambda _: None,
     ) -> None:
         self.executor = KeyedExecutor()
         self.schedule = BootSchedule(clock, observer, JumpDetector().jumps)
@@ -100,7 +89,8 @@ class Assembly:
         self.context = Context(clock, self.schedule, observer, rng=random.random)
         self._environ = environ
         self._state_dir = state_dir
-        self._resources = resources
+        self._listen = listen
+        self._passed_store = session_store
         self._stale_files = StaleTempFiles()
         self._commands = asyncio.Semaphore(MAX_CONCURRENT_COMMANDS)
         self._limits: dict[tuple[str, int], tuple[asyncio.Semaphore, asyncio.Semaphore]] = {}
@@ -117,7 +107,7 @@ class Assembly:
 
     def _app_context(self, app: App) -> AppContext:
         executor, context, leftovers = self.executor, self.context, self._stale_files
-        listen = self._resources.listen
+        listen = self._listen
         attempts, endings = self._request_limits(app.endpoint)
         return AppContext(
             client=self.connections.client(app),
@@ -140,7 +130,7 @@ class Assembly:
         if self._state_dir is not None and chained(app, self._state_dir):
             path = session_file(self._state_dir, app.name)
             return SessionFile(app, path, self.context, self.executor, self._stale_files)
-        return self._resources.session_store(app)
+        return self._passed_store(app)
 
     def _request_limits(self, endpoint: Endpoint) -> tuple[asyncio.Semaphore, asyncio.Semaphore]:
         key = endpoint.url, endpoint.max_in_flight

@@ -21,7 +21,7 @@ from refresherd.adapters.web import HttpListener
 from refresherd.config import Api, Configuration
 from refresherd.daemon.assembly import Assembly, Observers, logging_to_stderr, running
 from refresherd.daemon.reload import Reloader
-from refresherd.daemon.service_manager import Service, as_service
+from refresherd.daemon.service_manager import ServiceManagerResources, as_service
 from refresherd.domain.events import Started, Stopping, Warned
 from refresherd.domain.model import Ownership
 from refresherd.host import process
@@ -70,7 +70,9 @@ def tune_garbage_collector() -> None:
     gc.set_threshold(GC_THRESHOLD)
 
 
-async def _run(configuration: Configuration, environ: Mapping[str, str], service: Service) -> None:
+async def _run(
+    configuration: Configuration, environ: Mapping[str, str], service: ServiceManagerResources
+) -> None:
     clock = BootClock()
     with logging_to_stderr(configuration.log, clock) as logs:
         metrics = Metrics(clock.now())
@@ -79,7 +81,8 @@ async def _run(configuration: Configuration, environ: Mapping[str, str], service
         reporter = Reporter(service.notifier, clock, configuration.ready)
         observer = Observers(metrics, logs, reporter)
         apps, state_dir = configuration.apps, configuration.state_dir
-        assembly = Assembly(apps, environ, clock, observer, state_dir, service.resources)
+        listen, session_store = service.listen, service.session_store
+        assembly = Assembly(apps, environ, clock, observer, state_dir, listen, session_store)
         tune_garbage_collector()
         render = Exposition(metrics, assembly.supervisor, clock).render
         http = HttpListener(configuration.http.listen, render, assembly.supervisor, clock)

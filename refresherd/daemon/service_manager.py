@@ -3,23 +3,26 @@
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NoReturn
 
 from refresherd.adapters.state.fd_sessions import FdSessions, is_session
 from refresherd.adapters.systemd import activation, watchdog
 from refresherd.adapters.systemd.reporter import EXTENSION, Reporter
 from refresherd.config import Configuration
-from refresherd.daemon.assembly import Assembly, ServiceManagerResources, chained
+from refresherd.daemon.assembly import Assembly, chained
+from refresherd.domain.model import App
+from refresherd.engine.ports import SessionStore
 from refresherd.host import unix_sockets
 from refresherd.host.clock import JumpDetector, boot_id
 from refresherd.host.service_manager import Manager, Notifier, keep_from_children
+from refresherd.host.unix_sockets import Listen
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class ServiceManagerResources:
     """What the service manager provides; for a daemon started by hand there is nothing."""
 
     notifier: Notifier
@@ -27,7 +30,10 @@ class Service:
     """WatchdogSec= in seconds, None if there is no watchdog."""
     api: socket.socket | None
     """The API's listening socket, if the service manager passed one."""
-    resources: ServiceManagerResources
+    listen: Listen
+    """Opens an app's socket: the one that the service manager passed, or else a new one."""
+    session_store: Callable[[App], SessionStore | None]
+    """Returns the store in which an app's sessions survive a restart, None if there is none."""
     warnings: tuple[str, ...]
     """Lines for the operator."""
 
@@ -51,7 +57,9 @@ class Service:
 
 
 @contextmanager
-def as_service(configuration: Configuration, environ: Mapping[str, str]) -> Iterator[Service]:
+def as_service(
+    configuration: Configuration, environ: Mapping[str, str]
+) -> Iterator[ServiceManagerResources]:
     """Yield what the service manager passed to this process.
 
     Call it before anything else opens a file: passed descriptors are known by their numbers.
@@ -73,7 +81,11 @@ def as_service(configuration: Configuration, environ: Mapping[str, str]) -> Iter
         warnings = [*passed.warnings, *sessions.adopt(stored, keyed)]
         if manager.watchdog is not None:
             warnings += watchdog.warnings(manager.watchdog, apps)
-        resources = ServiceManagerResources(unix_sockets.lending(passed.raw))
-        if notifier.enabled:
-            resources = replace(resources, session_store=sessions.store)
-        yield Service(notifier, manager.watchdog, passed.api, resources, tuple(warnings))
+        yield ServiceManagerResources(
+            notifier,
+            manager.watchdog,
+            passed.api,
+            unix_sockets.lending(passed.raw),
+            sessions.store if notifier.enabled else lambda _: None,
+            tuple(warnings),
+        )

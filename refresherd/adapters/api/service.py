@@ -9,24 +9,10 @@ from typing import cast
 
 from aiohttp import web
 
+from refresherd.adapters.api import rendering, requests
 from refresherd.adapters.api.connections import Connection
-from refresherd.adapters.api.rendering import (
-    STATUS_HEADERS,
-    TOKEN_HEADERS,
-    WATCH_HEADERS,
-    Renderings,
-    problem,
-    status_fields,
-)
-from refresherd.adapters.api.requests import (
-    METHODS,
-    BadParameter,
-    TokenQuery,
-    match,
-    no_query,
-    refresh_query,
-    token_query,
-)
+from refresherd.adapters.api.rendering import Renderings, problem, status_fields
+from refresherd.adapters.api.requests import BadParameter, TokenQuery
 from refresherd.domain.access import is_operator, may_read
 from refresherd.domain.errors import NoSuchApp, NoToken, RefresherdError
 from refresherd.domain.events import AccessDenied, ApiAnswered, ApiRoute
@@ -70,12 +56,12 @@ class Service:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request, and report the answer to the observer."""
         began = self._clock.now()
-        route, name = match(request.path)
+        route, name = requests.match(request.path)
         response: web.StreamResponse
         try:
             if route is ApiRoute.UNKNOWN:
                 response = problem(404, "there is nothing at this path; the apps are at /v1/apps")
-            elif request.method != (method := METHODS[route]):
+            elif request.method != (method := requests.METHODS[route]):
                 response = problem(405, f"this path takes {method} only", {"Allow": method})
             else:
                 response = await self._answer(route, name, request, began)
@@ -95,19 +81,19 @@ class Service:
         self, route: ApiRoute, name: str, request: web.BaseRequest, began: Instant
     ) -> web.StreamResponse:
         if route is ApiRoute.APPS:
-            no_query(request.query.items())
+            requests.no_query(request.query.items())
             # In a thread: ten thousand statuses take a third of a second.
             return _json(await self._executor.call("api statuses", self._all_statuses))
         running = self._running(name)
         if route is ApiRoute.APP:
-            no_query(request.query.items())
+            requests.no_query(request.query.items())
             return self._status(running)
         connection = cast(Connection, request.protocol)
         await self._demand(connection, running.app)
         if route is ApiRoute.REFRESH:
-            wait = refresh_query(request.query.items())
+            wait = requests.refresh_query(request.query.items())
             return await self._refresh(running, wait, connection)
-        query = token_query(request.query.items())
+        query = requests.token_query(request.query.items())
         if query.watch:
             return await self._watch(name, request, connection, began)
         return await self._token(running.app, query, connection)
@@ -120,7 +106,7 @@ class Service:
             await self._demand(connection, running.app)
             token = await self._broker.token(app.name, query.min_ttl)
         content = self._renderings.of(running.app, token, query.form)
-        return web.Response(body=content, headers=TOKEN_HEADERS[query.form])
+        return web.Response(body=content, headers=rendering.TOKEN_HEADERS[query.form])
 
     async def _refresh(
         self, running: AppRunner, wait: float, connection: Connection
@@ -143,7 +129,7 @@ class Service:
         self, name: str, request: web.BaseRequest, connection: Connection, began: Instant
     ) -> web.StreamResponse:
         """Send each token as it is issued, while the client stays and may have it."""
-        response = web.StreamResponse(headers=WATCH_HEADERS)
+        response = web.StreamResponse(headers=rendering.WATCH_HEADERS)
         with suppress(ConnectionError, Denied, NoSuchApp):
             connection.start_watch()
             await response.prepare(request)
@@ -197,4 +183,4 @@ class Service:
 
 
 def _json(text: str) -> web.Response:
-    return web.Response(body=text.encode() + b"\n", headers=STATUS_HEADERS)
+    return web.Response(body=text.encode() + b"\n", headers=rendering.STATUS_HEADERS)

@@ -12,15 +12,7 @@ from typing import Any
 
 import structlog
 
-from refresherd.adapters.logs.entries import (
-    DEBUG,
-    DEBUG_ONLY,
-    ERROR,
-    WARNING,
-    Entry,
-    describe,
-    trouble_of,
-)
+from refresherd.adapters.logs.entries import DEBUG_ONLY, Entry, describe, trouble_of
 from refresherd.adapters.logs.writer import LineWriter
 from refresherd.domain.events import AcceptFailed, Event
 from refresherd.domain.model import Instant
@@ -83,7 +75,7 @@ class Logs:
         self._writer = writer
         self._clock = clock
         self._repeats = Repeats()
-        self._ignored = frozenset() if logger.is_enabled_for(DEBUG) else DEBUG_ONLY
+        self._ignored = frozenset() if logger.is_enabled_for(logging.DEBUG) else DEBUG_ONLY
 
     def observe(self, event: Event) -> None:
         """Log an event, unless it is a repetition or below the level."""
@@ -94,7 +86,7 @@ class Logs:
 
     def library(self, record: logging.LogRecord) -> None:
         """Log what a library logged."""
-        level = ERROR if record.levelno >= ERROR else WARNING
+        level = logging.ERROR if record.levelno >= logging.ERROR else logging.WARNING
         error = record.exc_info[1] if record.exc_info else None
         fields = {"logger": record.name, "exc_info": error}
         scope = ("library", record.name, str(record.msg))
@@ -113,7 +105,7 @@ class Logs:
     def bug(self, message: str, error: BaseException | None) -> None:
         """Log an exception that nobody caught."""
         fields = {"message": message, "exc_info": error}
-        self._log(Entry(ERROR, "bug", fields, ("bug", message), type(error).__name__))
+        self._log(Entry(logging.ERROR, "bug", fields, ("bug", message), type(error).__name__))
 
     def close(self, timeout: float = 0.5) -> None:
         """Write the queued lines, for at most `timeout` seconds."""

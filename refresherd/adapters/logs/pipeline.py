@@ -10,16 +10,9 @@ from typing import TextIO, cast
 
 import structlog
 
+from refresherd.adapters.logs import rendering
 from refresherd.adapters.logs.observer import Logs
-from refresherd.adapters.logs.rendering import (
-    Console,
-    Fields,
-    Logger,
-    Render,
-    journal_entry,
-    json_line,
-    prefixed,
-)
+from refresherd.adapters.logs.rendering import Console, Fields, Logger
 from refresherd.adapters.logs.writer import (
     JOURNAL_SOCKET,
     LineWriter,
@@ -69,16 +62,16 @@ def configure(  # noqa: PLR0913, PLR0917  # the last two have defaults
     """
     journaled, terminal = leads_to_journal(stream, environ), stream.isatty()
     write, time = writing_to(stream), utc_milliseconds
-    render: Render = json_line
+    render: rendering.Render = rendering.json_line
     if journaled and form == "auto" and journal.is_socket():
         write = partial(write_to_journal, journal)
-        render = partial(journal_entry, Console(colors=False))
+        render = partial(rendering.journal_entry, Console(colors=False))
     else:
         if form == "console" or (form == "auto" and terminal):
             render = Console(colors=terminal and not environ.get("NO_COLOR"))
             time = local_time_of_day
         if journaled:
-            render = partial(prefixed, render)
+            render = partial(rendering.prefixed, render)
     writer = LineWriter(write)
     processors: list[structlog.typing.Processor] = [
         RateLimit(clock, writer),
