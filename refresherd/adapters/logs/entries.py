@@ -1,8 +1,8 @@
-"""The log entry of each event: its level, its name and its fields."""
+"""The log entry of each event: its level, its name, and its attributes as fields."""
 
+import dataclasses
 import logging
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from typing import assert_never
 
 from refresherd.domain import events
@@ -13,7 +13,7 @@ from refresherd.domain.model import Method
 DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
 
 NOTABLE_LAG = 1.0
-"""Seconds of event loop lag from which an operator should hear of it."""
+"""Seconds of event loop lag that deserve a warning."""
 
 FOR_OPERATOR = (Reason.REJECTED, Reason.MFA_REQUIRED)
 """Failures that only an operator can end."""
@@ -23,8 +23,15 @@ DEBUG_ONLY = frozenset(
 )
 """Events that are logged at debug level alone, unless they end some trouble."""
 
+DURATIONS = ("delay", "duration", "lag", "restart_in", "retry_in", "seconds")
 
-@dataclass(frozen=True, slots=True)
+UNLOGGED = ("at", "endpoint", "error")
+"""Attributes that are logged for single events only, if at all."""
+
+LOGGED_AS = {"consecutive_failures": "failures"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Entry:
     """A log entry before it is rendered."""
 
@@ -39,84 +46,87 @@ class Entry:
 
 def describe(event: Event, failures: int = 0) -> Entry:  # noqa: C901, PLR0911, PLR0912  # per event
     """Return the entry of an event; `failures` is how many failures it brings to an end."""
-    recovered = {"recovered_after": failures} if failures else {}
-    fields: dict[str, object]
+    fields = _fields(event)
+    if failures:
+        fields["recovered_after"] = failures
     match event:
-        case events.AttemptBegan(app, method, delay):
-            fields = {"app": app, "method": method, "delay": round(delay, 3)}
+        case events.AttemptBegan():
             return Entry(DEBUG, "attempt began", fields)
-        case events.Renewed():
-            return _renewed(event, recovered)
-        case events.AttemptFailed():
-            return _failed(event)
-        case events.LoginPostponed(app, message, next_at):
-            fields = {"app": app, "message": message, "next_refresh_at": next_at}
+        case events.Renewed(method=method):
+            kept_alive = method is Method.KEEPALIVE
+            return Entry(INFO, "session kept alive" if kept_alive else "token refreshed", fields)
+        case events.AttemptFailed(app, endpoint, _, reason):
+            level = ERROR if reason in FOR_OPERATOR else WARNING
+            fields["endpoint"] = endpoint
+            return Entry(level, "refresh failed", fields, (app, "attempt"), reason)
+        case events.LoginPostponed(app):
             return Entry(ERROR, "login withheld", fields, (app, "attempt"), "withheld")
-        case events.SessionChecked(app, _, duration):
-            return Entry(DEBUG, "session checked", {"app": app, "duration": round(duration, 3)})
-        case events.SessionResumed(app, generation, expires_at, next_at):
-            fields = {"app": app, "generation": generation, "expires_at": expires_at}
-            return Entry(INFO, "session resumed", fields | {"next_refresh_at": next_at})
-        case events.SessionEnded(app, result, message):
-            fields = {"app": app, "result": result, "message": message}
-            if result is Ending.FAILED:
-                return Entry(WARNING, "session not ended", fields, (app, "ending"))
+        case events.SessionChecked():
+            return Entry(DEBUG, "session checked", fields)
+        case events.SessionResumed():
+            return Entry(INFO, "session resumed", fields)
+        case events.SessionEnded(app, Ending.FAILED):
+            return Entry(WARNING, "session not ended", fields, (app, "ending"))
+        case events.SessionEnded():
             return Entry(DEBUG, "session ended", fields)
-        case events.TokenExpired(app, generation):
-            return Entry(ERROR, "token expired", {"app": app, "generation": generation})
-        case events.CredentialChanged(app):
-            return Entry(INFO, "credential changed", {"app": app})
-        case events.EntityMismatch(app, expected, entity_id):
-            fields = {"app": app, "expected": expected, "entity_id": entity_id}
+        case events.TokenExpired():
+            return Entry(ERROR, "token expired", fields)
+        case events.CredentialChanged():
+            return Entry(INFO, "credential changed", fields)
+        case events.EntityMismatch(app):
             return Entry(WARNING, "entity mismatch", fields, (app, "entity"))
-        case events.OutputWritten(app, output, generation):
-            fields = {"app": app, "output": output, **recovered, "generation": generation}
+        case events.OutputWritten():
             return Entry(INFO if failures else DEBUG, "output written", fields)
-        case events.OutputRemoved(app, output):
-            return Entry(INFO, "output removed", {"app": app, "output": output, **recovered})
-        case events.OutputFailed(app, output, message, retry_in):
-            fields = {"app": app, "output": output, "message": message}
-            fields["retry_in"] = round(retry_in, 3)
+        case events.OutputRemoved():
+            return Entry(INFO, "output removed", fields)
+        case events.OutputFailed(app, output):
             return Entry(WARNING, "output failed", fields, (app, "output", output))
-        case events.HookRan():
-            return _hook(event, recovered)
-        case events.ApiAnswered(route, code, duration):
-            fields = {"route": route, "code": code, "duration": round(duration, 6)}
+        case events.HookRan(_, _, HookResult.OK, _, message):
+            return Entry(INFO if failures or message else DEBUG, "hook ran", fields)
+        case events.HookRan(app, hook, result):
+            return Entry(WARNING, "hook failed", fields, (app, "hook", hook), result)
+        case events.ApiAnswered(duration=duration):
+            fields["duration"] = round(duration, 6)
             return Entry(DEBUG, "request answered", fields)
-        case events.AccessDenied(app, socket, uid, gid, pid, unit):
-            fields = {"socket": socket, "uid": uid, "app": app, "gid": gid, "pid": pid}
-            return Entry(
-                WARNING, "access denied", fields | {"unit": unit}, (socket, app, uid), unit
-            )
-        case events.ConnectionRejected(socket, uid, connections):
-            fields = {"socket": socket, "uid": uid, "connections": connections}
+        case events.AccessDenied(app, socket, uid, _, _, unit):
+            return Entry(WARNING, "access denied", fields, (socket, app, uid), unit)
+        case events.ConnectionRejected(socket, uid):
             return Entry(WARNING, "connection refused", fields, (socket, uid))
         case events.AcceptFailed(socket, reason):
             advice = f"{reason}; raise the limit on open files (in a unit: LimitNOFILE=)"
             fields = {"socket": socket, "message": advice}
             return Entry(ERROR, "cannot accept connections", fields, (socket, "accept"))
-        case events.AppCrashed(app, error, restart_in):
-            fields = {"app": app, "restart_in": round(restart_in, 3), "exc_info": error}
+        case events.AppCrashed(app, error):
+            fields["exc_info"] = error
             return Entry(ERROR, "app crashed", fields, (app, "crash"), type(error).__name__)
-        case events.ClockJumped(kind, seconds):
-            return Entry(INFO, "clock jumped", {"kind": kind, "seconds": round(seconds, 3)})
+        case events.ClockJumped():
+            return Entry(INFO, "clock jumped", fields)
         case events.LoopLagged(lag):
             level = WARNING if lag >= NOTABLE_LAG else DEBUG
-            return Entry(level, "event loop lagged", {"lag": round(lag, 3)}, "lag", str(level))
-        case events.Started(version, apps):
-            return Entry(INFO, "started", {"version": version, "apps": apps})
-        case events.Warned(message, app):
-            fields = {"app": app} if app else {}
-            return Entry(WARNING, "warning", fields | {"message": message})
-        case events.Reloaded(_, started, stopped, restarted, retuned):
-            fields = {"started": started, "stopped": stopped}
-            return Entry(INFO, "reloaded", fields | {"restarted": restarted, "retuned": retuned})
-        case events.ReloadFailed(message):
-            return Entry(ERROR, "reload failed", {"message": message})
-        case events.Stopping(cause):
-            return Entry(INFO, "stopping", {"cause": cause})
+            return Entry(level, "event loop lagged", fields, "lag", str(level))
+        case events.Started():
+            return Entry(INFO, "started", fields)
+        case events.Warned():
+            fields["message"] = fields.pop("message")  # after the app
+            return Entry(WARNING, "warning", fields)
+        case events.Reloaded():
+            return Entry(INFO, "reloaded", fields)
+        case events.ReloadFailed():
+            return Entry(ERROR, "reload failed", fields)
+        case events.Stopping():
+            return Entry(INFO, "stopping", fields)
         case _:
             assert_never(event)
+
+
+def _fields(event: Event) -> dict[str, object]:
+    """Return the logged attributes that are not empty, with durations to the millisecond."""
+    fields: dict[str, object] = {}
+    for attribute in dataclasses.fields(event):
+        name, value = attribute.name, getattr(event, attribute.name)
+        if name not in UNLOGGED and value != "":
+            fields[LOGGED_AS.get(name, name)] = round(value, 3) if name in DURATIONS else value
+    return fields
 
 
 def trouble_of(event: Event) -> Hashable:
@@ -130,49 +140,3 @@ def trouble_of(event: Event) -> Hashable:
             return (app, "hook", hook)
         case _:
             return None
-
-
-def _renewed(event: events.Renewed, recovered: Mapping[str, object]) -> Entry:
-    keepalive = event.method is Method.KEEPALIVE
-    fields: dict[str, object] = {
-        "app": event.app,
-        "method": event.method,
-        "duration": round(event.duration, 3),
-        "generation": event.generation,
-        "expires_at": event.expires_at,
-        "next_refresh_at": event.next_refresh_at,
-        "request_id": event.request_id,
-        **recovered,
-    }
-    return Entry(INFO, "session kept alive" if keepalive else "token refreshed", fields)
-
-
-def _failed(event: events.AttemptFailed) -> Entry:
-    level = ERROR if event.reason in FOR_OPERATOR else WARNING
-    fields = {
-        "app": event.app,
-        "method": event.method,
-        "reason": event.reason,
-        "message": event.message,
-        "duration": round(event.duration, 3),
-        "failures": event.consecutive_failures,
-        "next_refresh_at": event.next_refresh_at,
-        "endpoint": event.endpoint,
-        "request_id": event.request_id,
-    }
-    return Entry(level, "refresh failed", fields, (event.app, "attempt"), event.reason)
-
-
-def _hook(event: events.HookRan, recovered: Mapping[str, object]) -> Entry:
-    fields: dict[str, object] = {
-        "app": event.app,
-        "hook": event.hook,
-        "result": event.result,
-        "duration": round(event.duration, 3),
-    }
-    if event.message:
-        fields["message"] = event.message
-    if event.result is not HookResult.OK:
-        return Entry(WARNING, "hook failed", fields, (event.app, "hook", event.hook), event.result)
-    level = INFO if recovered or event.message else DEBUG
-    return Entry(level, "hook ran", {**fields, **recovered})
