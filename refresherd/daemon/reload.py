@@ -88,22 +88,23 @@ class Reloader:
                 # In a thread: a disk may hang, and ten thousand apps would block the loop.
                 new, plan = await self._assembly.executor.call("configuration", read)
         except ConfigError as error:
-            self._refuse(*error.faults)
+            faults = error.faults
         except TimeoutError:
-            self._refuse(
-                f"{old.path}: cannot read it and the files that it names within "
-                f"{self._read_timeout:g} s; a disk hangs"
-            )
+            within = f"within {self._read_timeout:g} s; a disk hangs"
+            faults = (f"{old.path}: cannot read it and the files that it names {within}",)
         else:
             await self._apply(new, plan)
-
-    def _refuse(self, *faults: str) -> None:
+            return
         for fault in faults:
             self._observer.observe(ReloadFailed(fault))
 
     async def _apply(self, new: Configuration, plan: ReloadPlan) -> None:
-        for warning in (*new.warnings, *unapplied(self._started_with, new)):
+        for warning in new.warnings:
             self._observer.observe(Warned(warning))
+        for key in RESTART_KEYS:
+            if attrgetter(key)(self._started_with) != attrgetter(key)(new):
+                warning = f"{new.path}: {key} has changed; restart refresherd to apply it"
+                self._observer.observe(Warned(warning))
         self._configuration = new
         # Before the apps themselves go, or a new app of that name would show their last state.
         for name in plan.stop:
@@ -121,12 +122,3 @@ class Reloader:
                 retuned=len(plan.retune),
             )
         )
-
-
-def unapplied(started_with: Configuration, new: Configuration) -> tuple[str, ...]:
-    """Return a warning for each key whose new value needs a restart to take effect."""
-    return tuple(
-        f"{new.path}: {key} has changed; restart refresherd to apply it"
-        for key in RESTART_KEYS
-        if attrgetter(key)(started_with) != attrgetter(key)(new)
-    )

@@ -45,8 +45,8 @@ class ServiceManagerResources:
             work.append(reporter.run(assembly.supervisor))
         if self.notifier.enabled and self.watchdog is not None:
             clock, jumps = assembly.context.clock, JumpDetector().jumps
-            pings = watchdog.Watchdog(self.notifier, self.watchdog, clock, assembly.overdue, jumps)
-            work.append(pings.run())
+            overdue = assembly.overdue
+            work.append(watchdog.ping(self.notifier, self.watchdog, clock, overdue, jumps))
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one) for one in work]
             try:

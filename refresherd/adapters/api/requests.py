@@ -14,9 +14,9 @@ METHODS = {
     ApiRoute.REFRESH: "POST",
 }
 
-ROOT = "/v1/apps"
+PATH = re.compile(r"/v1/apps(?:/(?P<app>[^/]+)(?:/(?P<action>token|refresh))?)?")
 
-APP_ROUTES = {"": ApiRoute.APP, "token": ApiRoute.TOKEN, "refresh": ApiRoute.REFRESH}
+APP_ROUTES = {None: ApiRoute.APP, "token": ApiRoute.TOKEN, "refresh": ApiRoute.REFRESH}
 """By what follows the app's name in the path."""
 
 Pairs = Iterable[tuple[str, str]]
@@ -58,15 +58,11 @@ DEFAULT_QUERY = TokenQuery()
 
 def match(path: str) -> tuple[ApiRoute, str]:
     """Return the route of a decoded path and the name of the app in it, "" if there is none."""
-    if path == ROOT:
-        return ApiRoute.APPS, ""
-    if not path.startswith(f"{ROOT}/"):
+    found = PATH.fullmatch(path)
+    if found is None:
         return ApiRoute.UNKNOWN, ""
-    app, slash, rest = path[len(ROOT) + 1 :].partition("/")
-    # A trailing slash makes another path, which is not a route.
-    if not app or (slash and not rest):
-        return ApiRoute.UNKNOWN, ""
-    return APP_ROUTES.get(rest, ApiRoute.UNKNOWN), app
+    app, action = found["app"], found["action"]
+    return (ApiRoute.APPS, "") if app is None else (APP_ROUTES[action], app)
 
 
 def token_query(pairs: Pairs) -> TokenQuery:

@@ -26,6 +26,10 @@ MAX_TROUBLES = 100_000
 
 NEVER_YET = Instant(-inf)
 
+LINES_PER_SECOND = 1000.0
+BURST = 5000.0
+"""Limits on the lines of all apps together; further lines are dropped and counted."""
+
 ERRORS_ONLY = "apscheduler"
 """This library's warnings are about jobs that run late, which the schedule itself watches."""
 
@@ -75,6 +79,8 @@ class Logs:
         self._writer = writer
         self._clock = clock
         self._repeats = Repeats()
+        self._allowance = BURST
+        self._refilled_at = clock.now()
         self._ignored = frozenset() if logger.is_enabled_for(logging.DEBUG) else DEBUG_ONLY
 
     def observe(self, event: Event) -> None:
@@ -114,13 +120,20 @@ class Logs:
     def _log(self, entry: Entry) -> None:
         if not self._logger.is_enabled_for(entry.level):
             return
-        fields = entry.fields
+        fields, now = entry.fields, self._clock.now()
         if entry.scope is not None:
-            suppressed = self._repeats.admit(entry.scope, entry.kind, self._clock.now())
+            suppressed = self._repeats.admit(entry.scope, entry.kind, now)
             if suppressed is None:
                 return
             if suppressed:
                 fields = {**fields, "suppressed": suppressed}
+        refill = (now - self._refilled_at) * LINES_PER_SECOND
+        self._allowance = min(BURST, self._allowance + refill)
+        self._refilled_at = now
+        if self._allowance < 1:
+            self._writer.drop(1)
+            return
+        self._allowance -= 1
         self._logger.log(entry.level, entry.event, **fields)
 
 

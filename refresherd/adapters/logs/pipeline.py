@@ -24,9 +24,6 @@ from refresherd.domain import formats
 from refresherd.domain.redaction import redact
 from refresherd.engine.ports import Clock
 
-LINES_PER_SECOND = 1000.0
-BURST = 5000.0
-
 MAX_VALUE = 2000
 MAX_TRACEBACK = 20_000
 """Characters; the middle of longer texts is cut out."""
@@ -39,8 +36,6 @@ INVISIBLE = {
 
 CLOCK_CHECK_SECONDS = 1.0
 """A step of the wall clock may go unnoticed this long: comparing clocks costs a lot per line."""
-
-NUMBERS = (int, float)
 
 INSTANTS = ("expires_at", "next_refresh_at")
 """Fields that are boot time in an event and wall time in the log."""
@@ -74,7 +69,6 @@ def configure(  # noqa: PLR0913, PLR0917  # the last two have defaults
             render = partial(rendering.prefixed, render)
     writer = LineWriter(write)
     processors: list[structlog.typing.Processor] = [
-        RateLimit(clock, writer),
         structlog.processors.format_exc_info,
         clean,
         Heading(clock, writer, time),
@@ -90,34 +84,12 @@ def configure(  # noqa: PLR0913, PLR0917  # the last two have defaults
     return Logs(cast("structlog.typing.FilteringBoundLogger", logger), writer, clock)
 
 
-class RateLimit:
-    """Bounds the lines per second, however many apps have something to log."""
-
-    def __init__(self, clock: Clock, writer: LineWriter) -> None:
-        self._clock = clock
-        self._writer = writer
-        self._allowance = BURST
-        self._refilled_at = clock.now()
-
-    def __call__(self, _: Logger, __: str, fields: Fields) -> Fields:
-        """Pass a line on, or drop it and count it."""
-        now = self._clock.now()
-        refill = (now - self._refilled_at) * LINES_PER_SECOND
-        self._allowance = min(BURST, self._allowance + refill)
-        self._refilled_at = now
-        if self._allowance < 1:
-            self._writer.drop(1)
-            raise structlog.DropEvent
-        self._allowance -= 1
-        return fields
-
-
 def clean(_: Logger, __: str, fields: Fields) -> Fields:
     """Return the fields without secrets, empty values and overlong texts."""
     return {
-        name: value if isinstance(value, NUMBERS) else _clean(str(value), name)
+        name: value if isinstance(value, int | float) else _clean(str(value), name)
         for name, value in fields.items()
-        if value or isinstance(value, NUMBERS)
+        if value or isinstance(value, int | float)
     }
 
 

@@ -6,11 +6,12 @@ Some fifty series per app are half a million samples at ten thousand apps: prome
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from math import isinf
 from typing import TypeAlias
 
 from refresherd.adapters.metrics.observer import SERIES, AppCounters
-from refresherd.domain.model import Instant
+from refresherd.domain.model import Instant, Token
 from refresherd.domain.readiness import AppStatus
 from refresherd.domain.session_state import State
 
@@ -30,6 +31,11 @@ class Row:
     ready: bool
     offset: float
     """What turns an instant into unix seconds."""
+
+    @property
+    def token(self) -> Token | None:
+        """The newest token."""
+        return self.status.session.token
 
     def unix(self, instant: Instant | None) -> float | str:
         """Return an instant in unix seconds; 0 for None."""
@@ -56,13 +62,12 @@ def render(families: Iterable[Family], rows: Iterable[Row], *, openmetrics: bool
         name = family.name.removesuffix("_total") if openmetrics else family.name
         yield f"# HELP {name} {family.help}\n# TYPE {name} {family.type}\n"
         for start in range(0, len(labelled), BATCH):
-            yield "".join(_lines(family, labelled[start : start + BATCH]))
-
-
-def _lines(family: Family, rows: Iterable[tuple[Row, str]]) -> Iterator[str]:
-    for row, label in rows:
-        head = family.name + label
-        yield "".join([f"{head}{tail} {value}\n" for tail, value in family.samples(row)])
+            lines = [
+                f"{family.name}{label}{tail} {value}\n"
+                for row, label in labelled[start : start + BATCH]
+                for tail, value in family.samples(row)
+            ]
+            yield "".join(lines)
 
 
 def escape(value: str) -> str:
@@ -81,13 +86,13 @@ def _tails(labels: tuple[str, ...], series: Iterable[tuple[str, ...]]) -> tuple[
     )
 
 
-def _counter(name: str, text: str, samples: Callable[[Row], Samples]) -> Family:
-    return Family(f"refresherd_{name}_total", "counter", text, samples)
-
-
-def _counted(name: str, text: str, *labels: str) -> Family:
+def _counter(name: str, text: str, *labels: str) -> Family:
     tails = _tails(labels, SERIES[name])
-    return _counter(name, text, lambda row: zip(tails, row.counters.counts(name), strict=True))
+    return _counters(name, text, lambda row: zip(tails, row.counters.counts(name), strict=True))
+
+
+def _counters(name: str, text: str, samples: Callable[[Row], Samples]) -> Family:
+    return Family(f"refresherd_{name}_total", "counter", text, samples)
 
 
 def _writes(row: Row, *, failed: bool) -> Samples:
@@ -96,25 +101,15 @@ def _writes(row: Row, *, failed: bool) -> Samples:
     return zip(tails, (counts[failed] for counts in outputs.values()), strict=True)
 
 
-def _gauges(name: str, text: str, samples: Callable[[Row], Samples]) -> Family:
-    return Family(f"refresherd_{name}", "gauge", text, samples)
-
-
 def _gauge(name: str, text: str, value: Callable[[Row], float | str]) -> Family:
     return _gauges(name, text, lambda row: (("}", value(row)),))
 
 
+def _gauges(name: str, text: str, samples: Callable[[Row], Samples]) -> Family:
+    return Family(f"refresherd_{name}", "gauge", text, samples)
+
+
 STATE_TAILS = _tails(("state",), zip(State))
-
-
-def _expiry(row: Row) -> float | str:
-    token = row.status.session.token
-    return row.unix(None if token is None else token.expires_at)
-
-
-def _issued(row: Row) -> float | str:
-    token = row.status.session.token
-    return row.unix(None if token is None else token.issued_at)
 
 
 def _states(row: Row) -> Samples:
@@ -132,10 +127,10 @@ def _last_writes(row: Row) -> Samples:
 # The expiry stays when the token has expired, and is 0 without a token: either way
 # `time() > refresherd_token_expiry_timestamp_seconds` means that consumers have no valid token.
 FAMILIES = (
-    _counted(
+    _counter(
         "refresh_attempts", "Attempts to get a session or keep one alive, by method.", "method"
     ),
-    _counted(
+    _counter(
         "refresh_failures",
         "Failed attempts to get a session or keep one alive, by method and reason.",
         "method",
@@ -144,12 +139,12 @@ FAMILIES = (
     _gauge(
         "token_expiry_timestamp_seconds",
         "When the newest token expires or expired, in unix seconds; 0 without a token.",
-        _expiry,
+        lambda row: row.unix(row.token.expires_at if row.token else None),
     ),
     _gauge(
         "token_issued_timestamp_seconds",
         "When the newest token was requested, in unix seconds; 0 without a token.",
-        _issued,
+        lambda row: row.unix(row.token.issued_at if row.token else None),
     ),
     _gauge(
         "next_refresh_timestamp_seconds",
@@ -177,17 +172,13 @@ FAMILIES = (
         lambda row: int(row.ready),
     ),
     _gauges("app_state", "1 for the app's current state, 0 for the others.", _states),
-    _counter(
-        "output_writes", "Tokens written to the output.", lambda row: _writes(row, failed=False)
-    ),
-    _counter(
-        "output_failures", "Failed writes to the output.", lambda row: _writes(row, failed=True)
-    ),
+    _counters("output_writes", "Tokens written to the output.", partial(_writes, failed=False)),
+    _counters("output_failures", "Failed writes to the output.", partial(_writes, failed=True)),
     _gauges(
         "output_last_write_timestamp_seconds",
         "When the output's token was written, in unix seconds; 0 if the output holds none.",
         _last_writes,
     ),
-    _counted("hook_runs", "Runs of the app's hooks, by result.", "result"),
-    _counted("sessions_terminated", "Terminations of replaced sessions, by result.", "result"),
+    _counter("hook_runs", "Runs of the app's hooks, by result.", "result"),
+    _counter("sessions_terminated", "Terminations of replaced sessions, by result.", "result"),
 )

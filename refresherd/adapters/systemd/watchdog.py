@@ -17,44 +17,33 @@ MAX_OVERDUE = 30.0
 seconds; work in progress has its own timeouts."""
 
 
-class Watchdog:
-    """Pings from the event loop, unless due work is not being started.
+async def ping(
+    notifier: Notifier,
+    interval: float,
+    clock: Clock,
+    overdue: Callable[[Instant], float],
+    jumps: Callable[[], tuple[ClockJumped, ...]],
+) -> NoReturn:
+    """Ping from the event loop until cancelled, except while due work is not being started.
 
     `overdue` returns for how many seconds the oldest due work has waited to be started; `jumps`
     returns the clock jumps since its last call.
     """
-
-    def __init__(
-        self,
-        notifier: Notifier,
-        interval: float,
-        clock: Clock,
-        overdue: Callable[[Instant], float],
-        jumps: Callable[[], tuple[ClockJumped, ...]],
-    ) -> None:
-        self._notifier = notifier
-        self._every = interval / PINGS_PER_INTERVAL
-        self._clock = clock
-        self._overdue = overdue
-        self._jumps = jumps
-
-    async def run(self) -> NoReturn:
-        """Ping until cancelled."""
-        loop = asyncio.get_running_loop()
-        awake_since = loop.time()
-        while True:
-            due = loop.time() + self._every
-            await asyncio.sleep(self._every)
-            now = loop.time()
-            if any(jump.kind is Jump.SUSPEND for jump in self._jumps()):
-                awake_since = now
-            overdue = min(self._overdue(self._clock.now()), now - awake_since)
-            fault = stalled(overdue, now - due, self._every)
-            if fault:
-                message = f"{fault}; the watchdog gets no ping until that changes"
-                loop.call_exception_handler({"message": message})
-            else:
-                self._notifier.send("WATCHDOG=1")
+    loop = asyncio.get_running_loop()
+    every = interval / PINGS_PER_INTERVAL
+    awake_since = loop.time()
+    while True:
+        due = loop.time() + every
+        await asyncio.sleep(every)
+        now = loop.time()
+        if any(jump.kind is Jump.SUSPEND for jump in jumps()):
+            awake_since = now
+        fault = stalled(min(overdue(clock.now()), now - awake_since), now - due, every)
+        if fault:
+            message = f"{fault}; the watchdog gets no ping until that changes"
+            loop.call_exception_handler({"message": message})
+        else:
+            notifier.send("WATCHDOG=1")
 
 
 def stalled(overdue: float, lag: float, every: float) -> str:

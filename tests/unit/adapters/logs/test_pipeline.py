@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.adapters.logs.pipeline import BURST, LINES_PER_SECOND, MAX_VALUE, configure
+from refresherd.adapters.logs.observer import BURST, LINES_PER_SECOND
+from refresherd.adapters.logs.pipeline import MAX_VALUE, configure
 from refresherd.domain.errors import Reason
 from refresherd.domain.events import (
     ApiRoute,

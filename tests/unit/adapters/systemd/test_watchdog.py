@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.adapters.systemd.watchdog import MAX_OVERDUE, Watchdog, stalled, warnings
+from refresherd.adapters.systemd.watchdog import MAX_OVERDUE, ping, stalled, warnings
 from refresherd.domain.model import ApiKeyFile, App, Endpoint, HookSpec, Instant
 from refresherd.host.clock import JumpDetector
 from refresherd.host.service_manager import Notifier
@@ -50,9 +50,9 @@ class Daemon:
             lambda _, context: self.faults.append(str(context["message"]))
         )
         jumps = JumpDetector(self.machine.read).jumps
-        watchdog = Watchdog(self._notifier, INTERVAL, self.machine, self.overdue, jumps)
+        pinging = ping(self._notifier, INTERVAL, self.machine, self.overdue, jumps)
         asyncio.get_running_loop().add_reader(self._manager, self._manager.read)
-        task = asyncio.create_task(watchdog.run())
+        task = asyncio.create_task(pinging)
         for seconds, action, amount in story:
             await asyncio.sleep(seconds)
             if action == "due":
