@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from http import HTTPStatus
-from typing import TypeAlias, cast
+from typing import cast
 
 from aiohttp import web
 
@@ -22,17 +22,11 @@ from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.peers import credentials, identified, process_of
 
 MAX_LINE = 2048
-MAX_HEADERS = 64
-READ_BYTES = 8192
 
 SMALLEST_BUFFER = 1
 """Bytes; the kernel raises it to its minimum, about two tokens: socket(7)."""
 
 TOO_MANY = raw_problem(503, "you have too many connections to this socket; close some", 1)
-
-UNREAD_BYTES = 65536
-
-Handler: TypeAlias = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +69,8 @@ class Connection(web.RequestHandler):
             lingering_time=limits.body_time,
             max_line_size=MAX_LINE,
             max_field_size=MAX_LINE,
-            max_headers=MAX_HEADERS,
-            read_bufsize=READ_BYTES,
+            max_headers=64,
+            read_bufsize=8192,
             tcp_keepalive=False,
         )
         self.peer = peer
@@ -187,7 +181,7 @@ class Admission:
 
     def __init__(
         self,
-        handler: Handler,
+        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
         observer: Observer,
         executor: KeyedExecutor,
         name: str,
@@ -263,4 +257,4 @@ class Admission:
         if self._rejected:
             with self._rejected.popleft() as connection, suppress(OSError):
                 # If a request were left unread, the kernel might discard the answer.
-                connection.recv(UNREAD_BYTES)
+                connection.recv(65536)

@@ -29,8 +29,6 @@ DEFAULT_DIRECTORY = Path("/run/refresherd")
 CHECK_SECONDS = 2.0
 """Between two checks that clients still find the socket: somebody may remove its file."""
 
-DIRECTORY_MODE = 0o755
-
 
 class ApiListener:
     """Serves the API at `path`, or on the listening socket `passed` by the service manager."""
@@ -72,7 +70,7 @@ class ApiListener:
             if by_hand and not directory.exists():
                 directory.mkdir()
                 # Whatever the umask: the socket's own mode decides who may connect.
-                directory.chmod(DIRECTORY_MODE)
+                directory.chmod(0o755)
             self._bound = bind(self._path, self._ownership)
             listening = self._bound.socket
             self._checks = asyncio.create_task(self._check_regularly(self._bound))

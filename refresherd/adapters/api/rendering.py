@@ -40,7 +40,6 @@ TOKEN_HEADERS: Mapping[Format, CIMultiDictProxy[str]] = MappingProxyType(
 STATUS_HEADERS = _headers(JSON)
 WATCH_HEADERS = _headers("application/x-ndjson")
 PROBLEM_HEADERS = _headers("application/problem+json")
-NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -120,11 +119,11 @@ def status_fields(app: App, status: AppStatus, clock: Clock) -> dict[str, Any]:
 
 
 def problem(
-    status: int, detail: str, headers: Mapping[str, str] = NO_HEADERS, **members: str
+    status: int, detail: str, headers: Mapping[str, str] | None = None, **members: str
 ) -> web.Response:
     """Return a problem as RFC 9457 defines it; `members` are added to the standard ones."""
     body = _problem_body(status, detail, **members)
-    return web.Response(status=status, body=body, headers={**PROBLEM_HEADERS, **headers})
+    return web.Response(status=status, body=body, headers={**PROBLEM_HEADERS, **(headers or {})})
 
 
 def raw_problem(status: int, detail: str, retry_after: int) -> bytes:

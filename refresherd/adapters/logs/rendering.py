@@ -12,21 +12,16 @@ Fields: TypeAlias = structlog.typing.EventDict
 Logger: TypeAlias = structlog.typing.WrappedLogger
 Render: TypeAlias = Callable[[Logger, str, Fields], bytes]
 
-EVENT_WIDTH = 18
-
 LEVEL_COLORS = {"debug": dev.DIM, "info": dev.GREEN, "warning": dev.YELLOW, "error": dev.RED}
 
 CONTROLS = {code: ascii(chr(code))[1:-1] for code in range(0x20)}
 """Characters that break lines or control a terminal, as escapes."""
-
-INDENT = "\n    "
 
 PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3}
 """The levels as syslog(3) numbers them."""
 
 NOT_A_FIELD = ("ts", "level", "exception")
 """The journal has its own time; the level is the priority; a traceback is part of the message."""
-
 
 _encoder = msgspec.json.Encoder()
 
@@ -50,9 +45,7 @@ class Console:
         }
         if "exception" in fields:
             lines = fields["exception"].split("\n")
-            visible["exception"] = INDENT[1:] + INDENT.join(
-                line.translate(CONTROLS) for line in lines
-            )
+            visible["exception"] = "\n".join("    " + line.translate(CONTROLS) for line in lines)
         return (self._renderer(logger, level, visible) + "\n").encode()
 
 
@@ -106,7 +99,7 @@ def _columns(*, colors: bool) -> list[dev.Column]:
     return [
         column("ts", dev.DIM),
         dev.Column("level", dev.LogLevelColumnFormatter(levels, style(dev.RESET_ALL))),
-        column("event", dev.BRIGHT, EVENT_WIDTH),
+        column("event", dev.BRIGHT, width=18),
         dev.Column("", others),
     ]
 

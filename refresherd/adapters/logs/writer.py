@@ -19,8 +19,6 @@ MAX_LINES = 10_000
 MAX_BATCH = 256
 """Lines per write: with a write for each, the interpreter would switch threads for each."""
 
-POLL_MILLISECONDS = 1000
-
 JOURNAL_SOCKET = Path("/run/systemd/journal/socket")
 
 CLOSE = b""
@@ -136,4 +134,4 @@ def _write_all(descriptor: int, lines: Sequence[bytes]) -> None:
             # Another process that shares the terminal or pipe may have made it non-blocking.
             poll = select.poll()
             poll.register(descriptor, select.POLLOUT)
-            poll.poll(POLL_MILLISECONDS)
+            poll.poll(1000)  # milliseconds

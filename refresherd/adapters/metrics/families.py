@@ -6,7 +6,6 @@ Some fifty series per app are half a million samples at ten thousand apps: prome
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from math import isinf
 from typing import TypeAlias
 
@@ -49,6 +48,7 @@ class Family:
     """A metric whose first label is `app`."""
 
     name: str
+    """Without `refresherd_` in front, and without a counter's `_total`."""
     type: str
     help: str
     samples: Callable[[Row], Samples]
@@ -58,12 +58,14 @@ def render(families: Iterable[Family], rows: Iterable[Row], *, openmetrics: bool
     """Yield the text of every family, some apps at a time."""
     labelled = [(row, f'{{app="{escape(row.counters.name)}"') for row in rows]
     for family in families:
+        name = f"refresherd_{family.name}"
+        sample = f"{name}_total" if family.type == "counter" else name
         # In OpenMetrics, a counter's family lacks the suffix that its samples have.
-        name = family.name.removesuffix("_total") if openmetrics else family.name
-        yield f"# HELP {name} {family.help}\n# TYPE {name} {family.type}\n"
+        title = name if openmetrics else sample
+        yield f"# HELP {title} {family.help}\n# TYPE {title} {family.type}\n"
         for start in range(0, len(labelled), BATCH):
             lines = [
-                f"{family.name}{label}{tail} {value}\n"
+                f"{sample}{label}{tail} {value}\n"
                 for row, label in labelled[start : start + BATCH]
                 for tail, value in family.samples(row)
             ]
@@ -88,25 +90,22 @@ def _tails(labels: tuple[str, ...], series: Iterable[tuple[str, ...]]) -> tuple[
 
 def _counter(name: str, text: str, *labels: str) -> Family:
     tails = _tails(labels, SERIES[name])
-    return _counters(name, text, lambda row: zip(tails, row.counters.counts(name), strict=True))
+    return Family(
+        name, "counter", text, lambda row: zip(tails, row.counters.counts(name), strict=True)
+    )
 
 
-def _counters(name: str, text: str, samples: Callable[[Row], Samples]) -> Family:
-    return Family(f"refresherd_{name}_total", "counter", text, samples)
+def _writes(*, failed: bool) -> Callable[[Row], Samples]:
+    def samples(row: Row) -> Samples:
+        outputs = row.counters.outputs
+        counts = [counts[failed] for counts in outputs.values()]
+        return zip(_tails(("output",), zip(outputs)), counts, strict=True)
 
-
-def _writes(row: Row, *, failed: bool) -> Samples:
-    outputs = row.counters.outputs
-    tails = _tails(("output",), zip(outputs))
-    return zip(tails, (counts[failed] for counts in outputs.values()), strict=True)
+    return samples
 
 
 def _gauge(name: str, text: str, value: Callable[[Row], float | str]) -> Family:
-    return _gauges(name, text, lambda row: (("}", value(row)),))
-
-
-def _gauges(name: str, text: str, samples: Callable[[Row], Samples]) -> Family:
-    return Family(f"refresherd_{name}", "gauge", text, samples)
+    return Family(name, "gauge", text, lambda row: (("}", value(row)),))
 
 
 STATE_TAILS = _tails(("state",), zip(State))
@@ -171,11 +170,12 @@ FAMILIES = (
         "1 if the app has a valid token and every output holds it, otherwise 0.",
         lambda row: int(row.ready),
     ),
-    _gauges("app_state", "1 for the app's current state, 0 for the others.", _states),
-    _counters("output_writes", "Tokens written to the output.", partial(_writes, failed=False)),
-    _counters("output_failures", "Failed writes to the output.", partial(_writes, failed=True)),
-    _gauges(
+    Family("app_state", "gauge", "1 for the app's current state, 0 for the others.", _states),
+    Family("output_writes", "counter", "Tokens written to the output.", _writes(failed=False)),
+    Family("output_failures", "counter", "Failed writes to the output.", _writes(failed=True)),
+    Family(
         "output_last_write_timestamp_seconds",
+        "gauge",
         "When the output's token was written, in unix seconds; 0 if the output holds none.",
         _last_writes,
     ),

@@ -14,8 +14,7 @@ from refresherd.domain.model import App, Instant, Method
 DURATION_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
 DELAY_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0)
 REQUEST_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 1.0, 5.0, 30.0)
-"""Seconds. A token that is there takes a fraction of a millisecond; waiting for one takes seconds.
-"""
+"""Seconds. Fetching a token takes a fraction of a millisecond; waiting for one takes seconds."""
 
 _TOKEN_CODES = (200, 400, 403, 404, 405, 503)
 

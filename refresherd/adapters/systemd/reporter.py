@@ -140,15 +140,13 @@ class Reporter:
         changed, self._changed = self._changed, set()
         now = self._clock.now()
         if changed is None:
-            self._reports = {}
-            for number, status in enumerate(roster.statuses(), start=1):
-                self._reports[status.name] = report(status, now)
-                if number % BATCH == 0:
-                    await asyncio.sleep(0)
-            return
-        for name in changed:
-            if (found := roster.status(name)) is not None:
-                self._reports[name] = report(found, now)
+            self._reports, statuses = {}, roster.statuses()
+        else:
+            statuses = filter(None, map(roster.status, changed))
+        for number, status in enumerate(statuses, start=1):
+            self._reports[status.name] = report(status, now)
+            if number % BATCH == 0:
+                await asyncio.sleep(0)
 
     def _send(self) -> bool:
         """Send what is new, READY included; return False if it has to be sent again."""

@@ -214,7 +214,7 @@ def test_no_name_breaks_a_format(name: str, path: str) -> None:
     metrics = Metrics(NOW)
     metrics.add_app(app(name, f"/run/{path}"))
     row = Row(metrics.apps()[0], AppStatus(name, FRESH), ready=True, offset=WALL)
-    writes = [family for family in FAMILIES if family.name == "refresherd_output_writes_total"]
+    writes = [family for family in FAMILIES if family.name == "output_writes"]
     for openmetrics, parse in ((False, parse_text), (True, parse_openmetrics)):
         lines = "".join(render(writes, [row], openmetrics=openmetrics))
         (found,) = parse(lines + "# EOF\n" * openmetrics)
