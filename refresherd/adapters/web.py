@@ -55,7 +55,7 @@ Render: TypeAlias = Callable[[str], tuple[str, Iterable[bytes]]]
 class HttpListener:
     """Serves the pages on each address of `listen`, pairs of host and port.
 
-    `render` and the roster's `statuses` are called in a thread.
+    `render` and the roster's `statuses` are called in a thread: they are slow at ten thousand apps.
     """
 
     def __init__(  # noqa: PLR0913  # the last two have defaults
@@ -71,8 +71,21 @@ class HttpListener:
         self._listen = tuple(listen)
         self._unread_time = unread_time
         self._sockets: list[socket.socket] = []
+        self._render = render
+        self._roster = roster
+        self._clock = clock
+        self._executor = KeyedExecutor()
+        self._scrapes: dict[tuple[str, bool], asyncio.Task[tuple[str, bytes]]] = {}
+        application = web.Application()
+        application.router.add_get("/", _index)
+        application.router.add_get("/livez", _livez)
+        application.router.add_get("/readyz", self._readyz)
+        application.router.add_get("/readyz/{app:.+}", self._readyz_app)
+        application.router.add_get("/metrics", self._metrics)
+        application.on_response_prepare.append(_add_headers)
+        application.on_shutdown.append(self._cancel_scrapes)
         self._runner = web.AppRunner(
-            Pages(render, roster, clock).application(),
+            application,
             access_log=None,
             keepalive_timeout=idle_time,
             shutdown_timeout=STOP_SECONDS,
@@ -110,48 +123,6 @@ class HttpListener:
         for bound in self._sockets:
             bound.close()
         self._sockets.clear()
-
-
-def _bind(host: str, port: int, unread_time: float) -> socket.socket:
-    """Return a listening socket; `::` stands for all IPv6 addresses, and for no IPv4 address."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listening = socket.create_server((host, port), family=family)
-    except OSError as error:
-        reason = _REASONS.get(error.errno or 0, error.strerror)
-        raise RefresherdError(f"cannot listen on {address_text(host, port)}: {reason}") from error
-    # Accepted sockets inherit it; it covers a client whose window is closed as well (tcp(7)).
-    milliseconds = int(unread_time * 1000)
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
-    return listening
-
-
-def address_text(host: str, port: int) -> str:
-    """Return an address as a URL spells it."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-class Pages:
-    """Answers requests. Work that is long at ten thousand apps is done in threads."""
-
-    def __init__(self, render: Render, roster: Roster, clock: Clock) -> None:
-        self._render = render
-        self._roster = roster
-        self._clock = clock
-        self._executor = KeyedExecutor()
-        self._scrapes: dict[tuple[str, bool], asyncio.Task[tuple[str, bytes]]] = {}
-
-    def application(self) -> web.Application:
-        """Return the pages as an aiohttp application."""
-        application = web.Application()
-        application.router.add_get("/", _index)
-        application.router.add_get("/livez", _livez)
-        application.router.add_get("/readyz", self._readyz)
-        application.router.add_get("/readyz/{app:.+}", self._readyz_app)
-        application.router.add_get("/metrics", self._metrics)
-        application.on_response_prepare.append(_add_headers)
-        application.on_shutdown.append(self._cancel_scrapes)
-        return application
 
     async def _metrics(self, request: web.Request) -> web.Response:
         accept = ", ".join(request.headers.getall("Accept", ()))
@@ -204,6 +175,25 @@ class Pages:
     async def _cancel_scrapes(self, _: web.Application) -> None:
         for scrape in self._scrapes.values():
             scrape.cancel()
+
+
+def _bind(host: str, port: int, unread_time: float) -> socket.socket:
+    """Return a listening socket; `::` stands for all IPv6 addresses, and for no IPv4 address."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family)
+    except OSError as error:
+        reason = _REASONS.get(error.errno or 0, error.strerror)
+        raise RefresherdError(f"cannot listen on {address_text(host, port)}: {reason}") from error
+    # Accepted sockets inherit it; it covers a client whose window is closed as well (tcp(7)).
+    milliseconds = int(unread_time * 1000)
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+    return listening
+
+
+def address_text(host: str, port: int) -> str:
+    """Return an address as a URL spells it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def _index(_: web.Request) -> web.Response:
