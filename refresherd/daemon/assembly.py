@@ -106,7 +106,7 @@ class Assembly:
         return max(self.schedule.overdue(now), self.supervisor.overdue(now))
 
     def _app_context(self, app: App) -> AppContext:
-        executor, context, leftovers = self.executor, self.context, self._stale_files
+        executor, context, stale = self.executor, self.context, self._stale_files
         listen = self._listen
         attempts, endings = self._request_limits(app.endpoint)
         return AppContext(
@@ -115,7 +115,7 @@ class Assembly:
             attempts=attempts,
             endings=endings,
             outputs=(
-                *(FileOutput(app, spec, context.clock, executor, leftovers) for spec in app.files),
+                *(FileOutput(app, spec, context.clock, executor, stale) for spec in app.files),
                 *(
                     SocketOutput(app, spec, context, executor, listen=listen)
                     for spec in app.sockets

@@ -75,9 +75,7 @@ async def _run(
 ) -> None:
     clock = BootClock()
     with logging_to_stderr(configuration.log, clock) as logs:
-        metrics = Metrics(clock.now())
-        for app in configuration.apps:
-            metrics.add_app(app)
+        metrics = Metrics(clock.now(), configuration.apps)
         reporter = Reporter(service.notifier, clock, configuration.ready)
         observer = Observers(metrics, logs, reporter)
         apps, state_dir = configuration.apps, configuration.state_dir

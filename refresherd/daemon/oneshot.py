@@ -1,7 +1,7 @@
 """Gets each app's token once: like `run`, but only until every app is served or refused."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -10,7 +10,6 @@ from refresherd.config import Configuration
 from refresherd.daemon.assembly import Assembly, Observers, logging_to_stderr, running
 from refresherd.domain import readiness
 from refresherd.domain.events import Event
-from refresherd.domain.readiness import AppStatus
 from refresherd.domain.session_state import State
 from refresherd.host import process
 from refresherd.host.clock import BootClock
@@ -53,21 +52,16 @@ async def once(
     with logging_to_stderr(configuration.log, clock) as logs:
         observer = Observers(logs, events)
         assembly = Assembly(apps, without_own(environ), clock, observer, configuration.state_dir)
-        statuses = assembly.supervisor.statuses
+
+        def verdicts() -> Iterator[Verdict]:
+            for status in assembly.supervisor.statuses():
+                reasons = readiness.reasons(status, clock.now())
+                yield Verdict(status.name, reasons, status.session.state is State.REJECTED)
+
         async with running(assembly):
             with suppress(TimeoutError):  # the verdicts name the apps that were too slow
                 async with asyncio.timeout(timeout):
-                    while not all(
-                        _rejected(status) or readiness.ready(status, clock.now())
-                        for status in statuses()
-                    ):
+                    while not all(one.rejected or not one.reasons for one in verdicts()):
                         await events.wait()
                         events.clear()
-            return tuple(
-                Verdict(status.name, readiness.reasons(status, clock.now()), _rejected(status))
-                for status in statuses()
-            )
-
-
-def _rejected(status: AppStatus) -> bool:
-    return status.session.state is State.REJECTED
+            return tuple(verdicts())

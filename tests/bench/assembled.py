@@ -19,9 +19,7 @@ async def kept(
 ) -> AsyncIterator[Assembly]:
     """Run a configuration's apps while the block runs; `observers` also receive the events."""
     with logging_to_stderr(configuration.log, clock) as logs:
-        metrics = Metrics(clock.now())
-        for app in configuration.apps:
-            metrics.add_app(app)
+        metrics = Metrics(clock.now(), configuration.apps)
         observer = Observers(metrics, logs, *observers)
         assembly = Assembly(configuration.apps, os.environ, clock, observer)
         tune_garbage_collector()

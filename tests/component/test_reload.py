@@ -31,10 +31,8 @@ class Daemon:
         self.dsm = dsm
         self.clock = BootClock()
         self.events = RecordingObserver()
-        self.metrics = Metrics(self.clock.now())
         configuration = place.load(self._whole(text))
-        for one in configuration.apps:
-            self.metrics.add_app(one)
+        self.metrics = Metrics(self.clock.now(), configuration.apps)
         observers = Observers(self.metrics, self.events)
         self.assembly = Assembly(configuration.apps, place.environ, self.clock, observers)
         self.reloader = Reloader(

@@ -92,7 +92,12 @@ def writing_to(stream: TextIO) -> Write:
     try:
         descriptor = stream.fileno()
     except OSError:
-        return partial(_write_text, stream)
+
+        def write_text(lines: Sequence[bytes]) -> None:
+            stream.write(b"".join(lines).decode())
+            stream.flush()
+
+        return write_text
     return partial(_write_all, descriptor)
 
 
@@ -118,11 +123,6 @@ def write_to_journal(path: Path, entries: Sequence[bytes]) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
         for entry in filter(None, entries):
             journal.sendto(entry, str(path))
-
-
-def _write_text(stream: TextIO, lines: Sequence[bytes]) -> None:
-    stream.write(b"".join(lines).decode())
-    stream.flush()
 
 
 def _write_all(descriptor: int, lines: Sequence[bytes]) -> None:

@@ -2,7 +2,7 @@
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, product
 from typing import assert_never
 
@@ -94,7 +94,7 @@ class AppCounters:
 class Metrics:
     """An Observer that counts; an Exposition reads the counters in another thread."""
 
-    def __init__(self, loaded_at: Instant) -> None:
+    def __init__(self, loaded_at: Instant, apps: Iterable[App] = ()) -> None:
         self._apps: dict[str, AppCounters] = {}
         self.durations: dict[tuple[str, Method], Histogram] = {}
         """Of requests to DSM, by endpoint and method."""
@@ -110,6 +110,8 @@ class Metrics:
         """When a configuration was last applied."""
         self.loaded = True
         """Whether the last reload succeeded."""
+        for app in apps:
+            self.add_app(app)
 
     def add_app(self, app: App) -> None:
         """Create an app's series, at 0; an app that has changed keeps its counts."""

@@ -34,7 +34,6 @@ EXTENSION = f"EXTEND_TIMEOUT_USEC={60 * MICROSECONDS}"
 """Makes the service manager wait 60 s more for the start. It does not wait for a daemon that hangs,
 which sends no extension."""
 
-
 MAX_APPS = 3
 """Apps in trouble that are named; further ones are counted."""
 
