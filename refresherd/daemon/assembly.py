@@ -108,19 +108,17 @@ class Assembly:
     def _app_context(self, app: App) -> AppContext:
         executor, context, stale = self.executor, self.context, self._stale_files
         listen = self._listen
+        files = [FileOutput(app, spec, context.clock, executor, stale) for spec in app.files]
+        sockets = [
+            SocketOutput(app, spec, context, executor, listen=listen) for spec in app.sockets
+        ]
         attempts, endings = self._request_limits(app.endpoint)
         return AppContext(
             client=self.connections.client(app),
             credential=credentials.source(app, self._environ, executor),
             attempts=attempts,
             endings=endings,
-            outputs=(
-                *(FileOutput(app, spec, context.clock, executor, stale) for spec in app.files),
-                *(
-                    SocketOutput(app, spec, context, executor, listen=listen)
-                    for spec in app.sockets
-                ),
-            ),
+            outputs=(*files, *sockets),
             hooks=hooks(app, self._environ, executor, self._commands),
             session_store=self._session_store(app),
             login_limiter=self.login_limiter if isinstance(app.credential, API_KEYS) else None,

@@ -54,8 +54,6 @@ class Limits:
 class Connection(web.RequestHandler):
     """aiohttp's protocol for an identified peer. Calls `closed` when the connection ends."""
 
-    _transport: asyncio.Transport
-
     __slots__ = ("_closed", "_limits", "_transport", "_unread", "_watching", "granted", "peer")
 
     def __init__(
@@ -83,7 +81,7 @@ class Connection(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count every byte that the client does not read at once as unread."""
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport: asyncio.Transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=0)
         super().connection_made(transport)
 

@@ -14,7 +14,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from refresherd.domain import formats, readiness, timing
 from refresherd.domain.formats import render_token
 from refresherd.domain.model import App, Format, Instant, Token
-from refresherd.domain.readiness import AppStatus, OutputStatus
+from refresherd.domain.readiness import AppStatus
 from refresherd.domain.session_state import NEVER
 from refresherd.engine.ports import Clock
 
@@ -87,14 +87,6 @@ def status_fields(app: App, status: AppStatus, clock: Clock) -> dict[str, Any]:
             return None
         return formats.timestamp(instant + offset)
 
-    def output_fields(output: OutputStatus) -> dict[str, Any]:
-        return {
-            "path": output.name,
-            "current": output.holds is not None and output.holds == token,
-            "written_at": date(output.written_at),
-            "error": output.error or None,
-        }
-
     session = status.session
     token, failure = session.token, session.last_failure
     reasons = readiness.reasons(status, now)
@@ -114,7 +106,15 @@ def status_fields(app: App, status: AppStatus, clock: Clock) -> dict[str, Any]:
         "last_error_at": date(None if failure is None else failure.at),
         "outage_budget_seconds": None if budget is None else round(budget, 3),
         "endpoint": app.endpoint.url,
-        "outputs": list(map(output_fields, status.outputs)),
+        "outputs": [
+            {
+                "path": output.name,
+                "current": output.holds is not None and output.holds == token,
+                "written_at": date(output.written_at),
+                "error": output.error or None,
+            }
+            for output in status.outputs
+        ],
     }
 
 

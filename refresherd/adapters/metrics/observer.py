@@ -16,13 +16,11 @@ DELAY_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0)
 REQUEST_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 1.0, 5.0, 30.0)
 """Seconds. Fetching a token takes a fraction of a millisecond; waiting for one takes seconds."""
 
-_TOKEN_CODES = (200, 400, 403, 404, 405, 503)
-
 REQUEST_CODES = {
     ApiRoute.APPS: (200, 400, 405),
     ApiRoute.APP: (200, 400, 404, 405),
-    ApiRoute.TOKEN: _TOKEN_CODES,
-    ApiRoute.REFRESH: _TOKEN_CODES,
+    ApiRoute.TOKEN: (200, 400, 403, 404, 405, 503),
+    ApiRoute.REFRESH: (200, 400, 403, 404, 405, 503),
     ApiRoute.UNKNOWN: (404,),
 }
 """The codes that each route may answer with; their series exist from the start."""
