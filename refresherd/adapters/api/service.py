@@ -119,7 +119,7 @@ class Service:
             running = self._running(name)
             status = running.status()
             token = status.session.token
-            # An output that fails may fail for long.
+            # A failing output may go on failing for long, so it is not waited for.
             if all(output.holds == token or output.error for output in status.outputs):
                 break
             await asyncio.sleep(POLL_SECONDS)

@@ -72,7 +72,7 @@ class AppCounters:
         # 32 bits each last for 136 years at one attempt per second.
         self._counts = array("I", bytes(4 * len(_KEYS)))
         self.outputs: Mapping[str, array[int]] = {}
-        """Writes and failures of each output. Replaced, never changed, for readers in threads."""
+        """Writes and failures by output. The mapping is replaced, not changed: threads read it."""
 
     def count(self, metric: str, *labels: str) -> None:
         """Count an event towards a metric's series."""
