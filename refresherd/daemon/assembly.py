@@ -17,18 +17,9 @@ from refresherd.adapters.scheduling import BootSchedule
 from refresherd.adapters.state.login_file import LoginFile, UnsavedLogins
 from refresherd.adapters.state.session_file import SessionFile
 from refresherd.config import LogTable
+from refresherd.domain import model
 from refresherd.domain.events import Event
-from refresherd.domain.model import (
-    ApiKeyCommand,
-    ApiKeyEnv,
-    ApiKeyFile,
-    App,
-    Endpoint,
-    Instant,
-    TokenFile,
-    login_file,
-    session_file,
-)
+from refresherd.domain.model import App, Endpoint, Instant, TokenFile
 from refresherd.engine.context import AppContext, Context
 from refresherd.engine.login_limiter import LoginLimiter
 from refresherd.engine.ports import LoginStore, Observer, SessionStore
@@ -47,7 +38,7 @@ DRAIN_TIMEOUT = 0.5
 MAX_CONCURRENT_COMMANDS = 32
 """Limits the processes that hooks start when ten thousand apps are refreshed at once."""
 
-API_KEYS = (ApiKeyFile, ApiKeyEnv, ApiKeyCommand)
+API_KEYS = (model.ApiKeyFile, model.ApiKeyEnv, model.ApiKeyCommand)
 """The credentials whose failed logins DSM counts."""
 
 
@@ -96,7 +87,7 @@ class Assembly:
         self._limits: dict[tuple[str, int], tuple[asyncio.Semaphore, asyncio.Semaphore]] = {}
         store: LoginStore = UnsavedLogins()
         if state_dir is not None:
-            path = login_file(state_dir)
+            path = model.login_file(state_dir)
             store = LoginFile(path, boot_id(), self.context, self.executor, self._stale_files)
         self.login_limiter = LoginLimiter(store, clock, self.schedule, observer)
         self.supervisor = Supervisor(apps, self._app_context, self.context)
@@ -126,7 +117,7 @@ class Assembly:
 
     def _session_store(self, app: App) -> SessionStore | None:
         if self._state_dir is not None and chained(app, self._state_dir):
-            path = session_file(self._state_dir, app.name)
+            path = model.session_file(self._state_dir, app.name)
             return SessionFile(app, path, self.context, self.executor, self._stale_files)
         return self._passed_store(app)
 
