@@ -39,9 +39,9 @@ class Broker:
         Waits for one up to `wait` seconds. Raises NoSuchApp; and NoToken, at once if waiting
         is hopeless.
         """
-        if not _tried(self._runner(name).cell):
+        if not _tried(self.runner(name).cell):
             await self._wait(name, self._startup_wait, _tried)
-        token = self._lasting_token(self._runner(name), min_ttl)
+        token = self._lasting_token(self.runner(name), min_ttl)
         if token is not None:
             return token
         now = self._clock.now()
@@ -49,7 +49,7 @@ class Broker:
         with suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 return await self._next_token(name, ask)
-        raise readiness.no_token(self._runner(name).cell.session, self._clock.now())
+        raise readiness.no_token(self.runner(name).cell.session, self._clock.now())
 
     async def refresh(self, name: str, wait: float, *, operator: bool) -> None:
         """Make an attempt now; return once it has ended, or after `wait` seconds.
@@ -57,7 +57,7 @@ class Broker:
         An attempt that is under way serves. An app in trouble goes on at the pace of its backoff
         unless an `operator` asks. Raises NoSuchApp.
         """
-        runner = self._runner(name)
+        runner = self.runner(name)
         before = runner.cell.session
         if operator or before.failures == 0:
             runner.refresh()
@@ -77,7 +77,7 @@ class Broker:
         A slow client gets the newest only. A longer life of the same token is yielded as well.
         Raises NoSuchApp.
         """
-        runner: AppRunner | None = self._runner(name)
+        runner: AppRunner | None = self.runner(name)
         last = None
         while runner is not None and not (cell := runner.cell).closed:
             version = cell.version
@@ -89,16 +89,23 @@ class Broker:
                 await cell.changed(version)
                 runner = self._supervisor.runner(name)
 
+    def runner(self, name: str) -> AppRunner:
+        """Return an app's runner. Raises NoSuchApp."""
+        runner = self._supervisor.runner(name)
+        if runner is None:
+            raise NoSuchApp(f'there is no app named "{name}"')
+        return runner
+
     async def _wait(self, name: str, seconds: float, done: Callable[[StateCell], bool]) -> None:
         """Return once an app's state is as `done` wants it, or after `seconds`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while not done(cell := self._runner(name).cell):
+                while not done(cell := self.runner(name).cell):
                     await cell.changed(cell.version)
 
     async def _next_token(self, name: str, ask: Ask) -> Token:
         while True:
-            runner = self._runner(name)
+            runner = self.runner(name)
             version = runner.cell.version
             token = self._lasting_token(runner, ask.min_ttl)
             if token is not None:
@@ -110,12 +117,6 @@ class Broker:
             if self._may_hasten(runner):
                 runner.refresh()
             await runner.cell.changed(version)
-
-    def _runner(self, name: str) -> AppRunner:
-        runner = self._supervisor.runner(name)
-        if runner is None:
-            raise NoSuchApp(f'there is no app named "{name}"')
-        return runner
 
     def _lasting_token(self, runner: AppRunner, min_ttl: float) -> Token | None:
         """Return the app's token if it lives for at least `min_ttl` seconds more."""

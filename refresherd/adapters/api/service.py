@@ -84,7 +84,7 @@ class Service:
             requests.no_query(request.query.items())
             # In a thread: ten thousand statuses take a third of a second.
             return _json(await self._executor.call("api statuses", self._all_statuses))
-        running = self._running(name)
+        running = self._broker.runner(name)
         if route is ApiRoute.APP:
             requests.no_query(request.query.items())
             return self._status(running)
@@ -100,7 +100,7 @@ class Service:
 
     async def _token(self, app: App, query: TokenQuery, connection: Connection) -> web.Response:
         token = await self._broker.token(app.name, query.min_ttl, query.wait)
-        running = self._running(app.name)
+        running = self._broker.runner(app.name)
         if query.wait or running.app.access is not app.access:
             # A reload may have changed the access meanwhile, and checking it takes time as well.
             await self._demand(connection, running.app)
@@ -116,7 +116,7 @@ class Service:
         operator = is_operator(connection.peer, self._own_uid)
         await self._broker.refresh(name, wait, operator=operator)
         for _ in range(MAX_POLLS):
-            running = self._running(name)
+            running = self._broker.runner(name)
             status = running.status()
             token = status.session.token
             # A failing output may go on failing for long, so it is not waited for.
@@ -136,19 +136,12 @@ class Service:
             self._report(ApiRoute.TOKEN, HTTPStatus.OK, began)
             async with aclosing(self._broker.watch(name)) as tokens:
                 async for token in tokens:
-                    running = self._running(name)
+                    running = self._broker.runner(name)
                     await self._demand(connection, running.app)
                     await response.write(self._renderings.of(running.app, token, Format.JSON))
                     # aiohttp would buffer 64 KiB before it waits for the client to read.
                     await request.writer.drain()
         return response
-
-    def _running(self, name: str) -> AppRunner:
-        """Return a running app. Raises NoSuchApp."""
-        running = self._apps.runner(name)
-        if running is None:
-            raise NoSuchApp(f'there is no app named "{name}"')
-        return running
 
     async def _demand(self, connection: Connection, app: App) -> None:
         """Raise Denied unless the client may have the app's token.
