@@ -18,7 +18,6 @@ from refresherd.adapters.state.login_file import LoginFile, UnsavedLogins
 from refresherd.adapters.state.session_file import SessionFile
 from refresherd.config import LogTable
 from refresherd.domain import model
-from refresherd.domain.events import Event
 from refresherd.domain.model import App, Endpoint, Instant, TokenFile
 from refresherd.engine.context import AppContext, Context
 from refresherd.engine.login_limiter import LoginLimiter
@@ -40,18 +39,6 @@ MAX_CONCURRENT_COMMANDS = 32
 
 API_KEYS = (model.ApiKeyFile, model.ApiKeyEnv, model.ApiKeyCommand)
 """The credentials whose failed logins DSM counts."""
-
-
-class Observers:
-    """Passes each event on to several observers, in order."""
-
-    def __init__(self, *observers: Observer) -> None:
-        self._observers = observers
-
-    def observe(self, event: Event) -> None:
-        """Pass an event on to every observer."""
-        for observer in self._observers:
-            observer.observe(event)
 
 
 class Assembly:

@@ -19,11 +19,12 @@ from refresherd.adapters.state import directory
 from refresherd.adapters.systemd.reporter import Reporter
 from refresherd.adapters.web import HttpListener
 from refresherd.config import Api, Configuration
-from refresherd.daemon.assembly import Assembly, Observers, logging_to_stderr, running
+from refresherd.daemon.assembly import Assembly, logging_to_stderr, running
 from refresherd.daemon.reload import Reloader
 from refresherd.daemon.service_manager import ServiceManagerResources, as_service
 from refresherd.domain.events import Started, Stopping, Warned
 from refresherd.domain.model import Ownership
+from refresherd.engine.context import Observers
 from refresherd.host import process
 from refresherd.host.clock import BootClock
 from refresherd.host.service_manager import without_own
@@ -77,7 +78,8 @@ async def _run(
     with logging_to_stderr(configuration.log, clock) as logs:
         metrics = Metrics(clock.now(), configuration.apps)
         reporter = Reporter(service.notifier, clock, configuration.ready)
-        observer = Observers(metrics, logs, reporter)
+        reporters = (reporter,) if service.notifier.enabled else ()
+        observer = Observers(metrics, logs, *reporters)
         apps, state_dir = configuration.apps, configuration.state_dir
         listen, session_store = service.listen, service.session_store
         assembly = Assembly(apps, environ, clock, observer, state_dir, listen, session_store)

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 from refresherd.adapters.state import directory
 from refresherd.config import Configuration
-from refresherd.daemon.assembly import Assembly, Observers, logging_to_stderr, running
+from refresherd.daemon.assembly import Assembly, logging_to_stderr, running
 from refresherd.domain import readiness
 from refresherd.domain.events import Event
 from refresherd.domain.session_state import State
+from refresherd.engine.context import Observers
 from refresherd.host import process
 from refresherd.host.clock import BootClock
 from refresherd.host.service_manager import without_own

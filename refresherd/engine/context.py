@@ -11,6 +11,18 @@ from refresherd.engine import ports
 from refresherd.engine.login_limiter import LoginLimiter
 
 
+class Observers:
+    """Passes each event on to several observers, in order."""
+
+    def __init__(self, *observers: ports.Observer) -> None:
+        self._observers = observers
+
+    def observe(self, event: Event) -> None:
+        """Pass an event on to every observer."""
+        for observer in self._observers:
+            observer.observe(event)
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """The ports that all apps share."""

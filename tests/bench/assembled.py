@@ -7,8 +7,9 @@ from pathlib import Path
 
 from refresherd.adapters.metrics.observer import Metrics
 from refresherd.config import Configuration
-from refresherd.daemon.assembly import Assembly, Observers, logging_to_stderr, running
+from refresherd.daemon.assembly import Assembly, logging_to_stderr, running
 from refresherd.daemon.daemon import tune_garbage_collector
+from refresherd.engine.context import Observers
 from refresherd.engine.ports import Observer
 from refresherd.host.clock import BootClock
 

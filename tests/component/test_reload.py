@@ -12,11 +12,12 @@ import pytest
 
 from refresherd.adapters.metrics.exposition import Exposition
 from refresherd.adapters.metrics.observer import Metrics
-from refresherd.daemon.assembly import Assembly, Observers, running
+from refresherd.daemon.assembly import Assembly, running
 from refresherd.daemon.reload import READ_TIMEOUT, Reloader
 from refresherd.domain.events import Ending, Reloaded, ReloadFailed, SessionEnded, Warned
 from refresherd.emulator import Emulator, Options
 from refresherd.engine.app_runner import AppRunner
+from refresherd.engine.context import Observers
 from refresherd.host.clock import BootClock
 from support.configurations import Place
 from support.fakes import RecordingObserver
