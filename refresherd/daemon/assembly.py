@@ -10,7 +10,8 @@ from pathlib import Path
 from refresherd.adapters import credentials
 from refresherd.adapters.dsm.client import Connections
 from refresherd.adapters.hooks import hooks
-from refresherd.adapters.logs.observer import Logs, captured
+from refresherd.adapters.logs.capture import captured
+from refresherd.adapters.logs.observer import Logs
 from refresherd.adapters.logs.pipeline import configure
 from refresherd.adapters.outputs import FileOutput, SocketOutput
 from refresherd.adapters.scheduling import BootSchedule

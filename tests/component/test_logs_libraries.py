@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from refresherd.adapters.logs.observer import Logs, captured
+from refresherd.adapters.logs.capture import captured
+from refresherd.adapters.logs.observer import Logs
 from refresherd.adapters.logs.pipeline import configure
 from support.fakes import FakeClock
 

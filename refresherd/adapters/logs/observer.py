@@ -1,22 +1,153 @@
-"""Logs events, what libraries log, and exceptions that nobody caught."""
+"""Logs events: each becomes an entry, repetitions are suppressed, and floods are cut."""
 
 import asyncio
+import dataclasses
 import logging
-import sys
-import threading
-from collections.abc import Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from math import inf
-from typing import Any
+from typing import Any, assert_never
 
 import structlog
 
-from refresherd.adapters.logs.entries import DEBUG_ONLY, Entry, describe, trouble_of
 from refresherd.adapters.logs.writer import LineWriter
-from refresherd.domain.events import AcceptFailed, Event
-from refresherd.domain.model import Instant
+from refresherd.domain import events
+from refresherd.domain.errors import Reason
+from refresherd.domain.events import AcceptFailed, Ending, Event, HookResult
+from refresherd.domain.model import Instant, Method
 from refresherd.engine.ports import Clock
+
+DEBUG, INFO, WARNING, ERROR = logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR
+
+NOTABLE_LAG = 1.0
+"""Seconds of event loop lag that deserve a warning."""
+
+FOR_OPERATOR = (Reason.REJECTED, Reason.MFA_REQUIRED)
+"""Failures that only an operator can end."""
+
+DEBUG_ONLY = frozenset(
+    (events.AttemptBegan, events.SessionChecked, events.ApiAnswered, events.OutputWritten)
+)
+"""Events that are logged at debug level alone, unless they end some trouble."""
+
+DURATIONS = ("delay", "duration", "lag", "restart_in", "retry_in", "seconds")
+
+UNLOGGED = ("at", "endpoint", "error")
+"""Attributes that are logged for single events only, if at all."""
+
+LOGGED_AS = {"consecutive_failures": "failures"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entry:
+    """A log entry before it is rendered."""
+
+    level: int
+    event: str
+    fields: Mapping[str, object]
+    scope: Hashable = None
+    """What is in trouble; None if the entry is not about trouble. Repetitions are suppressed."""
+    kind: str = ""
+    """Trouble of another kind in the same scope is no repetition."""
+
+
+def describe(event: Event, failures: int = 0) -> Entry:  # noqa: C901, PLR0911, PLR0912  # per event
+    """Return the entry of an event; `failures` is how many failures it brings to an end."""
+    fields = _fields(event)
+    if failures:
+        fields["recovered_after"] = failures
+    match event:
+        case events.AttemptBegan():
+            return Entry(DEBUG, "attempt began", fields)
+        case events.Renewed(method=method):
+            kept_alive = method is Method.KEEPALIVE
+            return Entry(INFO, "session kept alive" if kept_alive else "token refreshed", fields)
+        case events.AttemptFailed(app, endpoint, _, reason):
+            level = ERROR if reason in FOR_OPERATOR else WARNING
+            fields["endpoint"] = endpoint
+            return Entry(level, "refresh failed", fields, (app, "attempt"), reason)
+        case events.LoginPostponed(app):
+            return Entry(ERROR, "login withheld", fields, (app, "attempt"), "withheld")
+        case events.SessionChecked():
+            return Entry(DEBUG, "session checked", fields)
+        case events.SessionResumed():
+            return Entry(INFO, "session resumed", fields)
+        case events.SessionEnded(app, Ending.FAILED):
+            return Entry(WARNING, "session not ended", fields, (app, "ending"))
+        case events.SessionEnded():
+            return Entry(DEBUG, "session ended", fields)
+        case events.TokenExpired():
+            return Entry(ERROR, "token expired", fields)
+        case events.CredentialChanged():
+            return Entry(INFO, "credential changed", fields)
+        case events.EntityMismatch(app):
+            return Entry(WARNING, "entity mismatch", fields, (app, "entity"))
+        case events.OutputWritten():
+            return Entry(INFO if failures else DEBUG, "output written", fields)
+        case events.OutputRemoved():
+            return Entry(INFO, "output removed", fields)
+        case events.OutputFailed(app, output):
+            return Entry(WARNING, "output failed", fields, (app, "output", output))
+        case events.HookRan(_, _, HookResult.OK, _, message):
+            return Entry(INFO if failures or message else DEBUG, "hook ran", fields)
+        case events.HookRan(app, hook, result):
+            return Entry(WARNING, "hook failed", fields, (app, "hook", hook), result)
+        case events.ApiAnswered(duration=duration):
+            fields["duration"] = round(duration, 6)
+            return Entry(DEBUG, "request answered", fields)
+        case events.AccessDenied(app, socket, uid, _, _, unit):
+            return Entry(WARNING, "access denied", fields, (socket, app, uid), unit)
+        case events.ConnectionRejected(socket, uid):
+            return Entry(WARNING, "connection refused", fields, (socket, uid))
+        case events.AcceptFailed(socket, reason):
+            advice = f"{reason}; raise the limit on open files (in a unit: LimitNOFILE=)"
+            fields = {"socket": socket, "message": advice}
+            return Entry(ERROR, "cannot accept connections", fields, (socket, "accept"))
+        case events.AppCrashed(app, error):
+            fields["exc_info"] = error
+            return Entry(ERROR, "app crashed", fields, (app, "crash"), type(error).__name__)
+        case events.ClockJumped():
+            return Entry(INFO, "clock jumped", fields)
+        case events.LoopLagged(lag):
+            level = WARNING if lag >= NOTABLE_LAG else DEBUG
+            return Entry(level, "event loop lagged", fields, "lag", str(level))
+        case events.Started():
+            return Entry(INFO, "started", fields)
+        case events.Warned():
+            fields["message"] = fields.pop("message")  # after the app
+            return Entry(WARNING, "warning", fields)
+        case events.Reloaded():
+            return Entry(INFO, "reloaded", fields)
+        case events.ReloadFailed():
+            return Entry(ERROR, "reload failed", fields)
+        case events.Stopping():
+            return Entry(INFO, "stopping", fields)
+        case _:
+            assert_never(event)
+
+
+def _fields(event: Event) -> dict[str, object]:
+    """Return the logged attributes that are not empty, with durations to the millisecond."""
+    fields: dict[str, object] = {}
+    for attribute in dataclasses.fields(event):
+        name, value = attribute.name, getattr(event, attribute.name)
+        if name not in UNLOGGED and value != "":
+            fields[LOGGED_AS.get(name, name)] = round(value, 3) if name in DURATIONS else value
+    return fields
+
+
+def trouble_of(event: Event) -> Hashable:
+    """Return the scope of the trouble that an event brings to an end; None for no trouble."""
+    match event:
+        case events.Renewed(app):
+            return (app, "attempt")
+        case events.OutputWritten(app, output) | events.OutputRemoved(app, output):
+            return (app, "output", output)
+        case events.HookRan(app, hook, HookResult.OK):
+            return (app, "hook", hook)
+        case _:
+            return None
+
 
 REPEAT_SECONDS = 600.0
 """The same trouble is logged at most once in this time."""
@@ -29,9 +160,6 @@ NEVER_YET = Instant(-inf)
 LINES_PER_SECOND = 1000.0
 BURST = 5000.0
 """Limits on the lines of all apps together; further lines are dropped and counted."""
-
-ERRORS_ONLY = "apscheduler"
-"""This library's warnings are about jobs that run late, which the schedule itself watches."""
 
 
 @dataclass(slots=True)
@@ -135,38 +263,3 @@ class Logs:
             return
         self._allowance -= 1
         self._logger.log(entry.level, entry.event, **fields)
-
-
-class _Handler(logging.Handler):
-    def __init__(self, logs: Logs) -> None:
-        super().__init__(logging.WARNING)
-        self._logs = logs
-
-    def emit(self, record: logging.LogRecord) -> None:
-        try:
-            self._logs.library(record)
-        except Exception as error:  # noqa: BLE001  # a faulty record must not fail its caller
-            self._logs.bug(f"{record.name} logged a record that cannot be formatted", error)
-
-
-@contextmanager
-def captured(logs: Logs) -> Iterator[None]:
-    """Send warnings of libraries, and uncaught exceptions, to `logs` while the block runs."""
-    root, errors_only = logging.getLogger(), logging.getLogger(ERRORS_ONLY)
-    levels = root.level, errors_only.level
-    hooks = threading.excepthook, sys.unraisablehook
-    handler = _Handler(logs)
-    root.addHandler(handler)
-    root.setLevel(logging.WARNING)
-    errors_only.setLevel(logging.ERROR)
-    logging.captureWarnings(capture=True)
-    threading.excepthook = lambda args: logs.bug("an exception ended a thread", args.exc_value)
-    sys.unraisablehook = lambda args: logs.bug("an exception was ignored", args.exc_value)
-    try:
-        yield
-    finally:
-        threading.excepthook, sys.unraisablehook = hooks
-        logging.captureWarnings(capture=False)
-        root.removeHandler(handler)
-        root.setLevel(levels[0])
-        errors_only.setLevel(levels[1])
