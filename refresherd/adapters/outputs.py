@@ -15,10 +15,10 @@ from refresherd.domain.model import App, FileSpec, OnExpiry, SocketSpec, Token
 from refresherd.engine.context import Context
 from refresherd.engine.ports import Clock
 from refresherd.host import peers
-from refresherd.host.atomic_file import Target
+from refresherd.host.atomic_file import ReplacedFile, Target
+from refresherd.host.directories import StaleTempFiles
 from refresherd.host.filesystem import PATIENCE_SECONDS, filesystem_timeout
 from refresherd.host.keyed_executor import KeyedExecutor
-from refresherd.host.replaced_file import ReplacedFile, StaleTempFiles
 from refresherd.host.unix_sockets import Acceptor, BoundSocket, Failed, Listen, Listening, bind
 
 

@@ -25,8 +25,8 @@ from refresherd.engine.login_limiter import LoginLimiter
 from refresherd.engine.ports import LoginStore, Observer, SessionStore
 from refresherd.engine.supervisor import Supervisor
 from refresherd.host.clock import BootClock, JumpDetector, boot_id
+from refresherd.host.directories import StaleTempFiles
 from refresherd.host.keyed_executor import KeyedExecutor
-from refresherd.host.replaced_file import StaleTempFiles
 from refresherd.host.unix_sockets import Listen, bind
 
 END_SESSIONS_TIMEOUT = 2.0

@@ -1,22 +1,30 @@
-"""Files replaced whole or not at all, and read with suspicion. All of it blocks.
+"""Files replaced whole or not at all, read with suspicion, and without holding up the event loop.
 
 Readers never see half a file: the bytes go to a temporary file beside the target, and rename(2)
 puts it in the target's place in one step. A crash at any moment leaves the old file or the new
-one, at worst with a temporary file beside it.
+one, at worst with a temporary file beside it. All functions block.
 """
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from errno import EINVAL
 from pathlib import Path
+from secrets import token_hex
+from typing import TypeVar
 
 from refresherd.domain.errors import OutputError
 from refresherd.domain.model import Ownership
+from refresherd.engine.ports import Clock
 from refresherd.host.accounts import NoSuchAccount, owner_ids
+from refresherd.host.directories import StaleTempFiles, in_memory, refuse_unreplaceable
+from refresherd.host.filesystem import PATIENCE_SECONDS, filesystem_timeout
+from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.os_errors import failure
+
+T = TypeVar("T")
 
 OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -29,6 +37,9 @@ OWNER_ONLY = 0o600
 """The temporary file's mode until it has its owner: nobody else may read it yet."""
 
 READ_AT_ONCE = 1 << 20
+
+TRIAL = bytes(512)
+"""About a token in its longest format: on a full disk an empty file would still fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +55,6 @@ class Target:
     def at(cls, path: Path, ownership: Ownership) -> "Target":
         """Return the target at a path, without looking there."""
         return cls(str(path), str(path.parent), path.name, ownership)
-
-    def temporary(self, nonce: str) -> str:
-        """Return the name of a temporary file that can be recognised as this target's."""
-        return f".{self.name}.{nonce}.tmp"
 
 
 def read(path: str, limit: int) -> bytes | None:
@@ -68,7 +75,7 @@ def read(path: str, limit: int) -> bytes | None:
 
 
 @contextmanager
-def opened(directory: str) -> Iterator[int]:
+def _opened(directory: str) -> Iterator[int]:
     """Open a directory, so that all calls refer to the same one, whatever happens to its path."""
     fd = os.open(directory, OPEN_DIRECTORY)
     try:
@@ -85,12 +92,12 @@ def replace(target: Target, content: bytes, nonce: str) -> None:
     still there, unless only the last step failed, the sync of the directory.
     """
     try:
-        with opened(target.directory) as directory:
-            temporary = write_temporary(directory, target, content, nonce, durable=True)
+        with _opened(target.directory) as directory:
+            temporary = _write_temporary(directory, target, content, nonce, durable=True)
             try:
                 os.rename(temporary, target.name, src_dir_fd=directory, dst_dir_fd=directory)
             except OSError:
-                discard(directory, temporary)
+                _discard(directory, temporary)
                 raise
             _sync(directory)
     except OSError as error:
@@ -100,7 +107,7 @@ def replace(target: Target, content: bytes, nonce: str) -> None:
 def remove(target: Target) -> None:
     """Remove the target, durably, if it is there. Raises OutputError."""
     try:
-        with opened(target.directory) as directory:
+        with _opened(target.directory) as directory:
             with suppress(FileNotFoundError):
                 os.unlink(target.name, dir_fd=directory)
             # Even with nothing there: an earlier attempt may have failed only here.
@@ -111,7 +118,7 @@ def remove(target: Target) -> None:
         raise failure(target.path, "remove it", error) from error
 
 
-def write_temporary(
+def _write_temporary(
     directory: int, target: Target, content: bytes, nonce: str, *, durable: bool
 ) -> str:
     """Write a temporary file with the target's owner and mode, and return its name.
@@ -119,7 +126,7 @@ def write_temporary(
     With O_EXCL it never writes to a file or link that somebody planted there. Raises OSError or
     OutputError; the file is then removed again.
     """
-    temporary = target.temporary(nonce)
+    temporary = f".{target.name}.{nonce}.tmp"
     fd = os.open(temporary, OPEN_TEMPORARY, OWNER_ONLY, dir_fd=directory)
     try:
         try:
@@ -130,7 +137,7 @@ def write_temporary(
         finally:
             os.close(fd)
     except BaseException:
-        discard(directory, temporary)
+        _discard(directory, temporary)
         raise
     return temporary
 
@@ -156,7 +163,7 @@ def hand_over(fd: int, path: str, ownership: Ownership) -> None:
         raise failure(path, f"set mode {ownership.mode:04o}", error) from error
 
 
-def discard(directory: int, temporary: str) -> None:
+def _discard(directory: int, temporary: str) -> None:
     """Remove a temporary file; if even that fails, the next start tries again."""
     with suppress(OSError):
         os.unlink(temporary, dir_fd=directory)
@@ -185,3 +192,94 @@ def _sync(directory: int) -> None:
         # fsync(2) fails with EINVAL where a filesystem cannot sync directories.
         if error.errno != EINVAL:
             raise
+
+
+class ReplacedFile:
+    """A target, and the queue of its directory, in which all calls for it run in order.
+
+    A filesystem that hangs so holds up its own files only. A call that is cancelled, or has taken
+    `patience` seconds, returns at once: to wait for a hanging filesystem would hold up a reload or
+    the end of the process. A write that has begun by then may still finish, but never after a
+    later call for this file. `KeyedExecutor.drained` returns once nothing is under way any more.
+    Files that share an executor should share their `stale_files`, too.
+
+    In a directory in memory nothing can hang, so a prepared file is written in the event loop: a
+    thread would cost several times as much as the write.
+    """
+
+    __slots__ = ("_clock", "_executor", "_in_memory", "_patience", "_stale_files", "_target")
+
+    def __init__(
+        self,
+        target: Target,
+        clock: Clock,
+        executor: KeyedExecutor,
+        stale_files: StaleTempFiles | None = None,
+        *,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
+        self._target = target
+        self._clock = clock
+        self._executor = executor
+        self._stale_files = stale_files or StaleTempFiles()
+        self._patience = patience
+        self._in_memory = False
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+        return self._target.path
+
+    async def prepare(self) -> None:
+        """Remove stale temporary files; raise OutputError if no token could be written."""
+        await self._call(self._prepare)
+
+    async def read(self, limit: int) -> bytes | None:
+        """Return its first `limit` + 1 bytes, None if there is no file. Raises OutputError."""
+        return await self._call(lambda: read(self.path, limit))
+
+    async def replace(self, content: Callable[[], bytes]) -> None:
+        """Replace it by what `content` returns at the moment of the write, durably.
+
+        Raises OutputError; the old file is then still there.
+        """
+        await self._call(lambda: replace(self._target, content(), _nonce()))
+
+    async def remove(self) -> None:
+        """Remove it if it is there, durably. Raises OutputError."""
+        await self._call(lambda: remove(self._target))
+
+    async def _call(self, run: Callable[[], T]) -> T:
+        if self._in_memory:
+            return run()
+        try:
+            async with filesystem_timeout(self._patience):
+                return await self._executor.call(self._target.directory, run)
+        except TimeoutError as error:
+            raise OutputError(f"{self.path}: {error.strerror}") from None
+
+    def _prepare(self) -> None:
+        """Remove stale files and write a trial file. Raises OutputError. It blocks.
+
+        A temporary file that another process is writing is removed as well: its write fails, and
+        is tried again.
+        """
+        target = self._target
+        try:
+            with _opened(target.directory) as directory:
+                now = self._clock.now()
+                for name in self._stale_files.take(directory, target.directory, target.name, now):
+                    _discard(directory, name)
+                refuse_unreplaceable(directory, target.name)
+                trial = _write_temporary(directory, target, TRIAL, _nonce(), durable=False)
+                _discard(directory, trial)
+        except OSError as error:
+            raise failure(target.path, "write it", error) from error
+        # Names are looked up with services that may hang, wherever the file is.
+        names = target.ownership.owner or target.ownership.group
+        self._in_memory = not names and in_memory(target.directory)
+
+
+def _nonce() -> str:
+    """Return what makes a temporary file's name new: `directories.TEMPORARY` knows its length."""
+    return token_hex(8)

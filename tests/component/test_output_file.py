@@ -24,8 +24,8 @@ from refresherd.domain.model import (
 )
 from refresherd.host import atomic_file
 from refresherd.host.atomic_file import Target
+from refresherd.host.directories import StaleTempFiles
 from refresherd.host.keyed_executor import KeyedExecutor
-from refresherd.host.replaced_file import StaleTempFiles
 from support.fakes import FakeClock
 from support.file_writer import APP, beside, generation_of, held, output, token
 
@@ -155,7 +155,7 @@ def test_a_link_in_the_temporary_files_place_is_not_followed(path: Path, tmp_pat
     precious = tmp_path / "precious"
     precious.write_text("precious")
     target = Target.at(path, Ownership())
-    planted = path.with_name(target.temporary("guessed"))
+    planted = path.with_name(f".{target.name}.guessed.tmp")
     planted.symlink_to(precious)
     with pytest.raises(OutputError, match="cannot write it: File exists"):
         atomic_file.replace(target, b"token", "guessed")

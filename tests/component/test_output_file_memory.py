@@ -12,8 +12,8 @@ import pytest
 from refresherd.adapters.outputs import FileOutput
 from refresherd.domain.errors import OutputError
 from refresherd.domain.model import FileSpec, Ownership
+from refresherd.host.directories import in_memory
 from refresherd.host.keyed_executor import KeyedExecutor
-from refresherd.host.replaced_file import in_memory
 from support.fakes import FakeClock
 from support.file_writer import APP, beside, held, output, token
 from support.lab import needs

@@ -18,9 +18,9 @@ from refresherd.domain.events import Warned
 from refresherd.domain.login_budget import NEVER_YET, History
 from refresherd.domain.model import Instant, Ownership, Secret
 from refresherd.engine.context import Context
-from refresherd.host.atomic_file import Target
+from refresherd.host.atomic_file import ReplacedFile, Target
+from refresherd.host.directories import StaleTempFiles
 from refresherd.host.keyed_executor import KeyedExecutor
-from refresherd.host.replaced_file import ReplacedFile, StaleTempFiles
 
 PATIENCE_SECONDS = 2.0
 """Every first login of a run waits for the file; one on a filesystem that hangs, no longer."""

@@ -11,10 +11,10 @@ from refresherd.domain.formats import timestamp
 from refresherd.domain.model import B64TOKEN, App, Ownership, Secret, Token
 from refresherd.engine.context import Context
 from refresherd.engine.ports import StoredSession
-from refresherd.host.atomic_file import Target
+from refresherd.host.atomic_file import ReplacedFile, Target
+from refresherd.host.directories import StaleTempFiles
 from refresherd.host.filesystem import PATIENCE_SECONDS
 from refresherd.host.keyed_executor import KeyedExecutor
-from refresherd.host.replaced_file import ReplacedFile, StaleTempFiles
 
 MAX_SESSION_BYTES = 64 * 1024
 """The longest record of a session that is read. DSM's tokens have under 100 bytes."""

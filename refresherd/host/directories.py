@@ -1,0 +1,122 @@
+"""Directories in which files are replaced: what a first write to one has to know of it.
+
+All of it blocks.
+"""
+
+import os
+import re
+from collections import defaultdict
+from contextlib import suppress
+from dataclasses import dataclass
+from errno import EBUSY, EISDIR
+from functools import cache
+from pathlib import Path
+from stat import S_ISDIR
+
+from refresherd.domain.model import Instant
+
+TEMPORARY = re.compile(r"\.(?P<target>.+)\.[0-9a-f]{16}\.tmp", re.DOTALL)
+"""The name of a temporary file, with the eight random bytes that make each one new."""
+
+LISTING_SECONDS = 1.0
+"""How long the listing of a directory is used: all outputs of a start share one."""
+
+LOOK_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+
+MOUNTS = Path("/proc/self/mountinfo")
+
+MEMORY_FILE_SYSTEMS = frozenset(("tmpfs", "ramfs", "devtmpfs"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    taken_at: Instant
+    names: dict[str, list[str]]
+
+
+class StaleTempFiles:
+    """The temporary files of killed runs, by directory. Use each directory in one thread at a time.
+
+    A directory with ten thousand tokens takes milliseconds to list: to do so for each of its ten
+    thousand outputs would take half a minute.
+    """
+
+    def __init__(self) -> None:
+        self._listings: dict[str, _Listing] = {}
+
+    def take(self, directory: int, path: str, target: str, now: Instant) -> list[str]:
+        """Return the names of a target's stale files, each name once. Raises OSError.
+
+        `directory` is the open directory at `path`, `target` the file's name in it.
+        """
+        listing = self._listings.get(path)
+        if listing is None or now - listing.taken_at >= LISTING_SECONDS:
+            names: dict[str, list[str]] = defaultdict(list)
+            for name in os.listdir(directory):
+                # The cheap question first: nearly all files are tokens.
+                if name.endswith(".tmp") and (match := TEMPORARY.fullmatch(name)):
+                    names[match["target"]].append(name)
+            listing = self._listings[path] = _Listing(now, names)
+        return listing.names.pop(target, [])
+
+
+@cache
+def in_memory(directory: str, mounts: Path = MOUNTS) -> bool:
+    """Return whether a directory is in memory; False where that cannot be told.
+
+    All directories on its path have to be in memory as well, or in the root file system: where
+    that hangs, so does every program. Each directory is looked at once, since ten thousand outputs
+    may share it.
+    """
+    try:
+        if os.path.realpath(directory) != directory:
+            return False
+        places = (Path(directory), *Path(directory).parents)
+        here, *above = (place.stat().st_dev for place in places)
+        memory = _memory_devices(mounts.read_text(errors="surrogateescape"))
+    except OSError:
+        return False
+    return here in memory and memory.issuperset(device for device in above if device != above[-1])
+
+
+def _memory_devices(mountinfo: str) -> frozenset[int]:
+    """Return the device numbers of file systems in memory, from proc_pid_mountinfo(5)."""
+    devices = set()
+    for line in mountinfo.splitlines():
+        mount, _, file_system = line.partition(" - ")
+        if file_system.partition(" ")[0] in MEMORY_FILE_SYSTEMS:
+            major, _, minor = mount.split(" ")[2].partition(":")
+            devices.add(os.makedev(int(major), int(minor)))
+    return frozenset(devices)
+
+
+def refuse_unreplaceable(directory: int, target: str) -> None:
+    """Raise the OSError that rename(2) would, if a mount or a directory is in the target's place.
+
+    A single file that is mounted into a container can neither be replaced from inside, nor would
+    it follow a replacement outside.
+    """
+    try:
+        place = os.open(target, LOOK_ONLY, dir_fd=directory)
+    except FileNotFoundError:
+        return
+    try:
+        if _mount(place) != _mount(directory):
+            raise OSError(EBUSY, "")
+        if S_ISDIR(os.fstat(place).st_mode):
+            raise OSError(EISDIR, "")
+    finally:
+        os.close(place)
+
+
+def _mount(fd: int) -> str:
+    """Return which mount an open file is in, as proc_pid_fdinfo(5) has it.
+
+    os.path.ismount misses a file that is mounted from the same directory. Without /proc it is "",
+    and then rename(2) decides.
+    """
+    with suppress(OSError):
+        for line in Path(f"/proc/self/fdinfo/{fd}").read_text().splitlines():
+            if line.startswith("mnt_id:"):
+                return line
+    return ""
