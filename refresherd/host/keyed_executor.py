@@ -41,6 +41,13 @@ class _Call:
     run: Callable[[], Any]
     future: asyncio.Future[_Outcome]
 
+    def outcome(self) -> _Outcome:
+        """Run it, and return how it ended."""
+        try:
+            return _Outcome(self.run())
+        except BaseException as error:  # noqa: BLE001  # raised anew where the call is awaited
+            return _Outcome(error=error)
+
     def resolve(self, outcome: _Outcome) -> None:
         """Wake the caller, unless it was cancelled."""
         if not self.future.done():
@@ -66,12 +73,19 @@ class _Queue:
 class KeyedExecutor:
     """Runs blocking calls in threads, those of one key one by one. Belongs to one event loop.
 
-    Calls that may hang together share a key.
+    Calls that may hang together share a key. The threads run `_work`, the loop everything else.
     """
 
     def __init__(self, limits: ThreadLimits | None = None) -> None:
+        self._limits = limits or ThreadLimits()
         self._queues: dict[Hashable, _Queue] = {}
-        self._threads = _Threads(limits or ThreadLimits(), self._remove)
+        self._waiting: deque[_Queue] = deque()
+        """Queues that no thread empties yet."""
+        self._dispatched: SimpleQueue[_Queue | None] = SimpleQueue()
+        """Queues for idle threads to take; None ends one."""
+        self._started = 0
+        self._idle = 0
+        self._growth: asyncio.TimerHandle | None = None
         self._drained = asyncio.Event()
         self._drained.set()
 
@@ -88,7 +102,8 @@ class KeyedExecutor:
         else:
             queue = self._queues[key] = _Queue(key, deque((call,)))
             self._drained.clear()
-            self._threads.submit(queue)
+            self._waiting.append(queue)
+            self._dispatch(self._limits.threads)
         try:
             outcome = await call.future
         except asyncio.CancelledError:
@@ -104,30 +119,6 @@ class KeyedExecutor:
     async def drained(self) -> None:
         """Return once no call is running or waiting. The caller bounds the wait."""
         await self._drained.wait()
-
-    def _remove(self, queue: _Queue) -> None:
-        del self._queues[queue.key]
-        if not self._queues:
-            self._drained.set()
-
-
-class _Threads:
-    """Threads that empty the queues submitted to them. All but `_work` runs in the event loop."""
-
-    def __init__(self, limits: ThreadLimits, emptied: Callable[[_Queue], None]) -> None:
-        self._limits = limits
-        self._emptied = emptied
-        self._dispatched: SimpleQueue[_Queue | None] = SimpleQueue()
-        """Queues for idle threads to take; None ends one."""
-        self._waiting: deque[_Queue] = deque()
-        self._started = 0
-        self._idle = 0
-        self._growth: asyncio.TimerHandle | None = None
-
-    def submit(self, queue: _Queue) -> None:
-        """Have a thread empty a queue as soon as one is free."""
-        self._waiting.append(queue)
-        self._dispatch(self._limits.threads)
 
     def _dispatch(self, limit: int) -> None:
         """Dispatch what waits, starting threads while there are fewer than `limit`."""
@@ -171,7 +162,7 @@ class _Threads:
         if queue is None:
             return False
         while (call := queue.take()) is not None:
-            outcome = _run(call.run)
+            outcome = call.outcome()
             if not queue.calls:
                 # One message for both: each costs the loop a wake-up.
                 loop.call_soon_threadsafe(self._finished, queue, call, outcome)
@@ -189,7 +180,9 @@ class _Threads:
         if queue.calls:
             self._waiting.append(queue)
         else:
-            self._emptied(queue)
+            del self._queues[queue.key]
+            if not self._queues:
+                self._drained.set()
         self._dispatch(self._limits.threads)
 
     def _end_idle(self) -> None:
@@ -198,10 +191,3 @@ class _Threads:
             self._idle -= 1
             self._started -= 1
             self._dispatched.put(None)
-
-
-def _run(run: Callable[[], Any]) -> _Outcome:
-    try:
-        return _Outcome(run())
-    except BaseException as error:  # noqa: BLE001  # raised anew where the call is awaited
-        return _Outcome(error=error)
