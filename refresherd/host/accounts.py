@@ -3,7 +3,7 @@
 import asyncio
 import grp
 import pwd
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
@@ -45,42 +45,36 @@ def owner_ids(ownership: Ownership) -> tuple[int, int]:
     )
 
 
-def permitted(access: Access) -> Permitted:
+def resolve(access: Access) -> Permitted:
     """Return whom `access` names; a name that this host lacks permits nobody. It may block."""
     return Permitted(
-        uids=_existing(map(user_id, access.users)),
-        gids=_existing(map(group_id, access.groups)),
+        uids=frozenset(uid for uid in map(user_id, access.users) if uid is not None),
+        gids=frozenset(gid for gid in map(group_id, access.groups) if gid is not None),
         units=frozenset(access.units),
     )
 
 
-class Accounts:
-    """Looks names up off the event loop: NSS may ask a server that hangs."""
+async def permitted(
+    access: Access,
+    executor: KeyedExecutor,
+    *,
+    patience: float = PATIENCE_SECONDS,
+    look_up: Callable[[Access], Permitted] = resolve,
+) -> Permitted:
+    """Return whom `access` names now, without names that take over `patience` seconds to look up.
 
-    def __init__(
-        self,
-        executor: KeyedExecutor,
-        *,
-        patience: float = PATIENCE_SECONDS,
-        look_up: Callable[[Access], Permitted] = permitted,
-    ) -> None:
-        self._executor = executor
-        self._patience = patience
-        self._look_up = look_up
-
-    async def permitted(self, access: Access) -> Permitted:
-        """Return whom `access` names now, without names that take too long to look up."""
-        if all(map(_is_number, (*access.users, *access.groups))):
-            return permitted(access)
+    They are looked up off the event loop: NSS may ask a server that hangs.
+    """
+    if not all(map(_is_number, (*access.users, *access.groups))):
         with suppress(TimeoutError):
-            async with asyncio.timeout(self._patience):
-                return await self._executor.call("accounts", partial(self._look_up, access))
-        numbers = Access(
-            users=tuple(filter(_is_number, access.users)),
-            groups=tuple(filter(_is_number, access.groups)),
-            units=access.units,
-        )
-        return permitted(numbers)
+            async with asyncio.timeout(patience):
+                return await executor.call("accounts", partial(look_up, access))
+    numbers = Access(
+        users=tuple(filter(_is_number, access.users)),
+        groups=tuple(filter(_is_number, access.groups)),
+        units=access.units,
+    )
+    return resolve(numbers)
 
 
 def _is_number(name: str) -> bool:
@@ -106,7 +100,3 @@ def _required(kind: str, name: str, look_up: Callable[[str], int | None]) -> int
     if _is_number(name):
         raise NoSuchAccount(f"there is no {kind} {name}; the last is {LARGEST_ID}")
     raise NoSuchAccount(f"this host has no {kind} {name!r}; create it or name another")
-
-
-def _existing(numbers: Iterable[int | None]) -> frozenset[int]:
-    return frozenset(number for number in numbers if number is not None)

@@ -34,6 +34,11 @@ class Reading:
     wall: float
     """Unix time."""
 
+    @property
+    def offset(self) -> float:
+        """Wall time less boot time."""
+        return self.wall - self.boot
+
 
 def read_clocks(gettime: Callable[[int], float] = time.clock_gettime) -> Reading:
     """Read the clocks; read them again if the process was held up in between.
@@ -68,7 +73,7 @@ class BootClock:
     ) -> None:
         self._gettime = gettime
         self._read = read
-        self._offset = _offset(read())
+        self._offset = read().offset
 
     def now(self) -> Instant:
         """Return CLOCK_BOOTTIME in seconds."""
@@ -79,7 +84,7 @@ class BootClock:
 
         An instant gives the same result each time until the wall clock is set.
         """
-        offset = _offset(self._read())
+        offset = self._read().offset
         if abs(offset - self._offset) > SAME_SECONDS:
             self._offset = offset
         return instant + self._offset
@@ -93,32 +98,17 @@ class JumpDetector:
         self._last = read()
 
     def jumps(self) -> tuple[ClockJumped, ...]:
-        """Return the suspend and the step since the last call, if there were any."""
+        """Return the suspend and the step since the last call, if there were any.
+
+        `seconds` is how long the machine was suspended, or how far the wall clock was set, below 0
+        for backwards.
+        """
         last, self._last = self._last, self._read()
-        return jumps_between(last, self._last)
-
-
-def jumps_between(earlier: Reading, later: Reading) -> tuple[ClockJumped, ...]:
-    """Return the suspend and the step between two readings.
-
-    `seconds` is how long the machine was suspended, or how far the wall clock was set, below 0 for
-    backwards.
-    """
-    slept = _asleep(later) - _asleep(earlier)
-    stepped = _offset(later) - _offset(earlier)
-    found = []
-    if slept > JUMP_SECONDS:
-        found.append(ClockJumped(Jump.SUSPEND, slept))
-    if abs(stepped) > JUMP_SECONDS:
-        found.append(ClockJumped(Jump.STEP, stepped))
-    return tuple(found)
-
-
-def _asleep(reading: Reading) -> float:
-    """Return how long the machine has been suspended since it booted."""
-    return reading.boot - reading.monotonic
-
-
-def _offset(reading: Reading) -> float:
-    """Return wall time less boot time."""
-    return reading.wall - reading.boot
+        suspended = (self._last.boot - self._last.monotonic) - (last.boot - last.monotonic)
+        stepped = self._last.offset - last.offset
+        found = []
+        if suspended > JUMP_SECONDS:
+            found.append(ClockJumped(Jump.SUSPEND, suspended))
+        if abs(stepped) > JUMP_SECONDS:
+            found.append(ClockJumped(Jump.STEP, stepped))
+        return tuple(found)

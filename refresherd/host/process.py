@@ -3,7 +3,6 @@
 import os
 import resource
 import threading
-import time
 from contextlib import suppress
 
 DESCRIPTORS = 65536
@@ -46,9 +45,6 @@ def end_after(seconds: float) -> None:
 
     A thread does it, since the event loop itself may hang in a call to a dead filesystem.
     """
-    threading.Thread(target=_end, args=(seconds,), name="end", daemon=True).start()
-
-
-def _end(seconds: float) -> None:
-    time.sleep(seconds)
-    os._exit(os.EX_OK)
+    end = threading.Timer(seconds, os._exit, (os.EX_OK,))
+    end.daemon = True
+    end.start()

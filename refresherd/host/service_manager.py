@@ -46,13 +46,18 @@ class Manager:
     def of(cls, environ: Mapping[str, str], pid: int) -> "Manager":
         """Return what `environ` says to the process `pid`.
 
-        What it says to another process was passed on by a shell in between, and is ignored.
+        What it says to another process was passed on by a shell in between, and is ignored. A
+        descriptor without a name has "". See sd_watchdog_enabled(3), sd_listen_fds_with_names(3).
         """
-        return cls(
-            notify_socket=environ.get("NOTIFY_SOCKET", ""),
-            watchdog=_watchdog(environ, pid),
-            passed=_passed(environ, pid),
-        )
+        watchdog, names = 0.0, []
+        if environ.get("WATCHDOG_PID", str(pid)) == str(pid):
+            watchdog = _number(environ.get("WATCHDOG_USEC", "")) / MICROSECONDS
+        if environ.get("LISTEN_PID") == str(pid):
+            count = min(_number(environ.get("LISTEN_FDS", "")), MAX_PASSED)
+            names = environ.get("LISTEN_FDNAMES", "").split(":")[:count]
+            names += [""] * (count - len(names))
+        passed = tuple(Descriptor(fd, name) for fd, name in enumerate(names, FIRST_PASSED))
+        return cls(environ.get("NOTIFY_SOCKET", ""), watchdog or None, passed)
 
 
 class Notifier:
@@ -107,23 +112,6 @@ def keep_from_children(passed: tuple[Descriptor, ...]) -> None:
     for descriptor in passed:
         with suppress(OSError):  # a wrapper in between has closed it
             os.set_inheritable(descriptor.fd, False)  # noqa: FBT003  # the function's only form
-
-
-def _watchdog(environ: Mapping[str, str], pid: int) -> float | None:
-    """Return the watchdog's interval: sd_watchdog_enabled(3)."""
-    if environ.get("WATCHDOG_PID", str(pid)) != str(pid):
-        return None
-    return _number(environ.get("WATCHDOG_USEC", "")) / MICROSECONDS or None
-
-
-def _passed(environ: Mapping[str, str], pid: int) -> tuple[Descriptor, ...]:
-    """Return the descriptors by sd_listen_fds_with_names(3); one without a name has ""."""
-    if environ.get("LISTEN_PID") != str(pid):
-        return ()
-    count = min(_number(environ.get("LISTEN_FDS", "")), MAX_PASSED)
-    names = environ.get("LISTEN_FDNAMES", "").split(":")
-    names += [""] * (count - len(names))
-    return tuple(Descriptor(FIRST_PASSED + index, name) for index, name in enumerate(names[:count]))
 
 
 def _number(text: str) -> int:

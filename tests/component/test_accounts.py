@@ -11,11 +11,11 @@ from refresherd.domain.access import Permitted
 from refresherd.domain.model import Access, Ownership
 from refresherd.host.accounts import (
     LARGEST_ID,
-    Accounts,
     NoSuchAccount,
     group_id,
     owner_ids,
     permitted,
+    resolve,
     user_id,
 )
 from refresherd.host.keyed_executor import KeyedExecutor, ThreadLimits
@@ -60,11 +60,10 @@ def test_an_owner_that_is_not_named_stays() -> None:
 
 async def test_unknown_names_permit_nobody() -> None:
     """The id of an account that was removed may belong to another one later."""
-    found = await Accounts(KeyedExecutor(ThreadLimits(idle_timeout=0.1))).permitted(
-        Access(
-            users=(ME, "no-such-user", "7"), groups=(MINE, "no-such-group"), units=("a.service",)
-        )
+    access = Access(
+        users=(ME, "no-such-user", "7"), groups=(MINE, "no-such-group"), units=("a.service",)
     )
+    found = await permitted(access, KeyedExecutor(ThreadLimits(idle_timeout=0.1)))
     assert found == Permitted(
         frozenset({os.getuid(), 7}), frozenset({os.getgid()}), frozenset({"a.service"})
     )
@@ -76,9 +75,8 @@ async def test_numbers_need_no_lookup() -> None:
     def fail(_: Access) -> Permitted:
         raise AssertionError("looked up")
 
-    found = await Accounts(KeyedExecutor(), look_up=fail).permitted(
-        Access(users=("7",), groups=("8",), units=("a.b",))
-    )
+    access = Access(users=("7",), groups=("8",), units=("a.b",))
+    found = await permitted(access, KeyedExecutor(), look_up=fail)
     assert found == Permitted(frozenset({7}), frozenset({8}), frozenset({"a.b"}))
 
 
@@ -88,11 +86,11 @@ async def test_a_directory_service_that_hangs_affects_only_names() -> None:
 
     def hang(access: Access) -> Permitted:
         assert go_on.wait(10)
-        return permitted(access)
+        return resolve(access)
 
     executor = KeyedExecutor(ThreadLimits(idle_timeout=0.1))
     access = Access(users=(ME, "7"), groups=("8", MINE), units=("a.service",))
-    found = await Accounts(executor, patience=0.1, look_up=hang).permitted(access)
+    found = await permitted(access, executor, patience=0.1, look_up=hang)
     assert found == Permitted(frozenset({7}), frozenset({8}), frozenset({"a.service"}))
     go_on.set()
     await executor.drained()

@@ -21,7 +21,7 @@ from refresherd.engine.app_runner import AppRunner
 from refresherd.engine.context import Context
 from refresherd.engine.supervisor import Supervisor
 from refresherd.engine.token_broker import Broker
-from refresherd.host.accounts import Accounts
+from refresherd.host.accounts import permitted
 from refresherd.host.keyed_executor import KeyedExecutor
 
 POLL_SECONDS = 0.02
@@ -50,7 +50,6 @@ class Service:
         self._socket_name = socket_name
         self._broker = Broker(apps, context.clock)
         self._renderings = Renderings(context.clock)
-        self._accounts = Accounts(executor)
         self._own_uid = os.geteuid()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -153,7 +152,7 @@ class Service:
             return
         peer = connection.peer
         if is_operator(peer, self._own_uid) or may_read(
-            peer, await self._accounts.permitted(app.access), self._own_uid
+            peer, await permitted(app.access, self._executor), self._own_uid
         ):
             connection.granted[app.name] = app.access
             return

@@ -17,7 +17,6 @@ from refresherd.host.clock import (
     BootClock,
     JumpDetector,
     Reading,
-    jumps_between,
     read_clocks,
 )
 
@@ -68,6 +67,11 @@ def interrupted(delays: list[float]) -> Callable[[int], float]:
         return host.gettime(clock)
 
     return gettime
+
+
+def jumps_between(earlier: Reading, later: Reading) -> tuple[ClockJumped, ...]:
+    """Return the jumps that are found between two readings."""
+    return JumpDetector(iter((earlier, later)).__next__).jumps()
 
 
 def boot_clock(host: Host) -> BootClock:
