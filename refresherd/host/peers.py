@@ -80,8 +80,17 @@ def identified(
 
     It may block for some milliseconds. `process` is what `process_of` returned.
     """
-    groups = _groups(connection, peer, process, kernel) - {OVERFLOW_ID}
-    return replace(peer, groups=groups, unit=_unit(peer, process, kernel))
+    proc = kernel.proc / str(peer.pid)
+    try:
+        gids = connection.getsockopt(socket.SOL_SOCKET, kernel.groups_option, MAX_OPTION_BYTES)
+        groups = frozenset(struct.unpack(f"{len(gids) // 4}I", gids))
+    except OSError:  # too many of them, or an older kernel
+        groups = groups_of(_while_alive(process, lambda: _text(proc / "status")), peer.uid)
+    if cgroup := _while_alive(process, lambda: _text(proc / "cgroup")):
+        unit = unit_of(cgroup)
+    else:  # /proc hides it
+        unit = _while_alive(process, lambda: _unit_in(unit_path(peer.pid, kernel.cgroup_roots)))
+    return replace(peer, groups=groups - {OVERFLOW_ID}, unit=unit)
 
 
 def claimed_unit(address: object) -> str:
@@ -124,29 +133,10 @@ def unit_path(pid: int, roots: tuple[Path, ...]) -> str:
     """
     wanted = str(pid).encode()
     for root in roots:
-        if _exists(root / MEMBERS):
+        if os.access(root / MEMBERS, os.F_OK):
             units = (unit for unit in _units(root) if _contains(unit, wanted))
             return next((f"/{unit.relative_to(root)}" for unit in units), "")
     return ""
-
-
-def _groups(
-    connection: socket.socket, peer: Peer, process: int | None, kernel: Kernel
-) -> frozenset[int]:
-    try:
-        gids = connection.getsockopt(socket.SOL_SOCKET, kernel.groups_option, MAX_OPTION_BYTES)
-    except OSError:  # too many of them, or an older kernel
-        status = kernel.proc / str(peer.pid) / "status"
-        return groups_of(_while_alive(process, lambda: _text(status)), peer.uid)
-    return frozenset(struct.unpack(f"{len(gids) // 4}I", gids))
-
-
-def _unit(peer: Peer, process: int | None, kernel: Kernel) -> str:
-    """Return the peer's unit by its /proc/PID/cgroup, or by the groups where /proc hides it."""
-    cgroup = kernel.proc / str(peer.pid) / "cgroup"
-    if text := _while_alive(process, lambda: _text(cgroup)):
-        return unit_of(text)
-    return _while_alive(process, lambda: _unit_in(unit_path(peer.pid, kernel.cgroup_roots)))
 
 
 def _unit_in(path: str) -> str:
@@ -178,33 +168,22 @@ def _text(path: Path) -> str:
     return ""
 
 
-def _exists(path: Path) -> bool:
-    with suppress(OSError):  # Python 3.11 raises where nothing below /sys is visible
-        return path.exists()
-    return False
-
-
 def _units(group: Path) -> Iterator[Path]:
     """Yield the control groups of units: those directly in slices that are not slices."""
-    for child in _children(group):
+    children: list[Path] = []
+    with suppress(OSError), os.scandir(group) as entries:  # a unit may end at any time
+        children += (Path(entry) for entry in entries if entry.is_dir(follow_symlinks=False))
+    for child in children:
         if child.name.endswith(".slice"):
             yield from _units(child)
         else:
             yield child
 
 
-def _children(group: Path) -> list[Path]:
-    with suppress(OSError), os.scandir(group) as entries:  # a unit may end at any time
-        return [Path(entry) for entry in entries if entry.is_dir(follow_symlinks=False)]
-    return []
-
-
 def _contains(unit: Path, pid: bytes) -> bool:
     """Return whether a process is in a unit's control group or in one below it."""
-    return any(pid in _members(Path(directory)) for directory, _, _ in os.walk(unit))
-
-
-def _members(group: Path) -> list[bytes]:
-    with suppress(OSError):  # as above; and threaded groups cannot list processes
-        return (group / MEMBERS).read_bytes().split()
-    return []
+    for directory, _, _ in os.walk(unit):
+        with suppress(OSError):  # as above; and threaded groups cannot list processes
+            if pid in Path(directory, MEMBERS).read_bytes().split():
+                return True
+    return False
