@@ -21,9 +21,7 @@ from errno import EAGAIN, ENOENT
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, STDOUT, Popen
 from textwrap import shorten
-from typing import TypeVar, cast
-
-T = TypeVar("T")
+from typing import cast
 
 GRACE_SECONDS = 0.5
 """Between TERM and KILL."""
@@ -79,7 +77,12 @@ class Tail:
             text = CUT_WORD.sub("", text, count=1)
         plain = "".join(char if char.isprintable() or char == "\n" else " " for char in text)
         lines = [line for line in plain.split("\n") if line.strip()]
-        return "; ".join(map(_shortened, lines[-count:]))
+        return "; ".join(
+            shorten(
+                line, MAX_LINE, placeholder=" …", break_long_words=False, break_on_hyphens=False
+            )
+            for line in lines[-count:]
+        )
 
     def complaint(self, status: int, lines: int = 1) -> str:
         """Return how the program failed: its exit status (below 0: signal) and last lines."""
@@ -111,26 +114,29 @@ async def run(
         async with asyncio.timeout(timeout):
             await child.finished
         if child.exited.is_set():
-            await _within(pipe_timeout, child.output.closed)
+            await _within(pipe_timeout, child.closed)
     finally:
         await child.end()
     return child.status
 
 
 class _Child:
-    """A running program. All methods but `_work` run in the event loop."""
+    """A program and its output. All methods but `_work` run in the event loop."""
 
     def __init__(self, program: Program, stdout: Take, stderr: Take | None) -> None:
         self._program = program
-        self._merged = stderr is None
+        self._takes = stdout, stderr
         self._loop = asyncio.get_running_loop()
         self._process: Popen[bytes] | None = None
-        self._killed = False
+        self._pipes: set[int] = set()
+        """Those that are being read."""
+        self._ended = False
         self._may_reap = threading.Event()
         self.exited = asyncio.Event()
+        self.closed = asyncio.Event()
+        """No process is left that could print."""
         self.finished: asyncio.Future[None] = self._loop.create_future()
         """Done when it exited or printed enough; raises what kept it from starting."""
-        self.output = _Output(stdout, stderr, self.finished)
         self.status: int = -signal.SIGKILL
         """Its exit status once it has exited; until then KILL's, which ends everything."""
 
@@ -147,13 +153,14 @@ class _Child:
         try:
             if running:
                 self._signal(signal.SIGTERM)
-                await _within(GRACE_SECONDS, self.exited, self.output.closed)
+                await _within(GRACE_SECONDS, self.exited, self.closed)
         finally:
+            self._ended = True
             if running:
-                self._killed = True
                 # Even if the program has exited by now: its children may ignore TERM.
                 self._signal(signal.SIGKILL)
-            self.output.stop()
+            for pipe in self._pipes:
+                self._loop.remove_reader(pipe)
             self._may_reap.set()
 
     def _work(self) -> None:
@@ -162,21 +169,38 @@ class _Child:
         Until it is reaped, no other process group can get its number.
         """
         try:
-            process = _start(self._program, merged=self._merged)
+            process = _start(self._program, merged=self._takes[1] is None)
         except Exception as error:  # noqa: BLE001  # raised anew where the program is awaited
             self._in_loop(self._not_started, error)
             return
         with process:
             self._process = process
-            if self._killed:  # while it was being started
+            if self._ended:  # while it was being started
                 self._signal(signal.SIGKILL)
-            self._in_loop(self.output.read, process)
+            self._in_loop(self._started, process)
             self._in_loop(self._exited, _exit_status(process.pid))
             self._may_reap.wait()
 
-    def _in_loop(self, call: Callable[[T], None], argument: T) -> None:
+    def _in_loop(self, call: Callable[..., None], argument: object) -> None:
         with suppress(RuntimeError):  # the loop is closed, so nobody waits any more
             self._loop.call_soon_threadsafe(call, argument)
+
+    def _started(self, process: "Popen[bytes]") -> None:
+        """Read the output as it comes, since on a full pipe the program would block."""
+        for stream, take in zip((process.stdout, process.stderr), self._takes, strict=True):
+            if stream is not None and take is not None and not self._ended:
+                self._pipes.add(stream.fileno())
+                self._loop.add_reader(stream.fileno(), self._read, stream.fileno(), take)
+
+    def _read(self, pipe: int, take: Take) -> None:
+        piece = os.read(pipe, PIECE)
+        if not piece:
+            self._loop.remove_reader(pipe)
+            self._pipes.remove(pipe)
+            if not self._pipes:
+                self.closed.set()
+        elif not take(piece) and not self.finished.done():
+            self.finished.set_result(None)
 
     def _not_started(self, error: Exception) -> None:
         self.exited.set()
@@ -194,42 +218,6 @@ class _Child:
         if self._process is not None:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, number)
-
-
-class _Output:
-    """A program's output, read as it comes: on a full pipe the program would block."""
-
-    def __init__(self, stdout: Take, stderr: Take | None, enough: asyncio.Future[None]) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._takes = stdout, stderr
-        self._enough = enough
-        self._open: set[int] = set()
-        self._stopped = False
-        self.closed = asyncio.Event()
-        """No process is left that could print."""
-
-    def read(self, process: "Popen[bytes]") -> None:
-        """Begin to read, unless `stop` was called first."""
-        for stream, take in zip((process.stdout, process.stderr), self._takes, strict=True):
-            if stream is not None and take is not None and not self._stopped:
-                self._open.add(stream.fileno())
-                self._loop.add_reader(stream.fileno(), self._read, stream.fileno(), take)
-
-    def stop(self) -> None:
-        """Stop reading; call this before the streams are closed."""
-        self._stopped = True
-        for pipe in self._open:
-            self._loop.remove_reader(pipe)
-
-    def _read(self, pipe: int, take: Take) -> None:
-        piece = os.read(pipe, PIECE)
-        if not piece:
-            self._loop.remove_reader(pipe)
-            self._open.remove(pipe)
-            if not self._open:
-                self.closed.set()
-        elif not take(piece) and not self._enough.done():
-            self._enough.set_result(None)
 
 
 def _start(program: Program, *, merged: bool) -> "Popen[bytes]":
@@ -278,10 +266,6 @@ def _exit_status(pid: int) -> int:
         return 0  # with SIGCHLD ignored there is no status; subprocess assumes success as well
     end = cast(os.waitid_result, result)  # None comes with WNOHANG only
     return end.si_status if end.si_code == os.CLD_EXITED else -end.si_status
-
-
-def _shortened(line: str) -> str:
-    return shorten(line, MAX_LINE, placeholder=" …", break_long_words=False, break_on_hyphens=False)
 
 
 async def _within(seconds: float, *events: asyncio.Event) -> None:

@@ -114,7 +114,11 @@ def bind(path: Path, ownership: Ownership) -> BoundSocket:
             raise cannot_listen(path, obstacle)
         bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
-            inode = _bind(bound, path)
+            # The file's mode is the socket's less the umask. A umask is shared by all threads, so
+            # one set here would apply to files that others create meanwhile.
+            os.fchmod(bound.fileno(), NO_ACCESS)
+            bound.bind(os.fspath(path))
+            inode = _inode(path.lstat())
             try:
                 _hand_over(path, inode, uid, gid, ownership.mode)
                 bound.listen(BACKLOG)
@@ -200,14 +204,6 @@ def _obstacle(path: Path) -> str:
         except BlockingIOError:
             pass  # its queue is full, so a process listens
     return "another process answers there; stop it, or name another path"
-
-
-def _bind(bound: socket.socket, path: Path) -> tuple[int, int]:
-    # The file's mode is the socket's less the umask. A umask is shared by all threads, so one set
-    # here would apply to files that others create meanwhile.
-    os.fchmod(bound.fileno(), NO_ACCESS)
-    bound.bind(os.fspath(path))
-    return _inode(path.lstat())
 
 
 def _hand_over(path: Path, inode: tuple[int, int], uid: int, gid: int, mode: int) -> None:
