@@ -1,4 +1,4 @@
-"""Directories in which files are replaced: what a first write to one has to know of it.
+"""Directories in which files are replaced: what the first write to one has to know about it.
 
 All of it blocks.
 """
@@ -7,9 +7,9 @@ import os
 import re
 from collections import defaultdict
 from contextlib import suppress
-from dataclasses import dataclass
 from errno import EBUSY, EISDIR
 from functools import cache
+from math import inf
 from pathlib import Path
 from stat import S_ISDIR
 
@@ -28,12 +28,6 @@ MOUNTS = Path("/proc/self/mountinfo")
 MEMORY_FILE_SYSTEMS = frozenset(("tmpfs", "ramfs", "devtmpfs"))
 
 
-@dataclass(frozen=True, slots=True)
-class _Listing:
-    taken_at: Instant
-    names: dict[str, list[str]]
-
-
 class StaleTempFiles:
     """The temporary files of killed runs, by directory. Use each directory in one thread at a time.
 
@@ -42,22 +36,23 @@ class StaleTempFiles:
     """
 
     def __init__(self) -> None:
-        self._listings: dict[str, _Listing] = {}
+        self._listings: dict[str, tuple[Instant, dict[str, list[str]]]] = {}
+        """When each directory was listed, and the stale files there by their targets."""
 
     def take(self, directory: int, path: str, target: str, now: Instant) -> list[str]:
         """Return the names of a target's stale files, each name once. Raises OSError.
 
         `directory` is the open directory at `path`, `target` the file's name in it.
         """
-        listing = self._listings.get(path)
-        if listing is None or now - listing.taken_at >= LISTING_SECONDS:
-            names: dict[str, list[str]] = defaultdict(list)
+        listed_at, names = self._listings.get(path, (Instant(-inf), {}))
+        if now - listed_at >= LISTING_SECONDS:
+            names = defaultdict(list)
             for name in os.listdir(directory):
                 # The cheap question first: nearly all files are tokens.
                 if name.endswith(".tmp") and (match := TEMPORARY.fullmatch(name)):
                     names[match["target"]].append(name)
-            listing = self._listings[path] = _Listing(now, names)
-        return listing.names.pop(target, [])
+            self._listings[path] = now, names
+        return names.pop(target, [])
 
 
 @cache
@@ -73,21 +68,16 @@ def in_memory(directory: str, mounts: Path = MOUNTS) -> bool:
             return False
         places = (Path(directory), *Path(directory).parents)
         here, *above = (place.stat().st_dev for place in places)
-        memory = _memory_devices(mounts.read_text(errors="surrogateescape"))
+        lines = mounts.read_text(errors="surrogateescape").splitlines()
     except OSError:
         return False
-    return here in memory and memory.issuperset(device for device in above if device != above[-1])
-
-
-def _memory_devices(mountinfo: str) -> frozenset[int]:
-    """Return the device numbers of file systems in memory, from proc_pid_mountinfo(5)."""
-    devices = set()
-    for line in mountinfo.splitlines():
+    memory = set()
+    for line in lines:  # as proc_pid_mountinfo(5) describes them
         mount, _, file_system = line.partition(" - ")
         if file_system.partition(" ")[0] in MEMORY_FILE_SYSTEMS:
             major, _, minor = mount.split(" ")[2].partition(":")
-            devices.add(os.makedev(int(major), int(minor)))
-    return frozenset(devices)
+            memory.add(os.makedev(int(major), int(minor)))
+    return here in memory and memory.issuperset(device for device in above if device != above[-1])
 
 
 def refuse_unreplaceable(directory: int, target: str) -> None:

@@ -4,40 +4,33 @@ import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 from refresherd.domain.errors import OutputError, RefresherdError
 
-FILE_REMEDIES: Mapping[int, str] = MappingProxyType(
-    {
-        errno.EACCES: "let the daemon's user write to its directory",
-        errno.EBUSY: "it is a mount point: mount its directory instead",
-        errno.EDQUOT: "free some of the quota, or raise it",
-        errno.EIO: "look for the disk's trouble in the kernel log",
-        errno.EISDIR: "remove the directory in its place",
-        errno.EMFILE: "raise the limit of open files (LimitNOFILE=)",
-        errno.ENOENT: "create its directory, or have systemd do so (RuntimeDirectory=)",
-        errno.ENOSPC: "free space, or inodes, on its filesystem",
-        errno.ENOTDIR: "its parent is not a directory",
-        errno.EPERM: "let the daemon's user do that; "
-        "owners and groups take hand-over.conf in a unit",
-        errno.EROFS: "mount its filesystem writable (in a unit: ReadWritePaths=)",
-    }
-)
+FILE_REMEDIES: Mapping[int, str] = {
+    errno.EACCES: "let the daemon's user write to its directory",
+    errno.EBUSY: "it is a mount point: mount its directory instead",
+    errno.EDQUOT: "free some of the quota, or raise it",
+    errno.EIO: "look for the disk's trouble in the kernel log",
+    errno.EISDIR: "remove the directory in its place",
+    errno.EMFILE: "raise the limit of open files (LimitNOFILE=)",
+    errno.ENOENT: "create its directory, or have systemd do so (RuntimeDirectory=)",
+    errno.ENOSPC: "free space, or inodes, on its filesystem",
+    errno.ENOTDIR: "its parent is not a directory",
+    errno.EPERM: "let the daemon's user do that; owners and groups take hand-over.conf in a unit",
+    errno.EROFS: "mount its filesystem writable (in a unit: ReadWritePaths=)",
+}
 
-SOCKET_REASONS: Mapping[int, str] = MappingProxyType(
-    {
-        errno.EACCES: "Permission denied; let the daemon's user do that",
-        errno.EADDRINUSE: "another process came first",
-        errno.EMFILE: "Too many open files; raise the limit on open files (in a unit: "
-        "LimitNOFILE=)",
-        errno.ENOENT: "there is no directory {parent}; create it, or have systemd do so "
-        "(RuntimeDirectory=)",
-        errno.EPERM: "Operation not permitted; let the daemon's user do that; owners and groups "
-        "take hand-over.conf in a unit",
-        errno.EROFS: "its filesystem is read-only; mount it writable (in a unit: ReadWritePaths=)",
-    }
-)
+SOCKET_REASONS: Mapping[int, str] = {
+    errno.EACCES: "Permission denied; let the daemon's user do that",
+    errno.EADDRINUSE: "another process came first",
+    errno.EMFILE: "Too many open files; raise the limit on open files (in a unit: LimitNOFILE=)",
+    errno.ENOENT: "there is no directory {parent}; create it, or have systemd do so "
+    "(RuntimeDirectory=)",
+    errno.EPERM: "Operation not permitted; let the daemon's user do that; owners and groups "
+    "take hand-over.conf in a unit",
+    errno.EROFS: "its filesystem is read-only; mount it writable (in a unit: ReadWritePaths=)",
+}
 
 
 def failure(path: str, doing: str, error: OSError) -> OutputError:
