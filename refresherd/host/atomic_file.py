@@ -65,7 +65,13 @@ def read(path: str, limit: int) -> bytes | None:
     try:
         fd = os.open(path, OPEN_TO_READ)
         try:
-            return _read(fd, limit + 1) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
+            parts = []
+            missing = limit + 1 if stat.S_ISREG(os.fstat(fd).st_mode) else 0
+            # read(2) may return less than there is.
+            while missing and (part := os.read(fd, min(missing, READ_AT_ONCE))):
+                parts.append(part)
+                missing -= len(part)
+            return b"".join(parts)
         finally:
             os.close(fd)
     except FileNotFoundError:
@@ -130,7 +136,9 @@ def _write_temporary(
     fd = os.open(temporary, OPEN_TEMPORARY, OWNER_ONLY, dir_fd=directory)
     try:
         try:
-            _write(fd, content)
+            rest = memoryview(content)
+            while rest:  # write(2) may take less, for instance when a disk is filling up
+                rest = rest[os.write(fd, rest) :]
             hand_over(fd, target.path, target.ownership)
             if durable:
                 os.fsync(fd)
@@ -167,22 +175,6 @@ def _discard(directory: int, temporary: str) -> None:
     """Remove a temporary file; if even that fails, the next start tries again."""
     with suppress(OSError):
         os.unlink(temporary, dir_fd=directory)
-
-
-def _write(fd: int, content: bytes) -> None:
-    """Write all of it: write(2) may take less, for instance when a disk is filling up."""
-    rest = memoryview(content)
-    while rest:
-        rest = rest[os.write(fd, rest) :]
-
-
-def _read(fd: int, limit: int) -> bytes:
-    """Read to the end: read(2) may return less than there is."""
-    parts = []
-    while limit and (part := os.read(fd, min(limit, READ_AT_ONCE))):
-        parts.append(part)
-        limit -= len(part)
-    return b"".join(parts)
 
 
 def _sync(directory: int) -> None:
