@@ -30,8 +30,8 @@ from refresherd.domain.model import (
 from refresherd.domain.redaction import MASK, SHORTEST, redact_quoted
 from refresherd.engine.ports import CredentialSource
 from refresherd.host import subprocesses
-from refresherd.host.filesystem import MISSING, PATIENCE_SECONDS, file_stamp, filesystem_timeout
-from refresherd.host.keyed_executor import KeyedExecutor
+from refresherd.host.atomic_file import MISSING, file_stamp
+from refresherd.host.keyed_executor import PATIENCE_SECONDS, KeyedExecutor, filesystem_timeout
 from refresherd.host.subprocesses import Program, Tail
 
 T = TypeVar("T")

@@ -14,8 +14,7 @@ from refresherd.domain.errors import HookError
 from refresherd.domain.model import App
 from refresherd.engine.ports import Hook
 from refresherd.host import subprocesses
-from refresherd.host.filesystem import filesystem_timeout
-from refresherd.host.keyed_executor import KeyedExecutor
+from refresherd.host.keyed_executor import KeyedExecutor, filesystem_timeout
 from refresherd.host.subprocesses import Program, Tail
 
 PASSED_ON = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TZ", "USER", "XDG_RUNTIME_DIR")

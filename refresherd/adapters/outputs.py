@@ -17,8 +17,7 @@ from refresherd.engine.ports import Clock
 from refresherd.host import peers
 from refresherd.host.atomic_file import ReplacedFile, Target
 from refresherd.host.directories import StaleTempFiles
-from refresherd.host.filesystem import PATIENCE_SECONDS, filesystem_timeout
-from refresherd.host.keyed_executor import KeyedExecutor
+from refresherd.host.keyed_executor import PATIENCE_SECONDS, KeyedExecutor, filesystem_timeout
 from refresherd.host.unix_sockets import Acceptor, BoundSocket, Failed, Listen, Listening, bind
 
 

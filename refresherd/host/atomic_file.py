@@ -7,7 +7,7 @@ one, at worst with a temporary file beside it. All functions block.
 
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from errno import EINVAL
@@ -20,8 +20,7 @@ from refresherd.domain.model import Ownership
 from refresherd.engine.ports import Clock
 from refresherd.host.accounts import NoSuchAccount, owner_ids
 from refresherd.host.directories import StaleTempFiles, in_memory, refuse_unreplaceable
-from refresherd.host.filesystem import PATIENCE_SECONDS, filesystem_timeout
-from refresherd.host.keyed_executor import KeyedExecutor
+from refresherd.host.keyed_executor import PATIENCE_SECONDS, KeyedExecutor, filesystem_timeout
 from refresherd.host.os_errors import failure
 
 T = TypeVar("T")
@@ -37,6 +36,9 @@ OWNER_ONLY = 0o600
 """The temporary file's mode until it has its owner: nobody else may read it yet."""
 
 READ_AT_ONCE = 1 << 20
+
+MISSING = "missing"
+"""The stamp of a file that cannot be found."""
 
 TRIAL = bytes(512)
 """About a token in its longest format: on a full disk an empty file would still fit."""
@@ -78,6 +80,18 @@ def read(path: str, limit: int) -> bytes | None:
         return None
     except OSError as error:
         raise failure(path, "read it", error) from error
+
+
+def file_stamp(path: Path) -> Hashable:
+    """Return a value that changes with the file. It blocks, and raises nothing.
+
+    Symbolic links are followed: Kubernetes replaces a mounted secret by changing one of them.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return MISSING
+    return status.st_mtime_ns, status.st_ino, status.st_size
 
 
 @contextmanager

@@ -9,13 +9,17 @@ not hold up the end of the process either.
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Hashable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Hashable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from errno import ETIMEDOUT
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+PATIENCE_SECONDS = 10.0
+"""A filesystem that takes longer than this counts as hanging."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,3 +195,17 @@ class KeyedExecutor:
             self._idle -= 1
             self._started -= 1
             self._dispatched.put(None)
+
+
+@asynccontextmanager
+async def filesystem_timeout(seconds: float) -> AsyncIterator[None]:
+    """Give the block, which waits for a filesystem, this many seconds.
+
+    After that, raise TimeoutError: an OSError whose `strerror` explains it to an operator.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        message = f"no answer for {seconds:g} s; its filesystem hangs or is overloaded"
+        raise TimeoutError(ETIMEDOUT, message) from None

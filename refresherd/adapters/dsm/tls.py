@@ -10,7 +10,7 @@ from typing import NamedTuple
 from refresherd.domain.errors import Reason, Retryable
 from refresherd.domain.model import Instant
 from refresherd.engine.ports import Clock
-from refresherd.host.filesystem import file_stamp
+from refresherd.host.atomic_file import file_stamp
 from refresherd.host.keyed_executor import KeyedExecutor
 
 CHECK_SECONDS = 1.0

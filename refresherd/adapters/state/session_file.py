@@ -13,8 +13,7 @@ from refresherd.engine.context import Context
 from refresherd.engine.ports import StoredSession
 from refresherd.host.atomic_file import ReplacedFile, Target
 from refresherd.host.directories import StaleTempFiles
-from refresherd.host.filesystem import PATIENCE_SECONDS
-from refresherd.host.keyed_executor import KeyedExecutor
+from refresherd.host.keyed_executor import PATIENCE_SECONDS, KeyedExecutor
 
 MAX_SESSION_BYTES = 64 * 1024
 """The longest record of a session that is read. DSM's tokens have under 100 bytes."""
