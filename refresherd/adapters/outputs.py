@@ -18,7 +18,7 @@ from refresherd.host import peers
 from refresherd.host.atomic_file import ReplacedFile, Target
 from refresherd.host.directories import StaleTempFiles
 from refresherd.host.keyed_executor import PATIENCE_SECONDS, KeyedExecutor, filesystem_timeout
-from refresherd.host.unix_sockets import Acceptor, BoundSocket, Failed, Listen, Listening, bind
+from refresherd.host.unix_sockets import Acceptor, BoundSocket, Failed, Listen, bind
 
 
 class FileOutput(ReplacedFile):
@@ -157,10 +157,10 @@ class SocketOutput:
         else:
             loop.call_soon_threadsafe(self._adopt, bound)
 
-    def _adopt(self, bound: Listening) -> None:
+    def _adopt(self, bound: BoundSocket) -> None:
         if self._closed:
             bound.close()
-        elif self._token is not None or isinstance(bound, BoundSocket):
+        elif self._token is not None or bound.inode is not None:
             if self._server is not None:
                 self._server.close()
             self._server = AnswerServer(bound, self._answer, self._failed, self._send_timeout)
@@ -189,7 +189,7 @@ class AnswerServer:
     """Sends each client of a socket one answer, concurrently, until it is closed."""
 
     def __init__(
-        self, bound: Listening, answer: Answer, failed: Failed, send_timeout: float
+        self, bound: BoundSocket, answer: Answer, failed: Failed, send_timeout: float
     ) -> None:
         self.bound = bound
         self._answer = answer

@@ -1,6 +1,6 @@
 """Listening Unix sockets: bound without ever having too many rights, accepted, and removed again.
 
-`bind` and `LentSocket` yield listening sockets; an `Acceptor` hands on the connections of one.
+`bind` and `lending` yield listening sockets; an `Acceptor` hands on the connections of one.
 """
 
 import asyncio
@@ -44,15 +44,17 @@ Failed: TypeAlias = Callable[[OSError], None]
 
 @dataclass(frozen=True, slots=True)
 class BoundSocket:
-    """A listening socket that this process bound."""
+    """A listening socket that this process bound, or that the service manager lent to it."""
 
     socket: socket.socket
     path: Path
-    inode: tuple[int, int]
-    """Device and number of its file."""
+    inode: tuple[int, int] | None
+    """Device and number of its file, None if it is lent: then its owner sees to the file."""
 
     def in_place(self) -> bool:
         """Return whether clients that connect to the path still reach this socket."""
+        if self.inode is None:
+            return True
         try:
             found = self.path.lstat()
         except OSError:
@@ -60,39 +62,28 @@ class BoundSocket:
         return stat.S_ISSOCK(found.st_mode) and _inode(found) == self.inode
 
     def close(self) -> None:
-        """Stop listening, and remove the path unless another file has taken it."""
+        """Stop listening, and remove the path unless another file has taken it.
+
+        A lent socket stays open: clients wait in its queue until somebody accepts them again.
+        """
+        if self.inode is None:
+            return
         if self.in_place():
             with suppress(OSError):
                 self.path.unlink()
         self.socket.close()
 
 
-@dataclass(frozen=True, slots=True)
-class LentSocket:
-    """A listening socket that the service manager bound, owns, and passed on."""
-
-    socket: socket.socket
-
-    def in_place(self) -> bool:
-        """Return True: its owner sees to that."""
-        return True
-
-    def close(self) -> None:
-        """Leave it open: clients wait in its queue until somebody accepts them again."""
-
-
-Listening: TypeAlias = BoundSocket | LentSocket
-
-Listen: TypeAlias = Callable[[Path, Ownership], Listening]
+Listen: TypeAlias = Callable[[Path, Ownership], BoundSocket]
 """Returns a socket that listens at a path. Raises RefresherdError. It may block."""
 
 
 def lending(lent: Mapping[Path, socket.socket]) -> Listen:
     """Return a `Listen` that uses the lent socket of a path, and binds one where there is none."""
 
-    def listen(path: Path, ownership: Ownership) -> Listening:
+    def listen(path: Path, ownership: Ownership) -> BoundSocket:
         found = lent.get(path)
-        return bind(path, ownership) if found is None else LentSocket(found)
+        return bind(path, ownership) if found is None else BoundSocket(found, path, None)
 
     return listen
 
