@@ -19,8 +19,8 @@ from socketserver import ThreadingMixIn, UnixStreamServer
 from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
-from refresherd.domain.formats import Answer, render
-from refresherd.domain.model import Format
+from refresherd.domain.formats import render_token
+from refresherd.domain.model import ApiKeyEnv, App, Endpoint, Format, Instant, Secret, Token
 
 ENDPOINT = "https://amer.smartkey.io"
 
@@ -38,7 +38,7 @@ class FakeDaemon:
         self.on_refresh: Callable[[str], object] = self.issue
         """Called with the app's name at each request for a refresh."""
         self._apps: dict[str, dict[str, Any]] = {}
-        self._answers: dict[str, Answer] = {}
+        self._tokens: dict[str, Token] = {}
         self._changed = threading.Condition()
         self._version = 0
         self._streams = 0
@@ -47,17 +47,15 @@ class FakeDaemon:
         """Give an app a new token, and return it."""
         with self._changed:
             now = time.time()
-            generation = self._answers[app].generation + 1 if app in self._answers else 1
+            generation = self._tokens[app].generation + 1 if app in self._tokens else 1
             token = token or f"{app}-token-{generation}"
-            self._answers[app] = Answer(
-                app=app,
-                access_token=token,
-                expires_in=lifetime,
-                expires_at=now + lifetime,
-                issued_at=now,
-                generation=generation,
+            self._tokens[app] = Token(
+                access_token=Secret(token),
                 entity_id="8f2b7a36-59c2-4f0e-9c52-2d1f3e0a7c11",
-                endpoint=ENDPOINT,
+                generation=generation,
+                issued_at=Instant(now),
+                lifetime=lifetime,
+                expires_at=Instant(now + lifetime),
             )
             self._change()
         self.set_status(
@@ -106,21 +104,21 @@ class FakeDaemon:
         with self._changed:
             return [dict(app) for app in self._apps.values()]
 
-    def answer(self, app: str) -> Answer | None:
+    def token(self, app: str) -> Token | None:
         """Return an app's token, or None if it has none."""
-        return self._answers.get(app)
+        return self._tokens.get(app)
 
-    def tokens(self, app: str) -> Iterator[Answer]:
+    def tokens(self, app: str) -> Iterator[Token]:
         """Yield an app's token and each new one, until `end_streams`."""
         streams, shown = self._streams, None
         while True:
             with self._changed:
-                version, answer, ended = self._version, self._answers.get(app), self._streams
+                version, token, ended = self._version, self._tokens.get(app), self._streams
             if ended != streams:
                 return
-            if answer is not None and answer != shown:
-                shown = answer
-                yield answer
+            if token is not None and token != shown:
+                shown = token
+                yield token
             self._wait_past(version)
 
     def _wait_past(self, version: int) -> None:
@@ -151,6 +149,12 @@ def starting(app: str) -> dict[str, Any]:
         "last_error": None,
         "outage_budget_seconds": None,
     }
+
+
+def rendered(app: str, token: Token, form: Format) -> bytes:
+    """Return a token in a format, as it was when it was issued."""
+    settings = App(app, Endpoint(ENDPOINT), ApiKeyEnv("KEY"))
+    return render_token(settings, token, form, token.issued_at, float)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -195,21 +199,21 @@ class Handler(BaseHTTPRequestHandler):
     def _token(self, app: str, query: dict[str, str]) -> None:
         if query.get("watch") == "1":
             return self._watch(app)
-        answer = self.daemon.answer(app)
-        if answer is None:
+        token = self.daemon.token(app)
+        if token is None:
             return self._refuse(503, "no valid token (starting)")
-        if answer.expires_in < float(query.get("min_ttl", "0")):
+        if token.lifetime < float(query.get("min_ttl", "0")):
             return self._refuse(503, "its tokens live for less")
-        return self._send(render(answer, Format(query["format"])))
+        return self._send(rendered(app, token, Format(query["format"])))
 
     def _watch(self, app: str) -> None:
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        for answer in self.daemon.tokens(app):
-            line = render(answer, Format.JSON)
+        for token in self.daemon.tokens(app):
+            line = rendered(app, token, Format.JSON)
             self.wfile.write(b"%x\r\n%s\r\n" % (len(line), line))
-            self.daemon.record(f"sent {app}: {answer.access_token}")
+            self.daemon.record(f"sent {app}: {token.access_token.reveal()}")
         self.wfile.write(b"0\r\n\r\n")
 
     def _refuse(self, status: int, detail: str) -> None:

@@ -25,8 +25,8 @@ from refresherd.cli.errors import (
     Unavailable,
     UsageError,
 )
-from refresherd.domain.formats import Answer, render
-from refresherd.domain.model import Format
+from refresherd.domain.formats import render_token
+from refresherd.domain.model import ApiKeyEnv, App, Endpoint, Format, Instant, Secret, Token
 
 Stream = list[bytes | CommandError]
 
@@ -132,15 +132,17 @@ def test_a_line_that_is_not_a_token_is_an_error(junk: bytes) -> None:
         next(Follower([junk]).lines)
 
 
-def answer(token: str, endpoint: str) -> Answer:
+def answer(access_token: str, endpoint: str) -> bytes:
     """Return a token as the daemon sends it."""
-    return Answer("payments", token, 60.0, 1e9, 1e9 - 60, 1, "", endpoint)
+    app = App("payments", Endpoint(endpoint), ApiKeyEnv("KEY"))
+    token = Token(Secret(access_token), "", 1, Instant(1e9 - 60), 60.0, Instant(1e9))
+    return render_token(app, token, Format.ENV, Instant(1e9 - 60), float)
 
 
 @given(VALUE, VALUE)
 def test_the_daemons_format_is_parsed(token: str, endpoint: str) -> None:
     """Any value without a line break reaches the program byte for byte, in every locale."""
-    variables = parse_env(render(answer(token, endpoint), Format.ENV))
+    variables = parse_env(answer(token, endpoint))
     assert {name: os.fsencode(value) for name, value in variables.items()} == {
         "FORTANIX_API_ENDPOINT": endpoint.encode(),
         "FORTANIX_ACCESS_TOKEN": token.encode(),
