@@ -13,19 +13,24 @@ from refresherd.domain.model import Instant, Method
 
 
 @dataclass(frozen=True, slots=True)
-class AttemptBegan:
-    """A request is about to be sent, `delay` seconds after it was due."""
+class AppEvent:
+    """Something that happened to the app of this name."""
 
     app: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptBegan(AppEvent):
+    """A request is about to be sent, `delay` seconds after it was due."""
+
     method: Method
     delay: float
 
 
 @dataclass(frozen=True, slots=True)
-class Renewed:
+class Renewed(AppEvent):
     """A new token was issued, or the life of the current one was extended (keepalive)."""
 
-    app: str
     endpoint: str
     method: Method
     duration: float
@@ -36,10 +41,9 @@ class Renewed:
 
 
 @dataclass(frozen=True, slots=True)
-class AttemptFailed:
+class AttemptFailed(AppEvent):
     """An attempt failed; the next one is due at `next_refresh_at`."""
 
-    app: str
     endpoint: str
     method: Method
     reason: Reason
@@ -51,53 +55,46 @@ class AttemptFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class LoginPostponed:
+class LoginPostponed(AppEvent):
     """A login was held back to protect its credential until `next_refresh_at`."""
 
-    app: str
     message: str
     next_refresh_at: Instant
 
 
 @dataclass(frozen=True, slots=True)
-class SessionChecked:
+class SessionChecked(AppEvent):
     """DSM was asked whether a session is still alive, and it is."""
 
-    app: str
     endpoint: str
     duration: float
 
 
 @dataclass(frozen=True, slots=True)
-class SessionResumed:
+class SessionResumed(AppEvent):
     """An app continues with the session that it had before the daemon was restarted."""
 
-    app: str
     generation: int
     expires_at: Instant
     next_refresh_at: Instant
 
 
 @dataclass(frozen=True, slots=True)
-class TokenExpired:
+class TokenExpired(AppEvent):
     """A token expired before it could be replaced."""
 
-    app: str
     generation: int
 
 
 @dataclass(frozen=True, slots=True)
-class CredentialChanged:
+class CredentialChanged(AppEvent):
     """A refused credential was replaced, so its wait is over."""
-
-    app: str
 
 
 @dataclass(frozen=True, slots=True)
-class EntityMismatch:
+class EntityMismatch(AppEvent):
     """DSM's answer names another app than the credential does: perhaps the file has a wrong key."""
 
-    app: str
     expected: str
     entity_id: str
 
@@ -113,36 +110,32 @@ class Ending(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class SessionEnded:
+class SessionEnded(AppEvent):
     """A replaced session was terminated, or could not be."""
 
-    app: str
     result: Ending
     message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class OutputWritten:
+class OutputWritten(AppEvent):
     """An output now holds the token of this generation."""
 
-    app: str
     output: str
     generation: int
 
 
 @dataclass(frozen=True, slots=True)
-class OutputRemoved:
+class OutputRemoved(AppEvent):
     """An output was emptied: its token is dead, or has expired and `on_expiry` is `remove`."""
 
-    app: str
     output: str
 
 
 @dataclass(frozen=True, slots=True)
-class OutputFailed:
+class OutputFailed(AppEvent):
     """An output could not be updated; it is tried again in `retry_in` seconds."""
 
-    app: str
     output: str
     message: str
     retry_in: float
@@ -157,10 +150,9 @@ class HookResult(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class HookRan:
+class HookRan(AppEvent):
     """A hook ran for a new token."""
 
-    app: str
     hook: str
     result: HookResult
     duration: float
@@ -188,10 +180,9 @@ class ApiAnswered:
 
 
 @dataclass(frozen=True, slots=True)
-class AccessDenied:
+class AccessDenied(AppEvent):
     """A process asked a socket for an app's token without permission; `unit` may be ""."""
 
-    app: str
     socket: str
     uid: int
     gid: int
@@ -217,10 +208,9 @@ class AcceptFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class AppCrashed:
+class AppCrashed(AppEvent):
     """A bug ended an app's tasks; that app alone is restarted."""
 
-    app: str
     error: BaseException
     restart_in: float
     """0 where the bug was met while terminating the session of an app that is gone."""

@@ -104,7 +104,10 @@ def allowed_at(history: History, now: Instant, *, by_operator: bool) -> Instant:
     if by_operator:
         return max(now, limited)
     since = _since_accepted(history)
-    spacing = _spacing(history, len(since))
+    spacing = SPACING
+    if not history.refused or history.refused[-1] <= history.accepted_at:
+        doublings = min(max(0, len(since) - BURST), MAX_REFUSALS)
+        spacing = min(SPACING, FIRST_RETRY * float(1 << doublings))
     spaced = min(_aged(since, BURST, WINDOW), _aged(since, 1, spacing))
     return max(now, limited, spaced, _aged(since, MAX_SCHEDULED, WINDOW))
 
@@ -122,14 +125,6 @@ def slots(history: History, now: Instant, *, patient: bool) -> int:
     else:
         usual = 1 if patient else max(1, BURST - len(since))
     return min(usual, MAX_REFUSALS - len(_recent(history.failed, now)))
-
-
-def _spacing(history: History, failures: int) -> float:
-    """Return the time between logins after that many failures since DSM's last acceptance."""
-    if history.refused and history.refused[-1] > history.accepted_at:
-        return SPACING
-    doublings = min(max(0, failures - BURST), MAX_REFUSALS)
-    return min(SPACING, FIRST_RETRY * float(1 << doublings))
 
 
 def _since_accepted(history: History) -> tuple[Instant, ...]:

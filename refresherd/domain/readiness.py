@@ -3,18 +3,13 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil
-from typing import assert_never
 
-from refresherd.domain import session_state
 from refresherd.domain.errors import NoToken
 from refresherd.domain.model import Instant, Token
 from refresherd.domain.session_state import SessionState, State, valid_token
 
-LONGEST_RETRY_AFTER = 3600.0
-"""Seconds. Clients are asked to come back at least this often, however far off the next attempt."""
-
-SHORTEST_RETRY_AFTER = 1.0
-"""Seconds."""
+SHORTEST_RETRY_AFTER, LONGEST_RETRY_AFTER = 1.0, 3600.0
+"""Seconds after which clients are asked to come back, however far off the next attempt is."""
 
 
 class Ready(StrEnum):
@@ -81,15 +76,9 @@ def ready(status: AppStatus, now: Instant) -> bool:
 
 def daemon_ready(wanted: Ready, ready_apps: int, apps: int) -> bool:
     """Return whether the daemon is ready when that many of its apps are."""
-    match wanted:
-        case Ready.ALL:
-            return ready_apps == apps
-        case Ready.ANY:
-            return ready_apps > 0
-        case Ready.STARTED:
-            return True
-        case _:
-            assert_never(wanted)
+    if wanted is Ready.ALL:
+        return ready_apps == apps
+    return wanted is Ready.STARTED or ready_apps > 0
 
 
 def stopping() -> NoToken:
@@ -113,7 +102,7 @@ def refusal(session: SessionState, ask: Ask, now: Instant) -> NoToken | None:
     2. No token of this app is ever valid for long enough.
     3. A token that was issued after the client asked is not valid for long enough either.
     """
-    token = session_state.valid_token(session, now)
+    token = valid_token(session, now)
     if token is None:
         rejected = session.state is State.REJECTED and session.next_attempt_at > ask.until
         return no_token(session, now) if rejected else None

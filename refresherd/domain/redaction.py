@@ -5,6 +5,7 @@ One threshold decides what looks like a credential, for logs, errors, answers an
 
 import re
 from base64 import b64decode, b64encode, urlsafe_b64encode
+from contextlib import suppress
 from urllib.parse import quote
 
 from refresherd.domain.model import B64TOKEN
@@ -43,9 +44,14 @@ def redact(text: str) -> str:
 
     Paths of files stay, as far as their parts are too short for a credential.
     """
-    if len(text) < SECRET_LENGTH and not _may_be_marked(text):
-        return text
-    return _CREDENTIAL.sub(_mask_unless_path, text)
+    if len(text) < SECRET_LENGTH:
+        # Tells in a fraction of the pattern's time whether a short text has anything to redact.
+        lowered = text.lower()
+        if not ("bearer" in lowered or "basic" in lowered or "@" in text):
+            return text
+    return _CREDENTIAL.sub(
+        lambda found: found[0] if _is_path(found["run"] or "") else _mask(found), text
+    )
 
 
 def redact_quoted(text: str, secret: str) -> str:
@@ -79,22 +85,12 @@ def truncate(text: str, length: int) -> str:
     return text if len(text) <= length else _LAST_WORD.sub("", text[:length])
 
 
-def _may_be_marked(text: str) -> bool:
-    """Tell in a fraction of the pattern's time whether a short text has anything to redact."""
-    lowered = text.lower()
-    return "bearer" in lowered or "basic" in lowered or "@" in text
-
-
 def _mask(found: re.Match[str]) -> str:
     if found["scheme"]:
         return found["scheme"] + MASK
     if found["authority"]:
         return found["authority"] + MASK + "@"
     return MASK
-
-
-def _mask_unless_path(found: re.Match[str]) -> str:
-    return found[0] if found["run"] and _is_path(found["run"]) else _mask(found)
 
 
 def _is_path(run: str) -> bool:
@@ -109,29 +105,24 @@ def _is_path(run: str) -> bool:
 
 
 def _spellings(secret: str) -> list[str]:
-    """Return how a text may spell a secret or a part of it, the longest first."""
-    parts = {secret, *_decoded(secret)} - {""}
-    encoded = {spelling for part in parts if len(part) >= SHORTEST for spelling in _encoded(part)}
-    return sorted(parts | encoded, key=len, reverse=True)
+    """Return how a text may spell a secret or a part of it, the longest first.
 
-
-def _decoded(secret: str) -> tuple[str, ...]:
-    """Return what an API key decodes to, and the password in it (RFC 7617)."""
-    try:
+    The parts of an API key are what it decodes to, and the password in that (RFC 7617).
+    """
+    parts = {secret}
+    with suppress(ValueError):
         standard = secret.replace("-", "+").replace("_", "/")
         whole = b64decode(standard + "=" * (-len(standard) % 4), validate=True).decode()
-    except ValueError:
-        return ()
-    password = whole.partition(":")[2]
-    return (whole, password) if len(password) >= SHORTEST else ()
-
-
-def _encoded(part: str) -> tuple[str, ...]:
-    raw = part.encode(errors="replace")
-    base64, base64url = (encode(raw).decode() for encode in (b64encode, urlsafe_b64encode))
-    hexadecimal = raw.hex()
-    return (
-        *(part.rstrip("="), quote(part, safe="", errors="replace")),
-        *(base64.rstrip("="), base64url.rstrip("=")),
-        *(hexadecimal, hexadecimal.upper()),
-    )
+        password = whole.partition(":")[2]
+        if len(password) >= SHORTEST:
+            parts |= {whole, password}
+    spellings = set(parts)
+    for part in parts:
+        if len(part) >= SHORTEST:
+            raw = part.encode(errors="replace")
+            encoded = (
+                encode(raw).decode().rstrip("=") for encode in (b64encode, urlsafe_b64encode)
+            )
+            spellings.update(encoded, (part.rstrip("="), quote(part, safe="", errors="replace")))
+            spellings.update((raw.hex(), raw.hex().upper()))
+    return sorted(spellings - {""}, key=len, reverse=True)

@@ -198,7 +198,12 @@ def failed(
     )
     if isinstance(error, Rejected) and session.method is Method.AUTH:
         after = replace(after, login_at=rejected_until(error, now, timing))
-    retry_at = Instant(now + _wait(after, error, now, timing, rand))
+    token = valid_token(after, now)
+    remaining = None if token is None else token.expires_at - now
+    wait = backoff(after.failures, timing, rand, inf if remaining is None else remaining)
+    if isinstance(error, Retryable):
+        wait = max(wait, bounded_retry_after(error.retry_after, remaining))
+    retry_at = Instant(now + wait)
     login_at = now if _login_is_due(session, error) else retry_at
     method, at = _next_attempt(after, now, login_at, retry_at, timing)
     return replace(
@@ -206,7 +211,7 @@ def failed(
         state=_state_without_success(after, now),
         method=method,
         next_attempt_at=at,
-        check_at=None if valid_token(after, now) is None else session.check_at,
+        check_at=None if token is None else session.check_at,
         # A login that follows at once belongs to the attempt that was asked for.
         by_operator=session.by_operator and at <= now,
     )
@@ -267,17 +272,6 @@ def _next_attempt(
     if (in_turn or login_at < retry_at) and session.login_at <= login_at:
         return Method.AUTH, login_at
     return timing.renew, retry_at
-
-
-def _wait(
-    session: SessionState, error: DsmError, now: Instant, timing: Timing, rand: float
-) -> float:
-    token = valid_token(session, now)
-    remaining = None if token is None else token.expires_at - now
-    wait = backoff(session.failures, timing, rand, inf if remaining is None else remaining)
-    if not isinstance(error, Retryable):
-        return wait
-    return max(wait, bounded_retry_after(error.retry_after, remaining))
 
 
 def _state_without_success(session: SessionState, now: Instant) -> State:
