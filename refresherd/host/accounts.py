@@ -14,8 +14,6 @@ from refresherd.host.keyed_executor import KeyedExecutor
 LARGEST_ID = 2**32 - 2
 """Ids have 32 bits, and the last number is UNCHANGED: chown(2)."""
 
-ID_DIGITS = len(str(LARGEST_ID))
-
 UNCHANGED = -1
 """What chown(2) takes for "leave it as it is"."""
 
@@ -84,7 +82,7 @@ def _is_number(name: str) -> bool:
 def _id(name: str, look_up: Callable[[], int]) -> int | None:
     if _is_number(name):
         # Python refuses to convert thousands of digits.
-        return int(name) if len(name) <= ID_DIGITS and int(name) <= LARGEST_ID else None
+        return int(name) if len(name) <= len(str(LARGEST_ID)) and int(name) <= LARGEST_ID else None
     try:
         return look_up()
     except (KeyError, ValueError):

@@ -25,8 +25,6 @@ from refresherd.host.os_errors import failure
 
 T = TypeVar("T")
 
-OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-
 OPEN_TEMPORARY = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 OPEN_TO_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
@@ -34,8 +32,6 @@ OPEN_TO_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 OWNER_ONLY = 0o600
 """The temporary file's mode until it has its owner: nobody else may read it yet."""
-
-READ_AT_ONCE = 1 << 20
 
 MISSING = "missing"
 """The stamp of a file that cannot be found."""
@@ -70,7 +66,7 @@ def read(path: str, limit: int) -> bytes | None:
             parts = []
             missing = limit + 1 if stat.S_ISREG(os.fstat(fd).st_mode) else 0
             # read(2) may return less than there is.
-            while missing and (part := os.read(fd, min(missing, READ_AT_ONCE))):
+            while missing and (part := os.read(fd, min(missing, 1 << 20))):
                 parts.append(part)
                 missing -= len(part)
             return b"".join(parts)
@@ -97,7 +93,7 @@ def file_stamp(path: Path) -> Hashable:
 @contextmanager
 def _opened(directory: str) -> Iterator[int]:
     """Open a directory, so that all calls refer to the same one, whatever happens to its path."""
-    fd = os.open(directory, OPEN_DIRECTORY)
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield fd
     finally:

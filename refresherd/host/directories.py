@@ -21,12 +21,6 @@ TEMPORARY = re.compile(r"\.(?P<target>.+)\.[0-9a-f]{16}\.tmp", re.DOTALL)
 LISTING_SECONDS = 1.0
 """How long the listing of a directory is used: all outputs of a start share one."""
 
-LOOK_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-
-MOUNTS = Path("/proc/self/mountinfo")
-
-MEMORY_FILE_SYSTEMS = frozenset(("tmpfs", "ramfs", "devtmpfs"))
-
 
 class StaleTempFiles:
     """The temporary files of killed runs, by directory. Use each directory in one thread at a time.
@@ -56,7 +50,7 @@ class StaleTempFiles:
 
 
 @cache
-def in_memory(directory: str, mounts: Path = MOUNTS) -> bool:
+def in_memory(directory: str, mounts: Path = Path("/proc/self/mountinfo")) -> bool:
     """Return whether a directory is in memory; False where that cannot be told.
 
     All directories on its path have to be in memory as well, or in the root file system: where
@@ -74,7 +68,7 @@ def in_memory(directory: str, mounts: Path = MOUNTS) -> bool:
     memory = set()
     for line in lines:  # as proc_pid_mountinfo(5) describes them
         mount, _, file_system = line.partition(" - ")
-        if file_system.partition(" ")[0] in MEMORY_FILE_SYSTEMS:
+        if file_system.partition(" ")[0] in ("tmpfs", "ramfs", "devtmpfs"):
             major, _, minor = mount.split(" ")[2].partition(":")
             memory.add(os.makedev(int(major), int(minor)))
     return here in memory and memory.issuperset(device for device in above if device != above[-1])
@@ -87,7 +81,7 @@ def refuse_unreplaceable(directory: int, target: str) -> None:
     it follow a replacement outside.
     """
     try:
-        place = os.open(target, LOOK_ONLY, dir_fd=directory)
+        place = os.open(target, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
     except FileNotFoundError:
         return
     try:

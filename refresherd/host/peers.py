@@ -63,14 +63,11 @@ def process_of(connection: socket.socket, peer: Peer, kernel: Kernel = KERNEL) -
     Call it as soon as the connection is accepted: before Linux 6.5 it would not notice if the pid
     had passed to another process.
     """
-    try:
+    with suppress(OSError):
         return connection.getsockopt(socket.SOL_SOCKET, kernel.pidfd_option)
-    except OSError:
-        pass
-    try:
+    with suppress(OSError, AttributeError):  # or no descriptor is left, or Python has no pidfds
         return os.pidfd_open(peer.pid)
-    except (OSError, AttributeError):  # or no descriptor is left, or Python has no pidfds
-        return None
+    return None
 
 
 def identified(

@@ -37,8 +37,6 @@ MAX_TAIL = 64 * 1024
 
 MAX_LINE = 200
 
-CUT_WORD = re.compile(r"\A\S+")
-
 Take = Callable[[bytes], bool]
 """Takes a piece of a program's output; returns False to say that this is more than enough."""
 
@@ -74,7 +72,7 @@ class Tail:
         """
         text = self._printed.decode(errors="replace")
         if len(self._printed) == MAX_TAIL:
-            text = CUT_WORD.sub("", text, count=1)
+            text = re.sub(r"\A\S+", "", text, count=1)
         plain = "".join(char if char.isprintable() or char == "\n" else " " for char in text)
         lines = [line for line in plain.split("\n") if line.strip()]
         return "; ".join(

@@ -24,8 +24,6 @@ BACKLOG = 4096
 NO_ACCESS = 0
 """The mode until owner and group are right."""
 
-LOOK_ONLY = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-
 LONGEST_PATH = 107
 """In bytes: sockaddr_un of unix(7) holds 108, with a NUL at the end."""
 
@@ -199,7 +197,7 @@ def _obstacle(path: Path) -> str:
 
 def _hand_over(path: Path, inode: tuple[int, int], uid: int, gid: int, mode: int) -> None:
     """Give the socket's file its owner, group and mode, but no file that took its place."""
-    place = os.open(path, LOOK_ONLY)
+    place = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         found = os.fstat(place)
         if _inode(found) != inode or not stat.S_ISSOCK(found.st_mode):
