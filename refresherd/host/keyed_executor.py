@@ -23,18 +23,6 @@ PATIENCE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class ThreadLimits:
-    """How many threads to use, and when to start and end them. Times in seconds."""
-
-    threads: int = 8
-    """As many are started as calls come in."""
-    grow_after: float = 0.1
-    """Threads that are all busy for this long may be hanging, and as many again are started."""
-    idle_timeout: float = 10.0
-    """An idle thread ends after it."""
-
-
-@dataclass(frozen=True, slots=True)
 class _Outcome:
     value: Any = field(default=None, repr=False)
     error: BaseException | None = None
@@ -77,11 +65,19 @@ class _Queue:
 class KeyedExecutor:
     """Runs blocking calls in threads, those of one key one by one. Belongs to one event loop.
 
-    Calls that may hang together share a key. The threads run `_work`, the loop everything else.
+    Calls that may hang together share a key. As many threads are started as calls come in, but no
+    more than `threads`. If all are busy for `grow_after` seconds, they may be hanging, and as many
+    again are started. An idle thread ends after `idle_timeout` seconds.
+
+    The threads run `_work`, the loop everything else.
     """
 
-    def __init__(self, limits: ThreadLimits | None = None) -> None:
-        self._limits = limits or ThreadLimits()
+    def __init__(
+        self, *, threads: int = 8, grow_after: float = 0.1, idle_timeout: float = 10.0
+    ) -> None:
+        self._threads = threads
+        self._grow_after = grow_after
+        self._idle_timeout = idle_timeout
         self._queues: dict[Hashable, _Queue] = {}
         self._waiting: deque[_Queue] = deque()
         """Queues that no thread empties yet."""
@@ -107,7 +103,7 @@ class KeyedExecutor:
             queue = self._queues[key] = _Queue(key, deque((call,)))
             self._drained.clear()
             self._waiting.append(queue)
-            self._dispatch(self._limits.threads)
+            self._dispatch(self._threads)
         try:
             outcome = await call.future
         except asyncio.CancelledError:
@@ -131,11 +127,11 @@ class KeyedExecutor:
             self._dispatched.put(self._waiting.popleft())
         if self._waiting and self._growth is None:
             loop = asyncio.get_running_loop()
-            self._growth = loop.call_later(self._limits.grow_after, self._grow)
+            self._growth = loop.call_later(self._grow_after, self._grow)
 
     def _grow(self) -> None:
         self._growth = None
-        self._dispatch(self._started + self._limits.threads)
+        self._dispatch(self._started + self._threads)
 
     def _start(self) -> bool:
         """Start a thread, idle at first; return False if the process may have no more of them."""
@@ -159,7 +155,7 @@ class KeyedExecutor:
         In a frame of its own, so that an idle thread keeps no reference to a call.
         """
         try:
-            queue = self._dispatched.get(timeout=self._limits.idle_timeout)
+            queue = self._dispatched.get(timeout=self._idle_timeout)
         except Empty:
             loop.call_soon_threadsafe(self._end_idle)
             return True
@@ -187,7 +183,7 @@ class KeyedExecutor:
             del self._queues[queue.key]
             if not self._queues:
                 self._drained.set()
-        self._dispatch(self._limits.threads)
+        self._dispatch(self._threads)
 
     def _end_idle(self) -> None:
         """End a thread that has been idle, unless it has just been given a queue."""

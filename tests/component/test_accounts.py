@@ -18,7 +18,7 @@ from refresherd.host.accounts import (
     resolve,
     user_id,
 )
-from refresherd.host.keyed_executor import KeyedExecutor, ThreadLimits
+from refresherd.host.keyed_executor import KeyedExecutor
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 MINE = grp.getgrgid(os.getgid()).gr_name
@@ -63,7 +63,7 @@ async def test_unknown_names_permit_nobody() -> None:
     access = Access(
         users=(ME, "no-such-user", "7"), groups=(MINE, "no-such-group"), units=("a.service",)
     )
-    found = await permitted(access, KeyedExecutor(ThreadLimits(idle_timeout=0.1)))
+    found = await permitted(access, KeyedExecutor(idle_timeout=0.1))
     assert found == Permitted(
         frozenset({os.getuid(), 7}), frozenset({os.getgid()}), frozenset({"a.service"})
     )
@@ -88,7 +88,7 @@ async def test_a_directory_service_that_hangs_affects_only_names() -> None:
         assert go_on.wait(10)
         return resolve(access)
 
-    executor = KeyedExecutor(ThreadLimits(idle_timeout=0.1))
+    executor = KeyedExecutor(idle_timeout=0.1)
     access = Access(users=(ME, "7"), groups=("8", MINE), units=("a.service",))
     found = await permitted(access, executor, patience=0.1, look_up=hang)
     assert found == Permitted(frozenset({7}), frozenset({8}), frozenset({"a.service"}))

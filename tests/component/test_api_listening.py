@@ -20,7 +20,7 @@ from refresherd.domain.events import Warned
 from refresherd.domain.model import Ownership
 from refresherd.engine.supervisor import Supervisor
 from refresherd.host.keyed_executor import KeyedExecutor
-from support.api_place import BRIEF
+from support.api_place import IDLE_TIMEOUT
 from support.fake_app import FakeApp
 from support.fakes import RecordingObserver
 
@@ -49,7 +49,7 @@ def listening(
         ownership,
         supervisor,
         context,
-        KeyedExecutor(BRIEF),
+        KeyedExecutor(idle_timeout=IDLE_TIMEOUT),
         passed=passed,
         limits=limits,
         default_directory=path.parent.parent / "run",

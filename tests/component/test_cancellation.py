@@ -12,7 +12,7 @@ from refresherd.adapters.state.session_file import SessionFile
 from refresherd.domain.model import SocketSpec
 from refresherd.engine.ports import Output
 from refresherd.host.keyed_executor import KeyedExecutor
-from support.api_place import BRIEF, eventually, served
+from support.api_place import IDLE_TIMEOUT, eventually, served
 from support.fake_app import FakeApp
 from support.fakes import settle
 from support.file_writer import APP, beside, output, token
@@ -54,7 +54,7 @@ async def work(made: Output) -> None:
 
 async def lived(make: Make, path: Path, cut: int) -> int:
     """Cancel an output's work at that suspension, go on with it, and return how many there were."""
-    executor = KeyedExecutor(BRIEF)
+    executor = KeyedExecutor(idle_timeout=IDLE_TIMEOUT)
     made = make(path, executor)
     task: asyncio.Task[None]
 

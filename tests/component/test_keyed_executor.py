@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 
-from refresherd.host.keyed_executor import KeyedExecutor, ThreadLimits
+from refresherd.host.keyed_executor import KeyedExecutor
 
 BOUND = 30.0
 """No hang in these tests outlasts this many seconds, whatever is broken."""
@@ -65,7 +65,7 @@ async def eventually(true: Callable[[], bool]) -> None:
 
 async def test_more_hanging_keys_than_threads_hold_up_no_other(released: threading.Event) -> None:
     """A dead file server hangs every directory on it, and the others' tokens must go on."""
-    executor = KeyedExecutor(ThreadLimits(threads=2, grow_after=0.01))
+    executor = KeyedExecutor(threads=2, grow_after=0.01)
     hanging = [
         asyncio.create_task(executor.call(n, partial(released.wait, BOUND))) for n in range(9)
     ]
@@ -79,14 +79,14 @@ async def test_more_hanging_keys_than_threads_hold_up_no_other(released: threadi
 
 async def test_a_burst_over_many_keys_takes_few_threads(crew: Crew) -> None:
     """A thousand apps that start at once must not be a thousand threads."""
-    executor = KeyedExecutor(ThreadLimits(threads=3, grow_after=BOUND))
+    executor = KeyedExecutor(threads=3, grow_after=BOUND)
     await asyncio.gather(*(executor.call(n, lambda: None) for n in range(1000)))
     assert 1 <= len(crew.threads()) <= 3
 
 
 async def test_idle_threads_end_and_are_started_anew(crew: Crew) -> None:
     """A daemon that refreshes every five minutes should not hold threads all the while."""
-    executor = KeyedExecutor(ThreadLimits(idle_timeout=0.01))
+    executor = KeyedExecutor(idle_timeout=0.01)
     await executor.call("disk", lambda: None)
     await eventually(lambda: not crew.threads())
     assert await executor.call("disk", lambda: "again") == "again"
@@ -94,7 +94,7 @@ async def test_idle_threads_end_and_are_started_anew(crew: Crew) -> None:
 
 async def test_no_call_is_lost_to_a_thread_that_is_just_ending() -> None:
     """The end of an idle thread and the next token may fall into the same instant."""
-    executor = KeyedExecutor(ThreadLimits(threads=2, idle_timeout=0.0))
+    executor = KeyedExecutor(threads=2, idle_timeout=0.0)
     async with asyncio.timeout(BOUND):
         for number in range(100):
             calls = (executor.call(key, partial(int, number)) for key in range(3))
@@ -140,7 +140,7 @@ async def test_an_idle_thread_keeps_nothing_of_its_last_call() -> None:
 @pytest.mark.usefixtures("no_more_threads")
 async def test_a_call_waits_for_a_thread_where_none_can_be_started() -> None:
     """A host that is out of threads for a moment is no reason to lose a token, or to crash."""
-    executor = KeyedExecutor(ThreadLimits(grow_after=0.01))
+    executor = KeyedExecutor(grow_after=0.01)
     call = asyncio.create_task(executor.call("disk", lambda: "late"))
     await asyncio.sleep(0.05)
     assert not call.done()
@@ -154,7 +154,7 @@ def test_a_thread_ends_quietly_where_its_loop_is_gone(crew: Crew, *, begun: bool
     released = threading.Event()
 
     async def leave() -> None:
-        executor = KeyedExecutor(ThreadLimits(idle_timeout=0.01))
+        executor = KeyedExecutor(idle_timeout=0.01)
         await executor.call("disk", lambda: None)
         if begun:
             task = asyncio.create_task(executor.call("disk", partial(released.wait, BOUND)))

@@ -24,7 +24,7 @@ from refresherd.engine.app_runner import AppRunner
 from refresherd.engine.ports import Output
 from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.unix_sockets import BoundSocket, bind, lending
-from support.api_place import BRIEF, eventually
+from support.api_place import IDLE_TIMEOUT, eventually
 from support.fake_app import FakeApp, running
 from support.fakes import grants, settle
 from support.other_users import AS_ROOT, As, answer, reachable
@@ -51,7 +51,10 @@ def output_of(
 ) -> SocketOutput:
     """Return a socket output of the app."""
     return SocketOutput(
-        fake_app.app, SocketSpec(path, form, ownership), fake_app.context, KeyedExecutor(BRIEF)
+        fake_app.app,
+        SocketSpec(path, form, ownership),
+        fake_app.context,
+        KeyedExecutor(idle_timeout=IDLE_TIMEOUT),
     )
 
 
@@ -164,7 +167,7 @@ async def test_a_client_that_does_not_read_is_disconnected(fake_app: FakeApp, pa
         fake_app.app,
         SocketSpec(path, Format.RAW, PRIVATE),
         fake_app.context,
-        KeyedExecutor(BRIEF),
+        KeyedExecutor(idle_timeout=IDLE_TIMEOUT),
         send_timeout=0.2,
     )
     await output.put(token(fake_app, replace(FIRST, access_token=Secret("x" * 1_000_000))))
@@ -295,7 +298,12 @@ async def test_a_socket_that_was_bound_too_late_is_still_served(
     slow = Slow()
     spec = SocketSpec(path, Format.RAW, PRIVATE)
     output = SocketOutput(
-        fake_app.app, spec, fake_app.context, KeyedExecutor(BRIEF), listen=slow, patience=0.1
+        fake_app.app,
+        spec,
+        fake_app.context,
+        KeyedExecutor(idle_timeout=IDLE_TIMEOUT),
+        listen=slow,
+        patience=0.1,
     )
     with pytest.raises(OutputError, match=r"no answer for 0\.1 s; its filesystem hangs"):
         await output.put(token(fake_app))
@@ -311,7 +319,7 @@ async def test_a_socket_that_is_bound_after_closing_is_removed(
 ) -> None:
     """A stop does not wait for a hanging filesystem, and must not leave the socket behind."""
     slow = Slow()
-    executor = KeyedExecutor(BRIEF)
+    executor = KeyedExecutor(idle_timeout=IDLE_TIMEOUT)
     output = SocketOutput(fake_app.app, SocketSpec(path), fake_app.context, executor, listen=slow)
     preparing = asyncio.create_task(output.prepare())
     await asyncio.sleep(0.05)
@@ -330,7 +338,7 @@ async def test_a_path_can_pass_to_another_output_while_it_is_being_bound(
 ) -> None:
     """A reload may follow the start at once, and the path then has a new owner."""
     slow = Slow()
-    executor = KeyedExecutor(BRIEF)
+    executor = KeyedExecutor(idle_timeout=IDLE_TIMEOUT)
     earlier, other, later = (
         SocketOutput(fake_app.app, SocketSpec(path), fake_app.context, executor, listen=slow)
         for _ in range(3)
@@ -355,7 +363,9 @@ async def test_an_app_is_ready_when_its_socket_has_the_newest_token(path: Path) 
     """Readiness, events and metrics treat a socket like any other output."""
     fake_app = FakeApp(grants())
     app = replace(fake_app.app, sockets=(SocketSpec(path, Format.RAW, PRIVATE),))
-    output: Output = SocketOutput(app, app.sockets[0], fake_app.context, KeyedExecutor(BRIEF))
+    output: Output = SocketOutput(
+        app, app.sockets[0], fake_app.context, KeyedExecutor(idle_timeout=IDLE_TIMEOUT)
+    )
     runner = AppRunner(app, replace(fake_app.app_context, outputs=(output,)), fake_app.context)
     path.mkdir()
     async with running(runner.run()):
@@ -415,7 +425,11 @@ async def test_a_lent_socket_is_served_and_never_replaced(fake_app: FakeApp, pat
     listen = lending({path: lent.socket})
     for _ in range(2):
         output = SocketOutput(
-            fake_app.app, SocketSpec(path), fake_app.context, KeyedExecutor(BRIEF), listen=listen
+            fake_app.app,
+            SocketSpec(path),
+            fake_app.context,
+            KeyedExecutor(idle_timeout=IDLE_TIMEOUT),
+            listen=listen,
         )
         reading = asyncio.create_task(read(path))
         await output.prepare()
@@ -427,7 +441,11 @@ async def test_a_lent_socket_is_served_and_never_replaced(fake_app: FakeApp, pat
         assert path.stat().st_ino == inode
     other = path.with_name("other.sock")
     elsewhere = SocketOutput(
-        fake_app.app, SocketSpec(other), fake_app.context, KeyedExecutor(BRIEF), listen=listen
+        fake_app.app,
+        SocketSpec(other),
+        fake_app.context,
+        KeyedExecutor(idle_timeout=IDLE_TIMEOUT),
+        listen=listen,
     )
     await elsewhere.put(token(fake_app))
     assert await read(other) == b"token-1"

@@ -13,7 +13,7 @@ from refresherd.domain import session_state
 from refresherd.domain.events import AccessDenied
 from refresherd.domain.model import Access, Format, Ownership, SocketSpec
 from refresherd.host.keyed_executor import KeyedExecutor
-from support.api_place import BRIEF
+from support.api_place import IDLE_TIMEOUT
 from support.fake_app import FakeApp
 from support.fakes import grants
 from support.other_users import AS_ROOT, US, As, reachable
@@ -45,7 +45,10 @@ async def serving(access: Access) -> AsyncIterator[tuple[FakeApp, Path]]:
         path = directory / "payments.sock"
         spec = SocketSpec(path, Format.RAW, Ownership(0o666))
         output = SocketOutput(
-            replace(fake_app.app, access=access), spec, fake_app.context, KeyedExecutor(BRIEF)
+            replace(fake_app.app, access=access),
+            spec,
+            fake_app.context,
+            KeyedExecutor(idle_timeout=IDLE_TIMEOUT),
         )
         await output.put(session.token)
         yield fake_app, path

@@ -18,7 +18,7 @@ from refresherd.domain.reload_plan import ReloadPlan
 from refresherd.engine.context import AppContext
 from refresherd.engine.ports import Output
 from refresherd.engine.supervisor import Supervisor
-from refresherd.host.keyed_executor import KeyedExecutor, ThreadLimits
+from refresherd.host.keyed_executor import KeyedExecutor
 from support.fake_app import FakeApp, Script
 from support.fakes import (
     FakeClock,
@@ -30,8 +30,8 @@ from support.fakes import (
 )
 from support.other_users import reachable
 
-BRIEF = ThreadLimits(idle_timeout=0.1)
-"""Threads end soon, as other tests count them."""
+IDLE_TIMEOUT = 0.1
+"""Seconds after which threads end: soon, since other tests count them."""
 
 EVERYBODY = Ownership(mode=0o666)
 
@@ -130,7 +130,7 @@ async def served(
             EVERYBODY,
             kept.supervisor,
             kept.kept.context,
-            KeyedExecutor(BRIEF),
+            KeyedExecutor(idle_timeout=IDLE_TIMEOUT),
             limits=limits,
         )
         async with ClientSession("http://localhost", connector=UnixConnector(str(path))) as own:

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from refresherd.host.keyed_executor import KeyedExecutor, ThreadLimits, filesystem_timeout
+from refresherd.host.keyed_executor import KeyedExecutor, filesystem_timeout
 from support.fakes import settle
 
 BOUND = 30.0
@@ -61,7 +61,7 @@ async def test_no_exception_stops_a_queue(
     raised: BaseException, message: type[BaseException]
 ) -> None:
     """A thread that died of an odd one would leave its caller and its queue hanging for ever."""
-    executor = KeyedExecutor(ThreadLimits(threads=1))
+    executor = KeyedExecutor(threads=1)
     with pytest.raises(message):
         await executor.call("disk", partial(fail, raised))
     assert await executor.call("disk", lambda: "alive") == "alive"
@@ -106,7 +106,7 @@ async def test_a_call_cancelled_before_it_began_never_runs() -> None:
 async def test_a_call_cancelled_while_no_thread_is_free_never_runs() -> None:
     """It is already on its way to a thread, and must be stopped there all the same."""
     ran: list[str] = []
-    executor, hang = KeyedExecutor(ThreadLimits(threads=1, grow_after=BOUND)), Hang()
+    executor, hang = KeyedExecutor(threads=1, grow_after=BOUND), Hang()
     hanging = asyncio.create_task(executor.call("disk", hang))
     await hang.begun()
     cancelled = asyncio.create_task(executor.call("other disk", partial(ran.append, "cancelled")))
