@@ -1,6 +1,6 @@
 """What happens in the daemon, as values without secrets, for metrics and logs.
 
-Instants are boot time; whoever shows one to people converts it to wall time. All other times are
+Instants are boot time, which observers convert to wall time for people. All other times are
 seconds. Each event belongs in the `Event` union at the end: mypy then names every observer that
 does not handle it yet.
 """

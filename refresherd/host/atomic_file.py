@@ -2,7 +2,7 @@
 
 Readers never see half a file: the bytes go to a temporary file beside the target, and rename(2)
 puts it in the target's place in one step. A crash at any moment leaves the old file or the new
-one, at worst with a temporary file beside it. All functions block.
+one, at worst with a temporary file beside it. The functions block; `ReplacedFile` does not.
 """
 
 import os

@@ -104,7 +104,7 @@ def unit_of(cgroups: str) -> str:
     """Return the system unit in the text of a /proc/PID/cgroup, "" for none.
 
     It is the first part of the path that is not a slice, as systemd itself reads it. Names below
-    it, such as the units of a user's own manager, are chosen by whom the unit belongs to.
+    it, such as the units of a user's own manager, are chosen by the unit's own user.
     """
     fields = (line.split(":", 2) for line in cgroups.splitlines())
     paths = {field[1]: field[2] for field in fields if len(field) == len(("id", "name", "path"))}

@@ -62,7 +62,7 @@ def recovery(timing: Timing, trouble: Trouble) -> float:
 
 
 def respite(timing: Timing, latency: float, trouble: Trouble) -> float:
-    """Return the time within which an app with a valid token renews it, if it is valid for so long.
+    """Return the time within which an app with a valid token renews it, if it lives that long.
 
     Such an app waits, or hangs, for at most half of what the token has left.
     """
