@@ -88,10 +88,13 @@ def stopping() -> NoToken:
 
 def no_token(session: SessionState, now: Instant) -> NoToken:
     """Return the refusal for a client that has waited in vain."""
-    causes = reasons(AppStatus("", session), now)
-    message = causes[0] if causes else "no token that is valid for long enough has come yet"
-    if causes and session.state is State.REJECTED:
-        message = f"DSM refused the credential, so an operator must act; {message}"
+    failure = session.last_failure
+    if valid_token(session, now) is not None:
+        message = "no token that is valid for long enough has come yet"
+    elif session.state is State.REJECTED and failure is not None:
+        message = f"no valid token, and an operator must act: {failure.message}"
+    else:
+        (message,) = reasons(AppStatus("", session), now)
     return NoToken(message, retry_after=_seconds(session.next_attempt_at - now))
 
 
@@ -106,12 +109,12 @@ def refusal(session: SessionState, ask: Ask, now: Instant) -> NoToken | None:
     if token is None:
         rejected = session.state is State.REJECTED and session.next_attempt_at > ask.until
         return no_token(session, now) if rejected else None
-    wanted = f"and {ask.min_ttl:g} s were asked for"
+    wanted = f"but {ask.min_ttl:g} s were requested"
     if token.lifetime <= ask.min_ttl:
-        message = f"its tokens live for {token.lifetime:g} s only, {wanted}"
+        message = f"its tokens live only {token.lifetime:g} s, {wanted}"
     elif session.last_success_at is not None and session.last_success_at >= ask.at:
         left = token.expires_at - now
-        message = f"even its newest token lives for another {left:.3g} s only, {wanted}"
+        message = f"even its newest token lives only another {left:.3g} s, {wanted}"
     else:
         return None
     return NoToken(message, retry_after=_seconds(session.next_attempt_at - now))

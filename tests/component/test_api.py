@@ -122,7 +122,7 @@ async def test_a_lifetime_that_no_token_has_is_refused_at_once() -> None:
     """It makes no difference how long the client would wait."""
     async with served() as place, place.client.get(f"{TOKEN}?min_ttl=900&wait=300") as response:
         detail = await assert_problem(response, 503)
-        assert detail == "its tokens live for 600 s only, and 900 s were asked for"
+        assert detail == "its tokens live only 600 s, but 900 s were requested"
         assert response.headers["Retry-After"] == "300"
 
 

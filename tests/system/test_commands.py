@@ -147,7 +147,7 @@ def test_token_is_refreshed_if_it_does_not_live_long_enough(served: Workplace) -
     assert after["expires_in"] >= LIFETIME - 1
     refused = run(served, "token", "orders", "--min-ttl", "10m")
     assert (refused.returncode, refused.stdout) == (69, "")
-    assert "its tokens live for 60 s only, and 600 s were asked for" in refused.stderr
+    assert "its tokens live only 60 s, but 600 s were requested" in refused.stderr
 
 
 def test_status_shows_each_app(served: Workplace) -> None:

@@ -114,7 +114,7 @@ def test_curl_is_told_what_is_wrong(workplace: Workplace) -> None:
         assert " 503 " in head
         assert re.search(r"^Retry-After: \d+$", head, re.MULTILINE)
         detail = json.loads(body)["detail"]
-        assert detail == "its tokens live for 60 s only, and 90 s were asked for"
+        assert detail == "its tokens live only 60 s, but 90 s were requested"
         code = ("--output", "/dev/null", "--write-out", "%{http_code}")
         assert curl(workplace, "/paymnts/token", *code) == "404"
         assert curl(workplace, "/payments/token?format=xml", *code) == "400"

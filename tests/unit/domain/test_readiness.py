@@ -5,7 +5,16 @@ from dataclasses import replace
 from refresherd.domain import session_state
 from refresherd.domain.errors import Reason, Rejected, Retryable
 from refresherd.domain.model import Instant, Timing
-from refresherd.domain.readiness import AppStatus, OutputStatus, ready, reasons
+from refresherd.domain.readiness import (
+    AppStatus,
+    Ask,
+    OutputStatus,
+    no_token,
+    ready,
+    reasons,
+    refusal,
+    stopping,
+)
 from support.fakes import grants
 
 NOW = Instant(1000)
@@ -81,3 +90,31 @@ def test_a_failing_renewal_leaves_an_app_ready() -> None:
     assert ready(status, LATER)
     gone = Instant(NOW + LIFETIME)
     assert not ready(replace(status, session=session_state.expired(troubled, gone)), gone)
+
+
+def test_a_refused_credential_is_named_once_with_who_must_act() -> None:
+    """A script's operator reads this line at night; the same fact three times hides the cure."""
+    refused = Rejected(Reason.REJECTED, "DSM refused the credential: 401; replace it")
+    session = session_state.failed(session_state.begin(NOW), refused, NOW, Timing(), 0.0)
+    assert str(no_token(session, NOW)) == (
+        "no valid token, and an operator must act: DSM refused the credential: 401; replace it"
+    )
+
+
+def test_a_client_that_waited_for_a_longer_token_is_told_so() -> None:
+    """There is a valid token, so "no valid token" would be untrue."""
+    assert "valid for long enough" in str(no_token(SESSION, LATER))
+
+
+def test_a_client_waits_for_an_attempt_that_comes_before_it_gives_up() -> None:
+    """The credential may have been replaced, so an attempt at that very instant counts."""
+    refused = Rejected(Reason.REJECTED, "401")
+    session = session_state.failed(session_state.begin(NOW), refused, NOW, Timing(), 0.0)
+    due = session.next_attempt_at
+    assert refusal(session, Ask(0.0, at=NOW, until=due), NOW) is None
+    assert refusal(session, Ask(0.0, at=NOW, until=Instant(due - 1)), NOW) is not None
+
+
+def test_a_stopping_daemon_is_worth_asking_again_at_once() -> None:
+    """The next daemon takes over within a second."""
+    assert stopping().retry_after == 1

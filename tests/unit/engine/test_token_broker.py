@@ -144,7 +144,7 @@ async def test_a_min_ttl_beyond_the_lifetime_is_refused_at_once(min_ttl: float) 
     """Neither waiting nor refreshing would help, only an administrator of DSM."""
     async with brokerage(grants()) as place:
         await place.advance(100)
-        with pytest.raises(NoToken, match=r"live for 600 s only") as raised:
+        with pytest.raises(NoToken, match=r"live only 600 s") as raised:
             await place.broker.token("payments", min_ttl=min_ttl, wait=PATIENT)
         assert raised.value.retry_after == 200
         assert place.attempts == 1
@@ -159,7 +159,7 @@ async def test_a_new_token_that_does_not_last_either_ends_the_wait() -> None:
         await settle()
         place.fake_app.clock.advance(10)
         go_on.set()
-        with pytest.raises(NoToken, match=r"newest token lives for another 590 s only"):
+        with pytest.raises(NoToken, match=r"newest token lives only another 590 s"):
             await ask
         assert place.attempts == 2
 
@@ -231,7 +231,7 @@ async def test_an_expired_token_is_handed_to_nobody() -> None:
 async def test_readers_cannot_have_a_refused_credential_retried() -> None:
     """DSM may reset the app's secret, and a client that may only read must not cause that."""
     async with brokerage([BAD_KEY, BAD_KEY]) as place:
-        with pytest.raises(NoToken, match=r"no valid token \(rejected\)") as raised:
+        with pytest.raises(NoToken, match="an operator must act") as raised:
             await place.broker.token("payments", min_ttl=30)
         assert raised.value.retry_after == 1800
         await place.broker.refresh("payments", PATIENT, operator=False)
@@ -246,7 +246,7 @@ async def test_a_refused_credential_is_reported_at_once() -> None:
     """Only an operator can help, so a script should not wait for its whole timeout first."""
     async with brokerage([BAD_KEY]) as place:
         await settle()
-        with pytest.raises(NoToken, match=r"DSM refused the credential.*no such key"):
+        with pytest.raises(NoToken, match="an operator must act: no such key"):
             await place.broker.token("payments", wait=PATIENT)
 
 
@@ -257,7 +257,7 @@ async def test_a_refusal_ends_the_wait_of_earlier_requests() -> None:
         ask = asyncio.create_task(place.broker.token("payments", wait=PATIENT))
         await settle()
         go_on.set()
-        with pytest.raises(NoToken, match="DSM refused the credential"):
+        with pytest.raises(NoToken, match="an operator must act: no such key"):
             await ask
 
 
