@@ -42,6 +42,15 @@ UNTESTED = {
 }
 """The blocks that no test runs, by page, with the reason that the page's source gives."""
 
+QUOTING = [
+    ("troubleshooting.md", "The daemon does not start", 0),
+    ("troubleshooting.md", "A consumer gets no token from refresherd", 0),
+    ("what-happens-when.md", "Trouble with DSM", 2),
+    ("what-happens-when.md", "Trouble on the host", 2),
+    ("what-happens-when.md", "Trouble with clocks", 2),
+]
+"""Tables and their columns that quote the program's messages."""
+
 
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page: Path) -> None:
@@ -95,6 +104,14 @@ def test_every_block_says_its_language(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
+def test_output_follows_its_commands(page: Path) -> None:
+    """A `text` block shows what the `sh` block right before it prints; no test reads another."""
+    found = blocks(page)
+    shown = [block for block in found if block.language == "text"]
+    assert len(shown) == sum(block.output is not None and block.runs for block in found)
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_json_is_json(page: Path) -> None:
     """A sample is copied into programs."""
     for block in blocks(page):
@@ -124,14 +141,13 @@ def test_log_lines_exist() -> None:
             assert f'"{line}"' in source, line
 
 
-def test_quoted_messages_exist() -> None:
+@pytest.mark.parametrize(("page", "heading", "column"), QUOTING)
+def test_quoted_messages_exist(page: str, heading: str, column: int) -> None:
     """A reader searches the page for the words on the screen."""
     sources = (path.read_text() for path in (CHECKOUT / "refresherd").rglob("*.py"))
     source = re.sub(r'"\n\s*f?"', "", "\n".join(sources))
-    page = DOCS / "troubleshooting.md"
-    headings = ("The daemon does not start", "A consumer gets no token from refresherd")
-    cells = [row[0] for heading in headings for row in rows(page, heading)]
-    quotes = [quote for cell in cells for quote in re.findall("`([^`]+ [^`]+)`", cell)]
+    cells = [row[column] for row in rows(DOCS / page, heading)]
+    quotes = [quote for cell in cells for quote in re.findall("`([^`]+)`", cell) if " " in quote]
     parts = [part.strip(': "') for quote in quotes for part in quote.split("…")]
     assert parts
     for part in parts:
@@ -179,7 +195,7 @@ def test_the_map_shows_what_is_there() -> None:
         assert (CHECKOUT / path).exists() or (CHECKOUT / f"{path}.py").exists(), path
     for place in ("refresherd", "refresherd/adapters", "tests"):
         for folder in (CHECKOUT / place).iterdir():
-            if folder.is_dir() and not folder.name.startswith((".", "__")):
+            if any(folder.rglob("*.py")) and not folder.name.startswith((".", "__")):
                 assert f"`{place}/{folder.name}/`" in text, folder
 
 

@@ -63,8 +63,7 @@ def carry_out(page: Session, chosen: list[Block]) -> None:
             if block.file:
                 page.save(block.file, block.text)
             else:
-                for line in commands(block):
-                    page.run(line)
+                page.run(*commands(block))
         except AssertionError as error:
             raise AssertionError(f"{block.place}: {error}") from None
 

@@ -56,6 +56,7 @@ def test_settings_are_accepted(block: Block, host: DocumentedHost) -> None:
         (host.directory / "bin" / program).symlink_to("/bin/true")
     write_secret(host.etc / "bootstrap.token", token_urlsafe(64))
     write_certificate(host.etc / "app.crt", host.etc / "app.pem")
+    write_certificate(host.etc / "dsm-ca.pem", host.etc / "dsm-ca.key")
     environ = {
         **host.environ,
         "CREDENTIALS_DIRECTORY": str(host.directory / "credentials"),

@@ -1,8 +1,9 @@
 """The documentation as the tests read it: pages, their fenced blocks, links and tables.
 
-A block runs by its language. `console` holds commands after `$ ` and what they print; `sh` holds a
-script; a block whose first line is a comment that names a file is that file. A comment in the
-page's source, right above a block, says where it runs instead:
+A block runs by its language. `sh` holds command lines, and a `text` block after it holds what they
+print; `console` holds commands after `$ ` together with their output. A block whose first line is
+a comment that names a file is that file. A comment in the page's source, right above a block, says
+where it runs instead:
 
     <!-- run in the machine -->             on a host with systemd, as root
     <!-- run in the machine by a user -->   there, as an ordinary user
@@ -13,6 +14,7 @@ page's source, right above a block, says where it runs instead:
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[2]
@@ -35,22 +37,26 @@ FILE = re.compile(r"(?:#|//) (?P<path>[\w~./@-]*[\w]\.(?:toml|py|sh|go|java|conf
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block; `line` is where its fence stands, `mark` the comment above it, if any."""
+    """A fenced block of a page."""
 
     page: Path
     line: int
+    """Where its fence stands."""
     language: str
     text: str
     mark: str
+    """The comment right above it, "" without one."""
+    output: str | None
+    """The `text` block that follows it, None without one."""
 
     @property
     def place(self) -> str:
-        """Where it is, for a test that fails."""
+        """Its page and line, for the message of a failed test."""
         return f"{self.page.relative_to(CHECKOUT)}:{self.line}"
 
     @property
     def file(self) -> str:
-        """The file that the block is, "" if it is none."""
+        """The path of the file that the block holds, "" for other blocks."""
         named = FILE.match(self.text)
         return named["path"] if named else ""
 
@@ -62,10 +68,11 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command and what it prints; None for output that the page does not show."""
+    """What a reader enters: one command, or all lines of an `sh` block."""
 
     text: str
     output: str | None = None
+    """What it prints; None if the page does not show that."""
     interrupted: bool = False
     """Whether it goes on until Ctrl-C, which the page shows as ^C."""
 
@@ -78,22 +85,24 @@ def pages() -> list[Path]:
 def blocks(page: Path) -> list[Block]:
     """Return a page's fenced blocks in order."""
     text = page.read_text()
+    found = list(FENCE.finditer(text))
     return [
         Block(
             page,
-            text.count("\n", 0, found.start("language")) + 1,
-            found["language"],
-            found["text"],
-            found["mark"] or "",
+            text.count("\n", 0, block.start("language")) + 1,
+            block["language"],
+            block["text"],
+            block["mark"] or "",
+            following["text"] if following and following["language"] == "text" else None,
         )
-        for found in FENCE.finditer(text)
+        for block, following in zip_longest(found, found[1:])
     ]
 
 
 def commands(block: Block) -> Iterator[Command]:
-    """Yield the commands of a block."""
+    """Yield the commands of a block; an `sh` block is one."""
     if block.language != "console":
-        yield Command(block.text)
+        yield Command(block.text, block.output)
         return
     for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
         lines = part.splitlines()
@@ -108,7 +117,7 @@ def commands(block: Block) -> Iterator[Command]:
 
 
 def pattern(output: str) -> re.Pattern[str]:
-    """Return what output must match that a page shows."""
+    """Return the pattern that a program's output must match, from the output that a page shows."""
     lines = []
     for line in output.splitlines():
         if line.strip() == WHOLE:

@@ -1,4 +1,4 @@
-"""A shell that a page's commands are typed into, one after the other, as a reader would."""
+"""A shell that gets a page's blocks as a reader pastes them: whole, and without a pause."""
 
 import os
 import re
@@ -14,10 +14,15 @@ from pathlib import Path
 from support.documentation import Command, pattern
 
 PATIENCE = 60.0
-"""Seconds within which a healthy command has ended, however slow the host."""
+"""Seconds that a healthy command never needs, however slow the host."""
 
 END = re.compile(r"<<end of a command: (\d+)>>\n")
-PROMPT = "printf '<<end of a command: %d>>\\n' $?"
+PREPARE = "failed=0; trap 'failed=$?' ERR\n"
+REPORT = "printf '<<end of a command: %d>>\\n' $failed; failed=0\n"
+"""Reports the status of the last line that failed: a reader cannot go on after a failed line."""
+
+ASKS = re.compile(r"\bread -")
+"""A command that reads a line from the terminal."""
 
 
 @dataclass(slots=True)
@@ -25,36 +30,24 @@ class Session:
     """A running shell. What it prints is compared with what the page shows."""
 
     shell: subprocess.Popen[str]
-    directory: Path
-    """Where the commands are put that the shell reads."""
-    prefix: str = ""
-    """The same directory as the shell sees it, if that is in another mount namespace."""
     reworded: Mapping[str, str] = field(default_factory=dict)
     """What a page says, such as a host's name, and what is true in the test. Output is compared
     after the replacement is undone."""
     typed: str = ""
-    """What a command finds on standard input."""
+    """The line that the reader types when a command asks for one."""
+    _unread: str = ""
+    """What the shell printed after the end of the last command."""
 
-    def run(self, command: Command) -> None:
-        """Run a command to its end. It must succeed, and print what is shown."""
-        text = self.to_test(command.text)
-        (self.directory / ".typed").write_text(self.typed)
-        (self.directory / ".command").write_text(text + "\n")
-        where = self.prefix or str(self.directory)
-        self._send(f". '{where}/.command' <'{where}/.typed'; {PROMPT}")
-        output = self._read(command)
-        if command.interrupted:
-            return
-        found = END.search(output)
-        assert found is not None, f"{text}\n…did not end:\n{output}"
-        output = output[: found.start()]
-        assert found[1] == "0", f"{text}\n…ended with status {found[1]}:\n{output}"
-        if command.output is not None:
-            told = self.to_page(output)
-            told += "" if told.endswith("\n") or not told else "\n"
-            assert pattern(command.output).fullmatch(told), f"{text}\n…printed:\n{told}"
-        if text.rstrip().endswith("&"):
-            self._await_greeting(text)
+    def run(self, *commands: Command) -> None:
+        """Run commands that all succeed and print what the page shows.
+
+        The shell gets all of them in one piece, so that a command that reads its standard input
+        swallows the next ones, and a race between a program in the background and the next line
+        shows up, as after a paste into a terminal.
+        """
+        self._send("".join(self._lines(command) for command in commands))
+        for command in commands:
+            self._check(command)
 
     def save(self, path: str, text: str) -> None:
         """Save a file that the page shows, below the directory that the shell is in."""
@@ -72,22 +65,39 @@ class Session:
             text = text.replace(true, said)
         return text
 
-    def _send(self, line: str) -> None:
+    def _lines(self, command: Command) -> str:
+        """Return what a command's reader types, and a line that reports the end."""
+        typed = self.typed if ASKS.search(command.text) else ""
+        return self.to_test(command.text).rstrip("\n") + "\n" + typed + REPORT
+
+    def _send(self, text: str) -> None:
         assert self.shell.stdin is not None
-        self.shell.stdin.write(line + "\n")
+        self.shell.stdin.write(text)
         self.shell.stdin.flush()
 
-    def _read(self, command: Command) -> str:
-        """Return what comes up to the command's end; one that does not end is interrupted."""
+    def _check(self, command: Command) -> None:
+        """Wait for the command's end, and compare its status and output."""
+        output, status = self._read(command)
+        if command.interrupted:
+            return
+        assert status == "0", f"{command.text}\n…failed with status {status}:\n{output}"
+        if command.output is not None:
+            printed = self.to_page(output)
+            printed += "" if printed.endswith("\n") or not printed else "\n"
+            shown = pattern(command.output)
+            assert shown.fullmatch(printed), f"{command.text}\n…printed:\n{printed}"
+
+    def _read(self, command: Command) -> tuple[str, str]:
+        """Return what a command prints, and its status; interrupt it where the page does."""
         assert self.shell.stdout is not None
         descriptor = self.shell.stdout.fileno()
-        output, interrupt = "", command.interrupted
+        output, interrupt = self._unread, command.interrupted
         deadline = time.monotonic() + PATIENCE
         with selectors.DefaultSelector() as selector:
             selector.register(descriptor, selectors.EVENT_READ)
-            while END.search(output) is None:
+            while (end := END.search(output)) is None:
                 left = deadline - time.monotonic()
-                assert left > 0, f"{command.text}\n…goes on for too long:\n{output}"
+                assert left > 0, f"{command.text}\n…takes too long:\n{output}"
                 if not selector.select(left):
                     continue
                 piece = os.read(descriptor, 65536)
@@ -98,21 +108,13 @@ class Session:
                     os.kill(_in_foreground(self.shell.pid), signal.SIGINT)
                     interrupt = False
         assert not interrupt, f"{command.text}\n…ended by itself:\n{output}"
-        return output
-
-    def _await_greeting(self, text: str) -> None:
-        """Return once a program in the background has printed something into its file.
-
-        A reader takes longer than that to type the next line.
-        """
-        named = re.search(r"2?>(\S+) &$", text.rstrip())
-        if named is not None:
-            self.run(Command(f"until [ -s {named[1]} ]; do sleep 0.02; done"))
+        self._unread = output[end.end() :]
+        return output[: end.start()], end[1]
 
 
 @contextmanager
 def session(argv: Sequence[str], directory: Path, environ: Mapping[str, str]) -> Iterator[Session]:
-    """Start a shell in a directory, and end it with all that was started in it."""
+    """Start a shell in a directory. At the end, stop it with everything that it started."""
     shell = subprocess.Popen(
         argv,
         cwd=directory,
@@ -124,7 +126,9 @@ def session(argv: Sequence[str], directory: Path, environ: Mapping[str, str]) ->
         start_new_session=True,
     )
     try:
-        yield Session(shell, directory)
+        assert shell.stdin is not None
+        shell.stdin.write(PREPARE)
+        yield Session(shell)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(shell.pid, signal.SIGTERM)
@@ -137,7 +141,7 @@ def session(argv: Sequence[str], directory: Path, environ: Mapping[str, str]) ->
 
 
 def _in_foreground(pid: int) -> int:
-    """Return what the shell has started last; the shell may be the child of what entered there."""
+    """Return the process that the shell started last; `pid` may be the shell's parent."""
     child = int(Path(f"/proc/{pid}/task/{pid}/children").read_text().split()[-1])
     is_shell = Path(f"/proc/{pid}/comm").read_text().strip() == "bash"
     return child if is_shell else _in_foreground(child)

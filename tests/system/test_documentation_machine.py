@@ -81,9 +81,8 @@ def typing(host: Host, *, root: bool) -> Iterator[Session]:
     # There is no package index to be asked, and nobody waits for files to be compiled.
     pip = ("PIP_NO_INDEX=1", "PIP_FIND_LINKS=/srv/wheels", "PIP_NO_COMPILE=1")
     shell = (*who, "env", "-i", "-C", "/home/ada/refresherd", *environ, *pip, "bash", "--norc")
-    directory = host.machine.root / home.removeprefix("/")
-    with session(host.machine.command(*shell), directory, {}) as page:
-        page.prefix, page.reworded = home, {"https://amer.smartkey.io": DSM}
+    with session(host.machine.command(*shell), host.machine.root, {}) as page:
+        page.reworded = {"https://amer.smartkey.io": DSM}
         yield page
 
 
@@ -96,8 +95,7 @@ def carry_out(page: Session, block: Block) -> None:
         elif block.mark == UNTIL_CTRL_C:
             page.run(Command(block.text, "…\n…token 1…", interrupted=True))
         elif block.runs:
-            for line in commands(block):
-                page.run(line)
+            page.run(*commands(block))
     except AssertionError as error:
         raise AssertionError(f"{block.place}: {error}") from None
 
