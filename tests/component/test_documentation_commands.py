@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.documentation import CHECKOUT, Block, blocks, commands, pages
+from support.documentation import CHECKOUT, Block, blocks, command_of, pages
 from support.documented_host import DocumentedHost
 from support.lab import needs_tool
 from support.programs import Dsm, command, emulator, running
@@ -52,8 +52,8 @@ def shown(page: Path) -> list[Block]:
 
 def compiler(block: Block) -> str:
     """Return the compiler that a block needs, "" for none."""
-    needed = re.search(r"^\$ (\w+)", block.text, re.MULTILINE)
-    return needed[1] if needed and needed[1] in COMPILERS else ""
+    needed = re.match(r"\w+", block.text)
+    return needed[0] if needed and needed[0] in COMPILERS else ""
 
 
 def carry_out(page: Session, chosen: list[Block]) -> None:
@@ -63,7 +63,7 @@ def carry_out(page: Session, chosen: list[Block]) -> None:
             if block.file:
                 page.save(block.file, block.text)
             else:
-                page.run(*commands(block))
+                page.run(command_of(block))
         except AssertionError as error:
             raise AssertionError(f"{block.place}: {error}") from None
 

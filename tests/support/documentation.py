@@ -1,9 +1,8 @@
 """The documentation as the tests read it: pages, their fenced blocks, links and tables.
 
 A block runs by its language. `sh` holds command lines, and a `text` block after it holds what they
-print; `console` holds commands after `$ ` together with their output. A block whose first line is
-a comment that names a file is that file. A comment in the page's source, right above a block, says
-where it runs instead:
+print. A block whose first line is a comment that names a file is that file. A comment in the page's
+source, right above a block, says where it runs instead:
 
     <!-- run in the machine -->             on a host with systemd, as root
     <!-- run in the machine by a user -->   there, as an ordinary user
@@ -12,7 +11,6 @@ where it runs instead:
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -63,12 +61,12 @@ class Block:
     @property
     def runs(self) -> bool:
         """Whether a shell runs it."""
-        return self.language in ("console", "sh") and not self.file
+        return self.language == "sh" and not self.file
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What a reader enters: one command, or all lines of an `sh` block."""
+    """What a reader enters at once: one line or several."""
 
     text: str
     output: str | None = None
@@ -99,21 +97,11 @@ def blocks(page: Path) -> list[Block]:
     ]
 
 
-def commands(block: Block) -> Iterator[Command]:
-    """Yield the commands of a block; an `sh` block is one."""
-    if block.language != "console":
-        yield Command(block.text, block.output)
-        return
-    for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
-        lines = part.splitlines()
-        count = 1
-        while count < len(lines) and (lines[count - 1].endswith("\\") or lines[count][:2] == "> "):
-            count += 1
-        text = "\n".join(line.removeprefix("> ") for line in lines[:count])
-        output = "\n".join(lines[count:]).strip("\n")
-        interrupted = output.endswith("^C")
-        output = output.removesuffix("^C").rstrip("\n")
-        yield Command(text, output or None, interrupted)
+def command_of(block: Block) -> Command:
+    """Return a block as a command, with the output that the page shows, which may end in ^C."""
+    output = (block.output or "").strip("\n")
+    shown = output.removesuffix("^C").rstrip("\n")
+    return Command(block.text, shown or None, interrupted=output.endswith("^C"))
 
 
 def pattern(output: str) -> re.Pattern[str]:

@@ -35,19 +35,24 @@ class Session:
     after the replacement is undone."""
     typed: str = ""
     """The line that the reader types when a command asks for one."""
-    _unread: str = ""
-    """What the shell printed after the end of the last command."""
 
-    def run(self, *commands: Command) -> None:
-        """Run commands that all succeed and print what the page shows.
+    def run(self, command: Command) -> None:
+        """Run a command that succeeds and prints what the page shows.
 
-        The shell gets all of them in one piece, so that a command that reads its standard input
-        swallows the next ones, and a race between a program in the background and the next line
-        shows up, as after a paste into a terminal.
+        The shell gets all its lines in one piece, as after a paste into a terminal. A line that
+        reads standard input therefore swallows the next ones, and a line that needs a program in
+        the background to be ready must wait for it.
         """
-        self._send("".join(self._lines(command) for command in commands))
-        for command in commands:
-            self._check(command)
+        typed = self.typed if ASKS.search(command.text) else ""
+        self._send(self.to_test(command.text).rstrip("\n") + "\n" + typed + REPORT)
+        output, status = self._read(command)
+        if command.interrupted:
+            return
+        assert status == "0", f"{command.text}\n…failed with status {status}:\n{output}"
+        if command.output is not None:
+            printed = self.to_page(output).strip("\n")
+            lines = f"{printed}\n" if printed else ""
+            assert pattern(command.output).fullmatch(lines), f"{command.text}\n…printed:\n{printed}"
 
     def save(self, path: str, text: str) -> None:
         """Save a file that the page shows, below the directory that the shell is in."""
@@ -65,33 +70,16 @@ class Session:
             text = text.replace(true, said)
         return text
 
-    def _lines(self, command: Command) -> str:
-        """Return what a command's reader types, and a line that reports the end."""
-        typed = self.typed if ASKS.search(command.text) else ""
-        return self.to_test(command.text).rstrip("\n") + "\n" + typed + REPORT
-
     def _send(self, text: str) -> None:
         assert self.shell.stdin is not None
         self.shell.stdin.write(text)
         self.shell.stdin.flush()
 
-    def _check(self, command: Command) -> None:
-        """Wait for the command's end, and compare its status and output."""
-        output, status = self._read(command)
-        if command.interrupted:
-            return
-        assert status == "0", f"{command.text}\n…failed with status {status}:\n{output}"
-        if command.output is not None:
-            printed = self.to_page(output)
-            printed += "" if printed.endswith("\n") or not printed else "\n"
-            shown = pattern(command.output)
-            assert shown.fullmatch(printed), f"{command.text}\n…printed:\n{printed}"
-
     def _read(self, command: Command) -> tuple[str, str]:
         """Return what a command prints, and its status; interrupt it where the page does."""
         assert self.shell.stdout is not None
         descriptor = self.shell.stdout.fileno()
-        output, interrupt = self._unread, command.interrupted
+        output, interrupt = "", command.interrupted
         deadline = time.monotonic() + PATIENCE
         with selectors.DefaultSelector() as selector:
             selector.register(descriptor, selectors.EVENT_READ)
@@ -108,7 +96,6 @@ class Session:
                     os.kill(_in_foreground(self.shell.pid), signal.SIGINT)
                     interrupt = False
         assert not interrupt, f"{command.text}\n…ended by itself:\n{output}"
-        self._unread = output[end.end() :]
         return output[: end.start()], end[1]
 
 

@@ -19,7 +19,7 @@ from support.documentation import (
     Block,
     Command,
     blocks,
-    commands,
+    command_of,
     pages,
 )
 from support.lab import needs, needs_tool
@@ -95,7 +95,7 @@ def carry_out(page: Session, block: Block) -> None:
         elif block.mark == UNTIL_CTRL_C:
             page.run(Command(block.text, "…\n…token 1…", interrupted=True))
         elif block.runs:
-            page.run(*commands(block))
+            page.run(command_of(block))
     except AssertionError as error:
         raise AssertionError(f"{block.place}: {error}") from None
 
