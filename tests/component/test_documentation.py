@@ -1,4 +1,4 @@
-"""The documentation as a text: its links lead somewhere, its tables agree with the program."""
+"""The documentation's links have targets, and its tables agree with the program."""
 
 import json
 import re
@@ -31,7 +31,7 @@ DOCS = CHECKOUT / "docs"
 PAGES = [pytest.param(page, id=str(page.relative_to(CHECKOUT))) for page in pages()]
 
 LONGEST_README = 200
-"""Lines: enough to decide whether to go on, and where."""
+"""Lines. The README is an entrance; what does not fit belongs on another page."""
 
 UNTESTED = {
     "README.md": ["it is what runs this test"],
@@ -54,7 +54,7 @@ QUOTING = [
 
 @pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page: Path) -> None:
-    """A broken link is the end of the way for a reader in a hurry."""
+    """A reader in a hurry cannot search for the page that a broken link meant."""
     for link in links(page):
         if re.match(r"[a-z]+:", link):
             continue
@@ -65,7 +65,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_every_page_is_two_clicks_away() -> None:
-    """A newcomer starts at the README, and does not look into directories."""
+    """A newcomer starts at the README and follows links, and does not search directories."""
     first = reached(README)
     second = {target for page in first for target in reached(page)}
     assert set(pages()) - {README} <= first | second
@@ -78,7 +78,7 @@ def reached(page: Path) -> set[Path]:
 
 
 def test_the_readme_is_short() -> None:
-    """It is an entrance; what does not fit has a page of its own."""
+    """A newcomer reads it to decide whether to go on."""
     assert len(README.read_text().splitlines()) <= LONGEST_README
 
 
@@ -97,7 +97,7 @@ def test_blocks_that_are_not_run_are_few_and_known() -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_block_says_its_language(page: Path) -> None:
-    """By its language a test knows what to do with a block, and a browser how to colour it."""
+    """The language decides how a test checks a block, and how a browser colours it."""
     fences = re.findall(r"^ *```(.*)$", page.read_text(), re.MULTILINE)
     assert fences[1::2] == [""] * (len(fences) // 2)
     assert fences[0::2] == [block.language for block in blocks(page)]
@@ -113,7 +113,7 @@ def test_output_follows_its_commands(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_json_is_json(page: Path) -> None:
-    """A sample is copied into programs."""
+    """Readers copy samples into programs."""
     for block in blocks(page):
         if block.language == "json":
             json.loads(block.text)
@@ -127,7 +127,7 @@ def test_states_are_explained() -> None:
 
 
 def test_reasons_are_explained() -> None:
-    """As for states."""
+    """An operator looks up the reason that the log shows."""
     found = rows(DOCS / "troubleshooting.md", "Reasons for a failed refresh")
     assert {row[0] for row in found} == {f"`{reason}`" for reason in Reason}
 
@@ -155,29 +155,29 @@ def test_quoted_messages_exist(page: str, heading: str, column: int) -> None:
 
 
 def test_formats_are_explained() -> None:
-    """Whoever writes a consumer chooses from a complete list."""
+    """The author of a consumer chooses from a complete list."""
     found = {row[0] for row in rows(DOCS / "consumers.md", "Formats")}
     assert found >= {f"`{form}`" for form in Format}
 
 
 def test_commands_are_listed() -> None:
-    """The page is where people look that have not installed anything yet."""
+    """People who have not installed anything yet cannot run `--help`."""
     listed = {row[0].split()[1].strip("`") for row in rows(DOCS / "commands.md", "Commands")}
-    told = command("--help", environ={"COLUMNS": "120"}).stdout
-    told = told.partition("commands:\n")[2].partition("\n\n")[0]
-    assert listed == set(re.findall(r"^ +([a-z]+) ", told, re.MULTILINE))
+    help_text = command("--help", environ={"COLUMNS": "120"}).stdout
+    section = help_text.partition("commands:\n")[2].partition("\n\n")[0]
+    assert listed == set(re.findall(r"^ +([a-z]+) ", section, re.MULTILINE))
 
 
 def test_commands_in_sentences_exist() -> None:
-    """A command that a sentence names is typed as well."""
+    """Readers also type the commands that sentences name."""
     texts = [re.sub(r"\s+", " ", prose(page)) for page in pages()]
     found = {code for text in texts for code in re.findall(r"`refresherd ([a-z]+[^`]*)`", text)}
     assert found
     for name, *words in map(str.split, found):
-        told = command(name, "--help", environ={"COLUMNS": "120"})
-        assert told.returncode == 0, name
+        done = command(name, "--help", environ={"COLUMNS": "120"})
+        assert done.returncode == 0, name
         for option in (word for word in words if word.startswith("--") and word != "--"):
-            assert option in told.stdout, f"{name} {option}"
+            assert option in done.stdout, f"{name} {option}"
 
 
 def test_metrics_in_sentences_exist() -> None:
@@ -200,14 +200,14 @@ def test_the_map_shows_what_is_there() -> None:
 
 
 def test_drop_ins_are_listed() -> None:
-    """Each of them is for some host whose administrator should hear of it."""
+    """An administrator learns from the page which drop-ins there are."""
     text = (DOCS / "systemd.md").read_text()
     for drop_in in (CHECKOUT / "systemd" / "drop-ins").iterdir():
         assert f"](../systemd/drop-ins/{drop_in.name})" in text
 
 
 def test_prometheus_understands_alerts_and_queries(tmp_path: Path) -> None:
-    """An alert with a typing error is noticed when it should have fired."""
+    """Nobody notices a typing error in an alert until the alert should have fired."""
     promtool = needs_tool("promtool")
     page = DOCS / "monitoring.md"
     alerts = next(block for block in blocks(page) if block.file == "refresherd.rules.yml")

@@ -1,4 +1,4 @@
-"""What the documentation shows is run as it stands there, and does what the page says."""
+"""Commands and recipes in the documentation run as they are, and print what the page shows."""
 
 import re
 from ast import PyCF_ALLOW_TOP_LEVEL_AWAIT
@@ -15,7 +15,7 @@ from support.programs import Dsm, command, emulator, running
 from support.shell_session import Session, session
 
 COMPILERS = ("go", "java")
-"""What not everybody has who runs these tests; their recipes are tests of their own."""
+"""Tools that may be missing where the tests run; their recipes have tests of their own."""
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def dsm() -> Iterator[Dsm]:
 
 @pytest.fixture
 def host(tmp_path: Path, dsm: Dsm) -> DocumentedHost:
-    """Return the host that the pages speak of."""
+    """Return the host that the pages describe."""
     return DocumentedHost.at(tmp_path, dsm)
 
 
@@ -35,7 +35,7 @@ def host(tmp_path: Path, dsm: Dsm) -> DocumentedHost:
 def page_session(host: DocumentedHost, *, daemon: bool) -> Iterator[Session]:
     """Start a shell in the home directory, beside a running daemon or without one."""
     with session(("bash", "--noprofile", "--norc"), host.home, host.environ) as page:
-        page.reworded, page.typed = host.reworded, f"{host.dsm.api_keys[0]}\n"
+        page.replacements, page.typed = host.replacements, f"{host.dsm.api_keys[0]}\n"
         if not daemon:
             yield page
             return
@@ -51,13 +51,13 @@ def shown(page: Path) -> list[Block]:
 
 
 def compiler(block: Block) -> str:
-    """Return the compiler that a block needs, "" for none."""
+    """Return the compiler that a block needs, "" if it needs none."""
     needed = re.match(r"\w+", block.text)
     return needed[0] if needed and needed[0] in COMPILERS else ""
 
 
 def carry_out(page: Session, chosen: list[Block]) -> None:
-    """Run the blocks one after the other, and save those that are files."""
+    """Run the blocks in order, and save those that are files."""
     for block in chosen:
         try:
             if block.file:
@@ -73,7 +73,7 @@ LOCAL = [page for page in pages() if page.name != "systemd.md" and any(b.runs fo
 
 @pytest.mark.parametrize("page", LOCAL, ids=lambda page: page.name)
 def test_command_lines_work(page: Path, host: DocumentedHost) -> None:
-    """A reader who pastes them one after the other gets what the page shows."""
+    """A reader who pastes one block after the other gets what the page shows."""
     for tool in ("bash", "curl"):
         needs_tool(tool)
     chosen = [block for block in shown(page) if not compiler(block)]
@@ -95,7 +95,7 @@ def test_recipes_for_compilers_work(tool: str, host: DocumentedHost) -> None:
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: page.name)
 def test_python_is_python(page: Path) -> None:
-    """An excerpt that is not a whole program is at least valid Python."""
+    """An excerpt cannot run on its own, but must be valid Python."""
     for block in blocks(page):
         if block.language == "python":
             compile(block.text, block.place, "exec", flags=PyCF_ALLOW_TOP_LEVEL_AWAIT)

@@ -1,4 +1,4 @@
-"""The settings, fields and metrics in the documentation are those of the running program."""
+"""The settings, fields and metrics in the documentation are those of the program."""
 
 import json
 import os
@@ -29,7 +29,7 @@ REST = {
     r"endpoint": '\n[dsm]\nendpoint = "https://amer.smartkey.io"\n',
     r"(?:api_key\w+|token_file|app_id)": '\n[apps.payments]\napi_key_file = "payments.key"\n',
 }
-"""What a part of a configuration lacks to be a whole one, unless it has such a key."""
+"""What makes an excerpt a whole configuration, unless it has such a key."""
 
 SETTINGS = [block for page in pages() for block in blocks(page) if block.language == "toml"]
 
@@ -43,15 +43,15 @@ def dsm() -> Iterator[Dsm]:
 
 @pytest.fixture
 def host(tmp_path: Path, dsm: Dsm) -> DocumentedHost:
-    """Return the host that the pages speak of."""
+    """Return the host that the pages describe."""
     return DocumentedHost.at(tmp_path, dsm)
 
 
 @pytest.mark.parametrize("block", SETTINGS, ids=lambda block: block.place)
 def test_settings_are_accepted(block: Block, host: DocumentedHost) -> None:
-    """What people copy into a configuration is right: `check` has nothing to say."""
+    """Readers copy these into their configuration, so `check` must accept them."""
     config = host.etc / "checked.toml"
-    config.write_text(host.true(whole(block.text)))
+    config.write_text(host.to_host(whole(block.text)))
     for program in ("systemctl", "pass"):
         (host.directory / "bin" / program).symlink_to("/bin/true")
     write_secret(host.etc / "bootstrap.token", token_urlsafe(64))
@@ -68,7 +68,7 @@ def test_settings_are_accepted(block: Block, host: DocumentedHost) -> None:
 
 
 def whole(text: str) -> str:
-    """Return a part of a configuration as a whole one, with accounts that this host has."""
+    """Complete an excerpt of a configuration, and name accounts that this machine has."""
     for key, rest in REST.items():
         if not re.search(f"^{key}", text, re.MULTILINE):
             text += rest
@@ -78,7 +78,7 @@ def whole(text: str) -> str:
 
 
 def write_certificate(cert_file: Path, key_file: Path) -> None:
-    """Write a certificate that has signed itself, and its key."""
+    """Write a self-signed certificate and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "payments")])
     builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
@@ -90,7 +90,7 @@ def write_certificate(cert_file: Path, key_file: Path) -> None:
 
 
 def test_fields_and_metrics_are_listed(host: DocumentedHost) -> None:
-    """The tables name all that the daemon shows, and nothing else."""
+    """The tables list everything that the daemon shows, and nothing else."""
     curl = needs_tool("curl")
     with running("run", environ=host.environ, stderr=host.directory / "daemon.log"):
         for arguments in (("wait",), ("refresh", "payments")):
@@ -98,7 +98,7 @@ def test_fields_and_metrics_are_listed(host: DocumentedHost) -> None:
             assert done.returncode == 0, done.stderr
         token = command("token", "payments", "--format", "json", environ=host.environ).stdout
         status = command("status", "payments", "--json", environ=host.environ).stdout
-        scrape = (curl, "--silent", "--fail", host.true("http://127.0.0.1:9749/metrics"))
+        scrape = (curl, "--silent", "--fail", host.to_host("http://127.0.0.1:9749/metrics"))
         metrics = subprocess.run(scrape, capture_output=True, text=True, timeout=20, check=True)
     fields = [row for row in rows(DOCS / "consumers.md", "Formats") if len(row) == 3]
     assert named(fields) == set(json.loads(token))
@@ -117,6 +117,6 @@ def named(found: list[list[str]]) -> set[str]:
 
 
 def labels_of(name: str, metrics: str) -> set[str]:
-    """Return the labels that a metric's series have, a histogram's buckets aside."""
+    """Return the labels of a metric's series, without a histogram's `le`."""
     series = re.findall(rf"^{name}(?:_bucket|_sum|_count)?(?:{{(.*)}})? ", metrics, re.MULTILINE)
     return {label for labels in series for label in re.findall(r'(\w+)="', labels)} - {"le"}

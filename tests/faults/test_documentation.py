@@ -1,4 +1,4 @@
-"""What the documentation says of trouble, compared with the faults that prove it."""
+"""The documentation of faults agrees with the catalogue of faults that prove it."""
 
 import re
 
@@ -17,7 +17,7 @@ PROOFS = {*CHANGES, *(fault.name for fault in FAULTS)}
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
 def test_each_row_is_complete_and_proved(row: list[str]) -> None:
-    """A promise that no fault puts to the test is worth nothing."""
+    """Each promise on the page is tested by a fault."""
     assert len(row) == 5
     assert all(row)
     assert proofs(row)
@@ -25,7 +25,7 @@ def test_each_row_is_complete_and_proved(row: list[str]) -> None:
 
 
 def test_each_fault_is_in_one_row() -> None:
-    """A reader who wonders what a fault does to them finds it, and finds it once."""
+    """A reader finds each fault, in exactly one row."""
     assert sorted(proof for row in ROWS for proof in proofs(row)) == sorted(PROOFS)
 
 

@@ -1,4 +1,4 @@
-"""A directory that stands for the host that the documentation speaks of, for one test."""
+"""A directory that stands for the host that the documentation describes, for one test."""
 
 import os
 import re
@@ -29,7 +29,7 @@ path = "/run/refresherd/payments.token"
 path = "/run/refresherd/payments.header"
 format = "header"
 """
-"""What the pages take for granted that show how to use a token."""
+"""The configuration that the pages about using a token assume."""
 
 ONCE = """\
 [dsm]
@@ -43,12 +43,12 @@ path = "/run/refresherd/once.token"
 
 @dataclass(frozen=True, slots=True)
 class DocumentedHost:
-    """The host. Its DSM is an emulator, and its directories are below one of the test's own."""
+    """The host. Its DSM is an emulator, and its directories are below the test's directory."""
 
     directory: Path
     dsm: Dsm
     addresses: dict[str, str]
-    """The loopback addresses that the pages name, and free ones in their stead."""
+    """The loopback addresses that the pages name, and free ones that replace them."""
 
     @classmethod
     def at(cls, directory: Path, dsm: Dsm) -> "DocumentedHost":
@@ -57,8 +57,8 @@ class DocumentedHost:
         for name in ("home", "bin", "state", "run/refresherd", "credentials"):
             (directory / name).mkdir(parents=True, mode=0o700)
         host.etc.mkdir(parents=True)
-        (host.etc / "config.toml").write_text(host.true(CONFIGURATION))
-        (host.etc / "once.toml").write_text(host.true(ONCE))
+        (host.etc / "config.toml").write_text(host.to_host(CONFIGURATION))
+        (host.etc / "once.toml").write_text(host.to_host(ONCE))
         write_secret(host.etc / "payments.key", dsm.api_keys[0])
         write_secret(directory / "credentials" / "payments", dsm.api_keys[0])
         return host
@@ -74,8 +74,8 @@ class DocumentedHost:
         return self.directory / "home"
 
     @property
-    def reworded(self) -> dict[str, str]:
-        """What the pages say, and what is true here."""
+    def replacements(self) -> dict[str, str]:
+        """Names and paths that the pages show, and those of this host."""
         return {
             **self.addresses,
             "https://amer.smartkey.io": self.dsm.url,
@@ -85,7 +85,7 @@ class DocumentedHost:
 
     @property
     def environ(self) -> dict[str, str]:
-        """All that a shell or a program here has in its environment."""
+        """The whole environment of a shell or program on this host."""
         path = (str(Path(REFRESHERD).parent), str(self.directory / "bin"), os.environ["PATH"])
         return {
             "HOME": str(self.home),
@@ -95,21 +95,21 @@ class DocumentedHost:
             "REFRESHERD_SOCKET": f"{self.directory}/run/refresherd/api.sock",
         }
 
-    def true(self, text: str) -> str:
-        """Return a page's text with what is true here."""
-        for said, true in self.reworded.items():
-            text = text.replace(said, true)
+    def to_host(self, text: str) -> str:
+        """Return a page's text with the names and paths of this host."""
+        for shown, actual in self.replacements.items():
+            text = text.replace(shown, actual)
         return text
 
 
 def write_secret(path: Path, content: str) -> None:
-    """Write a file that nobody else may read."""
+    """Write a file that only its owner may read."""
     path.touch(mode=0o600)
     path.write_text(content)
 
 
 def _free_addresses() -> dict[str, str]:
-    """Return a free address for each that the pages name: other programs may use those."""
+    """Return a free address for each that the pages name, because other programs may use those."""
     named = {address for page in pages() for address in LOOPBACK.findall(page.read_text())}
     with ExitStack() as stack:
         probes = [stack.enter_context(socket.socket()) for _ in named]

@@ -30,9 +30,9 @@ class Session:
     """A running shell. What it prints is compared with what the page shows."""
 
     shell: subprocess.Popen[str]
-    reworded: Mapping[str, str] = field(default_factory=dict)
-    """What a page says, such as a host's name, and what is true in the test. Output is compared
-    after the replacement is undone."""
+    replacements: Mapping[str, str] = field(default_factory=dict)
+    """Names and paths that a page shows, and those of the test. Output is compared in the page's
+    terms."""
     typed: str = ""
     """The line that the reader types when a command asks for one."""
 
@@ -59,15 +59,15 @@ class Session:
         self.run(Command(f"cat >{path} <<'end of the file'\n{text}end of the file"))
 
     def to_test(self, text: str) -> str:
-        """Return a page's text as it is true in the test."""
-        for said, true in self.reworded.items():
-            text = text.replace(said, true)
+        """Return a page's text with the names and paths of the test."""
+        for shown, actual in self.replacements.items():
+            text = text.replace(shown, actual)
         return text
 
     def to_page(self, text: str) -> str:
-        """Return what was printed in the page's terms."""
-        for said, true in self.reworded.items():
-            text = text.replace(true, said)
+        """Return a program's output with the names and paths that the page shows."""
+        for shown, actual in self.replacements.items():
+            text = text.replace(actual, shown)
         return text
 
     def _send(self, text: str) -> None:

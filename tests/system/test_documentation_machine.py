@@ -1,4 +1,4 @@
-"""What the documentation shows for a host with systemd, and for one where nothing is installed."""
+"""The documented commands work on a host with systemd, and where nothing is installed."""
 
 import shutil
 import subprocess
@@ -29,7 +29,7 @@ from support.systemd_host import DSM, Host, bare_host, shown, token
 PAGE = CHECKOUT / "docs" / "systemd.md"
 
 PYTHON = Path("/usr/bin/python3")
-"""The distribution's: the one on a user's path."""
+"""The distribution's Python, which a user's PATH finds."""
 
 ROOT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 USER_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -38,13 +38,13 @@ REPORT = """\
 #!/bin/sh
 exec test "$1" = --token-file -a -s "$2"
 """
-"""The program of the page's example of a service."""
+"""The program that the page's example of a service runs."""
 
 
 def download(wheels: Path) -> None:
-    """Get what pip needs, for the machine has no network."""
-    ask = "import ensurepip, sys; print('%d.%d' % sys.version_info[:2])"
-    version = subprocess.run([PYTHON, "-c", ask], capture_output=True, text=True, check=False)
+    """Download what pip needs, because the machine has no network."""
+    query = "import ensurepip, sys; print('%d.%d' % sys.version_info[:2])"
+    version = subprocess.run([PYTHON, "-c", query], capture_output=True, text=True, check=False)
     needs(version.returncode == 0, "a Python of the distribution with its venv")
     wanted = [line for line in requires("refresherd") or () if "extra ==" not in line]
     options = ("--only-binary=:all:", "--python-version", version.stdout.strip())
@@ -55,7 +55,7 @@ def download(wheels: Path) -> None:
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
-    """Boot a host where nothing is installed yet, and where a user has a checkout."""
+    """Boot a host where nothing is installed, and where a user has a checkout."""
     needs_tool("curl")
     with bare_host(tmp_path_factory.mktemp("bare"), "/opt/dsm") as host:
         host.machine.run("useradd", "--create-home", "ada")
@@ -74,15 +74,15 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 
 @contextmanager
 def typing(host: Host, *, root: bool) -> Iterator[Session]:
-    """Start a shell in the checkout, of root or of an ordinary user."""
+    """Start a shell in the checkout, as root or as an ordinary user."""
     home, path = ("/root", ROOT_PATH) if root else ("/home/ada", USER_PATH)
     who = () if root else ("setpriv", "--reuid=ada", "--regid=ada", "--init-groups")
     environ = (f"HOME={home}", f"PATH={path}", "LANG=C.UTF-8")
-    # There is no package index to be asked, and nobody waits for files to be compiled.
+    # The machine has no package index, and compiling all files would take too long.
     pip = ("PIP_NO_INDEX=1", "PIP_FIND_LINKS=/srv/wheels", "PIP_NO_COMPILE=1")
     shell = (*who, "env", "-i", "-C", "/home/ada/refresherd", *environ, *pip, "bash", "--norc")
     with session(host.machine.command(*shell), host.machine.root, {}) as page:
-        page.reworded = {"https://amer.smartkey.io": DSM}
+        page.replacements = {"https://amer.smartkey.io": DSM}
         yield page
 
 
@@ -102,7 +102,7 @@ def carry_out(page: Session, block: Block) -> None:
 
 @pytest.mark.timeout(300)
 def test_a_user_without_root_has_a_token(bare: Host) -> None:
-    """The first steps ask nothing of a newcomer that only an administrator could do."""
+    """The first steps need no root, and work for a newcomer as they are."""
     with typing(bare, root=False) as page:
         for block in blocks(README):
             if block.mark in (USER, UNTIL_CTRL_C):
@@ -111,7 +111,7 @@ def test_a_user_without_root_has_a_token(bare: Host) -> None:
 
 @pytest.mark.timeout(300)
 def test_a_user_installs_it_for_a_dsm(bare: Host) -> None:
-    """Other pages than the README show how to install it, too."""
+    """Other pages than the README also show how to install it."""
     others = [page for page in pages() if page != README]
     chosen = [block for page in others for block in blocks(page) if block.mark == USER]
     assert chosen
@@ -122,7 +122,7 @@ def test_a_user_installs_it_for_a_dsm(bare: Host) -> None:
 
 @pytest.mark.timeout(300)
 def test_install_upgrade_and_uninstall(bare: Host) -> None:
-    """An administrator has a token, after an upgrade the same one, and in the end nothing left."""
+    """An installation gets a token, an upgrade keeps it, and the removal leaves nothing behind."""
     steps = [block for block in blocks(PAGE) if not block.mark]
     uninstall = next(block for block in steps if "disable --now" in block.text)
     elsewhere = [block for page in pages() for block in blocks(page) if block.mark == MACHINE]
