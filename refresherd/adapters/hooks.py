@@ -152,7 +152,7 @@ def _read(pid_file: Path) -> int:
     if match is None or int(match[1]) <= INIT:
         raise HookError(f"{pid_file}: its first line is not a process id above {INIT}")
     if int(match[1]) == os.getpid():
-        raise HookError(f"{pid_file}: it names refresherd itself; set the service's own pid file")
+        raise HookError(f"{pid_file}: it names refresherd itself; set the service's pid file")
     return int(match[1])
 
 

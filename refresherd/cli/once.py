@@ -51,7 +51,7 @@ def execute(arguments: Namespace) -> Exit:
     names = [app.name for app in configuration.apps]
     if unknown := sorted(set(arguments.app) - set(names)):
         missing = ", ".join(f'"{name}"' for name in unknown)
-        raise UsageError(f"there is no app named {missing}; there are: {', '.join(names)}")
+        raise UsageError(f"there is no app named {missing}; the apps are: {', '.join(names)}")
     if arguments.app:
         apps = tuple(app for app in configuration.apps if app.name in arguments.app)
         configuration = replace(configuration, apps=apps)

@@ -14,7 +14,7 @@ from refresherd.cli.options import add_app, add_socket, add_timeout
 from refresherd.cli.status import TIMEOUT, Screen, table
 
 DESCRIPTION = """\
-The daemon renews tokens by itself; this is for tests and after repairs. A
+The daemon renews tokens by itself; use this for tests or after a repair. A
 replaced credential is tried at once, even if DSM refused the old one. A
 refresh that is already under way is not repeated."""
 

@@ -4,7 +4,7 @@ import json
 from argparse import Namespace
 
 DESCRIPTION = """\
-An editor that is given the schema completes keys and marks faults as you type."""
+With the schema, an editor completes keys and marks faults as you type."""
 
 EPILOG = """\
 example:

@@ -36,7 +36,7 @@ class EndpointUrl(Scalar):
         if self.url.startswith("http://") and not self.loopback:
             raise ValueError(
                 "http:// would send the credential unencrypted; write https:// "
-                "(http:// is accepted for loopback hosts, such as 127.0.0.1, only)"
+                "(http:// is accepted only for loopback hosts, such as 127.0.0.1)"
             )
         return self
 
@@ -96,7 +96,7 @@ def _url_host(url: str, schemes: tuple[str, ...], right: str) -> str:
     """Return the host of a URL. Raises ValueError for anything but a scheme, a host and a port."""
     if "@" in url:
         raise ValueError(
-            "a user or password is not accepted here; remove it: credentials have keys of their own"
+            "a user or password is not accepted here; remove it: credentials have their own keys"
         )
     if "://" not in url:
         raise ValueError(f"{quoted(url)} has no scheme; write {schemes[0]} in front of the host")

@@ -46,7 +46,8 @@ def check_output_paths(
         length = len(os.fsencode(path))
         if not fault and not is_file and length > LONGEST_PATH:
             fault = (
-                f"the path has {length} bytes, and a socket's may have {LONGEST_PATH}; shorten it"
+                f"the path has {length} bytes, and a socket's may have at most {LONGEST_PATH}; "
+                "shorten it"
             )
         if fault := fault or _replacement_fault(path, mounts, is_file=is_file):
             yield Finding(key, fault)
@@ -85,8 +86,8 @@ def _directory_fault(directory: Path) -> str:
     try:
         mode = directory.stat().st_mode
         if not stat.S_ISDIR(mode):
-            return f"{name} is not a directory; name one"
-        # Root may write wherever modes forbid it, but not here.
+            return f"{name} is not a directory; name a directory"
+        # Modes do not stop root, but a read-only file system does.
         if os.statvfs(directory).f_flag & os.ST_RDONLY:
             return f"{name} is on a read-only file system; mount it writable (ReadWritePaths=)"
     except FileNotFoundError:

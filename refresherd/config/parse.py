@@ -239,7 +239,7 @@ def unknown_key(key: str, value: object, table: KeyPath, known: tuple[str, ...])
     """Return what to do about a key that its table does not know; its value is never shown."""
     if isinstance(value, str) and (key.lower() in SECRETS or holds_secret(value)):
         return (
-            "unknown key; secrets must not be in this file: put the API key in a file of its own "
+            "unknown key; secrets must not be in this file: put the API key in a separate file "
             "(chmod 0600) and write its path as api_key_file"
         )
     meant = nearest(key, known)

@@ -90,7 +90,7 @@ def _check_refresh(settings: Settings, refresh: RefreshTable, where: Where) -> I
         yield Finding(
             key,
             f"at = {refresh.at} with jitter = {refresh.jitter} may refresh a token as soon as it "
-            f"is issued; for this at, write a jitter of {round(largest_jitter, 6)} or less",
+            f"is issued; lower jitter to {round(largest_jitter, 6)} or less, or raise at",
         )
     key = _to_correct(settings, where, "retry_min", "retry_max")
     if key and refresh.retry_min.seconds > refresh.retry_max.seconds:

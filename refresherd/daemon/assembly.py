@@ -104,7 +104,7 @@ class Assembly:
         )
 
     def _session_store(self, app: App) -> SessionStore | None:
-        if self._state_dir is not None and chained(app, self._state_dir):
+        if self._state_dir is not None and has_session_file(app, self._state_dir):
             path = model.session_file(self._state_dir, app.name)
             return SessionFile(app, path, self.context, self.executor, self._stale_files)
         return self._passed_store(app)
@@ -118,8 +118,8 @@ class Assembly:
         return self._limits[key]
 
 
-def chained(app: App, state_dir: Path | None) -> bool:
-    """Return whether an app, having no key, keeps its newest session in the state directory."""
+def has_session_file(app: App, state_dir: Path | None) -> bool:
+    """Return whether an app has no key, and so keeps its newest session in the state directory."""
     return state_dir is not None and isinstance(app.credential, TokenFile)
 
 

@@ -90,7 +90,7 @@ class Reloader:
         except ConfigError as error:
             faults = error.faults
         except TimeoutError:
-            within = f"within {self._read_timeout:g} s; a disk hangs"
+            within = f"within {self._read_timeout:g} s; is a disk hanging?"
             faults = (f"{old.path}: cannot read it and the files that it names {within}",)
         else:
             await self._apply(new, plan)

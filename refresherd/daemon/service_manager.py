@@ -12,7 +12,7 @@ from refresherd.adapters.state.fd_sessions import FdSessions, is_session
 from refresherd.adapters.systemd import activation, watchdog
 from refresherd.adapters.systemd.reporter import EXTENSION, Reporter
 from refresherd.config import Configuration
-from refresherd.daemon.assembly import Assembly, chained
+from refresherd.daemon.assembly import Assembly, has_session_file
 from refresherd.domain.model import App
 from refresherd.engine.ports import SessionStore
 from refresherd.host import unix_sockets
@@ -77,7 +77,7 @@ def as_service(
         passed = activation.activated(others, configuration.api.path, paths)
         sessions = FdSessions(notifier, boot_id())
         # The other apps keep their sessions in the state directory.
-        keyed = {app.name: app for app in apps if not chained(app, state_dir)}
+        keyed = {app.name: app for app in apps if not has_session_file(app, state_dir)}
         warnings = [*passed.warnings, *sessions.adopt(stored, keyed)]
         if manager.watchdog is not None:
             warnings += watchdog.warnings(manager.watchdog, apps)

@@ -61,7 +61,8 @@ Be a consumer, in another terminal:
     | grep 'app="{app}"'
 
 Break it, and see it recover:
-# DSM fails {app} twice: retried, while its consumers have a valid token
+# DSM answers {app} with an error twice; refresherd retries while consumers
+# still have a valid token
   curl --cacert {ca_file} \
     {endpoint}/control/faults \
     -d '{{"app": "{app}", "operation": "reauth", "status": 503, "times": 2}}'

@@ -155,7 +155,7 @@ class Renewal:
     def _succeed(self, session: SessionState, request: _Request, request_id: str) -> None:
         now = self._app.now()
         if session_state.valid_token(session, now) is None:
-            message = "the token had run out before the answer came"
+            message = "the token had expired before the answer came"
             raise Retryable(Reason.BAD_RESPONSE, message, request_id=request_id)
         store = self._app.ports.session_store
         if request.method is Method.AUTH and store is not None:

@@ -187,7 +187,7 @@ async def resume(
 def _fault(token: Token, fingerprint: str, credential: Secret, now: Instant) -> str:
     """Return why a stored session cannot be resumed, "" if it can."""
     if token.expires_at <= now:
-        return "it has run out"
+        return "it has expired"
     if credential != UNREADABLE and credential.fingerprint() != fingerprint:
         return "the credential has changed"
     return ""

@@ -68,7 +68,8 @@ class SessionTermination:
         now, pending = self._app.now(), self._pending
         if len(pending) > MAX_PENDING:  # the termination of the oldest hangs
             pending = pending[1:]
-            given_up = SessionEnded(self._app.name, Ending.FAILED, "too many wait for their end")
+            message = "too many sessions wait to be ended"
+            given_up = SessionEnded(self._app.name, Ending.FAILED, message)
             self._app.observe(given_up)
         if len(pending) == MAX_PENDING:
             oldest, *others = pending

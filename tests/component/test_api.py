@@ -163,12 +163,12 @@ async def test_a_wait_ends_after_the_time_that_was_asked_for() -> None:
     ("query", "parameter", "detail"),
     [
         ("format=xml", "format", "use raw, header, json, env, sdkms-cli"),
-        ("min_ttl=soon", "min_ttl", "write for example 30"),
-        ("wait=-1", "wait", "write for example 30"),
+        ("min_ttl=soon", "min_ttl", "write a number such as 30"),
+        ("wait=-1", "wait", "write a number such as 30"),
         ("watch=yes", "watch", "must be 0 or 1"),
         ("min-ttl=30", "min-ttl", "unknown parameter"),
         ("wait=1&wait=2", "wait", "given more than once"),
-        ("min_ttl=%FF", "min_ttl", "write for example 30"),
+        ("min_ttl=%FF", "min_ttl", "write a number such as 30"),
     ],
 )
 async def test_a_bad_parameter_is_named(query: str, parameter: str, detail: str) -> None:

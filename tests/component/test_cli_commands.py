@@ -190,7 +190,7 @@ def test_status_watch_ends_at_once_for_an_unknown_app(fake: FakeDaemon, capsys: 
     """Waiting would not help."""
     fake.set_status("payments")
     assert main(["status", "payment", "--watch"]) == 64
-    assert "there are: payments" in capsys.readouterr().err
+    assert "the apps are: payments" in capsys.readouterr().err
 
 
 def test_wait_prints_nothing_if_all_are_ready(fake: FakeDaemon, capsys: Capture) -> None:

@@ -69,7 +69,7 @@ def test_an_unknown_app_is_answered_with_the_known_ones(path: Path, fake: FakeDa
     daemon = Daemon(str(path))
     with pytest.raises(Unavailable, match=r"payments: no valid token \(starting\)"):
         daemon.token("payments", "raw", min_ttl=0, wait=0)
-    with pytest.raises(UsageError, match=r'no app named "payment"; there are: payments'):
+    with pytest.raises(UsageError, match=r'no app named "payment"; the apps are: payments'):
         daemon.token("payment", "raw", min_ttl=0, wait=0)
 
 

@@ -102,7 +102,7 @@ def test_once_serves_only_the_named_apps(
 def test_once_answers_an_unknown_app_with_the_known_ones(config: Path, capsys: Capture) -> None:
     """A misspelt app is a usage error."""
     assert main(["once", "--config", str(config), "--app", "order"]) == 64
-    expected = 'refresherd once: there is no app named "order"; there are: payments, orders\n'
+    expected = 'refresherd once: there is no app named "order"; the apps are: payments, orders\n'
     assert capsys.readouterr().err == expected
 
 

@@ -59,7 +59,7 @@ def test_an_output_may_be_new_or_replace_its_own_kind(place: Place) -> None:
         ("files", "x" * 300, "cannot be accessed: File name too long"),
         ("files", "pipe", "exists and is not a regular file"),
         ("sockets", "old", "exists and is not a socket"),
-        ("sockets", "x" * 107, "and a socket's may have 107"),
+        ("sockets", "x" * 107, "and a socket's may have at most 107"),
         ("sockets", "gone/sock", "does not exist; create it with mkdir -p"),
     ],
 )

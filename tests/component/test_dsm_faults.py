@@ -224,9 +224,7 @@ async def test_a_new_connection_that_ends_without_an_answer_is_not_retried(
 
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
-PAGE = (
-    "the answer is a web page (text/html) and not DSM's; a proxy or portal may have sent it: Log in"
-)
+PAGE = "the answer is a web page (text/html), not DSM's; a proxy or portal may have sent it: Log in"
 
 CHUNKED = PLAIN + b"Transfer-Encoding: chunked\r\n\r\n"
 
@@ -276,7 +274,7 @@ async def test_an_endless_answer_is_refused(connections: Connections, status: in
             await connection.send(b"x" * 65536)
 
     async with serving(flood) as peer:
-        message = f"the answer is longer than {LONGEST_ANSWER} bytes, so it is not DSM's"
+        message = f"the answer is longer than {LONGEST_ANSWER} bytes, so it is not from DSM"
         assert await fault(connections, peer.http) == (Reason.BAD_RESPONSE, message)
 
 

@@ -104,7 +104,7 @@ async def test_an_unknown_ca_is_refused(
     async with serving(GRANTING, authority.server()) as peer:
         assert await fault(client(connections, peer.https, ca_file)) == failed(
             peer.port,
-            "no trusted CA has signed its certificate; if it is DSM's, set ca_file to its CA",
+            "no trusted CA has signed its certificate; if this is your DSM, set ca_file to its CA",
         )
         assert peer.requests == []
 

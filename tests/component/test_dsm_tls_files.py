@@ -62,7 +62,7 @@ def test_the_message_for_an_unusable_ca_file_names_it(tmp_path: Path) -> None:
     """The operator has to know which file to correct."""
     junk = tmp_path / "junk.pem"
     junk.write_text("junk")
-    assert fault(TlsFiles(junk)) == f"{junk}: has no CA certificate in PEM format"
+    assert fault(TlsFiles(junk)) == f"{junk}: it holds no CA certificate in PEM format"
     assert (
         fault(TlsFiles(tmp_path / "none.pem")) == f"{tmp_path}/none.pem: No such file or directory"
     )

@@ -201,7 +201,7 @@ async def test_refresherd_never_signals_itself(file: Path) -> None:
     """A HUP after each token would reload the daemon after each token."""
     file.write_text(str(os.getpid()))
     assert await fault(signal_hook(file)) == (
-        f"{file}: it names refresherd itself; set the service's own pid file"
+        f"{file}: it names refresherd itself; set the service's pid file"
     )
 
 

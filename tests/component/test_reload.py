@@ -174,7 +174,7 @@ async def test_a_hanging_disk_holds_up_reloads_only(tmp_path: Path) -> None:
             del running.events.events[:]
             running.reloader.request()
             await until(lambda: bool(running.events.of(ReloadFailed)))
-            assert "a disk hangs" in running.events.of(ReloadFailed)[0].message
+            assert "is a disk hanging?" in running.events.of(ReloadFailed)[0].message
         running.assembly.supervisor.refresh_all()
         await until(lambda: len(running.dsm.log.select(operation="reauth")) == 1)
         # The disk answers the abandoned reads with an empty file.

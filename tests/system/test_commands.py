@@ -174,7 +174,7 @@ def test_every_failure_has_an_exit_status_and_a_line(served: Workplace) -> None:
     assert "DSM refused the credential" in rejected.stderr
     unknown = run(served, "token", "payment")
     assert unknown.returncode == 64
-    assert unknown.stderr.endswith("there are: payments, orders, stranger\n")
+    assert unknown.stderr.endswith("the apps are: payments, orders, stranger\n")
     late = run(served, "wait", "--timeout", "200ms")
     assert late.returncode == 75
     assert late.stderr.startswith("refresherd wait: stranger: no valid token (rejected)")

@@ -118,5 +118,5 @@ def _wait(given: Mapping[str, str], default: float) -> float:
 
 def _seconds(name: str, value: str) -> float:
     if SECONDS.fullmatch(value) is None:
-        raise BadParameter(name, f"{name}: not a number of seconds; write for example 30")
+        raise BadParameter(name, f"{name}: not a number of seconds; write a number such as 30")
     return float(value)

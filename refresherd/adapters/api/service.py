@@ -159,7 +159,7 @@ class Service:
         self._observer.observe(
             AccessDenied(app.name, self._socket_name, peer.uid, peer.gid, peer.pid, peer.unit)
         )
-        raise Denied(f'the token of "{app.name}" is not for you')
+        raise Denied(f'you may not read or refresh the token of "{app.name}"')
 
     def _status(self, running: AppRunner) -> web.Response:
         return _json(json.dumps(status_fields(running.app, running.status(), self._clock)))

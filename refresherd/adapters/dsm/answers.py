@@ -139,7 +139,7 @@ def granted(exchange: Exchange) -> Grant:
             fault = _web_page(exchange)
         else:
             # No decoder's error quotes the body, which may hold a token.
-            fault = f"the answer is not an AuthResponse of DSM's: {error}"
+            fault = f"the answer is not a valid AuthResponse: {error}"
     else:
         challenges = answer.challenge, answer.fido2_assertion_options
         if answer.allowed_mfa_methods or challenges != (None, None):
@@ -244,7 +244,7 @@ def _message(exchange: Exchange) -> str:
 def _web_page(exchange: Exchange) -> str:
     content_type = exchange.quote(exchange.content_type, 60) or "unknown type"
     return (
-        f"the answer is a web page ({content_type}) and not DSM's; a proxy or portal may have "
+        f"the answer is a web page ({content_type}), not DSM's; a proxy or portal may have "
         f"sent it: {exchange.excerpt()}"
     )
 
@@ -258,6 +258,6 @@ def _unusable(answer: AuthResponse) -> str:
         (UUID.fullmatch(answer.entity_id), "entity_id is not a UUID"),
         (token, "access_token is missing"),
         (len(token) <= LONGEST_TOKEN, f"access_token is longer than {LONGEST_TOKEN} characters"),
-        (B64TOKEN.fullmatch(token), "access_token has characters that no header can hold"),
+        (B64TOKEN.fullmatch(token), "access_token has characters that are not allowed in a header"),
     )
     return next((f"the answer's {fault}" for met, fault in requirements if not met), "")

@@ -13,14 +13,14 @@ import aiohttp
 
 from refresherd.domain.errors import Reason, Retryable
 
-UNKNOWN_CA = "no trusted CA has signed its certificate; if it is DSM's, set ca_file to its CA"
+UNKNOWN_CA = "no trusted CA has signed its certificate; if this is your DSM, set ca_file to its CA"
 
 CERTIFICATE_FAULTS: Mapping[int, str] = MappingProxyType(
     {
         7: UNKNOWN_CA,  # a trusted CA has the same name, but another key: it was replaced
         9: "its certificate is not valid yet; is this host's clock right?",
         10: "its certificate has expired; renew it on the server",
-        18: "its certificate is self-signed; if it is DSM's, set ca_file to it",
+        18: "its certificate is self-signed; if this is your DSM, set ca_file to that certificate",
         19: UNKNOWN_CA,
         20: UNKNOWN_CA,
         21: UNKNOWN_CA,

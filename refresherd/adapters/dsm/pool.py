@@ -210,6 +210,6 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
     async for piece in response.content.iter_any():
         body += piece
         if len(body) > LONGEST_ANSWER:
-            message = f"the answer is longer than {LONGEST_ANSWER} bytes, so it is not DSM's"
+            message = f"the answer is longer than {LONGEST_ANSWER} bytes, so it is not from DSM"
             raise Retryable(Reason.BAD_RESPONSE, message)
     return bytes(body)

@@ -92,7 +92,7 @@ def make_context(files: TlsFiles) -> ssl.SSLContext:
         try:
             context.load_verify_locations(files.ca_file)
         except ssl.SSLError:
-            message = f"{files.ca_file}: has no CA certificate in PEM format"
+            message = f"{files.ca_file}: it holds no CA certificate in PEM format"
             raise Retryable(Reason.TLS, message) from None
         except OSError as error:
             raise Retryable(Reason.TLS, f"{files.ca_file}: {error.strerror}") from None

@@ -147,12 +147,12 @@ FAMILIES = (
     ),
     _gauge(
         "next_refresh_timestamp_seconds",
-        "When the next attempt is due, in unix seconds; +Inf if none is.",
+        "When the next attempt is due, in unix seconds; +Inf if none is planned.",
         lambda row: row.unix(row.status.session.next_attempt_at),
     ),
     _gauge(
         "last_refresh_success_timestamp_seconds",
-        "When an attempt last succeeded, in unix seconds; 0 if none has.",
+        "When an attempt last succeeded, in unix seconds; 0 before the first success.",
         lambda row: row.unix(row.status.session.last_success_at),
     ),
     _gauge(

@@ -91,7 +91,7 @@ def error_from(response: Response, app: str, statuses: Callable[[], bytes]) -> C
         case 404 if app:
             with suppress(CommandError):  # a second failure must not hide the first
                 names = ", ".join(status.name for status in read_statuses(statuses()))
-                detail += f"; there are: {names}" if names else ""
+                detail += f"; the apps are: {names}" if names else ""
             return UsageError(detail)
         case 400 | 404:
             return UsageError(detail)

@@ -51,7 +51,7 @@ def test_all_faults_are_reported_at_once_in_the_order_of_lines() -> None:
         '6: refresh.att: unknown key; did you mean "at"?\n'
         '7: refresh.jitter: "0.1" is a string; write a number, such as 0.1\n'
         "9: apps.payments.api_key: unknown key; secrets must not be in this file: put the API key "
-        "in a file of its own (chmod 0600) and write its path as api_key_file\n"
+        "in a separate file (chmod 0600) and write its path as api_key_file\n"
         "13: apps.payments.files[0].mode: 384 is a number; write the mode as an octal string, "
         'such as "0600"\n'
         '14: apps.payments.files[0].format: "yaml" is not one of the choices; write "raw", '

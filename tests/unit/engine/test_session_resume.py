@@ -112,7 +112,7 @@ async def test_a_refresh_requested_before_the_resumption_is_made() -> None:
 @pytest.mark.parametrize(
     ("found", "why"),
     [
-        (session(7, began=400.0), "it has run out"),
+        (session(7, began=400.0), "it has expired"),
         (session(7, credential="another"), "the credential has changed"),
     ],
 )

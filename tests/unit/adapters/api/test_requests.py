@@ -53,7 +53,7 @@ def test_a_valid_query_is_parsed(pairs: list[tuple[str, str]], query: TokenQuery
     [
         ([("format", "xml")], "format", "use raw, header, json, env, sdkms-cli"),
         ([("format", "RAW")], "format", "unknown"),
-        ([("min_ttl", "30s")], "min_ttl", "write for example 30"),
+        ([("min_ttl", "30s")], "min_ttl", "write a number such as 30"),
         ([("min_ttl", "-1")], "min_ttl", "not a number of seconds"),
         ([("min_ttl", "nan")], "min_ttl", "not a number of seconds"),
         ([("min_ttl", "1" * 11)], "min_ttl", "not a number of seconds"),

@@ -140,7 +140,7 @@ def test_an_empty_answer_has_a_message_of_its_own(body: bytes) -> None:
 def test_the_message_quotes_the_first_words_of_a_web_page(content_type: str, body: bytes) -> None:
     """The title of a login portal's page tells what stands between here and DSM."""
     assert fault(body, content_type) == (
-        f"the answer is a web page ({content_type or 'unknown type'}) and not DSM's; "
+        f"the answer is a web page ({content_type or 'unknown type'}), not DSM's; "
         "a proxy or portal may have sent it: Hotel WiFi"
     )
 
@@ -160,7 +160,7 @@ def test_the_message_quotes_the_first_words_of_a_web_page(content_type: str, bod
 )
 def test_an_undecodable_answer_is_not_quoted(body: bytes) -> None:
     """A broken answer may hold a whole token."""
-    assert fault(body).startswith("the answer is not an AuthResponse of DSM's: ")
+    assert fault(body).startswith("the answer is not a valid AuthResponse: ")
 
 
 VALUES: st.SearchStrategy[object] = (

@@ -154,7 +154,7 @@ def test_a_long_text_is_visibly_cut() -> None:
     ("status", "kind", "exit_status", "line"),
     [
         (400, UsageError, 64, "a reason"),
-        (404, UsageError, 64, "a reason; there are: payments, orders"),
+        (404, UsageError, 64, "a reason; the apps are: payments, orders"),
         (503, Unavailable, 69, "payments: a reason"),
         (500, InvalidResponse, 69, "status 500: a reason"),
     ],
@@ -171,10 +171,10 @@ def test_each_problem_has_its_exit_status(
 
 def test_a_user_without_permission_learns_who_they_are_and_what_decides() -> None:
     """The daemon learns the user from the kernel; it may not be the expected one."""
-    problem = error(403, 'the token of "payments" is not for you')
+    problem = error(403, 'you may not read or refresh the token of "payments"')
     assert isinstance(problem, NotPermitted)
     assert problem.status == 77
-    assert str(problem).startswith('the token of "payments" is not for you: ')
+    assert str(problem).startswith('you may not read or refresh the token of "payments": ')
     assert f"(uid {os.geteuid()})" in str(problem)
     assert "[apps.payments.access]" in str(problem)
 
