@@ -27,8 +27,8 @@ class AccessTable(Struct, frozen=True, kw_only=True):
     ] = ()
     units: Annotated[
         tuple[scalars.Unit, ...],
-        "Units of the system's service manager, not of a user's, by their full names. They also"
-        " limit which units get the token by LoadCredential= from the app's sockets.",
+        "Units of the system's service manager, not of a user's, by their full names. If any are "
+        "named, only they get the token from the app's sockets by LoadCredential=.",
         Meta(examples=[["payments.service"]]),
     ] = ()
 
@@ -48,7 +48,7 @@ class OutputTable(Struct, frozen=True, kw_only=True):
     )
     owner: Annotated[
         scalars.Principal,
-        'The owning user: a name, or a uid as a string. "" leaves it as it is.',
+        'The owning user: a name, or a uid as a string. "": the daemon\'s own user.',
         Meta(examples=["payments"]),
     ] = scalars.Principal()
     group: Group = scalars.Principal()
@@ -93,8 +93,8 @@ class HookTable(Struct, frozen=True, kw_only=True):
         tuple[scalars.Argument, ...],
         "A program (an absolute path, or a name on PATH) and its arguments. It runs without a "
         "shell, in / and with umask 077, and gets no token. Its environment holds PATH, HOME, "
-        "USER, LOGNAME, LANG, LC_ALL, TZ and XDG_RUNTIME_DIR of the daemon's, and "
-        "REFRESHERD_APP and REFRESHERD_GENERATION.",
+        "USER, LOGNAME, LANG, LC_ALL, TZ and XDG_RUNTIME_DIR from the daemon's environment, "
+        "and REFRESHERD_APP and REFRESHERD_GENERATION.",
         Meta(examples=[["systemctl", "reload", "payments.service"]]),
     ] = ()
     signal: Annotated[
@@ -142,7 +142,7 @@ class AppTable(Struct, frozen=True, kw_only=True):
         scalars.InputFile,
         "A file with a live bearer token, for a host that holds no API key. Needs `state_dir`, "
         "where the newest session is kept from then on. The file may be deleted after its first"
-        " use; another token in it starts over.",
+        " use; a different token in it starts a new session.",
         Meta(examples=["bootstrap.token"]),
     ] = scalars.InputFile()
     app_id: Annotated[

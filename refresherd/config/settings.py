@@ -1,6 +1,6 @@
 """The tables for the whole daemon: every key with its type, its default and its meaning.
 
-A plain string beside a type, and the docstring of a table, are what `refresherd schema` and the
+A plain string next to a type, and the docstring of a table, are what `refresherd schema` and the
 configuration reference say about it.
 """
 
@@ -19,7 +19,8 @@ from refresherd.domain.readiness import Ready
 
 Group = Annotated[
     scalars.Principal,
-    'The owning group: a name, or a gid as a string. "" leaves it as it is.',
+    'The owning group: a name, or a gid as a string. "": the daemon\'s own group, or the '
+    "directory's if that is setgid.",
     Meta(examples=["payments"]),
 ]
 
@@ -103,8 +104,8 @@ class RefreshTable(Struct, frozen=True, kw_only=True):
     jitter: Annotated[
         float,
         Meta(ge=0),
-        "Each refresh comes earlier by a random share of the lifetime, up to this one, so that "
-        "many hosts do not refresh at the same moment. Not more than `at` minus 0.05.",
+        "Each refresh is moved earlier by a random share of the lifetime, at most this one, so "
+        "that many hosts do not refresh at the same moment. At most `at` minus 0.05.",
     ] = 0.1
     retry_min: Annotated[
         scalars.Duration,
@@ -134,7 +135,7 @@ class RefreshTable(Struct, frozen=True, kw_only=True):
     terminate_after: Annotated[
         scalars.DurationOrNever,
         "How long a replaced session stays alive before it is terminated, never beyond its "
-        'expiry. "never" leaves it to DSM to end it when idle.',
+        'expiry. "never" lets DSM end it when it is idle.',
     ] = scalars.DurationOrNever("60s")
 
 
@@ -160,8 +161,7 @@ class HttpTable(Struct, frozen=True, kw_only=True):
     web_config_file: Annotated[
         scalars.InputFile,
         "TLS and basic authentication, in the format of Prometheus' exporter-toolkit. Not "
-        "supported by this version, which refuses to start with one rather than serve plain "
-        "pages.",
+        "supported by this version; refresherd refuses to start if it is set.",
         Meta(examples=["web-config.yml"]),
     ] = scalars.InputFile()
 
@@ -187,8 +187,8 @@ class RootTable(Struct, frozen=True, kw_only=True):
     ] = Shutdown.KEEP
     ready: Annotated[
         Ready,
-        'When the service manager is told that the daemon is ready: when the tokens of "all" '
-        'apps are delivered, of "any" app, or once the daemon has "started". A change needs a '
+        'When the daemon reports to the service manager that it is ready. "all": every app\'s '
+        'token is delivered; "any": at least one is; "started": at once. A change needs a '
         "restart.",
     ] = Ready.ALL
     state_dir: Annotated[
