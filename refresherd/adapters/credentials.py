@@ -212,7 +212,7 @@ async def _output(program: Program, timeout: float) -> bytes:
     if status and len(printed) <= LONGEST:
         complaint = complaints.complaint(status)
         output = printed.decode(errors="replace")
-        # A shell with `set -x` repeats in its complaints what it prints.
+        # With `set -x`, a shell repeats on standard error what it prints: the credential.
         for word in output.split():
             if len(word) >= SHORTEST:
                 complaint = complaint.replace(word, MASK)

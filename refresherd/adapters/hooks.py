@@ -18,7 +18,7 @@ from refresherd.host.keyed_executor import KeyedExecutor, filesystem_timeout
 from refresherd.host.subprocesses import Program, Tail
 
 PASSED_ON = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TZ", "USER", "XDG_RUNTIME_DIR")
-"""The only variables that a command gets of the daemon's environment: others may hold keys.
+"""The only variables that a command gets from the daemon's environment: others may hold keys.
 
 `systemctl --user` finds its manager by XDG_RUNTIME_DIR.
 """
@@ -27,7 +27,7 @@ UMASK = 0o077
 """A command may write the token to a file."""
 
 REPORTED_LINES = 3
-"""Of a command's output. systemctl prints the failure first, and its advice on the last line."""
+"""Last lines of output. systemctl prints the failure first, and its advice on the last line."""
 
 PID_FILE_BYTES = 64
 """The most that is read of a pid file. Some have more lines; the first has the process id."""
@@ -36,7 +36,7 @@ PID = re.compile(rb"\s*([0-9]{1,9})\s*")
 """Linux has process ids of up to 7 digits: pid_max in proc(5)."""
 
 INIT = 1
-"""Never signalled. To kill(2) lower numbers are process groups."""
+"""Never signalled; nor are lower numbers, which mean process groups to kill(2)."""
 
 OPEN_PID_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 """Non-blocking: opening a named pipe would hold up all pid files of its directory."""

@@ -69,16 +69,16 @@ SEND_SECONDS = 5.0
 UNREAD_BYTES = 65536
 
 NOTHING = b""
-"""The answer if there is no token for the client, who reads an immediate end of file."""
+"""The answer if there is no token for the client: it reads an immediate end of file."""
 
 Answer: TypeAlias = Callable[[socket.socket, object], bytes]
 """Returns the answer for a connection and its peer's address."""
 
 
 class SocketOutput:
-    """An app's token on a socket: implements Output. The file's mode and owner admit clients.
+    """An app's token on a socket: implements Output. Its mode and owner decide who connects.
 
-    If the app's `access` names systemd units, LoadCredential= gets the token in those only.
+    If the app's `access` names systemd units, only those get the token by LoadCredential=.
     """
 
     def __init__(  # noqa: PLR0913  # the last three have defaults

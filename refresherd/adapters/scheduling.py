@@ -157,13 +157,13 @@ LATE_SECONDS = 0.5
 """An alarm that is this late was missed by APScheduler."""
 
 TOLERATED_MISSES = 3
-"""Misses in a row that small steps of the wall clock may cause. More than these are a fault."""
+"""Misses in a row that small steps of the wall clock may cause. More than that are a fault."""
 
 SOONEST = 0.001
 """In seconds. A trigger whose next time is not later than now sends APScheduler into a loop."""
 
 FARTHEST = 86_400.0
-"""In seconds. APScheduler cannot handle a date in 136 years, or none."""
+"""In seconds. APScheduler cannot handle a date that is 136 years ahead, or no date at all."""
 
 # At INFO, which an application may set for all loggers, each ring costs 75 % more.
 logging.getLogger("apscheduler").setLevel(logging.ERROR)

@@ -22,7 +22,7 @@ IDLE_SECONDS = 30.0
 """A connection without a request, new or not, is closed after this time."""
 
 UNREAD_SECONDS = 30.0
-"""A client that reads nothing for this long is cut off, or its answer would be kept for ever."""
+"""A client that reads nothing for this long is cut off, or its answer would stay in memory."""
 
 STOP_SECONDS = 0.2
 """aiohttp waits twice this long for answers in progress before it cuts them off."""
@@ -148,7 +148,7 @@ class HttpListener:
         body = []
         for piece in pieces:
             body.append(compressor.compress(piece) if gzip else piece)
-            # Offer the event loop a turn; the interpreter would make it wait 5 ms for each.
+            # Let the event loop run; otherwise each of its turns would wait 5 ms for this thread.
             os.sched_yield()
         if gzip:
             body.append(compressor.flush())

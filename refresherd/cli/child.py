@@ -23,13 +23,13 @@ WAKE_UP = Signals.SIGRTMIN
 AWAITED = FORWARDED | {Signals.SIGCHLD, WAKE_UP}
 
 ENDING = frozenset({Signals.SIGTERM, Signals.SIGINT, Signals.SIGQUIT})
-"""After one of these the program is not restarted, whatever token comes."""
+"""After one of these the program is not restarted, even for a new token."""
 
 TO_THE_GROUP = frozenset({Signals.SIGINT, Signals.SIGQUIT, Signals.SIGWINCH})
-"""A terminal sends these to the program too, to which a second one may mean something else."""
+"""A terminal sends these to the program too, to which a repeated one could mean something else."""
 
 IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
-"""Reset for a program, which would inherit this: `yes | head` complains if PIPE is ignored."""
+"""A program would inherit this, so they are reset: `yes | head` complains if PIPE is ignored."""
 
 GRACE = 10.0
 """Seconds from TERM to KILL."""

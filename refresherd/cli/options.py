@@ -20,7 +20,7 @@ APP_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 
 def duration(text: str, *, zero: bool = False) -> float:
-    """Return a time such as `90`, `90s`, `1m30s` or `500ms` in seconds; `zero` allows for 0."""
+    """Return a time such as `90`, `90s`, `1m30s` or `500ms` in seconds; `zero` allows 0."""
     if re.fullmatch(DURATION, text):
         parts = re.findall(r"([0-9.]+)(ms|s|m|h|d|)", text)
         value = sum(float(number) * DURATION_UNITS[unit] for number, unit in parts)

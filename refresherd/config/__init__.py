@@ -1,4 +1,4 @@
-"""The configuration file: TOML to checked values, with every fault and its line at once."""
+"""The configuration file: from TOML to checked values, or to all its faults with their lines."""
 
 from refresherd.config.configuration import Api, Configuration, describe, load
 from refresherd.config.schema import json_schema

@@ -1,4 +1,4 @@
-"""A configuration without faults, as the daemon is built from it: loaded, checked, described."""
+"""Loads and checks a configuration, and turns it into the values that the daemon is built from."""
 
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
@@ -61,7 +61,7 @@ class Configuration:
     http: Http
     log: LogTable
     warnings: tuple[str, ...]
-    """Lines for the operator, written as faults are."""
+    """Lines for the operator, in the form of faults."""
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Configuration:
@@ -167,11 +167,11 @@ class _Builder:
         return self._one(model.Ownership(output.mode.bits, str(output.owner), str(output.group)))
 
     def _one(self, value: V) -> V:
-        return self._shared.setdefault(value, value)  # type: ignore[return-value] # equal, so alike
+        return self._shared.setdefault(value, value)  # type: ignore[return-value] # equal values are alike
 
 
 def _values(table: Struct) -> dict[str, Any]:
-    """Return what the keys of a table mean; the domain's values have attributes of their names."""
+    """Return the values of a table by key, as arguments for the domain's type of the same name."""
     return {key: _plain(getattr(table, key)) for key in keys(type(table))}
 
 

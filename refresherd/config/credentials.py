@@ -1,4 +1,4 @@
-"""An app's credential: exactly one, with what it needs; and what its files must contain.
+"""Checks that each app has exactly one complete credential, and that its files contain one.
 
 A function that ends in `_fault` returns what is wrong with a content, "" if nothing is, and never
 repeats any of it.
@@ -42,7 +42,7 @@ NEITHER = (
     ),
     (rb"[\"']", "it begins with a quotation mark; keep only the value itself"),
 )
-"""How a content begins that is neither an API key nor a token, and what is wrong with it."""
+"""How contents begin that are neither an API key nor a token, and what is wrong with them."""
 
 NOT_API_KEYS = (
     *NEITHER,

@@ -28,14 +28,14 @@ LARGEST_SHOWN = 10**15
 
 
 def quoted(text: str) -> str:
-    """Return a string as in TOML, or "…" if it is too long or may be a secret."""
+    """Return a string as TOML writes it, or "…" if it is too long or may be a secret."""
     if holds_secret(text) or len(text) > LONGEST_SHOWN:
         return '"…"'
     return f'"{text}"' if text.isprintable() and not set(text) & {'"', "\\"} else dumps(text)
 
 
 def describe_value(value: object) -> tuple[str, str]:  # noqa: PLR0911 -- one for each type
-    """Return a value as in TOML, and its type with an article.
+    """Return a value as TOML writes it, and its type with an article.
 
     A table, a list and a number that is too large are "this".
     """

@@ -84,7 +84,7 @@ def _check_input_file(
             yield from _check_file(path, lambda _: credentials.authorities_fault(path), key)
         case "api_key_file":
             directory = settings.credentials_directory
-            # What systemd keeps there is the service's own, whatever its mode looks like.
+            # Credentials that systemd passes are private to the service, whatever their modes.
             private = directory is None or not path.is_relative_to(directory)
             yield from _check_file(
                 path, credentials.api_key_fault, key, private=private, secret=True
@@ -103,7 +103,7 @@ def _check_input_file(
             location = files.get((*key[:-1], "cert_file"))
             certificate = location.path if location else None
             if certificate and any(_check_file(certificate, credentials.certificate_fault, key)):
-                certificate = None  # it has a fault of its own
+                certificate = None  # its own fault is reported at its own key
             judge = partial(credentials.private_key_fault, path=path, certificate=certificate)
             yield from _check_file(path, judge, key, private=True)
         case "web_config_file":
@@ -120,8 +120,8 @@ def _check_file(
 ) -> Iterator[Finding]:
     """Yield why a file cannot be used: a `private` one must not be accessible to others.
 
-    If it holds a `secret`, the secret itself may have been written for the path. What was read is
-    forgotten at once.
+    Operators sometimes write a `secret` itself where its file's path belongs; that is reported
+    without quoting it. The content is not kept.
     """
     name = quoted(str(path))
     try:

@@ -37,12 +37,12 @@ def check_output_paths(
     # The daemon creates its state directory, but not the one around it.
     if state and (fault := directory_fault(state.parent if is_missing(state) else state)):
         yield Finding(("state_dir",), fault)
-    # The directory of the API socket's default path, which is not written, is systemd's to create.
+    # The API socket's default path is not checked: systemd creates its directory.
     for key, location in settings.written(OutputPath):
         path, is_file = location.path, "files" in key[2:]
         fault = directory_fault(path.parent)
         if fault and not is_file and held(path):
-            continue  # systemd has passed this socket on, so the daemon does not create it
+            continue  # systemd has created this socket and passed it on
         length = len(os.fsencode(path))
         if not fault and not is_file and length > LONGEST_PATH:
             fault = (

@@ -75,9 +75,9 @@ class Settings:
     root: RootTable
     apps: tuple[AppSettings, ...]
     values: tuple[tuple[KeyPath, Scalar], ...]
-    """The valid strings of the file with their key paths: what they are for is their type."""
+    """The valid strings of the file with their key paths; the type of each says what it is for."""
     faults: tuple[Finding, ...]
-    """What is wrong with single keys, whatever the others and the machine are like."""
+    """What is wrong with single keys, without regard to other keys or the machine."""
     invalid: frozenset[KeyPath]
     """The key paths of `faults`: checks do not judge the defaults that took their place."""
 
@@ -91,7 +91,7 @@ class Settings:
 
     @property
     def state_dir(self) -> Path | None:
-        """The configured state directory, else the first that systemd has made, else None."""
+        """The configured state directory, or the first that systemd has made, or None."""
         # Several directories are separated by colons: systemd.exec(5), StateDirectory=.
         first = self.environ.get("STATE_DIRECTORY", "").partition(":")[0]
         return self.root.state_dir.or_none or (Path(first) if first else None)

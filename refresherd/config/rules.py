@@ -1,4 +1,4 @@
-"""Rules between the values of a configuration, whatever the machine is like."""
+"""Rules between the values of a configuration, which hold on any machine."""
 
 import re
 import stat
@@ -21,7 +21,7 @@ SHORTEST: Mapping[str | int, Duration] = {
     "retry_min": Duration("100ms"),
     "session_check": Duration("1s"),
 }
-"""The shortest durations that these keys may have, in whatever table."""
+"""The shortest durations that these keys may have, in any table."""
 
 EARLIEST = 0.05
 """The earliest share of a lifetime at which a refresh may come."""

@@ -19,8 +19,9 @@ NEVER = "never"
 class Scalar(str):
     """A string as it stands in the file; subclasses add what it means as attributes.
 
-    The constructor raises ValueError for an invalid string: without a text where "this is not a
-    `noun`; write `expected`" says it all. Where `pattern` matches "", that means "not set".
+    The constructor raises ValueError for an invalid string. If the error has no text, the fault
+    is "this is not a valid `noun`; write `expected`". Where `pattern` matches "", that means "not
+    set".
     """
 
     __slots__ = ()
@@ -29,7 +30,7 @@ class Scalar(str):
     pattern: ClassVar[str]
     """Read by Python and by JSON Schema validators, so it holds no lookaround."""
     stand_in: ClassVar[str] = ""
-    """A valid value: takes the place of an invalid one in a list, so that checks can go on."""
+    """A valid value that replaces an invalid one in a list, so that checks can go on."""
 
     def __new__(cls, text: str = "") -> Self:
         """Raise ValueError for an invalid text."""
@@ -140,7 +141,7 @@ class Variable(Scalar):
 
 
 class CredentialName(Scalar):
-    """The name of a systemd credential: never one with a slash or with a dot in front."""
+    """The name of a systemd credential, without slashes and without a leading dot."""
 
     noun = "systemd credential name"
     expected = "the name that LoadCredential= gives to the credential"

@@ -39,7 +39,7 @@ HEADER_OPENS = re.compile(r"\[{1,2}[ \t]*")
 HEADER_CLOSES = re.compile(r"[ \t]*\]{1,2}")
 KEY = re.compile(r'[A-Za-z0-9_-]+|"(?:[^"\\]|\\.)*"|' r"'[^']*'")
 STRING = re.compile(
-    # A multi-line string may end in up to two quotes of its own before the three that close it.
+    # A multi-line string may end with one or two quotes before the three that close it.
     r'"""(?:[^\\]|\\.)*?"""(?:"{0,2})|' r"'''.*?'''(?:'{0,2})|" r'"(?:[^"\\]|\\.)*"|' r"'[^']*'",
     re.DOTALL,
 )

@@ -30,7 +30,7 @@ from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.unix_sockets import Listen, bind
 
 END_SESSIONS_TIMEOUT = 2.0
-"""Seconds that a stop spends on terminating sessions; those that are left idle out."""
+"""Seconds for terminating sessions during a stop; those that are left then idle out."""
 
 DRAIN_TIMEOUT = 0.5
 """Seconds that a stop waits for writes in progress."""

@@ -106,7 +106,7 @@ class Reloader:
                 warning = f"{new.path}: {key} has changed; restart refresherd to apply it"
                 self._observer.observe(Warned(warning))
         self._configuration = new
-        # Before the apps themselves go, or a new app of that name would show their last state.
+        # Before the apps are removed: a new app of the same name would show the old one's counts.
         for name in plan.stop:
             self._metrics.remove_app(name)
         for app in (*plan.start, *plan.restart, *plan.retune):

@@ -23,7 +23,7 @@ from refresherd.host.unix_sockets import Listen
 
 @dataclass(frozen=True, slots=True)
 class ServiceManagerResources:
-    """What the service manager provides; for a daemon started by hand there is nothing."""
+    """What the service manager provides; empty for a daemon that is started by hand."""
 
     notifier: Notifier
     watchdog: float | None

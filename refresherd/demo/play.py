@@ -25,7 +25,7 @@ PAUSE = 0.25
 """Seconds between two pictures."""
 
 REST = 3.0
-"""How many times as long as a picture takes, with hundreds of apps, the demo rests after it."""
+"""The pause after a picture is at least this many times as long as drawing it took."""
 
 TIMEOUT = aiohttp.ClientTimeout(total=5)
 
@@ -40,7 +40,7 @@ async def play(
     """
     with tempfile.TemporaryDirectory(prefix="refresherd-demo-") as name:
         directory = Path(name)
-        # Sessions of idle expiry would be kept alive by the consumer, and none would expire.
+        # With idle expiry the consumer would keep every session alive, and none would expire.
         options = Options(
             apps=apps, lifetime=lifetime, expiry="absolute", tls=True, directory=directory
         )

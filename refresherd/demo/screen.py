@@ -32,7 +32,7 @@ KEYBOARD = 0
 """Standard input; sys.stdin is None if it was closed."""
 
 BEGIN_FRAME, END_FRAME = "\x1b[?2026h", "\x1b[?2026l"
-"""Synchronized output: a terminal that knows it shows a frame only once it is whole."""
+"""Synchronized output: a terminal that supports it shows a frame only once it is whole."""
 
 Show = Callable[[Picture, Iterable[str]], None]
 """Shows the newest picture, and a line for each event since the one before."""
@@ -176,7 +176,7 @@ class LifeBar:
         plain = ProgressBar(lifetime, left, complete_style=style, finished_style=style)
         segments = console.render(plain, options)
         bar = Text.assemble(*((text, style or "") for text, style, _ in segments))
-        # Without colours rich draws nothing where life is over.
+        # Without colours rich leaves the used part of the bar empty.
         bar.pad_right(width - bar.cell_len)
         if expires is not None and due is not None:
             cell = min(width - 1, max(0, int((expires - due) / lifetime * width)))

@@ -123,7 +123,7 @@ class Picture:
 
     @property
     def refreshes(self) -> int:
-        """How many tokens were replaced, so without every app's first."""
+        """How many tokens were replaced; an app's first token replaces none."""
         return sum(max(0, app.generation - 1) for app in self.apps)
 
     @property

@@ -146,7 +146,7 @@ async def _fields(request: web.Request) -> dict[str, Any]:
 def _handler(
     handle: Callable[[dict[str, Any]], object],
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """Return a handler of HTTP requests; one that makes no sense gets 400 and the reason."""
+    """Return a handler of HTTP requests; it answers 400, with the reason, to invalid ones."""
 
     async def handler(request: web.Request) -> web.Response:
         try:

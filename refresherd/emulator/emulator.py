@@ -41,12 +41,12 @@ class Options:
     fips: bool = True
     """Whether the hundredth failed login in 24 hours resets an app's secret."""
     listen: str = "127.0.0.1:0"
-    """`host:port`; no host is loopback, port 0 is any free one."""
+    """`host:port`; an empty host means loopback, port 0 any free port."""
     tls: bool = False
     names: tuple[str, ...] = ()
     """Further hosts for which the server's certificate is valid."""
     directory: Path | None = None
-    """Of the certificates; by default a temporary one that is removed at the end."""
+    """Where the certificates are; by default a temporary directory, removed at the end."""
     log_size: int = 100_000
     """How many requests are remembered."""
     now: Callable[[], float] = time.monotonic

@@ -46,9 +46,9 @@ class Fault:
     expires_in_skew: int = 0
     """Seconds to add to `expires_in`."""
     padding: int = 0
-    """Adds a field of so many bytes."""
+    """Adds a field of this many bytes."""
     truncate: int | None = None
-    """Closes the connection after so many bytes of the body."""
+    """Closes the connection after this many bytes of the body."""
 
     # With either.
     headers: Mapping[str, str] = field(default_factory=dict)

@@ -14,12 +14,12 @@ Expiry = Literal["idle", "absolute"]
 
 FIPS_FAILURES: Final = 100
 FIPS_WINDOW: Final = 24 * 3600.0
-"""After so many failed logins by API key within so many seconds DSM resets the app's secret."""
+"""DSM resets an app's secret after this many failed logins by API key within this many seconds."""
 
 
 @dataclass(slots=True)
 class Counts:
-    """Operations carried out for an app since the start, so not those that a fault replaced."""
+    """Operations carried out for an app since the start, without those that a fault replaced."""
 
     logins: int = 0
     failed_logins: int = 0

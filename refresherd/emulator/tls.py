@@ -1,4 +1,4 @@
-"""The emulator's own certificate authority; imported only where TLS is asked for."""
+"""The emulator's own certificate authority; imported only if TLS is used."""
 
 import ipaddress
 import os
@@ -34,7 +34,7 @@ class Authority:
             self._name,
             self._key.public_key(),
             x509.BasicConstraints(ca=True, path_length=0),
-            # Python from 3.13 on trusts no CA that does not say so.
+            # From 3.13 on, Python rejects a CA without this extension.
             x509.KeyUsage(
                 digital_signature=False,
                 content_commitment=False,

@@ -22,7 +22,7 @@ FORGIVEN_AFTER = 300.0
 
 
 class AppRunner:
-    """All that runs for one app. What is known of its session outlives a crash.
+    """Everything that runs for one app. What is known about its session survives a crash.
 
     `clear`, `forget_session`, `end_sessions` and `retuned` may be called only once `run` was
     cancelled and awaited.
@@ -50,7 +50,7 @@ class AppRunner:
     ) -> None:
         """Run an app from its login on, or from the session in `cell`.
 
-        `unchanged` are deliveries of earlier settings that go on, by the names of their outputs.
+        `unchanged` are deliveries of the earlier settings that continue, by output name.
         """
         self.app = app
         """The app as it is configured."""
@@ -76,7 +76,7 @@ class AppRunner:
             self._renewal.termination,
             *self._deliveries,
         )
-        if app_context.hooks:  # else it would be a task for each token that has nothing to do
+        if app_context.hooks:  # without hooks, its task would do nothing for each token
             periodic_tasks = (*periodic_tasks, self._hook_runner)
         self._refresher = Refresher(self._running, self._renewal, periodic_tasks)
         self._resumes_at = ALWAYS
@@ -87,7 +87,7 @@ class AppRunner:
         return AppStatus(self.app.name, self.cell.session, outputs)
 
     def refresh(self) -> None:
-        """Make an attempt now; one that is under way serves."""
+        """Make an attempt now, unless one is under way."""
         self._refresher.refresh()
 
     def overdue(self, now: Instant) -> float:
@@ -132,7 +132,7 @@ class AppRunner:
     def retuned(self, app: App, app_context: AppContext) -> "AppRunner":
         """Return a runner for the app under other settings, with the same session.
 
-        What is configured as before is left as it is: nothing is written or bound again.
+        Outputs whose settings are unchanged are left alone: nothing is written or bound again.
         """
         paths = {str(spec.path) for spec in app.files if spec in self.app.files}
         if app.access == self.app.access:
@@ -149,7 +149,7 @@ class AppRunner:
                 operator_transitions.settings_changed(session, now, app.timing, rand)
             )
         later = AppRunner(app, app_context, self._running.context, self.cell, unchanged)
-        later._renewal.follow(self._renewal)  # another of its own class
+        later._renewal.follow(self._renewal)  # of the same class
         later._hook_runner.follow(self._hook_runner)  # as above
         return later
 
@@ -163,14 +163,14 @@ class AppRunner:
                     tasks.create_task(delivery.clear())
 
     async def forget_session(self) -> None:
-        """Leave the daemon's next run no session, for the app is not configured so any more.
+        """Remove the stored session, which the app's configuration no longer covers.
 
-        An irreplaceable one stays: the app may be configured again.
+        An irreplaceable one stays, in case the app is configured again.
         """
         store = self._running.ports.session_store
         if store is not None and not store.irreplaceable:
             await store.remove()
 
     async def end_sessions(self) -> None:
-        """End the app's sessions for good, but one that is irreplaceable. `clear` comes first."""
+        """End the app's sessions, except an irreplaceable one. Call `clear` first."""
         await self._renewal.termination.end_all(self.cell.session.token)

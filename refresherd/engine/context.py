@@ -70,7 +70,7 @@ class StateCell:
         """Grows with each new state."""
         self.closed = False
         """Whether the app has been removed, so that its state does not change any more."""
-        # A dictionary for its order, in which they are woken, and because leaving it is cheap.
+        # A dictionary: it keeps the order in which they are woken, and removal is cheap.
         self._watchers: dict[asyncio.Future[None], None] = {}
 
     def publish(self, session: SessionState) -> None:

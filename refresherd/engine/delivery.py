@@ -14,14 +14,14 @@ from refresherd.engine.context import RunningApp
 from refresherd.engine.ports import Hook, Output
 
 RETRIES = Timing(retry_min=0.5, retry_max=10.0)
-"""A disk that has room again should be noticed within seconds."""
+"""When a full disk has space again, that should be noticed within seconds."""
 
 
 class Delivery:
-    """One output of one app. It runs as a task of its own: a slow output delays nobody.
+    """One output of one app. Each runs as a separate task, so a slow output delays no other.
 
     Each try reads the newest session state, so that an output that hung gets the newest token,
-    and never one that has run out meanwhile.
+    and never one that has expired meanwhile.
     """
 
     __slots__ = (
@@ -45,7 +45,7 @@ class Delivery:
         self._failures = 0
         self._retry_at = ALWAYS
         self.status = OutputStatus(output.name)
-        """What the output holds, and why it is behind if it is."""
+        """What the output holds, and if that is out of date, why."""
 
     @property
     def due_at(self) -> Instant:
@@ -77,7 +77,7 @@ class Delivery:
             self._failures = 0
 
     async def clear(self) -> None:
-        """Remove the token for good. To be called once `work` was cancelled and awaited."""
+        """Remove the token for good. Call it only after `work` was cancelled and awaited."""
         try:
             await self._remove()
         except OutputError as error:
@@ -90,7 +90,7 @@ class Delivery:
     async def _put(self, token: Token) -> None:
         if token == self.status.holds:
             return
-        self._removed = False  # a write that fails or is cancelled may take effect all the same
+        self._removed = False  # a write that fails or is cancelled may still take effect
         await self._output.put(token)
         name, now = self._output.name, self._app.now()
         self.status = OutputStatus(name, holds=token, written_at=now)
@@ -115,7 +115,7 @@ class HookRunner:
 
     A hook runs once for a token; if it fails, that is logged and counted, and it runs next for
     the next token. If hooks take longer than a token lasts, they run for the newest only. The
-    same token with a longer life is no new token: its consumers have it.
+    same token with a longer life is not a new token: its consumers already have it.
     """
 
     __slots__ = ("_app", "_deliveries", "_generation", "_to_run")
@@ -124,7 +124,7 @@ class HookRunner:
         self._app = app
         self._deliveries = deliveries
         self._generation = app.session.generation
-        """The token for which hooks were run last. One from before the hooks needs none."""
+        """The generation for which hooks ran last. A token older than the hooks needs no run."""
         self._to_run: tuple[Hook, ...] = ()
 
     @property
@@ -137,7 +137,7 @@ class HookRunner:
 
         A new hook waits for the next token. If hooks were cut short, all of them are run.
         """
-        if earlier._app.ports.hooks:  # noqa: SLF001  # another of its own class
+        if earlier._app.ports.hooks:  # noqa: SLF001  # of the same class
             self._generation = earlier._generation - bool(earlier._to_run)  # noqa: SLF001  # as above
 
     async def work(self) -> None:
@@ -146,7 +146,7 @@ class HookRunner:
         if generation > self._generation:
             self._generation, self._to_run = generation, self._app.ports.hooks
         while self._to_run:
-            # Taken out before it runs: a bug in it must not end the app time and again.
+            # Taken out before it runs: a bug in it must not crash the app again and again.
             hook, *others = self._to_run
             self._to_run = tuple(others)
             try:
@@ -161,7 +161,7 @@ class HookRunner:
         if token is None:
             return 0
         held = [delivery.status.holds for delivery in self._deliveries]
-        # Generations: a token whose longer life is still to be written has arrived all the same.
+        # By generation: a token has arrived even if its longer life is still to be written.
         arrived = all(one is not None and one.generation == token.generation for one in held)
         return token.generation if arrived else 0
 

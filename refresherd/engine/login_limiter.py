@@ -1,6 +1,6 @@
-"""Limits logins with API keys, so that DSM resets no app's secret, whichever apps share a key.
+"""Limits logins with API keys, so that DSM resets no app's secret, even if apps share a key.
 
-Each login is recorded before it is sent: many with one write, and none held up for long.
+Each login is recorded before it is sent; one write serves many, and none is delayed for long.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ from refresherd.domain.session_state import NEVER
 from refresherd.engine.ports import Alarm, Clock, LoginStore, Observer, Schedule
 
 PATIENCE = 2.0
-"""Seconds for which an app waits to learn from another's login with the same key. So a DSM that
-hangs for one app, perhaps at another address, holds up no other."""
+"""Seconds for which an app waits to learn from another's login with the same key. The limit keeps a
+DSM that hangs for one app, perhaps at another address, from holding up the others."""
 
 SWEEP_INTERVAL = 3600.0
 """Seconds between two searches for keys that can be forgotten."""
 
 WRITE_DELAY = 0.25
-"""Seconds within which an answer is written. A kill before that leaves its login cut off."""
+"""Seconds within which an answer is written. After a kill before that, it counts as cut off."""
 
 RETRY_DELAY = 10.0
 """Seconds between two tries while writes fail. No login waits for those."""
@@ -124,7 +124,7 @@ class LoginSlot:
 
 @dataclass(slots=True, eq=False)
 class KeyHistory:
-    """What is known of one key, and which logins with it are under way or wait."""
+    """What is known about one key, and its logins that are under way or waiting."""
 
     name: str
     history: History
@@ -154,7 +154,7 @@ class LoginLimiter:
     """Admits the logins of all apps with an API key, by the key's fingerprint.
 
     A login counts as failed from before it is sent until it is answered. What one app learns
-    of its key serves the others that wait meanwhile: they take over a refusal, and go on
+    about its key serves the others that are waiting: they take over a refusal, and continue
     after a success.
     """
 
@@ -175,7 +175,7 @@ class LoginLimiter:
 
     @asynccontextmanager
     async def slot(self, credential: Secret, *, by_operator: bool) -> AsyncIterator[LoginSlot]:
-        """Run the block when its login may be sent. What it raises is how the login ended.
+        """Run the block when its login may be sent. How the block ends says how the login ended.
 
         An operator may have more logins sent than the schedule. Raises LoginSuppressed if none
         may be sent.
@@ -199,7 +199,7 @@ class LoginLimiter:
                 saved = await self._store.load()
                 self._loaded = True
                 if saved is None:
-                    # After that, nothing counts any more that the record contained.
+                    # After that, whatever the lost record contained no longer counts.
                     self._lost_until = Instant(self._clock.now() + login_budget.WINDOW)
                 self._records.update(saved or {})
                 for name, history in self._records.items():
@@ -222,7 +222,7 @@ class LoginLimiter:
             self._keys.pop(key.name, None)
 
     async def _wait_for_room(self, key: KeyHistory, *, by_operator: bool) -> None:
-        """Return when there is room. Raises LoginSuppressed if DSM refuses the key meanwhile."""
+        """Wait until a login may begin. Raises LoginSuppressed if DSM refuses the key meanwhile."""
         seen, patient = key.refusals, True
         alarm = self._schedule.alarm()
         key.queue[alarm] = None
@@ -257,7 +257,7 @@ class LoginLimiter:
                 key.refusals += 1
                 key.refusal, woken = error.message, len(key.queue)
             self.write_ahead.soon()
-        # Those for whom there is no room wait on, and keep their place.
+        # Logins for which there is no room go back to waiting, and keep their place.
         for alarm in tuple(islice(key.queue, woken)):
             alarm.ring()
         self._forget_if_idle(key)
@@ -278,7 +278,7 @@ def _after(history: History, error: BaseException | None, now: Instant) -> Histo
 def _refused(error: DsmError) -> bool:
     """Return whether DSM judged the key and refused it.
 
-    No answer, or one that says overloaded, is no judgement: an outage must not use up a budget.
+    A missing answer, or "overloaded", is not a judgement: an outage must not use up a budget.
     """
     if isinstance(error, Retryable):
         return error.counted

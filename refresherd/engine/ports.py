@@ -58,7 +58,7 @@ class SessionClient(Protocol):
 
 
 class CredentialSource(Protocol):
-    """Where an app's credential is read, anew for each login."""
+    """Where an app's credential comes from; it is read again for each login."""
 
     async def read(self) -> Secret:
         """Return the credential. Raises Retryable if it cannot be read."""
@@ -75,7 +75,7 @@ class LoginStore(Protocol):
     """Where the login histories of credentials outlive a restart, by fingerprint."""
 
     def fingerprint(self, credential: Secret) -> str:
-        """Return what tells a credential from others, once `load` has returned."""
+        """Return the credential's fingerprint; only after `load` has returned."""
 
     async def load(self) -> Mapping[str, History] | None:
         """Return what an earlier run saved, None (after a warning) if that is lost."""
@@ -135,7 +135,7 @@ class SessionStore(Output, Protocol):
 
     @property
     def irreplaceable(self) -> bool:
-        """Whether the app has no other way back to DSM than what is stored here.
+        """Whether the app may be unable to get another session if this one is lost.
 
         Then the newest stored session is never ended, and the app is ready only once its
         session is stored.

@@ -13,7 +13,7 @@ from refresherd.engine.renewal import Renewal
 
 
 class PeriodicTask(Protocol):
-    """Work that falls due in an app beside its renewals."""
+    """Work that falls due in an app in addition to its renewals."""
 
     @property
     def due_at(self) -> Instant:
@@ -26,7 +26,7 @@ class PeriodicTask(Protocol):
 class Refresher:
     """One app's only sleeping task.
 
-    Attempts and periodic tasks run as tasks of their own, each one at a time, while `run`
+    Attempts and periodic tasks run as separate tasks, one of each at a time, while `run`
     sleeps on: nothing that hangs may delay the others, or keep an expiry from being noticed.
     Between them an app is one sleeping task, so that ten thousand apps are cheap.
     """
@@ -53,7 +53,7 @@ class Refresher:
                     self._start_due(tasks)
 
     def refresh(self) -> None:
-        """Make an attempt now. One that is under way serves, for its outcome sets the next."""
+        """Make an attempt now, unless one is under way: its outcome schedules the next."""
         session, now = self._app.session, self._app.now()
         timing = self._app.settings.timing
         self._app.publish(operator_transitions.refresh_requested(session, now, timing))

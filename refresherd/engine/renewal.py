@@ -54,7 +54,7 @@ class Renewal:
             # The slot first: a login that waits for it must not take up a place at the endpoint.
             async with self._login_slot(method, secret) as slot, self._app.ports.attempts:
                 if self._app.session.method is not session.method:
-                    return  # the token ran out in the queue: a login is due instead
+                    return  # the token expired in the queue: a login is due instead
                 if slot is not None:
                     await slot.begin()
                 request = self._begin(method, secret, session.next_attempt_at)
@@ -69,11 +69,11 @@ class Renewal:
                 self.credential.attempt_ended()
 
     async def check(self) -> None:
-        """Ask DSM whether the session still lives; only a clear no changes anything."""
+        """Ask DSM whether the session is still alive; only a definite "no" changes anything."""
         async with self._app.ports.attempts:
             session, timing = self._app.session, self._app.settings.timing
             if session.token is None or session.check_at is None:
-                return  # the token ran out in the queue
+                return  # the token expired in the queue
             secret = session.token.access_token
             request = self._begin(Method.KEEPALIVE, secret, session.check_at)
             try:
@@ -125,7 +125,7 @@ class Renewal:
         except Rejected as error:
             if not await self.credential.refused(self._app.session, request.secret):
                 raise
-            # The bootstrap token is no good, but there is a session to go on from: at once.
+            # DSM refuses the bootstrap token, but there is a session: continue from it at once.
             lost = errors.SessionLost(error.message, request_id=error.request_id, dead=False)
             raise lost from None
         expected = self._app.ports.credential.entity_id

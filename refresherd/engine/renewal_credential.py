@@ -1,4 +1,4 @@
-"""What an app goes on from: a stored session, its live one, or its credential."""
+"""What an app continues from: a stored session, its live one, or its credential."""
 
 from collections.abc import Hashable
 
@@ -19,7 +19,7 @@ class RenewalCredential:
 
     An app that has no way back but its stored sessions "logs in" by a reauth from the latest
     one, until DSM declares that one dead. A new bootstrap token comes first; if DSM refuses it,
-    the app goes on from its latest session all the same.
+    the app still continues from its latest session.
 
     While DSM refuses the credential, `work` looks at its source often, otherwise only when
     asked. So the wait after a refusal ends as soon as an operator replaces the credential. The
@@ -94,10 +94,10 @@ class RenewalCredential:
 
     def follow(self, earlier: "RenewalCredential") -> None:
         """Take over what was known under the app's earlier settings."""
-        self._used = earlier._used  # noqa: SLF001  # another of its own class
+        self._used = earlier._used  # noqa: SLF001  # of the same class
 
     def look_now(self) -> None:
-        """Look at the source as soon as `work` is called, whether DSM refuses or not."""
+        """Look at the source on the next call of `work`, even if DSM has refused nothing."""
         self._forced = True
 
     async def work(self) -> None:

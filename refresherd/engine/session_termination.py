@@ -13,12 +13,12 @@ from refresherd.domain.session_state import NEVER
 from refresherd.engine.context import RunningApp
 
 MAX_PENDING = 64
-"""Sessions of one app that wait for their end. One more ends the oldest early."""
+"""How many sessions of one app may wait to be ended. One more ends the oldest early."""
 
 MAX_TRIES = 3
 
 MIN_POSTPONEMENT = 1.0
-"""Seconds at least between two checks whether an output still holds a replaced token."""
+"""The least number of seconds between two checks whether an output still holds a replaced token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class _Pending:
 class SessionTermination:
     """One app's replaced sessions. It holds no task: the app's refresher calls `work` when due.
 
-    So what waits for its end costs next to nothing, outlives a crash of the app's tasks,
-    and cannot pile up while terminations hang.
+    So a waiting session costs next to nothing, outlives a crash of the app's tasks, and cannot
+    pile up while terminations hang.
 
     A session whose token is still in an output lives on, and for a grace period after that: on
     a full disk consumers must not be left with a dead token while a live one could stay.
@@ -52,7 +52,7 @@ class SessionTermination:
 
     @property
     def pending(self) -> tuple[Token, ...]:
-        """The tokens whose sessions wait for their end, the oldest first."""
+        """The tokens whose sessions wait to be ended, the oldest first."""
         return tuple(session.token for session in self._pending)
 
     @property
@@ -77,9 +77,9 @@ class SessionTermination:
         self._pending = (*pending, _Pending(replaced, timing.terminate_at(replaced, now, grace)))
 
     def follow(self, earlier: "SessionTermination") -> None:
-        """Take over what waits for its end under the app's earlier settings, as it is."""
+        """Take over, unchanged, the sessions that wait to be ended under earlier settings."""
         if self._app.settings.timing.terminate_after is not None:
-            self._pending = earlier._pending  # noqa: SLF001  # another of its own class
+            self._pending = earlier._pending  # noqa: SLF001  # of the same class
 
     async def work(self) -> None:
         """End the sessions that are due, one after the other."""
@@ -102,7 +102,7 @@ class SessionTermination:
         return store is None or not store.irreplaceable or token.generation < store.saved
 
     async def end_all(self, newest: Token | None) -> None:
-        """End all sessions at once, for good, but one that is irreplaceable."""
+        """End all sessions at once and for good, except an irreplaceable one."""
 
         async def end(token: Token) -> None:
             self._report(await self._terminate(token))
@@ -153,7 +153,7 @@ class SessionTermination:
         return None
 
     def _report(self, error: DsmError | None) -> None:
-        """Report the end of a session, of which `_terminate` returned this."""
+        """Report the end of a session; `error` is what `_terminate` returned for it."""
         if error is None:
             ended = SessionEnded(self._app.name, Ending.TERMINATED)
         elif isinstance(error, SessionLost) and error.dead:

@@ -137,7 +137,7 @@ class Supervisor:
     ) -> NoReturn:
         """Call something for every app on each request, a batch at a time, until cancelled.
 
-        A request while it is at work has it start over once it is done.
+        A request during a pass over the apps starts another pass after it.
         """
         alarm, clock = self._context.schedule.alarm(), self._context.clock
         while True:

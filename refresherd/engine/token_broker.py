@@ -1,4 +1,4 @@
-"""Serves requests for a token: the newest one, one that lasts, or each as it comes."""
+"""Serves requests for a token: the newest, one that lives long enough, or each as it comes."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -20,9 +20,9 @@ takes over from another one has its sessions within milliseconds."""
 
 
 class Broker:
-    """Hands out tokens on request: never an expired one, and with no refresh that is not needed.
+    """Hands out tokens on request: never an expired one, and it refreshes only when necessary.
 
-    However many requests there are, an app makes one attempt at a time, those of its schedule
+    However many requests there are, an app makes one attempt at a time, scheduled ones
     included. Clients that may only read a token neither shorten a backoff nor burn a credential.
     """
 
@@ -34,7 +34,7 @@ class Broker:
         self._startup_wait = startup_wait
 
     async def token(self, name: str, min_ttl: float = 0.0, wait: float = 0.0) -> Token:
-        """Return a token that lives for at least `min_ttl` seconds more, refreshed if need be.
+        """Return a token that lives for at least `min_ttl` seconds more, refreshed if necessary.
 
         Waits for one up to `wait` seconds. Raises NoSuchApp; and NoToken, at once if waiting
         is hopeless.
@@ -54,8 +54,8 @@ class Broker:
     async def refresh(self, name: str, wait: float, *, operator: bool) -> None:
         """Make an attempt now; return once it has ended, or after `wait` seconds.
 
-        An attempt that is under way serves. An app in trouble goes on at the pace of its backoff
-        unless an `operator` asks. Raises NoSuchApp.
+        An attempt that is already under way counts. An app in trouble keeps to its backoff unless
+        an `operator` asks. Raises NoSuchApp.
         """
         runner = self.runner(name)
         before = runner.cell.session

@@ -239,7 +239,7 @@ class Admission:
         )
 
     def _reject(self, connection: socket.socket, peer: Peer) -> None:
-        """Send the reason, and close a little later: clients read only after they have asked."""
+        """Send the reason, and close a little later: clients read only after sending a request."""
         self._observer.observe(ConnectionRejected(self._name, peer.uid, self._quota.of(peer)))
         with suppress(OSError):
             connection.send(TOO_MANY)

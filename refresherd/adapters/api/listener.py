@@ -21,13 +21,13 @@ STOP_SECONDS = 0.2
 """aiohttp waits twice this long for answers in progress before it cuts them off."""
 
 LAST_REQUEST_SECONDS = 0.1
-"""Clients send their request within this time after they have connected."""
+"""Seconds that a client has for sending its request after it has connected."""
 
 DEFAULT_DIRECTORY = Path("/run/refresherd")
 """systemd makes it (RuntimeDirectory=); a daemon that root starts by hand makes it itself."""
 
 CHECK_SECONDS = 2.0
-"""Between two checks that clients still find the socket: somebody may remove its file."""
+"""Seconds between two checks that clients still find the socket: somebody may remove its file."""
 
 
 class ApiListener:

@@ -118,7 +118,7 @@ class Service:
             running = self._broker.runner(name)
             status = running.status()
             token = status.session.token
-            # A failing output may go on failing for long, so it is not waited for.
+            # A failing output is not waited for: it may fail for a long time.
             if all(output.holds == token or output.error for output in status.outputs):
                 break
             await asyncio.sleep(POLL_SECONDS)

@@ -1,7 +1,7 @@
 """The connections to one endpoint, and when they are replaced.
 
 All connections of a pool are dropped at once when a file of its TLS context changed; when the
-machine was suspended, since the other end and any NAT on the way forgot them in silence; and
+machine was suspended, since the other end and any NAT on the way have silently forgotten them; and
 when one of them turned out to be stale.
 """
 
@@ -33,7 +33,7 @@ LONGEST_ANSWER = 1024 * 1024
 """In bytes, decompressed. DSM's answers are under 1 KiB."""
 
 SUSPEND_SECONDS = 1.0
-"""asyncio's clock stands still in a suspend, so falling this far behind boot time means one."""
+"""asyncio's clock stops during a suspend, so a lag of this much behind boot time means one."""
 
 IDLE_SECONDS = 15.0
 """An idle connection is closed after this long: an open TLS connection costs 80 KiB."""
@@ -180,7 +180,7 @@ def _open_session(
     """Return a session without cookies, `.netrc` or a timeout of its own. Raises Retryable."""
     proxy = proxy_for(route.endpoint, route.proxy)
     connector = Connector(
-        # Twice: terminations run beside the attempts, and neither waits for a connection.
+        # Twice: terminations run alongside attempts, and neither waits for a connection.
         limit=2 * route.max_in_flight,
         keepalive_timeout=IDLE_SECONDS,
         ttl_dns_cache=RESOLVED_SECONDS,

@@ -30,7 +30,7 @@ def proxy_for(endpoint: URL, configured: str) -> URL | None:
 
     A configured proxy wins. Otherwise the usual environment variables (HTTPS_PROXY, NO_PROXY,
     …) decide, except for loopback hosts, which no proxy can reach. They are read here because
-    aiohttp, when told to read them, also reads `.netrc`, and sends a password from there in
+    aiohttp, if it is to read them, also reads `.netrc`, and sends a password from there in
     place of our Authorization header. Raises Retryable if the proxy's URL is unusable.
     """
     text = configured
@@ -42,7 +42,7 @@ def proxy_for(endpoint: URL, configured: str) -> URL | None:
         if not text:
             return None
     try:
-        # Without a scheme it is http://, as curl has it.
+        # Without a scheme it is http://, as in curl.
         proxy = URL(text if "://" in text else f"http://{text}")
     except ValueError:
         proxy = URL()

@@ -48,7 +48,7 @@ class Entry:
     scope: Hashable = None
     """What is in trouble; None if the entry is not about trouble. Repetitions are suppressed."""
     kind: str = ""
-    """Trouble of another kind in the same scope is no repetition."""
+    """Trouble of another kind in the same scope is not a repetition."""
 
 
 def describe(event: Event, failures: int = 0) -> Entry:  # noqa: C901, PLR0911, PLR0912  # per event
@@ -198,7 +198,7 @@ class Repeats:
 
 
 class Logs:
-    """An Observer that logs. No method blocks, whoever reads the log."""
+    """An Observer that logs. No method blocks, even if nobody reads the log."""
 
     def __init__(
         self, logger: structlog.typing.FilteringBoundLogger, writer: LineWriter, clock: Clock

@@ -40,7 +40,7 @@ INVISIBLE = {
 """Characters that JSON does not escape, though they control a terminal or reverse its text."""
 
 CLOCK_CHECK_SECONDS = 1.0
-"""A step of the wall clock may go unnoticed this long: comparing clocks costs a lot per line."""
+"""Seconds that a step of the wall clock may go unnoticed: comparing clocks per line is slow."""
 
 INSTANTS = ("expires_at", "next_refresh_at")
 """Fields that are boot time in an event and wall time in the log."""

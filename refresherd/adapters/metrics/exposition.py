@@ -45,7 +45,7 @@ class Exposition(Collector):
         try:
             _, accepted = choose_encoder(accept)
         except TypeError:
-            # prometheus_client compares version numbers, and fails on a version that is no number.
+            # prometheus_client compares version numbers, and fails on one that is not a number.
             accepted = TEXT
         openmetrics = accepted.startswith("application/openmetrics-text")
         return OPENMETRICS if openmetrics else TEXT, self._pieces(openmetrics=openmetrics)

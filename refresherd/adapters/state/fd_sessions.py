@@ -30,7 +30,7 @@ NAME = re.compile(r"s\.[0-9A-Za-z]{3}")
 """Names are this short so that all of them fit in LISTEN_FDNAMES."""
 
 SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
-"""fcntl(2): nobody can change the content, the size or the seals, whoever gets the descriptor."""
+"""fcntl(2): nobody who gets the descriptor can change the content, the size or the seals."""
 
 SESSIONS_PER_APP = 2
 """The newest, and the one that it replaced: if this run is killed, the next one ends that."""
@@ -274,7 +274,7 @@ def is_session(name: str) -> bool:
 
 
 def source_fingerprint(credential: Credential) -> str:
-    """Return what tells where a credential is configured to be from any other place."""
+    """Return a fingerprint of the place where a credential is configured to be."""
     return sha256(repr(credential).encode()).hexdigest()
 
 

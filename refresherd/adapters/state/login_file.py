@@ -1,4 +1,4 @@
-"""Refused logins in the state directory, by fingerprints that give no credential away."""
+"""Refused logins in the state directory, by fingerprints that reveal no credential."""
 
 import hmac
 import secrets
@@ -23,7 +23,7 @@ from refresherd.host.directories import StaleTempFiles
 from refresherd.host.keyed_executor import KeyedExecutor
 
 PATIENCE_SECONDS = 2.0
-"""Every first login of a run waits for the file; one on a filesystem that hangs, no longer."""
+"""The first logins of a run wait for the file, but only this long if its filesystem hangs."""
 
 KEY_BYTES = 32
 
@@ -62,7 +62,7 @@ class LoginRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Boot:
-    """What boot time means now."""
+    """The current boot: its id, its time, and how that relates to wall time."""
 
     id: str
     now: Instant
@@ -76,7 +76,7 @@ class UnsavedLogins:
         self._key = secrets.token_bytes(KEY_BYTES)
 
     def fingerprint(self, credential: Secret) -> str:
-        """Return what tells a credential from others."""
+        """Return the credential's fingerprint."""
         return _fingerprint(self._key, credential)
 
     async def load(self) -> Mapping[str, History]:
@@ -107,7 +107,7 @@ class LoginFile:
         self._key = secrets.token_bytes(KEY_BYTES)
 
     def fingerprint(self, credential: Secret) -> str:
-        """Return what tells a credential from others, once `load` has returned."""
+        """Return the credential's fingerprint; only after `load` has returned."""
         return _fingerprint(self._key, credential)
 
     async def load(self) -> Mapping[str, History] | None:
@@ -163,10 +163,10 @@ def encoded(key: bytes, histories: Mapping[str, History], boot: Boot) -> bytes:
 
 
 def decoded(raw: bytes, boot: Boot) -> tuple[bytes, dict[str, History]]:
-    """Return the key of the fingerprints and the histories, in the boot time of now.
+    """Return the key of the fingerprints, and the histories in the time of this boot.
 
     What an earlier boot wrote is translated by the wall clocks of then and now. What seems to
-    lie ahead happened just now, for it did happen. Raises ValueError, which quotes nothing.
+    lie in the future is taken to have happened just now. Raises ValueError, which quotes nothing.
     """
     record = decode(raw, LoginRecord, MAX_BYTES)
     if record.version != VERSION:

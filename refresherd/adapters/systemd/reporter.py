@@ -25,14 +25,14 @@ STARTING_PAUSE = 0.05
 """Seconds between two status lines during the start."""
 
 RETRY = 0.1
-"""Seconds until a message is sent again for which the service manager had no room."""
+"""Seconds until a message that found no room at the service manager is sent again."""
 
 EXTEND_EVERY = 20.0
 """Seconds between two extensions of the start's timeout."""
 
 EXTENSION = f"EXTEND_TIMEOUT_USEC={60 * MICROSECONDS}"
-"""Makes the service manager wait 60 s more for the start. It does not wait for a daemon that hangs,
-which sends no extension."""
+"""Makes the service manager wait 60 s more for the start. A daemon that hangs sends no extension,
+so the service manager gives up on it."""
 
 MAX_APPS = 3
 """Apps in trouble that are named; further ones are counted."""
@@ -170,7 +170,7 @@ class Reporter:
         return True
 
     def _send_now(self, *assignments: str) -> None:
-        """Send without waiting for the loop's turn, or else as soon as there is room."""
+        """Send at once or, if there is no room, as soon as there is."""
         if not self._notifier.send(*assignments):
             self._queue(*(line for line in assignments if not line.startswith("STATUS=")))
 
