@@ -26,7 +26,7 @@ class Issuer(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Send the endpoints: OpenID Connect Discovery 1.0, section 4.2."""
         url = f"http://{self.headers['Host']}"
-        message = {
+        document = {
             "issuer": url,
             "authorization_endpoint": f"{url}/authorize",
             "token_endpoint": f"{url}/token",
@@ -34,7 +34,7 @@ class Issuer(BaseHTTPRequestHandler):
             "grant_types_supported": ["refresh_token"],
             "response_types_supported": ["code"],
         }
-        self._answer(message)
+        self._answer(document)
 
     def do_POST(self) -> None:
         """Grant a token."""
@@ -44,8 +44,8 @@ class Issuer(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Log nothing."""
 
-    def _answer(self, message: object) -> None:
-        body = json.dumps(message).encode()
+    def _answer(self, document: object) -> None:
+        body = json.dumps(document).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

@@ -94,9 +94,9 @@ def _call(port: int, method: str, path: str, content: object = None) -> Any:  # 
             method, f"/v1/{path}", json.dumps(content), {"X-Vault-Token": ROOT_TOKEN}
         )
         answer = connection.getresponse()
-        message = answer.read()
+        body = answer.read()
     finally:
         connection.close()
     if answer.status >= HTTPStatus.BAD_REQUEST:
-        raise ConnectionError(f"{path}: {answer.status} {message.decode()}")
-    return json.loads(message or b"null")
+        raise ConnectionError(f"{path}: {answer.status} {body.decode()}")
+    return json.loads(body or b"null")

@@ -175,13 +175,13 @@ def test_a_new_token_can_be_a_signal_to_the_program(fake: FakeDaemon, log: Path)
 
 def test_a_restart_of_the_daemon_does_not_restart_the_program(fake: FakeDaemon, log: Path) -> None:
     """Only a different token does."""
-    message = "sent payments: first"
+    sent = "sent payments: first"
     with running("--on-refresh", "restart") as process:
         until(log, "first\n")
-        fake.wait_for(message)
+        fake.wait_for(sent)
         fake.requests.clear()
         fake.end_streams()
-        fake.wait_for(message)
+        fake.wait_for(sent)
         process.send_signal(Signals.SIGUSR1)
         status, err = ended(process)
     assert status == 7

@@ -84,6 +84,6 @@ def test_a_bugs_traceback_is_printed_without_secrets(capsys: pytest.CaptureFixtu
     """Nothing else is left to log it, and an error's text may hold what was sent."""
     error = ExceptionGroup("bugs", [ValueError(f"Authorization: Bearer {SECRET}")])
     print_redacted(type(error), error, None)
-    message = capsys.readouterr().err
-    assert "ValueError: Authorization: Bearer ***" in message
-    assert "Zq3" not in message
+    printed = capsys.readouterr().err
+    assert "ValueError: Authorization: Bearer ***" in printed
+    assert "Zq3" not in printed

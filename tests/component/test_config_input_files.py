@@ -184,7 +184,7 @@ def test_a_session_in_a_closed_state_directory_is_assumed_to_exist(shared_place:
     assert fault.startswith("1: state_dir: "), "and no fault about the token file"
 
 
-def test_sessions_kept_in_spite_of_terminate_are_warned_about(place: Place) -> None:
+def test_sessions_kept_despite_terminate_are_warned_about(place: Place) -> None:
     """The operator asked to end them, and the app could not start again."""
     place.environ["STATE_DIRECTORY"] = str(place.directory)
     place.write("a.token", TOKEN)
@@ -210,9 +210,9 @@ def test_sessions_kept_in_spite_of_terminate_are_warned_about(place: Place) -> N
 )
 def test_a_command_must_exist(place: Place, command: str, faults: int) -> None:
     """It is an absolute path or on PATH; a relative one would depend on the working directory."""
-    message = place.faults(app(f"api_key_command = {command}"))
-    assert len(message) == faults
-    assert all("api_key_command[0]: the program" in fault for fault in message)
+    found = place.faults(app(f"api_key_command = {command}"))
+    assert len(found) == faults
+    assert all("api_key_command[0]: the program" in fault for fault in found)
 
 
 def test_a_certificate_and_its_key_are_accepted(place: Place) -> None:

@@ -39,7 +39,7 @@ def mounted(path: Path, script: str) -> list[str]:
 
 def test_a_full_filesystem_keeps_the_old_token(path: Path) -> None:
     """A full disk must not cost the consumers the token that they have."""
-    message = mounted(
+    lines = mounted(
         path,
         """
         mount -t tmpfs -o size=256k none "$DIR"
@@ -53,14 +53,14 @@ def test_a_full_filesystem_keeps_the_old_token(path: Path) -> None:
         """,
     )
     full = f"{path}: cannot write it: No space left on device; free space, or inodes, on its"
-    assert message[0] == "done"
-    assert all(line.startswith(full) for line in message[1:3])
-    assert message[3:] == ["0000001", "ballast", path.name, "done", "0000002", path.name]
+    assert lines[0] == "done"
+    assert all(line.startswith(full) for line in lines[1:3])
+    assert lines[3:] == ["0000001", "ballast", path.name, "done", "0000002", path.name]
 
 
 def test_a_filesystem_without_inodes_keeps_the_old_token(path: Path) -> None:
     """There may be gigabytes of space, but no new file; the message says why."""
-    message = mounted(
+    lines = mounted(
         path,
         """
         mount -t tmpfs -o nr_inodes=3 none "$DIR"
@@ -71,13 +71,13 @@ def test_a_filesystem_without_inodes_keeps_the_old_token(path: Path) -> None:
         """,
     )
     full = f"{path}: cannot write it: No space left on device; free space, or inodes, on its"
-    assert all(line.startswith(full) for line in message[1:3])
-    assert message[3:] == ["0000001", "last", path.name]
+    assert all(line.startswith(full) for line in lines[1:3])
+    assert lines[3:] == ["0000001", "last", path.name]
 
 
 def test_a_read_only_filesystem_is_an_error_until_it_is_writable(path: Path) -> None:
     """The kernel remounts a failing disk read-only; a unit's ProtectSystem= does the same."""
-    message = mounted(
+    lines = mounted(
         path,
         """
         mount -t tmpfs none "$DIR"
@@ -91,12 +91,12 @@ def test_a_read_only_filesystem_is_an_error_until_it_is_writable(path: Path) -> 
         """,
     )
     reason = "Read-only file system; mount its filesystem writable (in a unit: ReadWritePaths=)"
-    assert message[1:4] == [
+    assert lines[1:4] == [
         f"{path}: cannot write it: {reason}",
         f"{path}: cannot write it: {reason}",
         f"{path}: cannot remove it: {reason}",
     ]
-    assert message[4:] == ["0000001", path.name, "done", "0000002", path.name]
+    assert lines[4:] == ["0000001", path.name, "done", "0000002", path.name]
 
 
 @pytest.mark.parametrize("source", ["$DIR/source", "/dev/null"])
@@ -105,7 +105,7 @@ def test_a_mounted_file_is_refused(path: Path, source: str) -> None:
 
     Bound from the same filesystem it has the same device number as its directory.
     """
-    message = mounted(
+    lines = mounted(
         path,
         f"""
         echo old >"$DIR/source"
@@ -117,24 +117,24 @@ def test_a_mounted_file_is_refused(path: Path, source: str) -> None:
         """,
     )
     remedy = "it is a mount point: mount its directory instead"
-    assert message[:3] == [
+    assert lines[:3] == [
         f"{path}: cannot write it: Device or resource busy; {remedy}",
         f"{path}: cannot write it: Device or resource busy; {remedy}",
         f"{path}: cannot remove it: Device or resource busy; {remedy}",
     ]
-    assert message[3:] == [path.name, "source", "old"]
+    assert lines[3:] == [path.name, "source", "old"]
 
 
 def test_a_token_in_a_directory_that_is_a_mount_is_written(path: Path) -> None:
     """The error for a mounted file advises to do this."""
-    message = mounted(path, 'mount --bind "$DIR" "$DIR"; writer prepare put; look')
-    assert message == ["done", "done", "0000001", path.name]
+    lines = mounted(path, 'mount --bind "$DIR" "$DIR"; writer prepare put; look')
+    assert lines == ["done", "done", "0000001", path.name]
 
 
 def test_a_token_is_written_without_proc(path: Path) -> None:
     """Without /proc mounts cannot be recognised beforehand, but the write fails on its own."""
-    message = mounted(path, "mount -t tmpfs none /proc; writer prepare put; look")
-    assert message == ["done", "done", "0000001", path.name]
+    lines = mounted(path, "mount -t tmpfs none /proc; writer prepare put; look")
+    assert lines == ["done", "done", "0000001", path.name]
 
 
 def injected(path: Path, fault: str, *commands: str) -> list[str]:

@@ -93,14 +93,14 @@ async def test_killed_writers_leave_whole_tokens_and_removable_files(
     path: Path, breeder: subprocess.Popen[str]
 ) -> None:
     """A kill -9, the OOM killer or a power cut may come at any moment."""
-    rand = random.Random(1)  # noqa: S311  # moments, not secrets
+    rng = random.Random(1)  # noqa: S311  # moments, not secrets
     generations = set()
     assert breeder.stdin is not None
     assert breeder.stdout is not None
     for _ in range(KILLS):
         breeder.stdin.write("\n")
         writer = int(breeder.stdout.readline())
-        time.sleep(rand.uniform(0, LONGEST_LIFE))  # noqa: ASYNC251  # as in the header
+        time.sleep(rng.uniform(0, LONGEST_LIFE))  # noqa: ASYNC251  # as in the header
         os.kill(writer, signal.SIGKILL)
         if path.exists():
             generations.add(held(path))

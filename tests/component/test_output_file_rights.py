@@ -172,7 +172,7 @@ def common() -> Iterator[Path]:
 
 
 def attempted(path: Path, verb: str, *options: str) -> list[str]:
-    """Return the lines that a writer prints which is not root."""
+    """Return the lines printed by a writer that is not root."""
     return ran([*WRITER, *options, "--user", str(NOBODY), str(path), verb])
 
 

@@ -242,7 +242,7 @@ def test_a_failed_call_is_explained_with_its_remedy(path: Path, error: str, mess
 
 @pytest.mark.parametrize("call", ["connect", "unlink"])
 def test_a_stale_socket_that_cannot_be_removed_is_an_error(path: Path, call: str) -> None:
-    """As of another user, in a directory of another user."""
+    """For example, another user's, in a directory of that user."""
     bind(path, PRIVATE).socket.close()
     message = f"cannot listen on {path}: Permission denied; let the daemon's user do that"
     assert outcome(path, f"{call}:error=EACCES").startswith(message)
@@ -258,7 +258,7 @@ def test_a_socket_that_cannot_be_handed_over_is_not_left_behind(path: Path) -> N
 
 @pytest.mark.parametrize("planted", ["file", "socket"])
 def test_a_file_that_takes_the_sockets_place_keeps_its_rights(path: Path, planted: str) -> None:
-    """Else whoever may write to the directory could have a root daemon give any file away."""
+    """Otherwise any writer to the directory could make a root daemon give any file away."""
     with slowed(path, "openat") as binding, socket.socket(socket.AF_UNIX) as other:
         until(path.exists)
         time.sleep(0.2)  # the socket has been looked at by now, and is not handed over yet

@@ -45,14 +45,14 @@ class Apps:
         scripts: Mapping[str, Script],
         outputs: tuple[Output, ...] = (),
     ) -> None:
-        self.kept = FakeApp()
+        self.fake_app = FakeApp()
         self.outputs = outputs
-        clock = self.kept.clock
+        clock = self.fake_app.clock
         self.clients = {name: ScriptedClient(clock, scripts.get(name, grants())) for name in apps}
         self.apps = [
-            replace(self.kept.app, name=name, access=access) for name, access in apps.items()
+            replace(self.fake_app.app, name=name, access=access) for name, access in apps.items()
         ]
-        self.supervisor = Supervisor(self.apps, self._make_app_context, self.kept.context)
+        self.supervisor = Supervisor(self.apps, self._make_app_context, self.fake_app.context)
 
     def _make_app_context(self, app: App) -> AppContext:
         gate = asyncio.Semaphore(8)
@@ -73,12 +73,12 @@ class Place:
     @property
     def clock(self) -> FakeClock:
         """Boot time."""
-        return self.apps.kept.clock
+        return self.apps.fake_app.clock
 
     @property
     def observer(self) -> RecordingObserver:
         """The observer of all events."""
-        return self.apps.kept.observer
+        return self.apps.fake_app.observer
 
     @property
     def answered(self) -> list[tuple[str, int]]:
@@ -91,7 +91,7 @@ class Place:
 
     async def advance(self, seconds: float) -> None:
         """Let boot time pass."""
-        await self.apps.kept.schedule.advance(seconds)
+        await self.apps.fake_app.schedule.advance(seconds)
 
     async def reload(self, plan: ReloadPlan, names: Iterable[str] = ("payments",)) -> None:
         """Apply a new configuration."""
@@ -122,20 +122,22 @@ async def served(
     **scripts: Script,
 ) -> AsyncIterator[Place]:
     """Serve apps while the block runs; by default one, `payments`, with a token."""
-    kept = Apps(apps or {"payments": Access()}, scripts, outputs)
+    running = Apps(apps or {"payments": Access()}, scripts, outputs)
     with reachable() as directory:
         path = directory / "api.sock"
         listener = ApiListener(
             path,
             EVERYBODY,
-            kept.supervisor,
-            kept.kept.context,
+            running.supervisor,
+            running.fake_app.context,
             KeyedExecutor(idle_timeout=IDLE_TIMEOUT),
             limits=limits,
         )
         async with ClientSession("http://localhost", connector=UnixConnector(str(path))) as own:
             await listener.start()
-            place = Place(path, kept, listener, own, asyncio.create_task(kept.supervisor.run()))
+            place = Place(
+                path, running, listener, own, asyncio.create_task(running.supervisor.run())
+            )
             await settle()
             try:
                 yield place

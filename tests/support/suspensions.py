@@ -9,7 +9,7 @@ class Suspensions:
     """The suspensions of the counted tasks, and of all that they create, in their order.
 
     `at_cut` is called at suspension number `cut`, counted from 1, before the loop goes on:
-    a task that it cancels is cancelled at the await where it stands then.
+    a task that it cancels is cancelled at its current await.
     """
 
     def __init__(self, cut: int, at_cut: Callable[[], object]) -> None:

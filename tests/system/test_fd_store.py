@@ -51,7 +51,7 @@ class Host:
         """Run the daemon with the stored descriptors until its app has a token; then kill it."""
         self.manager.take()
         passed = [(fd, name) for name, fds in self.manager.stored.items() for fd in fds]
-        # High numbers, for those from 3 on are what they get.
+        # High numbers at first: the descriptors are moved to 3 and up in the new process.
         copies = [fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for fd, _ in passed]
         numbers, names = ",".join(map(str, copies)), ":".join(name for _, name in passed)
         command = [REFRESHERD, "run", "--config", str(self.config)]

@@ -35,11 +35,11 @@ def place(tmp_path: Path) -> Iterator[Workplace]:
 
 
 def environ(manager: ServiceManager, **more: str) -> dict[str, str]:
-    """Return the daemon's command line."""
+    """Return the daemon's environment."""
     return {"NOTIFY_SOCKET": manager.address, **more}
 
 
-def test_start_reload_and_stop_are_told(place: Workplace, manager: ServiceManager) -> None:
+def test_start_reload_and_stop_are_reported(place: Workplace, manager: ServiceManager) -> None:
     """A whole life of a unit, with one successful and one refused reload."""
     config = place.write()
     with running("run", "--config", str(config), environ=environ(manager)) as daemon:
@@ -92,8 +92,8 @@ def test_until_dsm_answers_the_start_is_kept_alive(
 def test_the_watchdog_is_fed_by_the_loop(place: Workplace, manager: ServiceManager) -> None:
     """An interval shorter than an attempt may take is warned about."""
     log = place.directory / "log"
-    told = environ(manager, WATCHDOG_USEC="900000")
-    with running("run", "--config", str(place.write()), environ=told, stderr=log):
+    environment = environ(manager, WATCHDOG_USEC="900000")
+    with running("run", "--config", str(place.write()), environ=environment, stderr=log):
         for _ in range(3):
             manager.until(lambda message: message.value("WATCHDOG") == "1")
     assert "WatchdogSec=0.9s is shorter than the longest step, 20 s for apps.payments" in (
@@ -105,16 +105,16 @@ def test_a_watchdog_of_another_process_is_not_fed(
     place: Workplace, manager: ServiceManager
 ) -> None:
     """A child must not answer the watchdog for a wrapper that systemd watches."""
-    told = environ(manager, WATCHDOG_USEC="30000", WATCHDOG_PID="1")
-    with running("run", "--config", str(place.write()), environ=told):
+    environment = environ(manager, WATCHDOG_USEC="30000", WATCHDOG_PID="1")
+    with running("run", "--config", str(place.write()), environ=environment):
         manager.until(lambda message: message.value("READY"))
     assert all(message.value("WATCHDOG") is None for message in manager.heard)
 
 
 def test_hooks_cannot_speak_for_the_daemon(place: Workplace, manager: ServiceManager) -> None:
     """A hook with $NOTIFY_SOCKET could tell systemd anything in the daemon's name."""
-    told = environ(manager, WATCHDOG_USEC="30000000", LISTEN_FDS="0", LISTEN_PID="1")
-    with running("run", "--config", str(place.write()), environ=told):
+    environment = environ(manager, WATCHDOG_USEC="30000000", LISTEN_FDS="0", LISTEN_PID="1")
+    with running("run", "--config", str(place.write()), environ=environment):
         found = eventually(place.directory / "env")
     names = {line.partition("=")[0] for line in found.splitlines()}
     assert "REFRESHERD_APP" in names

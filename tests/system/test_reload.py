@@ -288,7 +288,7 @@ def test_a_second_stop_ends_the_daemon_at_once(tmp_path: Path, dsm: Dsm) -> None
         assert time.monotonic() - began < 1
 
 
-def test_signals_that_come_too_early_are_heeded_later(tmp_path: Path, dsm: Dsm) -> None:
+def test_signals_that_come_too_early_are_handled_later(tmp_path: Path, dsm: Dsm) -> None:
     """A deployment that reloads a daemon it has just started must not end it."""
     daemon = Daemon(tmp_path, dsm)
     daemon.app("c", HOOK.format(tmp_path))

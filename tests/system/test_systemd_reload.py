@@ -26,7 +26,7 @@ def slow_disk(host: Host) -> Iterator[None]:
     here = "cd /etc/refresherd && "
     host.machine.run("sh", "-c", here + "mv config.toml aside && mkfifo config.toml")
     yield
-    # Who reads it a second time finds it as it was.
+    # A second reader finds the original content.
     host.machine.run(
         "sh", "-c", here + "exec >config.toml && mv aside config.toml && cat config.toml"
     )

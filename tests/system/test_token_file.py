@@ -180,7 +180,7 @@ def test_two_daemons_on_one_state_are_one_too_many(host: Host) -> None:
         assert host.works()
 
 
-def test_a_broken_chain_is_mended_by_a_new_bootstrap_without_a_restart(host: Host) -> None:
+def test_a_broken_chain_is_repaired_by_a_new_bootstrap_without_a_restart(host: Host) -> None:
     """The operator places a new token, and the daemon notices by itself."""
     with host.daemon():
         before = host.statistics()["terminates"]

@@ -50,10 +50,10 @@ def list_keys_with_command(token_file: Path, url: str, ca_file: Path, home: Path
 @pytest.mark.timeout(90)
 def test_the_vendors_clients_live_on_our_tokens(tmp_path: Path) -> None:
     """DSM must never refuse the token of a consumer that reads it before each call."""
-    raw, cli, message = (tmp_path / name for name in ("raw.token", "cli.token", "token.json"))
+    raw, cli, document = (tmp_path / name for name in ("raw.token", "cli.token", "token.json"))
     outputs = "".join(
         f'[[apps.payments.files]]\npath = "{path}"\nformat = "{form}"\n'
-        for path, form in ((raw, "raw"), (cli, "sdkms-cli"), (message, "json"))
+        for path, form in ((raw, "raw"), (cli, "sdkms-cli"), (document, "json"))
     )
     with emulator("--tls", "--lifetime", str(LIFETIME)) as dsm:
         assert dsm.ca_file is not None
@@ -61,7 +61,7 @@ def test_the_vendors_clients_live_on_our_tokens(tmp_path: Path) -> None:
         workplace.app("payments", outputs)
         config = workplace.write()
         with running("run", "--config", str(config), stderr=tmp_path / "log"):
-            for path in (raw, cli, message):
+            for path in (raw, cli, document):
                 eventually(path)
             end = time.monotonic() + DURATION
             calls = 0
@@ -69,6 +69,6 @@ def test_the_vendors_clients_live_on_our_tokens(tmp_path: Path) -> None:
                 assert list_keys_with_library(raw.read_text(), dsm.url, dsm.ca_file) == []
                 list_keys_with_command(cli, dsm.url, dsm.ca_file, tmp_path)
                 calls += 2
-            refreshes = json.loads(message.read_text())["generation"] - 1
+            refreshes = json.loads(document.read_text())["generation"] - 1
     assert refreshes >= 5
     assert calls >= 20

@@ -71,11 +71,11 @@ async def _flapping(scene: Scene) -> AsyncIterator[None]:
 
 
 async def _flap(scene: Scene) -> None:
-    rand = random.Random(scene.name)  # noqa: S311  # reproducible, not secret
+    rng = random.Random(scene.name)  # noqa: S311  # reproducible, not secret
     while True:
-        with scene.gate.troubled(rand.choice(FLAPS)):
-            await asyncio.sleep(rand.uniform(0.1, 1.5))
-        await asyncio.sleep(rand.uniform(0.1, 1.5))
+        with scene.gate.troubled(rng.choice(FLAPS)):
+            await asyncio.sleep(rng.uniform(0.1, 1.5))
+        await asyncio.sleep(rng.uniform(0.1, 1.5))
 
 
 def _wire(name: str, breaks: str, trouble: Trouble, reasons: frozenset[str]) -> Fault:

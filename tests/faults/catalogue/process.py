@@ -44,14 +44,14 @@ async def _killed(scene: Scene) -> AsyncIterator[None]:
 
 async def _kill_again_and_again(scene: Scene) -> None:
     """Kill and restart the daemon, at any moment up to a second after a new token."""
-    rand = random.Random(scene.name)  # noqa: S311  # reproducible, not secret
+    rng = random.Random(scene.name)  # noqa: S311  # reproducible, not secret
     tokens = len(scene.dsm.sessions.tokens(scene.app))
     while True:
-        if rand.random() < 0.7:
+        if rng.random() < 0.7:
             await _another_token(scene)
-            await asyncio.sleep(rand.uniform(0.0, 0.1))
+            await asyncio.sleep(rng.uniform(0.0, 0.1))
         else:
-            await asyncio.sleep(rand.uniform(0.0, 1.0))
+            await asyncio.sleep(rng.uniform(0.0, 1.0))
         await scene.daemon.kill()
         known, tokens = tokens, len(scene.dsm.sessions.tokens(scene.app))
         scene.gate.lost += [time.monotonic()] * (tokens - known)
@@ -105,11 +105,11 @@ async def _no_memory(scene: Scene) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _limited(scene: Scene, what: int, most: int) -> AsyncIterator[None]:
-    before = resource.prlimit(scene.daemon.pid, what)
-    resource.prlimit(scene.daemon.pid, what, (most, before[1]))
+async def _limited(scene: Scene, limit: int, most: int) -> AsyncIterator[None]:
+    before = resource.prlimit(scene.daemon.pid, limit)
+    resource.prlimit(scene.daemon.pid, limit, (most, before[1]))
     yield
-    resource.prlimit(scene.daemon.pid, what, before)
+    resource.prlimit(scene.daemon.pid, limit, before)
 
 
 FAULTS = (

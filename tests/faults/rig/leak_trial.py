@@ -208,7 +208,8 @@ def _place(daemon: Daemon, dsm: str, gates: list[Gate], keys: list[str], form: s
     """Write the configuration and the files that it names."""
     directory = daemon.directory
     lines = [HEAD.format(port=daemon.port, form=form, dsm=dsm), HOOKED.format(directory=directory)]
-    names = ["short", "hooked", "faulty", *(f"spite{number}" for number in range(2 * LEAKING_APPS))]
+    leaking = (f"leaking{number}" for number in range(2 * LEAKING_APPS))
+    names = ["short", "hooked", "faulty", *leaking]
     for name, key in zip(names, keys, strict=False):
         file = directory / f"{name}.key"
         file.touch(mode=0o600)

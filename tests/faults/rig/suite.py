@@ -39,7 +39,7 @@ async def run(faults: Sequence[Fault], report: Report) -> None:
     )
 
 
-async def soak(faults: Sequence[Fault], seconds: float, rand: Random, report: Report) -> None:
+async def soak(faults: Sequence[Fault], seconds: float, rng: Random, report: Report) -> None:
     """Let faults happen at random for `seconds`, and report each verdict."""
     until = time.monotonic() + seconds
     shared, others = split_by_daemon(faults)
@@ -47,12 +47,12 @@ async def soak(faults: Sequence[Fault], seconds: float, rand: Random, report: Re
     def at_random(of: Fault) -> Iterator[tuple[Fault, Length]]:
         possible = [fault for some in shared for fault in some if fault.setting == of.setting]
         while time.monotonic() < until:
-            fault = rand.choice(possible)
-            yield fault, rand.choice(fault.lengths)
+            fault = rng.choice(possible)
+            yield fault, rng.choice(fault.lengths)
 
     async def alone() -> None:
         while others and time.monotonic() < until:
-            await _on_one_daemon([rand.choice(others)], once, report)
+            await _on_one_daemon([rng.choice(others)], once, report)
 
     shared_runs = (_on_one_daemon(some, at_random, report) for some in shared)
     await asyncio.gather(*shared_runs, *(alone() for _ in range(DAEMONS)))

@@ -83,7 +83,7 @@ def _judged(verdict: Verdict) -> Verdict:
 
 
 def _judgement(verdict: Verdict) -> str:
-    message = list(verdict.complaints)
+    parts = list(verdict.complaints)
     if verdict.spoilt:
-        message.append(f"{verdict.spoilt} not proven: the machine was too busy")
-    return "; ".join(message) or "kept"
+        parts.append(f"{verdict.spoilt} not proven: the machine was too busy")
+    return "; ".join(parts) or "kept"

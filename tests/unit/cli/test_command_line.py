@@ -41,7 +41,7 @@ def rejected(capsys: pytest.CaptureFixture[str], *words: str) -> str:
 
 
 def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """Return what a command line prints that asks for help or the version."""
+    """Return what a command line that asks for help or the version prints."""
     with pytest.raises(SystemExit) as end:
         main(words)
     assert end.value.code == 0

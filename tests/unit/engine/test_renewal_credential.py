@@ -232,7 +232,7 @@ async def test_a_live_session_replaces_a_missing_bootstrap_before_it_is_saved() 
 
 
 async def test_a_live_session_replaces_a_refused_bootstrap_before_it_is_saved() -> None:
-    """The app would count as rejected for half an hour, with a live session at hand."""
+    """The app would count as rejected for half an hour, although it has a live session."""
     app = FakeTokenApp([FIRST, REFUSED, SECOND])
     renewal = app.renewal()
     await attempt(app, renewal, save=False)

@@ -22,7 +22,7 @@ A, B, C = an_app("a", "/a"), an_app("b", "/b"), an_app("c", "/c")
 
 
 @pytest.mark.parametrize(
-    ("changed", "by_operator"),
+    ("changed", "requests"),
     [
         ([A], []),
         ([B, A], []),
@@ -34,11 +34,11 @@ A, B, C = an_app("a", "/a"), an_app("b", "/b"), an_app("c", "/c")
         ([A, an_app("b", "/b", key="other")], [Asked("b", ONE, "login")]),
     ],
 )
-async def test_only_what_changed_is_touched(changed: list[App], by_operator: list[Asked]) -> None:
+async def test_only_what_changed_is_touched(changed: list[App], requests: list[Asked]) -> None:
     """A change of one app costs another neither a login nor a write nor a waiting consumer."""
     async with machine(A, B) as there:
         there.written.clear()
-        assert await there.reload(*changed) == by_operator
+        assert await there.reload(*changed) == requests
         assert Path("/a") not in there.written
         names = [app.name for app in changed]
         assert [status.name for status in there.supervisor.statuses()] == names
@@ -51,8 +51,8 @@ async def test_sessions_of_removed_apps_are_left_or_ended_as_configured() -> Non
     async with machine(A, B, C) as there:
         assert await there.reload(B, C) == []
         assert Path("/a") in there.files
-        by_operator = await there.reload(replace(B, endpoint=Endpoint(TWO)), end_sessions=True)
-        operations = sorted((one.app, one.operation) for one in by_operator)
+        requests = await there.reload(replace(B, endpoint=Endpoint(TWO)), end_sessions=True)
+        operations = sorted((one.app, one.operation) for one in requests)
         assert operations == [("b", "login"), ("b", "terminate"), ("c", "terminate")]
         assert there.files.keys() == {Path("/a"), Path("/b")}
         assert there.holder("/b") == "b"
@@ -359,7 +359,7 @@ async def reloaded(there: Machine, episode: Episode) -> None:
     """Reload as an episode ends, and check that no unchanged app was affected."""
     before = {app.name: (app, there.status(app.name)) for app in there.apps}
     there.written.clear()
-    by_operator = await there.reload(*episode.apps, end_sessions=episode.end_sessions)
+    requests = await there.reload(*episode.apps, end_sessions=episode.end_sessions)
     names = [app.name for app in episode.apps]
     assert [status.name for status in there.supervisor.statuses()] == names
     for app in episode.apps:
@@ -367,6 +367,6 @@ async def reloaded(there: Machine, episode: Episode) -> None:
         if status is not None:
             assert there.status(app.name).session.generation >= status.session.generation
         if app == old:
-            assert app.name not in {one.app for one in by_operator}
+            assert app.name not in {one.app for one in requests}
             assert not {spec.path for spec in app.files} & set(there.written)
             assert there.status(app.name) == status
