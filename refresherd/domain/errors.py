@@ -85,7 +85,7 @@ class Retryable(DsmError):
     """Network trouble, overload or an unreadable answer: it may pass by itself.
 
     `retry_after` is the wait in seconds that the server asked for, None if it named none.
-    `counted` tells that DSM may count it as a failed login all the same.
+    `counted`: DSM may still count it as a failed login.
     """
 
     def __init__(

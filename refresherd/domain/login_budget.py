@@ -1,7 +1,7 @@
 """When a login may be sent, so that a refused credential is never reset by DSM.
 
-In FIPS mode DSM resets an app's secret after 100 failed API-key logins within 24 hours, whoever
-made them. Times in seconds.
+In FIPS mode DSM resets an app's secret after 100 failed API-key logins within 24 hours, by
+whichever client. Times in seconds.
 """
 
 from bisect import bisect_right
@@ -20,10 +20,10 @@ WINDOW = DAY + MARGIN
 """How long a failed login counts."""
 
 MAX_REFUSALS = 50
-"""Logins that may fail within a window, whoever asks for them: half of DSM's limit."""
+"""Logins that may fail within a window, the operator's included: half of DSM's limit."""
 
 MAX_SCHEDULED = 40
-"""Of these, as many may be made by the schedule. Only an operator can have the others made."""
+"""How many of these the schedule may make. Only an operator can cause the others."""
 
 BURST = 10
 """Logins that may fail in a row before they are spaced."""
@@ -57,7 +57,7 @@ class History:
 
     @property
     def failed(self) -> tuple[Instant, ...]:
-        """When logins failed that count, oldest first."""
+        """When the failed logins that still count took place, oldest first."""
         return tuple(sorted((*self.refused, *self.interrupted)))
 
 

@@ -141,7 +141,7 @@ Credential = ApiKeyFile | ApiKeyEnv | ApiKeyCommand | TokenFile | Certificate
 
 @dataclass(frozen=True, slots=True)
 class Ownership:
-    """Who may open an output. Owner and group are names or numbers; "" leaves them as they are."""
+    """Who may open an output. Owner and group are names or numbers; "" is the daemon's own."""
 
     mode: int = 0o600
     owner: str = ""

@@ -87,10 +87,10 @@ def stopping() -> NoToken:
 
 
 def no_token(session: SessionState, now: Instant) -> NoToken:
-    """Return the refusal for a client that has waited in vain."""
+    """Return the refusal for a client that has waited without success."""
     failure = session.last_failure
     if valid_token(session, now) is not None:
-        message = "no token that is valid for long enough has come yet"
+        message = "no token that is valid for long enough has arrived yet"
     elif session.state is State.REJECTED and failure is not None:
         message = f"no valid token, and an operator must act: {failure.message}"
     else:
@@ -99,7 +99,7 @@ def no_token(session: SessionState, now: Instant) -> NoToken:
 
 
 def refusal(session: SessionState, ask: Ask, now: Instant) -> NoToken | None:
-    """Return the refusal for a client that would wait in vain, None if waiting may help.
+    """Return the refusal for a client that would wait without success, None if waiting may help.
 
     1. DSM refused the credential, and no attempt is due or under way before the client gives up.
     2. No token of this app is ever valid for long enough.

@@ -57,8 +57,8 @@ def redact(text: str) -> str:
 def redact_quoted(text: str, secret: str) -> str:
     """Return a text from elsewhere, such as DSM's or a command's, without any credential.
 
-    `secret` goes in whatever encoding the text has it; so does the password of an API key, which
-    is a credential of its own. No long run stays for being a path: nothing here has to be found.
+    `secret` is masked in every encoding; so is the password of an API key, which is a credential
+    of its own. Long paths are masked too: nobody has to find a file by such a text.
     """
     for spelling in _spellings(secret):
         text = text.replace(spelling, MASK)

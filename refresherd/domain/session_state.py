@@ -77,7 +77,7 @@ class SessionState:
     last_failure: Failure | None = None
     last_success_at: Instant | None = None
     login_at: Instant = ALWAYS
-    """No login before this: a refused credential is spared, while a valid token is renewed."""
+    """No login before this: a refused credential is not tried, while a valid token is renewed."""
     check_at: Instant | None = None
     """When to check whether the session is still alive, None for never."""
     by_operator: bool = False
@@ -115,7 +115,7 @@ def valid_token(session: SessionState, now: Instant) -> Token | None:
 
 
 def expires_at(session: SessionState) -> Instant:
-    """Return when an expiry will have to be noticed, NEVER if there is none to come."""
+    """Return when an expiry will have to be noticed, NEVER if none will come."""
     return NEVER if session.token is None or session.expired else session.token.expires_at
 
 
@@ -263,7 +263,7 @@ def _next_attempt(
 
     1. Without a valid token, or with `renew = "auth"`, only a login helps.
     2. A login is next if the session cannot be renewed, or after every second failed reauth, unless
-       the credential is spared until later. Keep-alives go on: their consumers cannot read a new
+       the credential is not tried until later. Keep-alives go on: their consumers cannot read a new
        token, so it is the last resort.
     """
     if valid_token(session, now) is None or timing.renew is Method.AUTH:

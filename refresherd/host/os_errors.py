@@ -11,24 +11,25 @@ FILE_REMEDIES: Mapping[int, str] = {
     errno.EACCES: "let the daemon's user write to its directory",
     errno.EBUSY: "it is a mount point: mount its directory instead",
     errno.EDQUOT: "free some of the quota, or raise it",
-    errno.EIO: "look for the disk's trouble in the kernel log",
+    errno.EIO: "check the kernel log for disk errors",
     errno.EISDIR: "remove the directory in its place",
     errno.EMFILE: "raise the limit of open files (LimitNOFILE=)",
     errno.ENOENT: "create its directory, or have systemd do so (RuntimeDirectory=)",
     errno.ENOSPC: "free space, or inodes, on its filesystem",
     errno.ENOTDIR: "its parent is not a directory",
-    errno.EPERM: "let the daemon's user do that; owners and groups take hand-over.conf in a unit",
+    errno.EPERM: "let the daemon's user do that; to change owners in a unit, add the drop-in "
+    "hand-over.conf",
     errno.EROFS: "mount its filesystem writable (in a unit: ReadWritePaths=)",
 }
 
 SOCKET_REASONS: Mapping[int, str] = {
     errno.EACCES: "Permission denied; let the daemon's user do that",
-    errno.EADDRINUSE: "another process came first",
+    errno.EADDRINUSE: "another process already listens there",
     errno.EMFILE: "Too many open files; raise the limit on open files (in a unit: LimitNOFILE=)",
     errno.ENOENT: "there is no directory {parent}; create it, or have systemd do so "
     "(RuntimeDirectory=)",
-    errno.EPERM: "Operation not permitted; let the daemon's user do that; owners and groups "
-    "take hand-over.conf in a unit",
+    errno.EPERM: "Operation not permitted; let the daemon's user do that; to change owners in a "
+    "unit, add the drop-in hand-over.conf",
     errno.EROFS: "its filesystem is read-only; mount it writable (in a unit: ReadWritePaths=)",
 }
 

@@ -97,7 +97,7 @@ def bind(path: Path, ownership: Ownership) -> BoundSocket:
     except NoSuchAccount as error:
         raise cannot_listen(path, str(error)) from None
     if len(os.fsencode(path)) > LONGEST_PATH:
-        raise cannot_listen(path, f"the path is too long; {LONGEST_PATH} bytes are the most")
+        raise cannot_listen(path, f"the path is too long; it may have at most {LONGEST_PATH} bytes")
     try:
         if obstacle := _obstacle(path):
             raise cannot_listen(path, obstacle)
@@ -183,7 +183,7 @@ def _obstacle(path: Path) -> str:
     except FileNotFoundError:
         return ""
     if not stat.S_ISSOCK(mode):
-        return "there is something that is no socket; move it away"
+        return "a file that is not a socket is there; move it away"
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         try:
             probe.connect(os.fspath(path))

@@ -105,7 +105,7 @@ async def test_a_file_in_the_sockets_place_is_reported_once_and_left_alone(direc
     async with asyncio.timeout(30):
         while not observer.of(Warned):  # noqa: ASYNC110  # the observer has no event to wait for
             await asyncio.sleep(0.05)
-    assert "no socket; move it away" in observer.of(Warned)[0].message
+    assert "not a socket is there; move it away" in observer.of(Warned)[0].message
     await asyncio.sleep(CHECK_SECONDS * 1.5)
     assert len(observer.of(Warned)) == 1
     path.unlink()

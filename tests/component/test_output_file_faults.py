@@ -150,7 +150,7 @@ def injected(path: Path, fault: str, *commands: str) -> list[str]:
         ("write:error=EDQUOT:when=1", "write it: Disk quota exceeded; free some of the quota"),
         ("fchown:error=EPERM", "give it to user 0: Operation not permitted"),
         ("fchmod:error=EPERM", "set mode 0600: Operation not permitted"),
-        ("fsync:error=EIO:when=1", "write it: Input/output error; look for the disk's trouble"),
+        ("fsync:error=EIO:when=1", "write it: Input/output error; check the kernel log for disk errors"),
         ("renameat,renameat2:error=EIO", "write it: Input/output error"),
         ("renameat,renameat2:error=EPERM", "write it: Operation not permitted"),
     ],
@@ -185,7 +185,7 @@ def test_a_short_write_is_continued(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("error", "message"),
-    [("EINVAL", "done"), ("EIO", "cannot write it: Input/output error; look for the disk's")],
+    [("EINVAL", "done"), ("EIO", "cannot write it: Input/output error; check the kernel log")],
 )
 def test_a_directory_that_cannot_be_synced_is_an_error_unless_none_can(
     path: Path, error: str, message: str

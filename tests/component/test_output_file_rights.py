@@ -149,7 +149,7 @@ def test_a_daemon_that_may_not_change_owners_says_so_at_the_start(
     common.chmod(0o777)
     (message,) = attempted(common / "token", verb, *options)
     assert message.startswith(f"{common}/token: {complaint}")
-    assert message.endswith("hand-over.conf in a unit")
+    assert message.endswith("add the drop-in hand-over.conf")
     assert list(common.iterdir()) == []
 
 

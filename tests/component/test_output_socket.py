@@ -223,7 +223,7 @@ async def test_a_file_or_another_daemons_socket_is_left_alone(
     """The operator has to decide what to do with it."""
     output = output_of(fake_app, path)
     path.write_text("precious")
-    with pytest.raises(OutputError, match="socket; move it away"):
+    with pytest.raises(OutputError, match="a file that is not a socket is there; move it away"):
         await output.prepare()
     assert path.read_text() == "precious"
     path.unlink()
@@ -371,7 +371,7 @@ async def test_an_app_is_ready_when_its_socket_has_the_newest_token(path: Path) 
     async with running(runner.run()):
         await eventually(lambda: bool(fake_app.observer.of(OutputFailed)))
         now = fake_app.clock.now()
-        assert readiness.reasons(runner.status(), now)[0].endswith("socket; move it away")
+        assert readiness.reasons(runner.status(), now)[0].endswith("a file that is not a socket is there; move it away")
         path.rmdir()
         await fake_app.schedule.advance(1)
         await eventually(lambda: bool(fake_app.observer.of(OutputWritten)))

@@ -194,7 +194,7 @@ def test_a_file_that_is_not_a_socket_is_left_alone(path: Path, kind: str) -> Non
         "fifo": lambda: os.mkfifo(path),
     }
     make[kind]()
-    assert refused(path) == "there is something that is no socket; move it away"
+    assert refused(path) == "a file that is not a socket is there; move it away"
     assert path.is_symlink() or path.exists()
 
 
@@ -222,16 +222,16 @@ def test_a_path_through_a_file_is_refused(tmp_path: Path) -> None:
 def test_a_path_that_no_socket_can_have_is_refused(tmp_path: Path) -> None:
     """The kernel's limit is lower than anybody expects."""
     message = refused(tmp_path / ("x" * 100) / "api.sock")
-    assert message == "the path is too long; 107 bytes are the most"
+    assert message == "the path is too long; it may have at most 107 bytes"
 
 
 @pytest.mark.parametrize(
     ("error", "message"),
     [
         ("EACCES", "Permission denied; let the daemon's user do that"),
-        ("EPERM", "Operation not permitted; let the daemon's user do that; owners and groups"),
+        ("EPERM", "Operation not permitted; let the daemon's user do that; to change owners"),
         ("EROFS", "its filesystem is read-only; mount it writable"),
-        ("EADDRINUSE", "another process came first"),
+        ("EADDRINUSE", "another process already listens there"),
         ("EIO", "Input/output error"),
     ],
 )
@@ -269,7 +269,7 @@ def test_a_file_that_takes_the_sockets_place_keeps_its_rights(path: Path, plante
             other.bind(str(path))
         path.chmod(0o600)
         message = binding.communicate()[0]
-    assert message.startswith(f"cannot listen on {path}: another process came first")
+    assert message.startswith(f"cannot listen on {path}: another process already listens there")
     assert mode_of(path) == 0o600
 
 

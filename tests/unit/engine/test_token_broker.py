@@ -121,7 +121,7 @@ async def test_a_request_without_a_wait_still_starts_a_refresh() -> None:
     """The next request finds what this one wanted."""
     async with brokerage(grants()) as place:
         await place.advance(200)
-        with pytest.raises(NoToken, match="has come yet") as raised:
+        with pytest.raises(NoToken, match="has arrived yet") as raised:
             await place.broker.token("payments", min_ttl=500)
         assert raised.value.retry_after == 1
         await settle()
