@@ -16,18 +16,20 @@ from refresherd.domain.reload_plan import ReloadPlan
 from support.api_place import Place, eventually, served
 from support.fake_app import Script
 from support.fakes import grants, settle
-from support.other_users import AS_ROOT, As, answer, stranger, unit_group
+from support.other_users import AS_ROOT, Identity, answer, other_process, unit_group
 
 pytestmark = AS_ROOT
 
 TOKEN = "/v1/apps/payments/token"
 REFRESH = "/v1/apps/payments/refresh"
 UID = "1234"
-STRANGER = As(UID)
+OTHER_USER = Identity(UID)
 GRANTS = tuple(islice(grants(), 2))
 
 
-async def ask(place: Place, request: str, who: As = STRANGER) -> tuple[int, dict[str, object]]:
+async def ask(
+    place: Place, request: str, who: Identity = OTHER_USER
+) -> tuple[int, dict[str, object]]:
     """Return the code and the JSON that a process of another user gets."""
     wire = f"{request} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     text = await asyncio.to_thread(answer, place.path, wire, who)
@@ -47,9 +49,9 @@ async def ask(place: Place, request: str, who: As = STRANGER) -> tuple[int, dict
 async def test_a_client_named_by_user_or_group_gets_the_token(access: Access) -> None:
     """Numbers and names work, and primary and supplementary groups."""
     async with served({"payments": access}) as place:
-        code, token = await ask(place, f"GET {TOKEN}", As(UID, "777", "5678,1,2"))
+        code, token = await ask(place, f"GET {TOKEN}", Identity(UID, "777", "5678,1,2"))
         assert (code, token["access_token"]) == (200, "token-1")
-        code, status = await ask(place, f"POST {REFRESH}?wait=0", As(UID, UID, "777,5678,2"))
+        code, status = await ask(place, f"POST {REFRESH}?wait=0", Identity(UID, UID, "777,5678,2"))
         assert (code, status["name"]) == (200, "payments")
 
 
@@ -79,7 +81,7 @@ async def test_a_client_that_is_not_named_is_denied(access: Access, request_line
 
 
 async def test_access_is_checked_before_parameters() -> None:
-    """A stranger learns nothing from parameter errors."""
+    """Another user learns nothing from parameter errors."""
     async with served() as place:
         assert (await ask(place, f"GET {TOKEN}?format=xml"))[0] == 403
 
@@ -106,8 +108,8 @@ async def test_the_overflow_user_is_always_denied() -> None:
     """65534 stands for every user of another namespace who has no number here."""
     access = Access(users=("65534", "nobody"), groups=("65534", "nogroup"))
     async with served({"payments": access}) as place:
-        assert (await ask(place, f"GET {TOKEN}", As("65534")))[0] == 403
-        assert (await ask(place, f"GET {TOKEN}", As(UID, "65534", "65534")))[0] == 403
+        assert (await ask(place, f"GET {TOKEN}", Identity("65534")))[0] == 403
+        assert (await ask(place, f"GET {TOKEN}", Identity(UID, "65534", "65534")))[0] == 403
 
 
 async def test_a_unit_is_identified_by_its_control_group() -> None:
@@ -115,9 +117,9 @@ async def test_a_unit_is_identified_by_its_control_group() -> None:
     with unit_group("refresherd-api-test.service") as unit:
         async with served({"payments": Access(units=(unit.name,))}) as place:
             assert (await ask(place, f"GET {TOKEN}"))[0] == 403
-            assert (await ask(place, f"GET {TOKEN}", As(UID, unit=str(unit))))[0] == 200
+            assert (await ask(place, f"GET {TOKEN}", Identity(UID, unit=str(unit))))[0] == 200
         async with served({"payments": Access(units=("other.service",))}) as place:
-            assert (await ask(place, f"GET {TOKEN}", As(UID, unit=str(unit))))[0] == 403
+            assert (await ask(place, f"GET {TOKEN}", Identity(UID, unit=str(unit))))[0] == 403
             (denied,) = place.observer.of(AccessDenied)
             assert denied.unit == unit.name
 
@@ -147,7 +149,7 @@ async def test_open_connections_follow_a_changed_access() -> None:
     """A user who gains access is served at once, and one who loses it is denied."""
     granted, revoked = Access(users=(UID,)), Access(users=("1235",))
     async with served({"payments": revoked}) as place:
-        with stranger(place.path, ASK_ON_DEMAND, As(UID)) as process:
+        with other_process(place.path, ASK_ON_DEMAND, Identity(UID)) as process:
             assert process.stdin is not None
             codes = []
             for access in (revoked, granted, granted, revoked):
@@ -180,7 +182,7 @@ async def test_access_that_is_lost_ends_a_watch() -> None:
     """The next token is not for its client any more."""
     async with served({"payments": Access(users=(UID,))}) as place:
         request = f"GET {TOKEN}?watch=1 HTTP/1.0\r\n\r\n"
-        watch = asyncio.create_task(asyncio.to_thread(answer, place.path, request, STRANGER))
+        watch = asyncio.create_task(asyncio.to_thread(answer, place.path, request, OTHER_USER))
         await eventually(lambda: len(place.answered) == 1)
         await settle()
         (app,) = place.apps.apps

@@ -18,7 +18,7 @@ from refresherd.domain.model import Access
 from support.api_place import Place, eventually, served
 from support.fake_app import Script
 from support.fakes import grants
-from support.other_users import AS_ROOT, As, answer, stranger
+from support.other_users import AS_ROOT, Identity, answer, other_process
 
 TOKEN = "/v1/apps/payments/token"
 REQUEST = f"GET {TOKEN} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
@@ -216,7 +216,7 @@ stuck = [dial() for _ in range({number})]
 async def test_hundreds_of_idle_connections_of_one_user_delay_nobody_else() -> None:
     """They cost the daemon no more than that user's share of connections."""
     async with served({"payments": USERS}) as place:
-        with stranger(place.path, STUCK.format(number=500), As("1234")):
+        with other_process(place.path, STUCK.format(number=500), Identity("1234")):
             await eventually(
                 lambda: len(place.observer.of(ConnectionRejected)) == 500 - LIMITS.user_connections
             )
@@ -236,7 +236,7 @@ async def test_hundreds_of_idle_connections_of_one_user_delay_nobody_else() -> N
 
 def ask_as(path: Path, uid: str) -> str:
     """Return the code of the answer to a user's request."""
-    return answer(path, f"GET {TOKEN} HTTP/1.0\r\n\r\n", As(uid)).split()[1]
+    return answer(path, f"GET {TOKEN} HTTP/1.0\r\n\r\n", Identity(uid)).split()[1]
 
 
 async def test_a_rejected_client_learns_why() -> None:

@@ -150,7 +150,7 @@ def injected(path: Path, fault: str, *commands: str) -> list[str]:
         ("write:error=EDQUOT:when=1", "write it: Disk quota exceeded; free some of the quota"),
         ("fchown:error=EPERM", "give it to user 0: Operation not permitted"),
         ("fchmod:error=EPERM", "set mode 0600: Operation not permitted"),
-        ("fsync:error=EIO:when=1", "write it: Input/output error; check the kernel log for disk errors"),
+        ("fsync:error=EIO:when=1", "write it: Input/output error; check the kernel log"),
         ("renameat,renameat2:error=EIO", "write it: Input/output error"),
         ("renameat,renameat2:error=EPERM", "write it: Operation not permitted"),
     ],

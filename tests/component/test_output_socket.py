@@ -27,7 +27,7 @@ from refresherd.host.unix_sockets import BoundSocket, bind, lending
 from support.api_place import IDLE_TIMEOUT, eventually
 from support.fake_app import FakeApp, running
 from support.fakes import grants, settle
-from support.other_users import AS_ROOT, As, answer, reachable
+from support.other_users import AS_ROOT, Identity, answer, reachable
 
 FIRST, SECOND = islice(grants(), 2)
 PRIVATE = Ownership(mode=0o600)
@@ -196,7 +196,7 @@ async def test_only_users_whom_the_mode_admits_can_connect(fake_app: FakeApp, pa
     """The file's owner, group and mode are the only access control."""
     output = output_of(fake_app, path, ownership=Ownership(0o660, owner="", group="5678"))
     await output.put(token(fake_app))
-    member, other = As("1234", "1234", "5678"), As("1234")
+    member, other = Identity("1234", "1234", "5678"), Identity("1234")
     assert await asyncio.to_thread(answer, path, "", member) == "token-1"
     with pytest.raises(subprocess.CalledProcessError):
         await asyncio.to_thread(answer, path, "", other)
@@ -371,7 +371,8 @@ async def test_an_app_is_ready_when_its_socket_has_the_newest_token(path: Path) 
     async with running(runner.run()):
         await eventually(lambda: bool(fake_app.observer.of(OutputFailed)))
         now = fake_app.clock.now()
-        assert readiness.reasons(runner.status(), now)[0].endswith("a file that is not a socket is there; move it away")
+        (reason,) = readiness.reasons(runner.status(), now)
+        assert reason.endswith("a file that is not a socket is there; move it away")
         path.rmdir()
         await fake_app.schedule.advance(1)
         await eventually(lambda: bool(fake_app.observer.of(OutputWritten)))

@@ -16,7 +16,7 @@ from refresherd.host.keyed_executor import KeyedExecutor
 from support.api_place import IDLE_TIMEOUT
 from support.fake_app import FakeApp
 from support.fakes import grants
-from support.other_users import AS_ROOT, US, As, reachable
+from support.other_users import AS_ROOT, US, Identity, reachable
 
 pytestmark = AS_ROOT
 
@@ -55,7 +55,7 @@ async def serving(access: Access) -> AsyncIterator[tuple[FakeApp, Path]]:
         output.close()
 
 
-async def claimed(path: Path, suffix: str, who: As = US) -> bytes:
+async def claimed(path: Path, suffix: str, who: Identity = US) -> bytes:
     """Return what a process reads that connects from an address with this suffix."""
     command = who.command(CLAIM.format(suffix=suffix.encode()), path)
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
@@ -100,5 +100,5 @@ async def test_a_users_claim_to_be_a_unit_is_ignored() -> None:
     """Any process may bind such an address; the socket's mode has admitted the user."""
     async with serving(UNITS) as (fake_app, path):
         for unit in ("web.service", "other.service"):
-            assert await claimed(path, f"/unit/{unit}/token", As("1234")) == b"token-1"
+            assert await claimed(path, f"/unit/{unit}/token", Identity("1234")) == b"token-1"
         assert fake_app.observer.of(AccessDenied) == []

@@ -12,7 +12,7 @@ import pytest
 
 from refresherd.domain.access import OVERFLOW_ID, Peer
 from refresherd.host.peers import Kernel, credentials, identified, process_of, unit_path
-from support.other_users import AS_ROOT, As, reachable, stranger, unit_group
+from support.other_users import AS_ROOT, Identity, other_process, reachable, unit_group
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def caller(
 ) -> Iterator[tuple[socket.socket, "subprocess.Popen[str]"]]:
     """Have a process connect, and yield the accepted socket and the process."""
     path = Path(listening.getsockname())
-    with stranger(path, who=As(uid, gid, groups)) as process:
+    with other_process(path, who=Identity(uid, gid, groups)) as process:
         connection, _ = listening.accept()
         with connection:
             yield connection, process

@@ -78,7 +78,7 @@ def _unified() -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class As:
+class Identity:
     """The identity of a process: ids as text, "" for the test's own. `unit` is a unit_group."""
 
     uid: str = ""
@@ -92,11 +92,13 @@ class As:
         return [sys.executable, "-S", "-c", BECOME + script, str(path), *identity]
 
 
-US = As()
+US = Identity()
 
 
 @contextmanager
-def stranger(path: Path, doing: str = CONNECT, who: As = US) -> Iterator["subprocess.Popen[str]"]:
+def other_process(
+    path: Path, doing: str = CONNECT, who: Identity = US
+) -> Iterator["subprocess.Popen[str]"]:
     """Run a process that uses the socket, and stays until the block ends.
 
     `doing` is Python; it may call `dial()` for a new connection.
@@ -110,7 +112,7 @@ def stranger(path: Path, doing: str = CONNECT, who: As = US) -> Iterator["subpro
         yield process
 
 
-def answer(path: Path, request: str, who: As = US) -> str:
+def answer(path: Path, request: str, who: Identity = US) -> str:
     """Return everything that a process reads after sending a request, until end of file."""
     done = subprocess.run(
         who.command(ASK.format(request=request.encode()), path),

@@ -19,16 +19,16 @@ from support.programs import PATIENCE, REFRESHERD, Dsm, Workplace, command, emul
 
 LIFETIME = 60
 
-STRANGER = 4_000_000
+OTHER_USER = 4_000_000
 """The uid of a user that no host has."""
 
-AS_A_STRANGER = f"""\
+AS_A_OTHER_USER = f"""\
 import locale, os, sys
 from refresherd.cli import main, refresh, status, token, wait, watch
 from refresherd.cli.client import messages
 os.setgroups([])
-os.setresgid({STRANGER}, {STRANGER}, {STRANGER})
-os.setresuid({STRANGER}, {STRANGER}, {STRANGER})
+os.setresgid({OTHER_USER}, {OTHER_USER}, {OTHER_USER})
+os.setresuid({OTHER_USER}, {OTHER_USER}, {OTHER_USER})
 sys.exit(main())
 """
 """All imports come first: this user may not be permitted to read the modules here."""
@@ -205,7 +205,7 @@ def test_another_user_may_read_the_status_but_no_token(served: Workplace) -> Non
 
     def as_stranger(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-c", AS_A_STRANGER, *words],
+            [sys.executable, "-c", AS_A_OTHER_USER, *words],
             capture_output=True,
             text=True,
             check=False,
@@ -217,14 +217,14 @@ def test_another_user_may_read_the_status_but_no_token(served: Workplace) -> Non
     for words in (("token",), ("refresh",), ("watch",), ("wait", "--min-ttl", "10m")):
         refused = as_stranger(words[0], "payments", *words[1:])
         assert refused.returncode == 77
-        assert f"uid {STRANGER} is not among" in refused.stderr
+        assert f"uid {OTHER_USER} is not among" in refused.stderr
         assert "[apps.payments.access]" in refused.stderr
     socket = served.directory / "api.sock"
     socket.chmod(0o600)
     locked = as_stranger("status")
     socket.chmod(0o666)
     assert locked.returncode == 77
-    assert f"uid {STRANGER} may not connect" in locked.stderr
+    assert f"uid {OTHER_USER} may not connect" in locked.stderr
 
 
 def test_wait_may_start_before_the_daemon(place: Workplace, tmp_path: Path) -> None:

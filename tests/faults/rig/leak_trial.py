@@ -15,7 +15,7 @@ from faults.rig.gate import Gate
 from faults.rig.leaking_dsm import echoing, issuing_then_leaking
 from faults.rig.ports import held_port
 from refresherd.emulator import Emulator, Options
-from support.other_users import As, answer
+from support.other_users import Identity, answer
 from support.programs import PATIENCE, REFRESHERD
 
 LEAKING_APPS = 8
@@ -258,7 +258,7 @@ async def _looked(daemon: Daemon) -> dict[str, str]:
     get = "GET /v1/apps/{}/token HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     for name in ("hooked", "short"):
         found[f"refused {name}"] = await asyncio.to_thread(
-            answer, api, get.format(name), As(uid="65533")
+            answer, api, get.format(name), Identity(uid="65533")
         )
     return found
 
