@@ -1,5 +1,6 @@
 """`refresherd demo`: the daemon and an emulated DSM at work, to watch and to try."""
 
+import os
 import signal
 import sys
 from argparse import ArgumentParser, Namespace
@@ -62,7 +63,12 @@ def execute(arguments: Namespace) -> Exit:
     async def run() -> Exit:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        console = Console(file=sys.stdout, force_terminal=sys.stdout.isatty(), highlight=False)
+        # The terminal knows its size, and that changes; $COLUMNS may be another's.
+        environ = {key: os.environ[key] for key in os.environ.keys() - {"COLUMNS", "LINES"}}
+        terminal = sys.stdout.isatty()
+        console = Console(
+            file=sys.stdout, force_terminal=terminal, highlight=False, _environ=environ
+        )
         picture = await play(
             view_on(console), stop, arguments.apps, arguments.lifetime, arguments.duration
         )

@@ -10,11 +10,19 @@ from functools import partial
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.panel import Panel
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from refresherd.demo.status import REMEMBERED, TENTHS_BELOW, AppStatus, Picture, Reads, plural, span
+from refresherd.demo.status import (
+    REMEMBERED,
+    TENTHS_BELOW,
+    AppStatus,
+    Picture,
+    Reads,
+    plural,
+    span,
+    whole_span,
+)
 from refresherd.demo.workspace import Workspace
 
 STATE_STYLES = {
@@ -153,8 +161,8 @@ def _table(apps: Iterable[AppStatus], now: float) -> Table:
             app.name,
             Text(f"● {app.state}", style=STATE_STYLES.get(app.state, "")),
             LifeBar(app, now),
-            span(app.left(now)),
-            span(app.next_in(now)),
+            whole_span(app.left(now)),
+            whole_span(app.next_in(now)),
             str(app.generation or "-"),
             _last_result(app, now),
         )
@@ -172,12 +180,11 @@ class LifeBar:
         width, style = options.max_width, STATE_STYLES.get(self.app.state, "")
         issued, expires, due = self.app.issued_at, self.app.expires_at, self.app.next_refresh_at
         lifetime = 1.0 if issued is None or expires is None else max(1.0, expires - issued)
-        left = self.app.left(self.now) or 0.0
-        plain = ProgressBar(lifetime, left, complete_style=style, finished_style=style)
-        segments = console.render(plain, options)
-        bar = Text.assemble(*((text, style or "") for text, style, _ in segments))
-        # Without colours rich leaves the used part of the bar empty.
-        bar.pad_right(width - bar.cell_len)
+        share = min(1.0, (self.app.left(self.now) or 0.0) / lifetime)
+        full, half = divmod(round(share * width * 2), 2)
+        # rich's own bar tells the two parts apart by colour alone.
+        bar = Text("━" * full + "╸" * half, style=style)
+        bar.append("─" * (width - full - half), style="dim")
         if expires is not None and due is not None:
             cell = min(width - 1, max(0, int((expires - due) / lifetime * width)))
             bar = Text.assemble(bar[:cell], ("┃", "bold"), bar[cell + 1 :])

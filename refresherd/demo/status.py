@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from math import ceil
 from typing import Any
 
 REMEMBERED = 24
@@ -22,6 +23,13 @@ def span(seconds: float | None) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}h {minutes:02d}m" if hours else f"{minutes}m {rest:02d}s"
+
+
+def whole_span(seconds: float | None) -> str:
+    """Return a time that the API gave as `10 s` or as `span` does: it has no tenths."""
+    if seconds is None or seconds >= TENTHS_BELOW:
+        return span(seconds)
+    return f"{ceil(seconds)} s"
 
 
 def plural(count: int, noun: str, ending: str = "s") -> str:
@@ -95,11 +103,11 @@ class AppStatus:
             logins=logins if renewed else self.logins,
             all_failures=self.all_failures + new_failures + lost,
         )
-        left, next_in = span(after.left(now)), span(after.next_in(now))
+        left, next_in = whole_span(after.left(now)), whole_span(after.next_in(now))
         validity = "no valid token" if left == "-" else f"token still good for {left}"
         token = f"token {after.generation} by {after.method}, good for {left}"
         events = (
-            (lost, "failed (session_lost), no valid token; next attempt in 0.0 s"),
+            (lost, "failed (session_lost), no valid token; next attempt at once"),
             (renewed, f"{token}; next refresh in {next_in}"),
             (new_failures, f"failed ({after.reason}), {validity}; next attempt in {next_in}"),
             (after.state != self.state, f"{self.state} -> {after.state}"),

@@ -1,13 +1,17 @@
 """The demo as a newcomer meets it: the installed command, its commands to copy, and its end."""
 
+import fcntl
 import os
+import pty
 import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -190,3 +194,36 @@ def shell(line: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_the_screen_has_the_terminals_size_whatever_the_environment_says(place: Path) -> None:
+    """A shell may export the size of another terminal, in which each row would wrap here."""
+    terminal, program = pty.openpty()
+    fcntl.ioctl(program, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    environ = {**os.environ, "TMPDIR": str(place), "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
+    process = subprocess.Popen(
+        [REFRESHERD, "demo", "--lifetime", "4"],
+        stdin=program,
+        stdout=program,
+        stderr=program,
+        env=environ | {"COLUMNS": "200", "LINES": "60"},
+        start_new_session=True,
+    )
+    os.close(program)
+    output, deadline = b"", time.monotonic() + PATIENCE
+    try:
+        while "╰".encode() not in output or b"fresh" not in output:
+            assert time.monotonic() < deadline, output
+            output += os.read(terminal, 65536)
+    finally:
+        process.terminate()
+        with suppress(OSError):  # EIO, once the demo has closed its side
+            while os.read(terminal, 65536):
+                pass
+        os.close(terminal)
+        process.wait(PATIENCE)
+    edges = re.findall(
+        "╭[^╮\r\n]*╮", re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", output.decode(errors="replace"))
+    )
+    assert edges
+    assert all(len(edge) <= 80 for edge in edges)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from refresherd.demo.status import AppStatus, Picture, Reads, plural, span, summary
+from refresherd.demo.status import AppStatus, Picture, Reads, plural, span, summary, whole_span
 
 NOW = 1_000.0
 """Unix seconds, a while after the instants below."""
@@ -75,14 +75,14 @@ def test_nothing_happened_while_time_passes() -> None:
 def test_the_first_token_is_a_login() -> None:
     """An app starts without a token."""
     assert lines(AppStatus("a")) == [
-        "a: token 1 by login, good for 10.0 s; next refresh in 0.0 s",
+        "a: token 1 by login, good for 10 s; next refresh in 0 s",
         "a: starting -> fresh",
     ]
 
 
 def test_a_refresh_is_reported_with_its_method() -> None:
     """Reauth without a login is what the daemon is for, so a viewer must see which it was."""
-    assert lines(FIRST, SECOND) == ["a: token 2 by reauth, good for 20.0 s; next refresh in 10.0 s"]
+    assert lines(FIRST, SECOND) == ["a: token 2 by reauth, good for 20 s; next refresh in 10 s"]
 
 
 def test_a_login_that_dsm_grants_before_the_daemon_reports_it_is_a_login() -> None:
@@ -94,7 +94,7 @@ def test_a_login_that_dsm_grants_before_the_daemon_reports_it_is_a_login() -> No
 def test_a_failure_is_reported_with_what_is_left() -> None:
     """A reader of a failure wants to know whether consumers still have a valid token."""
     assert lines(FIRST, FAILED) == [
-        "a: failed (timeout), token still good for 10.0 s; next attempt in 1.0 s",
+        "a: failed (timeout), token still good for 10 s; next attempt in 1 s",
         "a: fresh -> retrying",
     ]
 
@@ -135,8 +135,8 @@ def test_a_login_in_place_of_a_valid_token_means_that_its_session_was_lost() -> 
     """The daemon finds that out and logs in within milliseconds, too fast for any look."""
     after, events = FIRST.followed_by(answer(**SECOND), 2, NOW)
     assert events == [
-        "a: failed (session_lost), no valid token; next attempt in 0.0 s",
-        "a: token 2 by login, good for 20.0 s; next refresh in 10.0 s",
+        "a: failed (session_lost), no valid token; next attempt at once",
+        "a: token 2 by login, good for 20 s; next refresh in 10 s",
     ]
     assert after.all_failures == 1
 
@@ -208,6 +208,15 @@ def test_the_summary_names_the_apps_that_never_got_a_token() -> None:
 def test_times_are_short(seconds: float | None, words: str) -> None:
     """Tenths matter in the last seconds of a token, and nowhere else."""
     assert span(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(None, "-"), (0.0, "0 s"), (0.2, "1 s"), (9.26, "10 s"), (100.0, "1m 40s")],
+)
+def test_times_of_the_api_have_no_tenths(seconds: float | None, words: str) -> None:
+    """The API rounds them down to seconds, so the true time is at most one more."""
+    assert whole_span(seconds) == words
 
 
 def test_one_is_not_many() -> None:
