@@ -87,10 +87,12 @@ def _check_refresh(settings: Settings, refresh: RefreshTable, where: Where) -> I
     key = _to_correct(settings, where, "jitter", "at")
     largest_jitter = refresh.at - EARLIEST
     if key and refresh.jitter > largest_jitter + ROUNDING:
+        limit = round(largest_jitter, 6)
+        cure = f"lower jitter to {limit} or less" if limit else "set jitter to 0"
         yield Finding(
             key,
             f"at = {refresh.at} with jitter = {refresh.jitter} may refresh a token as soon as it "
-            f"is issued; lower jitter to {round(largest_jitter, 6)} or less, or raise at",
+            f"is issued; {cure}, or raise at",
         )
     key = _to_correct(settings, where, "retry_min", "retry_max")
     if key and refresh.retry_min.seconds > refresh.retry_max.seconds:
