@@ -8,7 +8,7 @@ import os
 import re
 import stat
 from base64 import b64decode, b64encode
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 from contextlib import suppress
 from errno import EINVAL, EIO, ETIMEDOUT
 from functools import partial
@@ -45,6 +45,9 @@ BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 Parsed: TypeAlias = tuple[Secret, str]
 """A credential, and the app's UUID if the credential contains it, else ""."""
 
+Parse: TypeAlias = Callable[[bytes, object], Parsed]
+"""Returns the credential in what was read. Raises Retryable, which names where that was."""
+
 
 def source(
     app: App,
@@ -61,16 +64,15 @@ def source(
     match credential:
         case ApiKeyFile(path) | TokenFile(path):
             parse = api_key if isinstance(credential, ApiKeyFile) else bearer_token
-            files = CredentialFiles(executor, patience, path)
-            return TextSource(path, parse, partial(files.call, path, _content), files.stamp)
+            return FileSource(path, parse, executor, patience)
         case ApiKeyEnv(variable):
             where = f"environment variable {variable}"
-            return TextSource(where, api_key, partial(_variable, variable, environ), _no_stamp)
+            return TextSource(where, partial(_variable, variable, environ))
         case ApiKeyCommand(argv):
             # The command may take as long as a login attempt, so that after a hang there is time
             # for another attempt while the token lives.
             output = partial(_output, Program(argv, environ), app.endpoint.timeout)
-            return TextSource(argv[0], api_key, output, _no_stamp)
+            return TextSource(argv[0], output)
         case Certificate():
             return CertificateSource(credential, executor, patience)
         case _:
@@ -78,34 +80,23 @@ def source(
 
 
 class TextSource:
-    """A credential that is text: in a file, in a variable, or printed by a command.
+    """An API key in a variable, or printed by a command.
 
     `raw` returns it, and raises OSError, whose `strerror` is for the operator, if it cannot.
     """
 
-    __slots__ = ("_parse", "_raw", "_where", "entity_id", "stamp")
-
-    def __init__(
-        self,
-        where: object,
-        parse: Callable[[bytes, object], Parsed],
-        raw: Callable[[], Awaitable[bytes]],
-        stamp: Callable[[], Coroutine[None, None, Hashable]],
-    ) -> None:
+    def __init__(self, where: str, raw: Callable[[], Awaitable[bytes]]) -> None:
         self._where = where
-        self._parse = parse
         self._raw = raw
-        self.stamp = stamp
         self.entity_id = ""
 
     async def read(self) -> Secret:
         """Return the credential. Raises Retryable."""
-        try:
-            raw = await self._raw()
-        except OSError as error:
-            raise unreadable(self._where, error.strerror) from None
-        secret, self.entity_id = self._parse(raw, self._where)
+        secret, self.entity_id = await _read(self._where, self._raw(), api_key)
         return secret
+
+    async def stamp(self) -> None:
+        """Return None: a variable never changes, and only running a command shows its output."""
 
 
 class CredentialFiles:
@@ -129,6 +120,23 @@ class CredentialFiles:
         """Return what `do` returns for a file, or raise its error; TimeoutError if it hangs."""
         async with filesystem_timeout(self._patience):
             return await self._executor.call(path.parent, partial(do, path))
+
+
+class FileSource(CredentialFiles):
+    """An API key or a bearer token in a file. There is one for each app, so it is small."""
+
+    __slots__ = ("_parse", "entity_id")
+
+    def __init__(self, path: Path, parse: Parse, executor: KeyedExecutor, patience: float) -> None:
+        super().__init__(executor, patience, path)
+        self._parse = parse
+        self.entity_id = ""
+
+    async def read(self) -> Secret:
+        """Return the credential. Raises Retryable."""
+        (path,) = self._paths
+        secret, self.entity_id = await _read(path, self.call(path, _content), self._parse)
+        return secret
 
 
 class CertificateSource(CredentialFiles):
@@ -182,8 +190,11 @@ def unreadable(where: object, why: object) -> Retryable:
     return Retryable(Reason.CREDENTIAL, f"{where}: {why}")
 
 
-async def _no_stamp() -> None:
-    """Return None: a variable never changes, and only running a command shows what it prints."""
+async def _read(where: object, raw: Awaitable[bytes], parse: Parse) -> Parsed:
+    try:
+        return parse(await raw, where)
+    except OSError as error:
+        raise unreadable(where, error.strerror) from None
 
 
 async def _variable(name: str, environ: Mapping[str, str]) -> bytes:

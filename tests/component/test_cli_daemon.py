@@ -2,6 +2,8 @@
 
 import _thread
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Timer
@@ -188,3 +190,19 @@ def test_an_interruptible_stream_reads_what_has_arrived() -> None:
         buffer = bytearray(3)
         assert (InterruptibleStream(ours, "r").readinto(buffer), bytes(buffer)) == (2, b"ab\0")
         assert InterruptibleStream(ours, "r").readinto(buffer) == 0
+
+
+def test_asking_for_a_token_loads_little() -> None:
+    """Scripts run it often: each of these libraries costs milliseconds, aiohttp 150."""
+    program = (
+        "import sys; known = set(sys.modules)\n"
+        "from refresherd.cli import main\n"
+        "assert main(['token', 'payments', '--socket', '/nonexistent']) == 69\n"
+        "slow = {'aiohttp', 'asyncio', 'msgspec', 'pathlib', 'refresherd.config', 'rich'}\n"
+        "found = slow & (set(sys.modules) - known)\n"
+        "sys.exit(str(found) if found else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1), done.stderr

@@ -69,15 +69,14 @@ class Renderings:
         return content
 
 
-def status_fields(app: App, status: AppStatus, clock: Clock) -> dict[str, Any]:
+def status_fields(app: App, status: AppStatus, now: Instant, offset: float) -> dict[str, Any]:
     """Return an app's status as JSON shows it, without the token; null stands for "none".
 
+    `offset` turns an instant into unix seconds. It is the same for all dates of an answer, so
+    that equal instants have equal dates.
     `expires_at` stays when the token has expired: `state` says so. `last_error` is null once an
     attempt has succeeded.
     """
-    now = clock.now()
-    # Once, so that equal instants in one answer have equal dates.
-    offset = clock.wall(now) - now
 
     def date(instant: Instant | None) -> str | None:
         if instant is None or instant == NEVER:

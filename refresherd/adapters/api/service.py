@@ -162,13 +162,20 @@ class Service:
         raise Denied(f'you may not read or refresh the token of "{app.name}"')
 
     def _status(self, running: AppRunner) -> web.Response:
-        return _json(json.dumps(status_fields(running.app, running.status(), self._clock)))
+        now, offset = self._now_and_offset()
+        return _json(json.dumps(status_fields(running.app, running.status(), now, offset)))
 
     def _all_statuses(self) -> str:
         running = ((self._apps.runner(status.name), status) for status in self._apps.statuses())
         # An app may be removed meanwhile.
-        fields = [status_fields(one.app, status, self._clock) for one, status in running if one]
+        now, offset = self._now_and_offset()
+        fields = [status_fields(one.app, status, now, offset) for one, status in running if one]
         return json.dumps({"apps": fields})
+
+    def _now_and_offset(self) -> tuple[Instant, float]:
+        """Return the instant, and what turns an instant into unix seconds."""
+        now = self._clock.now()
+        return now, self._clock.wall(now) - now
 
     def _report(self, route: ApiRoute, code: int, began: Instant) -> None:
         self._observer.observe(ApiAnswered(route, code, self._clock.now() - began))

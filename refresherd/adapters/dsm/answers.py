@@ -85,7 +85,9 @@ class Exchange:
     @property
     def request_id(self) -> str:
         """The answer's `x-request-id`, "" if it has none."""
-        return self.quote(self.headers.get("X-Request-Id", ""), LONGEST_REQUEST_ID)
+        value = self.headers.get("X-Request-Id", "")
+        # Masking takes longer than the rest of an answer's reading.
+        return value and self.quote(value, LONGEST_REQUEST_ID)
 
     def excerpt(self) -> str:
         """Return the first words of the body without its markup, "" if the body is binary."""
@@ -199,10 +201,10 @@ def _unix(date: str) -> float | None:
 
 def _raise_for_status(exchange: Exchange) -> None:
     """Raise DsmError unless the status is 2xx: DSM's API description promises no particular one."""
-    status, is_login, request_id = exchange.status, exchange.operation.is_login, exchange.request_id
+    status, is_login = exchange.status, exchange.operation.is_login
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return
-    message = _message(exchange)
+    message, request_id = _message(exchange), exchange.request_id
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         if is_login:
             message = f"DSM refused the credential: {message}; replace it, or enable the app in DSM"

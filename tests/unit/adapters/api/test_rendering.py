@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +34,12 @@ CLOCK = FakeClock(NOW, offset=1_700_000_000 - NOW)
 STARTING = session_state.begin(NOW)
 FRESH = session_state.granted(STARTING, FIRST, NOW, TIMING, 0.0)
 REFUSED = Retryable(Reason.CONNECT, "refused")
+
+
+def fields_of(status: AppStatus, clock: FakeClock) -> dict[str, Any]:
+    """Return the app's status as the API shows it at the clock's time."""
+    now = clock.now()
+    return status_fields(APP, status, now, clock.wall(now) - now)
 
 
 def token(grant: Grant, clock: FakeClock) -> Token:
@@ -131,7 +138,7 @@ def test_the_status_of_an_app_with_a_token() -> None:
     """When the token is refreshed next is what people want to know first."""
     holds = OutputStatus("/run/a", FRESH.token, written_at=NOW)
     behind = OutputStatus("/run/b", None, "disk full")
-    assert status_fields(APP, status(FRESH, holds, behind), CLOCK) == {
+    assert fields_of(status(FRESH, holds, behind), CLOCK) == {
         "name": "payments",
         "state": "fresh",
         "ready": False,
@@ -161,7 +168,7 @@ def test_the_status_of_an_app_with_a_token() -> None:
 def test_an_app_without_a_token_shows_the_reason() -> None:
     """The reason is one line, which a table can show."""
     refused = session_state.failed(STARTING, Rejected(Reason.REJECTED, "bad key"), NOW, TIMING, 0.0)
-    fields = status_fields(APP, status(refused), CLOCK)
+    fields = fields_of(status(refused), CLOCK)
     assert fields["state"] == "rejected"
     assert fields["ready"] is False
     assert fields["last_error"] == "rejected: bad key"
@@ -174,21 +181,21 @@ def test_an_app_without_a_token_shows_the_reason() -> None:
 def test_an_error_disappears_once_an_attempt_succeeds() -> None:
     """Somebody would look for the cause of an error that is over."""
     failed = session_state.failed(FRESH, REFUSED, NOW, TIMING, 0.0)
-    assert status_fields(APP, status(failed), CLOCK)["last_error"] == "connect: refused"
+    assert fields_of(status(failed), CLOCK)["last_error"] == "connect: refused"
     again = session_state.granted(failed, next(grants()), NOW, TIMING, 0.0)
-    assert status_fields(APP, status(again), CLOCK)["last_error"] is None
+    assert fields_of(status(again), CLOCK)["last_error"] is None
 
 
 def test_an_expired_token_keeps_its_date() -> None:
     """It tells since when consumers have had no token."""
     late = FakeClock(1700, offset=CLOCK.offset)
-    fields = status_fields(APP, status(session_state.expired(FRESH, late.now())), late)
+    fields = fields_of(status(session_state.expired(FRESH, late.now())), late)
     assert (fields["state"], fields["expires_at"]) == ("expired", "2023-11-14T22:23:20Z")
 
 
 def test_an_attempt_that_is_never_due_has_no_date() -> None:
     """Infinity is not a date, and not valid JSON."""
-    fields = status_fields(APP, status(replace(FRESH, next_attempt_at=NEVER)), CLOCK)
+    fields = fields_of(status(replace(FRESH, next_attempt_at=NEVER)), CLOCK)
     assert fields["next_refresh_at"] is None
 
 
@@ -196,8 +203,6 @@ def test_an_attempt_that_is_never_due_has_no_date() -> None:
 def test_no_status_shows_the_token(state: State) -> None:
     """Every client that may connect can read it."""
     session = replace(FRESH, state=state)
-    text = json.dumps(
-        status_fields(APP, status(session, OutputStatus("/run/a", session.token)), CLOCK)
-    )
+    text = json.dumps(fields_of(status(session, OutputStatus("/run/a", session.token)), CLOCK))
     assert "token-1" not in text
     assert json.loads(text)["state"] == state
