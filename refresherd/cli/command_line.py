@@ -12,7 +12,8 @@ from types import ModuleType
 from typing import NoReturn
 
 from refresherd import __version__
-from refresherd.cli.errors import CommandError, Exit, discard, prepare_streams
+from refresherd.cli.errors import CommandError, Exit
+from refresherd.cli.streams import discard, prepare_streams, use_utf8
 from refresherd.domain.errors import ConfigError, RefresherdError
 
 COMMANDS = {
@@ -87,6 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     An error that an operator can fix is a line on standard error; only a bug shows a traceback.
     """
+    if argv is None:
+        use_utf8()
     prepare_streams()
     try:
         return _run(sys.argv[1:] if argv is None else argv)

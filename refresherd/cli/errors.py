@@ -1,12 +1,10 @@
-"""How a command fails: its exit status, the error that explains it, and output that is lost."""
+"""How a command fails: its exit status, and the error that explains it."""
 
-import io
 import os
 import pwd
 import sys
 from enum import IntEnum
 from types import TracebackType
-from typing import Any
 
 from refresherd.domain.errors import RefresherdError
 
@@ -76,41 +74,6 @@ def current_user() -> str:
         return f"user {pwd.getpwuid(uid).pw_name} (uid {uid})"
     except KeyError:
         return f"uid {uid}"
-
-
-class OutputLost(RefresherdError):
-    """Standard output cannot be written to: its disk is full, say, or it is closed."""
-
-
-class _Output(io.FileIO):
-    """Standard output whose errors differ from those of all other files."""
-
-    def write(self, content: Any, /) -> int:  # noqa: ANN401  # any buffer; 3.11 has no name for it
-        """Write, or raise OutputLost; BrokenPipeError if the reader has closed its end."""
-        try:
-            return super().write(content)
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            discard(self.fileno())
-            raise OutputLost(f"cannot write to standard output: {error.strerror}") from error
-
-
-def prepare_streams() -> None:
-    """Replace closed streams, and make failed writes to standard output raise OutputLost."""
-    if sys.stderr is None:
-        # print(file=None) writes to standard output, where a message would pass for a token.
-        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
-    if sys.stdout is None or sys.stdout is sys.__stdout__:
-        # A read-only descriptor fails as a closed one does, and cannot become some other file.
-        descriptor = os.open(os.devnull, os.O_RDONLY) if sys.stdout is None else sys.stdout.fileno()
-        raw = _Output(descriptor, "w", closefd=False)
-        sys.stdout = io.TextIOWrapper(io.BufferedWriter(raw), line_buffering=os.isatty(descriptor))
-
-
-def discard(descriptor: int) -> None:
-    """Send further writes to /dev/null; Python would report the error again when it flushes."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 def print_redacted(_: type[BaseException], error: BaseException, __: TracebackType | None) -> None:

@@ -79,7 +79,8 @@ def execute(arguments: Namespace, sleep: Callable[[float], None] = time.sleep) -
     def show() -> None:
         answer = daemon.status(arguments.app or "", TIMEOUT)
         if arguments.json:
-            print(answer.decode(errors="replace").rstrip("\n"), flush=True)
+            sys.stdout.buffer.write(answer)  # UTF-8, whatever the terminal's encoding is
+            sys.stdout.flush()
             return
         width = screen.width if arguments.watch else None
         lines = table(read_statuses(answer), time.time(), colour=screen.colour, width=width)

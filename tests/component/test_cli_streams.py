@@ -1,5 +1,6 @@
 """Commands whose standard output or error is full or closed, and a bug's traceback."""
 
+import json
 import os
 import subprocess
 import sys
@@ -87,3 +88,79 @@ def test_a_bugs_traceback_is_printed_without_secrets(capsys: pytest.CaptureFixtu
     printed = capsys.readouterr().err
     assert "ValueError: Authorization: Bearer ***" in printed
     assert "Zq3" not in printed
+
+
+ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+"""The environment of Python on a host without any UTF-8 locale."""
+
+ENCODINGS = [ASCII, {**ASCII, "PYTHONIOENCODING": "latin-1"}, {"PYTHONIOENCODING": "ascii:strict"}]
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> bytes:
+    """Return a directory whose name is not UTF-8, with a configuration that names a dash."""
+    odd = os.fsencode(tmp_path) + b"/n\xe9"
+    Path(os.fsdecode(odd)).mkdir()
+    config = """
+        [dsm]
+        endpoint = "http://127.0.0.1:1"
+        [http]
+        listen = []
+        [log]
+        format = "console"
+        [apps.payments]
+        api_key_command = ["echo", "\u2013"]
+        [[apps.payments.files]]
+        path = "tok\u2013en"
+    """
+    Path(os.fsdecode(odd), "config.toml").write_text(config, encoding="utf-8")
+    return odd
+
+
+def encoded(environ: dict[str, str], *words: str | bytes) -> tuple[int, bytes, bytes]:
+    """Run a command in an environment; return its exit status and what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "refresherd", *words],
+        capture_output=True,
+        check=False,
+        env={**os.environ, **environ},
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("environ", ENCODINGS)
+def test_text_that_the_locale_lacks_becomes_escapes(environ: dict[str, str], odd: bytes) -> None:
+    """A path or DSM's text may hold any character, and a traceback would hide all of them."""
+    status, out, err = encoded(environ, "check", "--config", odd + b"/config.toml")
+    assert (status, err) == (0, b"")
+    assert b"/n\\udce9/tok\\u2013en: raw" in out
+    status, _, err = encoded(environ, "check", "--config", odd + b"/missing.toml")
+    assert status == 78
+    assert b"/n\\udce9/missing.toml:1: there is no such file" in err
+    status, _, err = encoded(environ, "status", "--socket", odd + b"/api.sock")
+    assert status == 69
+    assert b"nothing answers on " in err
+    status, out, err = encoded(environ, "once", "--timeout=2s", "--config", odd + b"/config.toml")
+    assert status == 75
+    assert b"refresh failed" in err
+    assert b"Traceback" not in err
+    assert encoded(environ, "n\u00f6", "--help")[0] == 64
+
+
+@pytest.mark.parametrize("environ", ENCODINGS)
+def test_the_daemons_json_keeps_its_bytes(environ: dict[str, str], fake: FakeDaemon) -> None:
+    """JSON is UTF-8 in every locale, and so are paths in a configuration."""
+    fake.set_status("payments", last_error="DSM \u2013 down")
+    status, out, err = encoded(environ, "status", "--json")
+    assert (status, err) == (0, b"")
+    assert json.loads(out)["apps"][0]["last_error"] == "DSM \u2013 down"
+    status, out, _ = encoded(environ, "status")
+    assert (status, b"DSM " in out) == (0, True)
+    assert encoded(environ, "token", "payments") == (0, TOKEN.encode(), b"")
+
+
+@pytest.mark.parametrize("environ", ENCODINGS)
+def test_programs_get_their_arguments_byte_for_byte(environ: dict[str, str]) -> None:
+    """A file that a program is to read has a name of bytes, whatever the locale is."""
+    words = (b"exec", b"payments", b"--", b"printf", b"%s", b"n\xe9\xe2\x80\x93")
+    assert encoded(environ, *words) == (0, b"n\xe9\xe2\x80\x93", b"")

@@ -79,7 +79,8 @@ def configure(  # noqa: PLR0913, PLR0917  # the last two have defaults
         render = partial(journal_entry, Console(colors=False))
     else:
         if form == "console" or (form == "auto" and terminal):
-            render = Console(colors=terminal and not environ.get("NO_COLOR"))
+            colors = terminal and not environ.get("NO_COLOR")
+            render = Console(colors=colors, encoding=stream.encoding or "utf-8")
             time = local_time_of_day
         if journaled:
             render = partial(prefixed, render)
@@ -176,9 +177,13 @@ def json_line(_: Logger, __: str, fields: Fields) -> bytes:
 
 
 class Console:
-    """Renders a line that no value can break or forge; a traceback follows, indented."""
+    """Renders a line that no value can break or forge; a traceback follows, indented.
 
-    def __init__(self, *, colors: bool) -> None:
+    A character that `encoding` lacks becomes an escape.
+    """
+
+    def __init__(self, *, colors: bool, encoding: str = "utf-8") -> None:
+        self._encoding = encoding
         self._renderer = dev.ConsoleRenderer(columns=_columns(colors=colors), sort_keys=False)
 
     def __call__(self, logger: Logger, level: str, fields: Fields) -> bytes:
@@ -190,7 +195,8 @@ class Console:
         if "exception" in fields:
             lines = fields["exception"].split("\n")
             visible["exception"] = "\n".join("    " + line.translate(CONTROLS) for line in lines)
-        return (self._renderer(logger, level, visible) + "\n").encode()
+        line = self._renderer(logger, level, visible) + "\n"
+        return line.encode(self._encoding, "backslashreplace")
 
 
 def prefixed(render: Render, logger: Logger, level: str, fields: Fields) -> bytes:
