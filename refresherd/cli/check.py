@@ -5,6 +5,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from refresherd.cli.errors import Exit
 from refresherd.cli.options import add_config
 
 DESCRIPTION = """\
@@ -17,7 +18,9 @@ EPILOG = """\
 example:
   refresherd check --config config.toml && systemctl reload refresherd
 
-exit status: 0 the configuration is good (maybe with warnings), 78 it has faults"""
+exit status:
+  0   the configuration is good, maybe with warnings and notes
+  78  it has faults, or this host lacks something that it names"""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -25,12 +28,19 @@ def add_options(parser: ArgumentParser) -> None:
     add_config(parser)
 
 
-def execute(arguments: Namespace) -> None:
-    """Print a summary of the configuration; a faulty one raises ConfigError."""
+def execute(arguments: Namespace) -> Exit:
+    """Print all findings, and a summary of a configuration without faults."""
     from refresherd.config import describe, load
+    from refresherd.domain.errors import ConfigError
 
-    configuration = load(Path(arguments.config), os.environ)
-    for warning in configuration.warnings:
-        print(warning, file=sys.stderr)
+    try:
+        configuration = load(Path(arguments.config), os.environ)
+    except ConfigError as error:
+        for line in (*error.faults, *error.others):
+            print(line, file=sys.stderr)
+        return Exit.CONFIG
+    for line in (*configuration.troubles, *configuration.warnings, *configuration.notes):
+        print(line, file=sys.stderr)
     for line in describe(configuration):
         print(line)
+    return Exit.CONFIG if configuration.troubles else Exit.OK

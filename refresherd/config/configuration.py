@@ -10,7 +10,8 @@ from msgspec import Struct
 from refresherd.config.addresses import EndpointUrl
 from refresherd.config.app_settings import AppTable, OutputTable
 from refresherd.config.credentials import check_credentials
-from refresherd.config.input_files import check_input_files, check_programs
+from refresherd.config.findings import Kind
+from refresherd.config.input_files import check_input_files
 from refresherd.config.output_paths import check_accounts, check_output_paths
 from refresherd.config.parse import AppSettings, Settings, parse_settings
 from refresherd.config.rules import check_intentions, check_rules
@@ -60,15 +61,20 @@ class Configuration:
     api: Api
     http: Http
     log: LogTable
+    troubles: tuple[str, ...]
+    """What the host lacks for now, in lines of the form of faults."""
     warnings: tuple[str, ...]
-    """Lines for the operator, in the form of faults."""
+    """What may not be meant, in lines of that form."""
+    notes: tuple[str, ...]
+    """What cannot be judged here, in lines of that form."""
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Configuration:
     """Return the configuration in a file, checked against this machine.
 
-    `environ` is the daemon's environment. Raises ConfigError with all the faults, each a line
-    `FILE:LINE: key.path: what is wrong; how to correct it`, which repeats no secret.
+    `environ` is the daemon's environment. Raises ConfigError if there are faults, with all other
+    findings as well, each a line `FILE:LINE: key.path: what is wrong; how to correct it`, which
+    repeats no secret. What this machine lacks is no fault: it may come.
     """
     text = read_text(path)
     settings = parse_settings(read_toml(path, text), path.absolute(), environ)
@@ -79,16 +85,19 @@ def load(path: Path, environ: Mapping[str, str]) -> Configuration:
         *check_input_files(settings),
         *check_output_paths(settings),
         *check_accounts(settings),
+        *check_intentions(settings),
     ]
-    if faults := report(path, text, findings):
-        raise ConfigError(faults)
-    # A missing program of a hook is a warning only, since a failing hook harms no token.
-    warnings = (*check_intentions(settings), *check_programs(settings, "command"))
-    return build(settings, report(path, text, warnings))
+    lines = report(path, text, findings)
+    if faults := lines[Kind.FAULT]:
+        raise ConfigError(faults, (*lines[Kind.TROUBLE], *lines[Kind.WARNING], *lines[Kind.NOTE]))
+    return build(settings, lines)
 
 
-def build(settings: Settings, warnings: tuple[str, ...]) -> Configuration:
-    """Return the configuration that settings without faults describe."""
+def build(settings: Settings, lines: Mapping[Kind, tuple[str, ...]]) -> Configuration:
+    """Return the configuration that settings without faults describe.
+
+    `lines` are the other findings about them.
+    """
     root, builder = settings.root, _Builder(settings.credentials_directory)
     return Configuration(
         path=settings.file,
@@ -102,7 +111,9 @@ def build(settings: Settings, warnings: tuple[str, ...]) -> Configuration:
             root.http.web_config_file.or_none,
         ),
         log=root.log,
-        warnings=warnings,
+        troubles=lines[Kind.TROUBLE],
+        warnings=lines[Kind.WARNING],
+        notes=lines[Kind.NOTE],
     )
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from datetime import date, time
 from difflib import get_close_matches
+from enum import StrEnum
 from functools import lru_cache
 from json import dumps
 from typing import NamedTuple
@@ -14,11 +15,25 @@ KeyPath = tuple[str | int, ...]
 """The place of a value: names of tables and keys, and indices into arrays."""
 
 
+class Kind(StrEnum):
+    """What follows from a finding."""
+
+    FAULT = "fault"
+    """Wrong in the file itself: the daemon neither starts nor reloads with it."""
+    TROUBLE = "trouble"
+    """Missing or unusable on this host for now: whoever needs it waits, and the others run."""
+    WARNING = "warning"
+    """Allowed, but maybe not meant."""
+    NOTE = "note"
+    """It cannot be judged here, because only the service manager provides it."""
+
+
 class Finding(NamedTuple):
-    """A fault or a warning: the key it is about, what is wrong there and how to correct it."""
+    """What is wrong with a key, or may be, and how to correct it."""
 
     path: KeyPath
     message: str
+    kind: Kind = Kind.FAULT
 
 
 LONGEST_SHOWN = 200

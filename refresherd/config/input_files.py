@@ -9,7 +9,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from refresherd.config import credentials
-from refresherd.config.findings import Finding, KeyPath, quoted
+from refresherd.config.findings import Finding, KeyPath, Kind, quoted
 from refresherd.config.parse import Settings
 from refresherd.config.scalars import Argument, CredentialName, InputFile
 from refresherd.domain.model import session_file
@@ -33,7 +33,7 @@ def check_input_files(settings: Settings) -> Iterator[Finding]:
     files = dict(settings.written(InputFile))
     for key in files:
         yield from _check_input_file(settings, files, key)
-    yield from check_programs(settings, "api_key_command")
+    yield from _check_programs(settings)
     directory = settings.credentials_directory
     for key, name in settings.written(CredentialName):
         if directory is None:
@@ -43,23 +43,27 @@ def check_input_files(settings: Settings) -> Iterator[Finding]:
                 key,
                 f"systemd has not passed the credential {quoted(name)} (it is not in "
                 f"{directory}); add LoadCredential={name}:FILE to the unit",
+                Kind.TROUBLE,
             )
         else:
             yield from _check_file(directory / name, credentials.api_key_fault, key, secret=True)
 
 
-def check_programs(settings: Settings, command: str) -> Iterator[Finding]:
-    """Yield the programs that are missing, of the commands under a key."""
+def _check_programs(settings: Settings) -> Iterator[Finding]:
+    """Yield the programs of commands that are missing."""
     found = cache(partial(shutil.which, path=settings.environ.get("PATH", os.defpath)))
     for key, name in settings.values:
-        if isinstance(name, Argument) and key[-2:] == (command, 0):
+        if isinstance(name, Argument) and key[-1] == 0:
             # A relative path would depend on the daemon's working directory.
             relative = "/" in name and not name.startswith("/")
             if relative or found(name) is None:
+                # A failing hook harms no token.
+                kind = Kind.WARNING if key[-2] == "command" else Kind.TROUBLE
                 yield Finding(
                     key,
                     f"the program {quoted(name)} was not found; write an absolute path or a name "
                     "on PATH, and each argument as a separate string",
+                    Kind.FAULT if relative and kind is Kind.TROUBLE else kind,
                 )
 
 
@@ -130,17 +134,18 @@ def _check_file(
         if secret and holds_secret(path.as_posix()):
             yield Finding(key, PASTED_FOR_PATH)
         elif isinstance(error, FileNotFoundError):
-            yield Finding(key, f"{name} does not exist; create it, or correct the path")
+            message = "does not exist; create it, or correct the path"
+            yield Finding(key, f"{name} {message}", Kind.TROUBLE)
         elif isinstance(error, IsADirectoryError):
-            yield Finding(key, f"{name} is a directory; name a file in it")
+            yield Finding(key, f"{name} is a directory; name a file in it", Kind.TROUBLE)
         else:
-            yield Finding(key, f"{name} cannot be read: {error.strerror}")
+            yield Finding(key, f"{name} cannot be read: {error.strerror}", Kind.TROUBLE)
         return
     if private and mode & OPEN_TO_OTHERS:
         message = f"{name} is accessible to other users (mode {stat.S_IMODE(mode):04o})"
         yield Finding(key, f"{message}; run chmod 0600 {name}")
     elif fault := judge(content):
-        yield Finding(key, f"{name}: {fault}")
+        yield Finding(key, f"{name}: {fault}", Kind.TROUBLE)
 
 
 def _read(path: Path) -> tuple[bytes, int]:

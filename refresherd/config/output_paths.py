@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from refresherd.config.findings import Finding, quoted
+from refresherd.config.findings import Finding, Kind, quoted
 from refresherd.config.input_files import is_missing
 from refresherd.config.parse import Settings
 from refresherd.config.scalars import OutputPath, Principal
@@ -36,7 +36,7 @@ def check_output_paths(
     state = settings.state_dir
     # The daemon creates its state directory, but not the one around it.
     if state and (fault := directory_fault(state.parent if is_missing(state) else state)):
-        yield Finding(("state_dir",), fault)
+        yield Finding(("state_dir",), fault, Kind.TROUBLE)
     # The API socket's default path is not checked: systemd creates its directory.
     for key, location in settings.written(OutputPath):
         path, is_file = location.path, "files" in key[2:]
@@ -44,13 +44,14 @@ def check_output_paths(
         if fault and not is_file and held(path):
             continue  # systemd has created this socket and passed it on
         length = len(os.fsencode(path))
-        if not fault and not is_file and length > LONGEST_PATH:
-            fault = (
+        if not is_file and length > LONGEST_PATH:
+            yield Finding(
+                key,
                 f"the path has {length} bytes, and a socket's may have at most {LONGEST_PATH}; "
-                "shorten it"
+                "shorten it",
             )
-        if fault := fault or _replacement_fault(path, mounts, is_file=is_file):
-            yield Finding(key, fault)
+        elif fault := fault or _replacement_fault(path, mounts, is_file=is_file):
+            yield Finding(key, fault, Kind.TROUBLE)
 
 
 def check_accounts(settings: Settings) -> Iterator[Finding]:
@@ -61,8 +62,13 @@ def check_accounts(settings: Settings) -> Iterator[Finding]:
         look_up = user_id if is_user else group_id
         if len(name) > LONGEST_NAME or number_of(look_up, name) is None:
             kind, number = ("user", "uid") if is_user else ("group", "gid")
-            message = f"the {kind} {quoted(name)} does not exist"
-            yield Finding(key, f"{message}; create it, or write a {number} in quotes")
+            yield Finding(
+                key,
+                f"the {kind} {quoted(name)} does not exist; create it, or write a {number} in "
+                "quotes",
+                # No host has a number that is too large, nor a name that is too long.
+                Kind.FAULT if name.isdecimal() or len(name) > LONGEST_NAME else Kind.TROUBLE,
+            )
 
 
 def mount_points(table: Path = MOUNTINFO) -> frozenset[str]:

@@ -113,7 +113,7 @@ def parse_settings(written: Mapping[str, Any], file: Path, environ: Mapping[str,
     root = parser.table(RootTable, written, (), RootTable())
     apps = tuple(parser.apps(written.get("apps", {}), root))
     values, faults = tuple(parser.values), tuple(parser.faults)
-    invalid = frozenset(path for path, _ in faults)
+    invalid = frozenset(fault.path for fault in faults)
     return Settings(file, environ, root, apps, values, faults, invalid)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from refresherd.config.addresses import Listen
 from refresherd.config.app_settings import APP_NAME, HookTable
-from refresherd.config.findings import Finding, KeyPath, dotted, quoted
+from refresherd.config.findings import Finding, KeyPath, Kind, dotted, quoted
 from refresherd.config.parse import AppSettings, Settings
 from refresherd.config.scalars import Duration, DurationOrNever, InputFile, Mode, OutputPath
 from refresherd.config.settings import RefreshTable, Shutdown
@@ -60,6 +60,7 @@ def check_intentions(settings: Settings) -> Iterator[Finding]:
             ("shutdown",),
             '"terminate" has no effect on apps with a token_file: their last session is kept, '
             "because they need it to continue after a restart",
+            Kind.WARNING,
         )
     for key, mode in settings.written(Mode):
         if key[0] == "apps" and mode.bits & OPEN_TO_ALL:
@@ -67,6 +68,7 @@ def check_intentions(settings: Settings) -> Iterator[Finding]:
                 key,
                 f"{quoted(mode)} gives every user of this host access to the token; "
                 'set a group and "0640" to limit it',
+                Kind.WARNING,
             )
 
 

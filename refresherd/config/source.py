@@ -3,13 +3,13 @@
 import re
 import tomllib
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from refresherd.config.findings import Finding, KeyPath, dotted
+from refresherd.config.findings import Finding, KeyPath, Kind, dotted
 from refresherd.domain.errors import ConfigError
 
 PLACE = re.compile(r" \(at (?:line (?P<line>[0-9]+), column (?P<column>[0-9]+)|end of document)\)$")
@@ -84,21 +84,29 @@ def read_toml(path: Path, text: str) -> dict[str, Any]:
         raise _error(path, 1, "a number has too many digits; write a shorter one") from None
 
 
-def report(path: Path, text: str, findings: Iterable[Finding]) -> tuple[str, ...]:
-    """Return `FILE:LINE: key.path: message` for each finding, in the order of the file's lines.
+def report(path: Path, text: str, findings: Iterable[Finding]) -> Mapping[Kind, tuple[str, ...]]:
+    """Return the findings of each kind as lines, in the order of the file's lines.
 
+    A line is `FILE:LINE: key.path: message`; `warning:` and `note:` stand before the key path.
     `text` is valid TOML. A finding about a missing key gets the line of the table around it.
     """
     unique = dict.fromkeys(findings)
     # A file without findings is not scanned: ten thousand apps would take seconds.
     lines = {(): 1, **locate(text)} if unique else {}
-    placed = []
-    for key, message in unique:
+    placed: dict[Kind, list[tuple[int, str]]] = {kind: [] for kind in Kind}
+    for key, message, kind in unique:
         table = key
         while table not in lines:
             table = table[:-1]
-        placed.append((lines[table], f"{dotted(key)}: {message}" if key else message))
-    return tuple(f"{path}:{line}: {message}" for line, message in sorted(placed, key=itemgetter(0)))
+        label = f"{kind}: " if kind in {Kind.WARNING, Kind.NOTE} else ""
+        written = f"{dotted(key)}: {message}" if key else message
+        placed[kind].append((lines[table], f"{label}{written}"))
+    return {
+        kind: tuple(
+            f"{path}:{line}: {message}" for line, message in sorted(found, key=itemgetter(0))
+        )
+        for kind, found in placed.items()
+    }
 
 
 def locate(text: str) -> dict[KeyPath, int]:

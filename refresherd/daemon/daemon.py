@@ -88,7 +88,7 @@ async def _run(
         http = HttpListener(configuration.http.listen, render, assembly.supervisor, clock)
         sockets = _api_listeners(configuration.api, assembly, service.api)
         async with _listening(http, *sockets), service.reporting(assembly, reporter):
-            for warning in (*configuration.warnings, *service.warnings):
+            for warning in (*configuration.troubles, *configuration.warnings, *service.warnings):
                 observer.observe(Warned(warning))
             observer.observe(Started(__version__, len(configuration.apps)))
             finished = reporter.reload_ended

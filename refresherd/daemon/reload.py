@@ -99,7 +99,7 @@ class Reloader:
             self._observer.observe(ReloadFailed(fault))
 
     async def _apply(self, new: Configuration, plan: ReloadPlan) -> None:
-        for warning in new.warnings:
+        for warning in (*new.troubles, *new.warnings):
             self._observer.observe(Warned(warning))
         for key in RESTART_KEYS:
             if attrgetter(key)(self._started_with) != attrgetter(key)(new):

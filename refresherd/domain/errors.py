@@ -37,11 +37,15 @@ class RefresherdError(Exception):
 
 
 class ConfigError(RefresherdError):
-    """The configuration has faults; each line names file, line, key and remedy."""
+    """The configuration has faults; each line names file, line, key and remedy.
 
-    def __init__(self, faults: tuple[str, ...]) -> None:
+    `others` are lines about what is no fault of the file: see `refresherd check`.
+    """
+
+    def __init__(self, faults: tuple[str, ...], others: tuple[str, ...] = ()) -> None:
         super().__init__("\n".join(faults))
         self.faults = faults
+        self.others = others
 
 
 class OutputError(RefresherdError):

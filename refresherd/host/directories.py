@@ -7,11 +7,11 @@ import os
 import re
 from collections import defaultdict
 from contextlib import suppress
-from errno import EBUSY, EISDIR
+from errno import EBUSY, EEXIST, EISDIR
 from functools import cache
 from math import inf
 from pathlib import Path
-from stat import S_ISDIR
+from stat import S_ISDIR, S_ISLNK, S_ISREG
 
 from refresherd.domain.model import Instant
 
@@ -75,10 +75,11 @@ def in_memory(directory: str, mounts: Path = Path("/proc/self/mountinfo")) -> bo
 
 
 def refuse_unreplaceable(directory: int, target: str) -> None:
-    """Raise the OSError that rename(2) would, if a mount or a directory is in the target's place.
+    """Raise OSError if what is in the target's place cannot be replaced, or must not be.
 
-    A single file that is mounted into a container can neither be replaced from inside, nor would
-    it follow a replacement outside.
+    For a mount or a directory it is the error of rename(2): a single file that is mounted into a
+    container can neither be replaced from inside, nor would it follow a replacement outside. A
+    device or a named pipe is somebody else's: root could replace /dev/null.
     """
     try:
         place = os.open(target, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
@@ -87,8 +88,11 @@ def refuse_unreplaceable(directory: int, target: str) -> None:
     try:
         if _mount(place) != _mount(directory):
             raise OSError(EBUSY, "")
-        if S_ISDIR(os.fstat(place).st_mode):
+        mode = os.fstat(place).st_mode
+        if S_ISDIR(mode):
             raise OSError(EISDIR, "")
+        if not S_ISREG(mode) and not S_ISLNK(mode):
+            raise OSError(EEXIST, "")
     finally:
         os.close(place)
 

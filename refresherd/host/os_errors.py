@@ -11,6 +11,7 @@ FILE_REMEDIES: Mapping[int, str] = {
     errno.EACCES: "let the daemon's user write to its directory",
     errno.EBUSY: "it is a mount point: mount its directory instead",
     errno.EDQUOT: "free some of the quota, or raise it",
+    errno.EEXIST: "it is not a regular file: remove it, or name another path",
     errno.EIO: "check the kernel log for disk errors",
     errno.EISDIR: "remove the directory in its place",
     errno.EMFILE: "raise the limit of open files (LimitNOFILE=)",

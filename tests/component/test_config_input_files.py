@@ -191,7 +191,9 @@ def test_sessions_kept_despite_terminate_are_warned_about(place: Place) -> None:
     text = app("token_file = 'a.token'")
     assert place.load(text).warnings == ()
     (warning,) = place.load(f"shutdown = 'terminate'\n{text}").warnings
-    assert warning.startswith(f'{place.file}:1: shutdown: "terminate" has no effect on apps with')
+    assert warning.startswith(
+        f'{place.file}:1: warning: shutdown: "terminate" has no effect on apps with'
+    )
     text = app("api_key_file = 'payments.key'")
     assert place.load(f"shutdown = 'terminate'\n{text}").warnings == ()
 

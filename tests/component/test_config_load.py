@@ -13,6 +13,7 @@ from refresherd.domain.model import ApiKeyFile
 from support.configurations import APP, DSM, ENVIRON, Place
 from support.fakes import API_KEY
 
+KEY = "api_key_file = 'payments.key'"
 KEY_FILE = "[apps.payments]\napi_key_file = 'payments.key'\n"
 
 
@@ -99,6 +100,62 @@ def test_world_readable_tokens_and_missing_hook_programs_are_warned_about(place:
     assert any(
         'command[0]: the program "no-such-program" was not found' in line for line in warnings
     )
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "api_key_file = 'gone.key'",
+        "api_key_file = 'empty.key'",
+        "api_key_file = 'directory'",
+        "api_key_file = 'payments.key/key'",
+        "api_key_command = ['no-such-program']",
+        f"{KEY}\nca_file = 'gone.pem'",
+        f"{KEY}\nca_file = 'empty.key'",
+        (
+            "app_id = 'f47ac10b-58cc-4372-a567-0e02b2c3d479'\n"
+            "cert_file = 'payments.key'\nkey_file = 'gone.pem'"
+        ),
+        f"{KEY}\nfiles = [{{path = 'gone/token'}}]",
+        f"{KEY}\nfiles = [{{path = 'directory'}}]",
+        f"{KEY}\nfiles = [{{path = 'pipe'}}]",
+        f"{KEY}\nfiles = [{{path = 'token', owner = 'no-such-user'}}]",
+        f"{KEY}\nsockets = [{{path = 'gone/socket', group = 'no-such-group'}}]",
+        f"{KEY}\nsockets = [{{path = 'empty.key'}}]",
+        f"{KEY}\naccess = {{users = ['no-such-user'], groups = ['no-such-group']}}",
+        f"{KEY}\n[api]\npath = 'gone/api.sock'\ngroup = 'no-such-group'",
+    ],
+)
+def test_what_the_host_lacks_is_no_fault(place: Place, lines: str) -> None:
+    """It may come, and until then the other apps have to go on."""
+    place.write("empty.key", "")
+    (place.directory / "directory").mkdir()
+    os.mkfifo(place.directory / "pipe")
+    configuration = place.load(f"{DSM}[apps.payments]\n{lines}\n")
+    assert configuration.troubles
+    assert configuration.warnings == configuration.notes == ()
+    assert [app.name for app in configuration.apps] == ["payments"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "api_key_command = ['./program']",
+        "api_key_file = 'open.key'",
+        f"{KEY}\nfiles = [{{path = 'payments.key'}}]",
+        f"{KEY}\nfiles = [{{path = 'token', owner = '4294967295'}}]",
+        f"{KEY}\nsockets = [{{path = '{'x' * 108}'}}]",
+    ],
+)
+def test_what_no_other_host_would_mend_is_a_fault(place: Place, lines: str) -> None:
+    """The daemon neither starts nor reloads with it; what the host lacks is told along with it."""
+    place.write("open.key", API_KEY, 0o644)
+    place.file.write_text(f"{DSM}ca_file = 'gone.pem'\n[apps.payments]\n{lines}\n")
+    with pytest.raises(ConfigError) as error:
+        load(place.file, ENVIRON)
+    assert len(error.value.faults) == 1
+    (trouble,) = error.value.others
+    assert trouble.startswith(f"{place.file}:3: dsm.ca_file: ")
 
 
 def test_a_thousand_apps_load_with_shared_lookups(place: Place) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from refresherd.config import Configuration, load
 from refresherd.config.configuration import build
 from refresherd.config.credentials import check_credentials
+from refresherd.config.findings import Kind
 from refresherd.config.parse import parse_settings
 from refresherd.config.rules import check_rules
 from refresherd.config.source import read_toml, report
@@ -31,13 +32,14 @@ def faults_in(text: str, environ: Mapping[str, str] = ENVIRON) -> tuple[str, ...
     """Return the faults of a text that do not depend on the machine, without the file's name."""
     settings = parse_settings(read_toml(FILE, text), FILE, environ)
     faults = (*settings.faults, *check_rules(settings), *check_credentials(settings))
-    return tuple(line.removeprefix(f"{FILE}:") for line in report(FILE, text, faults))
+    lines = report(FILE, text, faults)[Kind.FAULT]
+    return tuple(line.removeprefix(f"{FILE}:") for line in lines)
 
 
 def configuration_in(text: str, environ: Mapping[str, str] = ENVIRON) -> Configuration:
     """Return the configuration of a text without faults, unchecked against the machine."""
     assert faults_in(text, environ) == ()
-    return build(parse_settings(read_toml(FILE, text), FILE, environ), ())
+    return build(parse_settings(read_toml(FILE, text), FILE, environ), report(FILE, text, ()))
 
 
 class Place:
@@ -62,12 +64,12 @@ class Place:
         return load(self.file, self.environ)
 
     def faults(self, text: str) -> tuple[str, ...]:
-        """Return a configuration's faults, without the file's name; none if it loads."""
+        """Return a configuration's faults and troubles, without the file's name."""
         self.file.write_text(text)
         return self._faults_of_file()
 
     def faults_of_nobody(self, text: str) -> tuple[str, ...]:
-        """Return the faults that a user without privileges finds, from a child if this is root.
+        """Return what a user without privileges finds wrong, from a child if this is root.
 
         The directory has to be one that every user may enter.
         """
@@ -95,7 +97,8 @@ class Place:
 
     def _faults_of_file(self) -> tuple[str, ...]:
         try:
-            load(self.file, self.environ)
+            lines = load(self.file, self.environ).troubles
         except ConfigError as error:
-            return tuple(fault.removeprefix(f"{self.file}:") for fault in error.faults)
-        return ()
+            others = (line for line in error.others if ": warning: " not in line)
+            lines = (*error.faults, *(line for line in others if ": note: " not in line))
+        return tuple(line.removeprefix(f"{self.file}:") for line in lines)

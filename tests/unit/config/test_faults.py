@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from refresherd.config.app_settings import AccessTable, AppTable, FileTable, HookTable
 from refresherd.config.configuration import Configuration, build
 from refresherd.config.credentials import check_credentials
+from refresherd.config.findings import Kind
 from refresherd.config.parse import parse_settings, unknown_key
 from refresherd.config.rules import check_rules
 from refresherd.config.settings import ApiTable, DsmTable, HttpTable, RefreshTable, RootTable, keys
@@ -399,6 +400,7 @@ def test_any_document_is_a_configuration_or_has_faults(
         app.setdefault("files", files)
     settings = parse_settings(written, FILE, {"FORTANIX_API_KEY": API_KEY})
     faults = (*settings.faults, *check_rules(settings), *check_credentials(settings))
-    assert "hunter2" not in "".join(report(FILE, "", faults))
+    lines = report(FILE, "", faults)
+    assert "hunter2" not in "".join(lines[Kind.FAULT])
     if not faults:
-        assert isinstance(build(settings, ()), Configuration)
+        assert isinstance(build(settings, lines), Configuration)

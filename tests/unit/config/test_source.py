@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from refresherd.config.findings import Finding, KeyPath
+from refresherd.config.findings import Finding, KeyPath, Kind
 from refresherd.config.source import locate, read_toml, report
 from refresherd.domain.errors import ConfigError
 
@@ -219,7 +219,7 @@ def test_findings_are_reported_once_in_the_order_of_lines() -> None:
         Finding(("a",), "first again"),
         Finding((), "of the whole"),
     )
-    assert report(Path("f"), "\na = 1\n[b]\n", findings) == (
+    assert report(Path("f"), "\na = 1\n[b]\n", findings)[Kind.FAULT] == (
         "f:1: of the whole",
         "f:2: a: first",
         "f:2: a: first again",
@@ -227,6 +227,17 @@ def test_findings_are_reported_once_in_the_order_of_lines() -> None:
     )
 
 
+def test_findings_are_told_apart_by_kind() -> None:
+    """A script finds warnings and notes by the word after the place, which faults do not have."""
+    findings = [Finding(("a",), str(kind.value), kind) for kind in Kind]
+    assert report(Path("f"), "a = 1\n", findings) == {
+        Kind.FAULT: ("f:1: a: fault",),
+        Kind.TROUBLE: ("f:1: a: trouble",),
+        Kind.WARNING: ("f:1: warning: a: warning",),
+        Kind.NOTE: ("f:1: note: a: note",),
+    }
+
+
 def test_a_file_without_findings_is_not_scanned() -> None:
     """Scanning ten thousand apps would take seconds."""
-    assert report(Path("f"), "no TOML at all", ()) == ()
+    assert not any(report(Path("f"), "no TOML at all", ()).values())
