@@ -187,10 +187,11 @@ class RootTable(Struct, frozen=True, kw_only=True):
     ] = Shutdown.KEEP
     ready: Annotated[
         Ready,
-        'When the daemon reports to the service manager that it is ready. "all": every app\'s '
-        'token is delivered; "any": at least one is; "started": at once. A change needs a '
-        "restart.",
-    ] = Ready.ALL
+        'When the daemon reports to the service manager that it is ready. "settled": every app\'s '
+        "token is delivered, or DSM refused its credential, or it has been failing for 30 seconds; "
+        '"all": every app\'s token is delivered; "any": at least one is; "started": at once. A '
+        "change needs a restart.",
+    ] = Ready.SETTLED
     state_dir: Annotated[
         scalars.Location,
         "The directory in which sessions and refused logins are saved for the next start; no two "

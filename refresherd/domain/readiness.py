@@ -1,20 +1,26 @@
 """Whether an app is ready, and why a client gets no token: decided from reports alone."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil
 
 from refresherd.domain.errors import NoToken
 from refresherd.domain.model import Instant, Token
-from refresherd.domain.session_state import SessionState, State, valid_token
+from refresherd.domain.session_state import ALWAYS, NEVER, SessionState, State, valid_token
 
 SHORTEST_RETRY_AFTER, LONGEST_RETRY_AFTER = 1.0, 3600.0
 """Seconds after which clients are asked to come back, however far off the next attempt is."""
+
+SETTLING_TIME = 30.0
+"""Seconds for which an app may fail before the daemon is ready without it (`Ready.SETTLED`)."""
 
 
 class Ready(StrEnum):
     """When the daemon reports READY to the service manager."""
 
+    SETTLED = "settled"
+    """Every app is delivered, or refused, or has failed for SETTLING_TIME."""
     ALL = "all"
     ANY = "any"
     STARTED = "started"
@@ -74,11 +80,23 @@ def ready(status: AppStatus, now: Instant) -> bool:
     return not reasons(status, now)
 
 
-def daemon_ready(wanted: Ready, ready_apps: int, apps: int) -> bool:
-    """Return whether the daemon is ready when that many of its apps are."""
-    if wanted is Ready.ALL:
-        return ready_apps == apps
-    return wanted is Ready.STARTED or ready_apps > 0
+def settled(status: AppStatus, now: Instant) -> bool:
+    """Return whether the app is ready, or has no token because DSM refused its credential."""
+    refused = status.session.state is State.REJECTED
+    return (refused and valid_token(status.session, now) is None) or ready(status, now)
+
+
+def daemon_ready_at(
+    wanted: Ready, apps: int, ready_apps: int, unsettled_since: Iterable[Instant]
+) -> Instant:
+    """Return when the daemon is ready if nothing happens until then, NEVER if something must.
+
+    `unsettled_since` tells since when each app that has not settled has made no progress.
+    """
+    if wanted is Ready.SETTLED:
+        return Instant(max(unsettled_since, default=ALWAYS) + SETTLING_TIME)
+    enough = {Ready.ALL: ready_apps == apps, Ready.ANY: ready_apps > 0, Ready.STARTED: True}
+    return ALWAYS if enough[wanted] else NEVER
 
 
 def stopping() -> NoToken:

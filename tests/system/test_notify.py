@@ -82,7 +82,9 @@ def test_until_dsm_answers_the_start_is_kept_alive(
     with running("run", "--config", str(config), environ=environ(manager)) as daemon:
         waiting = manager.until(lambda message: "connect" in (message.value("STATUS") or ""))
         assert waiting.value("EXTEND_TIMEOUT_USEC") == "60000000"
-        assert (waiting.value("STATUS") or "").startswith("starting: 0 of 1 fresh; payments: ")
+        assert (waiting.value("STATUS") or "").startswith(
+            "starting: 0 of 1 fresh; waiting for payments: "
+        )
         assert all(message.value("READY") is None for message in manager.heard)
         config.write_text(config.read_text().replace("http://127.0.0.1:9", place.dsm.url))
         daemon.send_signal(signal.SIGHUP)

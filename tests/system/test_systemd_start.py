@@ -2,10 +2,13 @@
 
 import json
 import subprocess
+import time
+from base64 import b64encode
 
 import pytest
 
-from support.nspawn import PATIENCE, Machine, until
+from refresherd.domain.readiness import SETTLING_TIME
+from support.nspawn import BOOTED, PATIENCE, Machine, until
 from support.systemd_host import (
     APP,
     HEAD,
@@ -19,6 +22,8 @@ from support.systemd_host import (
     token,
     wait_for,
 )
+
+WRONG_KEY = b64encode(b"00000000-0000-4000-8000-000000000000:wrong").decode()
 
 AWAY = {"reset": "before"}
 """What the DSM does with every request."""
@@ -61,11 +66,47 @@ def test_start_waits_for_the_tokens(host: Host) -> None:
     assert host.machine.read(TOKEN) in host.statistics("payments")["tokens"]
 
 
+def two_apps(host: Host, *, ready: str = "settled") -> None:
+    """Configure two apps, of which `lagging` is the one in trouble."""
+    host.app("payments")
+    host.app("lagging", APP.format(name="payments"), head=f'ready = "{ready}"\n{HEAD}')
+
+
+def test_a_refused_key_holds_up_neither_boot_nor_reload(host: Host) -> None:
+    """Whoever must replace the key needs a host that has booted, and `systemctl reload`."""
+    two_apps(host)
+    host.machine.write("/etc/refresherd/lagging.key", WRONG_KEY, 0o600)
+    after = f"[Unit]\nAfter={SERVICE}\n[Service]\nType=oneshot\nExecStart=touch /run/booted\n"
+    host.unit("after.service", after)
+    began = time.monotonic()
+    host.systemctl("start", SERVICE, "after.service")
+    assert host.machine.root.joinpath("run/booted").exists()
+    assert host.machine.ask("systemctl", "list-jobs") == "No jobs running."
+    assert host.machine.ask("systemctl", "is-system-running") in BOOTED
+    host.systemctl("reload", SERVICE)
+    assert time.monotonic() - began < SETTLING_TIME
+    assert host.machine.read(TOKEN) in host.statistics("payments")["tokens"]
+    assert "lagging: no valid token (rejected)" in shown(host, "StatusText")
+
+
+@pytest.mark.timing
+def test_an_app_without_dsm_holds_up_the_boot_for_thirty_seconds(host: Host) -> None:
+    """Its consumers may be critical, but so may be all the other units of the host."""
+    two_apps(host)
+    host.dsm("faults", {"hang": True, "app": "lagging"})
+    began = time.monotonic()
+    start = begin(host.machine)
+    until(lambda: "waiting for lagging" in shown(host, "StatusText"))
+    assert start.wait(SETTLING_TIME + PATIENCE) == 0
+    assert time.monotonic() - began > SETTLING_TIME - 2.0
+    assert "lagging: no valid token (starting): " in shown(host, "StatusText")
+    host.systemctl("reload", SERVICE)
+
+
 @pytest.mark.parametrize("ready", ["any", "started"])
 def test_start_need_not_wait_for_everyone(host: Host, ready: str) -> None:
     """One unreliable app among many need not hold up all consumers."""
-    host.app("payments", head=f'ready = "{ready}"\n{HEAD}')
-    host.app("lagging", APP.format(name="payments"), head=f'ready = "{ready}"\n{HEAD}')
+    two_apps(host, ready=ready)
     host.dsm("faults", {**AWAY, "app": "lagging"})
     host.systemctl("start", SERVICE)
     assert not host.machine.read("/run/refresherd/lagging.token")

@@ -6,12 +6,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
+from refresherd.adapters.systemd.settling import Settling
 from refresherd.domain import events, readiness
 from refresherd.domain.events import Event
 from refresherd.domain.formats import timestamp
 from refresherd.domain.model import Instant
-from refresherd.domain.readiness import AppStatus, Ready, daemon_ready
-from refresherd.domain.session_state import State
+from refresherd.domain.readiness import AppStatus, Ready, daemon_ready_at
+from refresherd.domain.session_state import ALWAYS, State
 from refresherd.engine.ports import Clock, Roster
 from refresherd.host.service_manager import MICROSECONDS, Notifier, reloading
 
@@ -50,6 +51,8 @@ class Report:
     app: str
     served: bool
     """Whether the app is ready."""
+    settled: bool
+    """Whether it is ready, or DSM refused its credential."""
     trouble: str
     """What is wrong; "" for nothing."""
     next_at: Instant
@@ -67,6 +70,7 @@ class Reporter:
         self._clock = clock
         self._wanted = wanted
         self._reports: dict[str, Report] = {}
+        self._settling = Settling(clock.now())
         self._changed: set[str] | None = None
         """The apps whose report is out of date; None for all."""
         self._news = asyncio.Event()
@@ -81,6 +85,8 @@ class Reporter:
 
     def observe(self, event: Event) -> None:
         """Note an event that changes the state."""
+        if not self._ready:
+            self._settling.observe(event, self._clock.now())
         match event:
             case (
                 events.Renewed(app)
@@ -127,12 +133,14 @@ class Reporter:
             self._news.clear()
             self._urgent.clear()
             await self._update(roster)
-            if not self._send():
+            ready_at = self._ready_at()
+            if not self._send(starting=ready_at > self._clock.now()):
                 await _wait_for(self._urgent, RETRY)
                 continue
             await _wait_for(self._urgent, PAUSE if self._ready else STARTING_PAUSE)
             if not self._urgent.is_set():
-                await _wait_for(self._news, None if self._ready else EXTEND_EVERY)
+                wait = min(ready_at - self._clock.now(), EXTEND_EVERY)
+                await _wait_for(self._news, None if self._ready else wait)
 
     async def _update(self, roster: Roster) -> None:
         """Renew the reports that are out of date."""
@@ -140,22 +148,32 @@ class Reporter:
         now = self._clock.now()
         if changed is None:
             self._reports, statuses = {}, roster.statuses()
+            self._settling.clear()
         else:
             statuses = filter(None, map(roster.status, changed))
         for number, status in enumerate(statuses, start=1):
-            self._reports[status.name] = report(status, now)
+            self._reports[status.name] = one = report(status, now)
+            if not self._ready:
+                self._settling.update(one.app, settled=one.settled, now=now)
             if number % BATCH == 0:
                 await asyncio.sleep(0)
 
-    def _send(self) -> bool:
-        """Send what is new, READY included; return False if it has to be sent again."""
+    def _ready_at(self) -> Instant:
+        """Return when READY is due if nothing happens until then."""
+        if self._ready:
+            return ALWAYS
         served = [one.served for one in self._reports.values()]
-        if not self._ready and daemon_ready(self._wanted, sum(served), len(served)):
+        since = self._settling.unsettled_since()
+        return daemon_ready_at(self._wanted, len(served), sum(served), since)
+
+    def _send(self, *, starting: bool) -> bool:
+        """Send what is new, READY included; return False if it has to be sent again."""
+        if not (self._ready or starting):
             self._ready = True
             self._queue("READY=1")
-        starting = not self._ready
+        waits_for = self._wanted if starting else None
         text = self._stopping or summary(
-            self._reports.values(), self._clock, starting=starting, refused=self._refused
+            self._reports.values(), self._clock, waits_for=waits_for, refused=self._refused
         )
         unsent = assignments = self._unsent
         if starting:
@@ -195,18 +213,32 @@ def report(status: AppStatus, now: Instant) -> Report:
         failure = session.last_failure
         cause = "" if failure is None else f": {failure.reason}: {failure.message}"
         trouble = f"{session.state}{cause}"
-    return Report(status.name, not reasons, one_line(trouble, MAX_REASON), session.next_attempt_at)
+    settled = readiness.settled(status, now)
+    trouble = one_line(trouble, MAX_REASON)
+    return Report(status.name, not reasons, settled, trouble, session.next_attempt_at)
 
 
-def summary(reports: Collection[Report], clock: Clock, *, starting: bool, refused: str) -> str:
+def summary(
+    reports: Collection[Report], clock: Clock, *, waits_for: Ready | None, refused: str
+) -> str:
     """Return the state of all apps in one line.
 
-    Times are dates, since nobody knows when the line is read. `refused` is the fault for which a
-    new configuration was refused, "" if none was.
+    Times are dates, since nobody knows when the line is read. `waits_for` is what the start waits
+    for, None once READY was sent: the apps that hold it up come first. `refused` is the fault for
+    which a new configuration was refused, "" if none was.
     """
-    troubled = [one for one in reports if one.trouble]
+    starting = waits_for is not None
+    awaited = {one.app for one in reports if starting and not one.served}
+    if waits_for is Ready.SETTLED:
+        awaited -= {one.app for one in reports if one.settled}
+    troubled = sorted(
+        (one for one in reports if one.trouble), key=lambda one: one.app not in awaited
+    )
     parts = [f"{len(reports) - len(troubled)} of {len(reports)} fresh"]
-    parts += [f"{one.app}: {one.trouble}" for one in troubled[:MAX_APPS]]
+    parts += [
+        f"{'waiting for ' * (one.app in awaited)}{one.app}: {one.trouble}"
+        for one in troubled[:MAX_APPS]
+    ]
     if len(troubled) > MAX_APPS:
         parts.append(f"and {len(troubled) - MAX_APPS} more in trouble")
     if starting:

@@ -37,7 +37,7 @@ def test_keys_that_are_not_written_have_their_defaults() -> None:
     (app,) = configuration.apps
     assert configuration.path == FILE
     assert configuration.shutdown is Shutdown.KEEP
-    assert configuration.ready is Ready.ALL
+    assert configuration.ready is Ready.SETTLED
     assert configuration.state_dir is None
     assert configuration.api == Api(Path("/run/refresherd/api.sock"), 0o666, "")
     assert configuration.http == Http((("127.0.0.1", 9749),), None)

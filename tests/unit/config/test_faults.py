@@ -64,7 +64,7 @@ def test_all_faults_are_reported_at_once_in_the_order_of_lines() -> None:
     ("head", "expected"),
     [
         ("log = 5", "1: log: 5 is a number; write a table headed [log]"),
-        ("ready = true", '1: ready: true is a boolean; write "all", "any" or "started"'),
+        ("ready = true", '1: ready: true is a boolean; write "settled", "all", '),
         ("state_dir = 1", "1: state_dir: 1 is a number; write a path, relative to this file or"),
         ("bogus = 1", "1: bogus: unknown key; `refresherd schema` lists"),
         ("refresh.at = nan", "1: refresh.at: nan is out of range; write a number from 0.05 to"),

@@ -2,19 +2,26 @@
 
 from dataclasses import replace
 
+import pytest
+
 from refresherd.domain import session_state
 from refresherd.domain.errors import Reason, Rejected, Retryable
-from refresherd.domain.model import Instant, Timing
+from refresherd.domain.model import Instant, Method, Timing
 from refresherd.domain.readiness import (
+    SETTLING_TIME,
     AppStatus,
     Ask,
     OutputStatus,
+    Ready,
+    daemon_ready_at,
     no_token,
     ready,
     reasons,
     refusal,
+    settled,
     stopping,
 )
+from refresherd.domain.session_state import ALWAYS, NEVER, State
 from support.fakes import grants
 
 NOW = Instant(1000)
@@ -118,3 +125,50 @@ def test_a_client_waits_for_an_attempt_that_comes_before_it_gives_up() -> None:
 def test_a_stopping_daemon_is_worth_asking_again_at_once() -> None:
     """The next daemon takes over within a second."""
     assert stopping().retry_after == 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "served", "at"),
+    [
+        (Ready.ALL, 1, NEVER),
+        (Ready.ALL, 2, ALWAYS),
+        (Ready.ANY, 0, NEVER),
+        (Ready.ANY, 1, ALWAYS),
+        (Ready.STARTED, 0, ALWAYS),
+    ],
+)
+def test_the_configuration_decides_when_the_daemon_is_ready(
+    wanted: Ready, served: int, at: Instant
+) -> None:
+    """Units that depend on this one wait for all apps, for any, or only for the start."""
+    assert daemon_ready_at(wanted, 2, served, [NOW]) == at
+
+
+def test_an_app_that_fails_holds_up_the_daemon_for_thirty_seconds() -> None:
+    """One unreachable endpoint must not hold up the boot of the host; the last to begin counts."""
+    assert daemon_ready_at(Ready.SETTLED, 2, 1, []) == ALWAYS
+    assert daemon_ready_at(Ready.SETTLED, 2, 0, [NOW, LATER]) == LATER + SETTLING_TIME
+    assert SETTLING_TIME == 30.0
+
+
+@pytest.mark.parametrize("reason", [Reason.REJECTED, Reason.MFA_REQUIRED])
+def test_a_refused_app_is_settled(reason: Reason) -> None:
+    """Only an operator can mend it, and he may need the services that wait for this one."""
+    begun = session_state.begin(NOW)
+    refused = session_state.failed(begun, Rejected(reason, "no"), NOW, Timing(), 0.0)
+    assert settled(AppStatus("payments", refused), NOW)
+    outage = Retryable(Reason.CONNECT, "connection refused")
+    troubled = session_state.failed(begun, outage, NOW, Timing(), 0.0)
+    assert not settled(AppStatus("payments", begun), NOW)
+    assert not settled(AppStatus("payments", troubled), NOW)
+
+
+def test_a_refused_app_with_a_token_still_has_to_deliver_it() -> None:
+    """A resumed session lives on after the key was refused, and its file is about to be written."""
+    renewal = replace(SESSION, method=Method.AUTH)
+    refused = Rejected(Reason.REJECTED, "no")
+    session = session_state.failed(renewal, refused, LATER, Timing(), 0.0)
+    assert session.state is State.REJECTED
+    assert not settled(AppStatus("payments", session, (OutputStatus("/run/a"),)), LATER)
+    held = (OutputStatus("/run/a", SESSION.token),)
+    assert settled(AppStatus("payments", session, held), LATER)

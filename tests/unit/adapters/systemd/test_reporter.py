@@ -9,7 +9,7 @@ import pytest
 
 from refresherd.adapters.systemd.reporter import Reporter
 from refresherd.domain import session_state
-from refresherd.domain.errors import LoginSuppressed, Reason, Retryable
+from refresherd.domain.errors import DsmError, LoginSuppressed, Reason, Rejected, Retryable
 from refresherd.domain.events import (
     AttemptBegan,
     Event,
@@ -74,9 +74,9 @@ class Service:
         session = session_state.granted(self.apps[name], grant, now, Timing(), 0.0)
         self.happens(session, name, OutputWritten(name, "/run/a", session.generation))
 
-    def fail(self, name: str) -> None:
+    def fail(self, name: str, error: DsmError = ERROR) -> None:
         """Make an app's attempt fail."""
-        session = session_state.failed(self.apps[name], ERROR, self.machine.now(), Timing(), 0.0)
+        session = session_state.failed(self.apps[name], error, self.machine.now(), Timing(), 0.0)
         self.happens(session, name, OutputFailed(name, "/run/a", "disk full", 1.0))
 
     def live(self, story: Story, *, deaf: bool = False) -> None:
@@ -116,7 +116,8 @@ def test_ready_is_sent_once_when_every_app_is_served(manager: ServiceManager) ->
         await asyncio.sleep(1.0)
         (first, *_, last) = manager.take()
         assert (first.value("READY"), last.value("READY")) == (None, None)
-        assert "1 of 2 fresh; b: no valid token (starting)" in (last.value("STATUS") or "")
+        status = last.value("STATUS") or ""
+        assert "1 of 2 fresh; waiting for b: no valid token (starting)" in status
         service.serve("b")
 
     service.live(story)
@@ -136,6 +137,44 @@ def test_ready_may_need_fewer_apps(
         service.serve(name)
     service.live(nothing)
     assert manager.take()[0].lines[0] == "READY=1"
+
+
+def test_a_refused_app_does_not_hold_up_the_boot(manager: ServiceManager) -> None:
+    """An operator must act, and may need the very units that wait for this one."""
+    service = Service(manager, "a", "b", wanted=Ready.SETTLED)
+
+    async def story() -> None:
+        service.serve("a")
+        await asyncio.sleep(1.0)
+        assert service.sent("READY") == []
+        service.fail("b", Rejected(Reason.REJECTED, "the key was refused"))
+        await asyncio.sleep(0.1)
+        assert service.sent("READY") == ["1"]
+
+    service.live(story)
+
+
+def test_an_app_that_fails_holds_up_the_boot_for_thirty_seconds(manager: ServiceManager) -> None:
+    """Its tokens may be needed, so a short outage is waited for; the rest of the host is not."""
+    service = Service(manager, "a", "b", wanted=Ready.SETTLED)
+
+    async def story() -> None:
+        service.serve("a")
+        service.reporter.observe(AttemptBegan("b", Method.AUTH, 0.0))
+        for _ in range(29):
+            service.fail("b")
+            await asyncio.sleep(1.0)
+        messages = manager.take()
+        assert not any(message.value("READY") for message in messages)
+        assert "waiting for b: no valid token (starting): connect: " in (
+            messages[-1].value("STATUS") or ""
+        )
+        await asyncio.sleep(1.1)
+        ready = manager.take()[-1]
+        assert ready.value("READY") == "1"
+        assert (ready.value("STATUS") or "").startswith("1 of 2 fresh; b: no valid token")
+
+    service.live(story)
 
 
 def test_the_start_is_extended_while_dsm_is_unreachable(manager: ServiceManager) -> None:

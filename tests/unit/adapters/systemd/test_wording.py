@@ -9,7 +9,7 @@ from refresherd.adapters.systemd.reporter import MAX_LINE, Report, report, summa
 from refresherd.domain import session_state
 from refresherd.domain.errors import Reason, Rejected, Retryable
 from refresherd.domain.model import Instant, Timing
-from refresherd.domain.readiness import AppStatus, OutputStatus, Ready, daemon_ready
+from refresherd.domain.readiness import AppStatus, OutputStatus, Ready
 from support.fakes import FakeClock, grants
 
 CLOCK = FakeClock(1000.0, offset=1_700_000_000.0)
@@ -19,14 +19,14 @@ BEGUN = session_state.begin(NOW)
 FRESH = session_state.granted(BEGUN, next(grants(600.0)), NOW, TIMING, 0.0)
 
 
-def line(*reports: Report, starting: bool = False, refused: str = "") -> str:
+def line(*reports: Report, waits_for: Ready | None = None, refused: str = "") -> str:
     """Return the line about some apps."""
-    return summary(reports, CLOCK, starting=starting, refused=refused)
+    return summary(reports, CLOCK, waits_for=waits_for, refused=refused)
 
 
-def app(name: str, trouble: str = "", *, at: float = 1300.0) -> Report:
+def app(name: str, trouble: str = "", *, at: float = 1300.0, settled: bool = False) -> Report:
     """Return a report."""
-    return Report(name, not trouble, trouble, Instant(at))
+    return Report(name, not trouble, settled or not trouble, trouble, Instant(at))
 
 
 def test_the_next_refresh_is_a_date() -> None:
@@ -43,8 +43,26 @@ def test_an_app_in_trouble_is_named_with_its_cause() -> None:
 
 def test_during_the_start_the_line_says_what_is_missing() -> None:
     """`systemctl start` blocks meanwhile, and `systemctl status` must show why."""
-    text = line(app("a", "no valid token (starting): connect: refused"), starting=True)
-    assert text.startswith("starting: 0 of 1 fresh; a: no valid token (starting): connect: refused")
+    text = line(app("a", "no valid token (starting): connect: refused"), waits_for=Ready.ALL)
+    wanted = "starting: 0 of 1 fresh; waiting for a: no valid token (starting): connect: refused"
+    assert text.startswith(wanted)
+
+
+def test_the_apps_that_hold_up_the_start_come_first() -> None:
+    """With hundreds of refused keys, the one endpoint that is waited for must not be cut off."""
+    refused = [app(f"app{number}", "key refused", settled=True) for number in range(9)]
+    reports = [*refused, app("late", "connection refused")]
+    text = line(*reports, waits_for=Ready.SETTLED)
+    wanted = "starting: 0 of 10 fresh; waiting for late: connection refused; app0: key refused; "
+    assert text.startswith(wanted)
+    assert "waiting for app0: key refused" in line(*reports, waits_for=Ready.ALL)
+    assert "waiting" not in line(*reports)
+
+
+def test_an_app_in_trouble_that_is_served_holds_up_nothing() -> None:
+    """Its consumers have a token, so the start does not wait for it."""
+    served = Report("a", True, True, "retrying: connect: refused", Instant(1300))  # noqa: FBT003  # as the fields are
+    assert "waiting" not in line(served, app("b", "x"), waits_for=Ready.SETTLED).split("; a: ")[1]
 
 
 def test_a_refused_configuration_is_named_first() -> None:
@@ -92,10 +110,3 @@ def test_a_ready_app_may_be_in_trouble() -> None:
     rejected = session_state.failed(BEGUN, Rejected(Reason.REJECTED, "no"), NOW, TIMING, 0.0)
     assert "rejected" in report(AppStatus("a", rejected), NOW).trouble
     assert report(AppStatus("a", replace(session, last_failure=None)), NOW).trouble == "retrying"
-
-
-def test_the_configuration_decides_when_the_daemon_is_ready() -> None:
-    """Units that depend on this one wait for all apps, for any, or only for the start."""
-    assert [daemon_ready(Ready.ALL, served, 2) for served in (0, 1, 2)] == [False, False, True]
-    assert [daemon_ready(Ready.ANY, served, 2) for served in (0, 1, 2)] == [False, True, True]
-    assert daemon_ready(Ready.STARTED, 0, 2)
