@@ -57,7 +57,7 @@ class FileOutput(ReplacedFile):
     async def put(self, token: Token) -> None:
         """Replace the file atomically. Raises OutputError, and then leaves the old file."""
         app, form, clock = self._app, self._spec.format, self._clock
-        await self.replace(lambda: render_token(app, token, form, clock.now(), clock.wall))
+        await self.replace(lambda: render_token(app, token, form, None, clock.wall))
 
     def close(self) -> None:
         """Do nothing: the file stays, since consumers read it without the daemon."""

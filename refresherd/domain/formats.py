@@ -12,11 +12,12 @@ LATEST_WALL = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()
 
 
 def render_token(
-    app: App, token: Token, form: Format, now: Instant, wall: Callable[[Instant], float]
+    app: App, token: Token, form: Format, now: Instant | None, wall: Callable[[Instant], float]
 ) -> bytes:
-    """Return an app's token in a format, as of `now`. `wall` turns boot time into unix seconds.
+    """Return an app's token in a format. `wall` turns boot time into unix seconds.
 
-    The result is in clear: never keep or log it.
+    In JSON, `expires_in` counts from `now`. It is left out if that is None: in a file it would be
+    wrong a second later. The result is in clear: never keep or log it.
     """
     secret, endpoint = token.access_token, app.endpoint.url
     match form:
@@ -26,11 +27,12 @@ def render_token(
         case Format.HEADER:
             return f"Authorization: Bearer {secret.reveal()}\n".encode()
         case Format.JSON:
+            left = {} if now is None else {"expires_in": max(0, floor(token.expires_at - now))}
             fields = {
                 "app": app.name,
                 "token_type": "Bearer",
                 "access_token": secret.reveal(),
-                "expires_in": max(0, floor(token.expires_at - now)),
+                **left,
                 "expires_at": timestamp(wall(token.expires_at)),
                 "issued_at": timestamp(wall(token.issued_at)),
                 "generation": token.generation,

@@ -48,7 +48,7 @@ def path(tmp_path: Path) -> Path:
             Format.JSON,
             (
                 '{"app": "payments", "token_type": "Bearer", "access_token": "t0ken", '
-                '"expires_in": 430, "expires_at": "2023-11-14T22:40:00Z", '
+                '"expires_at": "2023-11-14T22:40:00Z", '
                 '"issued_at": "2023-11-14T22:30:00Z", "generation": 7, '
                 '"entity_id": "8f2b7a36", "endpoint": "https://amer.smartkey.io"}\n'
             ),
@@ -65,7 +65,7 @@ def path(tmp_path: Path) -> Path:
     ],
 )
 async def test_the_file_holds_the_token_in_its_format(path: Path, form: Format, text: str) -> None:
-    """Consumers parse these bytes, in which `expires_in` counts from the write."""
+    """Consumers parse these bytes; JSON has no `expires_in`, which would be wrong a second later."""
     clock = FakeClock(1169.5, offset=1_700_000_000.0)
     await FileOutput(APP, FileSpec(path, form), clock, KeyedExecutor()).put(SHORT)
     assert path.read_bytes() == text.encode()
