@@ -19,7 +19,12 @@ from refresherd.domain.errors import OutputError
 from refresherd.domain.model import Ownership
 from refresherd.engine.ports import Clock
 from refresherd.host.accounts import NoSuchAccount, owner_ids
-from refresherd.host.directories import StaleTempFiles, in_memory, refuse_unreplaceable
+from refresherd.host.directories import (
+    StaleTempFiles,
+    in_memory,
+    refuse_unreplaceable,
+    temporary_name,
+)
 from refresherd.host.keyed_executor import PATIENCE_SECONDS, KeyedExecutor, filesystem_timeout
 from refresherd.host.os_errors import failure
 
@@ -142,7 +147,7 @@ def _write_temporary(
     With O_EXCL it never writes to a file or link that somebody planted there. Raises OSError or
     OutputError; the file is then removed again.
     """
-    temporary = f".{target.name}.{nonce}.tmp"
+    temporary = temporary_name(target.name, nonce)
     fd = os.open(temporary, OPEN_TEMPORARY, OWNER_ONLY, dir_fd=directory)
     try:
         try:

@@ -9,6 +9,7 @@ from collections import defaultdict
 from contextlib import suppress
 from errno import EBUSY, EEXIST, EISDIR
 from functools import cache
+from hashlib import sha256
 from math import inf
 from pathlib import Path
 from stat import S_ISDIR, S_ISLNK, S_ISREG
@@ -18,8 +19,28 @@ from refresherd.domain.model import Instant
 TEMPORARY = re.compile(r"\.(?P<target>.+)\.[0-9a-f]{16}\.tmp", re.DOTALL)
 """The name of a temporary file, with the eight random bytes that make each one new."""
 
+ADDED_BYTES = len("..0123456789abcdef.tmp")
+"""How much longer a temporary file's name is than the name in it."""
+
+LONGEST_NAME = 255
+"""In bytes: NAME_MAX of Linux and its usual file systems."""
+
 LISTING_SECONDS = 1.0
 """How long the listing of a directory is used: all outputs of a start share one."""
+
+
+def temporary_name(target: str, nonce: str) -> str:
+    """Return the name of a temporary file for the file `target`, with 16 random hex digits.
+
+    A fingerprint stands for a name that would leave no room for the rest.
+    """
+    return f".{_short(target)}.{nonce}.tmp"
+
+
+def _short(target: str) -> str:
+    name = os.fsencode(target)
+    fits = len(name) + ADDED_BYTES <= LONGEST_NAME
+    return target if fits else sha256(name).hexdigest()[:32]
 
 
 class StaleTempFiles:
@@ -46,7 +67,7 @@ class StaleTempFiles:
                 if name.endswith(".tmp") and (match := TEMPORARY.fullmatch(name)):
                     names[match["target"]].append(name)
             self._listings[path] = now, names
-        return names.pop(target, [])
+        return names.pop(_short(target), [])
 
 
 @cache

@@ -10,7 +10,8 @@ import stat
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from errno import EADDRINUSE
+from errno import EADDRINUSE, ENOSYS, EPERM
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -32,6 +33,15 @@ BATCH = 64
 
 PAUSE_SECONDS = 1.0
 """How long callers are left waiting when the process or the host is out of descriptors."""
+
+AT_EMPTY_PATH = 0x1000
+FCHMODAT2 = 452
+"""The call's number on all architectures that Python is commonly built for."""
+
+WITHOUT_PROC = (
+    "its mode cannot be set, since /proc is not mounted and this kernel has no fchmodat2; mount "
+    "/proc for the daemon"
+)
 
 Accepted: TypeAlias = Callable[[socket.socket, object], None]
 """Gets a non-blocking connection, to keep or to close, and its peer's address."""
@@ -123,9 +133,14 @@ def bind(path: Path, ownership: Ownership) -> BoundSocket:
 
 
 def held(path: Path) -> bool:
-    """Return whether a socket of this process listens at `path`, bound here or passed on to it."""
+    """Return whether a socket of this process listens at `path`, bound here or passed on to it.
+
+    False where /proc, which lists what is open, is hidden.
+    """
     place = os.path.realpath(path)
-    return any(_listens_at(int(link.name), place) for link in Path("/proc/self/fd").iterdir())
+    with suppress(FileNotFoundError):
+        return any(_listens_at(int(link.name), place) for link in Path("/proc/self/fd").iterdir())
+    return False
 
 
 class Acceptor:
@@ -202,14 +217,41 @@ def _hand_over(path: Path, inode: tuple[int, int], uid: int, gid: int, mode: int
         found = os.fstat(place)
         if _inode(found) != inode or not stat.S_ISSOCK(found.st_mode):
             raise OSError(EADDRINUSE, os.strerror(EADDRINUSE))
+        # A hardened unit may forbid even a chown that changes nothing.
+        owned = (uid, gid) == (UNCHANGED, UNCHANGED)
         # fchmod(2) refuses an O_PATH descriptor, but its link in /proc leads to the same file.
         opened = Path(f"/proc/self/fd/{place}")
-        # A hardened unit may forbid even a chown that changes nothing.
-        if (uid, gid) != (UNCHANGED, UNCHANGED):
-            os.chown(opened, uid, gid)
-        opened.chmod(mode)
+        if opened.is_symlink():
+            if not owned:
+                os.chown(opened, uid, gid)
+            opened.chmod(mode)
+        else:
+            if not owned:
+                _call_by_descriptor("fchownat", place, uid, gid)
+            _call_by_descriptor("fchmodat2", place, mode)
     finally:
         os.close(place)
+
+
+def _call_by_descriptor(name: str, place: int, *arguments: int) -> None:
+    """Make a system call for an O_PATH descriptor, for hosts that hide /proc. Raises OSError.
+
+    Linux has fchmodat2(2) since 6.6, and the C library only later. Python has neither call.
+    """
+    # Where a host forbids executable memory, even importing ctypes may fail.
+    try:
+        import ctypes  # noqa: PLC0415  # as above
+
+        library = ctypes.CDLL(None, use_errno=True)
+    except (ImportError, MemoryError, OSError):
+        raise OSError(ENOSYS, WITHOUT_PROC) from None
+    call = library.fchownat if name == "fchownat" else partial(library.syscall, FCHMODAT2)
+    if call(place, b"", *arguments, AT_EMPTY_PATH) == 0:
+        return
+    error = ctypes.get_errno()
+    if name == "fchmodat2" and error in (ENOSYS, EPERM):  # EPERM: by an older container's filter
+        raise OSError(ENOSYS, WITHOUT_PROC)
+    raise OSError(error, os.strerror(error))
 
 
 def _listens_at(fd: int, place: str) -> bool:

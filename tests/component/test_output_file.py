@@ -24,7 +24,7 @@ from refresherd.domain.model import (
 )
 from refresherd.host import atomic_file
 from refresherd.host.atomic_file import Target
-from refresherd.host.directories import StaleTempFiles
+from refresherd.host.directories import StaleTempFiles, temporary_name
 from refresherd.host.keyed_executor import KeyedExecutor
 from support.fakes import FakeClock
 from support.file_writer import APP, beside, generation_of, held, output, token
@@ -210,6 +210,20 @@ async def test_each_prepare_removes_newer_temporary_files(path: Path) -> None:
         clock.advance(2)
 
 
+@pytest.mark.parametrize("name", ["x" * 233, "x" * 234, "x" * 255, "ä" * 127])
+async def test_every_name_that_a_file_may_have_works(path: Path, name: str) -> None:
+    """The temporary file's name has to be short enough as well, and to be found again."""
+    target = output(path.with_name(name))
+    await target.prepare()
+    await target.put(token())
+    assert held(path.with_name(name)) == 1
+    left = path.with_name(temporary_name(name, "0123456789abcdef"))
+    for other in (left, path.with_name(temporary_name("y" * 255, "0123456789abcdef"))):
+        other.write_text("leftover")
+    await output(path.with_name(name)).prepare()
+    assert beside(path.with_name(name)) == [other.name]
+
+
 @pytest.mark.parametrize("verb", ["prepare", "put"])
 async def test_the_message_for_a_missing_directory_has_a_remedy(path: Path, verb: str) -> None:
     """This is the most common mistake. It is over as soon as the directory is there."""
@@ -269,9 +283,9 @@ async def test_a_file_in_the_directorys_place_is_refused(path: Path) -> None:
             await refused
 
 
-async def test_a_name_that_is_too_long_for_a_temporary_file_is_refused(path: Path) -> None:
-    """The temporary file's name is longer than the file's own."""
-    target = output(path.with_name("x" * 250))
+async def test_a_name_that_no_file_can_have_is_refused(path: Path) -> None:
+    """The reason is the kernel's."""
+    target = output(path.with_name("x" * 256))
     with pytest.raises(OutputError, match="cannot write it: File name too long"):
         await target.prepare()
 
