@@ -4,6 +4,7 @@ No message quotes a credential. File operations run in a thread for each directo
 hanging filesystem holds up only the apps whose credentials are on it.
 """
 
+import json
 import os
 import re
 import stat
@@ -24,9 +25,11 @@ from refresherd.domain.model import (
     ApiKeyFile,
     App,
     Certificate,
+    LdapApp,
     Secret,
     TokenFile,
 )
+from refresherd.domain.passwords import password
 from refresherd.domain.redaction import MASK, SHORTEST, redact_quoted
 from refresherd.engine.ports import CredentialSource
 from refresherd.host import subprocesses
@@ -43,7 +46,7 @@ BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 """The standard and the URL-safe alphabet."""
 
 Parsed: TypeAlias = tuple[Secret, str]
-"""A credential, and the app's UUID if the credential contains it, else ""."""
+"""What a login is made with, and the app's UUID if the credential contains it, else ""."""
 
 Parse: TypeAlias = Callable[[bytes, object], Parsed]
 """Returns the credential in what was read. Raises Retryable, which names where that was."""
@@ -75,6 +78,8 @@ def source(
             return TextSource(argv[0], output)
         case Certificate():
             return CertificateSource(credential, executor, patience)
+        case LdapApp(acct_id, app_name, path):
+            return FileSource(path, partial(ldap_login, acct_id, app_name), executor, patience)
         case _:
             assert_never(credential)
 
@@ -172,6 +177,26 @@ def api_key(raw: bytes, where: object) -> Parsed:
 def bearer_token(raw: bytes, where: object) -> Parsed:
     """Return the bearer token in `raw`. Raises Retryable, naming `where`."""
     return Secret(_checked(raw, B64TOKEN, "a bearer token", where)), ""
+
+
+def ldap_login(acct_id: str, app_name: str, raw: bytes, where: object) -> Parsed:
+    """Return the login of an LDAP app whose password is in `raw`. Raises Retryable.
+
+    It is the body that DSM's API description calls auth-by-app-name, as JSON. So the fingerprint
+    tells apart two apps that have the same password.
+    """
+    if len(raw) > LONGEST:
+        raise unreadable(where, f"it is longer than {LONGEST} bytes, so it is not a password")
+    try:
+        fields = {
+            "method": "auth-by-app-name",
+            "acct_id": acct_id,
+            "name": app_name,
+            "password": password(raw),
+        }
+    except ValueError as error:
+        raise unreadable(where, error) from None
+    return Secret(json.dumps(fields)), ""
 
 
 def _checked(raw: bytes, pattern: re.Pattern[str], kind: str, where: object) -> str:

@@ -158,6 +158,27 @@ class AppTable(Struct, frozen=True, kw_only=True):
         "The PEM private key of a certificate app, not readable by others (chmod 0600).",
         Meta(examples=["app.pem"]),
     ] = scalars.InputFile()
+    acct_id: Annotated[
+        scalars.AccountId,
+        "The UUID of an LDAP app's account.",
+        Meta(examples=["5cbd5b4a-4f0d-4d3e-8a51-2f5a0d0f3c77"]),
+    ] = scalars.AccountId()
+    app_name: Annotated[
+        scalars.AppName, "The name of an LDAP app in DSM.", Meta(examples=["payments"])
+    ] = scalars.AppName()
+    password_file: Annotated[
+        scalars.InputFile,
+        "A file with the password of an LDAP app, not readable by others (chmod 0600).",
+        Meta(examples=["payments.password"]),
+    ] = scalars.InputFile()
+    bind_to: Annotated[
+        scalars.AppId,
+        "The UUID of another app: its consumers can use the session, although this app's "
+        "credential made it. For example, a certificate app's host can so serve consumers that "
+        "have no certificate. Unless `renew` is set under the app, each renewal is a login, since "
+        "DSM does not document whether a reauth keeps the binding. Not for a `token_file`.",
+        Meta(examples=["0c7f1a52-3f1e-4b61-9d0a-7f1f4f2f9b10"]),
+    ] = scalars.AppId()
     access: AccessTable = AccessTable()
     files: tuple[FileTable, ...] = ()
     sockets: tuple[SocketTable, ...] = ()

@@ -1,7 +1,7 @@
 """Loads and checks a configuration, and turns it into the values that the daemon is built from."""
 
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, assert_never
 
@@ -122,6 +122,8 @@ def describe(configuration: Configuration) -> Iterator[str]:
     for app in configuration.apps:
         credential, share = _credential(app.credential), 1 - app.timing.at
         yield f"{app.name}: {credential}, {app.endpoint.url}, renewed by {app.timing.renew}"
+        if app.bind_to:
+            yield f"  sessions bound to app {app.bind_to}"
         for file in app.files:
             yield f"  file {file.path}: {file.format}, mode {file.ownership.mode:04o}"
         for socket in app.sockets:
@@ -147,7 +149,7 @@ class _Builder:
             name=app.name,
             endpoint=self._one(model.Endpoint(url=dsm.pop("endpoint"), **dsm)),
             credential=self._credential(app.own),
-            timing=self._one(model.Timing(**_values(app.refresh))),
+            timing=self._one(_timing(app)),
             files=tuple(
                 model.FileSpec(file.path.path, file.format, self._ownership(file), file.on_expiry)
                 for file in app.own.files
@@ -158,9 +160,10 @@ class _Builder:
             ),
             hooks=tuple(model.HookSpec(**_values(hook)) for hook in app.own.hooks),
             access=self._one(model.Access(**_values(app.own.access))),
+            bind_to=str(app.own.bind_to),
         )
 
-    def _credential(self, own: AppTable) -> model.Credential:
+    def _credential(self, own: AppTable) -> model.Credential:  # noqa: PLR0911 -- one for each kind
         directory = self._credentials_directory
         if own.api_key_file:
             return model.ApiKeyFile(own.api_key_file.path)
@@ -170,6 +173,8 @@ class _Builder:
             return model.ApiKeyEnv(str(own.api_key_env))
         if own.token_file:
             return model.TokenFile(own.token_file.path)
+        if own.password_file:
+            return model.LdapApp(str(own.acct_id), str(own.app_name), own.password_file.path)
         if own.app_id:
             return model.Certificate(str(own.app_id), own.cert_file.path, own.key_file.path)
         return model.ApiKeyCommand(tuple(map(str, own.api_key_command)))
@@ -179,6 +184,18 @@ class _Builder:
 
     def _one(self, value: V) -> V:
         return self._shared.setdefault(value, value)  # type: ignore[return-value] # equal values are alike
+
+
+def _timing(app: AppSettings) -> model.Timing:
+    """Return an app's timing.
+
+    DSM's API description gives a reauth no body, and does not say whether the new session is bound
+    as the old one was. So sessions with `bind_to` are renewed by a login, unless the app says so.
+    """
+    timing = model.Timing(**_values(app.refresh))
+    if app.own.bind_to and timing.renew is model.Method.REAUTH and "renew" not in app.written:
+        return replace(timing, renew=model.Method.AUTH)
+    return timing
 
 
 def _values(table: Struct) -> dict[str, Any]:
@@ -216,5 +233,7 @@ def _credential(credential: model.Credential) -> str:
             return "a bearer token in a file"
         case model.Certificate():
             return "a certificate"
+        case model.LdapApp():
+            return "an LDAP app's password in a file"
         case _:
             assert_never(credential)

@@ -16,12 +16,16 @@ from refresherd.config.findings import Finding, listed, quoted
 from refresherd.config.parse import AppSettings, Settings
 from refresherd.config.scalars import CredentialName, Variable
 from refresherd.domain.model import UUID
+from refresherd.domain.passwords import password
 
 SINGLE = ("api_key_file", "api_key_credential", "api_key_env", "api_key_command", "token_file")
 """Keys that are a credential by themselves."""
 
 CERTIFICATE = ("app_id", "cert_file", "key_file")
-"""Keys that are a credential together."""
+LDAP = ("acct_id", "app_name", "password_file")
+
+TOGETHER = {"a certificate app": CERTIFICATE, "an LDAP app": LDAP}
+"""Keys that are a credential together, by what needs them."""
 
 APP_ID = UUID.pattern.encode()
 SHAPE = "base64 of <app uuid>:<secret>, as DSM shows it under the app's credentials"
@@ -74,6 +78,12 @@ def check_credentials(settings: Settings) -> Iterator[Finding]:
                 "the newest session has to be saved for the next start; set state_dir, or "
                 "StateDirectory= in the systemd unit",
             )
+        if app.own.token_file and app.own.bind_to:
+            yield Finding(
+                (*app.path, "bind_to"),
+                "an app with a token_file never logs in, and only a login can bind a session; "
+                "remove bind_to, and have the token in the file bound by whoever logs in for it",
+            )
     for key, _ in settings.written(CredentialName):
         if settings.credentials_directory is None:
             yield Finding(
@@ -105,6 +115,15 @@ def token_fault(content: bytes) -> str:
     if _is_api_key(token):
         return "it holds an API key; use api_key_file for this file"
     return _first_fault(token, NOT_TOKENS)
+
+
+def password_fault(content: bytes) -> str:
+    """Return what is wrong with an LDAP app's password; a newline after it is ignored."""
+    try:
+        password(content)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def certificate_fault(content: bytes) -> str:
@@ -153,31 +172,32 @@ def authorities_fault(path: Path) -> str:
 
 
 def _check_count(settings: Settings, app: AppSettings) -> Iterator[Finding]:
-    written = [key for key in app.written if key in SINGLE or key in CERTIFICATE]
+    written = [key for key in app.written if key in (*SINGLE, *CERTIFICATE, *LDAP)]
     # An invalid value counts: it was meant to be a credential.
     named = [
         key for key in written if getattr(app.own, key) or not settings.valid((*app.path, key))
     ]
     single = [key for key in named if key in SINGLE]
-    certificate = [key for key in named if key in CERTIFICATE]
+    together = {kind: [key for key in named if key in keys] for kind, keys in TOGETHER.items()}
     if not named:
         yield Finding(
             (*app.path, *written[:1]),
-            f"no credential; write one of {', '.join(SINGLE)}, or {listed(CERTIFICATE, 'and')}",
+            f"no credential; write one of {', '.join(SINGLE)}, or {listed(CERTIFICATE, 'and')}, "
+            f"or {listed(LDAP, 'and')}",
         )
-    credentials = single + certificate[:1]
+    credentials = [*single, *(keys[0] for keys in together.values() if keys)]
     if len(credentials) > 1:
         yield Finding(
             (*app.path, credentials[-1]),
             f"{listed(credentials, 'and')} are set together; keep exactly one credential",
         )
-    lacking = [key for key in CERTIFICATE if key not in certificate]
-    if certificate and lacking:
-        yield Finding(
-            (*app.path, certificate[0]),
-            f"missing: {listed(lacking, 'and')}; a certificate app needs "
-            f"{listed(CERTIFICATE, 'and')}",
-        )
+    for kind, keys in together.items():
+        lacking = [key for key in TOGETHER[kind] if key not in keys]
+        if keys and lacking:
+            yield Finding(
+                (*app.path, keys[0]),
+                f"missing: {listed(lacking, 'and')}; {kind} needs {listed(TOGETHER[kind], 'and')}",
+            )
 
 
 def _is_api_key(key: bytes) -> bool:

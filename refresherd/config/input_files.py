@@ -86,13 +86,13 @@ def _check_input_file(
     match key[-1]:
         case "ca_file":
             yield from _check_file(path, lambda _: credentials.authorities_fault(path), key)
-        case "api_key_file":
+        case "api_key_file" | "password_file":
             directory = settings.credentials_directory
             # Credentials that systemd passes are private to the service, whatever their modes.
             private = directory is None or not path.is_relative_to(directory)
-            yield from _check_file(
-                path, credentials.api_key_fault, key, private=private, secret=True
-            )
+            is_key = key[-1] == "api_key_file"
+            fault = credentials.api_key_fault if is_key else credentials.password_fault
+            yield from _check_file(path, fault, key, private=private, secret=True)
         case "token_file":
             state, app = settings.state_dir, str(key[1])
             # Once a session that came from it is saved, the file may be deleted.

@@ -238,9 +238,12 @@ def invalid_value(wanted: object, value: object, path: KeyPath, default: object)
 def unknown_key(key: str, value: object, table: KeyPath, known: tuple[str, ...]) -> str:
     """Return what to do about a key that its table does not know; its value is never shown."""
     if isinstance(value, str) and (key.lower() in SECRETS or holds_secret(value)):
+        secret, cure = "API key", "api_key_file"
+        if "pass" in key.lower():
+            secret, cure = "password", "password_file"
         return (
-            "unknown key; secrets must not be in this file: put the API key in a separate file "
-            "(chmod 0600) and write its path as api_key_file"
+            f"unknown key; secrets must not be in this file: put the {secret} in a separate file "
+            f"(chmod 0600) and write its path as {cure}"
         )
     meant = nearest(key, known)
     in_app = len(table) == len(("apps", "NAME"))

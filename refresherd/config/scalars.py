@@ -13,6 +13,9 @@ PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
 LONGEST = 365 * UNITS["d"]
 """Longer durations overflow timers and dates."""
 
+LONGEST_APP_NAME = 4096
+"""In characters: the limit in DSM's API description."""
+
 NEVER = "never"
 
 
@@ -130,6 +133,24 @@ class AppId(Scalar):
     noun = "UUID"
     expected = "the app's UUID, as DSM shows it"
     pattern = f"({UUID.pattern})?"
+
+
+class AccountId(AppId):
+    """An account's UUID."""
+
+    expected = "the account's UUID, as DSM shows it"
+
+
+class AppName(Scalar):
+    """The name of an app in DSM, as the API description limits it."""
+
+    noun = "name of an app in DSM"
+    expected = "the app's name on one line, as DSM shows it"
+    pattern = r"(.*\S.*)?"
+
+    def _interpret(self) -> None:
+        if len(self) > LONGEST_APP_NAME:
+            raise ValueError(f"longer than {LONGEST_APP_NAME} characters; DSM knows no such app")
 
 
 class Variable(Scalar):

@@ -38,8 +38,8 @@ DRAIN_TIMEOUT = 0.5
 MAX_CONCURRENT_COMMANDS = 32
 """Limits the processes that hooks start when ten thousand apps are refreshed at once."""
 
-API_KEYS = (model.ApiKeyFile, model.ApiKeyEnv, model.ApiKeyCommand)
-"""The credentials whose failed logins DSM counts."""
+COUNTED = (model.ApiKeyFile, model.ApiKeyEnv, model.ApiKeyCommand, model.LdapApp)
+"""The credentials whose failed logins DSM, or the LDAP server behind it, counts."""
 
 
 class Assembly:
@@ -100,7 +100,7 @@ class Assembly:
             outputs=(*files, *sockets),
             hooks=hooks(app, self._environ, executor, self._commands),
             session_store=self._session_store(app),
-            login_limiter=self.login_limiter if isinstance(app.credential, API_KEYS) else None,
+            login_limiter=self.login_limiter if isinstance(app.credential, COUNTED) else None,
         )
 
     def _session_store(self, app: App) -> SessionStore | None:

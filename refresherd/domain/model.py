@@ -136,7 +136,17 @@ class Certificate:
     key_file: Path
 
 
-Credential = ApiKeyFile | ApiKeyEnv | ApiKeyCommand | TokenFile | Certificate
+@dataclass(frozen=True, slots=True)
+class LdapApp:
+    """An app whose password an LDAP server checks; DSM knows it by its account and its name."""
+
+    acct_id: str
+    """The UUID of the account that the app belongs to."""
+    app_name: str
+    password_file: Path
+
+
+Credential = ApiKeyFile | ApiKeyEnv | ApiKeyCommand | TokenFile | Certificate | LdapApp
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +209,8 @@ class App:
     sockets: tuple[SocketSpec, ...] = ()
     hooks: tuple[HookSpec, ...] = ()
     access: Access = Access()
+    bind_to: str = ""
+    """The UUID of another app against whose credential DSM checks the use of the session, or ""."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 One threshold decides what looks like a credential, for logs, errors, answers and configuration.
 """
 
+import json
 import re
 from base64 import b64decode, b64encode, urlsafe_b64encode
 from contextlib import suppress
@@ -125,4 +126,7 @@ def _spellings(secret: str) -> list[str]:
             )
             spellings.update(encoded, (part.rstrip("="), quote(part, safe="", errors="replace")))
             spellings.update((raw.hex(), raw.hex().upper()))
+            spellings.update(
+                json.dumps(part, ensure_ascii=escape)[1:-1] for escape in (True, False)
+            )
     return sorted(spellings - {""}, key=len, reverse=True)

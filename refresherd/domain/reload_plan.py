@@ -33,6 +33,7 @@ def _same_session(old: App, new: App) -> bool:
     """Return whether the session of one serves the other.
 
     The question is whether a token could go to the wrong server or belong to another app. So the
-    endpoint and the credential decide; how DSM is reached does not matter.
+    endpoint, the credential and `bind_to` decide; how DSM is reached does not matter.
     """
-    return old.endpoint.url == new.endpoint.url and old.credential == new.credential
+    before = old.endpoint.url, old.credential, old.bind_to
+    return before == (new.endpoint.url, new.credential, new.bind_to)

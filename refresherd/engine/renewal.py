@@ -1,5 +1,6 @@
 """One attempt at an app's session: what DSM is asked, and what its answer means."""
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import assert_never
@@ -128,11 +129,20 @@ class Renewal:
             # DSM refuses the bootstrap token, but there is a session: continue from it at once.
             lost = errors.SessionLost(error.message, request_id=error.request_id, dead=False)
             raise lost from None
-        expected = self._app.ports.credential.entity_id
-        if expected and expected.lower() != grant.entity_id.lower():
-            mismatch = events.EntityMismatch(self._app.name, expected, grant.entity_id)
+        expected = self._entity_ids()
+        if "" not in expected and grant.entity_id.lower() not in expected:
+            mismatch = events.EntityMismatch(self._app.name, expected[0], grant.entity_id)
             self._app.observe(mismatch)
         return grant
+
+    def _entity_ids(self) -> tuple[str, ...]:
+        """Return what DSM may call the app that a session belongs to; "" for an unknown UUID.
+
+        No documentation says whether a bound session is the bound app's or that of the app which
+        logged in.
+        """
+        bind_to, own = self._app.settings.bind_to, self._app.ports.credential.entity_id
+        return (bind_to.lower(), own.lower()) if bind_to else (own.lower(),)
 
     def _accept(self, grant: Grant, request: _Request) -> None:
         before, sent_at = self._app.session, request.sent_at
@@ -144,7 +154,7 @@ class Renewal:
                 identity = (request.secret, grant.entity_id, before.generation)
                 replaced = Token(*identity, sent_at, grant.lifetime, ends_at)
             else:
-                _check_same_app(grant, replaced, self._app.ports.credential.entity_id)
+                _check_same_app(grant, replaced, self._entity_ids())
         timing, rand = self._app.settings.timing, self._app.rand()
         session = session_state.granted(before, grant, sent_at, timing, rand)
         self._succeed(session, request, grant.request_id)
@@ -197,13 +207,18 @@ class Renewal:
         )
 
 
-def _check_same_app(grant: Grant, replaced: Token, app_id: str) -> None:
-    """Raise Retryable if a reauth returned another app's session.
+def _check_same_app(grant: Grant, replaced: Token, entity_ids: Sequence[str]) -> None:
+    """Raise Retryable if a reauth returned another app's session, SessionLost if an unbound one.
 
     A proxy that mixes up its answers must not give one app's token to another's consumers.
-    This is checked only if the login has shown that DSM's entity_id is the app's UUID
-    (`app_id`), which no documentation promises.
+    This is checked only if the login has shown that DSM's entity_id is among those expected,
+    which no documentation promises.
     """
-    if app_id.lower() == replaced.entity_id.lower() != grant.entity_id.lower():
-        message = "the answer to a reauth names another app than the session's"
-        raise Retryable(Reason.BAD_RESPONSE, message, request_id=grant.request_id)
+    before, after = replaced.entity_id.lower(), grant.entity_id.lower()
+    if before not in entity_ids or before == after:
+        return
+    if after in entity_ids:
+        message = 'a reauth does not keep the binding of the session (bind_to); set renew = "auth"'
+        raise errors.SessionLost(message, request_id=grant.request_id, dead=False)
+    message = "the answer to a reauth names another app than the session's"
+    raise Retryable(Reason.BAD_RESPONSE, message, request_id=grant.request_id)

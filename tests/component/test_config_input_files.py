@@ -132,6 +132,34 @@ def test_a_secret_pasted_for_its_path_is_not_repeated(place: Place) -> None:
         assert API_KEY[:20] not in fault
 
 
+LDAP_APP = (
+    f"{DSM}[apps.a]\nacct_id = '5cbd5b4a-4f0d-4d3e-8a51-2f5a0d0f3c77'\n"
+    "app_name = 'payments'\npassword_file = 'a.password'\n"
+)
+
+
+def test_a_password_is_checked_as_a_key_is(place: Place) -> None:
+    """It is as secret as an API key, and a wrong one may lock the account."""
+    path = place.write("a.password", "open sesame\n")
+    assert place.faults(LDAP_APP) == ()
+    path.chmod(0o644)
+    (fault,) = place.faults(LDAP_APP)
+    assert fault.startswith(f'6: apps.a.password_file: "{path}" is accessible to other users')
+    place.write("a.password", "")
+    (fault,) = place.faults(LDAP_APP)
+    assert fault == f'6: apps.a.password_file: "{path}": it is empty; it must hold the password'
+    path.unlink()
+    (fault,) = place.faults(LDAP_APP)
+    assert "does not exist" in fault
+
+
+def test_a_password_among_systemds_credentials_is_private_whatever_its_mode(place: Place) -> None:
+    """Systemd protects the directory, and makes the files 0440 or 0400."""
+    place.environ["CREDENTIALS_DIRECTORY"] = str(place.directory)
+    place.write("a.password", "open sesame", 0o444)
+    assert place.faults(LDAP_APP) == ()
+
+
 def test_a_systemd_credential_is_accepted_with_any_mode(place: Place) -> None:
     """Its directory belongs to the service alone, whatever the mode of the file."""
     directory = place.directory / "credentials"

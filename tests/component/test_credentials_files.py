@@ -1,6 +1,7 @@
 """Credentials from real files."""
 
 import asyncio
+import json
 import os
 import threading
 from collections.abc import Callable
@@ -10,7 +11,15 @@ import pytest
 
 from refresherd.adapters.credentials import source
 from refresherd.domain.errors import Reason, Retryable
-from refresherd.domain.model import ApiKeyFile, App, Certificate, Credential, Endpoint, TokenFile
+from refresherd.domain.model import (
+    ApiKeyFile,
+    App,
+    Certificate,
+    Credential,
+    Endpoint,
+    LdapApp,
+    TokenFile,
+)
 from refresherd.engine.ports import CredentialSource
 from refresherd.host.keyed_executor import KeyedExecutor
 from support.fakes import API_KEY, ENTITY_ID
@@ -66,6 +75,59 @@ async def test_the_message_for_an_unreadable_file_names_it(
         await source_of(ApiKeyFile(path)).read()
     assert caught.value.reason is Reason.CREDENTIAL
     assert caught.value.message == f"{path}: {message}"
+
+
+ACCOUNT = "5cbd5b4a-4f0d-4d3e-8a51-2f5a0d0f3c77"
+
+
+async def test_an_ldap_app_logs_in_by_its_account_its_name_and_its_password(tmp_path: Path) -> None:
+    """These are the fields of DSM's API description; the newline is the editor's, a blank is not.
+
+    The login names the account and the app, so that the limiter of failed logins does not take two
+    apps with one password for the same credential.
+    """
+    path = tmp_path / "payments.password"
+    path.write_text(" pass word\u00e9\n")
+    app = source_of(LdapApp(ACCOUNT, "payments", path))
+    assert json.loads((await app.read()).reveal()) == {
+        "method": "auth-by-app-name",
+        "acct_id": ACCOUNT,
+        "name": "payments",
+        "password": " pass word\u00e9",
+    }
+    assert app.entity_id == ""
+    other = source_of(LdapApp(ACCOUNT, "billing", path))
+    assert (await other.read()).fingerprint() != (await app.read()).fingerprint()
+
+
+async def test_a_new_password_is_seen_as_a_new_credential(tmp_path: Path) -> None:
+    """A refused password is tried again as soon as somebody replaces it."""
+    path = tmp_path / "payments.password"
+    path.write_text("old")
+    app = source_of(LdapApp(ACCOUNT, "payments", path))
+    before, stamp = await app.read(), await app.stamp()
+    path.write_text("newer")
+    assert await app.stamp() != stamp
+    assert await app.read() != before
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "it is empty; it must hold the password"),
+        (b"one\ntwo\n", "it holds more than one line; keep only the password"),
+        (b"x" * 70_000, "it is longer than 65536 bytes, so it is not a password"),
+    ],
+)
+async def test_an_unusable_password_names_its_file(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    """No login is made with it, for a wrong password may lock the account."""
+    path = tmp_path / "payments.password"
+    path.write_bytes(content)
+    with pytest.raises(Retryable) as caught:
+        await source_of(LdapApp(ACCOUNT, "payments", path)).read()
+    assert (caught.value.reason, caught.value.message) == (Reason.CREDENTIAL, f"{path}: {message}")
 
 
 def rewrite(path: Path) -> None:

@@ -27,7 +27,7 @@ DOCS = CHECKOUT / "docs"
 
 REST = {
     r"endpoint": '\n[dsm]\nendpoint = "https://amer.smartkey.io"\n',
-    r"(?:api_key\w+|token_file|app_id)": '\n[apps.payments]\napi_key_file = "payments.key"\n',
+    r"(?:api_key\w+|token_file|app_id|acct_)": '\n[apps.payments]\napi_key_file = "payments.key"\n',
 }
 """What makes an excerpt a whole configuration, unless it has such a key."""
 
@@ -55,6 +55,7 @@ def test_settings_are_accepted(block: Block, host: DocumentedHost) -> None:
     for program in ("systemctl", "pass"):
         (host.directory / "bin" / program).symlink_to("/bin/true")
     write_secret(host.etc / "bootstrap.token", token_urlsafe(64))
+    write_secret(host.etc / "payments.password", token_urlsafe(16))
     write_certificate(host.etc / "app.crt", host.etc / "app.pem")
     write_certificate(host.etc / "dsm-ca.pem", host.etc / "dsm-ca.key")
     environ = {

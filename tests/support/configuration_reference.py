@@ -85,7 +85,8 @@ Each app has exactly one of these:
 
 APP_HEADING = "apps.NAME"
 
-CERTIFICATE = ("app_id", "cert_file", "key_file")
+TOGETHER = (("app_id", "cert_file", "key_file"), ("acct_id", "app_name", "password_file"))
+"""Keys that are a credential together."""
 
 
 def render(schema: Schema) -> str:
@@ -164,7 +165,7 @@ def _examples(schema: Schema) -> str:
 
 def _credentials(own: Mapping[str, Schema]) -> str:
     """Return each kind of credential with the lines that configure it."""
-    kinds = [(key,) for key in own if key.startswith(("api_key_", "token_"))] + [CERTIFICATE]
+    kinds = [(key,) for key in own if key.startswith(("api_key_", "token_"))] + [*TOGETHER]
     return "\n".join(line for keys in kinds for line in _credential(own, keys))
 
 

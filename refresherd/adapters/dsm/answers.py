@@ -41,9 +41,14 @@ TAG = re.compile(r"<[^>]*>")
 
 
 class Operation(Enum):
-    """A request, with the paths and schemes of DSM's API description. Each is a bodiless POST."""
+    """A request, with the paths and schemes of DSM's API description. Each is a POST.
+
+    Only logins may have a body.
+    """
 
     LOGIN = ("/sys/v1/session/auth", "Basic", True)
+    LOGIN_BY_NAME = ("/sys/v1/session/auth", "", True)
+    """The login of an LDAP app. Its body is the credential."""
     LOGIN_BY_TOKEN = ("/sys/v1/session/reauth", "Bearer", True)
     """The first login of an app whose only credential is a bearer token."""
     REAUTH = ("/sys/v1/session/reauth", "Bearer", False)
@@ -53,7 +58,7 @@ class Operation(Enum):
     def __init__(self, path: str, scheme: str, is_login: bool) -> None:  # noqa: FBT001  # an Enum passes its values by position
         self.path = path
         self.scheme = scheme
-        """The Authorization header's scheme."""
+        """The Authorization header's scheme, "" for a request without that header."""
         self.is_login = is_login
         """Whether a refusal is final: there is no other credential to fall back to."""
 

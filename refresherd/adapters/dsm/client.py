@@ -1,6 +1,7 @@
 """DSM as the apps see it: implements SessionClient."""
 
 import asyncio
+import json
 from contextlib import AbstractAsyncContextManager
 
 from aiohttp import ClientError, hdrs
@@ -12,7 +13,7 @@ from refresherd.adapters.dsm.pool import ConnectionPool
 from refresherd.adapters.dsm.routes import Resolver, Route
 from refresherd.adapters.dsm.tls import TlsContext, TlsFiles
 from refresherd.domain.errors import Reason, Retryable
-from refresherd.domain.model import App, Certificate, Grant, Secret, TokenFile
+from refresherd.domain.model import App, Certificate, Grant, LdapApp, Secret, TokenFile
 from refresherd.engine.ports import Clock, SessionClient
 from refresherd.host.keyed_executor import KeyedExecutor
 
@@ -29,7 +30,7 @@ class Connections(AbstractAsyncContextManager["Connections"]):
         self._resolver = Resolver(executor)
         self._contexts: dict[TlsFiles, TlsContext] = {}
         self._pools: dict[Route, ConnectionPool] = {}
-        self._clients: dict[tuple[Route, Operation], Client] = {}
+        self._clients: dict[tuple[Route, Operation, str], Client] = {}
 
     async def __aexit__(self, *_: object) -> None:
         for pool in self._pools.values():
@@ -49,27 +50,50 @@ class Connections(AbstractAsyncContextManager["Connections"]):
                     files, TlsContext(files, self._executor, self._clock)
                 )
             self._pools[route] = ConnectionPool(route, context, self._resolver, self._clock)
-        by_token = isinstance(credential, TokenFile)
-        login = Operation.LOGIN_BY_TOKEN if by_token else Operation.LOGIN
-        if (route, login) not in self._clients:
-            client = Client(endpoint, login, self._pools[route], self._clock)
-            self._clients[route, login] = client
-        return self._clients[route, login]
+        login = Operation.LOGIN
+        if isinstance(credential, TokenFile):
+            login = Operation.LOGIN_BY_TOKEN
+        elif isinstance(credential, LdapApp):
+            login = Operation.LOGIN_BY_NAME
+        key = route, login, app.bind_to
+        if key not in self._clients:
+            pool, clock = self._pools[route], self._clock
+            self._clients[key] = Client(endpoint, login, pool, clock, bind_to=app.bind_to)
+        return self._clients[key]
 
 
 class Client:
-    """Sends requests to one endpoint. `login` is the operation by which its apps log in."""
+    """Sends requests to one endpoint. `login` is the operation by which its apps log in.
 
-    def __init__(self, endpoint: URL, login: Operation, pool: ConnectionPool, clock: Clock) -> None:
+    DSM checks the use of their sessions against the credential of the app `bind_to`, a UUID, if
+    there is one.
+    """
+
+    def __init__(
+        self,
+        endpoint: URL,
+        login: Operation,
+        pool: ConnectionPool,
+        clock: Clock,
+        *,
+        bind_to: str = "",
+    ) -> None:
         base = str(endpoint).rstrip("/")
         self._urls = {operation: URL(base + operation.path) for operation in Operation}
         self._login = login
+        self._binding = {"bind_to": {"app": bind_to}} if bind_to else {}
         self._pool = pool
         self._clock = clock
 
     async def login(self, credential: Secret, timeout: float) -> Grant:
         """Return a new session from the credential. Raises Retryable and Rejected."""
-        return granted(await self._exchange(self._login, credential, timeout))
+        fields: dict[str, object] = {}
+        if self._login is Operation.LOGIN_BY_NAME:
+            fields = json.loads(credential.reveal())
+            # The body is sent; what an answer may echo is the password.
+            credential = Secret(str(fields["password"]))
+        body = json.dumps(fields | self._binding).encode() if fields or self._binding else None
+        return granted(await self._exchange(self._login, credential, timeout, body))
 
     async def reauth(self, token: Secret, timeout: float) -> Grant:
         """Return a new session from a live one. Raises Retryable, SessionLost and Rejected."""
@@ -83,13 +107,15 @@ class Client:
         """End a session. Raises Retryable and SessionLost."""
         acknowledged(await self._exchange(Operation.TERMINATE, token, timeout))
 
-    async def _exchange(self, operation: Operation, secret: Secret, timeout: float) -> Exchange:
-        authorization = f"{operation.scheme} {secret.reveal()}"
+    async def _exchange(
+        self, operation: Operation, secret: Secret, timeout: float, body: bytes | None = None
+    ) -> Exchange:
+        headers: dict[str, str] = {}
+        if operation.scheme:
+            headers[hdrs.AUTHORIZATION] = f"{operation.scheme} {secret.reveal()}"
         try:
             async with asyncio.timeout(timeout):
-                answer = await self._pool.post(
-                    self._urls[operation], {hdrs.AUTHORIZATION: authorization}
-                )
+                answer = await self._pool.post(self._urls[operation], headers, body)
         except TimeoutError:
             fault = Retryable(Reason.TIMEOUT, f"no answer within {timeout:g} s")
         except (ClientError, OSError) as error:

@@ -96,8 +96,8 @@ class ConnectionPool:
         self._session: PooledSession | None = None
         self._closed = False
 
-    async def post(self, url: URL, headers: Mapping[str, str]) -> Answer:
-        """Send a POST without a body; return its answer's status, headers and body.
+    async def post(self, url: URL, headers: Mapping[str, str], data: bytes | None = None) -> Answer:
+        """Send a POST, with `data` as its body; return its answer's status, headers and body.
 
         Raises Retryable, aiohttp's ClientError and OSError.
 
@@ -107,12 +107,12 @@ class ConnectionPool:
         """
         session = await self._current()
         try:
-            return await self._send(session, url, headers)
+            return await self._send(session, url, headers, data)
         except LOST as error:
             if CONNECTION_USE.get().is_new or isinstance(error, aiohttp.ClientConnectorError):
                 raise
         await self._drop(session)
-        return await self._send(await self._current(), url, headers)
+        return await self._send(await self._current(), url, headers, data)
 
     async def aclose(self) -> None:
         """Close all connections for good; requests under way on them fail."""
@@ -120,11 +120,15 @@ class ConnectionPool:
         if self._session is not None:
             await self._session.session.close()
 
-    async def _send(self, pooled: PooledSession, url: URL, headers: Mapping[str, str]) -> Answer:
+    async def _send(
+        self, pooled: PooledSession, url: URL, headers: Mapping[str, str], data: bytes | None
+    ) -> Answer:
         CONNECTION_USE.set(ConnectionUse())
         pooled.requests += 1
         try:
-            async with pooled.session.post(url, headers=headers, allow_redirects=False) as response:
+            async with pooled.session.post(
+                url, headers=headers, data=data, allow_redirects=False
+            ) as response:
                 return response.status, response.headers, await _body(response)
         finally:
             pooled.requests -= 1

@@ -18,7 +18,7 @@ import msgspec
 
 from refresherd.adapters.state.session_file import MAX_SESSION_BYTES, SessionRecord, decode, encode
 from refresherd.domain.errors import OutputError
-from refresherd.domain.model import App, Credential, Instant, Token
+from refresherd.domain.model import App, Instant, Token
 from refresherd.engine.ports import StoredSession
 from refresherd.host.service_manager import Descriptor, Notifier
 
@@ -43,7 +43,7 @@ class FdRecord(SessionRecord, frozen=True, kw_only=True):
 
     app: str
     source_sha256: str
-    """The fingerprint of where the credential is configured to be."""
+    """The fingerprint of where the credential is configured to be, and of `bind_to`."""
 
     credential_sha256: str
     """The fingerprint of the credential itself."""
@@ -74,8 +74,8 @@ class FdRecord(SessionRecord, frozen=True, kw_only=True):
             return "no such app keeps its session here"
         if app.endpoint.url != self.endpoint:
             return "it belongs to another endpoint"
-        if source_fingerprint(app.credential) != self.source_sha256:
-            return "it was obtained with another credential"
+        if source_fingerprint(app) != self.source_sha256:
+            return "it was obtained with another credential or bind_to"
         if boot_id and self.boot_id and boot_id != self.boot_id:
             return "it is from an earlier boot"
         return ""
@@ -240,7 +240,7 @@ class FdSessionStore:
         record = FdRecord(
             app=self.app.name,
             endpoint=self.app.endpoint.url,
-            source_sha256=source_fingerprint(self.app.credential),
+            source_sha256=source_fingerprint(self.app),
             credential_sha256=self.credential,
             boot_id=self._sessions.boot_id,
             access_token=token.access_token,
@@ -273,9 +273,9 @@ def is_session(name: str) -> bool:
     return NAME.fullmatch(name) is not None
 
 
-def source_fingerprint(credential: Credential) -> str:
-    """Return a fingerprint of the place where a credential is configured to be."""
-    return sha256(repr(credential).encode()).hexdigest()
+def source_fingerprint(app: App) -> str:
+    """Return a fingerprint of where an app's credential is configured to be, and of `bind_to`."""
+    return sha256(f"{app.credential!r}{app.bind_to}".encode()).hexdigest()
 
 
 def _nth_name(number: int) -> str:

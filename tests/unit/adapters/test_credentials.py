@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 
 from refresherd.adapters.credentials import LONGEST, api_key, bearer_token, source
 from refresherd.domain.errors import Reason, Retryable
-from refresherd.domain.model import ApiKeyCommand, ApiKeyEnv, App, Certificate, Credential, Endpoint
+from refresherd.domain.model import (
+    ApiKeyCommand,
+    ApiKeyEnv,
+    App,
+    Certificate,
+    Credential,
+    Endpoint,
+)
 from refresherd.engine.ports import CredentialSource
 from refresherd.host.keyed_executor import KeyedExecutor
 from support.fakes import API_KEY, ENTITY_ID

@@ -49,7 +49,7 @@ REKEYED = replace(APP, credential=ApiKeyFile(Path("other.key")))
 RECORD = FdRecord(
     app="payments",
     endpoint="https://amer.smartkey.io",
-    source_sha256=source_fingerprint(APP.credential),
+    source_sha256=source_fingerprint(APP),
     credential_sha256=Secret(API_KEY).fingerprint(),
     boot_id="boot",
     access_token=Secret("tUk3wMZ-0_x"),
@@ -178,7 +178,7 @@ async def test_the_next_run_finds_the_newest_first(
     ("app", "boot", "why"),
     [
         (MOVED, "boot", "it belongs to another endpoint"),
-        (REKEYED, "boot", "it was obtained with another credential"),
+        (REKEYED, "boot", "it was obtained with another credential or bind_to"),
         (OTHER, "boot", "no such app keeps its session here"),
         (APP, "another", "it is from an earlier boot"),
     ],
@@ -370,7 +370,16 @@ def test_sources_have_different_fingerprints() -> None:
         ApiKeyFile(Path("b")),
         ApiKeyCommand(("a",)),
     ]
-    assert len({source_fingerprint(source) for source in sources}) == 3
+    apps = [replace(APP, credential=source) for source in sources]
+    assert len({source_fingerprint(app) for app in apps}) == 3
+
+
+def test_a_session_that_was_bound_to_another_app_is_dropped() -> None:
+    """Its consumers are that app's, so after a restart with another `bind_to` it is of no use."""
+    app = replace(APP, endpoint=Endpoint(RECORD.endpoint))
+    bound = replace(app, bind_to="0c7f1a52-3f1e-4b61-9d0a-7f1f4f2f9b10")
+    assert RECORD.mismatch(app, "boot") == ""
+    assert RECORD.mismatch(bound, "boot") == "it was obtained with another credential or bind_to"
 
 
 class SilentNotifier(Notifier):

@@ -18,6 +18,7 @@ from refresherd.domain.model import (
     FileSpec,
     Format,
     HookSpec,
+    LdapApp,
     Method,
     OnExpiry,
     Ownership,
@@ -117,6 +118,11 @@ def test_equal_values_are_shared() -> None:
     assert first.files[0].ownership is third.files[0].ownership
 
 
+ACCOUNT = "5cbd5b4a-4f0d-4d3e-8a51-2f5a0d0f3c77"
+
+TARGET = "0c7f1a52-3f1e-4b61-9d0a-7f1f4f2f9b10"
+
+
 @pytest.mark.parametrize(
     ("written", "credential", "message"),
     [
@@ -129,6 +135,11 @@ def test_equal_values_are_shared() -> None:
             "app_id = 'f47ac10b-58cc-4372-a567-0e02b2c3d479'\ncert_file = 'c'\nkey_file = 'k'",
             Certificate("f47ac10b-58cc-4372-a567-0e02b2c3d479", BASE / "c", BASE / "k"),
             "a certificate",
+        ),
+        (
+            f"acct_id = '{ACCOUNT}'\napp_name = 'Payments, EU'\npassword_file = 'p'",
+            LdapApp(ACCOUNT, "Payments, EU", BASE / "p"),
+            "an LDAP app's password in a file",
         ),
     ],
 )
@@ -163,3 +174,26 @@ def test_a_description_lists_outputs_and_outage_budgets() -> None:
         "  outage budget: 50% of a token's lifetime, 300 s of the usual 600 s",
     ]
     assert API_KEY not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("inherited", "own", "renew"),
+    [
+        ("", "", Method.AUTH),
+        ("reauth", "", Method.AUTH),
+        ("", "reauth", Method.REAUTH),
+        ("keepalive", "", Method.KEEPALIVE),
+        ("", "keepalive", Method.KEEPALIVE),
+    ],
+)
+def test_a_bound_session_is_renewed_by_a_login_unless_the_app_says_otherwise(
+    inherited: str, own: str, renew: Method
+) -> None:
+    """A reauth has no body to name the binding in, and DSM does not say that it keeps one."""
+    text = f'bind_to = "{TARGET}"\n' + (f'renew = "{own}"\n' if own else "")
+    refresh = f'[refresh]\nrenew = "{inherited}"\n' if inherited else ""
+    configuration = configuration_in(f"{DSM}{refresh}{APP}{text}{APP.replace('payments', 'b')}")
+    bound, other = configuration.apps
+    assert (bound.bind_to, bound.timing.renew) == (TARGET, renew)
+    assert (other.bind_to, other.timing.renew) == ("", Method(inherited or "reauth"))
+    assert f"  sessions bound to app {TARGET}" in list(describe(configuration))

@@ -235,6 +235,18 @@ def test_an_inherited_value_is_not_judged_in_place_of_an_invalid_one() -> None:
             "api_key_env = 'NOWHERE'",
             '2: apps.payments.api_key_env: the environment variable "NOWHERE" is',
         ),
+        (
+            'acct_id = "f47ac10b-58cc-4372-a567-0e02b2c3d479"\napp_name = "a"',
+            "2: apps.payments.acct_id: missing: password_file; an LDAP app needs acct_id, app_name",
+        ),
+        (
+            "acct_id = 'EU'\napp_name = 'a'\npassword_file = 'a'",
+            '2: apps.payments.acct_id: "EU" is not a valid UUID; write the account\'s UUID, as DSM',
+        ),
+        (
+            "app_name = ' '\npassword_file = 'a'\nacct_id = 'f47ac10b-58cc-4372-a567-0e02b2c3d479'",
+            '2: apps.payments.app_name: " " is not a valid name of an app in DSM; write the app\'s',
+        ),
         ("api_key_env = '1'", '2: apps.payments.api_key_env: "1" is not a valid environment var'),
         ("api_key_env = 'PATH'", '2: apps.payments.api_key_env: the value of "PATH": it does not'),
         ("api_key_command = [5]", "2: apps.payments.api_key_command[0]: 5 is a number; write a st"),
@@ -254,10 +266,32 @@ def test_renewing_by_auth_is_refused_for_a_token_file() -> None:
     assert fault.startswith('4: apps.payments.renew: "auth" logs in each time, which a token_file')
 
 
+def test_an_ldap_app_beside_an_api_key_is_refused() -> None:
+    """Nobody could say which of them logs in."""
+    ldap = "acct_id = 'f47ac10b-58cc-4372-a567-0e02b2c3d479'\napp_name = 'a'\npassword_file = 'a'\n"
+    fault = fault_of(f"{DSM}{APP}{ldap}")
+    assert fault.startswith("5: apps.payments.acct_id: api_key_env and acct_id are set together;")
+
+
+def test_bind_to_is_refused_for_a_token_file() -> None:
+    """Only the body of a login can bind a session, and such an app never logs in."""
+    text = "[apps.payments]\ntoken_file = 'a'\nbind_to = '0c7f1a52-3f1e-4b61-9d0a-7f1f4f2f9b10'\n"
+    fault = fault_of(f"state_dir = '/var/lib/refresherd'\n{text}{DSM}")
+    assert fault.startswith("4: apps.payments.bind_to: an app with a token_file never logs in")
+
+
+def test_bind_to_is_a_uuid() -> None:
+    """DSM knows apps by UUID; a name would be refused at each login."""
+    fault = fault_of(f"{DSM}{APP}bind_to = 'billing'\n")
+    assert fault.startswith(
+        '5: apps.payments.bind_to: "billing" is not a valid UUID; write the app'
+    )
+
+
 def test_a_secret_pasted_for_a_name_is_not_repeated() -> None:
     """Faults end up in logs and tickets."""
     pasted = API_KEY.rstrip("=")
-    for key in ("api_key_env", "app_id", "api_key_credential"):
+    for key in ("api_key_env", "app_id", "api_key_credential", "acct_id", "bind_to"):
         faults = faults_in(f'[apps.payments]\n{key} = "{pasted}"\n{DSM}')
         assert faults
         assert pasted[:20] not in "".join(faults)

@@ -23,6 +23,7 @@ apps = st.builds(
     ),
     credential=st.builds(ApiKeyFile, st.sampled_from([Path("/k/1"), Path("/k/2")])),
     timing=st.builds(Timing, at=st.sampled_from([0.3, 0.5])),
+    bind_to=st.sampled_from(["", "0c7f1a52-3f1e-4b61-9d0a-7f1f4f2f9b10"]),
 )
 configurations = st.lists(apps, unique_by=lambda app: app.name)
 
@@ -57,6 +58,7 @@ def test_an_app_that_needs_no_new_session_keeps_its_own(changed: App) -> None:
     [
         replace(PAYMENTS, endpoint=Endpoint("https://other.example")),
         replace(PAYMENTS, credential=BILLING.credential),
+        replace(PAYMENTS, bind_to="0c7f1a52-3f1e-4b61-9d0a-7f1f4f2f9b10"),
     ],
 )
 def test_a_token_never_gets_to_another_server_or_app(changed: App) -> None:

@@ -332,6 +332,50 @@ async def test_another_apps_key_is_noticed(expected: str, answered: str, *, warn
     assert app.session.state is State.FRESH
 
 
+TARGET = "0c7f1a52-3f1e-4b61-9d0a-7f1f4f2f9b10"
+
+
+@pytest.mark.parametrize(
+    ("own", "answered", "warned"),
+    [
+        (ENTITY_ID, TARGET.upper(), False),
+        (ENTITY_ID, ENTITY_ID, False),
+        (ENTITY_ID, "0" * 36, True),
+        ("", TARGET, False),
+        ("", ENTITY_ID, False),
+    ],
+)
+async def test_a_bound_session_may_be_called_either_apps(
+    own: str, answered: str, *, warned: bool
+) -> None:
+    """DSM does not document whether it is the bound app's or that of the app which logged in."""
+    app = FakeApp([Grant(Secret("token"), answered, 600.0)])
+    app.app = replace(app.app, bind_to=TARGET)
+    app.credential.entity_id = own
+    await app.renewal().attempt()
+    mismatches = app.observer.of(EntityMismatch)
+    assert bool(mismatches) is warned
+    assert all(mismatch.expected == TARGET for mismatch in mismatches)
+
+
+async def test_a_reauth_that_loses_the_binding_is_followed_by_a_login_at_once() -> None:
+    """Consumers could not use the unbound session, so it must never reach them."""
+    bound = [replace(grant, entity_id=TARGET) for grant in (FIRST, SECOND)]
+    unbound = Grant(Secret("unbound"), ENTITY_ID, 600.0)
+    app = FakeApp([bound[0], unbound, bound[1]])
+    app.app = replace(app.app, bind_to=TARGET)
+    renewal = await logged_in(app)
+    await due(app, renewal)
+    assert app.session.token is not None
+    assert app.session.token.access_token.reveal() == "token-1"
+    (failed,) = app.observer.of(AttemptFailed)
+    assert 'set renew = "auth"' in failed.message
+    assert app.session.next_attempt_at == app.clock.now()
+    await renewal.attempt()
+    assert [call.name for call in app.scripted.calls] == ["login", "reauth", "login"]
+    assert app.session.token.access_token.reveal() == "token-2"
+
+
 class TestCheck:
     """A check asks whether the session lives, and only a clear no changes anything."""
 

@@ -15,7 +15,7 @@ from refresherd.domain.model import Grant, Secret
 
 SENT = Secret("c2VjcmV0LWtleQ==")
 
-LOGINS = (Operation.LOGIN, Operation.LOGIN_BY_TOKEN)
+LOGINS = (Operation.LOGIN, Operation.LOGIN_BY_NAME, Operation.LOGIN_BY_TOKEN)
 
 OTHERS = tuple(operation for operation in Operation if operation not in LOGINS)
 

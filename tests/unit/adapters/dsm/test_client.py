@@ -1,6 +1,7 @@
 """The requests that a client sends, and the results of their answers."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from refresherd.domain.model import (
     Credential,
     Endpoint,
     Grant,
+    LdapApp,
     Secret,
     TokenFile,
 )
@@ -96,6 +98,75 @@ async def test_a_certificate_app_logs_in_with_its_name(
     responses.post(AUTH, payload=GRANT)
     await client(connections, credential).login(Secret("bmFtZTo="), 20)
     assert sent(responses, AUTH)["headers"]["Authorization"] == "Basic bmFtZTo="
+
+
+TARGET = "0c7f1a52-3f1e-4b61-9d0a-7f1f4f2f9b10"
+
+LDAP = LdapApp("5cbd5b4a-4f0d-4d3e-8a51-2f5a0d0f3c77", "payments", Path("payments.password"))
+
+LDAP_LOGIN = {
+    "method": "auth-by-app-name",
+    "acct_id": LDAP.acct_id,
+    "name": LDAP.app_name,
+    "password": 'open "sesame"',
+}
+
+
+def bound(connections: Connections, credential: Credential) -> SessionClient:
+    """Return the client of an app with this credential whose sessions are bound to TARGET."""
+    return connections.client(App("payments", Endpoint(DSM), credential, bind_to=TARGET))
+
+
+async def test_an_ldap_app_logs_in_by_the_body_alone(
+    connections: Connections, responses: aioresponses
+) -> None:
+    """It has no API key, so the request has no Authorization header."""
+    responses.post(AUTH, payload=GRANT)
+    await client(connections, LDAP).login(Secret(json.dumps(LDAP_LOGIN)), 20)
+    arguments = sent(responses, AUTH)
+    assert json.loads(arguments["data"]) == LDAP_LOGIN
+    assert "Authorization" not in arguments["headers"]
+    assert arguments["headers"]["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize("credential", [KEY, Certificate(ENTITY_ID, Path("a.pem"), Path("a.key"))])
+async def test_bind_to_is_the_whole_body_beside_a_basic_login(
+    connections: Connections, responses: aioresponses, credential: Credential
+) -> None:
+    """The header says who logs in, and the body only whose the session is to be."""
+    responses.post(AUTH, payload=GRANT)
+    await bound(connections, credential).login(Secret(API_KEY), 20)
+    arguments = sent(responses, AUTH)
+    assert json.loads(arguments["data"]) == {"bind_to": {"app": TARGET}}
+    assert arguments["headers"]["Authorization"] == f"Basic {API_KEY}"
+
+
+async def test_an_ldap_apps_session_may_be_bound_as_well(
+    connections: Connections, responses: aioresponses
+) -> None:
+    """Both are in one body then."""
+    responses.post(AUTH, payload=GRANT)
+    await bound(connections, LDAP).login(Secret(json.dumps(LDAP_LOGIN)), 20)
+    body = json.loads(sent(responses, AUTH)["data"])
+    assert body == LDAP_LOGIN | {"bind_to": {"app": TARGET}}
+
+
+async def test_only_a_login_has_a_body(connections: Connections, responses: aioresponses) -> None:
+    """The API description gives none to the others."""
+    responses.post(REAUTH, payload=GRANT)
+    await bound(connections, KEY).reauth(Secret("token"), 20)
+    assert sent(responses, REAUTH)["data"] is None
+
+
+@pytest.mark.parametrize("echo", ['open "sesame"', json.dumps(LDAP_LOGIN)])
+async def test_an_echoed_password_is_masked(
+    connections: Connections, responses: aioresponses, echo: str
+) -> None:
+    """A debugging proxy may repeat the request's body in its error."""
+    responses.post(AUTH, status=401, body=f"refused: {echo}")
+    with pytest.raises(Rejected) as caught:
+        await client(connections, LDAP).login(Secret(json.dumps(LDAP_LOGIN)), 20)
+    assert "sesame" not in str(caught.value)
 
 
 async def test_a_token_file_logs_in_by_reauth(
