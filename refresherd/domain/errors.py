@@ -89,7 +89,6 @@ class Retryable(DsmError):
     """Network trouble, overload or an unreadable answer: it may pass by itself.
 
     `retry_after` is the wait in seconds that the server asked for, None if it named none.
-    `counted`: DSM may still count it as a failed login.
     """
 
     def __init__(
@@ -99,11 +98,9 @@ class Retryable(DsmError):
         *,
         request_id: str = "",
         retry_after: float | None = None,
-        counted: bool = False,
     ) -> None:
         super().__init__(reason, message, request_id=request_id)
         self.retry_after = retry_after
-        self.counted = counted
 
 
 class SessionLost(DsmError):

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import NoReturn
 
 from refresherd.domain import errors, login_budget
-from refresherd.domain.errors import DsmError, Reason, Rejected, Retryable
+from refresherd.domain.errors import DsmError, Reason, Rejected
 from refresherd.domain.events import Warned
 from refresherd.domain.formats import timestamp
 from refresherd.domain.login_budget import NEVER_YET, History
@@ -280,8 +280,6 @@ def _refused(error: DsmError) -> bool:
 
     A missing answer, or "overloaded", is not a judgement: an outage must not use up a budget.
     """
-    if isinstance(error, Retryable):
-        return error.counted
     return isinstance(error, Rejected) and error.reason is Reason.REJECTED
 
 

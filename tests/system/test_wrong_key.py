@@ -1,14 +1,16 @@
-"""A daemon with a wrong key is killed over and over: DSM never reaches its limit."""
+"""Wrong keys, whatever happens and however DSM words it: DSM never reaches its limit."""
 
 import json
 import os
 import signal
 import time
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from refresherd.domain.login_budget import MAX_REFUSALS
-from support.programs import PATIENCE, Dsm, Workplace, emulator, eventually, running
+from support.programs import PATIENCE, Dsm, Workplace, command, emulator, eventually, running
 
 HEAD = """\
 state_dir = "state"
@@ -30,6 +32,13 @@ def failed_logins(dsm: Dsm) -> int:
     url = f"{dsm.url}/control/statistics"
     with urllib.request.urlopen(url, timeout=PATIENCE) as answer:  # noqa: S310  # the emulator's
         return sum(app["failed_logins"] for app in json.load(answer)["apps"])
+
+
+def control(dsm: Dsm, path: str, body: Mapping[str, object] | None = None) -> Any:  # noqa: ANN401  # JSON
+    """Read from the emulator's control endpoint or, with a body, post to it."""
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(f"{dsm.url}/control/{path}", data, timeout=PATIENCE) as answer:  # noqa: S310  # as above
+        return json.load(answer)
 
 
 def appeared(path: Path) -> None:
@@ -63,3 +72,23 @@ def test_a_kill_loop_with_a_wrong_key_burns_nothing(tmp_path: Path) -> None:
         with running("run", "--config", config):
             key.write_text(right)
             assert eventually(token)
+
+
+def test_a_login_that_dsm_answers_with_any_4xx_burns_nothing(tmp_path: Path) -> None:
+    """DSM may count it, so the schedule stops at once, and an operator's requests at the limit."""
+    with emulator() as dsm:
+        control(dsm, "faults", {"operation": "auth", "status": 423})
+        place = Workplace(tmp_path, dsm)
+        place.app("payments")
+        config = str(place.write(HEAD.replace("1s", "30m")))
+        socket = f"--socket={tmp_path / 'api.sock'}"
+        with running("run", "--config", config) as process:
+            appeared(tmp_path / "api.sock")
+            time.sleep(1.0)
+            (app,) = json.loads(command("status", "--json", socket).stdout)["apps"]
+            assert app["state"] == "rejected"
+            assert len(control(dsm, "requests?operation=auth")) == 1
+            for _ in range(2 * MAX_REFUSALS):
+                os.kill(process.pid, signal.SIGUSR1)
+                time.sleep(0.12)
+            assert 10 < len(control(dsm, "requests?operation=auth")) <= MAX_REFUSALS

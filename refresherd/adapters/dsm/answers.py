@@ -31,6 +31,10 @@ CLIENT_ERROR_REASONS: Mapping[int, Reason] = MappingProxyType(
     {408: Reason.TIMEOUT, 425: Reason.THROTTLED, 429: Reason.THROTTLED}
 )
 
+NO_JUDGEMENT = frozenset((404, *CLIENT_ERROR_REASONS))
+"""Errors of 4xx that are no judgement of a key, so that DSM cannot count them as a failed login: an
+app that does not exist has no secret to reset. Every other one may be counted."""
+
 LONGEST_REQUEST_ID = 128
 """In characters. DSM's are UUIDs."""
 
@@ -210,7 +214,7 @@ def _raise_for_status(exchange: Exchange) -> None:
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return
     message, request_id = _message(exchange), exchange.request_id
-    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) or _refuses_key(exchange):
         if is_login:
             message = f"DSM refused the credential: {message}; replace it, or enable the app in DSM"
             raise Rejected(Reason.REJECTED, message, request_id=request_id)
@@ -225,10 +229,23 @@ def _raise_for_status(exchange: Exchange) -> None:
         message,
         request_id=request_id,
         retry_after=retry_after(exchange.headers, exchange.wall),
-        # DSM may count a malformed key as a failed login. It cannot count a 404: an app that
-        # does not exist has no secret to reset.
-        counted=is_login and status == HTTPStatus.BAD_REQUEST,
     )
+
+
+def _refuses_key(exchange: Exchange) -> bool:
+    """Return whether DSM may count this answer as a failed login with a key.
+
+    A token is not counted, so a first login by one is tried again: it may idle out before an
+    operator comes. A proxy that wants a password says so in Proxy-Authenticate (RFC 9110, 15.5.8),
+    and has not passed the request on.
+    """
+    status, operation = exchange.status, exchange.operation
+    if not operation.is_login or operation is Operation.LOGIN_BY_TOKEN or status in NO_JUDGEMENT:
+        return False
+    by_proxy = status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and (
+        "Proxy-Authenticate" in exchange.headers
+    )
+    return HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and not by_proxy
 
 
 def _message(exchange: Exchange) -> str:

@@ -26,7 +26,7 @@ BUSY = THROTTLED | SERVER_ERROR
 REFUSED = SESSION_LOST | REJECTED
 
 CLIENT_ERRORS = (
-    *(400, 402, 404, 405, 406, 407, 409, 410, 411, 412, 413, 414, 415, 416, 417, 418),
+    *(400, 402, 405, 406, 407, 409, 410, 411, 412, 413, 414, 415, 416, 417, 418),
     *(421, 422, 423, 424, 426, 428, 431, 451, 499),
 )
 SERVER_ERRORS = (500, 501, 502, 503, 504, 505, 506, 507, 508, 510, 511, 520, 525, 530, 599)
@@ -87,7 +87,20 @@ def _bad_response(name: str, breaks: str, trouble: Trouble) -> Fault:
 
 
 STATUSES = (
-    _bad_response("status-4xx", "errors of 4xx, with a page", pages(*CLIENT_ERRORS)),
+    Fault(
+        "status-4xx",
+        "errors of 4xx, with a page",
+        gated(pages(*CLIENT_ERRORS)),
+        BAD_RESPONSE | REJECTED,
+    ),
+    _bad_response("status-404", "404, whatever is sent", pages(404)),
+    Fault(
+        "status-423",
+        "423 for every login, and `renew` is auth",
+        gated(pages(423)),
+        REJECTED,
+        Setting(app='renew = "auth"\nretry_min = "100ms"'),
+    ),
     Fault("status-401", "401, whatever is sent", gated(pages(401)), REFUSED, may_lack_token=True),
     Fault("status-403", "403, whatever is sent", gated(pages(403)), REFUSED),
     Fault("status-408", "408 with a page", gated(pages(408)), TIMEOUT),

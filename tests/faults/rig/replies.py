@@ -13,7 +13,8 @@ PAGE = b"<!DOCTYPE html><html><head><title>Trouble</title></head><body><h1>No</h
 HTML = "Content-Type: text/html; charset=utf-8"
 JSON = "Content-Type: application/json"
 
-REFUSALS = ("401", "403")
+NO_JUDGEMENT = ("404", "408", "425", "429")
+"""Errors of 4xx that are no refusal of a key."""
 
 
 async def answered(exchange: Exchange) -> None:
@@ -29,7 +30,8 @@ def answering(*replies: bytes) -> Trouble:
     async def behave(exchange: Exchange) -> None:
         answer = next(turns)
         status = answer.split(b" ", 2)[1].decode()
-        if exchange.path.endswith("/auth") and status in REFUSALS:
+        refusal = status.startswith("4") and status not in NO_JUDGEMENT
+        if exchange.path.endswith("/auth") and refusal:
             exchange.gate.refusals.append(time.monotonic())
         await exchange.send(answer)
 

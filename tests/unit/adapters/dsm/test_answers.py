@@ -69,6 +69,37 @@ def test_a_refused_login_is_rejected(operation: Operation, status: int) -> None:
     )
 
 
+@pytest.mark.parametrize("status", sorted({*range(400, 500)} - {404, 408, 425, 429}))
+def test_any_client_error_of_a_login_is_a_refusal_of_the_key(status: int) -> None:
+    """Nobody knows which of them DSM counts; 72 logins in 8 s would cost the app its secret."""
+    error = refused(exchange(status, b"Locked"))
+    assert isinstance(error, Rejected)
+    assert error.reason is Reason.REJECTED
+    assert error.message.startswith(f"DSM refused the credential: {status}")
+
+
+@pytest.mark.parametrize("status", [404, 408, 425, 429])
+def test_what_is_no_judgement_of_the_key_is_tried_again(status: int) -> None:
+    """An overloaded DSM, or a proxy without a route, must not hold back a good key."""
+    assert isinstance(refused(exchange(status)), Retryable)
+
+
+def test_a_proxy_that_wants_a_password_has_refused_no_key() -> None:
+    """It has not passed the request on, so DSM counts nothing, and the key is good."""
+    headers = {"Proxy-Authenticate": "Basic"}
+    assert isinstance(refused(exchange(407, headers=headers)), Retryable)
+    assert isinstance(refused(exchange(401, headers=headers)), Rejected)
+
+
+@pytest.mark.parametrize("operation", [*OTHERS, Operation.LOGIN_BY_TOKEN])
+@pytest.mark.parametrize("status", [400, 402, 404, 405, 407, 409, 410, 421, 423, 451])
+def test_other_client_errors_do_not_end_a_session(operation: Operation, status: int) -> None:
+    """The token may be good, and is nothing that DSM would reset: try again before it idles out."""
+    error = refused(exchange(status, operation=operation))
+    assert isinstance(error, Retryable)
+    assert error.reason is Reason.BAD_RESPONSE
+
+
 @pytest.mark.parametrize("operation", OTHERS)
 @pytest.mark.parametrize(("status", "dead"), [(401, True), (403, False)])
 def test_a_refused_token_is_a_lost_session(operation: Operation, status: int, dead: bool) -> None:  # noqa: FBT001  # by name in the parameters above
@@ -94,7 +125,6 @@ def test_a_refused_token_is_a_lost_session(operation: Operation, status: int, de
         (101, Reason.BAD_RESPONSE),
         (302, Reason.BAD_RESPONSE),
         (404, Reason.BAD_RESPONSE),
-        (407, Reason.BAD_RESPONSE),
         (600, Reason.BAD_RESPONSE),
         (999, Reason.BAD_RESPONSE),
     ],
