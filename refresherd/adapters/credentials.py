@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias, TypeVar, assert_never
 
+from refresherd.domain.durations import in_seconds
 from refresherd.domain.errors import Reason, Retryable
 from refresherd.domain.model import (
     B64TOKEN,
@@ -243,7 +244,7 @@ async def _output(program: Program, timeout: float) -> bytes:
     try:
         status = await subprocesses.run(program, timeout, take, complaints.take)
     except TimeoutError:
-        message = f"it did not finish within {timeout:g} s, and was ended"
+        message = f"it did not finish within {in_seconds(timeout)}, and was ended"
         raise TimeoutError(ETIMEDOUT, message) from None
     if status and len(printed) <= LONGEST:
         complaint = complaints.complaint(status)

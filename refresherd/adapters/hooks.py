@@ -10,6 +10,7 @@ from errno import ENOSYS, EPERM
 from functools import partial
 from pathlib import Path
 
+from refresherd.domain.durations import in_seconds
 from refresherd.domain.errors import HookError
 from refresherd.domain.model import App
 from refresherd.engine.ports import Hook
@@ -87,7 +88,7 @@ class CommandHook:
             async with self.gate:
                 status = await subprocesses.run(program, self.timeout, tail.take)
         except TimeoutError:
-            message = f"it did not finish within {self.timeout:g} s, and was ended"
+            message = f"it did not finish within {in_seconds(self.timeout)}, and was ended"
             lines = tail.lines(REPORTED_LINES)
             raise HookError(f"{message}: {lines}" if lines else message, timed_out=True) from None
         except OSError as error:

@@ -43,10 +43,13 @@ INDEX = """<!doctype html>
 """
 
 _REASONS = {
-    errno.EADDRINUSE: "the address is in use",
+    errno.EADDRINUSE: "the address is in use; end the other process, or choose another port",
     errno.EACCES: "not permitted (ports below 1024 need CAP_NET_BIND_SERVICE)",
-    errno.EADDRNOTAVAIL: "this host has no such address",
+    errno.EADDRNOTAVAIL: "this host has no such address; write one that it has, such as 127.0.0.1",
+    errno.EAFNOSUPPORT: "this host has no IPv6; write an IPv4 address, such as 127.0.0.1",
 }
+
+_UNKNOWN_NAME = "this host does not know the name; write an address, such as 127.0.0.1"
 
 Render: TypeAlias = Callable[[str], tuple[str, Iterable[bytes]]]
 """Takes an Accept header; returns a content type, and the metrics' text in pieces."""
@@ -183,7 +186,9 @@ def _bind(host: str, port: int, unread_time: float) -> socket.socket:
     try:
         listening = socket.create_server((host, port), family=family)
     except OSError as error:
-        reason = _REASONS.get(error.errno or 0, error.strerror)
+        number = error.errno or 0
+        # The numbers of getaddrinfo(3) are negative, and create_server() lengthens the texts.
+        reason = _UNKNOWN_NAME if number < 0 else _REASONS.get(number, os.strerror(number))
         raise RefresherdError(f"cannot listen on {address_text(host, port)}: {reason}") from error
     # Accepted sockets inherit it; it covers a client whose window is closed as well (tcp(7)).
     milliseconds = int(unread_time * 1000)

@@ -8,11 +8,9 @@ import re
 from argparse import ArgumentParser, ArgumentTypeError
 from functools import partial
 
-DURATION_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+from refresherd.domain import durations
 
-DURATION = r"[0-9]+(?:\.[0-9]+)?|(?:[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d))+"
-
-MAX_DURATION = 3650 * DURATION_UNITS["d"]
+MAX_DURATION = 3650 * durations.UNITS["d"]
 """Ten years in seconds: longer ones are mistakes, and overflow in system calls."""
 
 APP_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
@@ -21,14 +19,18 @@ APP_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 def duration(text: str, *, zero: bool = False) -> float:
     """Return a time such as `90`, `90s`, `1m30s` or `500ms` in seconds; `zero` allows 0."""
-    if re.fullmatch(DURATION, text):
-        parts = re.findall(r"([0-9.]+)(ms|s|m|h|d|)", text)
-        value = sum(float(number) * DURATION_UNITS[unit] for number, unit in parts)
-        if value > MAX_DURATION:
-            raise ArgumentTypeError(f'"{text}" is too long; write 3650d at most')
-        if value or zero:
-            return value
-    raise ArgumentTypeError(f'"{text}" is not a valid duration; write one such as 90s or 10m')
+    try:
+        value = durations.parse(f"{text}s" if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) else text)
+    except ValueError:
+        meant = durations.guess(text)
+        cure = f"did you mean {meant}?" if meant else "such as 90s or 1m30s"
+        message = f'"{text}" is not a valid duration; write {durations.SYNTAX}; {cure}'
+        raise ArgumentTypeError(message) from None
+    if value > MAX_DURATION:
+        raise ArgumentTypeError(f'"{text}" is too long; write 3650d at most')
+    if not value and not zero:
+        raise ArgumentTypeError(f'"{text}" is too short; write more than 0')
+    return value
 
 
 duration_or_zero = partial(duration, zero=True)

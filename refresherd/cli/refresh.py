@@ -12,6 +12,7 @@ from refresherd.cli.client.messages import VALID, Status, read_status, read_stat
 from refresherd.cli.errors import CommandError, Exit, TimedOut, UsageError
 from refresherd.cli.options import add_app, add_socket, add_timeout
 from refresherd.cli.status import TIMEOUT, Screen, table
+from refresherd.domain.durations import in_seconds
 
 DESCRIPTION = """\
 The daemon renews tokens by itself; use this for tests or after a repair. A
@@ -77,7 +78,7 @@ def _refresh_all(daemon: Daemon, apps: Sequence[str], timeout: float) -> list[Re
                 results[app] = error
                 continue
             if time.monotonic() >= deadline:
-                cause = f"the refresh has not finished within {timeout:g} s"
+                cause = f"the refresh has not finished within {in_seconds(timeout)}"
                 results[app] = TimedOut(f"{app}: {cause}")
 
     # Daemon threads, so that Ctrl-C does not wait for them.

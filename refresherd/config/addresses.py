@@ -8,10 +8,18 @@ from typing import Self
 from refresherd.config.findings import quoted
 from refresherd.config.scalars import Scalar
 
-HOST = r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)"
-URL = re.compile(rf"https?://{HOST}(:(?P<port>[0-9]{{1,5}}))?/?")
+LABEL = r"[A-Za-z0-9_-]{1,63}"
+HOST = rf"(?P<host>\[[0-9A-Fa-f:.]+\]|{LABEL}(\.{LABEL})*\.?)"
+URL = re.compile(rf"https?://{HOST}(:(?P<port>[0-9]{{1,5}}))?/?", re.IGNORECASE)
 LISTEN = re.compile(rf"{HOST}:(?P<port>[0-9]{{1,5}})")
 LAST_PORT = 65535
+IPV6 = 6
+USUAL_PORT = 9749
+
+SCHEME = re.compile(r"(https?(?=[:/\\])|[A-Z][A-Z0-9+.-]*(?=:[/\\])):?[/\\]*|[/\\]+", re.IGNORECASE)
+"""A scheme, also one that is misspelt, and what follows it."""
+
+HTTP = "[Hh][Tt][Tt][Pp]"
 
 
 class EndpointUrl(Scalar):
@@ -23,12 +31,17 @@ class EndpointUrl(Scalar):
     url: str
     """In lower case, without a trailing slash."""
     noun = "DSM URL"
-    expected = "https:// and the host"
-    pattern = r"(https?://[^/?#@\s]+/?)?"
+    expected = "https:// and the host, without a path"
+    pattern = rf"({HTTP}[Ss]?://[^/?#@\s]+/?)?"
+
+    @classmethod
+    def guess(cls, text: str) -> str:
+        """Return the URL with what is missing, and without what is too much."""
+        return _valid(cls, f"https://{_bare(text)}") if text.strip() else ""
 
     def __new__(cls, text: str = "") -> Self:
         """Raise ValueError for anything but a scheme, a host and a port."""
-        right = "the host only: /sys/v1 is added to it"
+        right = "the host only, since /sys/v1 is added to it"
         host = _url_host(text, ("https://", "http://"), right) if text else ""
         self = super().__new__(cls, text)
         self.url = text.rstrip("/").lower()
@@ -46,7 +59,13 @@ class ProxyUrl(Scalar):
 
     noun = "HTTP proxy URL"
     expected = "http://, the host and the port"
-    pattern = r"(http://([^/?#@:\s]+@)?[^/?#@\s]+/?)?"
+    pattern = rf"({HTTP}://([^/?#@:\s]+@)?[^/?#@\s]+/?)?"
+
+    @classmethod
+    def guess(cls, text: str) -> str:
+        """Return the URL with what is missing, and without what is too much."""
+        socks = text.strip().lower().startswith("socks")
+        return _valid(cls, f"http://{_bare(text)}") if text.strip() and not socks else ""
 
     def __new__(cls, text: str = "") -> Self:
         """Raise ValueError for another scheme, a password, or more than a host and a port."""
@@ -69,17 +88,30 @@ class Listen(Scalar):
     address: tuple[str, int]
     """A host, IPv6 without its brackets, and a port."""
     noun = "address"
-    expected = 'a host and a port ("[::1]:9749" for IPv6)'
-    stand_in = "127.0.0.1:9749"
+    expected = f'a host and the number of a port ("[::1]:{USUAL_PORT}" for IPv6)'
+    stand_in = f"127.0.0.1:{USUAL_PORT}"
     pattern = r"(\[[^\]\s]+\]|[^:\s]+):[0-9]{1,5}"
+
+    @classmethod
+    def guess(cls, text: str) -> str:
+        """Return the address with its brackets and its port, and nothing else."""
+        text = text.strip()
+        head, _, port = text.rpartition(":")
+        if _is_ipv6(head) and port.isdecimal():
+            return _valid(cls, f"[{head}]:{port}")  # "::1:9749": as a whole it is one as well
+        if text.isascii() and text.isdecimal():
+            return _valid(cls, f"127.0.0.1:{text}")
+        bare = _bare(text)
+        return (_valid(cls, bare) or _valid(cls, f"{bare}:{USUAL_PORT}")) if bare else ""
 
     def __new__(cls, text: str) -> Self:
         """Raise ValueError for anything but a host and a port."""
-        if re.fullmatch(":[0-9]+", text):
+        if every := re.fullmatch(r"[*]?(:[0-9]+)", text):
             raise ValueError(
-                f'{quoted(text)} has no host; write "0.0.0.0{text}" for all addresses, '
-                f'or "127.0.0.1{text}" for this host only'
+                f'{quoted(text)} has no host; write "127.0.0.1{every[1]}" for this host only, '
+                f'or "0.0.0.0{every[1]}" (IPv6: "[::]{every[1]}") for all addresses'
             )
+        _refuse_zone(text)
         self = super().__new__(cls, text)
         self.address = _address(LISTEN.fullmatch(text))
         return self
@@ -94,18 +126,22 @@ def is_loopback(host: str) -> bool:
 
 def _url_host(url: str, schemes: tuple[str, ...], right: str) -> str:
     """Return the host of a URL. Raises ValueError for anything but a scheme, a host and a port."""
+    _refuse_zone(url)
     if "@" in url:
         raise ValueError(
             "a user or password is not accepted here; remove it: credentials have their own keys"
         )
-    if "://" not in url:
-        raise ValueError(f"{quoted(url)} has no scheme; write {schemes[0]} in front of the host")
     if set(url.partition("://")[2].rstrip("/")) & set("/?#"):
         raise ValueError(f"a path or query is not accepted here; write {right}")
-    match = URL.fullmatch(url) if url.startswith(schemes) else None
+    match = URL.fullmatch(url) if url.lower().startswith(schemes) else None
     if match and match["port"] and int(match["port"]) == 0:
-        raise ValueError("port 0 cannot be connected to; write a port from 1 to 65535")
+        raise ValueError(f"port 0 cannot be connected to; write a port from 1 to {LAST_PORT}")
     return _address(match)[0]
+
+
+def _refuse_zone(text: str) -> None:
+    if "%" in text:
+        raise ValueError("a zone (%) is not accepted here; write an address that needs none")
 
 
 def _address(match: re.Match[str] | None) -> tuple[str, int]:
@@ -124,3 +160,33 @@ def _address(match: re.Match[str] | None) -> tuple[str, int]:
     except ValueError:
         # The library's own text repeats the host and does not say what is right.
         raise ValueError from None
+
+
+def _bare(text: str) -> str:
+    """Return host and port of an address as it may be written elsewhere, "" if it has neither.
+
+    Without the scheme and all that follows the host; in ASCII, and IPv6 in brackets.
+    """
+    text = text.strip()
+    scheme = SCHEME.match(text)
+    rest = re.split(r"[/?#\\]", text[scheme.end() :] if scheme else text)[0]
+    rest = rest.rpartition("@")[2].rstrip(":")
+    if _is_ipv6(rest):
+        return f"[{rest}]"
+    try:
+        return rest if rest.isascii() else rest.encode("idna").decode()
+    except UnicodeError:
+        return ""
+
+
+def _is_ipv6(text: str) -> bool:
+    with suppress(ValueError):
+        return ip_address(text).version == IPV6 and "%" not in text
+    return False
+
+
+def _valid(kind: type[Scalar], text: str) -> str:
+    """Return a text if it is valid, else ""."""
+    with suppress(ValueError):
+        return kind(text)
+    return ""

@@ -19,6 +19,7 @@ from refresherd.config.scalars import Duration, DurationOrNever, Location, Scala
 from refresherd.config.settings import LogTable, Shutdown, keys
 from refresherd.config.source import read_text, read_toml, report
 from refresherd.domain import model
+from refresherd.domain.durations import in_seconds
 from refresherd.domain.errors import ConfigError
 from refresherd.domain.readiness import Ready
 from refresherd.domain.timing import outage_budget
@@ -132,7 +133,8 @@ def describe(configuration: Configuration) -> Iterator[str]:
             yield "  no outputs"
         yield (
             f"  outage budget: {share:.0%} of a token's lifetime, "
-            f"{outage_budget(USUAL_LIFETIME, app.timing):g} s of the usual {USUAL_LIFETIME:g} s"
+            f"{in_seconds(outage_budget(USUAL_LIFETIME, app.timing))} of the usual "
+            f"{in_seconds(USUAL_LIFETIME)}"
         )
 
 

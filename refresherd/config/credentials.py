@@ -14,8 +14,8 @@ from typing import NoReturn
 
 from refresherd.config.findings import Finding, listed, quoted
 from refresherd.config.parse import AppSettings, Settings
-from refresherd.config.scalars import CredentialName, Variable
-from refresherd.domain.model import UUID
+from refresherd.config.scalars import Argument, CredentialName, Variable
+from refresherd.domain.model import B64TOKEN, UUID
 from refresherd.domain.passwords import password
 
 SINGLE = ("api_key_file", "api_key_credential", "api_key_env", "api_key_command", "token_file")
@@ -30,11 +30,19 @@ TOGETHER = {"a certificate app": CERTIFICATE, "an LDAP app": LDAP}
 APP_ID = UUID.pattern.encode()
 SHAPE = "base64 of <app uuid>:<secret>, as DSM shows it under the app's credentials"
 
+WORD = re.compile(rb"[A-Za-z0-9+/=_-]{52,}")
+"""What may be an API key: base64 of a UUID, a colon and a secret."""
+
 TOKEN = rb"[A-Za-z0-9_.~+/-]{64,}=*$"
 """DSM's tokens are 86 characters of base64url."""
 
 NEITHER = (
     (rb"\Z", "it is empty"),
+    (rb"\xef\xbb\xbf", "it begins with a byte order mark; save it as UTF-8 without one"),
+    (rb"\xff\xfe|\xfe\xff", "it is UTF-16 text; save it as UTF-8"),
+    (rb"(?s).*\0", "it holds NUL bytes; save it as plain text in UTF-8"),
+    (rb"-----BEGIN ", "it is a PEM file; keep only the value itself"),
+    (rb"[{\[]", "it looks like JSON; keep only the value itself"),
     (rb"(?i)authorization:", "it begins with `Authorization:`; keep only the value itself"),
     (rb"(?i)basic\s", "it begins with `Basic `; keep only the value itself"),
     (rb"export\s", "it begins with `export`; keep only the value itself"),
@@ -44,24 +52,28 @@ NEITHER = (
         rb"[A-Za-z_]\w*[ \t]*=[ \t]*[^=\s]",
         "it begins with a variable name and `=`; keep only the value itself",
     ),
-    (rb"[\"']", "it begins with a quotation mark; keep only the value itself"),
+    (rb"[A-Za-z_][\w-]*:\s", "it begins with a name and `:`; keep only the value itself"),
+    (rb"[\"'`]", "it begins with a quotation mark; keep only the value itself"),
+    (rb"\S*[\"'`]\Z", "it ends with a quotation mark; keep only the value itself"),
+    (rb"#", "it begins with a comment; keep only the value itself"),
+    (rb"\S*\s", "it holds more than one word or line; keep only the value itself"),
+    (rb"\S*[^\x21-\x7e]", "it holds a character that is not ASCII; copy the value again"),
 )
-"""How contents begin that are neither an API key nor a token, and what is wrong with them."""
+"""What contents are neither an API key nor a token, and what is wrong with them."""
 
 NOT_API_KEYS = (
-    *NEITHER,
     (rb"(?i)bearer\s", "it holds a bearer token, not an API key; a token belongs in a token_file"),
+    *NEITHER,
     (APP_ID + rb"$", f"it holds only an app's UUID; an API key is {SHAPE}"),
     (APP_ID + rb":\S+$", f"it holds <app uuid>:<secret> without base64; an API key is {SHAPE}"),
-    (rb"\S*\s", "it holds more than one word or line; keep only the key"),
     (TOKEN, f"it looks like a bearer token or an incomplete API key; an API key is {SHAPE}"),
     (rb"", f"it does not look like an API key; an API key is {SHAPE}"),
 )
 
 NOT_TOKENS = (
-    *NEITHER,
     (rb"(?i)bearer\s", "it begins with `Bearer `; keep only the token"),
-    (rb"\S*\s", "it holds more than one word; keep only the token"),
+    *NEITHER,
+    (rb"(?!" + B64TOKEN.pattern.encode() + rb"\Z)", "it holds a character that no token has"),
 )
 
 MISMATCHES = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"})
@@ -84,6 +96,7 @@ def check_credentials(settings: Settings) -> Iterator[Finding]:
                 "an app with a token_file never logs in, and only a login can bind a session; "
                 "remove bind_to, and have the token in the file bound by whoever logs in for it",
             )
+    yield from _check_arguments(settings)
     for key, _ in settings.written(CredentialName):
         if settings.credentials_directory is None:
             yield Finding(
@@ -197,6 +210,16 @@ def _check_count(settings: Settings, app: AppSettings) -> Iterator[Finding]:
             yield Finding(
                 (*app.path, keys[0]),
                 f"missing: {listed(lacking, 'and')}; {kind} needs {listed(TOGETHER[kind], 'and')}",
+            )
+
+
+def _check_arguments(settings: Settings) -> Iterator[Finding]:
+    for key, argument in settings.written(Argument):
+        if any(map(_is_api_key, WORD.findall(argument.encode(errors="replace")))):
+            yield Finding(
+                key,
+                "it holds an API key, which every user of this host could read in the list of "
+                "processes; put the key in a file (chmod 0600) and write its path as api_key_file",
             )
 
 

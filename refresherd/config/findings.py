@@ -90,6 +90,6 @@ def listed(words: Iterable[str], last: str = "or") -> str:
 
 
 @lru_cache(maxsize=256)
-def nearest(word: str, known: tuple[str, ...]) -> str:
-    """Return the known word that is most similar, "" if none is similar."""
-    return next(iter(get_close_matches(word, known, n=1)), "")
+def nearest(word: str, known: tuple[str, ...], likeness: float = 0.6) -> str:
+    """Return the known word that is most similar, "" if none is similar enough, of 0 to 1."""
+    return next(iter(get_close_matches(word, known, n=1, cutoff=likeness)), "")

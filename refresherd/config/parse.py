@@ -1,10 +1,7 @@
 """From a TOML document to typed settings, key by key, so that every fault is found at once."""
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from enum import Enum
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 
@@ -12,33 +9,13 @@ import msgspec
 from msgspec import Struct
 
 from refresherd.config.app_settings import AppTable
-from refresherd.config.findings import (
-    Finding,
-    KeyPath,
-    describe_value,
-    dotted,
-    listed,
-    nearest,
-    quoted,
-)
+from refresherd.config.explanations import invalid_value, unknown_key
+from refresherd.config.findings import Finding, KeyPath
 from refresherd.config.scalars import Location, Scalar
 from refresherd.config.settings import DsmTable, RefreshTable, RootTable, keys, parts
-from refresherd.domain.redaction import holds_secret
 
 T = TypeVar("T", bound=Struct)
 S = TypeVar("S", bound=Scalar)
-
-NUMBERS: Mapping[type, str] = {int: "a whole number", float: "a number"}
-
-SECRETS = frozenset(
-    {
-        *("api_key", "apikey", "app_key", "key", "credential", "secret", "password", "passphrase"),
-        *("basic", "bearer", "token", "access_token", "app_token"),
-    }
-)
-"""Keys under which somebody may have written a secret itself."""
-
-MOST_LISTED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +55,8 @@ class Settings:
     """The valid strings of the file with their key paths; the type of each says what it is for."""
     faults: tuple[Finding, ...]
     """What is wrong with single keys, without regard to other keys or the machine."""
+    shared: frozenset[KeyPath]
+    """The key paths that are written under [dsm] and [refresh]."""
     invalid: frozenset[KeyPath]
     """The key paths of `faults`: checks do not judge the defaults that took their place."""
 
@@ -113,8 +92,14 @@ def parse_settings(written: Mapping[str, Any], file: Path, environ: Mapping[str,
     root = parser.table(RootTable, written, (), RootTable())
     apps = tuple(parser.apps(written.get("apps", {}), root))
     values, faults = tuple(parser.values), tuple(parser.faults)
+    shared = frozenset(
+        (name, key)
+        for name in ("dsm", "refresh")
+        if isinstance(table := written.get(name), dict)
+        for key in table
+    )
     invalid = frozenset(fault.path for fault in faults)
-    return Settings(file, environ, root, apps, values, faults, invalid)
+    return Settings(file, environ, root, apps, values, faults, shared, invalid)
 
 
 class _Parser:
@@ -194,88 +179,3 @@ def _stand_in(item: Any) -> Any:  # noqa: ANN401 -- a type, and a value of that 
         required = (field for field in keys(item).values() if field.required)
         return item(**{field.name: _stand_in(parts(field.type)[0]) for field in required})
     return item(item.stand_in)
-
-
-def invalid_value(wanted: object, value: object, path: KeyPath, default: object) -> str:
-    """Return what is wrong with the value at a key, and what to write instead.
-
-    `wanted` is the key's type; the default, or else an example, shows how it is written.
-    """
-    target, limits, _ = parts(wanted)
-    text, kind = describe_value(value)
-    problem = f"{text} is {kind}"
-    if get_origin(target) is tuple:
-        tables = issubclass(get_args(target)[0], Struct)
-        expected = f"tables headed [[{dotted(path)}]]" if tables else "a list of strings"
-    elif issubclass(target, Enum):
-        choices = tuple(str(choice.value) for choice in target)
-        if not isinstance(value, str):
-            return f"{problem}; write {listed(map(quoted, choices))}"
-        meant = nearest(value, choices)
-        guess = f"; did you mean {quoted(meant)}?" if meant else ""
-        return f"{text} is not one of the choices; write {listed(map(quoted, choices))}{guess}"
-    elif issubclass(target, Struct):
-        expected = f"a table headed [{dotted(path)}]"
-    elif issubclass(target, Scalar):
-        expected = target.expected
-        if isinstance(value, str):
-            problem = f"{text} is not a valid {target.noun}"
-    else:
-        expected = NUMBERS[target]
-        if isinstance(value, int | target) and not isinstance(value, bool):
-            problem = f"{text} is out of range"
-            upper = "" if limits.le is None else f" to {limits.le}"
-            expected += f" from {limits.ge}{upper}" if upper else f" of at least {limits.ge}"
-    example: Any = default or next(iter(limits.examples or ()), default)
-    match example:
-        case [*items] if items:
-            expected += f", such as [{', '.join(map(quoted, items))}]"
-        case str() | int() | float() if example != "":
-            expected += f", such as {describe_value(example)[0]}"
-    return f"{problem}; write {expected}"
-
-
-def unknown_key(key: str, value: object, table: KeyPath, known: tuple[str, ...]) -> str:
-    """Return what to do about a key that its table does not know; its value is never shown."""
-    if isinstance(value, str) and (key.lower() in SECRETS or holds_secret(value)):
-        secret, cure = "API key", "api_key_file"
-        if "pass" in key.lower():
-            secret, cure = "password", "password_file"
-        return (
-            f"unknown key; secrets must not be in this file: put the {secret} in a separate file "
-            f"(chmod 0600) and write its path as {cure}"
-        )
-    meant = nearest(key, known)
-    in_app = len(table) == len(("apps", "NAME"))
-    if in_app and isinstance(value, dict) and meant not in dict(_tables(AppTable)):
-        return 'unknown key; an app name with a dot needs quotes: [apps."a.b"]'
-    if meant:
-        return f"unknown key; did you mean {quoted(meant)}?"
-    if home := _homes().get(key):
-        return f"unknown key here; it belongs {home}"
-    if len(known) <= MOST_LISTED:
-        return f"unknown key; the keys here are {listed(sorted(known), 'and')}"
-    return "unknown key; `refresherd schema` lists all keys"
-
-
-@cache
-def _homes() -> dict[str, str]:
-    """Return the place of each key that only one table knows."""
-    tables = {
-        "at the top, before any table": RootTable,
-        "in [apps.NAME]": AppTable,
-        **{f"in [{key}]": table for key, table in _tables(RootTable)},
-        **{f"in [apps.NAME.{key}]": table for key, table in _tables(AppTable)},
-    }
-    places = [(key, home) for home, table in tables.items() for key in keys(table)]
-    count = Counter(key for key, _ in places)
-    return {key: home for key, home in places if count[key] == 1}
-
-
-def _tables(table: type[Struct]) -> Iterator[tuple[str, type[Struct]]]:
-    """Yield the keys of a table that are tables or lists of tables, and those tables."""
-    for key, field in keys(table).items():
-        target, *_ = parts(field.type)
-        item = get_args(target)[0] if get_origin(target) is tuple else target
-        if isinstance(item, type) and issubclass(item, Struct):
-            yield key, item

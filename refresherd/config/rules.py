@@ -98,11 +98,11 @@ def _check_refresh(settings: Settings, refresh: RefreshTable, where: Where) -> I
         )
     key = _to_correct(settings, where, "retry_min", "retry_max")
     if key and refresh.retry_min.seconds > refresh.retry_max.seconds:
-        yield Finding(
-            key,
-            f"retry_min ({quoted(refresh.retry_min)}) is longer than retry_max "
-            f"({quoted(refresh.retry_max)}); lower retry_min or raise retry_max",
-        )
+        least, most = quoted(refresh.retry_min), quoted(refresh.retry_max)
+        blamed = f"{least} is longer than retry_max ({most}); lower retry_min or raise retry_max"
+        if key[-1] == "retry_max":
+            blamed = f"{most} is shorter than retry_min ({least}); raise it, or lower retry_min"
+        yield Finding(key, blamed)
 
 
 def _check_app(settings: Settings, app: AppSettings) -> Iterator[Finding]:
@@ -184,9 +184,11 @@ def _check_collisions(settings: Settings) -> Iterator[Finding]:
 def _to_correct(settings: Settings, where: Where, *keys: str) -> KeyPath | None:
     """Return which of several keys to correct, None if they are not all valid.
 
-    One under the app itself comes first.
+    One under the app itself comes first, then one that is written anywhere: nobody looks for a
+    default in the file.
     """
     paths = [where(key) for key in keys]
     if not settings.valid(*paths):
         return None
-    return next((path for path in paths if path[0] == "apps"), paths[0])
+    own = [path for path in paths if path[0] == "apps"]
+    return next(iter([*own, *(path for path in paths if path in settings.shared)]), paths[0])

@@ -6,24 +6,33 @@ import signal
 from pathlib import Path
 from typing import ClassVar, Self
 
+from refresherd.config.findings import nearest
+from refresherd.domain import durations
 from refresherd.domain.model import UUID
+from refresherd.domain.redaction import holds_secret
 
-UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
-LONGEST = 365 * UNITS["d"]
+LONGEST = 365 * durations.UNITS["d"]
 """Longer durations overflow timers and dates."""
 
 LONGEST_APP_NAME = 4096
 """In characters: the limit in DSM's API description."""
 
 NEVER = "never"
+NEVER_ELSEWHERE = ("", "never", "none", "off", "no", "false", "disabled", "infinity")
+
+
+PASTED = (
+    "this looks like the secret itself; put it in a file (chmod 0600), write that file's path as "
+    "api_key_file, and remove this key"
+)
 
 
 class Scalar(str):
     """A string as it stands in the file; subclasses add what it means as attributes.
 
     The constructor raises ValueError for an invalid string. If the error has no text, the fault
-    is "this is not a valid `noun`; write `expected`". Where `pattern` matches "", that means "not
+    is "this is not a valid `noun`; write `expected`", with what `guess` makes of
+    it. Where `pattern` matches "", that means "not
     set".
     """
 
@@ -32,16 +41,25 @@ class Scalar(str):
     expected: ClassVar[str]
     pattern: ClassVar[str]
     """Read by Python and by JSON Schema validators, so it holds no lookaround."""
+    if_secret: ClassVar[str] = ""
+    """The fault of a text that looks like a secret; "" if that is no different from others."""
     stand_in: ClassVar[str] = ""
     """A valid value that replaces an invalid one in a list, so that checks can go on."""
 
     def __new__(cls, text: str = "") -> Self:
         """Raise ValueError for an invalid text."""
+        if cls.if_secret and holds_secret(text):
+            raise ValueError(cls.if_secret)
         if re.fullmatch(cls.pattern, text) is None:
             raise ValueError
         self = super().__new__(cls, text)
         self._interpret()
         return self
+
+    @classmethod
+    def guess(cls, _: str) -> str:
+        """Return the valid text that an invalid one probably means, "" if there is none."""
+        return ""
 
     def _interpret(self) -> None:
         """Set what the text means. Raises ValueError for what the pattern cannot exclude."""
@@ -53,11 +71,16 @@ class Duration(Scalar):
     __slots__ = ("seconds",)
     seconds: float
     noun = "duration"
-    expected = "a duration with a unit"
-    pattern = r"([0-9]+(\.[0-9]+)?(ms|s|m|h|d))+"
+    expected = durations.SYNTAX
+    pattern = durations.PATTERN
+
+    @classmethod
+    def guess(cls, text: str) -> str:
+        """Return the duration in our units and their order."""
+        return durations.guess(text)
 
     def _interpret(self) -> None:
-        self.seconds = float(sum(float(count) * UNITS[unit] for count, unit in PART.findall(self)))
+        self.seconds = durations.parse(self)
         if self.seconds > LONGEST:
             raise ValueError('longer than a year; write "365d" or less')
 
@@ -68,8 +91,14 @@ class DurationOrNever(Scalar):
     __slots__ = ("seconds",)
     seconds: float | None
     noun = f'duration or "{NEVER}"'
-    expected = f'a duration with a unit, or "{NEVER}"'
+    expected = f'{durations.SYNTAX}, or "{NEVER}"'
     pattern = rf"{NEVER}|{Duration.pattern}"
+
+    @classmethod
+    def guess(cls, text: str) -> str:
+        """Return the duration, or "never" for what other programs call it."""
+        never = text.strip().lower() in NEVER_ELSEWHERE
+        return NEVER if never else Duration.guess(text)
 
     def _interpret(self) -> None:
         self.seconds = None if self == NEVER else Duration(self).seconds
@@ -81,11 +110,24 @@ class Mode(Scalar):
     __slots__ = ("bits",)
     bits: int
     noun = "octal mode"
-    expected = "the mode as an octal string"
+    expected = "three octal digits in quotes, as for chmod"
     pattern = "0?[0-7]{3}"
+
+    @classmethod
+    def guess(cls, text: str) -> str:
+        """Return the digits of `0o600`, or of the mode that `ls` or `stat` prints."""
+        text = text.strip()
+        if LISTED_MODE.fullmatch(text):
+            bits = (f"{digit != '-':d}" for digit in text[-9:])
+            return f"{int(''.join(bits), 2):04o}"
+        digits = text.lower().removeprefix("0o").lstrip("0").zfill(3)
+        return f"0{digits}" if re.fullmatch(cls.pattern, digits) else ""
 
     def _interpret(self) -> None:
         self.bits = int(self, 8)
+
+
+LISTED_MODE = re.compile("-?([r-][w-][x-]){3}")
 
 
 class Location(Scalar):
@@ -131,8 +173,17 @@ class AppId(Scalar):
     """An app's UUID."""
 
     noun = "UUID"
+    if_secret = PASTED
     expected = "the app's UUID, as DSM shows it"
     pattern = f"({UUID.pattern})?"
+
+    @classmethod
+    def guess(cls, text: str) -> str:
+        """Return the UUID in a text with nothing else but brackets, `urn:uuid:` and blanks."""
+        found = re.fullmatch(
+            rf"[\s{{(<]*(?:urn:uuid:)?({UUID.pattern})[\s}})>]*", text, re.IGNORECASE
+        )
+        return found[1] if found else ""
 
 
 class AccountId(AppId):
@@ -157,14 +208,22 @@ class Variable(Scalar):
     """The name of an environment variable."""
 
     noun = "environment variable name"
+    if_secret = PASTED
     expected = "the variable's name, not its value"
     pattern = "([A-Za-z_][A-Za-z0-9_]*)?"
+
+    @classmethod
+    def guess(cls, text: str) -> str:
+        """Return the name in `$NAME` or `${NAME}`, or one with the dashes that names lack."""
+        name = re.sub(r"^\$\{?|\}$", "", text.strip()).replace("-", "_")
+        return name if re.fullmatch(cls.pattern, name) else ""
 
 
 class CredentialName(Scalar):
     """The name of a systemd credential, without slashes and without a leading dot."""
 
     noun = "systemd credential name"
+    if_secret = PASTED
     expected = "the name that LoadCredential= gives to the credential"
     pattern = r"([A-Za-z0-9_@:-][A-Za-z0-9_.@:-]*)?"
 
@@ -185,6 +244,17 @@ class Unit(Scalar):
     stand_in = "payments.service"
     pattern = r"[A-Za-z0-9:_.@\\-]+\.(service|socket|scope|slice|timer|target|mount|path|swap)"
 
+    @classmethod
+    def guess(cls, text: str) -> str:
+        """Return the service of this name, as `systemctl` understands it."""
+        name = text.strip()
+        unit = name if re.fullmatch(cls.pattern, name) else f"{name}.service"
+        return unit if re.fullmatch(cls.pattern, unit) else ""
+
+
+LONGEST_NUMBER = 3
+"""In digits, of a signal's number."""
+
 
 class Signal(Scalar):
     """The name of a signal, with or without SIG."""
@@ -192,6 +262,14 @@ class Signal(Scalar):
     noun = "signal"
     expected = "the name of a signal"
     pattern = "((SIG)?[A-Z][A-Z0-9+-]*)?"
+
+    @classmethod
+    def guess(cls, text: str) -> str:
+        """Return the signal of this number, or the nearest name in the right spelling."""
+        name, known = text.strip().upper().removeprefix("SIG"), signal.Signals
+        if name.isdecimal() and len(name) <= LONGEST_NUMBER:
+            return next((one.name[3:] for one in known if one == int(name)), "")
+        return nearest(name, tuple(one.name[3:] for one in known)) if name else ""
 
     def _interpret(self) -> None:
         if self and f"SIG{self.removeprefix('SIG')}" not in signal.Signals.__members__:

@@ -10,27 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from refresherd.config.findings import Finding, KeyPath, Kind, dotted
+from refresherd.config.toml_errors import explain
 from refresherd.domain.errors import ConfigError
 
-PLACE = re.compile(r" \(at (?:line (?P<line>[0-9]+), column (?P<column>[0-9]+)|end of document)\)$")
-
-HINTS = (
-    ("Cannot overwrite a value", "this key is already set; delete one of the two"),
-    ("Cannot declare", "this table is already defined; merge the two"),
-    ("Cannot mutate", "this name already has a value; delete one of the two"),
-    ("Invalid value", 'this is not a value; write strings in quotes, such as "20s"'),
-    (
-        "Expected newline or end of document",
-        'unexpected text after a value; write modes and durations in quotes, such as "0600"',
-    ),
-    ("Expected '='", "a key needs = and a value"),
-    ("Expected ']'", "a table header is missing its closing bracket"),
-    ("Invalid statement", "this is neither a key nor a table header"),
-    ("Unterminated string", "a string is missing its closing quotes"),
-    ("Unclosed", "a list or an inline table is missing its closing bracket"),
-    ("Unescaped", "invalid escape; write text with backslashes in 'single quotes'"),
+ENCODINGS = (
+    (b"\xff\xfe\x00\x00", "UTF-32"),
+    (b"\x00\x00\xfe\xff", "UTF-32"),
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
 )
-"""How tomllib's messages begin, and what to tell somebody who does not know TOML's grammar."""
+"""How texts in these encodings begin."""
 
 BLANK = re.compile(r"(?:[ \t\r\n,]|#[^\n]*)*")
 DOT = re.compile(r"[ \t]*(\.?)[ \t]*")
@@ -56,6 +45,12 @@ def read_text(path: Path) -> str:
         raise _error(path, 1, "this is a directory; name a file") from None
     except OSError as error:
         raise _error(path, 1, f"cannot be read: {error.strerror}") from None
+    encoding = next((name for start, name in ENCODINGS if raw.startswith(start)), "")
+    if encoding:
+        raise _error(path, 1, f"this is {encoding} text; save the file as UTF-8")
+    if (nul := raw.find(b"\0")) >= 0:
+        line = raw.count(b"\n", 0, nul) + 1
+        raise _error(path, line, "a NUL character; this is not a text file, or not UTF-8")
     try:
         # Some editors begin a file with a byte order mark, which TOML does not allow.
         return raw.decode("utf-8-sig")
@@ -67,17 +62,12 @@ def read_text(path: Path) -> str:
 def read_toml(path: Path, text: str) -> dict[str, Any]:
     """Return the TOML document in a text. Raises ConfigError if it is not valid TOML."""
     try:
-        return tomllib.loads(text)
+        # With a last line end, a string without its closing quotes has a place.
+        return tomllib.loads(f"{text}\n")
     except RecursionError:
         raise _error(path, 1, "lists or tables are nested too deeply; use fewer levels") from None
     except tomllib.TOMLDecodeError as error:
-        message = str(error)
-        hints = (hint for start, hint in HINTS if message.startswith(start))
-        hint = next(hints, PLACE.sub("", message))
-        place = PLACE.search(message)
-        line, where = text.rstrip().count("\n") + 1, "at the end of the file"
-        if place and place["line"]:
-            line, where = int(place["line"]), f"at column {place['column']}"
+        line, where, hint = explain(text, str(error))
         raise _error(path, line, f"invalid TOML {where}: {hint}") from None
     except ValueError:
         # Python does not parse integers of more than 4,300 digits.

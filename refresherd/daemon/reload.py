@@ -9,6 +9,7 @@ from refresherd.adapters.metrics.observer import Metrics
 from refresherd.config import Configuration, Shutdown, load
 from refresherd.daemon.assembly import Assembly
 from refresherd.domain import reload_plan
+from refresherd.domain.durations import in_seconds
 from refresherd.domain.errors import ConfigError
 from refresherd.domain.events import Reloaded, ReloadFailed, Warned
 from refresherd.domain.reload_plan import ReloadPlan
@@ -90,7 +91,7 @@ class Reloader:
         except ConfigError as error:
             faults = error.faults
         except TimeoutError:
-            within = f"within {self._read_timeout:g} s; is a disk hanging?"
+            within = f"within {in_seconds(self._read_timeout)}; is a disk hanging?"
             faults = (f"{old.path}: cannot read it and the files that it names {within}",)
         else:
             await self._apply(new, plan)

@@ -16,6 +16,8 @@ from errno import ETIMEDOUT
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
+from refresherd.domain.durations import in_seconds
+
 T = TypeVar("T")
 
 PATIENCE_SECONDS = 10.0
@@ -203,5 +205,5 @@ async def filesystem_timeout(seconds: float) -> AsyncIterator[None]:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError:
-        message = f"no answer for {seconds:g} s; its filesystem hangs or is overloaded"
+        message = f"no answer for {in_seconds(seconds)}; its filesystem hangs or is overloaded"
         raise TimeoutError(ETIMEDOUT, message) from None

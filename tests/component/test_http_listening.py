@@ -75,7 +75,10 @@ async def test_an_address_in_use_is_named_and_the_others_are_closed() -> None:
         served = listening_on(("::1", free), ("127.0.0.1", port))
         with pytest.raises(RefresherdError) as raised:
             await served.start()
-        assert str(raised.value) == f"cannot listen on 127.0.0.1:{port}: the address is in use"
+        assert str(raised.value) == (
+            f"cannot listen on 127.0.0.1:{port}: the address is in use; end the other process, or "
+            "choose another port"
+        )
         assert served.addresses == ()
         socket.create_server(("::1", free), family=socket.AF_INET6).close()
 
@@ -85,7 +88,10 @@ async def test_an_address_in_use_is_named_and_the_others_are_closed() -> None:
     [
         ("192.0.2.1", "cannot listen on 192.0.2.1:9749: this host has no such address"),
         ("2001:db8::1", "cannot listen on [2001:db8::1]:9749: this host has no such address"),
-        ("no.such.host.invalid", "cannot listen on no.such.host.invalid:9749: "),
+        (
+            "no.such.host.invalid",
+            "cannot listen on no.such.host.invalid:9749: this host does not know",
+        ),
     ],
 )
 async def test_an_address_of_another_host_is_named(host: str, message: str) -> None:

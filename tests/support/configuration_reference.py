@@ -62,7 +62,7 @@ path = "/run/refresherd/payments.token"
 
 | type | written as | examples |
 |---|---|---|
-| duration | numbers with units: `ms`, `s`, `m`, `h`, `d`; at most a year | `"90s"`, `"1m30s"` |
+| duration | `d`, `h`, `m`, `s` and `ms`, the largest first; at most a year | `"90s"`, `"1m30s"` |
 | octal mode | three octal digits in quotes, as for `chmod` | `"0600"`, `"0640"` |
 | path | a string, relative to the configuration file or absolute | `"payments.key"` |
 | user or group name | a name, or a number in quotes | `"payments"`, `"1000"` |

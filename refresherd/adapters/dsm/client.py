@@ -12,6 +12,7 @@ from refresherd.adapters.dsm.network_errors import network_error
 from refresherd.adapters.dsm.pool import ConnectionPool
 from refresherd.adapters.dsm.routes import Resolver, Route
 from refresherd.adapters.dsm.tls import TlsContext, TlsFiles
+from refresherd.domain.durations import in_seconds
 from refresherd.domain.errors import Reason, Retryable
 from refresherd.domain.model import App, Certificate, Grant, LdapApp, Secret, TokenFile
 from refresherd.engine.ports import Clock, SessionClient
@@ -117,7 +118,7 @@ class Client:
             async with asyncio.timeout(timeout):
                 answer = await self._pool.post(self._urls[operation], headers, body)
         except TimeoutError:
-            fault = Retryable(Reason.TIMEOUT, f"no answer within {timeout:g} s")
+            fault = Retryable(Reason.TIMEOUT, f"no answer within {in_seconds(timeout)}")
         except (ClientError, OSError) as error:
             fault = network_error(error)
         else:

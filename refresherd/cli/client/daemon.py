@@ -8,6 +8,7 @@ from stat import S_ISSOCK
 
 from refresherd.cli.client.http_client import InterruptibleStream, Response, send_request
 from refresherd.cli.errors import InvalidResponse, NoDaemon, NotPermitted, TimedOut, current_user
+from refresherd.domain.durations import in_seconds
 
 OK = 200
 
@@ -82,7 +83,7 @@ def translated_errors(path: str, timeout: float) -> Iterator[None]:
             f"{path} does not answer like a refresherd of this version: {error}"
         ) from error
     except TimeoutError as error:
-        raise TimedOut(f"no answer on {path} within {timeout:g} s") from error
+        raise TimedOut(f"no answer on {path} within {in_seconds(timeout)}") from error
     except PermissionError as error:
         _demand_socket(path)
         raise NotPermitted(

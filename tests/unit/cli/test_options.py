@@ -29,14 +29,17 @@ def test_duration_is_written_as_in_the_configuration(text: str, expected: float)
 @pytest.mark.parametrize("text", ["", "s", "-1", "1e3", "10 s", "5w", "1m30", "nan", "inf", "."])
 def test_invalid_duration_is_rejected_with_an_example(text: str) -> None:
     """A typing error must not become a timeout that nobody meant."""
-    with pytest.raises(REJECTED, match="is not a valid duration; write one such as 90s or 10m"):
+    with pytest.raises(
+        REJECTED,
+        match=r"is not a valid duration; write numbers with units \(d, h, m, s, ms, the largest ",
+    ):
         options.duration_or_zero(text)
 
 
 def test_zero_is_a_duration_only_where_it_makes_sense() -> None:
     """A timeout of 0 cannot be met; a minimum lifetime of 0 can."""
     assert options.duration_or_zero("0s") == 0.0
-    with pytest.raises(REJECTED, match="is not a valid duration"):
+    with pytest.raises(REJECTED, match="is too short; write more than 0"):
         options.duration("0s")
 
 

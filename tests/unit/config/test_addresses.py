@@ -12,6 +12,7 @@ BARE = r"^$"
     ("text", "url", "local"),
     [
         ("https://amer.smartkey.io", "https://amer.smartkey.io", "remote"),
+        ("HTTPS://amer.smartkey.io", "https://amer.smartkey.io", "remote"),
         ("https://AMER.smartkey.io:8443/", "https://amer.smartkey.io:8443", "remote"),
         ("https://dsm_emulator", "https://dsm_emulator", "remote"),
         ("https://[2001:DB8::1]:443", "https://[2001:db8::1]:443", "remote"),
@@ -36,7 +37,8 @@ def test_an_endpoint_is_https_or_loopback(text: str, url: str, local: str) -> No
         ("https://amer.smartkey.io?x=1", "a path or query"),
         ("https://amer.smartkey.io#x", "a path or query"),
         ("https://user@amer.smartkey.io", "user or password is not accepted"),
-        ("amer.smartkey.io", "write https:// in front"),
+        ("amer.smartkey.io", BARE),
+        ("https://[fe80::1%eth0]", "a zone"),
         ("https://amer.smartkey.io:0", "port 0"),
         ("https://amer.smartkey.io:65536", "port 65536 is out of range"),
         ("ftp://amer.smartkey.io", BARE),
@@ -76,7 +78,7 @@ def test_a_proxy_password_is_refused_and_not_repeated(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("proxy:3128", "write http:// in front"),
+        ("proxy:3128", BARE),
         ("http://proxy:3128/path", "a path or query"),
         ("http://proxy:0", "port 0"),
         ("https://proxy", BARE),
@@ -108,6 +110,9 @@ def test_a_listen_address_is_a_host_and_a_port(text: str, address: object) -> No
     ("text", "expected"),
     [
         (":9749", "0.0.0.0:9749"),
+        ("*:9749", "0.0.0.0:9749"),
+        ("[fe80::1%lo]:9749", "a zone"),
+        ("a..b:9749", BARE),
         ("127.0.0.1:65536", "port 65536 is out of range"),
         ("127.0.0.1", BARE),
         ("::1:9749", BARE),

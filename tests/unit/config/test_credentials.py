@@ -52,7 +52,19 @@ def test_white_space_around_an_api_key_is_accepted(content: bytes) -> None:
         (b64encode(b"payments:sesame"), "does not look like an API key"),
         (b64encode(f"{ENTITY_ID}:".encode()), "does not look like an API key"),
         (b"hunter2", "does not look like an API key"),
-        (b"\x00\xff", "does not look like an API key"),
+        (b"\x00\xff", "it holds NUL bytes"),
+        (b"\xef\xbb\xbf" + KEY, "it begins with a byte order mark; save it as UTF-8 without one"),
+        (API_KEY.encode("utf-16"), "it is UTF-16 text; save it as UTF-8"),
+        (API_KEY.encode("utf-16-le"), "it holds NUL bytes; save it as plain text in UTF-8"),
+        (KEY + b'"', "it ends with a quotation mark"),
+        (KEY + b" # payments", "more than one word or line"),
+        (KEY + b"\r\n" + KEY, "more than one word or line"),
+        (b"# payments\n" + KEY, "it begins with a comment"),
+        (b'{"api_key": "' + KEY + b'"}', "it looks like JSON"),
+        (b"api_key: " + KEY, "it begins with a name and `:`"),
+        (b"-----BEGIN CERTIFICATE-----\nx\n", "it is a PEM file"),
+        (KEY + "\u200b".encode(), "it holds a character that is not ASCII"),
+        (b"$FORTANIX_API_KEY", "does not look like an API key"),
     ],
 )
 def test_anything_but_an_api_key_is_refused(content: bytes, expected: str) -> None:
@@ -70,6 +82,11 @@ def test_anything_but_an_api_key_is_refused(content: bytes, expected: str) -> No
         (b"Authorization: Bearer " + TOKEN, "begins with `Authorization:`"),
         (KEY, "it holds an API key"),
         (b"two words", "more than one word"),
+        (b"\xef\xbb\xbf" + TOKEN, "a byte order mark"),
+        (TOKEN.decode().encode("utf-16"), "UTF-16"),
+        (b"'" + TOKEN + b"'", "begins with a quotation mark"),
+        (b"TOKEN=" + TOKEN, "a variable name and `=`"),
+        (b"app-token=" + TOKEN, "a character that no token has"),
     ],
 )
 def test_a_token_may_be_anything_without_a_prefix(content: bytes, expected: str) -> None:

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from refresherd.config.app_settings import AccessTable, AppTable, FileTable, HookTable
 from refresherd.config.configuration import Configuration, build
 from refresherd.config.credentials import check_credentials
+from refresherd.config.explanations import unknown_key
 from refresherd.config.findings import Kind
-from refresherd.config.parse import parse_settings, unknown_key
+from refresherd.config.parse import parse_settings
 from refresherd.config.rules import check_rules
 from refresherd.config.settings import ApiTable, DsmTable, HttpTable, RefreshTable, RootTable, keys
 from refresherd.config.source import report
@@ -48,13 +49,14 @@ def test_all_faults_are_reported_at_once_in_the_order_of_lines() -> None:
     assert "\n".join(faults_in(text)) == (
         '1: shutdown: "kep" is not one of the choices; write "keep" or "terminate"; '
         'did you mean "keep"?\n'
-        '4: dsm.timeout: 20 is a number; write a duration with a unit, such as "20s"\n'
+        "4: dsm.timeout: 20 is a number; write numbers with units (d, h, m, s, ms, the largest "
+        'first), such as "20s"\n'
         '6: refresh.att: unknown key; did you mean "at"?\n'
         '7: refresh.jitter: "0.1" is a string; write a number, such as 0.1\n'
         "9: apps.payments.api_key: unknown key; secrets must not be in this file: put the API key "
         "in a separate file (chmod 0600) and write its path as api_key_file\n"
-        "13: apps.payments.files[0].mode: 384 is a number; write the mode as an octal string, "
-        'such as "0600"\n'
+        "13: apps.payments.files[0].mode: 384 is a number; write three octal digits in quotes, "
+        'as for chmod, such as "0600"\n'
         '14: apps.payments.files[0].format: "yaml" is not one of the choices; write "raw", '
         '"header", "json", "env" or "sdkms-cli"'
     )
@@ -79,7 +81,7 @@ def test_all_faults_are_reported_at_once_in_the_order_of_lines() -> None:
         ("refresh.jitter = inf", "1: refresh.jitter: at = 0.5 with jitter = inf may refresh a"),
         ("refresh.jitter = 0.46", "1: refresh.jitter: at = 0.5 with jitter = 0.46 may refresh a"),
         ('refresh.retry_min = "99ms"', '1: refresh.retry_min: "99ms" is too short; write "100ms"'),
-        ('refresh.retry_min = "31s"', '1: refresh.retry_min: retry_min ("31s") is longer than ret'),
+        ('refresh.retry_min = "31s"', '1: refresh.retry_min: "31s" is longer than retry_max ("30s'),
         ('refresh.session_check = "1ms"', '1: refresh.session_check: "1ms" is too short; write'),
         (
             'refresh.session_check = "soon"',
@@ -88,7 +90,7 @@ def test_all_faults_are_reported_at_once_in_the_order_of_lines() -> None:
         ('refresh.rejected_retry = "28m"', '1: refresh.rejected_retry: a rejected_retry of "28m"'),
         ('http.listen = "127.0.0.1:9749"', '1: http.listen: "127.0.0.1:9749" is a string; write'),
         ('http.listen = ["[::1]:1", ":80"]', '1: http.listen[1]: ":80" has no host; write'),
-        ("http.listen = [9749]", "1: http.listen[0]: 9749 is a number; write a host and a port"),
+        ("http.listen = [9749]", "1: http.listen[0]: 9749 is a number; write a host and the numb"),
         ('http.listen = ["a:1", "b", "a:1"]', '1: http.listen[1]: "b" is not a valid address; wr'),
     ],
 )
@@ -101,7 +103,7 @@ def test_faults_of_global_keys(head: str, expected: str) -> None:
     ("dsm", "expected"),
     [
         ('endpoint = "http://a.b"', "2: dsm.endpoint: http:// would send the credential"),
-        ("endpoint = 5", "2: dsm.endpoint: 5 is a number; write https:// and the host, such as"),
+        ("endpoint = 5", "2: dsm.endpoint: 5 is a number; write https:// and the host, without a"),
         ("", "1: dsm.endpoint: missing; write the address of your DSM"),
         ('endpoint = "https://a.b"\ntimeout = "0s"', '3: dsm.timeout: "0s" is too short'),
         ('endpoint = "https://a.b"\nmax_in_flight = 0', "3: dsm.max_in_flight: 0 is out of range"),
@@ -123,8 +125,8 @@ def test_faults_of_dsm_keys(dsm: str, expected: str) -> None:
     ("body", "expected"),
     [
         ("at = 0.1", "3: apps.payments.at: at = 0.1 with jitter = 0.1 may refresh a token as"),
-        ('retry_max = "500ms"', '3: apps.payments.retry_max: retry_min ("1s") is longer than'),
-        ('endpoint = "x"', '3: apps.payments.endpoint: "x" has no scheme'),
+        ('retry_max = "500ms"', '3: apps.payments.retry_max: "500ms" is shorter than retry_min'),
+        ('endpoint = "x"', '3: apps.payments.endpoint: "x" is not a valid DSM URL'),
         ("att = 1", '3: apps.payments.att: unknown key; did you mean "at"?'),
         ("files = {}", "3: apps.payments.files: this is a table; write tables headed [[apps.paym"),
         ("files = [1]", "3: apps.payments.files[0]: 1 is a number; write a table headed"),
@@ -151,7 +153,10 @@ def test_faults_of_dsm_keys(dsm: str, expected: str) -> None:
             "hooks = [{command = ['x'], timeout = '0s'}]",
             '3: apps.payments.hooks[0].timeout: "0s" is too short',
         ),
-        ('app.api_key_file = "x"', "3: apps.payments.app: unknown key; an app name with a dot"),
+        (
+            'app.api_key_file = "x"',
+            '3: apps.payments.app: unknown table; an app name with a dot needs quotes: [apps."pay',
+        ),
     ],
 )
 def test_faults_of_app_keys(body: str, expected: str) -> None:
@@ -348,8 +353,14 @@ def test_a_secret_under_an_unknown_key_is_not_repeated() -> None:
         ("anything", TOKEN, (), ("at",), "unknown key; secrets must not be in this"),
         ("att", 1, ("refresh",), ("at", "jitter"), 'unknown key; did you mean "at"?'),
         ("at", 1, ("dsm",), ("proxy",), "unknown key here; it belongs in [refresh]"),
-        ("app", {}, ("apps", "my"), ("app_id",), "unknown key; an app name with a dot"),
-        ("file", {}, ("apps", "my"), ("files",), 'unknown key; did you mean "files"?'),
+        (
+            "app",
+            {},
+            ("apps", "my"),
+            ("app_id",),
+            'unknown table; an app name with a dot needs quotes: [apps."my.app"]',
+        ),
+        ("file", {}, ("apps", "my"), ("files",), 'unknown table; did you mean "files"?'),
         (
             "zzz",
             1,

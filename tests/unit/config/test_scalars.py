@@ -46,7 +46,24 @@ def test_a_duration_is_a_number_with_a_unit(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "20", "20 s", "-1s", "s", "1e3s", ".5s", "1.s", "\u0661s", "1s\n", "never", "20S"]
+    "text",
+    [
+        "",
+        "20",
+        "20 s",
+        "-1s",
+        "s",
+        "1e3s",
+        ".5s",
+        "1.s",
+        "\u0661s",
+        "1s\n",
+        "never",
+        "20S",
+        "30m1h",
+        "1h1h",
+        "1h" * 9000,
+    ],
 )
 def test_invalid_durations_are_refused(text: str) -> None:
     """A number without a unit is ambiguous."""
@@ -54,7 +71,7 @@ def test_invalid_durations_are_refused(text: str) -> None:
         Duration(text)
 
 
-@pytest.mark.parametrize("text", ["366d", "9" * 400 + "d", "1h" * 9000])
+@pytest.mark.parametrize("text", ["366d", "9" * 400 + "d"])
 def test_durations_beyond_a_year_are_refused(text: str) -> None:
     """Timers and dates overflow on longer ones."""
     with pytest.raises(ValueError, match="or less"):

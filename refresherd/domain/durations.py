@@ -1,0 +1,65 @@
+"""Spans of time as people write and read them: `1m30s`, `5.7 s`."""
+
+import re
+
+UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+"""In seconds, the largest first: the order in which a duration has them, each at most once."""
+
+SYNTAX = f"numbers with units ({', '.join(UNITS)}, the largest first)"
+"""What to write, for an error."""
+
+_NUMBER = r"[0-9]+(\.[0-9]+)?"
+_PARTS = [_NUMBER + unit for unit in UNITS]
+PATTERN = "|".join(
+    part + "".join(f"({smaller})?" for smaller in _PARTS[index:])
+    for index, part in enumerate(_PARTS, 1)
+)
+"""Matches a whole duration. JSON Schema validators read it as well, so it holds no lookaround."""
+
+_DURATION = re.compile(PATTERN)
+_PART = re.compile(r"([0-9.]+) *([a-zµ]*)")
+_NAMES = {
+    **dict.fromkeys(("day", "days"), "d"),
+    **dict.fromkeys(("hour", "hours", "hr", "hrs"), "h"),
+    **dict.fromkeys(("minute", "minutes", "min", "mins"), "m"),
+    **dict.fromkeys(("second", "seconds", "sec", "secs", ""), "s"),
+    **dict.fromkeys(("millisecond", "milliseconds", "msec", "msecs"), "ms"),
+}
+"""What other programs call the units. A number alone is usually meant as seconds."""
+
+_TENTHS_BELOW = 10.0
+LONGEST_GUESSED = 40
+"""In characters: a longer text is no slip of the pen."""
+
+
+def parse(text: str) -> float:
+    """Return a duration in seconds. Raises ValueError, without a text, if it is not one."""
+    if _DURATION.fullmatch(text) is None:
+        raise ValueError
+    return sum(float(number) * UNITS[unit] for number, unit in _PART.findall(text))
+
+
+def guess(text: str) -> str:
+    """Return the duration that an invalid text probably means, "" if it could mean anything."""
+    plain = text.strip().lower().replace(",", ".")
+    parts = _PART.findall(plain) if plain.isascii() and len(text) <= LONGEST_GUESSED else []
+    if not parts or _PART.sub("", plain).strip():
+        return ""
+    written = [(_NAMES.get(unit, unit), number) for number, unit in parts]
+    values = dict(written)
+    if len(values) < len(written):
+        return ""  # a unit comes twice, and nobody knows which one is wrong
+    # ".5s" and "5.s" are written so elsewhere.
+    meant = "".join(
+        re.sub(r"\.$", "", re.sub(r"^\.", "0.", values.pop(unit))) + unit
+        for unit in UNITS
+        if unit in values
+    )
+    return meant if not values and _DURATION.fullmatch(meant) else ""
+
+
+def in_seconds(seconds: float) -> str:
+    """Return a span with its unit, as precise as people need it: `12 s`, `5.7 s`, `0.25 s`."""
+    digits = 0 if seconds >= _TENTHS_BELOW else 1 if seconds >= 1 else 3
+    number = f"{seconds:.{digits}f}"
+    return f"{number.rstrip('0').rstrip('.') if digits else number} s"

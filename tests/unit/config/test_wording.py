@@ -1,0 +1,304 @@
+"""Whole faults, word for word: what is wrong with a value, and what the operator meant by it."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refresherd.config.addresses import EndpointUrl, Listen, ProxyUrl
+from refresherd.config.scalars import (
+    AppId,
+    DurationOrNever,
+    Mode,
+    Scalar,
+    Signal,
+    Unit,
+    Variable,
+)
+from support.configurations import APP, DSM, faults_in
+from support.fakes import API_KEY
+
+ADDRESS = 'is not a valid address; write a host and the number of a port ("[::1]:9749" for IPv6)'
+EVERYWHERE = (
+    'has no host; write "127.0.0.1:9756" for this host only, or "0.0.0.0:9756" '
+    '(IPv6: "[::]:9756") for all addresses'
+)
+URL = "is not a valid DSM URL; write https:// and the host, without a path"
+DURATION = "is not a valid duration; write numbers with units (d, h, m, s, ms, the largest first)"
+MODE = "is not a valid octal mode; write three octal digits in quotes, as for chmod"
+SIGNAL = "is not a valid signal; write the name of a signal"
+PASTED = (
+    "this looks like the secret itself; put it in a file (chmod 0600), write that file's path as "
+    "api_key_file, and remove this key"
+)
+VERIFIED = (
+    "unknown key; DSM's certificate is always verified; for a private authority, write the path of "
+    "its PEM file as ca_file"
+)
+SECRET = "unknown key; secrets must not be in this file: put the"
+APART_FILE = "in a separate file (chmod 0600) and write its path as"
+APART = "unknown table; what is for one app alone stands under that app: [apps.NAME]"
+
+
+def meant(text: str) -> str:
+    """Return the end of a fault that suggests a text."""
+    return f'; did you mean "{text}"?'
+
+
+@pytest.mark.parametrize(
+    ("written", "fault"),
+    [
+        ("::1:9752", f'"::1:9752" {ADDRESS}{meant("[::1]:9752")}'),
+        ("*:9756", f'"*:9756" {EVERYWHERE}'),
+        (":9756", f'":9756" {EVERYWHERE}'),
+        ("127.0.0.1", f'"127.0.0.1" {ADDRESS}{meant("127.0.0.1:9749")}'),
+        ("::1", f'"::1" {ADDRESS}{meant("[::1]:9749")}'),
+        ("9756", f'"9756" {ADDRESS}{meant("127.0.0.1:9756")}'),
+        (" 127.0.0.1:9756 ", f'" 127.0.0.1:9756 " {ADDRESS}{meant("127.0.0.1:9756")}'),
+        ("http://[::1]:9756/", f'"http://[::1]:9756/" {ADDRESS}{meant("[::1]:9756")}'),
+        ("localhost:http", f'"localhost:http" {ADDRESS}, such as "127.0.0.1:9749"'),
+        ("[fe80::1%lo]:1", "a zone (%) is not accepted here; write an address that needs none"),
+        ("127.0.0.1:99999", "port 99999 is out of range; write a port up to 65535"),
+    ],
+)
+def test_addresses_to_listen_on(written: str, fault: str) -> None:
+    """IPv6 needs brackets, every address a port, and "everywhere" is a choice to make knowingly."""
+    assert faults_in(f'http.listen = ["{written}"]\n{DSM}{APP}') == (f"1: http.listen[0]: {fault}",)
+
+
+HERE = "https://amer.smartkey.io"
+
+
+@pytest.mark.parametrize(
+    ("written", "fault"),
+    [
+        (f" {HERE}", f'" {HERE}" {URL}{meant(HERE)}'),
+        (f"{HERE}:", f'"{HERE}:" {URL}{meant(HERE)}'),
+        (f"{HERE}//", f'"{HERE}//" {URL}{meant(HERE)}'),
+        ("amer.smartkey.io", f'"amer.smartkey.io" {URL}{meant(HERE)}'),
+        ("https:/amer.smartkey.io", f'"https:/amer.smartkey.io" {URL}{meant(HERE)}'),
+        ("https//amer.smartkey.io", f'"https//amer.smartkey.io" {URL}{meant(HERE)}'),
+        ("htps://amer.smartkey.io", f'"htps://amer.smartkey.io" {URL}{meant(HERE)}'),
+        (
+            "https://m\u00fcnchen.de",
+            f'"https://m\u00fcnchen.de" {URL}{meant("https://xn--mnchen-3ya.de")}',
+        ),
+        ("https://::1", f'"https://::1" {URL}{meant("https://[::1]")}'),
+        ("https://amer smartkey.io", f'"https://amer smartkey.io" {URL}, such as "{HERE}"'),
+        ("https://amer..smartkey.io", f'"https://amer..smartkey.io" {URL}, such as "{HERE}"'),
+        ("https://a.b:0", "port 0 cannot be connected to; write a port from 1 to 65535"),
+        ("https://a.b:99999", "port 99999 is out of range; write a port up to 65535"),
+        (
+            f"{HERE}/sys/v1",
+            (
+                "a path or query is not accepted here; write the host only, since /sys/v1 is "
+                "added to it"
+            ),
+        ),
+        (
+            "https://u:p@a.b",
+            "a user or password is not accepted here; remove it: credentials have their own keys",
+        ),
+        (API_KEY, f'"\u2026" {URL}, such as "{HERE}"'),
+    ],
+)
+def test_endpoints(written: str, fault: str) -> None:
+    """What people copy from a browser, a shell or another client's configuration."""
+    assert faults_in(f'dsm.endpoint = "{written}"\n{APP}') == (f"1: dsm.endpoint: {fault}",)
+
+
+@pytest.mark.parametrize(
+    ("key", "written", "fault"),
+    [
+        ("dsm.timeout", "20", f'"20" {DURATION}{meant("20s")}'),
+        ("dsm.timeout", "1 m", f'"1 m" {DURATION}{meant("1m")}'),
+        ("dsm.timeout", "30m1h", f'"30m1h" {DURATION}{meant("1h30m")}'),
+        ("dsm.timeout", "1h1h", f'"1h1h" {DURATION}, such as "20s"'),
+        ("dsm.timeout", "-1s", f'"-1s" {DURATION}, such as "20s"'),
+        ("dsm.timeout", "366d", 'longer than a year; write "365d" or less'),
+        (
+            "refresh.session_check",
+            "off",
+            (
+                '"off" is not a valid duration or "never"; write numbers with units (d, h, m, s, '
+                f'ms, the largest first), or "never"{meant("never")}'
+            ),
+        ),
+        ("api.mode", "0o660", f'"0o660" {MODE}{meant("0660")}'),
+        ("api.mode", "rw-rw----", f'"rw-rw----" {MODE}{meant("0660")}'),
+        ("api.mode", "1777", f'"1777" {MODE}, such as "0666"'),
+        (
+            "log.level",
+            "WARN",
+            (
+                '"WARN" is not one of the choices; write "debug", "info", "warning" or "error"'
+                f"{meant('warning')}"
+            ),
+        ),
+        (
+            "shutdown",
+            "KEEP",
+            f'"KEEP" is not one of the choices; write "keep" or "terminate"{meant("keep")}',
+        ),
+    ],
+)
+def test_values_of_whole_tables(key: str, written: str, fault: str) -> None:
+    """The units are listed, and a choice in capitals is recognised."""
+    dsm = f'dsm.endpoint = "{HERE}"\n'
+    assert faults_in(f'{key} = "{written}"\n{dsm}{APP}') == (f"1: {key}: {fault}",)
+
+
+@pytest.mark.parametrize(
+    ("written", "fault"),
+    [
+        (
+            'retry_max = "0s"',
+            'retry_max: "0s" is shorter than retry_min ("1s"); raise it, or lower retry_min',
+        ),
+        (
+            'retry_min = "40s"',
+            'retry_min: "40s" is longer than retry_max ("30s"); lower retry_min or raise retry_max',
+        ),
+        (
+            "at = 0.1",
+            (
+                "at: at = 0.1 with jitter = 0.1 may refresh a token as soon as it is issued; lower "
+                "jitter to 0.05 or less, or raise at"
+            ),
+        ),
+        (
+            "jitter = 0.9",
+            (
+                "jitter: at = 0.5 with jitter = 0.9 may refresh a token as soon as it is issued; "
+                "lower jitter to 0.45 or less, or raise at"
+            ),
+        ),
+    ],
+)
+@pytest.mark.parametrize("table", ["refresh", "apps.payments"])
+def test_the_key_that_is_written_is_blamed(table: str, written: str, fault: str) -> None:
+    """Nobody finds a default in the file, so a fault at its key would be a riddle."""
+    dsm = f'dsm.endpoint = "{HERE}"\n'
+    app = 'apps.payments.api_key_env = "FORTANIX_API_KEY"\n'
+    assert faults_in(f"{table}.{written}\n{dsm}{app}") == (f"1: {table}.{fault}",)
+
+
+@pytest.mark.parametrize(
+    ("written", "fault"),
+    [
+        (f'api_key_env = "{API_KEY}"', f"api_key_env: {PASTED}"),
+        (f'api_key_env = "{API_KEY.rstrip("=")}"', f"api_key_env: {PASTED}"),
+        (f'api_key_credential = "{API_KEY}"', f"api_key_credential: {PASTED}"),
+        (
+            'api_key_env = "${FORTANIX_API_KEY}"',
+            (
+                'api_key_env: "${FORTANIX_API_KEY}" is not a valid environment variable name; '
+                f"write the variable's name, not its value{meant('FORTANIX_API_KEY')}"
+            ),
+        ),
+        (
+            f'api_key_command = ["echo", "{API_KEY}"]',
+            (
+                "api_key_command[1]: it holds an API key, which every user of this host could read "
+                "in the list of processes; put the key in a file (chmod 0600) and write its path "
+                "as api_key_file"
+            ),
+        ),
+    ],
+)
+def test_a_key_in_the_wrong_place_is_recognised_and_not_repeated(written: str, fault: str) -> None:
+    """The fault goes to logs and tickets, and says where the key belongs."""
+    (found,) = faults_in(f"[apps.payments]\n{written}\n{DSM}")
+    assert found == f"2: apps.payments.{fault}"
+    assert API_KEY[:20] not in found
+
+
+@pytest.mark.parametrize(
+    ("written", "fault"),
+    [
+        ("verify = false", f"verify: {VERIFIED}"),
+        ("insecure = true", f"insecure: {VERIFIED}"),
+        ("skip_verify = true", f"skip_verify: {VERIFIED}"),
+        ("tls-verify = 'no'", f"tls-verify: {VERIFIED}"),
+        (
+            "ca_cert = 'x'",
+            "ca_cert: unknown key; the PEM file of DSM's certificate authority is ca_file",
+        ),
+        ("url = 'https://a'", "url: unknown key; the address of DSM is endpoint"),
+        ("token = 'x'", f"token: {SECRET} token {APART_FILE} token_file"),
+        ("password = 'x'", f"password: {SECRET} password {APART_FILE} password_file"),
+        ("api_key = 'x'", f"api_key: {SECRET} API key {APART_FILE} api_key_file"),
+        (
+            "interval = '5m'",
+            (
+                "interval: unknown key; a token is replaced after a share of its lifetime: write "
+                "at, such as 0.5"
+            ),
+        ),
+        (
+            "[apps.payments.refresh]",
+            "refresh: unknown table; write its keys under [apps.payments] itself",
+        ),
+        ("[apps.payments.dsm]", "dsm: unknown table; write its keys under [apps.payments] itself"),
+        ("[apps.payments.file]", 'file: unknown table; did you mean "files"?'),
+        (
+            "[apps.payments.api]",
+            "api: unknown table; it belongs at the top, as [api]: all apps share it",
+        ),
+        (
+            "[apps.payments.files]",
+            "files: this is a table; write tables headed [[apps.payments.files]]",
+        ),
+        (
+            "[apps.payments.eu]",
+            'eu: unknown table; an app name with a dot needs quotes: [apps."payments.eu"]',
+        ),
+    ],
+)
+def test_keys_and_tables_of_other_programs(written: str, fault: str) -> None:
+    """People bring them along; each fault says what does the same here."""
+    assert faults_in(f"{APP}{written}\n{DSM}") == (f"3: apps.payments.{fault}",)
+
+
+@pytest.mark.parametrize(
+    ("written", "fault"),
+    [
+        ("[app.orders]", 'app: unknown table; did you mean "apps"?'),
+        ("[orders]", "orders: unknown table; an app's is headed [apps.orders]"),
+        ("[refresh.apps.orders]", f"refresh.apps: {APART}"),
+        ("[dsm.orders]", f"dsm.orders: {APART}"),
+        ("[[apps.orders]]", "apps.orders: this is a list; write a table headed [apps.orders]"),
+        ("[http.tls]", "http.tls: unknown table; the keys here are listen and web_config_file"),
+    ],
+)
+def test_tables_in_the_wrong_place(written: str, fault: str) -> None:
+    """The headings of apps are what newcomers get wrong first."""
+    assert faults_in(f"{DSM}{APP}{written}\n") == (f"5: {fault}",)
+
+
+@pytest.mark.parametrize(
+    ("signal", "fault"),
+    [
+        ("hup", f'"hup" {SIGNAL}{meant("HUP")}'),
+        ("1", f'"1" {SIGNAL}{meant("HUP")}'),
+        ("HUPP", f'"HUPP" {SIGNAL}{meant("HUP")}'),
+    ],
+)
+def test_signals(signal: str, fault: str) -> None:
+    """kill(1) takes numbers and small letters as well."""
+    hook = f'hooks = [{{ signal = "{signal}", pid_file = "x" }}]'
+    assert faults_in(f"{APP}{hook}\n{DSM}") == (f"3: apps.payments.hooks[0].signal: {fault}",)
+
+
+GUESSING: list[type[Scalar]] = [
+    *(AppId, DurationOrNever, EndpointUrl, Listen, Mode, ProxyUrl, Signal, Unit, Variable),
+]
+PIECES = st.sampled_from(
+    [*"0123456789abcdefmshd.:/[]@%*-_$ {}\\\n\0\u00e9\u200b", "https", "::1", "SIG", "rwx", "9749"]
+)
+
+
+@given(st.sampled_from(GUESSING), st.text() | st.lists(PIECES).map("".join))
+def test_a_guess_is_valid(kind: type[Scalar], text: str) -> None:
+    """A fault must not suggest what is refused next, nor end in a traceback."""
+    guess = kind.guess(text)
+    assert not guess or kind(guess) == guess
