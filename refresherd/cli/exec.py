@@ -9,7 +9,8 @@ from functools import partial
 from signal import Signals
 from threading import Thread
 
-from refresherd.cli.child import Environ, Processes, Runner, replace_process
+from refresherd.cli.child.processes import Environ, Processes
+from refresherd.cli.child.runner import Runner, replace_process
 from refresherd.cli.client.daemon import Daemon
 from refresherd.cli.client.token_stream import Variables, follow_tokens, new_variables, parse_env
 from refresherd.cli.errors import CommandError
@@ -29,8 +30,12 @@ examples:
   refresherd exec payments --on-refresh HUP -- ./server
 
 To be restarted, CMD is sent TERM, and KILL 10 s later. With --on-refresh, CMD
-is also sent every INT, TERM, HUP, QUIT, USR1, USR2 and WINCH that this command
-gets.
+gets every signal that this command gets, and stops and continues with it.
+When CMD has ended, everything that it started is ended before it is restarted
+or this command exits: with TERM, and with KILL after the same 10 s.
+
+Process 1 of a container runs CMD as its child, even without --on-refresh, and
+reaps orphans.
 
 exit status:
   CMD's own, 128 + N if signal N ended it
@@ -38,6 +43,9 @@ exit status:
   before CMD runs, as for `refresherd token`"""
 
 RESTART = "restart"
+
+INIT = 1
+"""The process id whose process has to reap orphans, and gets no signal that it does not handle."""
 
 TOKEN_WAIT = 10.0
 """Seconds that the daemon may take to hand out a token that it has just announced."""
@@ -84,7 +92,7 @@ def parse(parser: ArgumentParser, words: Sequence[str]) -> Namespace:
 
 
 def execute(arguments: Namespace) -> int:
-    """Become the program or, with --on-refresh, run it as a child; return its exit status."""
+    """Become the program, or run it as a child and return its exit status."""
     daemon = Daemon(arguments.socket)
     app, program, action = arguments.app, arguments.program, arguments.on_refresh
 
@@ -93,11 +101,13 @@ def execute(arguments: Namespace) -> int:
 
     variables = fetch(arguments.min_ttl, arguments.timeout)
     environ = {**os.environ, **variables}
-    if action is None:
+    if action is None and os.getpid() != INIT:
         replace_process(program, environ)
     notify = partial(print, "refresherd exec:", file=sys.stderr)
     with Processes() as processes:
         runner = Runner(processes, program, None if action == RESTART else action)
+        if action is None:
+            return runner.run(environ)
         lines = follow_tokens(partial(daemon.tokens, app), notify, time.sleep)
         tokens = new_variables(lines, fetch, variables, time.sleep)
         # Started here, so that it holds signals back and they come to this thread. A daemon

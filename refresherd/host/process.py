@@ -3,12 +3,15 @@
 import os
 import resource
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 DESCRIPTORS = 65536
 """Enough open files and sockets for ten thousand apps and their consumers."""
 
+PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
+PR_SET_CHILD_SUBREAPER = 36
 """prctl(2); also in linux/prctl.h."""
 
 
@@ -33,11 +36,20 @@ def keep_memory_private() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_CORE)
     if soft:  # otherwise a unit has disabled them already, and may forbid the call
         resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
-    # Where the host forbids executable memory, even importing ctypes may fail.
+    prctl()(PR_SET_DUMPABLE, 0)
+
+
+def prctl() -> Callable[[int, int], object]:
+    """Return a function that sets an option of this process to a value, by the call of that name.
+
+    It does nothing where the host forbids executable memory: even importing ctypes may fail there.
+    """
     with suppress(ImportError, MemoryError, OSError):
         import ctypes  # noqa: PLC0415  # as above
 
-        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+        call = ctypes.CDLL(None).prctl
+        return lambda option, value: call(option, value, 0, 0, 0)
+    return lambda *_: None
 
 
 def end_after(seconds: float) -> None:

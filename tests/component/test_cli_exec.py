@@ -2,12 +2,8 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from signal import Signals
 from typing import NoReturn
@@ -16,8 +12,8 @@ import pytest
 
 from refresherd.cli import exec as command
 from refresherd.cli import main
-from refresherd.cli.child import (
-    FORWARDED,
+from refresherd.cli.child.processes import (
+    CAUGHT,
     IGNORED_BY_PYTHON,
     WAKE_UP,
     Caught,
@@ -27,30 +23,22 @@ from refresherd.cli.child import (
 from refresherd.cli.command_line import parse
 from refresherd.cli.errors import NotPermitted
 from support.fake_daemon import ENDPOINT, FakeDaemon, fake_daemon
+from support.programs_under_exec import ended, running, until
 
 Capture = pytest.CaptureFixture[str]
 
 ENVIRON = {"PATH": os.environ["PATH"]}
 
-SERVER = """
-echo $FORTANIX_ACCESS_TOKEN >> $LOG
-case $FORTANIX_ACCESS_TOKEN in second) exit 5;; esac
-trap 'echo hup >> $LOG; exit 6' HUP
-trap 'echo usr1 >> $LOG; exit 7' USR1
-while :; do sleep 0.02; done
-"""
-"""A shell script that logs its token, and ends by itself if that is `second`."""
-
 
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
     """Restore the signal handlers after each test, and check the mask."""
-    numbers = (*IGNORED_BY_PYTHON, Signals.SIGCHLD, WAKE_UP)
+    numbers = (*IGNORED_BY_PYTHON, WAKE_UP)
     before = {number: signal.getsignal(number) for number in numbers}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
-    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & FORWARDED
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & CAUGHT
 
 
 @pytest.fixture
@@ -69,14 +57,6 @@ def log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     log = tmp_path / "log"
     monkeypatch.setenv("LOG", str(log))
     return log
-
-
-def until(log: Path, content: str) -> None:
-    """Wait until the log has this content."""
-    deadline = time.monotonic() + 10
-    while not log.exists() or log.read_text() != content:
-        assert time.monotonic() < deadline, log.read_text() if log.exists() else "nothing"
-        time.sleep(0.01)
 
 
 def send(number: Signals) -> None:
@@ -130,29 +110,6 @@ def test_without_a_token_the_program_does_not_run(
     assert main(["exec", "orders", "--timeout", "0.1", "--", "/bin/sh", "-c", "> $LOG"]) == 69
     assert "no valid token" in capsys.readouterr().err
     assert not log.exists()
-
-
-@contextmanager
-def running(*options: str, script: str = SERVER) -> Iterator[subprocess.Popen[str]]:
-    """Run `exec` with a shell script in a process of its own.
-
-    In this one, the threads of other tests would receive the signals that are held back.
-    """
-    line = ["exec", "payments", *options, "--", "/bin/sh", "-c", script]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "refresherd", *line], stderr=subprocess.PIPE, text=True
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    """Return the exit status and what was written to standard error."""
-    _, err = process.communicate(timeout=10)
-    return process.returncode, err
 
 
 def test_a_new_token_restarts_the_program(fake: FakeDaemon, log: Path) -> None:

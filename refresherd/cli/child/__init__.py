@@ -1,0 +1,1 @@
+"""Programs that `refresherd exec` runs as its children."""
