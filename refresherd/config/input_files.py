@@ -3,6 +3,7 @@
 import os
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterator, Mapping
 from errno import EINVAL
 from functools import cache, partial
@@ -12,6 +13,8 @@ from refresherd.config import credentials
 from refresherd.config.findings import Finding, KeyPath, Kind, quoted
 from refresherd.config.parse import Settings
 from refresherd.config.scalars import Argument, CredentialName, InputFile
+from refresherd.domain import certificates
+from refresherd.domain.certificates import Validity
 from refresherd.domain.model import session_file
 from refresherd.domain.redaction import holds_secret
 
@@ -103,6 +106,7 @@ def _check_input_file(
                 )
         case "cert_file":
             yield from _check_file(path, credentials.certificate_fault, key)
+            yield from _check_expiry(path, key)
         case "key_file":
             location = files.get((*key[:-1], "cert_file"))
             certificate = location.path if location else None
@@ -146,6 +150,18 @@ def _check_file(
         yield Finding(key, f"{message}; run chmod 0600 {name}")
     elif fault := judge(content):
         yield Finding(key, f"{name}: {fault}", Kind.TROUBLE)
+
+
+def _check_expiry(path: Path, key: KeyPath) -> Iterator[Finding]:
+    """Yield that a client certificate has expired, or expires soon."""
+    try:
+        dates, now = certificates.dates(_read(path)[0]), time.time()
+    except (OSError, ValueError):
+        return  # another check says so
+    if notice := certificates.notice(dates, now):
+        expired = certificates.validity(dates, now) is Validity.EXPIRED
+        kind = Kind.TROUBLE if expired else Kind.WARNING
+        yield Finding(key, f"{quoted(str(path))}: {notice}", kind)
 
 
 def _read(path: Path) -> tuple[bytes, int]:

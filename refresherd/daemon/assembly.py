@@ -9,6 +9,7 @@ from pathlib import Path
 
 from refresherd.adapters import credentials
 from refresherd.adapters.dsm.client import Connections
+from refresherd.adapters.dsm.client_certificates import CertificateWatch
 from refresherd.adapters.hooks import hooks
 from refresherd.adapters.logs.capture import captured
 from refresherd.adapters.logs.observer import Logs
@@ -66,6 +67,8 @@ class Assembly:
         self.connections = Connections(self.executor, clock)
         # Random numbers here only spread load, so they need not be unpredictable.
         self.context = Context(clock, self.schedule, observer, rng=random.random)
+        apps = tuple(apps)
+        self.certificates = CertificateWatch(apps, self.context, self.executor)
         self._environ = environ
         self._state_dir = state_dir
         self._listen = listen
@@ -147,10 +150,12 @@ async def running(
     async with assembly.connections, asyncio.TaskGroup() as tasks:
         schedule = tasks.create_task(assembly.schedule.run())
         login_records = tasks.create_task(assembly.login_limiter.write_ahead.run())
+        certificates = tasks.create_task(assembly.certificates.run())
         apps = tasks.create_task(assembly.supervisor.run())
         try:
             yield
         finally:
+            certificates.cancel()
             apps.cancel()
             await asyncio.wait({apps})
             if end_sessions():

@@ -112,6 +112,7 @@ class Reloader:
             self._metrics.remove_app(name)
         for app in (*plan.start, *plan.restart, *plan.retune):
             self._metrics.add_app(app)
+        self._assembly.certificates.follow(new.apps)
         order = [app.name for app in new.apps]
         await self._assembly.supervisor.apply(plan, order, end_sessions=self.ends_sessions())
         self._observer.observe(

@@ -8,6 +8,7 @@ does not handle it yet.
 from dataclasses import dataclass
 from enum import StrEnum
 
+from refresherd.domain.certificates import Validity
 from refresherd.domain.errors import Reason
 from refresherd.domain.model import Instant, Method
 
@@ -97,6 +98,24 @@ class EntityMismatch(AppEvent):
 
     expected: str
     entity_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateRead(AppEvent):
+    """An app's client certificate was read for the first time, or has been replaced."""
+
+    cert_file: str
+    not_after: float
+    """When it expires, in unix seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateExpires(AppEvent):
+    """An app's client certificate expires soon, or has expired."""
+
+    cert_file: str
+    message: str
+    validity: Validity
 
 
 class Ending(StrEnum):
@@ -282,7 +301,8 @@ class Stopping:
 # fmt: off
 Event = (
     AttemptBegan | Renewed | AttemptFailed | LoginPostponed | SessionChecked | SessionResumed
-    | TokenExpired | CredentialChanged | EntityMismatch | SessionEnded
+    | TokenExpired | CredentialChanged | EntityMismatch | CertificateRead | CertificateExpires
+    | SessionEnded
     | OutputWritten | OutputRemoved | OutputFailed | HookRan
     | ApiAnswered | AccessDenied | ConnectionRejected | AcceptFailed
     | AppCrashed | ClockJumped | LoopLagged | Started | Warned | Reloaded | ReloadFailed | Stopping

@@ -55,14 +55,14 @@ def private_key_pem(
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
 
 
-def certificate_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    """Return a certificate that the key has signed itself, in PEM."""
+def certificate_pem(key: ec.EllipticCurvePrivateKey, age: int = 0, days: int = 1) -> bytes:
+    """Return a certificate that the key has signed itself, in PEM; its days count from now."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "payments")])
     now = datetime.now(UTC)
     certificate = (
         x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now)
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(now - timedelta(days=age))
+        .not_valid_after(now + timedelta(days=days))
         .sign(key, SHA256())
     )
     return certificate.public_bytes(Encoding.PEM)
@@ -249,6 +249,22 @@ def test_a_certificate_and_its_key_are_accepted(place: Place) -> None:
     """They are loaded together, as for a TLS handshake."""
     write_pair(place)
     assert place.faults(CERTIFICATE_APP) == ()
+
+
+@pytest.mark.parametrize(("days", "verb"), [(10, "expires"), (-1, "expired")])
+def test_a_certificate_that_ends_is_named_in_good_time(place: Place, days: int, verb: str) -> None:
+    """An expired one is trouble of the host; one that expires soon is not, yet."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    path = place.write("a.crt", certificate_pem(key, age=300, days=days), 0o644)
+    place.write("a.pem", private_key_pem(key, NoEncryption()))
+    found = place.load(CERTIFICATE_APP)
+    lines, others = (
+        (found.warnings, found.troubles) if days > 0 else (found.troubles, found.warnings)
+    )
+    (line,) = lines
+    assert f'apps.a.cert_file: "{path}": the client certificate {verb} at ' in line
+    assert line.endswith("; renew it, the new file is picked up at once")
+    assert others == ()
 
 
 def test_a_private_key_must_be_private(place: Place) -> None:

@@ -194,6 +194,21 @@ async def test_the_message_for_a_missing_client_certificate_says_so(
         assert text.endswith(f" failed: {message}")
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_client_certificate_that_has_expired_is_named(
+    connections: Connections, authority: Authority, version: ssl.TLSVersion
+) -> None:
+    """The operator has to renew a file on this host, not something on the server."""
+    context = authority.server(wants_certificate=True)
+    context.minimum_version = context.maximum_version = version
+    credential = Certificate(ENTITY_ID, *authority.issue("app", days=-1))
+    with refusing(context) as port:
+        url = f"https://localhost:{port}"
+        text = await fault(client(connections, url, authority.ca_file, credential))
+    message = "it says that our client certificate has expired; renew it (cert_file)"
+    assert text.endswith(f" failed: {message}")
+
+
 async def test_apps_with_different_certificates_share_no_connection(
     connections: Connections, authority: Authority
 ) -> None:

@@ -38,6 +38,12 @@ TLS_FAULTS: Mapping[str, str] = MappingProxyType(
         "SSLV3_ALERT_HANDSHAKE_FAILURE": "it refused the handshake; "
         "it may want a client certificate (cert_file)",
         "SSLV3_ALERT_BAD_CERTIFICATE": NO_CERTIFICATE,
+        "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it says that our client certificate has expired; "
+        "renew it (cert_file)",
+        "SSLV3_ALERT_CERTIFICATE_REVOKED": "it says that our client certificate was revoked; "
+        "replace it (cert_file)",
+        "SSLV3_ALERT_CERTIFICATE_UNKNOWN": NO_CERTIFICATE,
+        "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": NO_CERTIFICATE,
         "TLSV1_ALERT_UNKNOWN_CA": "it does not trust the CA of our client certificate (cert_file)",
         "TLSV1_ALERT_PROTOCOL_VERSION": NO_VERSION,
         "UNSUPPORTED_PROTOCOL": NO_VERSION,

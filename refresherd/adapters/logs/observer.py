@@ -12,8 +12,10 @@ import structlog
 
 from refresherd.adapters.logs.writer import LineWriter
 from refresherd.domain import events
+from refresherd.domain.certificates import Validity
 from refresherd.domain.errors import Reason
 from refresherd.domain.events import AcceptFailed, Ending, Event, HookResult
+from refresherd.domain.formats import timestamp
 from refresherd.domain.model import Instant, Method
 from refresherd.engine.ports import Clock
 
@@ -32,7 +34,7 @@ DEBUG_ONLY = frozenset(
 
 DURATIONS = ("delay", "duration", "lag", "restart_in", "retry_in", "seconds")
 
-UNLOGGED = ("at", "endpoint", "error")
+UNLOGGED = ("at", "endpoint", "error", "validity")
 """Attributes that are logged for single events only, if at all."""
 
 LOGGED_AS = {"consecutive_failures": "failures"}
@@ -82,6 +84,12 @@ def describe(event: Event, failures: int = 0) -> Entry:  # noqa: C901, PLR0911, 
             return Entry(INFO, "credential changed", fields)
         case events.EntityMismatch(app):
             return Entry(WARNING, "entity mismatch", fields, (app, "entity"))
+        case events.CertificateRead(not_after=not_after):
+            fields["not_after"] = timestamp(not_after)
+            return Entry(DEBUG, "client certificate read", fields)
+        case events.CertificateExpires(validity=validity):
+            level = WARNING if validity is Validity.EXPIRES_SOON else ERROR
+            return Entry(level, "client certificate expires", fields)
         case events.OutputWritten():
             return Entry(INFO if failures else DEBUG, "output written", fields)
         case events.OutputRemoved():

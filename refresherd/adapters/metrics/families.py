@@ -116,6 +116,11 @@ def _states(row: Row) -> Samples:
     return zip(STATE_TAILS, states, strict=True)
 
 
+def _certificate(row: Row) -> Samples:
+    expires_at = row.counters.certificate_expires_at
+    return () if expires_at is None else (("}", expires_at),)
+
+
 def _last_writes(row: Row) -> Samples:
     written = {output.name: output.written_at for output in row.status.outputs}
     outputs = tuple(row.counters.outputs)
@@ -169,6 +174,12 @@ FAMILIES = (
         "app_ready",
         "1 if the app has a valid token and every output holds it, otherwise 0.",
         lambda row: int(row.ready),
+    ),
+    Family(
+        "client_certificate_expiry_timestamp_seconds",
+        "gauge",
+        "When the app's client certificate expires, in unix seconds; 0 before it was read.",
+        _certificate,
     ),
     Family("app_state", "gauge", "1 for the app's current state, 0 for the others.", _states),
     Family("output_writes", "counter", "Tokens written to the output.", _writes(failed=False)),

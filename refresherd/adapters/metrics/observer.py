@@ -9,7 +9,7 @@ from typing import assert_never
 from refresherd.domain import events
 from refresherd.domain.errors import Reason
 from refresherd.domain.events import ApiRoute, Ending, Event, HookResult, Jump
-from refresherd.domain.model import App, Instant, Method
+from refresherd.domain.model import App, Certificate, Instant, Method
 
 DURATION_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
 DELAY_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0)
@@ -65,7 +65,7 @@ class Histogram:
 class AppCounters:
     """One app's counters since it was added."""
 
-    __slots__ = ("_counts", "name", "outputs")
+    __slots__ = ("_counts", "certificate_expires_at", "name", "outputs")
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -73,6 +73,8 @@ class AppCounters:
         self._counts = array("I", bytes(4 * len(_KEYS)))
         self.outputs: Mapping[str, array[int]] = {}
         """Writes and failures by output. The mapping is replaced, not changed: threads read it."""
+        self.certificate_expires_at: float | None = None
+        """In unix seconds; 0 until the certificate was read, None for an app without one."""
 
     def count(self, metric: str, *labels: str) -> None:
         """Count an event towards a metric's series."""
@@ -118,6 +120,9 @@ class Metrics:
         counters.outputs = {
             path: counters.outputs.get(path) or array("I", (0, 0)) for path in map(str, paths)
         }
+        expires_at = counters.certificate_expires_at or 0.0
+        has_certificate = isinstance(app.credential, Certificate)
+        counters.certificate_expires_at = expires_at if has_certificate else None
         for method in Method:
             self._duration(app.endpoint.url, method)
 
@@ -157,6 +162,8 @@ class Metrics:
                 self._counters(app).count("sessions_terminated", result)
             case events.HookRan(app, _, result):
                 self._counters(app).count("hook_runs", result)
+            case events.CertificateRead(app, _, not_after):
+                self._counters(app).certificate_expires_at = not_after
             case events.ClockJumped(kind):
                 self.jumps[kind] += 1
             case events.LoopLagged(lag):
@@ -171,6 +178,7 @@ class Metrics:
                 | events.TokenExpired()
                 | events.CredentialChanged()
                 | events.EntityMismatch()
+                | events.CertificateExpires()
                 | events.OutputRemoved()
                 | events.AccessDenied()
                 | events.ConnectionRejected()

@@ -8,6 +8,7 @@ import pytest
 
 from refresherd.adapters.logs.observer import describe
 from refresherd.domain import events
+from refresherd.domain.certificates import Validity
 from refresherd.domain.errors import Reason
 from refresherd.domain.events import ApiRoute, Ending, Event, HookResult, Jump
 from refresherd.domain.model import Instant, Method
@@ -44,6 +45,21 @@ EVENTS: list[tuple[Event, int, str]] = [
     (events.TokenExpired("payments", 7), logging.ERROR, "token expired"),
     (events.CredentialChanged("payments"), logging.INFO, "credential changed"),
     (events.EntityMismatch("payments", "a", "b"), logging.WARNING, "entity mismatch"),
+    (
+        events.CertificateRead("payments", "/etc/app.crt", 1_800_000_000.0),
+        logging.DEBUG,
+        "client certificate read",
+    ),
+    (
+        events.CertificateExpires("payments", "/etc/app.crt", "in 9 days", Validity.EXPIRES_SOON),
+        logging.WARNING,
+        "client certificate expires",
+    ),
+    (
+        events.CertificateExpires("payments", "/etc/app.crt", "today", Validity.EXPIRED),
+        logging.ERROR,
+        "client certificate expires",
+    ),
     (events.SessionEnded("payments", Ending.TERMINATED), logging.DEBUG, "session ended"),
     (events.SessionEnded("payments", Ending.GONE), logging.DEBUG, "session ended"),
     (

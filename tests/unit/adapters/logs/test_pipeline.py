@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from refresherd.adapters.logs.observer import BURST, LINES_PER_SECOND
 from refresherd.adapters.logs.pipeline import MAX_VALUE, configure
+from refresherd.domain.certificates import Validity
 from refresherd.domain.errors import Reason
 from refresherd.domain.events import (
     ApiRoute,
@@ -95,6 +96,7 @@ def event_with(kind: type[Any], text: str) -> Event:
         Reason: Reason.TLS,
         Ending: Ending.FAILED,
         Jump: Jump.STEP,
+        Validity: Validity.EXPIRED,
         HookResult: HookResult.FAILED,
         ApiRoute: ApiRoute.TOKEN,
         BaseException: ValueError(text),

@@ -19,8 +19,17 @@ from refresherd.adapters.metrics.families import FAMILIES, Row, render
 from refresherd.adapters.metrics.observer import Metrics
 from refresherd.domain import session_state
 from refresherd.domain.errors import Reason
-from refresherd.domain.events import Ending, Event, HookResult, LoopLagged
-from refresherd.domain.model import ApiKeyFile, App, Endpoint, FileSpec, Instant, Method, Timing
+from refresherd.domain.events import CertificateRead, Ending, Event, HookResult, LoopLagged
+from refresherd.domain.model import (
+    ApiKeyFile,
+    App,
+    Certificate,
+    Endpoint,
+    FileSpec,
+    Instant,
+    Method,
+    Timing,
+)
 from refresherd.domain.readiness import AppStatus, OutputStatus
 from refresherd.domain.session_state import SessionState, State
 from support.fakes import FakeClock, grants
@@ -115,6 +124,24 @@ def test_every_series_of_an_app_exists_from_the_start_at_0() -> None:
     assert label_sets(found["refresherd_hook_runs"]) == {(result.value,) for result in HookResult}
     for name in ("output_writes", "output_failures", "output_last_write_timestamp_seconds"):
         assert label_sets(found[f"refresherd_{name}"]) == {(PATH,)}
+
+
+def test_only_a_certificate_app_has_a_certificate_that_expires() -> None:
+    """A series that never moves would make an alert on the expiry ring for ever."""
+    name = "refresherd_client_certificate_expiry_timestamp_seconds"
+    certificate = Certificate("8f2b7a36-59c2-4f0e-9c52-2d1f3e0a7c11", Path("a.crt"), Path("a.key"))
+    metrics = Metrics(NOW, [app(), replace(app("billing"), credential=certificate)])
+    source = Exposition(metrics, Apps(), FakeClock(NOW))
+
+    def samples() -> list[tuple[dict[str, str], float]]:
+        return [(sample.labels, sample.value) for sample in families(source)[name].samples]
+
+    assert samples() == [({"app": "billing"}, 0.0)]
+    metrics.observe(CertificateRead("billing", "a.crt", 1_800_000_000.0))
+    metrics.add_app(replace(app("billing"), credential=certificate, timing=Timing(at=0.3)))
+    assert samples() == [({"app": "billing"}, 1_800_000_000.0)]
+    metrics.add_app(app("billing"))
+    assert samples() == []
 
 
 def test_the_daemons_series_exist_from_the_start() -> None:
