@@ -3,6 +3,7 @@
 Only the module of that command is imported: all of them would take longer than its work does.
 """
 
+import os
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
@@ -39,6 +40,9 @@ COMMANDS = {
 
 It imports what is slow to import inside `execute`, so that its help appears at once.
 """
+
+INIT = 1
+"""The process id of a container's first process."""
 
 WIDTH = 80
 """Columns of the help: argparse would take 3 ms to ask the terminal, each time a command runs."""
@@ -90,6 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is None:
         use_utf8()
+    if os.getpid() == INIT:
+        _end_on_term()
     prepare_streams()
     try:
         return _run(sys.argv[1:] if argv is None else argv)
@@ -116,6 +122,13 @@ def _run(words: Sequence[str]) -> int:
     except RefresherdError as error:
         print(f"{' '.join(['refresherd', *words[:1]])}: {error}", file=sys.stderr)
         return error.status if isinstance(error, CommandError) else Exit.UNAVAILABLE
+
+
+def _end_on_term() -> None:
+    """Have TERM end this process, as it ends any but process 1: pid_namespaces(7)."""
+    import signal  # rarely needed, and slow to import
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.TERMINATED))
 
 
 def load(name: str) -> ModuleType:

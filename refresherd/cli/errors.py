@@ -24,6 +24,7 @@ class Exit(IntEnum):
     NOT_EXECUTABLE = 126
     NOT_FOUND = 127
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 class CommandError(RefresherdError):

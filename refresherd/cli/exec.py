@@ -15,6 +15,7 @@ from refresherd.cli.client.daemon import Daemon
 from refresherd.cli.client.token_stream import Variables, follow_tokens, new_variables, parse_env
 from refresherd.cli.errors import CommandError
 from refresherd.cli.options import add_app, add_min_ttl, add_socket, add_timeout
+from refresherd.host.process import INIT
 
 DESCRIPTION = """\
 CMD finds $FORTANIX_API_ENDPOINT, $FORTANIX_ACCESS_TOKEN and
@@ -43,9 +44,6 @@ exit status:
   before CMD runs, as for `refresherd token`"""
 
 RESTART = "restart"
-
-INIT = 1
-"""The process id whose process has to reap orphans, and gets no signal that it does not handle."""
 
 TOKEN_WAIT = 10.0
 """Seconds that the daemon may take to hand out a token that it has just announced."""

@@ -272,5 +272,10 @@ class Signal(Scalar):
         return nearest(name, tuple(one.name[3:] for one in known)) if name else ""
 
     def _interpret(self) -> None:
-        if self and f"SIG{self.removeprefix('SIG')}" not in signal.Signals.__members__:
+        name = f"SIG{self.removeprefix('SIG')}"
+        if self and name not in signal.Signals.__members__:
             raise ValueError
+        if name in {"SIGKILL", "SIGSTOP"}:
+            raise ValueError(
+                f'no process can handle {self}; write one that it handles, such as "HUP"'
+            )

@@ -139,6 +139,9 @@ async def _handle_signals(assembly: Assembly, reloader: Reloader, reporter: Repo
     _on_signal(signal.SIGINT, partial(end, signal.SIGINT))
     _on_signal(signal.SIGUSR1, assembly.supervisor.refresh_all)
     _on_signal(signal.SIGHUP, reloader.request, immediately=reporter.reload_begins)
+    if os.getpid() == process.INIT:
+        _on_signal(signal.SIGCHLD, process.reap_orphans)
+        process.reap_orphans()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, REQUESTS)
     async with asyncio.TaskGroup() as tasks:
         reloads = tasks.create_task(reloader.run())

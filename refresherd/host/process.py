@@ -1,4 +1,4 @@
-"""What the daemon sets up for its own process: descriptors, private memory, an end in time."""
+"""What the daemon sets up for its own process: descriptors, memory, orphans, an end in time."""
 
 import os
 import resource
@@ -13,6 +13,12 @@ PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36
 """prctl(2); also in linux/prctl.h."""
+
+WNOTHREAD = 0x20000000
+"""wait(2): only children of the calling thread."""
+
+INIT = 1
+"""The process that has to reap orphans, such as the first one of a container: pid_namespaces(7)."""
 
 
 def raise_descriptor_limit() -> None:
@@ -50,6 +56,17 @@ def prctl() -> Callable[[int, int], object]:
         call = ctypes.CDLL(None).prctl
         return lambda option, value: call(option, value, 0, 0, 0)
     return lambda *_: None
+
+
+def reap_orphans() -> None:
+    """Reap what other processes have left to this one and what has ended.
+
+    Call it in the main thread, which inherits orphans, and only if that starts no programs itself:
+    those of other threads keep their exit status, for which these threads wait.
+    """
+    with suppress(OSError):  # there are no children, or an emulated kernel lacks the option
+        while os.waitpid(-1, os.WNOHANG | WNOTHREAD) != (0, 0):
+            pass
 
 
 def end_after(seconds: float) -> None:

@@ -144,6 +144,14 @@ def test_faults_of_dsm_keys(dsm: str, expected: str) -> None:
             "hooks = [{signal = 'HUPP', pid_file = 'x'}]",
             '3: apps.payments.hooks[0].signal: "HUPP" is not a valid signal; write the name of a',
         ),
+        (
+            "hooks = [{signal = 'SIGKILL', pid_file = 'x'}]",
+            "3: apps.payments.hooks[0].signal: no process can handle SIGKILL; write one that it",
+        ),
+        (
+            "hooks = [{signal = 'STOP', pid_file = 'x'}]",
+            "3: apps.payments.hooks[0].signal: no process can handle STOP; write one that it",
+        ),
         ("hooks = [{command = 'x'}]", '3: apps.payments.hooks[0].command: "x" is a string; write'),
         (
             "hooks = [{command = ['x'], signal = 'HUP', pid_file = 'x'}]",
