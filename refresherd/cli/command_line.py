@@ -4,6 +4,7 @@ Only the module of that command is imported: all of them would take longer than 
 """
 
 import os
+import re
 import sys
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
@@ -12,8 +13,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import NoReturn
 
-from refresherd import __version__
 from refresherd.cli.errors import CommandError, Exit
+from refresherd.cli.options import nearest
 from refresherd.cli.streams import discard, prepare_streams, use_utf8
 from refresherd.domain.errors import ConfigError, RefresherdError
 
@@ -30,6 +31,8 @@ COMMANDS = {
     "schema": "print the configuration's JSON Schema, for editors",
     "emulator": "run a DSM to develop and test against",
     "demo": "watch the daemon keep tokens of an emulated DSM; no account needed",
+    "help": "explain a command",
+    "version": "print the version",
 }
 """The commands and their lines in the overview. Each is the module of its name, which defines
 
@@ -43,6 +46,21 @@ It imports what is slow to import inside `execute`, so that its help appears at 
 
 INIT = 1
 """The process id of a container's first process."""
+
+ALIASES = {"--help": "help", "-h": "help", "--version": "version"}
+"""Options that stand in the place of a command."""
+
+ARGPARSE = (
+    (
+        r"^the following arguments are required: APP$",
+        "APP is missing; `refresherd status` lists the apps",
+    ),
+    (r"^the following arguments are required: (.*)", r"\1 is missing"),
+    (r"^argument ([^:]*): expected (?:one|at least one) argument$", r"\1 needs a value"),
+    (r"^argument ([^:]*): ignored explicit argument .*", r"\1 takes no value"),
+    (r"^argument ([^:]*): ", r"\1: "),
+)
+"""What argparse's errors begin with, and what to say in its place."""
 
 WIDTH = 80
 """Columns of the help: argparse would take 3 ms to ask the terminal, each time a command runs."""
@@ -84,7 +102,38 @@ class Parser(ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the error and how to get help, and exit with status 64."""
+        for pattern, plain in ARGPARSE:
+            message = re.sub(pattern, plain, message, flags=re.DOTALL)
         self.exit(Exit.USAGE, f"{self.prog}: {message}\nTry: {self.prog} --help\n")
+
+    def exit_with_help(self) -> NoReturn:
+        """Print the help and exit with status 0."""
+        self.print_help()
+        self.exit()
+
+    def parse_words(self, words: Sequence[str]) -> Namespace:
+        """Return the options and arguments. Help and usage errors end the process."""
+        arguments, unknown = self.parse_known_intermixed_args(words)
+        if unknown:
+            self.refuse(unknown[0])
+        return arguments
+
+    def refuse(self, word: str) -> NoReturn:
+        """End the process because of a word that the command does not know."""
+        options = self._option_string_actions
+        option, equals, _ = word.partition("=")  # the value may be a secret
+        if word.startswith("-"):
+            if equals and option in options:
+                self.error(f"{option} takes no value")
+            meant = nearest(option, options)
+            listed = ", ".join(sorted(name for name in options if name.startswith("--")))
+            cure = f"did you mean {meant}?" if meant else f"the options are {listed}"
+            self.error(f"there is no option {option}; {cure}")
+        if "--config" in options:
+            self.error(f'unexpected argument "{word}"; write {self.prog} --config {word}')
+        names = [str(action.metavar) for action in self._get_positional_actions()]
+        taken = f"only {' '.join(names)}" if names else "no arguments"
+        self.error(f'unexpected argument "{word}"; {self.prog} takes {taken}')
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -109,10 +158,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(words: Sequence[str]) -> int:
     try:
         try:
-            if not words or words[0] not in COMMANDS:
-                _show_overview(words)
-            arguments = parse(words[0], words[1:])
-            return int(load(words[0]).execute(arguments) or Exit.OK)
+            name = ALIASES.get(words[0], words[0]) if words else ""
+            if name not in COMMANDS:
+                _refuse(words)
+            arguments = parse(name, words[1:])
+            return int(load(name).execute(arguments) or Exit.OK)
         finally:
             # Flush here: if Python did it at exit, a failure would be a traceback.
             print(end="", flush=True)
@@ -138,31 +188,45 @@ def load(name: str) -> ModuleType:
 
 def parse(name: str, words: Sequence[str]) -> Namespace:
     """Return the options of a command. Help and usage errors end the process."""
+    parse_words = getattr(load(name), "parse", Parser.parse_words)
+    arguments: Namespace = parse_words(parser_of(name), words)
+    return arguments
+
+
+def parser_of(name: str) -> Parser:
+    """Return the parser of a command's words."""
     command = load(name)
     summary = COMMANDS[name]
     description = f"{summary[0].upper()}{summary[1:]}.\n\n{command.DESCRIPTION}"
     parser = Parser(f"refresherd {name}", description, command.EPILOG)
     if hasattr(command, "add_options"):
         command.add_options(parser)
-    parse_words = getattr(command, "parse", Parser.parse_intermixed_args)
-    arguments: Namespace = parse_words(parser, words)
-    return arguments
+    return parser
 
 
-def _show_overview(words: Sequence[str]) -> NoReturn:
-    """Handle a command line that names no command: print help, version or an error, and exit."""
-    from difflib import get_close_matches  # no command that runs needs it
-
+def overview() -> Parser:
+    """Return the parser of command lines that name no command."""
     summaries = "\n".join(f"  {name:<10}{summary}" for name, summary in COMMANDS.items())
     parser = Parser("refresherd", f"{DESCRIPTION}\n\ncommands:\n{summaries}", EPILOG)
     parser.usage = "refresherd COMMAND [OPTION...]"
-    parser.add_argument("--version", action="version", version=f"refresherd {__version__}")
+    return parser
+
+
+def no_such_command(word: str) -> str:
+    """Return the error for a word that is no command."""
+    if "/" in word or word.endswith(".toml"):
+        return f'there is no command "{word}"; write refresherd run --config {word}'
+    meant = nearest(word, COMMANDS)
+    hint = f'; did you mean "{meant}"?' if meant else ""
+    return f'there is no command "{word}"{hint}'
+
+
+def _refuse(words: Sequence[str]) -> NoReturn:
+    """End the process because its command line names no command."""
+    parser = overview()
     if not words:
         parser.error("which command?")
-    word = words[0]
-    if word.startswith("-"):
-        parser.parse_known_args([word])
-        parser.error(f"unknown option {word} before the command; a command's options follow it")
-    nearest = get_close_matches(word, COMMANDS, n=1)
-    hint = f'; did you mean "{nearest[0]}"?' if nearest else ""
-    parser.error(f'there is no command "{word}"{hint}')
+    option = words[0].partition("=")[0]
+    if option.startswith("-"):
+        parser.error(f"unknown option {option} before the command; a command's options follow it")
+    parser.error(no_such_command(words[0]))

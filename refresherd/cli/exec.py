@@ -13,6 +13,7 @@ from refresherd.cli.child.processes import Environ, Processes
 from refresherd.cli.child.runner import Runner, replace_process
 from refresherd.cli.client.daemon import Daemon
 from refresherd.cli.client.token_stream import Variables, follow_tokens, new_variables, parse_env
+from refresherd.cli.command_line import Parser
 from refresherd.cli.errors import CommandError
 from refresherd.cli.options import add_app, add_min_ttl, add_socket, add_timeout
 from refresherd.host.process import INIT
@@ -78,11 +79,13 @@ def refresh_action(text: str) -> str | Signals:
     return number
 
 
-def parse(parser: ArgumentParser, words: Sequence[str]) -> Namespace:
+def parse(parser: Parser, words: Sequence[str]) -> Namespace:
     """Parse the words before the first `--`; the rest, as they are, become `program`."""
     end = words.index("--") if "--" in words else len(words)
     arguments, others = parser.parse_known_args(words[:end])
     arguments.program = list(words[end + 1 :])
+    if others and others[0].startswith("-"):
+        parser.refuse(others[0])
     if others or not any(arguments.program[:1]):
         cause = f"unknown argument {others[0]}" if others else "there is no program to run"
         parser.error(f"{cause}; write the program after --, such as -- ./report.sh")

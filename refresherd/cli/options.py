@@ -6,6 +6,7 @@ It imports only what is cheap: commands that scripts call in loops wait for it.
 import os
 import re
 from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from refresherd.domain import durations
@@ -23,8 +24,8 @@ def duration(text: str, *, zero: bool = False) -> float:
         value = durations.parse(f"{text}s" if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) else text)
     except ValueError:
         meant = durations.guess(text)
-        cure = f"did you mean {meant}?" if meant else "such as 90s or 1m30s"
-        message = f'"{text}" is not a valid duration; write {durations.SYNTAX}; {cure}'
+        cure = f"; did you mean {meant}?" if meant else ", such as 90s or 1m30s"
+        message = f'"{text}" is not a valid duration; write {durations.SYNTAX}{cure}'
         raise ArgumentTypeError(message) from None
     if value > MAX_DURATION:
         raise ArgumentTypeError(f'"{text}" is too long; write 3650d at most')
@@ -34,6 +35,28 @@ def duration(text: str, *, zero: bool = False) -> float:
 
 
 duration_or_zero = partial(duration, zero=True)
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return the known word that is most similar, "" if none is similar."""
+    from difflib import get_close_matches  # no command that runs needs it
+
+    return next(iter(get_close_matches(word.lower(), list(known), n=1)), "")
+
+
+def choice(*known: str) -> Callable[[str], str]:
+    """Return the type of an option whose value is one of a few words."""
+
+    def check(text: str) -> str:
+        if text in known:
+            return text
+        meant = nearest(text, known)
+        hint = f"; did you mean {meant}?" if meant else ""
+        raise ArgumentTypeError(
+            f'"{text}" is not one of the choices; write {", ".join(known)}{hint}'
+        )
+
+    return check
 
 
 def positive_number(text: str) -> int:

@@ -6,7 +6,7 @@ from functools import partial
 
 from refresherd.cli.client.daemon import Daemon
 from refresherd.cli.errors import Unavailable
-from refresherd.cli.options import add_app, add_socket, add_timeout, duration_or_zero
+from refresherd.cli.options import add_app, add_socket, add_timeout, choice, duration_or_zero
 
 DESCRIPTION = """\
 Asks the running daemon, so a script needs no API key. A token that is about to
@@ -48,7 +48,11 @@ def add_options(parser: ArgumentParser) -> None:
         "(default: at least 30s if one can be had at once; otherwise any valid token)",
     )
     parser.add_argument(
-        "--format", choices=FORMATS, default="raw", help="what to print (default: raw)"
+        "--format",
+        metavar=f"{{{','.join(FORMATS)}}}",
+        type=choice(*FORMATS),
+        default="raw",
+        help="what to print (default: raw)",
     )
     add_timeout(parser, 10.0)
     add_socket(parser)

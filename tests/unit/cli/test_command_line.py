@@ -5,9 +5,12 @@ import io
 import os
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from refresherd import __version__
 from refresherd.cli import main, schema
@@ -58,9 +61,18 @@ def test_overview_lists_every_command(capsys: pytest.CaptureFixture[str]) -> Non
     assert "  0   done" in lines
 
 
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    """Every bug report begins with it."""
-    assert printed(capsys, "--version") == f"refresherd {__version__}\n"
+@pytest.mark.parametrize("word", ["version", "--version"])
+def test_version(word: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every bug report begins with it, and people try both spellings."""
+    assert main([word]) == 0
+    assert capsys.readouterr() == (f"refresherd {__version__}\n", "")
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, None])
+def test_help_as_a_command(name: str | None, capsys: pytest.CaptureFixture[str]) -> None:
+    """Git and systemctl have it, so operators try it first."""
+    words = () if name is None else (name,)
+    assert printed(capsys, "help", *words) == printed(capsys, *words, "--help")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -92,6 +104,10 @@ def test_misspelt_command(capsys: pytest.CaptureFixture[str]) -> None:
     """The usual typing error is one letter, so the nearest command is suggested."""
     assert 'there is no command "tokne"; did you mean "token"?' in rejected(capsys, "tokne", "x")
     assert 'there is no command "frobnicate"\n' in rejected(capsys, "frobnicate")
+    assert 'there is no command "tokne"; did you mean "token"?' in rejected(capsys, "help", "tokne")
+    assert 'there is no command "a.toml"; write refresherd run --config a.toml' in rejected(
+        capsys, "a.toml"
+    )
 
 
 def test_option_before_the_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,9 +119,25 @@ def test_option_before_the_command(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "cause"),
     [
-        (("token",), "required: APP"),
-        (("token", "payments", "--format", "xml"), "invalid choice: 'xml'"),
-        (("token", "payments", "--min", "3s"), "unrecognized arguments: --min 3s"),
+        (("token",), "token: APP is missing; `refresherd status` lists the apps"),
+        (
+            ("token", "payments", "--format", "RAW"),
+            'token: --format: "RAW" is not one of the choices; write raw, header, json, env, sd',
+        ),
+        (("token", "a", "--min", "3s"), "token: there is no option --min; did you mean --min-ttl?"),
+        (("token", "a", "b"), 'token: unexpected argument "b"; refresherd token takes only APP'),
+        (("token", "a", "--timeout"), "token: --timeout needs a value"),
+        (("refresh", "--all=yes"), "refresh: --all takes no value"),
+        (
+            ("check", "a.toml"),
+            'check: unexpected argument "a.toml"; write refresherd check --config a.toml',
+        ),
+        (("run", "a.toml"), "write refresherd run --config a.toml"),
+        (("once", "a.toml"), "write refresherd once --config a.toml"),
+        (("run", "--conifg=a"), "run: there is no option --conifg; did you mean --config?"),
+        (("schema", "x"), 'unexpected argument "x"; refresherd schema takes no arguments'),
+        (("version", "--x"), "version: there is no option --x; the options are --help"),
+        (("exec", "a", "--on-refesh", "HUP", "--", "x"), "did you mean --on-refresh?"),
         (("token", "../../metrics"), "is not a valid app name"),
         (("wait", "--timeout", "soon"), '"soon" is not a valid duration'),
         (("exec", "payments"), "there is no program to run; write the program after --"),
@@ -123,6 +155,25 @@ def test_usage_error_is_one_line_and_a_pointer_to_the_help(
     assert line.startswith(f"refresherd {words[0]}: ")
     assert cause in line
     assert pointer == f"Try: refresherd {words[0]} --help"
+
+
+def test_a_value_of_an_unknown_option_is_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    """It may be a secret, and units log what their commands print."""
+    assert "hunter2" not in rejected(capsys, "token", "payments", "--api-key=hunter2")
+    assert "hunter2" not in rejected(capsys, "--api-key=hunter2", "token")
+
+
+@given(st.lists(st.sampled_from([*COMMANDS, "-h", "--", "--config", "a", "-", "-1", "--x=", ""])))
+def test_any_words_are_a_command_or_a_usage_error(words: list[str]) -> None:
+    """A traceback would look like a bug of refresherd. Only commands that just print are run."""
+    if words[:1] and words[0] in COMMANDS and words[0] not in {"help", "version", "schema"}:
+        words = [*words, "--no-such-option"]
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        try:
+            status: object = main(words)
+        except SystemExit as end:
+            status = end.code
+    assert status in (0, 64)
 
 
 def test_default_socket(monkeypatch: pytest.MonkeyPatch) -> None:
