@@ -36,6 +36,9 @@ PID_FILE_BYTES = 64
 PID = re.compile(rb"\s*([0-9]{1,9})\s*")
 """Linux has process ids of up to 7 digits: pid_max in proc(5)."""
 
+RETRY_SECONDS = 0.25
+"""Between looks at a pid file that names no process yet."""
+
 INIT = 1
 """Never signalled; nor are lower numbers, which mean process groups to kill(2)."""
 
@@ -98,9 +101,13 @@ class CommandHook:
         return tail.lines(REPORTED_LINES)
 
 
+class NoProcess(HookError):
+    """A pid file names no process, but may do so soon: its service is just starting."""
+
+
 @dataclass(frozen=True, slots=True)
 class SignalHook:
-    """A signal to the process that a pid file names when the hook runs."""
+    """A signal to the process that a pid file names when the hook runs, or soon after."""
 
     name: str
     number: signal.Signals
@@ -109,17 +116,27 @@ class SignalHook:
     executor: KeyedExecutor
 
     async def run(self, generation: int) -> str:  # noqa: ARG002  # a signal cannot carry it
-        """Send the signal; return "", since a signal has no output. Raises HookError."""
+        """Send the signal; return "", since a signal has no output. Raises HookError.
+
+        A file that is missing, empty or stale is read again until the timeout.
+        """
+        missing: NoProcess | None = None
         try:
             async with filesystem_timeout(self.timeout):
-                await self._send()
-        except ProcessLookupError:
-            message = "it is stale: the process that it names no longer exists"
-            raise HookError(f"{self.pid_file}: {message}") from None
+                while True:
+                    try:
+                        await self._send()
+                    except NoProcess as error:
+                        missing = error
+                        await asyncio.sleep(RETRY_SECONDS)
+                        missing = None
+                    else:
+                        return ""
         except OSError as error:
+            if missing is not None:
+                raise HookError(f"{missing}; looked for {self.timeout:g} s") from None
             message = f"{self.pid_file}: {error.strerror}"
             raise HookError(message, timed_out=isinstance(error, TimeoutError)) from None
-        return ""
 
     async def _send(self) -> None:
         """Signal the process if, once it is opened, the file still names it; else the new one.
@@ -127,20 +144,29 @@ class SignalHook:
         When a service restarts, its old process id may pass to any other process.
         """
         pid = await self._pid()
-        while True:
-            process = _opened(pid)
-            try:
-                named = await self._pid()
-                if named == pid:
-                    _signal(pid, process, self.number)
-                    return
-            finally:
-                if process is not None:
-                    os.close(process)
-            pid = named
+        try:
+            while not await self._signal_if_named(pid):
+                pid = await self._pid()
+        except ProcessLookupError:
+            message = "it is stale: the process that it names no longer exists"
+            raise NoProcess(f"{self.pid_file}: {message}") from None
+
+    async def _signal_if_named(self, pid: int) -> bool:
+        process = _opened(pid)
+        try:
+            named = await self._pid() == pid
+            if named:
+                _signal(pid, process, self.number)
+            return named
+        finally:
+            if process is not None:
+                os.close(process)
 
     async def _pid(self) -> int:
-        return await self.executor.call(self.pid_file.parent, partial(_read, self.pid_file))
+        try:
+            return await self.executor.call(self.pid_file.parent, partial(_read, self.pid_file))
+        except FileNotFoundError as error:
+            raise NoProcess(f"{self.pid_file}: {error.strerror}") from None
 
 
 def _read(pid_file: Path) -> int:
@@ -151,7 +177,7 @@ def _read(pid_file: Path) -> int:
         os.close(descriptor)
     match = PID.fullmatch(line)
     if match is None or int(match[1]) <= INIT:
-        raise HookError(f"{pid_file}: its first line is not a process id above {INIT}")
+        raise NoProcess(f"{pid_file}: its first line is not a process id above {INIT}")
     if int(match[1]) == os.getpid():
         raise HookError(f"{pid_file}: it names refresherd itself; set the service's pid file")
     return int(match[1])

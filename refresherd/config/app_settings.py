@@ -102,7 +102,8 @@ class HookTable(Struct, frozen=True, kw_only=True):
     ] = scalars.Signal()
     pid_file: Annotated[
         scalars.InputFile,
-        "The file with the number of the process to signal.",
+        "The file with the number of the process to signal. If it names no running process yet, "
+        "it is read again until the timeout.",
         Meta(examples=["/run/payments.pid"]),
     ] = scalars.InputFile()
     timeout: Annotated[scalars.Duration, "How long the hook may take before it is stopped."] = (

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from refresherd.adapters.hooks import hooks
+from refresherd.adapters.hooks import RETRY_SECONDS, hooks
 from refresherd.domain.errors import HookError
 from refresherd.domain.model import ApiKeyEnv, App, Endpoint, HookSpec
 from refresherd.engine.ports import Hook
@@ -28,6 +28,11 @@ while True:
 """
 
 STALE = "it is stale: the process that it names no longer exists"
+
+SOON = 0.1
+"""A timeout in seconds for hooks that look for a process in vain."""
+
+IN_VAIN = "; looked for 0.1 s"
 
 
 class Service:
@@ -171,7 +176,31 @@ async def test_the_message_for_a_stale_file_says_so(
         monkeypatch.setattr(os, "pidfd_open", refusing(ENOSYS))
     file.write_text(str(service.pid))
     service.end()
-    assert await fault(signal_hook(file)) == f"{file}: {STALE}"
+    assert await fault(signal_hook(file, timeout=SOON)) == f"{file}: {STALE}{IN_VAIN}"
+
+
+@pytest.mark.parametrize("before", [None, "", "4194303\n"])
+async def test_a_service_that_is_just_starting_gets_the_signal(
+    file: Path, service: Service, before: str | None
+) -> None:
+    """It may write its pid file after the first token: missing, then empty, or a stale one."""
+    if before is not None:
+        file.write_text(before)
+    running = asyncio.create_task(signal_hook(file).run(1))
+    done, _ = await asyncio.wait({running}, timeout=RETRY_SECONDS / 2)
+    assert not done
+    file.write_text(f"{service.pid}\n")
+    assert await running == ""
+    assert service.line() == "HUP\n"
+
+
+async def test_a_hook_that_waits_for_a_pid_file_can_be_cancelled(file: Path) -> None:
+    """The daemon stops within five seconds."""
+    running = asyncio.create_task(signal_hook(file).run(1))
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
 
 
 @pytest.mark.parametrize(
@@ -193,8 +222,8 @@ async def test_the_message_for_a_stale_file_says_so(
 async def test_a_file_without_a_process_id_is_an_error(file: Path, text: str) -> None:
     """Numbers up to 1 would signal init or whole process groups."""
     file.write_text(text)
-    expected = f"{file}: its first line is not a process id above 1"
-    assert await fault(signal_hook(file)) == expected
+    expected = f"{file}: its first line is not a process id above 1{IN_VAIN}"
+    assert await fault(signal_hook(file, timeout=SOON)) == expected
 
 
 async def test_refresherd_never_signals_itself(file: Path) -> None:
@@ -207,7 +236,8 @@ async def test_refresherd_never_signals_itself(file: Path) -> None:
 
 async def test_the_message_for_an_unreadable_file_names_it(tmp_path: Path, file: Path) -> None:
     """The service may not have been started yet, or its file may be elsewhere."""
-    assert await fault(signal_hook(file)) == f"{file}: No such file or directory"
+    missing = f"{file}: No such file or directory{IN_VAIN}"
+    assert await fault(signal_hook(file, timeout=SOON)) == missing
     assert await fault(signal_hook(tmp_path)) == f"{tmp_path}: Is a directory"
 
 
@@ -215,7 +245,7 @@ async def test_a_named_pipe_is_refused_at_once(file: Path) -> None:
     """Opening it would wait for a writer, and hold up all pid files in the directory."""
     os.mkfifo(file)
 
-    assert "not a process id" in await fault(signal_hook(file))
+    assert "not a process id" in await fault(signal_hook(file, timeout=SOON))
 
 
 @pytest.mark.parametrize("fallback", [False, True])
@@ -258,7 +288,7 @@ def descriptors() -> int:
 
 async def test_no_descriptor_is_left_behind(file: Path, service: Service) -> None:
     """Hooks run for months, so any leak would add up."""
-    hook = signal_hook(file)
+    hook = signal_hook(file, timeout=SOON)
     before = descriptors()
     for text in (str(service.pid), "nonsense", str(2**22 + 1)):
         file.write_text(text)

@@ -1,5 +1,6 @@
-"""Faults of sockets and credentials: their paths change while the daemon runs."""
+"""Faults of sockets, credentials and pid files: their paths change while the daemon runs."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -21,6 +22,18 @@ SCRIPT = "cat $0.key; test ! -e $0.hang || sleep 1000"
 COMMAND = f'api_key_command = ["sh", "-c", "{SCRIPT}", "{{directory}}/{{name}}"]'
 
 ASKING = Setting(disk=Disk.OWN, wrapper=BARE_ROOT, key=COMMAND, app='renew = "auth"')
+
+
+PID_FILE = "late.pid"
+
+HOOKED = Setting(app=f'hooks = [{{ signal = "HUP", pid_file = "{PID_FILE}" }}]')
+
+SERVICE = f"""
+trap 'touch late.reloaded' HUP
+echo $$ >{PID_FILE}
+while :; do sleep 0.1; done
+"""
+"""A service with a pid file, which it writes once it can be signalled."""
 
 
 @asynccontextmanager
@@ -84,6 +97,19 @@ async def _command_hanging(scene: Scene) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def _pid_file_late(scene: Scene) -> AsyncIterator[None]:
+    """Start the service of a hook only when the token that the hook tells it of is there."""
+    reloaded = scene.directory / "late.reloaded"
+    reloaded.unlink(missing_ok=True)
+    yield
+    service = await asyncio.create_subprocess_exec("sh", "-c", SERVICE, cwd=scene.directory)
+    if await scene.until(reloaded.exists, 5.0) is None:
+        scene.remarks.append("the service was not told of the token")
+    service.kill()
+    await service.wait()
+
+
+@asynccontextmanager
 async def _nothing(_: Scene) -> AsyncIterator[None]:
     yield
 
@@ -133,6 +159,13 @@ FAULTS = (
         _command_hanging,
         frozenset({"timeout", "credential"}),
         ASKING,
+    ),
+    Fault(
+        "pid-file-late",
+        "a hook's service has no pid file yet",
+        _pid_file_late,
+        setting=HOOKED,
+        lengths=(BRIEF,),
     ),
     Fault(
         "host-neighbours",
