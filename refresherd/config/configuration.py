@@ -169,8 +169,8 @@ class _Builder:
         directory = self._credentials_directory
         if own.api_key_file:
             return model.ApiKeyFile(own.api_key_file.path)
-        if own.api_key_credential and directory is not None:
-            return model.ApiKeyFile(directory / own.api_key_credential)
+        if own.api_key_credential:
+            return model.SystemdCredential(str(own.api_key_credential), directory)
         if own.api_key_env:
             return model.ApiKeyEnv(str(own.api_key_env))
         if own.token_file:
@@ -223,10 +223,12 @@ def _plain(value: object) -> object:  # noqa: PLR0911 -- one for each kind of va
             return value
 
 
-def _credential(credential: model.Credential) -> str:
+def _credential(credential: model.Credential) -> str:  # noqa: PLR0911 -- one for each kind
     match credential:
         case model.ApiKeyFile():
             return "an API key in a file"
+        case model.SystemdCredential():
+            return "an API key from systemd"
         case model.ApiKeyEnv():
             return "an API key in the environment"
         case model.ApiKeyCommand():

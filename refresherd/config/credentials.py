@@ -6,15 +6,14 @@ repeats any of it.
 
 import re
 import ssl
-from base64 import b64decode
-from binascii import Error
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from refresherd.config.findings import Finding, listed, quoted
+from refresherd.config.findings import Finding, Kind, listed, quoted
 from refresherd.config.parse import AppSettings, Settings
 from refresherd.config.scalars import Argument, CredentialName, Variable
+from refresherd.domain.api_keys import app_uuid
 from refresherd.domain.model import B64TOKEN, UUID
 from refresherd.domain.passwords import password
 
@@ -101,8 +100,9 @@ def check_credentials(settings: Settings) -> Iterator[Finding]:
         if settings.credentials_directory is None:
             yield Finding(
                 key,
-                "$CREDENTIALS_DIRECTORY is not set; systemd sets it for services with "
-                "LoadCredential=; elsewhere, use api_key_file",
+                "it cannot be checked here, because systemd passes it to the unit only "
+                "(LoadCredential=); for a daemon without a unit, write api_key_file",
+                Kind.NOTE,
             )
     for key, variable in settings.written(Variable):
         value = settings.environ.get(variable)
@@ -111,9 +111,10 @@ def check_credentials(settings: Settings) -> Iterator[Finding]:
                 key,
                 f"the environment variable {quoted(variable)} is not set; set it (systemd: "
                 "EnvironmentFile=), or name another one",
+                Kind.TROUBLE,
             )
         elif fault := api_key_fault(value.encode(errors="surrogateescape")):
-            yield Finding(key, f"the value of {quoted(variable)}: {fault}")
+            yield Finding(key, f"the value of {quoted(variable)}: {fault}", Kind.TROUBLE)
 
 
 def api_key_fault(content: bytes) -> str:
@@ -224,16 +225,7 @@ def _check_arguments(settings: Settings) -> Iterator[Finding]:
 
 
 def _is_api_key(key: bytes) -> bool:
-    """Return whether this is base64 of an app's UUID, a colon and a secret.
-
-    The URL-safe alphabet counts as well, and so does a key that lost its padding.
-    """
-    digits = key.rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
-    try:
-        plain = b64decode(digits + b"=" * (-len(digits) % 4), validate=True)
-    except Error:
-        return False
-    return re.fullmatch(APP_ID + rb":.+", plain, re.DOTALL) is not None
+    return app_uuid(key.decode(errors="replace")) != ""
 
 
 def _first_fault(content: bytes, faults: Iterable[tuple[bytes, str]]) -> str:

@@ -39,7 +39,13 @@ DRAIN_TIMEOUT = 0.5
 MAX_CONCURRENT_COMMANDS = 32
 """Limits the processes that hooks start when ten thousand apps are refreshed at once."""
 
-COUNTED = (model.ApiKeyFile, model.ApiKeyEnv, model.ApiKeyCommand, model.LdapApp)
+COUNTED = (
+    model.ApiKeyFile,
+    model.SystemdCredential,
+    model.ApiKeyEnv,
+    model.ApiKeyCommand,
+    model.LdapApp,
+)
 """The credentials whose failed logins DSM, or the LDAP server behind it, counts."""
 
 

@@ -101,9 +101,18 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class ApiKeyFile:
-    """An API key in a file; a systemd credential is one as well."""
+    """An API key in a file."""
 
     path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class SystemdCredential:
+    """An API key that systemd passes to the unit under a name (LoadCredential=)."""
+
+    name: str
+    directory: Path | None
+    """Where systemd puts it, None if the daemon is not run as such a unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +155,9 @@ class LdapApp:
     password_file: Path
 
 
-Credential = ApiKeyFile | ApiKeyEnv | ApiKeyCommand | TokenFile | Certificate | LdapApp
+Credential = (
+    ApiKeyFile | SystemdCredential | ApiKeyEnv | ApiKeyCommand | TokenFile | Certificate | LdapApp
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
-"""Transitions that people cause: a refresh on request, a new credential, changed settings."""
+"""Transitions that people cause: a refresh on request, a new credential or file, other settings."""
 
 from dataclasses import replace
 
+from refresherd.domain.errors import Reason
 from refresherd.domain.model import Instant, Method, Timing
 from refresherd.domain.session_state import ALWAYS, SessionState, State, valid_token
 from refresherd.domain.timing import check_at, refresh_at
@@ -24,6 +25,25 @@ def refresh_requested(session: SessionState, now: Instant, timing: Timing) -> Se
 def credential_changed(session: SessionState, now: Instant, timing: Timing) -> SessionState:
     """Return the state with a login due now; the token stays."""
     return replace(refresh_requested(session, now, timing), method=Method.AUTH)
+
+
+def may_need_repair(session: SessionState) -> bool:
+    """Return whether the last attempt failed for what files on this host may mend: a key, a CA."""
+    failure = session.last_failure
+    return failure is not None and failure.reason in {Reason.CREDENTIAL, Reason.TLS}
+
+
+def files_changed(session: SessionState, now: Instant, timing: Timing) -> SessionState:
+    """Return the state with the next attempt due soon: a file that it needs has changed.
+
+    It is due `retry_min` after the last attempt at the earliest, whatever else changes. The login
+    that a refusal has put off stays put off.
+    """
+    failed_at = ALWAYS if session.last_failure is None else session.last_failure.at
+    at = max(now, Instant(failed_at + timing.retry_min))
+    if session.method is Method.AUTH:
+        at = max(at, session.login_at)
+    return replace(session, next_attempt_at=min(session.next_attempt_at, at))
 
 
 def settings_changed(

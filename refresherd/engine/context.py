@@ -55,7 +55,7 @@ class AppContext:
     """None if DSM does not count the app's failed logins."""
 
     credential_poll: float = 2.0
-    """Seconds between two looks at the source of a refused credential."""
+    """The longest pause between two looks at the source of a credential that does not work."""
 
 
 class StateCell:

@@ -66,6 +66,12 @@ class CredentialSource(Protocol):
     async def stamp(self) -> Hashable:
         """Return a value that changes when the source does, None if only reading could tell."""
 
+    async def files(self) -> Hashable:
+        """Return a value that changes with any file on this host that an attempt needs.
+
+        These are the credential's files, the program that prints it and the CAs to trust.
+        """
+
     @property
     def entity_id(self) -> str:
         """The app's UUID that the last credential read contains, "" if it contains none."""

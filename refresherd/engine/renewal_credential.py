@@ -25,9 +25,12 @@ class RenewalCredential:
     asked. So the wait after a refusal ends as soon as an operator replaces the credential. The
     source is read only when its stamp has changed, or when `look_now` asks for it. Only a
     different content ends the wait: touching the file must not burn the same credential again.
+
+    `work` looks as often for changed files while an attempt needs a file on this host that is
+    missing or unusable. Any change ends the wait then, because it cost DSM nothing.
     """
 
-    __slots__ = ("_app", "_forced", "_look_at", "_refused", "_stamp", "_unused", "_used")
+    __slots__ = ("_app", "_files", "_forced", "_look_at", "_refused", "_stamp", "_unused", "_used")
 
     def __init__(self, app: RunningApp) -> None:
         self._app = app
@@ -36,15 +39,19 @@ class RenewalCredential:
         self._unused: Secret | None = None
         """Another credential that the source held at the last look, until it is used."""
         self._stamp: Hashable = None
+        self._files: Hashable = None
+        """The files' stamp at the last look, None before the first."""
         self._forced = False
         self._look_at = ALWAYS
 
     @property
     def due_at(self) -> Instant:
-        """When to look at the source, NEVER unless asked to or DSM refuses the credential."""
+        """When to look at the source and the files, NEVER while nothing is wrong with them."""
         if self._forced:
             return ALWAYS
-        return self._look_at if self._app.session.state is State.REJECTED else NEVER
+        session = self._app.session
+        looks = session.state is State.REJECTED or operator_transitions.may_need_repair(session)
+        return self._look_at if looks else NEVER
 
     async def choose(self, session: SessionState) -> tuple[Method, Secret]:
         """Return how to make the next attempt, and with what.
@@ -101,11 +108,24 @@ class RenewalCredential:
         self._forced = True
 
     async def work(self) -> None:
-        """Make a login due if the source holds another credential than the one last used."""
+        """Make an attempt due if the source holds another credential, or a file has changed."""
         forced, self._forced = self._forced, False
-        if self._used is not None:
+        if operator_transitions.may_need_repair(self._app.session):
+            await self._look_at_files()
+        if self._used is not None and (forced or self._app.session.state is State.REJECTED):
             await self._look(forced=forced)
-        self._look_at = Instant(self._app.now() + self._app.ports.credential_poll)
+        # At random times: ten thousand apps may wait for one directory.
+        pause = self._app.ports.credential_poll * (1 - self._app.rand() / 2)
+        self._look_at = Instant(self._app.now() + pause)
+
+    async def _look_at_files(self) -> None:
+        files = await self._app.ports.credential.files()
+        changed = self._files is not None and files != self._files
+        self._files = files
+        if changed:
+            session, now = self._app.session, self._app.now()
+            timing = self._app.settings.timing
+            self._app.publish(operator_transitions.files_changed(session, now, timing))
 
     async def _look(self, *, forced: bool) -> None:
         stamp = await self._app.ports.credential.stamp()

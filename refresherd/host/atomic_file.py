@@ -86,13 +86,14 @@ def read(path: str, limit: int) -> bytes | None:
 def file_stamp(path: Path) -> Hashable:
     """Return a value that changes with the file. It blocks, and raises nothing.
 
-    Symbolic links are followed: Kubernetes replaces a mounted secret by changing one of them.
+    Symbolic links are followed: Kubernetes replaces a mounted secret by changing one of them. A new
+    owner or mode counts: the file may have become readable.
     """
     try:
         status = path.stat()
     except OSError:
         return MISSING
-    return status.st_mtime_ns, status.st_ino, status.st_size
+    return status.st_ctime_ns, status.st_ino, status.st_size
 
 
 @contextmanager

@@ -23,6 +23,13 @@ FILE_REMEDIES: Mapping[int, str] = {
     errno.EROFS: "mount its filesystem writable (in a unit: ReadWritePaths=)",
 }
 
+READ_REMEDIES: Mapping[int, str] = {
+    errno.EACCES: "let the daemon's user read it",
+    errno.EISDIR: "put the file in the directory's place",
+    errno.ENOENT: "create it, and it is read at once",
+    errno.ENOTDIR: "its parent is not a directory",
+}
+
 SOCKET_REASONS: Mapping[int, str] = {
     errno.EACCES: "Permission denied; let the daemon's user do that",
     errno.EADDRINUSE: "another process already listens there",
@@ -41,6 +48,12 @@ def failure(path: str, doing: str, error: OSError) -> OutputError:
     reason = os.strerror(number) if number else str(error)
     remedy = FILE_REMEDIES.get(number)
     return OutputError(f"{path}: cannot {doing}: {reason}" + (f"; {remedy}" if remedy else ""))
+
+
+def with_cure(error: OSError) -> str:
+    """Return why a file cannot be read, and what helps."""
+    reason, remedy = error.strerror or str(error), READ_REMEDIES.get(error.errno or 0)
+    return f"{reason}; {remedy}" if remedy else reason
 
 
 def cannot_listen(path: Path, cause: OSError | str) -> RefresherdError:

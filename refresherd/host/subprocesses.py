@@ -237,6 +237,11 @@ def _start(program: Program, *, merged: bool) -> "Popen[bytes]":
     )
 
 
+def find(program: Program) -> str:
+    """Return the path of a program that can be run, "" if there is none. It may block."""
+    return shutil.which(program.argv[0], path=program.environ.get("PATH", os.defpath)) or ""
+
+
 def _executable(program: Program) -> str:
     """Return the program's path, after reading from it. Raises OSError.
 
@@ -245,7 +250,7 @@ def _executable(program: Program) -> str:
     """
     path = program.argv[0]
     if "/" not in path:
-        path = shutil.which(path, path=program.environ.get("PATH", os.defpath)) or ""
+        path = find(program)
     if not path:
         raise FileNotFoundError(ENOENT, os.strerror(ENOENT), program.argv[0])
     with suppress(OSError), Path(path).open("rb") as file:  # Popen raises what is wrong with it

@@ -84,21 +84,23 @@ async def test_the_message_for_a_failed_command_quotes_its_last_line(
     script: str, message: str
 ) -> None:
     """The operator needs its complaint, and must not see its output, which may be a secret."""
-    assert await fault(shell(script)) == f"/bin/sh: {message}"
+    assert await fault(shell(script)) == f"api_key_command /bin/sh: {message}"
 
 
 async def test_the_message_for_a_missing_command_names_it() -> None:
     """The configuration has a typing error, or a package is missing on this host."""
-    assert (
-        await fault(command(("/nonexistent/pass",)))
-        == "/nonexistent/pass: No such file or directory"
+    assert await fault(command(("/nonexistent/pass",))) == (
+        "api_key_command /nonexistent/pass: No such file or directory; install it, and it is run "
+        "at once"
     )
 
 
 async def test_a_hanging_command_is_killed_with_its_children(tmp_path: Path) -> None:
     """Otherwise each login attempt would leave one behind."""
     hanging = shell(f"sleep 60 & echo $$ $! > {tmp_path}/pids; wait", timeout=0.3)
-    assert await fault(hanging) == "/bin/sh: it did not finish within 0.3 s, and was ended"
+    assert await fault(hanging) == (
+        "api_key_command /bin/sh: it did not finish within 0.3 s, and was ended"
+    )
     running = pids(tmp_path / "pids")
     assert len(running) == 2
     await until(lambda: all(over(pid) for pid in running))

@@ -4,7 +4,8 @@ import asyncio
 import json
 import os
 import threading
-from collections.abc import Callable
+from base64 import b64encode
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,25 +13,35 @@ import pytest
 from refresherd.adapters.credentials import source
 from refresherd.domain.errors import Reason, Retryable
 from refresherd.domain.model import (
+    ApiKeyCommand,
+    ApiKeyEnv,
     ApiKeyFile,
     App,
     Certificate,
     Credential,
     Endpoint,
     LdapApp,
+    SystemdCredential,
     TokenFile,
 )
 from refresherd.engine.ports import CredentialSource
 from refresherd.host.keyed_executor import KeyedExecutor
 from support.fakes import API_KEY, ENTITY_ID
 
+OTHER_UUID = "8f2b7a36-59c2-4f0e-9c52-2d1f3e0a7c12"
+
+OTHER_KEY = b64encode(f"{OTHER_UUID}:sesame".encode()).decode()
+
 
 def source_of(
-    credential: Credential, executor: KeyedExecutor | None = None, patience: float = 10.0
+    credential: Credential,
+    executor: KeyedExecutor | None = None,
+    patience: float = 10.0,
+    environ: Mapping[str, str] | None = None,
 ) -> CredentialSource:
     """Return the source of an app with this credential."""
     app = App("payments", Endpoint("https://amer.smartkey.io"), credential)
-    return source(app, {}, executor or KeyedExecutor(), patience=patience)
+    return source(app, environ or {}, executor or KeyedExecutor(), patience=patience)
 
 
 async def test_a_key_file_is_read_anew_each_time(tmp_path: Path) -> None:
@@ -40,9 +51,9 @@ async def test_a_key_file_is_read_anew_each_time(tmp_path: Path) -> None:
     key = source_of(ApiKeyFile(path))
     assert (await key.read()).reveal() == API_KEY
     assert key.entity_id == ENTITY_ID
-    path.write_text("QW5vdGhlcg==")
-    assert (await key.read()).reveal() == "QW5vdGhlcg=="
-    assert key.entity_id == ""
+    path.write_text(OTHER_KEY)
+    assert (await key.read()).reveal() == OTHER_KEY
+    assert key.entity_id == OTHER_UUID
 
 
 async def test_a_token_file_holds_a_bearer_token(tmp_path: Path) -> None:
@@ -74,7 +85,7 @@ async def test_the_message_for_an_unreadable_file_names_it(
     with pytest.raises(Retryable) as caught:
         await source_of(ApiKeyFile(path)).read()
     assert caught.value.reason is Reason.CREDENTIAL
-    assert caught.value.message == f"{path}: {message}"
+    assert caught.value.message.startswith(f"api_key_file {path}: {message}; ")
 
 
 ACCOUNT = "5cbd5b4a-4f0d-4d3e-8a51-2f5a0d0f3c77"
@@ -127,7 +138,10 @@ async def test_an_unusable_password_names_its_file(
     path.write_bytes(content)
     with pytest.raises(Retryable) as caught:
         await source_of(LdapApp(ACCOUNT, "payments", path)).read()
-    assert (caught.value.reason, caught.value.message) == (Reason.CREDENTIAL, f"{path}: {message}")
+    assert (caught.value.reason, caught.value.message) == (
+        Reason.CREDENTIAL,
+        f"password_file {path}: {message}",
+    )
 
 
 def rewrite(path: Path) -> None:
@@ -204,8 +218,8 @@ async def test_a_hanging_disk_holds_up_only_its_own_credentials(tmp_path: Path) 
     try:
         with pytest.raises(Retryable) as caught:
             await hanging.read()
-        message = f"{dead / 'key'}: no answer for 0.05 s; its filesystem hangs or is overloaded"
-        assert caught.value.message == message
+        message = f"api_key_file {dead / 'key'}: no answer for 0.05 s; its filesystem hangs or is "
+        assert caught.value.message.startswith(message)
         assert (await hanging.stamp(), await certificate.stamp()) == before
         assert (await source_of(ApiKeyFile(live / "key"), executor).read()).reveal() == API_KEY
     finally:
@@ -218,3 +232,59 @@ async def test_a_named_pipe_in_a_keys_place_is_refused_at_once(tmp_path: Path) -
     os.mkfifo(tmp_path / "key")
     with pytest.raises(Retryable, match="not a regular file"):
         await source_of(ApiKeyFile(tmp_path / "key")).read()
+
+
+def close(path: Path) -> None:
+    """Take the right to read it away, which changes neither its content nor its time."""
+    path.chmod(0)
+
+
+@pytest.mark.parametrize("change", [rewrite, replace, touch, close, Path.unlink])
+async def test_a_change_of_any_needed_file_is_seen(
+    tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    """An app that waits for its key, its certificate or a CA goes on as soon as one is mended."""
+    names = ("payments.key", "payments.crt", "ca.pem")
+    key, certificate, authorities = paths = [tmp_path / name for name in names]
+    for path in paths:
+        path.write_text(API_KEY)
+    endpoint = Endpoint("https://amer.smartkey.io", authorities)
+    for credential, needed in (
+        (ApiKeyFile(key), (key, authorities)),
+        (Certificate(ENTITY_ID, certificate, key), (certificate, key, authorities)),
+        (ApiKeyEnv("KEY"), (authorities,)),
+        (ApiKeyCommand((str(key),)), (authorities,)),
+    ):
+        files = source(App("payments", endpoint, credential), {}, KeyedExecutor())
+        for path in needed:
+            path.unlink(missing_ok=True)
+            path.write_text(API_KEY)
+            before = await files.files()
+            assert await files.files() == before
+            change(path)
+            assert await files.files() != before
+
+
+async def test_a_program_that_is_installed_is_seen(tmp_path: Path) -> None:
+    """An app whose key a program prints goes on as soon as there is one on PATH that can run."""
+    program = tmp_path / "vault"
+    command = source_of(ApiKeyCommand(("vault", "read")), environ={"PATH": str(tmp_path)})
+    missing = await command.files()
+    program.write_text("#!/bin/sh")
+    assert await command.files() == missing, "nobody may run it yet"
+    program.chmod(0o755)
+    assert await command.files() != missing
+
+
+async def test_a_credential_from_systemd_is_a_file_in_its_directory(tmp_path: Path) -> None:
+    """Without a unit, or one that names it, there is none, and the message says what passes it."""
+    (tmp_path / "payments").write_text(API_KEY)
+    credential = SystemdCredential("payments", tmp_path)
+    assert (await source_of(credential).read()).reveal() == API_KEY
+    for missing in (SystemdCredential("other", tmp_path), SystemdCredential("other", None)):
+        with pytest.raises(Retryable) as caught:
+            await source_of(missing).read()
+        assert caught.value.reason is Reason.CREDENTIAL
+        assert caught.value.message.startswith(
+            "api_key_credential other: systemd has not passed it; add LoadCredential=NAME:FILE to"
+        )

@@ -33,11 +33,11 @@ def authority(tmp_path: Path) -> Authority:
     return Authority(tmp_path)
 
 
-def fault(files: TlsFiles) -> str:
+def fault(files: TlsFiles, reason: Reason = Reason.TLS) -> str:
     """Return why no context can be made from these files."""
     with pytest.raises(Retryable) as caught:
         make_context(files)
-    assert caught.value.reason is Reason.TLS
+    assert caught.value.reason is reason
     return caught.value.message
 
 
@@ -62,11 +62,11 @@ def test_the_message_for_an_unusable_ca_file_names_it(tmp_path: Path) -> None:
     """The operator has to know which file to correct."""
     junk = tmp_path / "junk.pem"
     junk.write_text("junk")
-    assert fault(TlsFiles(junk)) == f"{junk}: it holds no CA certificate in PEM format"
-    assert (
-        fault(TlsFiles(tmp_path / "none.pem")) == f"{tmp_path}/none.pem: No such file or directory"
+    assert fault(TlsFiles(junk)) == f"ca_file {junk}: it holds no CA certificate in PEM format"
+    assert fault(TlsFiles(tmp_path / "none.pem")) == (
+        f"ca_file {tmp_path}/none.pem: No such file or directory; create it, and it is read at once"
     )
-    assert fault(TlsFiles(tmp_path)) == f"{tmp_path}: Is a directory"
+    assert fault(TlsFiles(tmp_path)).startswith(f"ca_file {tmp_path}: Is a directory; ")
 
 
 def junk(key_file: Path) -> None:
@@ -93,7 +93,7 @@ def exchange(key_file: Path) -> None:
     [
         (junk, UNUSABLE),
         (lock, UNUSABLE),
-        (exchange, "{key_file} is not the key of {cert_file}"),
+        (exchange, "{key_file} is not the key of {cert_file}; replace one of them"),
     ],
 )
 def test_the_message_for_an_unusable_client_certificate_names_its_files(
@@ -103,7 +103,7 @@ def test_the_message_for_an_unusable_client_certificate_names_its_files(
     cert_file, key_file = authority.issue("app")
     spoil(key_file)
     files = TlsFiles(authority.ca_file, cert_file, key_file)
-    assert fault(files) == message.format(cert_file=cert_file, key_file=key_file)
+    assert fault(files, Reason.CREDENTIAL) == message.format(cert_file=cert_file, key_file=key_file)
 
 
 @pytest.mark.parametrize("missing", [0, 1])
@@ -113,7 +113,9 @@ def test_the_message_for_a_missing_certificate_or_key_names_it(
     """OpenSSL would not say which of the two is missing."""
     files = authority.issue("app")
     files[missing].unlink()
-    assert fault(TlsFiles(None, *files)) == f"{files[missing]}: No such file or directory"
+    message = fault(TlsFiles(None, *files), Reason.CREDENTIAL)
+    key = ("cert_file", "key_file")[missing]
+    assert message.startswith(f"{key} {files[missing]}: No such file or directory; create it, ")
 
 
 async def test_a_context_is_shared_until_the_files_change(

@@ -29,11 +29,15 @@ APP = '[apps.payments]\napi_key_env = "FORTANIX_API_KEY"\n'
 
 
 def faults_in(text: str, environ: Mapping[str, str] = ENVIRON) -> tuple[str, ...]:
-    """Return the faults of a text that do not depend on the machine, without the file's name."""
+    """Return what is wrong with a text on any machine, without the file's name.
+
+    The troubles among it are those of the environment.
+    """
     settings = parse_settings(read_toml(FILE, text), FILE, environ)
     faults = (*settings.faults, *check_rules(settings), *check_credentials(settings))
-    lines = report(FILE, text, faults)[Kind.FAULT]
-    return tuple(line.removeprefix(f"{FILE}:") for line in lines)
+    lines = report(FILE, text, faults)
+    wrong = (*lines[Kind.FAULT], *lines[Kind.TROUBLE])
+    return tuple(line.removeprefix(f"{FILE}:") for line in wrong)
 
 
 def configuration_in(text: str, environ: Mapping[str, str] = ENVIRON) -> Configuration:

@@ -220,11 +220,15 @@ class ScriptedClient:
 
 
 class FakeCredential:
-    """A credential source: set `secret` and `version` to change it, `error` to break it."""
+    """A credential source: set `secret` and `version` to change it, `error` to break it.
+
+    Set `files_version` to change a file that an attempt needs.
+    """
 
     def __init__(self, secret: str = API_KEY, entity_id: str = ENTITY_ID) -> None:
         self.secret = secret
         self.version: Hashable = 1
+        self.files_version: Hashable = 1
         self.error: Exception | None = None
         self.reads = 0
         self.entity_id = entity_id
@@ -239,6 +243,10 @@ class FakeCredential:
     async def stamp(self) -> Hashable:
         """Return `version`."""
         return self.version
+
+    async def files(self) -> Hashable:
+        """Return `files_version`."""
+        return self.files_version
 
 
 class FakeOutput:

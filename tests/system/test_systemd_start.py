@@ -121,22 +121,52 @@ def test_faulty_configuration_is_not_tried_again(host: Host) -> None:
 
 
 def test_missing_credential_is_named(host: Host) -> None:
-    """The journal says what to write into the unit."""
+    """The journal and the status say what to write into the unit, which goes on with it."""
     host.app("payments")
     host.machine.run("rm", "/etc/systemd/system/refresherd.service.d/payments.conf")
     host.systemctl("daemon-reload")
-    assert begin(host.machine).wait(PATIENCE) != 0
-    assert settled(host) == ("failed", "78", "0")
+    start = begin(host.machine)
+    until(lambda: "LoadCredential=" in shown(host, "StatusText"), lambda: journal(host))
     assert "LoadCredential=" in journal(host)
-
-
-def test_credential_that_systemd_was_not_told_of_is_named(host: Host) -> None:
-    """The unit may load one credential and the configuration ask for another."""
     host.app("payments")
-    host.drop_in("[Service]\nLoadCredential=\nLoadCredential=other:/etc/hostname\n", "payments")
-    assert begin(host.machine).wait(PATIENCE) != 0
-    assert settled(host) == ("failed", "78", "0")
-    assert "payments" in journal(host)
+    host.systemctl("restart", SERVICE)
+    start.wait(PATIENCE)
+    assert host.machine.read(TOKEN) in host.statistics("payments")["tokens"]
+
+
+def test_credential_that_systemd_was_not_told_of_stops_no_other_app(host: Host) -> None:
+    """The unit may load one credential and the configuration ask for another."""
+    host.app("payments", APP.format(name="absent"), head=f'ready = "any"\n{HEAD}')
+    host.systemctl("start", SERVICE)
+    assert host.machine.read(TOKEN) in host.statistics("payments")["tokens"]
+    assert "add LoadCredential=absent:FILE to the unit" in journal(host)
+
+
+def test_a_group_that_comes_later_stops_no_other_app(host: Host) -> None:
+    """A directory service may be slower than the boot; its app goes on once the group is known."""
+    path = "/run/refresherd/later.token"
+    later = f"""\
+[[apps.payments.files]]
+path = "{path}"
+group = "later"
+mode = "0640"
+"""
+    other = '[apps.billing]\napi_key_credential = "billing"\n'
+    host.app("billing")
+    host.app("payments", later + other, head=f'ready = "any"\n{HEAD}')
+    host.drop_in(
+        "[Service]\nCapabilityBoundingSet=CAP_CHOWN\nAmbientCapabilities=CAP_CHOWN\n"
+        "SystemCallFilter=@chown\n"
+    )
+    host.systemctl("start", SERVICE)
+    until(lambda: "this host has no group 'later'" in journal(host), lambda: journal(host))
+    assert host.machine.read(TOKEN) in host.statistics("payments")["tokens"]
+    host.machine.run("groupadd", "later")
+    until(
+        lambda: host.machine.ask("stat", "--format=%G %a", path) == "later 640",
+        lambda: journal(host),
+    )
+    host.machine.run("groupdel", "later")
 
 
 def test_socket_is_there_before_the_daemon(host: Host) -> None:

@@ -12,6 +12,7 @@ from refresherd.domain.model import Instant
 from refresherd.engine.ports import Clock
 from refresherd.host.atomic_file import file_stamp
 from refresherd.host.keyed_executor import KeyedExecutor
+from refresherd.host.os_errors import with_cure
 
 CHECK_SECONDS = 1.0
 """The least time between two checks for changed files: there may be 1,000 requests a second."""
@@ -92,30 +93,32 @@ def make_context(files: TlsFiles) -> ssl.SSLContext:
         try:
             context.load_verify_locations(files.ca_file)
         except ssl.SSLError:
-            message = f"{files.ca_file}: it holds no CA certificate in PEM format"
+            message = f"ca_file {files.ca_file}: it holds no CA certificate in PEM format"
             raise Retryable(Reason.TLS, message) from None
         except OSError as error:
-            raise Retryable(Reason.TLS, f"{files.ca_file}: {error.strerror}") from None
+            message = f"ca_file {files.ca_file}: {with_cure(error)}"
+            raise Retryable(Reason.TLS, message) from None
     if files.cert_file is not None and files.key_file is not None:
         _load_certificate(context, files.cert_file, files.key_file)
     return context
 
 
 def _load_certificate(context: ssl.SSLContext, cert_file: Path, key_file: Path) -> None:
-    for path in (cert_file, key_file):
+    for key, path in ("cert_file", cert_file), ("key_file", key_file):
         try:
             path.open("rb").close()
         except OSError as error:
-            raise Retryable(Reason.TLS, f"{path}: {error.strerror}") from None
+            message = f"{key} {path}: {with_cure(error)}"
+            raise Retryable(Reason.CREDENTIAL, message) from None
     try:
         # Without a password OpenSSL would ask the terminal for that of an encrypted key.
         context.load_cert_chain(cert_file, key_file, password="")
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
-            message = f"{key_file} is not the key of {cert_file}"
+            message = f"{key_file} is not the key of {cert_file}; replace one of them"
         else:
             message = (
                 f"{cert_file} and {key_file} are not a certificate and its key without a "
                 "password, both in PEM format"
             )
-        raise Retryable(Reason.TLS, message) from None
+        raise Retryable(Reason.CREDENTIAL, message) from None

@@ -23,6 +23,7 @@ from refresherd.domain.model import (
     OnExpiry,
     Ownership,
     SocketSpec,
+    SystemdCredential,
     TokenFile,
 )
 from refresherd.domain.readiness import Ready
@@ -127,7 +128,11 @@ TARGET = "0c7f1a52-3f1e-4b61-9d0a-7f1f4f2f9b10"
     ("written", "credential", "message"),
     [
         ("api_key_file = '../a.key'", ApiKeyFile(Path("/etc/a.key")), "an API key in a file"),
-        ("api_key_credential = 'a'", ApiKeyFile(Path("/run/c/a")), "an API key in a file"),
+        (
+            "api_key_credential = 'a'",
+            SystemdCredential("a", Path("/run/c")),
+            "an API key from systemd",
+        ),
         ("api_key_env = 'FORTANIX_API_KEY'", ApiKeyEnv("FORTANIX_API_KEY"), "in the environment"),
         ("api_key_command = ['pass', 'dsm']", ApiKeyCommand(("pass", "dsm")), "from a command"),
         ("token_file = 'a.token'", TokenFile(BASE / "a.token"), "a bearer token in a file"),

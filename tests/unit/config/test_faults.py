@@ -263,7 +263,6 @@ def test_an_inherited_value_is_not_judged_in_place_of_an_invalid_one() -> None:
         ("api_key_env = '1'", '2: apps.payments.api_key_env: "1" is not a valid environment var'),
         ("api_key_env = 'PATH'", '2: apps.payments.api_key_env: the value of "PATH": it does not'),
         ("api_key_command = [5]", "2: apps.payments.api_key_command[0]: 5 is a number; write a st"),
-        ("api_key_credential = 'a'", "2: apps.payments.api_key_credential: $CREDENTIALS_DIRECTORY"),
         ("token_file = 'a'", "2: apps.payments.token_file: the newest session has to be saved"),
     ],
 )
@@ -304,7 +303,7 @@ def test_bind_to_is_a_uuid() -> None:
 def test_a_secret_pasted_for_a_name_is_not_repeated() -> None:
     """Faults end up in logs and tickets."""
     pasted = API_KEY.rstrip("=")
-    for key in ("api_key_env", "app_id", "api_key_credential", "acct_id", "bind_to"):
+    for key in ("api_key_env", "app_id", "acct_id", "bind_to"):
         faults = faults_in(f'[apps.payments]\n{key} = "{pasted}"\n{DSM}')
         assert faults
         assert pasted[:20] not in "".join(faults)

@@ -106,7 +106,7 @@ async def test_a_refused_credential_is_left_alone_for_half_an_hour() -> None:
         assert app.session.state is State.REJECTED
         await app.schedule.advance(1)
     assert app.requests() == [("login", 0), ("login", 1800), ("login", 3600)]
-    assert app.credential.reads == 3 + 3, "each login is followed by one look into the file"
+    assert app.credential.reads == 3 + 2, "each refusal is followed by one look into the file"
 
 
 async def test_a_changed_key_ends_the_wait() -> None:

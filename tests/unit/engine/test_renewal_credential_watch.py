@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 
+import pytest
+
 from refresherd.domain import session_state
-from refresherd.domain.errors import Reason, Rejected, Retryable
+from refresherd.domain.errors import DsmError, Reason, Rejected, Retryable
 from refresherd.domain.events import CredentialChanged
-from refresherd.domain.model import Method, Secret, Timing
+from refresherd.domain.model import Instant, Method, Secret, Timing
 from refresherd.domain.session_state import ALWAYS, NEVER
 from refresherd.engine.renewal_credential import RenewalCredential
 from support.fake_app import FakeApp
@@ -207,3 +209,64 @@ class TestAttemptEnded:
         assert renewal_credential.due_at == NEVER
         renewal_credential.attempt_ended()
         assert renewal_credential.due_at == ALWAYS
+
+
+def failing(error: DsmError) -> tuple[FakeApp, RenewalCredential]:
+    """Return an app whose first attempt has just failed, and which tries again in half a minute."""
+    app = FakeApp()
+    timing = Timing(retry_min=1.0)
+    renewal_credential = RenewalCredential(app.running_app)
+    failed = session_state.failed(app.session, error, app.clock.now(), timing, 0.0)
+    app.cell.publish(replace(failed, next_attempt_at=Instant(app.clock.now() + 30)))
+    return app, renewal_credential
+
+
+@pytest.mark.parametrize("reason", [Reason.CREDENTIAL, Reason.TLS])
+async def test_a_file_that_appears_ends_the_wait(reason: Reason) -> None:
+    """Somebody who has mounted a directory or installed a CA must not wait for half a minute."""
+    app, renewal_credential = failing(Retryable(reason, "payments.key: No such file"))
+    assert renewal_credential.due_at <= app.clock.now(), "what is there is known at once"
+    await renewal_credential.work()
+    assert not hastened(app)
+    app.clock.set(renewal_credential.due_at)
+    app.credential.files_version = 2
+    await renewal_credential.work()
+    assert hastened(app)
+    assert app.credential.reads == 0, "the attempt reads it"
+
+
+async def test_a_file_that_changes_at_each_look_hastens_nothing_below_the_shortest_wait() -> None:
+    """Attempts stay bounded by `retry_min`, whatever rewrites the file."""
+    app, renewal_credential = failing(Retryable(Reason.TLS, "unknown CA"))
+    failed_at = app.clock.now()
+    await renewal_credential.work()
+    app.credential.files_version = 2
+    await renewal_credential.work()
+    assert app.session.next_attempt_at == failed_at + 1.0
+
+
+async def test_a_changed_file_sends_no_refused_key_again() -> None:
+    """A login that a refusal has put off waits, though a CA was changed meanwhile."""
+    app, renewal_credential = failing(REFUSED)
+    login_at = app.session.login_at
+    failure = replace(app.session.last_failure, reason=Reason.TLS)  # type: ignore[type-var] # it failed
+    app.cell.publish(replace(app.session, last_failure=failure, next_attempt_at=login_at))
+    for version in (1, 2):
+        app.credential.files_version = version
+        await renewal_credential.work()
+    assert app.session.next_attempt_at == login_at
+
+
+def test_files_are_left_alone_while_they_are_not_the_trouble() -> None:
+    """A DSM that is away for an hour must not cost 1,800 looks at each key."""
+    _, renewal_credential = failing(Retryable(Reason.CONNECT, "refused"))
+    assert renewal_credential.due_at == NEVER
+
+
+async def test_apps_that_wait_do_not_look_in_step() -> None:
+    """Ten thousand of them may wait for one directory, and the event loop must go on."""
+    app, renewal_credential = failing(Retryable(Reason.CREDENTIAL, "payments.key: No such file"))
+    app.rng = 0.9
+    await renewal_credential.work()
+    poll = app.app_context.credential_poll
+    assert renewal_credential.due_at == pytest.approx(app.clock.now() + 0.55 * poll)
