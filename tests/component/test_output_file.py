@@ -65,7 +65,7 @@ def path(tmp_path: Path) -> Path:
     ],
 )
 async def test_the_file_holds_the_token_in_its_format(path: Path, form: Format, text: str) -> None:
-    """Consumers parse these bytes; JSON has no `expires_in`, which would be wrong a second later."""
+    """Consumers parse these bytes. In a file, `expires_in` would be wrong a second later."""
     clock = FakeClock(1169.5, offset=1_700_000_000.0)
     await FileOutput(APP, FileSpec(path, form), clock, KeyedExecutor()).put(SHORT)
     assert path.read_bytes() == text.encode()
