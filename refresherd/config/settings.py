@@ -194,8 +194,9 @@ class RootTable(Struct, frozen=True, kw_only=True):
     ] = Ready.SETTLED
     state_dir: Annotated[
         scalars.Location,
-        "The directory in which sessions and refused logins are saved for the next start; no two "
-        'daemons may share one. It is created if only its last part is missing. "" uses '
+        "The directory in which sessions, refused logins and the generations of tokens are saved "
+        "for the next start; no two daemons may share one. It is created if only its last part is "
+        'missing. "" uses '
         "systemd's $STATE_DIRECTORY (StateDirectory= in the unit). A change needs a restart.",
         Meta(examples=["/var/lib/refresherd"]),
     ] = scalars.Location()

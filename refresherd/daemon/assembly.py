@@ -6,6 +6,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from types import MappingProxyType
 
 from refresherd.adapters import credentials
 from refresherd.adapters.dsm.client import Connections
@@ -16,12 +17,14 @@ from refresherd.adapters.logs.observer import Logs
 from refresherd.adapters.logs.pipeline import configure
 from refresherd.adapters.outputs import FileOutput, SocketOutput
 from refresherd.adapters.scheduling import BootSchedule
+from refresherd.adapters.state.generation_file import GenerationFile
 from refresherd.adapters.state.login_file import LoginFile, UnsavedLogins
 from refresherd.adapters.state.session_file import SessionFile
 from refresherd.config import LogTable
 from refresherd.domain import model
 from refresherd.domain.model import App, Endpoint, Instant, TokenFile
 from refresherd.engine.context import AppContext, Context
+from refresherd.engine.generations import Generations
 from refresherd.engine.login_limiter import LoginLimiter
 from refresherd.engine.ports import LoginStore, Observer, SessionStore
 from refresherd.engine.supervisor import Supervisor
@@ -55,7 +58,8 @@ class Assembly:
     Apps share the connections, the executor and the login limiter; apps of one endpoint share its
     limits on requests in flight. The caller must have claimed `state_dir`. `listen` opens an app's
     socket. `session_store` returns the store in which an app's sessions survive a restart if they
-    are not in `state_dir`, None if there is none.
+    are not in `state_dir`, None if there is none. `generations` are those of sessions that
+    survived, by app.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  # everything comes together here
@@ -67,14 +71,11 @@ class Assembly:
         state_dir: Path | None = None,
         listen: Listen = bind,
         session_store: Callable[[App], SessionStore | None] = lambda _: None,
+        generations: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self.executor = KeyedExecutor()
         self.schedule = BootSchedule(clock, observer, JumpDetector().jumps)
         self.connections = Connections(self.executor, clock)
-        # Random numbers here only spread load, so they need not be unpredictable.
-        self.context = Context(clock, self.schedule, observer, rng=random.random)
-        apps = tuple(apps)
-        self.certificates = CertificateWatch(apps, self.context, self.executor)
         self._environ = environ
         self._state_dir = state_dir
         self._listen = listen
@@ -82,6 +83,16 @@ class Assembly:
         self._stale_files = StaleTempFiles()
         self._commands = asyncio.Semaphore(MAX_CONCURRENT_COMMANDS)
         self._limits: dict[tuple[str, int], tuple[asyncio.Semaphore, asyncio.Semaphore]] = {}
+        numbers = None
+        if state_dir is not None:
+            path, stale = model.generation_file(state_dir), self._stale_files
+            numbers = GenerationFile(path, clock, observer, self.executor, stale)
+        # Random numbers here only spread load, so they need not be unpredictable.
+        self.context = Context(
+            clock, self.schedule, observer, random.random, Generations(numbers, generations)
+        )
+        apps = tuple(apps)
+        self.certificates = CertificateWatch(apps, self.context, self.executor)
         store: LoginStore = UnsavedLogins()
         if state_dir is not None:
             path = model.login_file(state_dir)
@@ -168,6 +179,7 @@ async def running(
                 await _bounded(assembly.supervisor.end_sessions(), END_SESSIONS_TIMEOUT)
             login_records.cancel()
             await _bounded(assembly.login_limiter.write_ahead.close(), DRAIN_TIMEOUT)
+            await _bounded(assembly.context.generations.close(), DRAIN_TIMEOUT)
             await _bounded(assembly.executor.drained(), DRAIN_TIMEOUT)
             schedule.cancel()
 

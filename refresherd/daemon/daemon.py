@@ -81,8 +81,8 @@ async def _run(
         reporters = (reporter,) if service.notifier.enabled else ()
         observer = Observers(metrics, logs, *reporters)
         apps, state_dir = configuration.apps, configuration.state_dir
-        listen, session_store = service.listen, service.session_store
-        assembly = Assembly(apps, environ, clock, observer, state_dir, listen, session_store)
+        passed = service.listen, service.session_store, service.generations
+        assembly = Assembly(apps, environ, clock, observer, state_dir, *passed)
         tune_garbage_collector()
         render = Exposition(metrics, assembly.supervisor, clock).render
         http = HttpListener(configuration.http.listen, render, assembly.supervisor, clock)

@@ -34,6 +34,8 @@ class ServiceManagerResources:
     """Opens an app's socket: the one that the service manager passed, or else a new one."""
     session_store: Callable[[App], SessionStore | None]
     """Returns the store in which an app's sessions survive a restart, None if there is none."""
+    generations: Mapping[str, int]
+    """The generations of the sessions that survived, by app."""
     warnings: tuple[str, ...]
     """Lines for the operator."""
 
@@ -87,5 +89,6 @@ def as_service(
             passed.api,
             unix_sockets.lending(passed.raw),
             sessions.store if notifier.enabled else lambda _: None,
+            sessions.generations,
             tuple(warnings),
         )

@@ -244,6 +244,11 @@ def login_file(state_dir: Path) -> Path:
     return state_dir / "logins"
 
 
+def generation_file(state_dir: Path) -> Path:
+    """Return where the generations of all apps' last tokens outlive a restart."""
+    return state_dir / "generations"
+
+
 @dataclass(frozen=True, slots=True)
 class Token:
     """A session's bearer token.

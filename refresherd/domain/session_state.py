@@ -96,15 +96,16 @@ def begin(now: Instant, generation: int = 0, *, by_operator: bool = False) -> Se
 
 
 def with_generation(session: SessionState, generation: int) -> SessionState:
-    """Return the state of an app whose last token, in an earlier run, had this generation."""
-    return replace(session, generation=generation)
+    """Return the state of an app whose last token had at least this generation."""
+    return replace(session, generation=max(generation, session.generation))
 
 
-def resumed(token: Token, now: Instant, timing: Timing, rand: float) -> SessionState:
-    """Return the state of an app that continues with a token of an earlier run."""
+def resumed(
+    session: SessionState, token: Token, now: Instant, timing: Timing, rand: float
+) -> SessionState:
+    """Return the state of an app that has just been started, and continues an earlier session."""
     renewed_at = Instant(token.expires_at - token.lifetime)
-    session = _fresh(begin(now), token, now, timing, rand)
-    return replace(session, last_success_at=renewed_at)
+    return replace(_fresh(session, token, now, timing, rand), last_success_at=renewed_at)
 
 
 def valid_token(session: SessionState, now: Instant) -> Token | None:
@@ -237,7 +238,8 @@ def _fresh(
         next_attempt_at=refresh_at(token, timing, rand),
         method=timing.renew,
         token=token,
-        generation=token.generation,
+        # After a kill, a token may have been issued that was not stored as the session's.
+        generation=max(token.generation, session.generation),
         last_success_at=now,
         login_at=session.login_at,
         check_at=check_at(now, timing),
@@ -279,4 +281,4 @@ def _state_without_success(session: SessionState, now: Instant) -> State:
         return State.REJECTED
     if valid_token(session, now) is not None:
         return State.RETRYING
-    return State.STARTING if session.generation == 0 else State.EXPIRED
+    return State.STARTING if session.last_success_at is None else State.EXPIRED

@@ -126,6 +126,7 @@ class AppRunner:
     def close(self) -> None:
         """Wake everyone who waits for the app, and stop serving its token."""
         self.cell.close()
+        self._running.context.generations.settle(self.app.name, self.cell.session.generation)
         for delivery in self._deliveries:
             delivery.close()
 

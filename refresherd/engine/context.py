@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from refresherd.domain.events import Event
 from refresherd.domain.model import App, Instant
 from refresherd.domain.session_state import SessionState
 from refresherd.engine import ports
+from refresherd.engine.generations import Generations
 from refresherd.engine.login_limiter import LoginLimiter
 
 
@@ -32,6 +33,8 @@ class Context:
     observer: ports.Observer
     rng: Callable[[], float]
     """Returns a random number in [0, 1). Spreading load needs no secrecy."""
+
+    generations: Generations = field(default_factory=Generations)
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,19 @@ class LoginStore(Protocol):
         """Replace what is saved, durably. Raises OutputError, also soon after a hang begins."""
 
 
+class GenerationStore(Protocol):
+    """Where the generation of each app's last token outlives a restart. Nothing here raises."""
+
+    async def load(self) -> Mapping[str, int]:
+        """Return what an earlier run saved, by app, nothing (after a warning) if that is lost."""
+
+    async def save(self, changes: Mapping[str, int], last: Mapping[str, int]) -> None:
+        """Save `last`, of which `changes` is new, so that a kill does not lose it.
+
+        A store that fails warns, and returns at once until it may work again.
+        """
+
+
 class Roster(Protocol):
     """The status of all apps, for readers on any thread."""
 

@@ -47,11 +47,16 @@ class Renewal:
     async def attempt(self) -> None:
         """Resume a stored session, or else renew the session by the method that is due."""
         method, began = self._app.session.method, self._app.now()
+        generations, name = self._app.context.generations, self._app.name
         try:
+            if self._app.session.generation == 0 and (last := await generations.last(name)):
+                self._app.publish(session_state.with_generation(self._app.session, last))
             if await resume(self._app, self.credential, self.termination):
                 return
             session = self._app.session
             method, secret = await self.credential.choose(session)
+            if method is not Method.KEEPALIVE:
+                await generations.reserve(name, session.generation + 1)
             # The slot first: a login that waits for it must not take up a place at the endpoint.
             async with self._login_slot(method, secret) as slot, self._app.ports.attempts:
                 if self._app.session.method is not session.method:

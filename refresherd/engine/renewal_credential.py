@@ -191,7 +191,7 @@ async def resume(
         return False
     store.begin(stored[0].credential)
     renewal_credential.remember(credential)
-    session = session_state.resumed(newest, now, app.settings.timing, app.rand())
+    session = session_state.resumed(app.session, newest, now, app.settings.timing, app.rand())
     if app.session.by_operator:  # an operator wants a new session, whatever was stored
         session = operator_transitions.refresh_requested(session, now, app.settings.timing)
     app.publish(session)

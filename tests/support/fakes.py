@@ -386,6 +386,34 @@ class FakeLoginStore:
         self.saved = histories
 
 
+class FakeGenerationStore:
+    """A generation store in memory: `saved` is what the next run finds.
+
+    `script` has an entry per save: None succeeds, an Event is waited for; when it runs out, saves
+    succeed.
+    """
+
+    def __init__(
+        self,
+        saved: Mapping[str, int] = MappingProxyType({}),
+        script: Iterable[asyncio.Event | None] = (),
+    ) -> None:
+        self.saved = dict(saved)
+        self.saves: list[dict[str, int]] = []
+        self._script = chain(script, repeat(None))
+
+    async def load(self) -> Mapping[str, int]:
+        """Return what is saved."""
+        return dict(self.saved)
+
+    async def save(self, changes: Mapping[str, int], last: Mapping[str, int]) -> None:
+        """Save this, if the script lets it."""
+        assert changes.items() <= last.items()
+        await _play(self._script)
+        self.saves.append(dict(changes))
+        self.saved |= changes
+
+
 async def _play(script: Iterator[Grant | BaseException | asyncio.Event | None]) -> Grant | None:
     """Take entries from a script up to the first that is not an Event."""
     for entry in script:
@@ -411,6 +439,7 @@ if TYPE_CHECKING:
         session_store: ports.SessionStore = FakeSessionStore()
         ports_observer: ports.Observer = observer
         store: ports.LoginStore = FakeLoginStore()
+        generations: ports.GenerationStore = FakeGenerationStore()
         return (
             ports_clock,
             schedule,
@@ -421,4 +450,5 @@ if TYPE_CHECKING:
             session_store,
             ports_observer,
             store,
+            generations,
         )

@@ -234,6 +234,52 @@ def test_single_shots_go_on_from_each_other(host: Host) -> None:
         host.bootstrap.unlink(missing_ok=True)
 
 
+@pytest.mark.parametrize("by_key", [False, True])
+def test_generations_grow_through_stops_and_kills(
+    tmp_path: Path,
+    by_key: bool,  # noqa: FBT001  # by name in the parameters above
+) -> None:
+    """Consumers take a lower generation for an older token; an app with a key logs in anew."""
+    with emulator("--lifetime", str(LIFETIME)) as dsm:
+        place = Workplace(tmp_path, dsm)
+        output = f'[[apps.payments.files]]\npath = "{tmp_path / "token"}"\nformat = "json"\n'
+        place.app("payments", output)
+        if not by_key:
+            bootstrap = tmp_path / "bootstrap.token"
+            bootstrap.touch(mode=0o600)
+            login = request(f"{dsm.url}/sys/v1/session/auth", f"Basic {dsm.api_keys[0]}", b"")
+            bootstrap.write_text(login["access_token"])
+            key = 'api_key_file = "payments.key"'
+            place.sections = [
+                section.replace(key, f'token_file = "{bootstrap}"') for section in place.sections
+            ]
+        config = str(place.write(HEAD.format(head="")))
+        seen: dict[str, int] = {}
+
+        def newer() -> bool:
+            token = (
+                json.loads((tmp_path / "token").read_text())
+                if (tmp_path / "token").exists()
+                else {}
+            )
+            known, latest = len(seen), max(seen.values(), default=0)
+            if token and token["access_token"] not in seen:
+                assert token["generation"] == latest + 1
+                seen[token["access_token"]] = token["generation"]
+            return len(seen) > known
+
+        for kills in (False, True, False, True):
+            with running("run", "--config", config) as process:
+                eventually(newer)
+                eventually(newer)
+                if kills:
+                    process.kill()
+                    process.wait(PATIENCE)
+            newer()
+        assert command("once", "--config", config).returncode == 0
+        assert newer()
+
+
 def test_a_stop_that_ends_sessions_leaves_the_last_of_a_chain(host: Host) -> None:
     """Without it the app could not start again; the log says so."""
     host.configured('shutdown = "terminate"')

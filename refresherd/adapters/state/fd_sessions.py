@@ -103,6 +103,8 @@ class FdSessions:
         """The names in use, including those in `_unwanted`."""
         self._unwanted: list[str] = []
         """Names to be removed as soon as systemd takes messages."""
+        self.generations: dict[str, int] = {}
+        """The last generation of each app that an earlier run stored, of dropped sessions too."""
 
     @property
     def full(self) -> bool:
@@ -122,6 +124,8 @@ class FdSessions:
             try:
                 record = decode(os.pread(descriptor.fd, MAX_SESSION_BYTES + 1, 0), FdRecord)
                 owner = record.app
+                latest = max(record.generation, self.generations.get(owner, 0))
+                self.generations[owner] = latest
                 fault = record.mismatch(apps.get(owner), self.boot_id)
             except (OSError, ValueError) as error:
                 fault = str(error.strerror if isinstance(error, OSError) else error)

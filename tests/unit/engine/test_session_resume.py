@@ -241,10 +241,11 @@ def test_a_resumed_state_is_like_the_one_before(age: float, rand: float) -> None
     now = Instant(1000.0)
     token = session(7, began=now - age).token
     assert token is not None
-    resumed = session_state.resumed(token, now, TIMING, rand)
+    begun = session_state.begin(now)
+    resumed = session_state.resumed(begun, token, now, TIMING, rand)
     assert session_state.valid_token(resumed, now) == token
     assert resumed.next_attempt_at <= token.issued_at + TIMING.at * token.lifetime + 0.001
     assert (resumed.state, resumed.generation, resumed.failures) == (State.FRESH, 7, 0)
     assert resumed.method is TIMING.renew
-    checked = session_state.resumed(token, now, replace(TIMING, session_check=45.0), rand)
+    checked = session_state.resumed(begun, token, now, replace(TIMING, session_check=45.0), rand)
     assert checked.check_at == now + 45

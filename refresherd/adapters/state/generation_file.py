@@ -1,0 +1,147 @@
+"""The last generation of each app's tokens in the state directory.
+
+A line such as `payments 7` for each token, of which an app's last one counts. So a token costs the
+append of a line, however many apps there are. Appended lines are not synced: a killed process
+loses none, and a host that loses power the last seconds.
+"""
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from refresherd.domain.errors import OutputError
+from refresherd.domain.events import Warned
+from refresherd.domain.model import Instant, Ownership
+from refresherd.engine.ports import Clock, Observer
+from refresherd.host.atomic_file import ReplacedFile, Target
+from refresherd.host.directories import StaleTempFiles
+from refresherd.host.keyed_executor import KeyedExecutor, filesystem_timeout
+
+PATIENCE_SECONDS = 2.0
+"""Attempts wait for the file, but only this long if its filesystem hangs."""
+
+RETRY_DELAY = 10.0
+"""Seconds between two tries while writes fail. No attempt waits for those."""
+
+MAX_BYTES = 16 * 1024 * 1024
+"""The longest file that is read: ten thousand apps take 1 MB at most."""
+
+MAX_APPS = 20_000
+"""Apps that are remembered, those of the latest tokens: whoever names apps by the day of their
+start must not fill a disk."""
+
+MIN_APPENDED = 1000
+"""Lines that may be appended, or twice as many as there are apps, before the file is replaced by
+one with a line for each app."""
+
+APPEND = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class GenerationFile:
+    """A GenerationStore in a file that only the daemon's user may read."""
+
+    def __init__(  # noqa: PLR0913, PLR0917  # as many as any file that is replaced
+        self,
+        path: Path,
+        clock: Clock,
+        observer: Observer,
+        executor: KeyedExecutor,
+        stale_files: StaleTempFiles | None = None,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
+        target = Target.at(path, Ownership(mode=0o600))
+        self._file = ReplacedFile(target, clock, executor, stale_files, patience=patience)
+        self._path = path
+        self._clock = clock
+        self._observer = observer
+        self._executor = executor
+        self._patience = patience
+        self._appended: int | None = None
+        """How many lines this run has appended; None if the file is to be replaced next."""
+        self._retry_at: Instant | None = None
+        """When to try again while writes fail, None while they do not."""
+
+    async def load(self) -> Mapping[str, int]:
+        """Return each app's last generation, nothing (after a warning) if that is lost."""
+        try:
+            raw = await self._file.read(MAX_BYTES)
+            with suppress(OutputError):  # `save` will report it
+                await self._file.prepare()
+        except OutputError as error:
+            self._warn(f"the generations of earlier tokens are not known: {error}")
+            return {}
+        return decoded(raw or b"")
+
+    async def save(self, changes: Mapping[str, int], last: Mapping[str, int]) -> None:
+        """Save the changes of `last` durably enough for a kill. It raises nothing, and warns once.
+
+        While writes fail, most calls return at once.
+        """
+        if self._retry_at is not None and self._clock.now() < self._retry_at:
+            return
+        try:
+            await self._write(changes, last)
+        except OutputError as error:
+            if self._retry_at is None:
+                limit = "after a restart, generations may be given twice until this is fixed"
+                self._warn(f"cannot save the generations of tokens; {limit}: {error}")
+            self._appended = None
+            self._retry_at = Instant(self._clock.now() + RETRY_DELAY)
+        else:
+            self._retry_at = None
+
+    async def _write(self, changes: Mapping[str, int], last: Mapping[str, int]) -> None:
+        most = max(MIN_APPENDED, 2 * len(last))
+        if self._appended is not None and self._appended + len(changes) <= most:
+            self._appended += len(changes)
+            if await self._append(encoded(changes)):
+                return
+        copy = dict(last)
+        await self._file.replace(lambda: encoded(copy))
+        self._appended = 0
+
+    async def _append(self, lines: bytes) -> bool:
+        """Append lines; return whether they are all there."""
+        path, directory = self._file.path, str(self._path.parent)
+        try:
+            async with filesystem_timeout(self._patience):
+                # The key of all files in the directory: their writes stay in order.
+                return await self._executor.call(directory, lambda: _appended(path, lines))
+        except TimeoutError as error:
+            raise OutputError(f"{path}: {error.strerror}") from None
+
+    def _warn(self, message: str) -> None:
+        self._observer.observe(Warned(message))
+
+
+def encoded(generations: Mapping[str, int]) -> bytes:
+    """Return a line for each app, for the last MAX_APPS of them."""
+    lines = [f"{app} {generation}\n" for app, generation in generations.items()]
+    return "".join(lines[-MAX_APPS:]).encode()
+
+
+def decoded(raw: bytes) -> dict[str, int]:
+    """Return each app's last generation, the latest last. Lines that a crash left half are ignored.
+
+    A line without an end is one of them: of "17" it may have only "1".
+    """
+    found: dict[str, int] = {}
+    for line in raw.decode(errors="replace").split("\n")[:-1]:
+        app, _, number = line.partition(" ")
+        if number.isascii() and number.isdigit() and len(number) <= len(str(10**15)):
+            found.pop(app, None)  # the latest comes last
+            found[app] = int(number)
+    return found
+
+
+def _appended(path: str, lines: bytes) -> bool:
+    """Append lines to a file; return whether they are all there: it may be gone, its disk full."""
+    try:
+        fd = os.open(path, APPEND)
+        try:
+            return os.write(fd, lines) == len(lines)
+        finally:
+            os.close(fd)
+    except OSError:
+        return False
