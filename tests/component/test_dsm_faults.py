@@ -72,6 +72,15 @@ async def test_a_compressed_answer_is_decompressed(connections: Connections) -> 
         assert (await login(connections, peer.http)).lifetime == 600
 
 
+@pytest.mark.parametrize(
+    "fields", [["X: " + "x" * 9000], [f"X-{n}: y" for n in range(200)]], ids=["long", "many"]
+)
+async def test_a_large_head_is_read(connections: Connections, fields: list[str]) -> None:
+    """Gateways add policies and cookies, which are no reason to refuse a token."""
+    async with serving(answering(reply(200, GRANT, *fields))) as peer:
+        assert (await login(connections, peer.http)).lifetime == 600
+
+
 async def test_cookies_are_not_kept(connections: Connections) -> None:
     """DSM's API has no cookies, and a load balancer's would bind all apps to one node."""
     async with serving(answering(reply(200, GRANT, "Set-Cookie: node=1; Path=/"))) as peer:
@@ -226,6 +235,11 @@ PLAIN = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 PAGE = "the answer is a web page (text/html), not DSM's; a proxy or portal may have sent it: Log in"
 
+TOO_LONG = (
+    "the answer's head has more than 512 fields, or one of more than 32768 bytes; "
+    "a proxy may have added them"
+)
+
 CHUNKED = PLAIN + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
@@ -240,7 +254,8 @@ CHUNKED = PLAIN + b"Transfer-Encoding: chunked\r\n\r\n"
             "the answer broke off or is badly encoded",
         ),
         (b"SSH-2.0-OpenSSH_9.2\r\n", "the answer is not HTTP"),
-        (PLAIN + b"X: " + b"x" * 100_000 + b"\r\n\r\n", "the answer is not HTTP"),
+        (PLAIN + b"X: " + b"x" * 100_000 + b"\r\n\r\n", TOO_LONG),
+        (PLAIN + b"X: y\r\n" * 600 + b"\r\n", TOO_LONG),
         (reply(200), "the answer is empty; a proxy may have sent it"),
         (
             reply(200, b"<title>Log in</title>", "Content-Type: text/html"),

@@ -1,33 +1,17 @@
 """Endpoints whose addresses change."""
 
 import asyncio
-import socket
-from collections.abc import Callable, Hashable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from refresherd.adapters.dsm.client import Connections
 from refresherd.domain.errors import Reason, Retryable
 from refresherd.domain.model import ApiKeyEnv, App, Endpoint, Secret
-from refresherd.host.keyed_executor import KeyedExecutor
-from support.dsm_loopback import GRANT, Authority, answering, reply, serving
+from support.dsm_loopback import GRANT, Authority, Names, answering, reply, serving
 from support.fakes import API_KEY, FakeClock
 
 HOST = "moved.example.com"
-
-
-class NameService(KeyedExecutor):
-    """An executor that answers look-ups of one name itself."""
-
-    address = "127.0.0.2"
-
-    async def call(self, key: Hashable, run: Callable[[], Any]) -> Any:  # noqa: ANN401  # as the executor
-        """Resolve the name, or run any other call as usual."""
-        if key != ("resolve", HOST):
-            return await super().call(key, run)
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (self.address, 0))]
 
 
 async def test_a_dead_address_is_resolved_again_within_seconds(
@@ -37,11 +21,11 @@ async def test_a_dead_address_is_resolved_again_within_seconds(
     for name in ("https_proxy", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    names, authority = NameService(), Authority(tmp_path)
+    names, authority, clock = Names(HOST, "127.0.0.2"), Authority(tmp_path), FakeClock()
     tls = authority.server(HOST)
     async with (
         serving(answering(reply(200, GRANT)), tls) as peer,
-        Connections(names, FakeClock()) as opened,
+        Connections(names, clock) as opened,
     ):
         endpoint = Endpoint(f"https://{HOST}:{peer.port}", authority.ca_file)
         client = opened.client(App("payments", endpoint, ApiKeyEnv("KEY")))
@@ -52,6 +36,6 @@ async def test_a_dead_address_is_resolved_again_within_seconds(
                     await client.login(Secret(API_KEY), 5)
                 except Retryable as error:
                     reasons.append(error.reason)
-                    names.address = "127.0.0.1"
-                    await asyncio.sleep(0.1)
+                    names.addresses = ("127.0.0.1",)
+                    clock.advance(0.5)
         assert set(reasons) == {Reason.CONNECT}

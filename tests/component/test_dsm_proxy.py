@@ -1,9 +1,7 @@
 """Requests through a real proxy, and what of the environment they use."""
 
-import asyncio
 from base64 import b64encode
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,7 @@ from refresherd.adapters.dsm.client import Connections
 from refresherd.domain.errors import Reason, Retryable
 from refresherd.domain.model import ApiKeyEnv, App, Endpoint, Secret
 from refresherd.host.keyed_executor import KeyedExecutor
-from support.dsm_loopback import GRANT, Authority, Connection, answering, reply, serving
+from support.dsm_loopback import GRANT, Authority, Tunnel, answering, reply, serving
 from support.fakes import API_KEY, FakeClock
 
 GRANTING = answering(reply(200, GRANT))
@@ -48,33 +46,6 @@ async def login(connections: Connections, endpoint: Endpoint) -> str:
     """Log in; return the token."""
     app = App("payments", endpoint, ApiKeyEnv("KEY"))
     return (await connections.client(app).login(Secret(API_KEY), 5)).access_token.reveal()
-
-
-class Tunnel:
-    """A CONNECT proxy that connects to one port on loopback, whatever the host."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-
-    async def __call__(self, connection: Connection) -> None:
-        """Accept CONNECT, then pass bytes on in both directions."""
-        await connection.request()
-        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-        await connection.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        try:
-            await asyncio.gather(
-                _pass_on(connection.reader, writer), _pass_on(reader, connection.writer)
-            )
-        finally:
-            writer.transport.abort()
-
-
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-        writer.write_eof() if writer.can_write_eof() else writer.close()
 
 
 @pytest.mark.parametrize("how", ["setting", "environment"])

@@ -10,12 +10,14 @@ A server's behaviour is a coroutine function that is called with each connection
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from socket import AF_INET, AF_INET6, SOCK_STREAM
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -23,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from refresherd.host.keyed_executor import KeyedExecutor
 from support.fakes import ENTITY_ID
 
 GRANT = json.dumps(
@@ -81,7 +84,12 @@ Behaviour = Callable[[Connection], Awaitable[None]]
 
 
 @asynccontextmanager
-async def serving(behave: Behaviour, tls: ssl.SSLContext | None = None) -> AsyncIterator[Peer]:
+async def serving(
+    behave: Behaviour,
+    tls: ssl.SSLContext | None = None,
+    address: str = "127.0.0.1",
+    port: int = 0,
+) -> AsyncIterator[Peer]:
     """Serve on loopback, with a task for each connection; all end with the context."""
     peer = Peer()
     tasks: set[asyncio.Task[None]] = set()
@@ -100,7 +108,7 @@ async def serving(behave: Behaviour, tls: ssl.SSLContext | None = None) -> Async
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
-    server = await asyncio.start_server(start, "127.0.0.1", 0, ssl=tls)
+    server = await asyncio.start_server(start, address, port, ssl=tls)
     peer.port = server.sockets[0].getsockname()[1]
     try:
         yield peer
@@ -129,6 +137,53 @@ def reply(status: int, body: bytes = b"", *headers: str) -> bytes:
     """Return an HTTP answer."""
     lines = [f"HTTP/1.1 {status} Reason", f"Content-Length: {len(body)}", *headers]
     return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+class Tunnel:
+    """A CONNECT proxy that connects to one port on loopback, whatever the host."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+
+    async def __call__(self, connection: Connection) -> None:
+        """Accept CONNECT, then pass bytes on in both directions."""
+        await connection.request()
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        await connection.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        try:
+            await asyncio.gather(
+                _pass_on(connection.reader, writer), _pass_on(reader, connection.writer)
+            )
+        finally:
+            writer.transport.abort()
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.write_eof() if writer.can_write_eof() else writer.close()
+
+
+class Names(KeyedExecutor):
+    """An executor that answers look-ups of one name itself."""
+
+    def __init__(self, name: str, *addresses: str) -> None:
+        super().__init__()
+        self._name = name
+        self.addresses = addresses
+        self.look_ups = 0
+
+    async def call(self, key: Hashable, run: Callable[[], Any]) -> Any:  # noqa: ANN401  # as the executor
+        """Resolve the name, or run any other call as usual."""
+        if key != ("resolve", self._name):
+            return await super().call(key, run)
+        self.look_ups += 1
+        return [
+            (AF_INET6 if ":" in address else AF_INET, SOCK_STREAM, 6, "", (address, 0))
+            for address in self.addresses
+        ]
 
 
 class Authority:

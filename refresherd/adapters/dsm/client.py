@@ -1,22 +1,25 @@
 """DSM as the apps see it: implements SessionClient."""
 
-import asyncio
 import json
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from typing import TypeVar
 
-from aiohttp import ClientError, hdrs
+from aiohttp import hdrs
 from yarl import URL
 
+from refresherd.adapters.dsm.addresses import Addresses
 from refresherd.adapters.dsm.answers import Exchange, Operation, acknowledged, granted
-from refresherd.adapters.dsm.network_errors import network_error
+from refresherd.adapters.dsm.attempt import Attempt
 from refresherd.adapters.dsm.pool import ConnectionPool
-from refresherd.adapters.dsm.routes import Resolver, Route
+from refresherd.adapters.dsm.routes import Route
 from refresherd.adapters.dsm.tls import TlsContext, TlsFiles
-from refresherd.domain.durations import in_seconds
 from refresherd.domain.errors import Reason, Retryable
 from refresherd.domain.model import App, Certificate, Grant, LdapApp, Secret, TokenFile
 from refresherd.engine.ports import Clock, SessionClient
 from refresherd.host.keyed_executor import KeyedExecutor
+
+T = TypeVar("T")
 
 
 class Connections(AbstractAsyncContextManager["Connections"]):
@@ -28,7 +31,7 @@ class Connections(AbstractAsyncContextManager["Connections"]):
     def __init__(self, executor: KeyedExecutor, clock: Clock) -> None:
         self._executor = executor
         self._clock = clock
-        self._resolver = Resolver(executor)
+        self._addresses: dict[tuple[str, int], Addresses] = {}
         self._contexts: dict[TlsFiles, TlsContext] = {}
         self._pools: dict[Route, ConnectionPool] = {}
         self._clients: dict[tuple[Route, Operation, str], Client] = {}
@@ -50,7 +53,7 @@ class Connections(AbstractAsyncContextManager["Connections"]):
                 context = self._contexts.setdefault(
                     files, TlsContext(files, self._executor, self._clock)
                 )
-            self._pools[route] = ConnectionPool(route, context, self._resolver, self._clock)
+            self._pools[route] = ConnectionPool(route, context, self._addresses_of, self._clock)
         login = Operation.LOGIN
         if isinstance(credential, TokenFile):
             login = Operation.LOGIN_BY_TOKEN
@@ -61,6 +64,12 @@ class Connections(AbstractAsyncContextManager["Connections"]):
             pool, clock = self._pools[route], self._clock
             self._clients[key] = Client(endpoint, login, pool, clock, bind_to=app.bind_to)
         return self._clients[key]
+
+    def _addresses_of(self, host: str, port: int) -> Addresses:
+        """Return the addresses of DSM or a proxy: what one route learns helps the others."""
+        if (host, port) not in self._addresses:
+            self._addresses[host, port] = Addresses(host, port, self._executor, self._clock)
+        return self._addresses[host, port]
 
 
 class Client:
@@ -94,35 +103,41 @@ class Client:
             # The body is sent; what an answer may echo is the password.
             credential = Secret(str(fields["password"]))
         body = json.dumps(fields | self._binding).encode() if fields or self._binding else None
-        return granted(await self._exchange(self._login, credential, timeout, body))
+        return await self._exchange(self._login, credential, timeout, granted, body)
 
     async def reauth(self, token: Secret, timeout: float) -> Grant:
         """Return a new session from a live one. Raises Retryable, SessionLost and Rejected."""
-        return granted(await self._exchange(Operation.REAUTH, token, timeout))
+        return await self._exchange(Operation.REAUTH, token, timeout, granted)
 
     async def keep_alive(self, token: Secret, timeout: float) -> str:
         """Keep a session alive; return DSM's request id. Raises Retryable and SessionLost."""
-        return acknowledged(await self._exchange(Operation.KEEP_ALIVE, token, timeout))
+        return await self._exchange(Operation.KEEP_ALIVE, token, timeout, acknowledged)
 
     async def terminate(self, token: Secret, timeout: float) -> None:
         """End a session. Raises Retryable and SessionLost."""
-        acknowledged(await self._exchange(Operation.TERMINATE, token, timeout))
+        await self._exchange(Operation.TERMINATE, token, timeout, acknowledged)
 
     async def _exchange(
-        self, operation: Operation, secret: Secret, timeout: float, body: bytes | None = None
-    ) -> Exchange:
+        self,
+        operation: Operation,
+        secret: Secret,
+        timeout: float,
+        read: Callable[[Exchange], T],
+        body: bytes | None = None,
+    ) -> T:
+        """Send a request; return what `read` makes of the answer."""
+        attempt = Attempt(timeout)
         headers: dict[str, str] = {}
         if operation.scheme:
             headers[hdrs.AUTHORIZATION] = f"{operation.scheme} {secret.reveal()}"
         try:
-            async with asyncio.timeout(timeout):
-                answer = await self._pool.post(self._urls[operation], headers, body)
-        except TimeoutError:
-            fault = Retryable(Reason.TIMEOUT, f"no answer within {in_seconds(timeout)}")
-        except (ClientError, OSError) as error:
-            fault = network_error(error)
-        else:
-            return Exchange(operation, secret, *answer, self._clock.wall(self._clock.now()))
-        # Raised outside the except blocks: aiohttp's error holds the request's headers, and
-        # would become this one's context.
-        raise fault
+            answer = await self._pool.post(attempt, self._urls[operation], headers, body)
+            now = self._clock.wall(self._clock.now())
+            result = read(Exchange(operation, secret, *answer, now))
+        except Retryable as error:
+            # Overload is DSM's as a whole. Anything else may be one address's own trouble.
+            if error.reason is not Reason.THROTTLED:
+                attempt.blame()
+            raise
+        attempt.praise()
+        return result

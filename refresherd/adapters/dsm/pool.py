@@ -9,19 +9,20 @@ import asyncio
 import socket
 import ssl
 from asyncio.sslproto import SSLProtocol
-from collections.abc import Mapping
-from contextvars import ContextVar
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import aiohttp
 from aiohttp import hdrs
-from aiohttp.abc import AbstractResolver
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 from yarl import URL
 
 from refresherd import __version__
+from refresherd.adapters.dsm.addresses import Addresses
+from refresherd.adapters.dsm.attempt import ATTEMPT, Attempt, Resolver
+from refresherd.adapters.dsm.network_errors import LONGEST_FIELD, MOST_FIELDS
 from refresherd.adapters.dsm.routes import Route, proxy_for
 from refresherd.adapters.dsm.tls import TlsContext
 from refresherd.domain.errors import Reason, Retryable
@@ -37,10 +38,6 @@ SUSPEND_SECONDS = 1.0
 
 IDLE_SECONDS = 15.0
 """An idle connection is closed after this long: an open TLS connection costs 80 KiB."""
-
-RESOLVED_SECONDS = 1
-"""How long a resolved address is reused: long enough for a burst of connections. aiohttp's
-default of 10 s would stick to a dead address for as long as a short outage budget lasts."""
 
 LOST = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, aiohttp.ClientConnectionResetError)
 """The connection ended before an answer came."""
@@ -58,22 +55,13 @@ SSLProtocol.max_size = 16 * 1024
 
 
 @dataclass(slots=True)
-class ConnectionUse:
-    """Whether a request opened a connection; if not, it went out on one from the pool."""
-
-    is_new: bool = False
-
-
-CONNECTION_USE: ContextVar[ConnectionUse] = ContextVar("refresherd_dsm_connection_use")
-"""The current request's. aiohttp reports a reused connection by tracing only, at 15 % more CPU."""
-
-
-@dataclass(slots=True)
 class PooledSession:
     """An aiohttp session with its connections."""
 
     session: aiohttp.ClientSession
     context: ssl.SSLContext | None
+    addresses: Addresses
+    """Of DSM, or of the proxy."""
     suspended: float
     """Seconds by which asyncio's clock was behind boot time when the session was opened."""
     requests: int = 0
@@ -83,36 +71,54 @@ class PooledSession:
 class ConnectionPool:
     """The connections of one route, opened when needed.
 
-    `context` is None for an http:// endpoint, which is on loopback.
+    `context` is None for an http:// endpoint, which is on loopback. `addresses` returns those of
+    a host and port.
     """
 
     def __init__(
-        self, route: Route, context: TlsContext | None, resolver: AbstractResolver, clock: Clock
+        self,
+        route: Route,
+        context: TlsContext | None,
+        addresses: Callable[[str, int], Addresses],
+        clock: Clock,
     ) -> None:
         self._route = route
         self._context = context
-        self._resolver = resolver
+        self._addresses = addresses
         self._clock = clock
         self._session: PooledSession | None = None
         self._closed = False
 
-    async def post(self, url: URL, headers: Mapping[str, str], data: bytes | None = None) -> Answer:
+    async def post(
+        self, attempt: Attempt, url: URL, headers: Mapping[str, str], data: bytes | None = None
+    ) -> Answer:
         """Send a POST, with `data` as its body; return its answer's status, headers and body.
 
-        Raises Retryable, aiohttp's ClientError and OSError.
+        Raises Retryable. Where no connection comes about, the host's next address is tried.
 
         A server may close an idle connection just as a request is sent on it. aiohttp repeats
         such a request for idempotent methods only. Ours are safe to repeat, so the request is
         sent once more, on a new connection.
         """
-        session = await self._current()
-        try:
-            return await self._send(session, url, headers, data)
-        except LOST as error:
-            if CONNECTION_USE.get().is_new or isinstance(error, aiohttp.ClientConnectorError):
-                raise
-        await self._drop(session)
-        return await self._send(await self._current(), url, headers, data)
+        ATTEMPT.set(attempt)
+        may_be_stale = True
+        while True:
+            session = None
+            try:
+                async with attempt.begin():
+                    session = await self._current()
+                    attempt.addresses = session.addresses
+                    return await self._send(session, url, headers, data)
+            except (aiohttp.ClientError, OSError) as error:
+                stale = may_be_stale and session is not None and _is_stale(attempt, error)
+                fault = None if stale else attempt.failed(error)
+            # Raised outside the except block: aiohttp's error holds the request's headers, and
+            # would become this one's context.
+            if fault is not None:
+                raise fault
+            if stale and session is not None:
+                may_be_stale = False
+                await self._drop(session)
 
     async def aclose(self) -> None:
         """Close all connections for good; requests under way on them fail."""
@@ -123,7 +129,6 @@ class ConnectionPool:
     async def _send(
         self, pooled: PooledSession, url: URL, headers: Mapping[str, str], data: bytes | None
     ) -> Answer:
-        CONNECTION_USE.set(ConnectionUse())
         pooled.requests += 1
         try:
             async with pooled.session.post(
@@ -145,8 +150,11 @@ class ConnectionPool:
                 return pooled
             await self._drop(pooled)
         if self._session is None:
-            session = _open_session(self._route, context, self._resolver)
-            self._session = PooledSession(session, context, suspended)
+            proxy = proxy_for(self._route.endpoint, self._route.proxy)
+            session = _open_session(self._route, context, proxy)
+            peer = proxy or self._route.endpoint
+            addresses = self._addresses(peer.raw_host or "", peer.port or 0)
+            self._session = PooledSession(session, context, addresses, suspended)
         return self._session
 
     async def _drop(self, pooled: PooledSession) -> None:
@@ -161,9 +169,10 @@ class ConnectionPool:
 
 
 class Connector(aiohttp.TCPConnector):
-    """Discards pooled connections on which unrequested bytes arrived.
+    """Discards pooled connections that the attempt does not accept.
 
-    aiohttp would take them for the answer to the next request, which may be another app's.
+    For instance those on which unrequested bytes arrived: aiohttp would take them for the answer
+    to the next request, which may be another app's.
     """
 
     async def connect(
@@ -172,23 +181,21 @@ class Connector(aiohttp.TCPConnector):
         """Return a connection from the pool, or a new one."""
         while True:
             connection = await super().connect(req, traces, timeout)
-            protocol = connection.protocol
-            if CONNECTION_USE.get().is_new or protocol is None or not protocol.should_close:
+            if ATTEMPT.get().accept(connection):
                 return connection
             connection.close()
 
 
 def _open_session(
-    route: Route, context: ssl.SSLContext | None, resolver: AbstractResolver
+    route: Route, context: ssl.SSLContext | None, proxy: URL | None
 ) -> aiohttp.ClientSession:
-    """Return a session without cookies, `.netrc` or a timeout of its own. Raises Retryable."""
-    proxy = proxy_for(route.endpoint, route.proxy)
+    """Return a session without cookies, `.netrc` or a timeout of its own."""
     connector = Connector(
         # Twice: terminations run alongside attempts, and neither waits for a connection.
         limit=2 * route.max_in_flight,
         keepalive_timeout=IDLE_SECONDS,
-        ttl_dns_cache=RESOLVED_SECONDS,
-        resolver=resolver,
+        use_dns_cache=False,
+        resolver=Resolver(),
         socket_factory=_new_socket,
         # True is aiohttp's default; it has no effect on an http:// endpoint.
         ssl=True if context is None else context,
@@ -199,12 +206,21 @@ def _open_session(
         headers=HEADERS,
         proxy=proxy,
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+        max_line_size=LONGEST_FIELD,
+        max_field_size=LONGEST_FIELD,
+        max_headers=MOST_FIELDS,
         trust_env=False,
     )
 
 
+def _is_stale(attempt: Attempt, error: Exception) -> bool:
+    """Return whether a pooled connection had ended before the request reached the server."""
+    is_new = attempt.is_new or isinstance(error, aiohttp.ClientConnectorError)
+    return isinstance(error, LOST) and not is_new
+
+
 def _new_socket(address: aiohttp.AddrInfoType) -> socket.socket:
-    CONNECTION_USE.get().is_new = True
+    ATTEMPT.get().is_new = True
     return socket.socket(*address[:3])
 
 

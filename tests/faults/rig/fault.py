@@ -35,6 +35,8 @@ class Setting:
     """DSM has a host name, served by the suite's name server; otherwise it is 127.0.0.1."""
     proxied: bool = False
     """haproxy stands between the daemon and DSM."""
+    forward: bool = False
+    """The daemon reaches DSM through the gate as its HTTP proxy."""
     idle: bool = False
     """A session's lifetime counts from its last use instead of its start."""
     key: str = 'api_key_file = "{name}.key"'

@@ -11,7 +11,7 @@ from pathlib import Path
 RESOLV_CONF = "nameserver {}\noptions timeout:1 attempts:1\n"
 NSSWITCH_CONF = "passwd: files\ngroup: files\nhosts: files dns\n"
 
-A, IN = 1, 1
+A, AAAA, IN = 1, 28, 1
 
 
 class Silence(Enum):
@@ -30,7 +30,7 @@ class NameServer(asyncio.DatagramProtocol):
     """
 
     address: str = ""
-    zone: dict[str, str | Silence] = field(default_factory=dict)
+    zone: dict[str, tuple[str, ...] | Silence] = field(default_factory=dict)
     _transport: asyncio.DatagramTransport | None = None
 
     async def open(self) -> None:
@@ -71,15 +71,21 @@ def question(data: bytes) -> tuple[str, int, int]:
     return ".".join(labels), kind, at + 5
 
 
-def answer(data: bytes, end: int, kind: int, known: str | Silence) -> bytes:
-    """Return the answer to a question: an IPv4 address with a TTL of 0, or an error."""
+def answer(data: bytes, end: int, kind: int, known: tuple[str, ...] | Silence) -> bytes:
+    """Return the answer to a question: addresses of that kind with a TTL of 0, or an error."""
     code = known.value if isinstance(known, Silence) else 0
-    found = isinstance(known, str) and kind == A
-    head = data[:2] + struct.pack("!HHHHH", 0x8180 | code, 1, int(found), 0, 0)
-    if not found:
-        return head + data[12:end]
-    record = struct.pack("!HHHIH", 0xC00C, A, IN, 0, 4) + socket.inet_aton(str(known))
-    return head + data[12:end] + record
+    addresses = () if isinstance(known, Silence) else known
+    family = {A: socket.AF_INET, AAAA: socket.AF_INET6}.get(kind)
+    found = [
+        socket.inet_pton(family, address)
+        for address in addresses
+        if family == (socket.AF_INET6 if ":" in address else socket.AF_INET)
+    ]
+    head = data[:2] + struct.pack("!HHHHH", 0x8180 | code, 1, len(found), 0, 0)
+    records = (
+        struct.pack("!HHHIH", 0xC00C, kind, IN, 0, len(address)) + address for address in found
+    )
+    return head + data[12:end] + b"".join(records)
 
 
 def namespace(directory: Path, server: NameServer) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ class Scene:
     dsm: Emulator
     gate: Gate
     endpoint: str
+    proxy: str = field(default="", kw_only=True)
     names: NameServer | None = None
     authority: Authority | None = None
     tally: Tally = field(default_factory=Counter)
@@ -102,7 +103,8 @@ class Scene:
         if self.authority is not None:
             self.trust()
             ca_file = f'ca_file = "{self.ca_file}"\n'
-        head = f'[apps.{self.name}]\nendpoint = "{self.endpoint}"\n{ca_file}'
+        proxy = f'proxy = "{self.proxy}"\n' if self.proxy else ""
+        head = f'[apps.{self.name}]\nendpoint = "{self.endpoint}"\n{proxy}{ca_file}'
         key = self.setting.key.format(name=self.name, directory=self.directory)
         if "bootstrap" in key:
             bootstrap = self.directory / f"{self.name}.bootstrap"

@@ -19,6 +19,9 @@ from faults.rig.timing import HEAD, LIFETIME
 from refresherd.emulator import Emulator, Options
 from support.dsm_loopback import Authority
 
+NOWHERE = "http://127.0.0.1:9"
+"""The endpoint of apps behind a forward proxy: only the proxy knows the way to DSM."""
+
 
 @asynccontextmanager
 async def stage(
@@ -61,11 +64,13 @@ async def _scene(
     await gate.open()
     stack.callback(gate.close)
     if names is not None and setting.named:
-        names.zone[host] = gate.address
+        names.zone[host] = (gate.address,)
     endpoint = gate.url
     if setting.proxied:
         endpoint = await stack.enter_async_context(reverse_proxy(daemon.directory, gate.port))
     scene = Scene(name, setting, daemon.directory, daemon, dsm, gate, endpoint, names, authority)
+    if setting.forward:
+        scene.endpoint, scene.proxy = NOWHERE, gate.url
     await stack.enter_async_context(on_disk(setting.disk, scene.home))
     return scene
 

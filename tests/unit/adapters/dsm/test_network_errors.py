@@ -2,7 +2,7 @@
 
 import socket
 import ssl
-from errno import ECONNREFUSED, ECONNRESET, EPERM
+from errno import ECONNREFUSED, ECONNRESET, ENETUNREACH, EPERM
 
 import pytest
 from aiohttp import (
@@ -17,6 +17,7 @@ from aiohttp import (
     ClientPayloadError,
     ClientProxyConnectionError,
     ClientResponseError,
+    InvalidURL,
     RequestInfo,
     ServerDisconnectedError,
 )
@@ -24,7 +25,7 @@ from aiohttp.client_reqrep import ConnectionKey
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from refresherd.adapters.dsm.network_errors import UNKNOWN_CA, network_error
+from refresherd.adapters.dsm.network_errors import UNKNOWN_CA, combined, failure
 from refresherd.domain.errors import Reason
 
 PEER = ConnectionKey("dsm.example", 443, True, True, None, None, None)  # noqa: FBT003  # aiohttp's own fields
@@ -123,7 +124,7 @@ NOT_YET = "its certificate is not valid yet; is this host's clock right?"
         (
             ClientConnectorError(PEER, OSError("Multiple exceptions: [Errno 111] Connect call")),
             Reason.CONNECT,
-            "cannot connect to dsm.example:443: Multiple exceptions: [Errno 111] Connect call",
+            "cannot connect to dsm.example:443: cause unknown",
         ),
         (
             ClientProxyConnectionError(PEER, OSError(ECONNREFUSED, "refused")),
@@ -158,22 +159,70 @@ NOT_YET = "its certificate is not valid yet; is this host's clock right?"
         (
             ClientConnectionResetError("Cannot write to closing transport"),
             Reason.CONNECT,
-            "the connection was lost: Cannot write to closing transport",
+            "the connection was lost: Connection reset by peer",
         ),
         (
             PermissionError(EPERM, "Operation not permitted"),
             Reason.CONNECT,
             "the connection was lost: Operation not permitted",
         ),
-        (OSError(), Reason.CONNECT, "the connection was lost: OSError"),
-        (ClientError(SECRET), Reason.CONNECT, "no answer: ClientError"),
+        (
+            ClientConnectorError(PEER, ConnectionAbortedError("SSL handshake is taking longer")),
+            Reason.CONNECT,
+            "cannot connect to dsm.example:443: the TLS handshake took too long",
+        ),
+        (
+            ClientConnectorError(PEER._replace(host="fd00::1"), OSError(ENETUNREACH, "x")),
+            Reason.CONNECT,
+            "cannot connect to [fd00::1]:443: Network is unreachable",
+        ),
+        (InvalidURL("http://127.1"), Reason.CONNECT, "the endpoint's host is not a valid address"),
+        (TimeoutError(), Reason.TIMEOUT, "no answer within 5.7 s"),
+        (OSError(), Reason.CONNECT, "the connection was lost: cause unknown"),
+        (ClientError(SECRET), Reason.CONNECT, "the connection was closed"),
     ],
 )
 def test_each_error_has_a_reason_and_a_message(
     error: Exception, reason: Reason, message: str
 ) -> None:
-    """Dashboards count the reason, and the operator acts on the message."""
-    retryable = network_error(error)
+    """Dashboards count the reason, and the operator acts on the message in the words of the field.
+
+    Texts of Python and aiohttp tell an operator nothing, and may quote a secret.
+    """
+    retryable = combined([failure(error, 5.70555, "")])
     assert retryable.reason is reason
     assert retryable.message == message
     assert retryable.retry_after is None
+
+
+def refused(number: int = ECONNREFUSED) -> ClientConnectorError:
+    """Return the error of a connection that did not come about."""
+    return ClientConnectorError(PEER, OSError(number, "Connect call failed ('10.0.0.1',)"))
+
+
+def test_addresses_that_fail_alike_are_not_listed() -> None:
+    """A host that is down is down at all of its addresses, and one cause is enough to read."""
+    error = combined([failure(refused(), 5, "10.0.0.1"), failure(refused(), 5, "fd00::1")])
+    assert error.message == "cannot connect to dsm.example:443: Connection refused"
+
+
+def test_addresses_that_fail_differently_are_each_listed_with_their_cause() -> None:
+    """One cause alone would send the operator to the wrong address.
+
+    The reason is that of the address which got furthest: an expired certificate is what must be
+    mended, and not a listener that only one address family has.
+    """
+    expired = certificate_error(10, "certificate has expired")
+    failures = [
+        failure(refused(ENETUNREACH), 5, "fd00::1"),
+        failure(expired, 5, "10.0.0.1"),
+        failure(TimeoutError(), 2, "10.0.0.2"),
+        failure(refused(ENETUNREACH), 5, "fd00::2"),
+    ]
+    error = combined(failures)
+    assert error.reason is Reason.TLS
+    assert error.message == (
+        "cannot connect to dsm.example:443: fd00::1, fd00::2: Network is unreachable; 10.0.0.1: "
+        "TLS failed: its certificate has expired; renew it on the server; 10.0.0.2: no answer "
+        "within 2 s"
+    )
