@@ -7,6 +7,7 @@ shares no code with refresherd's client. `docs/emulator.md` describes its HTTP s
         dsm.url, dsm.ca_file                      # "https://127.0.0.1:40123"; a Path, or None
         app = dsm.apps[0]                         # app.id, .name, .api_key, .lifetime, .counts
         dsm.apps.add("billing", api_key="...")    # or certificate=True, lifetime=2.5
+        ldap = dsm.apps.add(ldap=True)            # dsm.apps.account_id, ldap.name, ldap.secret
         dsm.client_certificate(dsm.apps[2])       # .cert_file, .key_file
 
         dsm.faults.add(Fault(operation="reauth", status=503, headers={"Retry-After": "3"}, times=2))
@@ -23,8 +24,9 @@ shares no code with refresherd's client. `docs/emulator.md` describes its HTTP s
         await dsm.stop(); await dsm.start()       # an outage: connections refused, the rest stays
 """
 
+from refresherd.emulator.apps import App, Apps
 from refresherd.emulator.emulator import Emulator, Options
 from refresherd.emulator.faults import Fault, Faults
-from refresherd.emulator.state import App, Apps, Expiry, Sessions
+from refresherd.emulator.sessions import Expiry, Sessions
 
 __all__ = ["App", "Apps", "Emulator", "Expiry", "Fault", "Faults", "Options", "Sessions"]

@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from refresherd.emulator.state import App, Apps, Session, Sessions
+from refresherd.emulator import auth_request
+from refresherd.emulator.apps import App, Apps
+from refresherd.emulator.sessions import Session, Sessions
 
 TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"
@@ -49,7 +52,7 @@ def _grant(session: Session) -> Answer:
             "token_type": "Bearer",
             "expires_in": int(session.lifetime),
             "access_token": session.token,
-            "entity_id": session.app.id,
+            "entity_id": session.user.id,
             "allowed_mfa_methods": [],
         }
     )
@@ -64,6 +67,7 @@ UNAUTHENTICATED: Final[dict[str, Answer]] = {
     ),
     "not_found": _text(404, "Not found"),
     "not_allowed": _text(405, "Method not allowed"),
+    "options": NO_CONTENT,
 }
 
 
@@ -72,12 +76,15 @@ class Call:
     """The parts of a request on which DSM's answer depends."""
 
     operation: str
-    """One of ROUTES, "not_found" or "not_allowed"."""
+    """One of ROUTES, "not_found", "not_allowed" or "options"."""
     scheme: str = ""
     """Of the Authorization header, in lower case; "" without credentials."""
     credential: str = ""
     certificate_name: str | None = None
     """The common name of the TLS client certificate, None without one."""
+    body: bytes = b""
+    allow: str = ""
+    """The methods that the path allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,35 +101,65 @@ class Dsm:
         if call.scheme == "bearer":
             session = self.sessions.issued(call.credential)
             return session.app if session else None
-        return self.apps.named_by(call.credential) if call.scheme == "basic" else None
+        if call.scheme == "basic":
+            return self.apps.named_by(call.credential)
+        with suppress(ValueError):
+            if call.operation == "auth":
+                request = auth_request.parse(call.body)
+                return self.apps.with_name(request.fields.get("name"))
+        return None
 
     def carry_out(self, call: Call) -> Answer:
         """Do what the call asks for and return the answer."""
         if call.operation in UNAUTHENTICATED:
-            return UNAUTHENTICATED[call.operation]
+            answer = UNAUTHENTICATED[call.operation]
+            refuses_method = call.operation in ("options", "not_allowed")
+            return replace(answer, headers={"Allow": call.allow}) if refuses_method else answer
         if call.operation == "auth":
-            if call.scheme != "basic":
-                return LOGIN_REFUSED
-            app = self.apps.log_in(call.credential, call.certificate_name, self.now())
-            return _grant(self.sessions.open(app)) if app else LOGIN_REFUSED
+            return self._log_in(call)
+        if call.scheme == "basic":
+            # The API description lets an API key stand for a session.
+            app = self.apps.authenticate(call.credential, call.certificate_name, self.now())
+            return self._act(call.operation, app) if app else LOGIN_REFUSED
         session = self.sessions.use(call.credential) if call.scheme == "bearer" else None
         if session is None:
             return _text(401, "Session does not exist")
-        if session.app.secret is None and call.certificate_name != session.app.id:
+        if session.user.kind == "certificate" and call.certificate_name != session.user.id:
             return _text(401, "Client certificate does not match the session's app")
-        return self._with_session(call.operation, session)
+        return self._act(call.operation, session.app, session)
 
-    def _with_session(self, operation: str, session: Session) -> Answer:
-        counts = session.app.counts
+    def _log_in(self, call: Call) -> Answer:
+        try:
+            request = auth_request.parse(call.body)
+        except ValueError as error:
+            return _text(400, str(error))
+        if request.method and call.scheme:
+            return _text(400, "the request has both an Authorization header and a method")
+        target = self.apps.with_id(request.bind_to)
+        if request.bind_to and target is None:
+            return _text(400, f"bind_to.app: there is no app {request.bind_to}")
+        app = None
+        if request.method == auth_request.BY_NAME:
+            app = self.apps.authenticate_by_name(**request.fields)
+        elif call.scheme == "basic":
+            app = self.apps.authenticate(call.credential, call.certificate_name, self.now())
+        if app is None:
+            return LOGIN_REFUSED
+        app.counts.logins += 1
+        return _grant(self.sessions.open(app, target))
+
+    def _act(self, operation: str, app: App, session: Session | None = None) -> Answer:
+        """Carry out an operation in an app's session, or for its API key without a session."""
         if operation == "reauth":
-            counts.reauths += 1
-            return _grant(self.sessions.open(session.app))
+            app.counts.reauths += 1
+            return _grant(self.sessions.open(app, session.bound_to if session else None))
         if operation == "refresh":
-            counts.refreshes += 1
+            app.counts.refreshes += 1
             return NO_CONTENT
         if operation == "terminate":
-            counts.terminates += 1
-            self.sessions.end(session.token)
+            if session:
+                app.counts.terminates += 1
+                self.sessions.end(session.token)
             return NO_CONTENT
-        counts.key_listings += 1
+        app.counts.key_listings += 1
         return _json([])

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Self
 
 from aiohttp import web
 
+from refresherd.emulator.apps import App, Apps
 from refresherd.emulator.control import Control
 from refresherd.emulator.dsm import Dsm
 from refresherd.emulator.faults import Faults
 from refresherd.emulator.server import RequestLog, Server, Sleep
-from refresherd.emulator.state import App, Apps, Expiry, Sessions
+from refresherd.emulator.sessions import Expiry, Sessions
 
 if TYPE_CHECKING:
     from refresherd.emulator.tls import Authority, CertificateFiles
@@ -35,6 +36,8 @@ class Options:
     """API keys of apps that come before those."""
     certificate_apps: int = 0
     """How many apps that log in with a TLS client certificate come after those."""
+    ldap_apps: int = 0
+    """How many apps that log in by their name and a password come after those."""
     lifetime: float = 600.0
     """Seconds that a session lives."""
     expiry: Expiry = "idle"
@@ -81,6 +84,8 @@ class Emulator:
             self.apps.add(api_key=api_key)
         for _ in range(options.certificate_apps):
             self.apps.add(certificate=True)
+        for _ in range(options.ldap_apps):
+            self.apps.add(ldap=True)
 
     async def __aenter__(self) -> Self:
         if self._options.tls:

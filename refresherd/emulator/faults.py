@@ -1,81 +1,102 @@
 """Faults on demand: which requests they apply to, and what they do to the answer."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
-from typing import Any, Literal
+from http.client import responses
+from typing import Any, Final, Literal
 
+from refresherd.emulator.apps import App
 from refresherd.emulator.dsm import JSON, ROUTES, TEXT, Answer
-from refresherd.emulator.state import App
+from refresherd.emulator.fields import Field, did_you_mean
+
+OPERATIONS: Final = tuple(operation for _, operation in ROUTES.values())
+
+FIELDS: Final[Mapping[str, Field]] = {
+    # Which requests.
+    "operation": Field(
+        "string", f"{', '.join(OPERATIONS)}, or a path; * is any, the default", "reauth"
+    ),
+    "app": Field("string", "the name or the UUID of an app; * is any, the default", "app-1"),
+    "times": Field("whole number", "how many requests; by default all, until it is removed", 3),
+    # In place of DSM's answer; the request is not carried out.
+    "status": Field("whole number", "the HTTP status, from 200 to 599", 503),
+    "body": Field("string", "the body, with a status; by default an error's standard text", ""),
+    "content_type": Field("string", "with a status; by default plain text", "text/html"),
+    "redirect": Field(
+        "string", "the URL to redirect to, with 307 or the status", "https://other.example/"
+    ),
+    "hang": Field("true or false", "never answer", example=True),
+    "reset": Field(
+        "string",
+        '"before" resets the TCP connection; "during" carries the request out, sends half of the '
+        "answer, and resets the connection then",
+        "before",
+    ),
+    # Changes to DSM's answer; the request is carried out.
+    "fields": Field("object", "fields of the answer to replace or to add", {"expires_in": 0}),
+    "missing": Field("list of strings", "fields of the answer to remove", ["access_token"]),
+    "expires_in_skew": Field("whole number", "seconds to add to expires_in", -60),
+    "padding": Field("whole number", "bytes by which to enlarge the answer", 2000),
+    "truncate": Field("whole number", "close the connection after this many bytes of the body", 20),
+    # In both cases.
+    "headers": Field("object", "headers to add", {"Retry-After": "3"}),
+    "delay": Field("number", "seconds before the answer", 0.5),
+    "drip": Field("number", "seconds before each byte of the body", 0.1),
+}
+"""What each field of a fault does."""
+
+HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+: ?[^\x00\r\n]*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """What goes wrong, and for which requests; the fields of one fault work together.
 
-    Raises ValueError or TypeError for a combination that makes no sense.
+    FIELDS explains them. Raises ValueError or TypeError for a combination that makes no sense.
     """
 
-    # Which requests.
     operation: str = "*"
-    """auth, reauth, refresh, terminate, health, version, keys, or a path; "*" is any."""
     app: str = "*"
-    """The UUID or name of an app; "*" is any."""
     times: int | None = None
-    """How many requests it applies to; None is all until it is removed."""
-
-    # Instead of DSM's answer; the request is not carried out.
     status: int | None = None
     body: str | bytes | None = None
-    """By default the status' phrase for an error, empty otherwise; needs a `status`."""
     content_type: str | None = None
-    """By default plain text; needs a `status`."""
     redirect: str | None = None
-    """The URL to redirect to, with 307 unless `status` says otherwise."""
     hang: bool = False
-    """Never answer."""
     reset: Literal["before", "during"] | None = None
-    """Reset the TCP connection; "during" carries the request out and sends half the answer."""
-
-    # Done to DSM's answer; the request is carried out.
     fields: Mapping[str, Any] = field(default_factory=dict)
-    """Replaces or adds fields of a JSON object."""
     missing: Sequence[str] = ()
-    """Removes fields of a JSON object."""
     expires_in_skew: int = 0
-    """Seconds to add to `expires_in`."""
     padding: int = 0
-    """Adds a field of this many bytes."""
     truncate: int | None = None
-    """Closes the connection after this many bytes of the body."""
-
-    # With either.
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Headers to add."""
     delay: float = 0.0
-    """Seconds before the answer."""
     drip: float = 0.0
-    """Seconds before each byte of the body."""
 
     def __post_init__(self) -> None:
         # Copies, because a fault is a value. JSON may give numbers for header values.
         object.__setattr__(self, "fields", dict(self.fields))
         object.__setattr__(self, "headers", {k: str(v) for k, v in dict(self.headers).items()})
         object.__setattr__(self, "missing", tuple(self.missing))
-        operations = [operation for _, operation in ROUTES.values()]
-        if not self.operation.startswith("/") and self.operation not in ("*", *operations):
-            raise ValueError(f"operation must be a path, * or one of {', '.join(operations)}")
+        if not self.operation.startswith("/") and self.operation not in ("*", *OPERATIONS):
+            meant = did_you_mean(self.operation, OPERATIONS, "the operations")
+            raise ValueError(f'operation: there is no "{self.operation}"; {meant}')
         if self.times is not None and self.times < 1:
-            raise ValueError("times must be at least 1, or null for no limit")
+            raise ValueError("times: must be at least 1, or null for no limit")
         if self.status is not None and not 200 <= self.status <= 599:  # noqa: PLR2004 - HTTP's range
-            raise ValueError("status must be from 200 to 599")
+            raise ValueError("status: must be from 200 to 599")
         if self.reset not in (None, "before", "during"):
-            raise ValueError('reset must be "before" or "during"')
+            raise ValueError('reset: must be "before" or "during"')
         if min(self.padding, self.truncate or 0, self.delay, self.drip) < 0:
             raise ValueError("padding, truncate, delay and drip must not be negative")
         if self.status is None and (self.body is not None or self.content_type is not None):
-            raise ValueError("body and content_type need a status")
+            raise ValueError("body and content_type need a status; write one, such as 200")
+        for name, value in (*self.headers.items(), ("Location", self.redirect or "")):
+            if HEADER.fullmatch(f"{name}: {value}") is None:
+                raise ValueError(f"headers: {name!r} is not the name and the value of a header")
 
     @property
     def replaces_answer(self) -> bool:
@@ -88,7 +109,7 @@ class Fault:
         status = self.status or (307 if self.redirect else 200)
         body = self.body
         if body is None:
-            body = HTTPStatus(status).phrase if status >= HTTPStatus.BAD_REQUEST else ""
+            body = responses.get(status, "Error") if status >= HTTPStatus.BAD_REQUEST else ""
         location = {"Location": self.redirect} if self.redirect else {}
         body = body.encode() if isinstance(body, str) else body
         return Answer(status, body, self.content_type or TEXT, {**self.headers, **location})

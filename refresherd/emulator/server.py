@@ -69,7 +69,7 @@ class Server:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Log one request and answer it."""
-        call = _call_of(request)
+        call = _call_of(request, await request.read())
         app = self.dsm.caller(call)
         fault = self.faults.take(call.operation, request.path, app)
         entry = Request(
@@ -131,13 +131,24 @@ class Server:
         return _reset(request) if fault.reset else response
 
 
-def _call_of(request: web.Request) -> Call:
-    expected, operation = ROUTES.get(request.path, (request.method, "not_found"))
-    operation = operation if request.method == expected else "not_allowed"
+def _call_of(request: web.Request, body: bytes) -> Call:
+    method, operation = ROUTES.get(request.path, (request.method, "not_found"))
+    allowed = ["GET", "HEAD", "OPTIONS"] if method == "GET" else [method, "OPTIONS"]
+    if request.path in ROUTES and request.method == "OPTIONS":
+        operation = "options"
+    elif request.path in ROUTES and request.method not in allowed:
+        operation = "not_allowed"
     scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
     certificate = request.transport and request.transport.get_extra_info("peercert")
     names = {key: value for part in (certificate or {}).get("subject", ()) for key, value in part}
-    return Call(operation, scheme.lower(), credential.strip(), names.get("commonName"))
+    return Call(
+        operation=operation,
+        scheme=scheme.lower(),
+        credential=credential.strip(),
+        certificate_name=names.get("commonName"),
+        body=body,
+        allow=", ".join(allowed),
+    )
 
 
 def _reset(request: web.Request, last_bytes: bytes = b"") -> web.StreamResponse:

@@ -154,7 +154,7 @@ def test_an_app_may_bring_its_own_api_key() -> None:
     app = dsm.apps.add("billing", api_key=api_key(APP_ID, "s3cret"), lifetime=2.5)
     assert (app.id, app.name, app.secret, app.lifetime) == (APP_ID, "billing", "s3cret", 2.5)
     assert dsm.apps.find("billing") is dsm.apps.find(APP_ID) is app
-    assert dsm.apps.log_in(api_key(APP_ID.upper(), "s3cret"), None, 0.0) is app
+    assert dsm.apps.authenticate(api_key(APP_ID.upper(), "s3cret"), None, 0.0) is app
 
 
 @pytest.mark.parametrize(
@@ -169,12 +169,26 @@ def test_a_faulty_api_key_is_refused_when_added(key: str) -> None:
 def test_an_app_is_added_once_and_with_one_kind_of_credential() -> None:
     """Two apps of the same UUID, or a certificate beside a key, would make logins ambiguous."""
     dsm = make_dsm()
-    with pytest.raises(ValueError, match="once"):
+    with pytest.raises(ValueError, match="exists already"):
         dsm.apps.add(api_key=dsm.apps[0].api_key)
-    with pytest.raises(ValueError, match="not both"):
-        dsm.apps.add(api_key=api_key(APP_ID, "x"), certificate=True)
-    with pytest.raises(KeyError):
-        dsm.apps.find("unknown")
+    with pytest.raises(ValueError, match="exists already"):
+        dsm.apps.add("app-1")
+    for certificate in (True, False):
+        with pytest.raises(ValueError, match="keep one of them"):
+            dsm.apps.add(
+                api_key=api_key(APP_ID, "x"), certificate=certificate, ldap=not certificate
+            )
+    with pytest.raises(ValueError, match="only an LDAP app has a password"):
+        dsm.apps.add(password="x")
+    with pytest.raises(ValueError, match='no app "app-9"; did you mean "app-2"'):
+        dsm.apps.find("app-9")
+
+
+def test_a_name_that_is_taken_is_not_given_to_the_next_app() -> None:
+    """Configurations name apps, so a name has to mean one of them."""
+    dsm = make_dsm()
+    dsm.apps.add("app-4")
+    assert [dsm.apps.add().name, dsm.apps.add().name] == ["app-5", "app-6"]
 
 
 def test_the_hundredth_failure_in_a_day_resets_the_secret() -> None:
@@ -183,14 +197,14 @@ def test_the_hundredth_failure_in_a_day_resets_the_secret() -> None:
     app = dsm.apps[0]
     key, token = app.api_key, dsm.sessions.open(app).token
     for _ in range(99):
-        assert dsm.apps.log_in(api_key(app.id, "wrong"), None, dsm.clock.time) is None
+        assert dsm.apps.authenticate(api_key(app.id, "wrong"), None, dsm.clock.time) is None
     assert app.recent_failures(dsm.clock.time) == 99
-    assert dsm.apps.log_in(key, None, dsm.clock.time) is app
-    dsm.apps.log_in(api_key(app.id, "wrong"), None, dsm.clock.time)
-    assert dsm.apps.log_in(key, None, dsm.clock.time) is None
+    assert dsm.apps.authenticate(key, None, dsm.clock.time) is app
+    dsm.apps.authenticate(api_key(app.id, "wrong"), None, dsm.clock.time)
+    assert dsm.apps.authenticate(key, None, dsm.clock.time) is None
     assert dsm.sessions.use(token) is None
     assert app.counts.secret_resets == 1
-    assert dsm.apps.log_in(app.api_key, None, dsm.clock.time) is app
+    assert dsm.apps.authenticate(app.api_key, None, dsm.clock.time) is app
 
 
 @given(
@@ -207,7 +221,7 @@ def test_failures_are_counted_over_a_sliding_day(bursts: list[tuple[float, int]]
         dsm.clock.time += pause
         for _ in range(size):
             resets = app.counts.secret_resets
-            dsm.apps.log_in(api_key(app.id, "wrong"), None, dsm.clock.time)
+            dsm.apps.authenticate(api_key(app.id, "wrong"), None, dsm.clock.time)
             failures = [t for t in (*failures, dsm.clock.time) if t > dsm.clock.time - DAY]
             if len(failures) >= 100:
                 failures = []
@@ -221,8 +235,8 @@ def test_without_fips_a_wrong_key_harms_nothing() -> None:
     dsm = make_dsm(fips=False)
     app = dsm.apps[0]
     for _ in range(300):
-        dsm.apps.log_in(api_key(app.id, "wrong"), None, 0.0)
-    assert dsm.apps.log_in(app.api_key, None, 0.0) is app
+        dsm.apps.authenticate(api_key(app.id, "wrong"), None, 0.0)
+    assert dsm.apps.authenticate(app.api_key, None, 0.0) is app
     assert app.counts.failed_logins == 300
 
 
@@ -230,7 +244,7 @@ def test_failures_are_counted_for_the_app_that_the_key_names() -> None:
     """One app's wrong key must not burn another's, and an unreadable key is nobody's."""
     dsm = make_dsm()
     for key in (api_key(APP_ID, "x"), "unreadable", api_key(dsm.apps[1].id, "x")):
-        assert dsm.apps.log_in(key, None, 0.0) is None
+        assert dsm.apps.authenticate(key, None, 0.0) is None
     assert [app.counts.failed_logins for app in dsm.apps] == [0, 1]
 
 
@@ -239,15 +253,15 @@ def test_a_certificate_logs_in_its_own_app_only() -> None:
     dsm = make_dsm()
     app = dsm.apps.add(certificate=True)
     assert app.api_key == api_key(app.id, "")
-    assert dsm.apps.log_in(app.api_key, app.id, 0.0) is app
+    assert dsm.apps.authenticate(app.api_key, app.id, 0.0) is app
     for name in (None, dsm.apps[0].id):
-        assert dsm.apps.log_in(app.api_key, name, 0.0) is None
-    assert dsm.apps.log_in(api_key(app.id, "secret"), app.id, 0.0) is None
+        assert dsm.apps.authenticate(app.api_key, name, 0.0) is None
+    assert dsm.apps.authenticate(api_key(app.id, "secret"), app.id, 0.0) is None
     assert app.recent_failures(0.0) == 0
     token = dsm.sessions.open(app).token
     dsm.apps.reset_secret(app)
     assert dsm.sessions.use(token) is None
-    assert dsm.apps.log_in(app.api_key, app.id, 0.0) is app
+    assert dsm.apps.authenticate(app.api_key, app.id, 0.0) is app
 
 
 def test_faults_apply_in_the_order_in_which_they_were_added() -> None:
