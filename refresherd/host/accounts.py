@@ -2,6 +2,7 @@
 
 import asyncio
 import grp
+import os
 import pwd
 from collections.abc import Callable
 from contextlib import suppress
@@ -41,6 +42,14 @@ def owner_ids(ownership: Ownership) -> tuple[int, int]:
         _required("user", ownership.owner, user_id),
         _required("group", ownership.group, group_id),
     )
+
+
+def belongs(found: os.stat_result, uid: int, gid: int) -> bool:
+    """Return whether a file has this owner and group; UNCHANGED is true of any.
+
+    A hardened unit may forbid even a chown(2) that changes nothing.
+    """
+    return uid in (UNCHANGED, found.st_uid) and gid in (UNCHANGED, found.st_gid)
 
 
 def resolve(access: Access) -> Permitted:

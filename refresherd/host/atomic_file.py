@@ -18,7 +18,7 @@ from typing import TypeVar
 from refresherd.domain.errors import OutputError
 from refresherd.domain.model import Ownership
 from refresherd.engine.ports import Clock
-from refresherd.host.accounts import NoSuchAccount, owner_ids
+from refresherd.host.accounts import NoSuchAccount, belongs, owner_ids
 from refresherd.host.directories import (
     StaleTempFiles,
     in_memory,
@@ -174,7 +174,9 @@ def hand_over(fd: int, path: str, ownership: Ownership) -> None:
     """
     if ownership.owner or ownership.group:
         try:
-            os.fchown(fd, *owner_ids(ownership))
+            uid, gid = owner_ids(ownership)
+            if not belongs(os.fstat(fd), uid, gid):
+                os.fchown(fd, uid, gid)
         except NoSuchAccount as error:
             raise OutputError(f"{path}: {error}") from None
         except OSError as error:

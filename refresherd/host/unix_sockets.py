@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from refresherd.domain.model import Ownership
-from refresherd.host.accounts import UNCHANGED, NoSuchAccount, owner_ids
+from refresherd.host.accounts import NoSuchAccount, belongs, owner_ids
 from refresherd.host.os_errors import cannot_listen
 
 BACKLOG = 4096
@@ -217,8 +217,7 @@ def _hand_over(path: Path, inode: tuple[int, int], uid: int, gid: int, mode: int
         found = os.fstat(place)
         if _inode(found) != inode or not stat.S_ISSOCK(found.st_mode):
             raise OSError(EADDRINUSE, os.strerror(EADDRINUSE))
-        # A hardened unit may forbid even a chown that changes nothing.
-        owned = (uid, gid) == (UNCHANGED, UNCHANGED)
+        owned = belongs(found, uid, gid)
         # fchmod(2) refuses an O_PATH descriptor, but its link in /proc leads to the same file.
         opened = Path(f"/proc/self/fd/{place}")
         if opened.is_symlink():

@@ -137,10 +137,13 @@ def test_a_token_is_written_without_proc(path: Path) -> None:
     assert lines == ["done", "done", "0000001", path.name]
 
 
-def injected(path: Path, fault: str, *commands: str) -> list[str]:
+OTHER_USER = "1" if os.geteuid() != 1 else "2"
+
+
+def injected(path: Path, fault: str, *commands: str, owner: str | None = None) -> list[str]:
     """Run a writer in which strace lets a system call fail; return the lines that it printed."""
     strace = (needs_tool("strace"), "-qq", "-f", "-o", "/dev/null", f"--inject={fault}")
-    return ran([*strace, *WRITER, "--owner", str(os.geteuid()), str(path), *commands])
+    return ran([*strace, *WRITER, "--owner", owner or str(os.geteuid()), str(path), *commands])
 
 
 @pytest.mark.parametrize(
@@ -148,7 +151,6 @@ def injected(path: Path, fault: str, *commands: str) -> list[str]:
     [
         ("write:error=ENOSPC:when=1", "write it: No space left on device"),
         ("write:error=EDQUOT:when=1", "write it: Disk quota exceeded; free some of the quota"),
-        ("fchown:error=EPERM", "give it to user 0: Operation not permitted"),
         ("fchmod:error=EPERM", "set mode 0600: Operation not permitted"),
         ("fsync:error=EIO:when=1", "write it: Input/output error; check the kernel log"),
         ("renameat,renameat2:error=EIO", "write it: Input/output error"),
@@ -164,6 +166,22 @@ def test_a_failing_call_keeps_the_old_token_and_leaves_nothing(
     assert message.startswith(f"{path}: cannot {complaint}")
     assert path.read_text() == "old"
     assert beside(path) == []
+
+
+def test_a_file_that_cannot_be_handed_over_keeps_the_old_token(path: Path) -> None:
+    """A token with half of its rights would be read by the wrong users."""
+    path.write_text("old")
+    (message,) = injected(path, "fchown:error=EPERM", "put", owner=OTHER_USER)
+    complaint = f"cannot give it to user {OTHER_USER}: Operation not permitted"
+    assert message.startswith(f"{path}: {complaint}")
+    assert path.read_text() == "old"
+    assert beside(path) == []
+
+
+def test_a_file_of_the_daemons_own_is_not_handed_over(path: Path) -> None:
+    """A hardened unit forbids every fchown(2), and `group` may well name the daemon's own group."""
+    assert injected(path, "fchown:error=EPERM", "put") == ["done"]
+    assert path.stat().st_uid == os.geteuid()
 
 
 def test_a_temporary_file_that_cannot_be_removed_is_removed_later(path: Path) -> None:

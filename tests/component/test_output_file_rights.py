@@ -120,8 +120,8 @@ async def test_an_unknown_owner_is_an_error_and_the_old_token_stays(
     ("ownership", "complaint"),
     [
         (Ownership(mode=0o640), "t: cannot set mode 0640: Bad file descriptor"),
-        (Ownership(owner="0"), "t: cannot give it to user 0: Bad file descriptor"),
-        (Ownership(owner="0", group="7"), "t: cannot give it to user 0 and group 7: Bad file"),
+        (Ownership(owner="7"), "t: cannot give it to user 7: Bad file descriptor"),
+        (Ownership(owner="7", group="7"), "t: cannot give it to user 7 and group 7: Bad file"),
     ],
 )
 def test_the_message_names_the_right_that_cannot_be_set(

@@ -289,6 +289,12 @@ def test_a_socket_that_cannot_be_handed_over_is_not_left_behind(path: Path) -> N
     assert not path.exists()
 
 
+@AS_ROOT
+def test_a_socket_of_the_daemons_own_is_not_handed_over(path: Path) -> None:
+    """A hardened unit forbids every chown(2), and `group` may well name the daemon's own group."""
+    assert outcome(path, "chown,fchownat:error=EPERM", owner="0") == "listens\n"
+
+
 @pytest.mark.parametrize("planted", ["file", "socket"])
 def test_a_file_that_takes_the_sockets_place_keeps_its_rights(path: Path, planted: str) -> None:
     """Otherwise any writer to the directory could make a root daemon give any file away."""

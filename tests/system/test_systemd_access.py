@@ -63,6 +63,16 @@ def test_the_api_tells_units_and_groups_apart(started: Host) -> None:
     assert status_for(started, "--unit=other", "--property=SupplementaryGroups=games") == "200"
 
 
+def test_the_daemons_own_group_needs_no_drop_in(host: Host) -> None:
+    """The unit forbids chown(2), and nothing has to change."""
+    socket = "[[apps.payments.sockets]]\npath = '/run/refresherd/payments.sock'\n"
+    host.app("payments", f"group = 'refresherd'\n{socket}group = 'refresherd'\nmode = '0660'\n")
+    host.systemctl("start", SERVICE)
+    assert owner(host) == "refresherd:refresherd"
+    shape = host.machine.ask("stat", "--format=%U:%G %a", "/run/refresherd/payments.sock")
+    assert shape == "refresherd:refresherd 660"
+
+
 def test_files_are_given_to_groups(host: Host) -> None:
     """As drop-ins/hand-over.conf says: a group that the daemon is a member of needs no more."""
     host.app("payments", 'group = "games"\n')
