@@ -93,7 +93,7 @@ def check_credentials(settings: Settings) -> Iterator[Finding]:
             yield Finding(
                 (*app.path, "bind_to"),
                 "an app with a token_file never logs in, and only a login can bind a session; "
-                "remove bind_to, and have the token in the file bound by whoever logs in for it",
+                "remove bind_to, and put a token in the file whose session is bound already",
             )
     yield from _check_arguments(settings)
     for key, _ in settings.written(CredentialName):

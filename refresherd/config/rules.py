@@ -33,6 +33,9 @@ SAFE_REJECTED_RETRY = Duration("29m")
 
 OPEN_TO_ALL = stat.S_IROTH | stat.S_IWOTH
 
+READERS = stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH
+"""One bit to the right of each is the permission to write."""
+
 
 def check_rules(settings: Settings) -> Iterator[Finding]:
     """Yield every rule that the settings break."""
@@ -63,11 +66,22 @@ def check_intentions(settings: Settings) -> Iterator[Finding]:
             Kind.WARNING,
         )
     for key, mode in settings.written(Mode):
-        if key[0] == "apps" and mode.bits & OPEN_TO_ALL:
+        # Connecting to a socket takes the permission to write to it: unix(7).
+        is_socket = "files" not in key[2:]
+        if key[0] == "apps" and mode.bits & (stat.S_IWOTH if is_socket else OPEN_TO_ALL):
+            limited = "0660" if is_socket else "0640"
             yield Finding(
                 key,
                 f"{quoted(mode)} gives every user of this host access to the token; "
-                'set a group and "0640" to limit it',
+                f"set a group and {quoted(limited)} to limit it",
+                Kind.WARNING,
+            )
+        useful = mode.bits | (mode.bits & READERS) >> 1
+        if is_socket and useful != mode.bits:
+            yield Finding(
+                key,
+                f"{quoted(mode)} lets some users read who cannot connect, since connecting to a "
+                f"socket takes the permission to write; write {quoted(f'{useful:04o}')}",
                 Kind.WARNING,
             )
 

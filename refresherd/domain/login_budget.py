@@ -93,7 +93,7 @@ def recent(history: History, now: Instant) -> History:
 def allowed_at(history: History, now: Instant, *, by_operator: bool) -> Instant:
     """Return when the next login may begin, which is `now` unless too many have failed.
 
-    1. At most `MAX_REFUSALS` fail in a window, whoever asks. An operator has no other limit.
+    1. At most `MAX_REFUSALS` fail in a window, an operator's included, who has no other limit.
     2. After `BURST` failures the schedule's logins are spaced.
     3. At most `MAX_SCHEDULED` of the schedule's logins fail in a window.
 

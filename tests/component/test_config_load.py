@@ -68,6 +68,10 @@ def test_faults_of_file_and_machine_are_reported_together(place: Place) -> None:
         ("x.toml/y", None, "1: cannot be read: Not a directory"),
         ("x.toml", b"a = 1\nb = '\xe9'\n", "2: this is not UTF-8 text"),
         ("x.toml", b"a = \n", "1: invalid TOML"),
+        ("x.toml", "a = 1\n".encode("utf-16"), "1: this is UTF-16 text; save the file as UTF-8"),
+        ("x.toml", "a = 1\n".encode("utf-32"), "1: this is UTF-32 text; save the file as UTF-8"),
+        ("x.toml", "a = 1\n".encode("utf-16-le"), "1: a NUL character; this is not a text file"),
+        ("x.toml", b"a = 1\nb = '\0'\n", "2: a NUL character; this is not a text file, or not"),
     ],
 )
 def test_an_unreadable_file_is_one_fault(
@@ -100,6 +104,27 @@ def test_world_readable_tokens_and_missing_hook_programs_are_warned_about(place:
     assert any(
         'command[0]: the program "no-such-program" was not found' in line for line in warnings
     )
+
+
+@pytest.mark.parametrize(
+    ("table", "mode", "warning"),
+    [
+        ("[[apps.payments.files]]", "0644", 'access to the token; set a group and "0640"'),
+        ("[[apps.payments.files]]", "0640", ""),
+        ("[[apps.payments.sockets]]", "0666", 'access to the token; set a group and "0660"'),
+        ("[[apps.payments.sockets]]", "0660", ""),
+        ("[[apps.payments.sockets]]", "0640", 'takes the permission to write; write "0660"'),
+        ("[[apps.payments.sockets]]", "0664", 'takes the permission to write; write "0666"'),
+        ("[api]", "0644", 'takes the permission to write; write "0666"'),
+        ("[api]", "0666", ""),
+    ],
+)
+def test_modes_that_may_not_be_meant(place: Place, table: str, mode: str, warning: str) -> None:
+    """Connecting to a socket takes the permission to write: unix(7)."""
+    text = f"{DSM}{KEY_FILE}{table}\npath = 'a'\nmode = '{mode}'\n"
+    found = [line for line in place.load(text).warnings if ".mode: " in line]
+    assert len(found) == bool(warning)
+    assert not warning or warning in found[0]
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ async def test_no_call_is_lost_to_a_queue_that_has_just_emptied(released: thread
     first = asyncio.create_task(executor.call("disk", partial(released.wait, BOUND)))
     await asyncio.sleep(0)
     released.set()
-    time.sleep(0.05)  # noqa: ASYNC251  # the loop is busy for so long
+    time.sleep(0.05)  # noqa: ASYNC251  # the loop is busy all this time
     async with asyncio.timeout(BOUND):
         assert await executor.call("disk", lambda: "next") == "next"
     assert await first

@@ -30,7 +30,7 @@ def listening() -> Iterator[socket.socket]:
 def caller(
     listening: socket.socket, uid: str = "", gid: str = "", groups: str = ""
 ) -> Iterator[tuple[socket.socket, "subprocess.Popen[str]"]]:
-    """Have a process connect, and yield the accepted socket and the process."""
+    """Start a process that connects, and yield the accepted socket and the process."""
     path = Path(listening.getsockname())
     with other_process(path, who=Identity(uid, gid, groups)) as process:
         connection, _ = listening.accept()
