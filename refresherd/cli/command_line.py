@@ -44,6 +44,9 @@ COMMANDS = {
 It imports what is slow to import inside `execute`, so that its help appears at once.
 """
 
+NO_NEW_THREAD = "can't start new thread"
+"""The text of the RuntimeError that Thread.start() raises under a limit on threads."""
+
 INIT = 1
 """The process id of a container's first process."""
 
@@ -172,6 +175,13 @@ def _run(words: Sequence[str]) -> int:
     except RefresherdError as error:
         print(f"{' '.join(['refresherd', *words[:1]])}: {error}", file=sys.stderr)
         return error.status if isinstance(error, CommandError) else Exit.UNAVAILABLE
+    except RuntimeError as error:
+        if str(error) != NO_NEW_THREAD:
+            raise
+        from refresherd.host.os_errors import NO_THREAD  # rarely needed
+
+        print(f"{' '.join(['refresherd', *words[:1]])}: {NO_THREAD}", file=sys.stderr)
+        return Exit.UNAVAILABLE
 
 
 def _end_on_term() -> None:

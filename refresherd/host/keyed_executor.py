@@ -12,11 +12,12 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from errno import ETIMEDOUT
+from errno import EAGAIN, ETIMEDOUT
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from refresherd.domain.durations import in_seconds
+from refresherd.host.os_errors import NO_THREAD
 
 T = TypeVar("T")
 
@@ -86,6 +87,8 @@ class KeyedExecutor:
         self._dispatched: SimpleQueue[_Queue | None] = SimpleQueue()
         """Queues for idle threads to take; None ends one."""
         self._started = 0
+        self._may_start = True
+        """Whether the process might start a thread when it last tried to."""
         self._idle = 0
         self._growth: asyncio.TimerHandle | None = None
         self._drained = asyncio.Event()
@@ -112,6 +115,8 @@ class KeyedExecutor:
             # Behind a hanging call it would stay for long, with what it holds.
             with suppress(LookupError, ValueError):
                 self._queues[key].calls.remove(call)
+                if queue in self._waiting and not self._may_start:
+                    raise asyncio.CancelledError(NO_THREAD) from None
             raise
         if outcome.error is not None:
             raise outcome.error
@@ -141,7 +146,9 @@ class KeyedExecutor:
         try:
             threading.Thread(target=self._work, args=(loop,), name="executor", daemon=True).start()
         except RuntimeError:
+            self._may_start = False
             return False
+        self._may_start = True
         self._started += 1
         self._idle += 1
         return True
@@ -199,11 +206,14 @@ class KeyedExecutor:
 async def filesystem_timeout(seconds: float) -> AsyncIterator[None]:
     """Give the block, which waits for a filesystem, this many seconds.
 
-    After that, raise TimeoutError: an OSError whose `strerror` explains it to an operator.
+    After that, raise TimeoutError: an OSError whose `strerror` explains it to an operator, and
+    does not blame the filesystem if an executor's call in the block has found no thread.
     """
     try:
         async with asyncio.timeout(seconds):
             yield
-    except TimeoutError:
+    except TimeoutError as error:
+        if isinstance(error.__cause__, asyncio.CancelledError) and error.__cause__.args:
+            raise TimeoutError(EAGAIN, NO_THREAD) from None
         message = f"no answer for {in_seconds(seconds)}; its filesystem hangs or is overloaded"
         raise TimeoutError(ETIMEDOUT, message) from None

@@ -7,6 +7,11 @@ from pathlib import Path
 
 from refresherd.domain.errors import OutputError, RefresherdError
 
+NO_THREAD = (
+    "this process may have no more threads; raise the limit (in a unit: TasksMax=, elsewhere: "
+    "ulimit -u)"
+)
+
 FILE_REMEDIES: Mapping[int, str] = {
     errno.EACCES: "let the daemon's user write to its directory",
     errno.EBUSY: "it is a mount point: mount its directory instead",

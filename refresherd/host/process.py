@@ -2,6 +2,7 @@
 
 import os
 import resource
+import signal
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -72,8 +73,13 @@ def reap_orphans() -> None:
 def end_after(seconds: float) -> None:
     """Exit with status 0 after that many seconds, if the process has not ended by then.
 
-    A thread does it, since the event loop itself may hang in a call to a dead filesystem.
+    A thread does it, since the event loop itself may hang in a call to a dead filesystem. If the
+    process may have no more threads, the kernel ends it then, by ALRM's default action.
     """
     end = threading.Timer(seconds, os._exit, (os.EX_OK,))
     end.daemon = True
-    end.start()
+    try:
+        end.start()
+    except RuntimeError:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, seconds)

@@ -23,6 +23,8 @@ from subprocess import DEVNULL, PIPE, STDOUT, Popen
 from textwrap import shorten
 from typing import cast
 
+from refresherd.host.os_errors import NO_THREAD
+
 GRACE_SECONDS = 0.5
 """Between TERM and KILL."""
 
@@ -143,7 +145,7 @@ class _Child:
         try:
             threading.Thread(target=self._work, name="child", daemon=True).start()
         except RuntimeError:  # the process may start no more threads
-            raise OSError(EAGAIN, os.strerror(EAGAIN)) from None
+            raise OSError(EAGAIN, NO_THREAD) from None
 
     async def end(self) -> None:
         """End what still runs of it, unless it exited by itself, and have it reaped."""

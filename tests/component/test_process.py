@@ -2,6 +2,7 @@
 
 import json
 import resource
+import signal
 import subprocess
 import sys
 
@@ -37,6 +38,16 @@ print(resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 """
 
 
+END = """
+import sys, threading, time
+from refresherd.host import process
+def refuse(_): raise RuntimeError("can't start new thread")
+threading.Thread.start = refuse
+process.end_after(0.05)
+sys.stdin.readline()
+"""
+
+
 def run(script: str, *arguments: str) -> str:
     """Run a script in a process of its own, since its changes cannot be undone."""
     done = subprocess.run(
@@ -53,6 +64,12 @@ def test_only_the_daemon_reads_its_memory(user: int) -> None:
     """
     found = json.loads(run(ASK, str(user)))
     assert found == {"dumpable": 0, "core": 0, "owner": 0, "itself": "/"}
+
+
+def test_a_stop_ends_in_time_even_without_a_thread_to_be_had() -> None:
+    """Under a limit on threads, the one that bounds a stop may not start."""
+    with subprocess.Popen([sys.executable, "-c", END], stdin=subprocess.PIPE) as ending:
+        assert ending.wait(20) == -signal.SIGALRM
 
 
 def test_the_descriptor_limit_is_raised_as_far_as_the_host_allows() -> None:

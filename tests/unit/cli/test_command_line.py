@@ -231,6 +231,14 @@ def ending(monkeypatch: pytest.MonkeyPatch) -> Ending:
         (CommandError("nothing answers"), 69, "refresherd schema: nothing answers\n"),
         (NotPermitted("not yours"), 77, "refresherd schema: not yours\n"),
         (RefresherdError("cannot listen"), 69, "refresherd schema: cannot listen\n"),
+        (
+            RuntimeError("can't start new thread"),
+            69,
+            (
+                "refresherd schema: this process may have no more threads; raise the limit "
+                "(in a unit: TasksMax=, elsewhere: ulimit -u)\n"
+            ),
+        ),
         (KeyboardInterrupt(), 130, ""),
     ],
 )
@@ -248,8 +256,9 @@ def test_an_error_that_an_operator_can_fix_is_a_line(
 
 def test_a_bug_is_not_hidden(ending: Ending) -> None:
     """It needs its traceback, and Python's exit status 1."""
-    with pytest.raises(ZeroDivisionError):
-        ending(ZeroDivisionError())
+    for error in (ZeroDivisionError(), RuntimeError("bug")):
+        with pytest.raises(type(error)):
+            ending(error)
 
 
 def test_a_closed_pipe_is_not_an_error(

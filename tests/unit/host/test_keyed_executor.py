@@ -10,6 +10,7 @@ from functools import partial
 import pytest
 
 from refresherd.host.keyed_executor import KeyedExecutor, filesystem_timeout
+from refresherd.host.os_errors import NO_THREAD
 from support.fakes import settle
 
 BOUND = 30.0
@@ -187,6 +188,43 @@ async def test_the_error_of_a_hanging_filesystem_explains_itself() -> None:
             await asyncio.Event().wait()
     assert isinstance(caught.value, TimeoutError)
     assert caught.value.strerror == "no answer for 0.01 s; its filesystem hangs or is overloaded"
+
+
+def refuse(_: threading.Thread) -> None:
+    """Stand for Thread.start() under a limit on threads."""
+    raise RuntimeError("can't start new thread")
+
+
+async def bounded(executor: KeyedExecutor) -> None:
+    """Make a call that the filesystem gets a hundredth of a second for."""
+    async with filesystem_timeout(0.01):
+        await executor.call("disk", str)
+
+
+async def test_a_call_that_finds_no_thread_does_not_blame_the_filesystem(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Under a limit on threads an operator would look for a dead disk in vain."""
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(TimeoutError) as caught:
+            await bounded(KeyedExecutor())
+    assert caught.value.strerror == NO_THREAD
+
+
+async def test_a_call_behind_a_hanging_one_blames_the_filesystem(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has a thread to wait for, and a limit on threads is not what holds it up."""
+    executor, hang = KeyedExecutor(threads=1), Hang()
+    hanging = asyncio.create_task(executor.call("disk", hang))
+    await hang.begun()
+    with monkeypatch.context() as limited:
+        limited.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(TimeoutError, match="hangs"):
+            await bounded(executor)
+    hang.release()
+    await hanging
 
 
 async def test_other_errors_pass_through() -> None:
