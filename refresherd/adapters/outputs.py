@@ -15,7 +15,7 @@ from refresherd.domain.model import App, FileSpec, OnExpiry, SocketSpec, Token
 from refresherd.engine.context import Context
 from refresherd.engine.ports import Clock
 from refresherd.host import peers
-from refresherd.host.atomic_file import ReplacedFile, Target
+from refresherd.host.atomic_file import Claim, ReplacedFile, Target
 from refresherd.host.directories import StaleTempFiles
 from refresherd.host.keyed_executor import PATIENCE_SECONDS, KeyedExecutor, filesystem_timeout
 from refresherd.host.unix_sockets import Acceptor, BoundSocket, Failed, Listen, bind
@@ -29,7 +29,7 @@ class FileOutput(ReplacedFile):
 
     __slots__ = ("_app", "_spec")
 
-    def __init__(  # noqa: PLR0913  # the last two have defaults that suit a file of its own
+    def __init__(  # noqa: PLR0913  # the last three have defaults that suit a file of its own
         self,
         app: App,
         spec: FileSpec,
@@ -37,10 +37,11 @@ class FileOutput(ReplacedFile):
         executor: KeyedExecutor,
         stale_files: StaleTempFiles | None = None,
         *,
+        claim: Claim | None = None,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         target = Target.at(spec.path, spec.ownership)
-        super().__init__(target, clock, executor, stale_files, patience=patience)
+        super().__init__(target, clock, executor, stale_files, claim=claim, patience=patience)
         self._app = app
         self._spec = spec
 

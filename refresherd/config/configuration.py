@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from refresherd.config.addresses import EndpointUrl
 from refresherd.config.app_settings import AppTable, OutputTable
+from refresherd.config.collisions import Collisions, ReadNames
 from refresherd.config.credentials import check_credentials
 from refresherd.config.findings import Kind
 from refresherd.config.input_files import check_input_files
@@ -23,9 +24,12 @@ from refresherd.domain.durations import in_seconds
 from refresherd.domain.errors import ConfigError
 from refresherd.domain.readiness import Ready
 from refresherd.domain.timing import outage_budget
+from refresherd.host.path_identity import Resolver
 
 USUAL_LIFETIME = 600.0
 """The lifetime of an app's session in seconds, unless an administrator of DSM has changed it."""
+
+NOTHING_READ: ReadNames = {}
 
 V = TypeVar("V", bound=Hashable)
 
@@ -68,6 +72,15 @@ class Configuration:
     """What may not be meant, in lines of that form."""
     notes: tuple[str, ...]
     """What cannot be judged here, in lines of that form."""
+    read: ReadNames
+    """The names that no output may take, even if a link leads there later."""
+
+    @property
+    def output_paths(self) -> Iterator[str]:
+        """The paths of all files and sockets of the apps."""
+        for app in self.apps:
+            yield from (str(file.path) for file in app.files)
+            yield from (str(socket.path) for socket in app.sockets)
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Configuration:
@@ -79,9 +92,11 @@ def load(path: Path, environ: Mapping[str, str]) -> Configuration:
     """
     text = read_text(path)
     settings = parse_settings(read_toml(path, text), path.absolute(), environ)
+    collisions = Collisions(settings, Resolver())
     findings = [
         *settings.faults,
         *check_rules(settings),
+        *collisions.findings(),
         *check_credentials(settings),
         *check_input_files(settings),
         *check_output_paths(settings),
@@ -91,13 +106,15 @@ def load(path: Path, environ: Mapping[str, str]) -> Configuration:
     lines = report(path, text, findings)
     if faults := lines[Kind.FAULT]:
         raise ConfigError(faults, (*lines[Kind.TROUBLE], *lines[Kind.WARNING], *lines[Kind.NOTE]))
-    return build(settings, lines)
+    return build(settings, lines, collisions.read)
 
 
-def build(settings: Settings, lines: Mapping[Kind, tuple[str, ...]]) -> Configuration:
+def build(
+    settings: Settings, lines: Mapping[Kind, tuple[str, ...]], read: ReadNames = NOTHING_READ
+) -> Configuration:
     """Return the configuration that settings without faults describe.
 
-    `lines` are the other findings about them.
+    `lines` are the other findings about them, `read` are the names of files that they read.
     """
     root, builder = settings.root, _Builder(settings.credentials_directory)
     return Configuration(
@@ -115,6 +132,7 @@ def build(settings: Settings, lines: Mapping[Kind, tuple[str, ...]]) -> Configur
         troubles=lines[Kind.TROUBLE],
         warnings=lines[Kind.WARNING],
         notes=lines[Kind.NOTE],
+        read=read,
     )
 
 

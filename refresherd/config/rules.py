@@ -3,13 +3,13 @@
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 
 from refresherd.config.addresses import Listen
 from refresherd.config.app_settings import APP_NAME, HookTable
-from refresherd.config.findings import Finding, KeyPath, Kind, dotted, quoted
+from refresherd.config.collisions import check_collisions
+from refresherd.config.findings import Finding, KeyPath, Kind, quoted
 from refresherd.config.parse import AppSettings, Settings
-from refresherd.config.scalars import Duration, DurationOrNever, InputFile, Mode, OutputPath
+from refresherd.config.scalars import Duration, DurationOrNever, Mode
 from refresherd.config.settings import RefreshTable, Shutdown
 from refresherd.domain.model import Method
 
@@ -52,7 +52,7 @@ def check_rules(settings: Settings) -> Iterator[Finding]:
         for index, hook in enumerate(app.own.hooks):
             yield from _check_hook(settings, hook, (*app.path, "hooks", index))
     yield from _check_endpoints(settings)
-    yield from _check_collisions(settings)
+    yield from check_collisions(settings)
 
 
 def check_intentions(settings: Settings) -> Iterator[Finding]:
@@ -173,26 +173,6 @@ def _check_hook(settings: Settings, hook: HookTable, path: KeyPath) -> Iterator[
         yield Finding(path, "the hook does nothing; write a command, or a signal and a pid_file")
     elif not hook.command and not (hook.signal and hook.pid_file):
         yield Finding(path, "signal and pid_file need each other; write both")
-
-
-def _check_collisions(settings: Settings) -> Iterator[Finding]:
-    """Yield every output whose path is an earlier output's, or that of a file that is read."""
-    read = {location.path: dotted(key) for key, location in settings.written(InputFile)}
-    read[settings.file] = "this configuration"
-    # The API socket has a path even if the file does not set one.
-    outputs = {("api", "path"): settings.root.api.path, **dict(settings.written(OutputPath))}
-    written: dict[Path, KeyPath] = {}
-    for key, location in outputs.items():
-        path = location.path
-        if not location:
-            continue
-        if (other := written.setdefault(path, key)) != key:
-            yield Finding(key, f"{dotted(other)} has the same path; write another path")
-        elif path in read:
-            yield Finding(
-                key,
-                f"{read[path]} is read from this path and would be overwritten; write another path",
-            )
 
 
 def _to_correct(settings: Settings, where: Where, *keys: str) -> KeyPath | None:

@@ -195,8 +195,8 @@ class RootTable(Struct, frozen=True, kw_only=True):
     state_dir: Annotated[
         scalars.Location,
         "The directory in which sessions, refused logins and the generations of tokens are saved "
-        "for the next start; no two daemons may share one. It is created if only its last part is "
-        'missing. "" uses '
+        "for the next start; no two daemons may share one, nobody else may write to it, and no "
+        'output may be in it. It is created if only its last part is missing. "" uses '
         "systemd's $STATE_DIRECTORY (StateDirectory= in the unit). A change needs a restart.",
         Meta(examples=["/var/lib/refresherd"]),
     ] = scalars.Location()

@@ -17,21 +17,24 @@ from refresherd.adapters.logs.observer import Logs
 from refresherd.adapters.logs.pipeline import configure
 from refresherd.adapters.outputs import FileOutput, SocketOutput
 from refresherd.adapters.scheduling import BootSchedule
+from refresherd.adapters.state.directory import StateDirectory
 from refresherd.adapters.state.generation_file import GenerationFile
 from refresherd.adapters.state.login_file import LoginFile, UnsavedLogins
 from refresherd.adapters.state.session_file import SessionFile
 from refresherd.config import LogTable
 from refresherd.domain import model
-from refresherd.domain.model import App, Endpoint, Instant, TokenFile
+from refresherd.domain.model import App, Endpoint, Instant, Ownership, TokenFile
 from refresherd.engine.context import AppContext, Context
 from refresherd.engine.generations import Generations
 from refresherd.engine.login_limiter import LoginLimiter
 from refresherd.engine.ports import LoginStore, Observer, SessionStore
 from refresherd.engine.supervisor import Supervisor
+from refresherd.host.atomic_file import opened_directory
 from refresherd.host.clock import BootClock, JumpDetector, boot_id
 from refresherd.host.directories import StaleTempFiles
 from refresherd.host.keyed_executor import KeyedExecutor
-from refresherd.host.unix_sockets import Listen, bind
+from refresherd.host.path_identity import Claims
+from refresherd.host.unix_sockets import BoundSocket, Listen, bind
 
 END_SESSIONS_TIMEOUT = 2.0
 """Seconds for terminating sessions during a stop; those that are left then idle out."""
@@ -56,10 +59,9 @@ class Assembly:
     """Everything that refreshes apps, built but not yet running.
 
     Apps share the connections, the executor and the login limiter; apps of one endpoint share its
-    limits on requests in flight. The caller must have claimed `state_dir`. `listen` opens an app's
-    socket. `session_store` returns the store in which an app's sessions survive a restart if they
-    are not in `state_dir`, None if there is none. `generations` are those of sessions that
-    survived, by app.
+    limits on requests in flight. `listen` opens an app's socket. `session_store` returns the store
+    in which an app's sessions survive a restart if they are not in `state`, None if there is none.
+    `generations` are those of sessions that survived, by app. The caller configures `claims`.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  # everything comes together here
@@ -68,7 +70,7 @@ class Assembly:
         environ: Mapping[str, str],
         clock: BootClock,
         observer: Observer,
-        state_dir: Path | None = None,
+        state: StateDirectory | None = None,
         listen: Listen = bind,
         session_store: Callable[[App], SessionStore | None] = lambda _: None,
         generations: Mapping[str, int] = MappingProxyType({}),
@@ -77,16 +79,18 @@ class Assembly:
         self.schedule = BootSchedule(clock, observer, JumpDetector().jumps)
         self.connections = Connections(self.executor, clock)
         self._environ = environ
-        self._state_dir = state_dir
+        self._state = state
+        self.claims = Claims(lambda: None if state is None else state.inode)
+        self._claim = self.claims.claim  # one bound method for all outputs
         self._listen = listen
         self._passed_store = session_store
         self._stale_files = StaleTempFiles()
         self._commands = asyncio.Semaphore(MAX_CONCURRENT_COMMANDS)
         self._limits: dict[tuple[str, int], tuple[asyncio.Semaphore, asyncio.Semaphore]] = {}
         numbers = None
-        if state_dir is not None:
-            path, stale = model.generation_file(state_dir), self._stale_files
-            numbers = GenerationFile(path, clock, observer, self.executor, stale)
+        if state is not None:
+            path, stale = model.generation_file(state.path), self._stale_files
+            numbers = GenerationFile(path, clock, observer, self.executor, stale, claim=state.claim)
         # Random numbers here only spread load, so they need not be unpredictable.
         self.context = Context(
             clock, self.schedule, observer, random.random, Generations(numbers, generations)
@@ -94,9 +98,11 @@ class Assembly:
         apps = tuple(apps)
         self.certificates = CertificateWatch(apps, self.context, self.executor)
         store: LoginStore = UnsavedLogins()
-        if state_dir is not None:
-            path = model.login_file(state_dir)
-            store = LoginFile(path, boot_id(), self.context, self.executor, self._stale_files)
+        if state is not None:
+            path, stale = model.login_file(state.path), self._stale_files
+            store = LoginFile(
+                path, boot_id(), self.context, self.executor, stale, claim=state.claim
+            )
         self.login_limiter = LoginLimiter(store, clock, self.schedule, observer)
         self.supervisor = Supervisor(apps, self._app_context, self.context)
 
@@ -106,10 +112,13 @@ class Assembly:
 
     def _app_context(self, app: App) -> AppContext:
         executor, context, stale = self.executor, self.context, self._stale_files
-        listen = self._listen
-        files = [FileOutput(app, spec, context.clock, executor, stale) for spec in app.files]
+        claim = self._claim
+        files = [
+            FileOutput(app, spec, context.clock, executor, stale, claim=claim) for spec in app.files
+        ]
         sockets = [
-            SocketOutput(app, spec, context, executor, listen=listen) for spec in app.sockets
+            SocketOutput(app, spec, context, executor, listen=self._listen_claimed)
+            for spec in app.sockets
         ]
         attempts, endings = self._request_limits(app.endpoint)
         return AppContext(
@@ -123,10 +132,17 @@ class Assembly:
             login_limiter=self.login_limiter if isinstance(app.credential, COUNTED) else None,
         )
 
+    def _listen_claimed(self, path: Path, ownership: Ownership) -> BoundSocket:
+        """Return a socket that listens at a path, unless that is another output's by now."""
+        with suppress(OSError), opened_directory(str(path.parent)) as directory:
+            self._claim(directory, str(path), path.name)
+        return self._listen(path, ownership)
+
     def _session_store(self, app: App) -> SessionStore | None:
-        if self._state_dir is not None and has_session_file(app, self._state_dir):
-            path = model.session_file(self._state_dir, app.name)
-            return SessionFile(app, path, self.context, self.executor, self._stale_files)
+        state = self._state
+        if state is not None and has_session_file(app, state.path):
+            path, stale = model.session_file(state.path, app.name), self._stale_files
+            return SessionFile(app, path, self.context, self.executor, stale, claim=state.claim)
         return self._passed_store(app)
 
     def _request_limits(self, endpoint: Endpoint) -> tuple[asyncio.Semaphore, asyncio.Semaphore]:

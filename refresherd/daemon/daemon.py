@@ -15,7 +15,7 @@ from refresherd import __version__
 from refresherd.adapters.api.listener import ApiListener
 from refresherd.adapters.metrics.exposition import Exposition
 from refresherd.adapters.metrics.observer import Metrics
-from refresherd.adapters.state import directory
+from refresherd.adapters.state.directory import StateDirectory
 from refresherd.adapters.systemd.reporter import Reporter
 from refresherd.adapters.web import HttpListener
 from refresherd.config import Api, Configuration
@@ -52,9 +52,9 @@ def run(configuration: Configuration, environ: Mapping[str, str]) -> None:
     process.raise_descriptor_limit()
     try:
         with as_service(configuration, environ) as service:
-            if configuration.state_dir is not None:
-                directory.claim(configuration.state_dir)
-            asyncio.run(_run(configuration, without_own(environ), service))
+            path = configuration.state_dir
+            state = None if path is None else StateDirectory(path)
+            asyncio.run(_run(configuration, without_own(environ), service, state))
     finally:
         # Python restores the default handlers as it exits, and a HUP would then end the process.
         for number in REQUESTS:
@@ -72,7 +72,10 @@ def tune_garbage_collector() -> None:
 
 
 async def _run(
-    configuration: Configuration, environ: Mapping[str, str], service: ServiceManagerResources
+    configuration: Configuration,
+    environ: Mapping[str, str],
+    service: ServiceManagerResources,
+    state: StateDirectory | None,
 ) -> None:
     clock = BootClock()
     with logging_to_stderr(configuration.log, clock) as logs:
@@ -80,9 +83,9 @@ async def _run(
         reporter = Reporter(service.notifier, clock, configuration.ready)
         reporters = (reporter,) if service.notifier.enabled else ()
         observer = Observers(metrics, logs, *reporters)
-        apps, state_dir = configuration.apps, configuration.state_dir
         passed = service.listen, service.session_store, service.generations
-        assembly = Assembly(apps, environ, clock, observer, state_dir, *passed)
+        assembly = Assembly(configuration.apps, environ, clock, observer, state, *passed)
+        assembly.claims.configure(configuration.output_paths, configuration.read)
         tune_garbage_collector()
         render = Exposition(metrics, assembly.supervisor, clock).render
         http = HttpListener(configuration.http.listen, render, assembly.supervisor, clock)

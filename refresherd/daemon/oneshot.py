@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from refresherd.adapters.state import directory
+from refresherd.adapters.state.directory import StateDirectory
 from refresherd.config import Configuration
 from refresherd.daemon.assembly import Assembly, logging_to_stderr, running
 from refresherd.domain import readiness
@@ -45,14 +45,15 @@ async def once(
     before a client connects. Raises RefresherdError if a daemon already uses the same state.
     """
     process.keep_memory_private()
-    if configuration.state_dir is not None:
-        directory.claim(configuration.state_dir)
+    path = configuration.state_dir
+    state = None if path is None else StateDirectory(path)
     clock = BootClock()
     events = EventSignal()
     apps = [replace(app, hooks=(), sockets=()) for app in configuration.apps]
     with logging_to_stderr(configuration.log, clock) as logs:
         observer = Observers(logs, events)
-        assembly = Assembly(apps, without_own(environ), clock, observer, configuration.state_dir)
+        assembly = Assembly(apps, without_own(environ), clock, observer, state)
+        assembly.claims.configure(configuration.output_paths, configuration.read)
 
         def verdicts() -> Iterator[Verdict]:
             for status in assembly.supervisor.statuses():

@@ -107,6 +107,7 @@ class Reloader:
                 warning = f"{new.path}: {key} has changed; restart refresherd to apply it"
                 self._observer.observe(Warned(warning))
         self._configuration = new
+        self._assembly.claims.configure(new.output_paths, new.read)
         # Before the apps are removed: a new app of the same name would show the old one's counts.
         for name in plan.stop:
             self._metrics.remove_app(name)

@@ -1,4 +1,4 @@
-"""Files replaced whole or not at all, read with suspicion, and without holding up the event loop.
+"""Files replaced whole or not at all, without holding up the event loop.
 
 Readers never see half a file: the bytes go to a temporary file beside the target, and rename(2)
 puts it in the target's place in one step. A crash at any moment leaves the old file or the new
@@ -6,14 +6,13 @@ one, at worst with a temporary file beside it. The functions block; `ReplacedFil
 """
 
 import os
-import stat
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from errno import EINVAL
 from pathlib import Path
 from secrets import token_hex
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from refresherd.domain.errors import OutputError
 from refresherd.domain.model import Ownership
@@ -27,13 +26,11 @@ from refresherd.host.directories import (
 )
 from refresherd.host.keyed_executor import PATIENCE_SECONDS, KeyedExecutor, filesystem_timeout
 from refresherd.host.os_errors import failure
+from refresherd.host.own_files import read
 
 T = TypeVar("T")
 
 OPEN_TEMPORARY = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-OPEN_TO_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-"""Without blocking: a named pipe in the file's place would wait for a writer."""
 
 OWNER_ONLY = 0o600
 """The temporary file's mode until it has its owner: nobody else may read it yet."""
@@ -43,6 +40,13 @@ MISSING = "missing"
 
 TRIAL = bytes(512)
 """About a token in its longest format: on a full disk an empty file would still fit."""
+
+
+Claim: TypeAlias = Callable[[int, str, str], None]
+"""Gets an open directory, and a target's path and its name there.
+
+Raises OutputError if the target must not be written there.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,29 +64,6 @@ class Target:
         return cls(str(path), str(path.parent), path.name, ownership)
 
 
-def read(path: str, limit: int) -> bytes | None:
-    """Return the first `limit` + 1 bytes of a file, None if there is none. Raises OutputError.
-
-    The byte too many shows that a file is too long. What is not a regular file counts as empty.
-    """
-    try:
-        fd = os.open(path, OPEN_TO_READ)
-        try:
-            parts = []
-            missing = limit + 1 if stat.S_ISREG(os.fstat(fd).st_mode) else 0
-            # read(2) may return less than there is.
-            while missing and (part := os.read(fd, min(missing, 1 << 20))):
-                parts.append(part)
-                missing -= len(part)
-            return b"".join(parts)
-        finally:
-            os.close(fd)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise failure(path, "read it", error) from error
-
-
 def file_stamp(path: Path) -> Hashable:
     """Return a value that changes with the file. It blocks, and raises nothing.
 
@@ -97,7 +78,7 @@ def file_stamp(path: Path) -> Hashable:
 
 
 @contextmanager
-def _opened(directory: str) -> Iterator[int]:
+def opened_directory(directory: str) -> Iterator[int]:
     """Open a directory, so that all calls refer to the same one, whatever happens to its path."""
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -106,15 +87,24 @@ def _opened(directory: str) -> Iterator[int]:
         os.close(fd)
 
 
-def replace(target: Target, content: bytes, nonce: str) -> None:
-    """Put these bytes in the target's place, durably. Raises OutputError.
+def anywhere(directory: int) -> None:
+    """Admit every directory."""
+
+
+def replace(
+    target: Target, content: bytes, nonce: str, admit: Callable[[int], None] = anywhere
+) -> None:
+    """Put these bytes in the target's place, durably. Raises OutputError, as `admit` may.
+
+    `admit` is called with the open directory, before anything changes there.
 
     A symbolic link in the target's place is itself replaced, and the file that it points to is
     left alone; links on the way to the directory are followed. After a failure the old file is
     still there, unless only the last step failed, the sync of the directory.
     """
     try:
-        with _opened(target.directory) as directory:
+        with opened_directory(target.directory) as directory:
+            admit(directory)
             temporary = _write_temporary(directory, target, content, nonce, durable=True)
             try:
                 os.rename(temporary, target.name, src_dir_fd=directory, dst_dir_fd=directory)
@@ -126,10 +116,11 @@ def replace(target: Target, content: bytes, nonce: str) -> None:
         raise failure(target.path, "write it", error) from error
 
 
-def remove(target: Target) -> None:
-    """Remove the target, durably, if it is there. Raises OutputError."""
+def remove(target: Target, admit: Callable[[int], None] = anywhere) -> None:
+    """Remove the target, durably, if it is there. Raises OutputError, as `admit` may."""
     try:
-        with _opened(target.directory) as directory:
+        with opened_directory(target.directory) as directory:
+            admit(directory)
             with suppress(FileNotFoundError):
                 os.unlink(target.name, dir_fd=directory)
             # Even with nothing there: an earlier attempt may have failed only here.
@@ -215,17 +206,22 @@ class ReplacedFile:
 
     In a directory in memory nothing can hang, so a prepared file is written in the event loop: a
     thread would cost several times as much as the write.
+
+    `claim` may refuse a directory, since other links may lead there than when it was configured.
     """
 
-    __slots__ = ("_clock", "_executor", "_in_memory", "_patience", "_stale_files", "_target")
+    __slots__ = (
+        *("_claim", "_clock", "_executor", "_in_memory", "_patience", "_stale_files", "_target"),
+    )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the last three have defaults
         self,
         target: Target,
         clock: Clock,
         executor: KeyedExecutor,
         stale_files: StaleTempFiles | None = None,
         *,
+        claim: Claim | None = None,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._target = target
@@ -233,6 +229,7 @@ class ReplacedFile:
         self._executor = executor
         self._stale_files = stale_files or StaleTempFiles()
         self._patience = patience
+        self._claim = claim
         self._in_memory = False
 
     @property
@@ -245,7 +242,10 @@ class ReplacedFile:
         await self._call(self._prepare)
 
     async def read(self, limit: int) -> bytes | None:
-        """Return its first `limit` + 1 bytes, None if there is no file. Raises OutputError."""
+        """Return its first `limit` + 1 bytes, None if there is no file. Raises OutputError.
+
+        Raises Distrusted if somebody else may have written it.
+        """
         return await self._call(lambda: read(self.path, limit))
 
     async def replace(self, content: Callable[[], bytes]) -> None:
@@ -253,11 +253,15 @@ class ReplacedFile:
 
         Raises OutputError; the old file is then still there.
         """
-        await self._call(lambda: replace(self._target, content(), _nonce()))
+        await self._call(lambda: replace(self._target, content(), _nonce(), self._admit))
 
     async def remove(self) -> None:
         """Remove it if it is there, durably. Raises OutputError."""
-        await self._call(lambda: remove(self._target))
+        await self._call(lambda: remove(self._target, self._admit))
+
+    def _admit(self, directory: int) -> None:
+        if self._claim is not None:
+            self._claim(directory, self._target.path, self._target.name)
 
     async def _call(self, run: Callable[[], T]) -> T:
         if self._in_memory:
@@ -276,7 +280,8 @@ class ReplacedFile:
         """
         target = self._target
         try:
-            with _opened(target.directory) as directory:
+            with opened_directory(target.directory) as directory:
+                self._admit(directory)
                 now = self._clock.now()
                 for name in self._stale_files.take(directory, target.directory, target.name, now):
                     _discard(directory, name)

@@ -84,7 +84,7 @@ def test_the_settings_that_are_commented_out_are_valid(tmp_path: Path) -> None:
     runtime = tmp_path / "run"
     runtime.mkdir()
     place = Place(tmp_path)
-    place.environ["STATE_DIRECTORY"] = str(runtime)
+    place.environ["STATE_DIRECTORY"] = str(tmp_path / "state")
     place.environ["CREDENTIALS_DIRECTORY"] = str(tmp_path)
     text = EXAMPLE.replace("/run/refresherd", str(runtime)).replace('"pass"', '"sh"')
     (tmp_path / "payments").write_bytes((tmp_path / "payments.key").read_bytes())

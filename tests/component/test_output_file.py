@@ -317,6 +317,29 @@ async def test_a_lack_of_descriptors_is_an_error_until_it_is_over(path: Path, sp
     assert held(path) == 2
 
 
+@pytest.mark.parametrize("call", ["prepare", "put", "remove"])
+async def test_nothing_changes_in_a_directory_that_is_refused(path: Path, call: str) -> None:
+    """A link may lead to the keys' directory by now: neither a write nor a removal may hit one."""
+
+    def refuse(directory: int, target: str, name: str) -> None:
+        assert (target, name) == (str(path), path.name)
+        assert os.path.samestat(os.fstat(directory), path.parent.stat())
+        raise OutputError(f"{target}: it is another's")
+
+    path.write_text("a key")
+    path.with_name(temporary_name(path.name, "0123456789abcdef")).write_text("another's")
+    refused = FileOutput(APP, FileSpec(path), FakeClock(), KeyedExecutor(), claim=refuse)
+    calls = {
+        "prepare": refused.prepare,
+        "put": lambda: refused.put(SHORT),
+        "remove": refused.remove,
+    }
+    with pytest.raises(OutputError, match="it is another's"):
+        await calls[call]()
+    assert path.read_text() == "a key"
+    assert len(beside(path)) == 1
+
+
 def descriptors() -> int:
     """Count this process's open files."""
     return sum(1 for _ in Path("/proc/self/fd").iterdir())

@@ -134,6 +134,35 @@ async def test_temporary_files_of_killed_runs_are_removed(runs: Runs) -> None:
     assert not left.exists()
 
 
+@pytest.mark.parametrize("planted", ["owner", "link", "mode"])
+async def test_a_session_that_somebody_else_may_have_written_is_not_used(
+    runs: Runs, planted: str
+) -> None:
+    """Its token would be handed out to the app's consumers, who would work for a stranger."""
+    await runs.first()
+    if planted == "owner":
+        needs_root()
+        os.chown(runs.path, 1, 1)
+    elif planted == "link":
+        runs.path.rename(runs.path.with_name("other.session"))
+        runs.path.symlink_to("other.session")
+    else:
+        runs.path.chmod(0o666)
+    assert await runs.found() == ()
+    why = {
+        "owner": "it belongs to user daemon (uid 1)",
+        "link": "it is a symbolic link",
+        "mode": "every user may write to it (mode 0666)",
+    }
+    message = f"{runs.path} is not used and will be replaced with the next token: {why[planted]}"
+    assert runs.warnings == [message]
+    store = runs.next()
+    await store.prepare()
+    store.begin(BOOTSTRAP)
+    await store.put(token(2))
+    assert await runs.found() == (StoredSession(Secret("token-2"), BOOTSTRAP),)
+
+
 async def test_a_dead_session_is_removed(runs: Runs) -> None:
     """The next run then knows without asking DSM."""
     store = await runs.first()

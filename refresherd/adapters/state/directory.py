@@ -5,38 +5,84 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from refresherd.domain.errors import RefresherdError
+from refresherd.domain.errors import OutputError, RefresherdError
+from refresherd.host.path_identity import Directory
+from refresherd.host.trust import other_owner, other_writers
 
 LOCK = "lock"
 
 
-def claim(path: Path) -> None:
-    """Create the directory if it is missing, and lock it until this process ends, in whatever way.
+class StateDirectory:
+    """The directory at a path, locked until this process ends, in whatever way.
 
-    Two daemons would both renew one session, and each would end the other's. Raises
-    RefresherdError, which names the process that holds the lock, or the obstacle.
+    Two daemons would both renew one session, and each would end the other's. If the directory is
+    replaced, the one in its place is locked before anything is written there.
     """
-    try:
-        with suppress(FileExistsError):
-            path.mkdir(mode=0o700)
-        # Never closed: a write that hangs may still take effect as long as the process lives.
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        lock = os.open(path / LOCK, flags, 0o600)
+
+    def __init__(self, path: Path) -> None:
+        """Create the directory if it is missing, and lock it.
+
+        Raises RefresherdError, which names the process that holds the lock, or the obstacle.
+        """
+        self.path = path
+        self.inode = self._lock()
+
+    def claim(self, directory: int, path: str, _name: str) -> None:
+        """Lock the open directory, if it has just come to the path. Raises OutputError."""
+        found = os.fstat(directory)
+        if (found.st_dev, found.st_ino) != self.inode:
+            try:
+                self.inode = self._lock()
+            except RefresherdError as error:
+                raise OutputError(f"{path}: {error}") from error
+
+    def _lock(self) -> Directory:
+        path = self.path
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BaseException:
-            os.close(lock)
-            raise
-    except BlockingIOError:
-        raise RefresherdError(
-            f"state_dir {path}: it is in use by another refresherd{_holder(path)}; "
-            "stop that one, or name another directory"
-        ) from None
+            with suppress(FileExistsError):
+                path.mkdir(mode=0o700)
+            # Neither is ever closed: a write that hangs may still take effect as long as the
+            # process lives.
+            directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            found = os.fstat(directory)
+            if danger := _danger(found):
+                os.close(directory)
+                raise RefresherdError(f"state_dir {path}: {danger}")
+            _flock(directory, may_fail=True)
+            # Network filesystems lock no directories, and earlier versions locked only this file.
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            lock = os.open(LOCK, flags, 0o600, dir_fd=directory)
+            _flock(lock)
+        except BlockingIOError:
+            raise RefresherdError(
+                f"state_dir {path}: it is in use by another refresherd{_holder(path)}; "
+                "stop that one, or name another directory"
+            ) from None
+        except OSError as error:
+            raise RefresherdError(f"state_dir {path}: cannot be used: {error.strerror}") from error
+        with suppress(OSError):  # it only helps a second process to name the first
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        return found.st_dev, found.st_ino
+
+
+def _danger(found: os.stat_result) -> str:
+    """Return why what is found in the directory cannot be relied on, "" if it can."""
+    if owner := other_owner(found):
+        return f"it belongs to {owner}; change its owner, or name a directory in it"
+    if writers := other_writers(found):
+        return f"{writers} may write to it; run chmod 0700, or name a directory in it"
+    return ""
+
+
+def _flock(descriptor: int, *, may_fail: bool = False) -> None:
+    """Lock an open file; close it if it is locked. `may_fail`: not all of them can be locked."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        raise RefresherdError(f"state_dir {path}: cannot be used: {error.strerror}") from error
-    with suppress(OSError):  # it only helps a second process to name the first
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        if not may_fail or isinstance(error, BlockingIOError):
+            os.close(descriptor)
+            raise
 
 
 def _holder(path: Path) -> str:

@@ -14,7 +14,7 @@ from refresherd.domain.errors import OutputError
 from refresherd.domain.events import Warned
 from refresherd.domain.model import Instant, Ownership
 from refresherd.engine.ports import Clock, Observer
-from refresherd.host.atomic_file import ReplacedFile, Target
+from refresherd.host.atomic_file import Claim, ReplacedFile, Target
 from refresherd.host.directories import StaleTempFiles
 from refresherd.host.keyed_executor import KeyedExecutor, filesystem_timeout
 
@@ -41,17 +41,21 @@ APPEND = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 class GenerationFile:
     """A GenerationStore in a file that only the daemon's user may read."""
 
-    def __init__(  # noqa: PLR0913, PLR0917  # as many as any file that is replaced
+    def __init__(  # noqa: PLR0913  # as many as any file that is replaced
         self,
         path: Path,
         clock: Clock,
         observer: Observer,
         executor: KeyedExecutor,
         stale_files: StaleTempFiles | None = None,
+        *,
+        claim: Claim | None = None,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         target = Target.at(path, Ownership(mode=0o600))
-        self._file = ReplacedFile(target, clock, executor, stale_files, patience=patience)
+        self._file = ReplacedFile(
+            target, clock, executor, stale_files, claim=claim, patience=patience
+        )
         self._path = path
         self._clock = clock
         self._observer = observer

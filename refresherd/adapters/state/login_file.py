@@ -18,7 +18,7 @@ from refresherd.domain.events import Warned
 from refresherd.domain.login_budget import NEVER_YET, History
 from refresherd.domain.model import Instant, Ownership, Secret
 from refresherd.engine.context import Context
-from refresherd.host.atomic_file import ReplacedFile, Target
+from refresherd.host.atomic_file import Claim, ReplacedFile, Target
 from refresherd.host.directories import StaleTempFiles
 from refresherd.host.keyed_executor import KeyedExecutor
 
@@ -98,10 +98,13 @@ class LoginFile:
         executor: KeyedExecutor,
         stale_files: StaleTempFiles | None = None,
         *,
+        claim: Claim | None = None,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
-        target = Target.at(path, Ownership(mode=0o600))
-        self._file = ReplacedFile(target, context.clock, executor, stale_files, patience=patience)
+        target, clock = Target.at(path, Ownership(mode=0o600)), context.clock
+        self._file = ReplacedFile(
+            target, clock, executor, stale_files, claim=claim, patience=patience
+        )
         self._boot_id = boot_id
         self._context = context
         self._key = secrets.token_bytes(KEY_BYTES)

@@ -11,9 +11,10 @@ from refresherd.domain.formats import timestamp
 from refresherd.domain.model import B64TOKEN, App, Ownership, Secret, Token
 from refresherd.engine.context import Context
 from refresherd.engine.ports import StoredSession
-from refresherd.host.atomic_file import ReplacedFile, Target
+from refresherd.host.atomic_file import Claim, ReplacedFile, Target
 from refresherd.host.directories import StaleTempFiles
 from refresherd.host.keyed_executor import PATIENCE_SECONDS, KeyedExecutor
+from refresherd.host.own_files import Distrusted
 
 MAX_SESSION_BYTES = 64 * 1024
 """The longest record of a session that is read. DSM's tokens have under 100 bytes."""
@@ -60,10 +61,13 @@ class SessionFile:
         executor: KeyedExecutor,
         stale_files: StaleTempFiles | None = None,
         *,
+        claim: Claim | None = None,
         patience: float = PATIENCE_SECONDS,
     ) -> None:
-        target = Target.at(path, Ownership(mode=0o600))
-        self._file = ReplacedFile(target, context.clock, executor, stale_files, patience=patience)
+        target, clock = Target.at(path, Ownership(mode=0o600)), context.clock
+        self._file = ReplacedFile(
+            target, clock, executor, stale_files, claim=claim, patience=patience
+        )
         self._endpoint = app.endpoint.url
         self._context = context
         self._loaded = False
@@ -115,20 +119,26 @@ class SessionFile:
         """Do nothing: the file is for the next run."""
 
     async def _load(self) -> None:
-        if not self._loaded:
-            self._adopt(await self._file.read(MAX_SESSION_BYTES))
+        if self._loaded:
+            return
+        try:
+            raw, distrust = await self._file.read(MAX_SESSION_BYTES), ""
+        except Distrusted as error:
+            raw, distrust = b"", error.why  # nothing that it says counts
+        self._adopt(raw, distrust)
 
-    def _adopt(self, raw: bytes | None) -> None:
+    def _adopt(self, raw: bytes | None, distrust: str) -> None:
         # `begin`, or another caller that waited as well, may have come first.
         loaded, self._loaded = self._loaded, True
         if loaded or raw is None:
             return
+        fault = distrust
         try:
-            record, fault = decode(raw, FileRecord), ""
+            record = decode(raw, FileRecord)
             if record.endpoint != self._endpoint:
                 fault = f"its session belongs to another endpoint than {self._endpoint}"
         except ValueError as error:
-            fault = str(error)
+            fault = fault or str(error)
         if fault:
             message = f"{self.name} is not used and will be replaced with the next token: {fault}"
             self._context.observer.observe(Warned(message))
