@@ -15,6 +15,7 @@ from refresherd.domain.timing import (
     backoff,
     bounded_retry_after,
     check_at,
+    nears_maximum,
     refresh_at,
     rejected_until,
 )
@@ -82,6 +83,8 @@ class SessionState:
     """When to check whether the session is still alive, None for never."""
     by_operator: bool = False
     """Somebody asked for the next attempt; it is not only the schedule's."""
+    longest_reauth: float = 0.0
+    """The longest lifetime that a reauth has granted since the last login, 0 if none has."""
 
 
 def begin(now: Instant, generation: int = 0, *, by_operator: bool = False) -> SessionState:
@@ -96,7 +99,7 @@ def begin(now: Instant, generation: int = 0, *, by_operator: bool = False) -> Se
 
 
 def with_generation(session: SessionState, generation: int) -> SessionState:
-    """Return the state of an app whose last token had at least this generation."""
+    """Return the state of an app whose last token, perhaps lost, had at least this generation."""
     return replace(session, generation=max(generation, session.generation))
 
 
@@ -144,10 +147,19 @@ def wake_at(session: SessionState, *, busy: bool) -> Instant:
     return min(session.next_attempt_at, check_at, expires_at(session))
 
 
-def granted(
-    session: SessionState, grant: Grant, sent_at: Instant, timing: Timing, rand: float
+def granted(  # noqa: PLR0913  # the last has a default
+    session: SessionState,
+    grant: Grant,
+    sent_at: Instant,
+    timing: Timing,
+    rand: float,
+    *,
+    by_reauth: bool = False,
 ) -> SessionState:
-    """Return the state after a new session was granted to a request sent at `sent_at`."""
+    """Return the state after a new session was granted to a request sent at `sent_at`.
+
+    `by_reauth`: a login was possible instead, and is next if reauths grant less and less.
+    """
     token = Token(
         access_token=grant.access_token,
         entity_id=grant.entity_id,
@@ -156,7 +168,12 @@ def granted(
         lifetime=grant.lifetime,
         expires_at=Instant(sent_at + grant.lifetime),
     )
-    return _fresh(session, token, sent_at, timing, rand)
+    fresh = _fresh(session, token, sent_at, timing, rand)
+    if not by_reauth:
+        return fresh
+    longest, may_log_in = session.longest_reauth, session.login_at <= fresh.next_attempt_at
+    method = Method.AUTH if may_log_in and nears_maximum(grant.lifetime, longest) else timing.renew
+    return replace(fresh, method=method, longest_reauth=max(grant.lifetime, longest))
 
 
 def kept_alive(
@@ -238,7 +255,6 @@ def _fresh(
         next_attempt_at=refresh_at(token, timing, rand),
         method=timing.renew,
         token=token,
-        # After a kill, a token may have been issued that was not stored as the session's.
         generation=max(token.generation, session.generation),
         last_success_at=now,
         login_at=session.login_at,

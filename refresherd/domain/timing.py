@@ -22,6 +22,10 @@ LATEST_RENEWAL = 86_400.0
 and a session that somebody ended would never be missed."""
 
 
+SHRUNK = 2 / 3
+"""A reauth grants less by design if it grants less than this share of what others have granted."""
+
+
 def refresh_at(token: Token, timing: Timing, rand: float) -> Instant:
     """Return when a token is due: after a share of its lifetime, less a random part of `jitter`.
 
@@ -32,6 +36,17 @@ def refresh_at(token: Token, timing: Timing, rand: float) -> Instant:
     longest = LATEST_RENEWAL * share / timing.at
     rest = max(token.lifetime * (1 - share), token.lifetime - longest)
     return Instant(token.expires_at - min(rest, _longest_rest(token.lifetime)))
+
+
+def nears_maximum(lifetime: float, longest: float) -> bool:
+    """Return whether a reauth granted a shorter lifetime because the session nears a maximum age.
+
+    `longest` is the longest lifetime that a reauth has granted since the last login, 0 if none has.
+    What the login itself was granted is no measure: DSM may always grant a login more. As long as
+    sessions get their full lifetime, what the first shorter one gets is at least what is left of it
+    at a renewal, so consumers keep a useful token until the login.
+    """
+    return lifetime < min(longest * SHRUNK, longest - 1.0)
 
 
 def outage_budget(lifetime: float, timing: Timing) -> float:

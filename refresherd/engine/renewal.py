@@ -161,7 +161,10 @@ class Renewal:
             else:
                 _check_same_app(grant, replaced, self._entity_ids())
         timing, rand = self._app.settings.timing, self._app.rand()
-        session = session_state.granted(before, grant, sent_at, timing, rand)
+        store = self._app.ports.session_store
+        has_key = store is None or not store.irreplaceable
+        by_reauth = has_key and request.method is Method.REAUTH
+        session = session_state.granted(before, grant, sent_at, timing, rand, by_reauth=by_reauth)
         self._succeed(session, request, grant.request_id)
         # It is not known whether a reauth may return the very token that it was sent.
         if replaced is not None and replaced.access_token != grant.access_token:

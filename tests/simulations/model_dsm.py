@@ -25,6 +25,8 @@ class Habits:
     lifetime: float = 600.0
     idle: bool = False
     latency: float = 0.2
+    maximum: float = inf
+    """How long after a login all sessions end that go back to it, in seconds."""
 
 
 @dataclass(slots=True)
@@ -35,6 +37,8 @@ class Session:
     lifetime: float
     began: float
     used: float
+    login_at: float
+    """When the login was sent that it goes back to."""
     heard: bool = False
     ended_at: float = inf
     by_others: bool = False
@@ -87,13 +91,13 @@ class ModelDsm:
             self.sessions[token].ended_at = self.now()
             self.sessions[token].by_others = True
 
-    def grant(self, app: str, sent_at: float) -> Grant:
+    def grant(self, app: str, sent_at: float, login_at: float) -> Grant:
         """Grant a session with the usual lifetime, or the one of the current trouble."""
-        lifetime = self.habits.lifetime
+        lifetime = min(self.habits.lifetime, login_at + self.habits.maximum - sent_at)
         for kind, odd in ((Kind.TINY, TINY), (Kind.ENDLESS, ENDLESS)):
             lifetime = odd if self.troubles.now(kind, app) else lifetime
         token = f"{app}-{next(self._numbers)}"
-        self.sessions[token] = Session(app, lifetime, sent_at, sent_at)
+        self.sessions[token] = Session(app, lifetime, sent_at, sent_at, login_at)
         self._alive[app].append(token)
         return Grant(Secret(token), ENTITY_ID, lifetime)
 
@@ -112,13 +116,14 @@ class ModelClient:
         if self._is(Kind.FORBIDDEN) or credential.reveal() == "wrong":
             self._dsm.refusals[self._app].append(self._dsm.now())
             raise Rejected(Reason.REJECTED, "refused")
-        return await self._granted(sent_at, timeout)
+        return await self._granted(sent_at, timeout, sent_at)
 
     async def reauth(self, token: Secret, timeout: float) -> Grant:
         """Grant a new session for a live one, which stays alive."""
         sent_at = await self._reach("reauth", timeout)
         self._use(token)
-        return await self._granted(sent_at, timeout)
+        login_at = self._dsm.sessions[token.reveal()].login_at
+        return await self._granted(sent_at, timeout, login_at)
 
     async def keep_alive(self, token: Secret, timeout: float) -> str:
         """Record a use."""
@@ -156,8 +161,8 @@ class ModelClient:
             raise Retryable(Reason.THROTTLED, "slow down", retry_after=inf)
         return sent_at
 
-    async def _granted(self, sent_at: float, timeout: float) -> Grant:
-        grant = self._dsm.grant(self._app, sent_at)
+    async def _granted(self, sent_at: float, timeout: float, login_at: float) -> Grant:
+        grant = self._dsm.grant(self._app, sent_at, login_at)
         await self._answer(sent_at, timeout)
         self._dsm.sessions[grant.access_token.reveal()].heard = True
         return grant

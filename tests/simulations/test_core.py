@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from refresherd.domain.events import AttemptFailed
 from refresherd.domain.model import App, Method, Timing
 from simulations.incidents import (
     Ask,
@@ -170,6 +171,30 @@ def test_a_read_in_the_middle_of_an_instant_is_not_checked() -> None:
     before = IDLE.latency + 5e-10
     plan = [(12 * LOOK_EVERY - before, Refresh())]
     assert live(Story(IDLE, [an_app("a", Timing())], plan), peace=20.0) == []
+
+
+@pytest.mark.parametrize("maximum", [650.0, 1000.0, 1500.0, 4000.0])
+@pytest.mark.parametrize(("at", "jitter"), [(0.05, 0.0), (0.5, 0.1), (0.8, 0.1)])
+def test_a_login_comes_before_sessions_reach_their_maximum_age(
+    maximum: float, at: float, jitter: float
+) -> None:
+    """Consumers keep tokens that outlast an outage, and the key is used about once in that time."""
+    host = Host(Habits(maximum=maximum), Random(7).random)  # noqa: S311  # as above
+
+    async def main() -> None:
+        await host.start([an_app("a", Timing(at=at, jitter=jitter))])
+        await asyncio.sleep(10 * maximum)
+        await host.stop()
+
+    simulate(host.machine, main())
+    host.promises.finish()
+    assert host.promises.broken == []
+    assert host.machine.observer.of(AttemptFailed) == []
+    logins = [one for one in host.dsm.requests["a"] if one.name == "login"]
+    assert 10 <= len(logins) <= len(host.dsm.requests["a"]) / 3 + 1
+    assert len(logins) <= 10 / (1 - at) + 10 or maximum < 1000
+    shortest = min(session.lifetime for session in host.dsm.sessions.values())
+    assert shortest >= 0.65 * (1 - at) ** 2 * host.dsm.habits.lifetime
 
 
 @drawn(examples=12)

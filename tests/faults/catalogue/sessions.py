@@ -1,10 +1,12 @@
 """Faults of sessions and credentials: what other people do to them at DSM."""
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from faults.catalogue.outages import refused
-from faults.rig.fault import BRIEF, During, Fault, Setting
+from faults.rig.fault import BRIEF, During, Fault, Length, Setting
+from faults.rig.gate import Exchange, Trouble, passed_on
 from faults.rig.reasons import CONNECT, CREDENTIAL, REJECTED, SESSION_LOST
 from faults.rig.scene import Scene
 from faults.rig.timing import LIFETIME
@@ -28,6 +30,33 @@ def _ended(within: float) -> During:
         yield
 
     return during
+
+
+MAXIMUM = 1.5 * LIFETIME
+"""How long after a login all sessions end that go back to it, in `session-maximum`."""
+
+
+@asynccontextmanager
+async def _limited(scene: Scene) -> AsyncIterator[None]:
+    """Let each reauth grant only what is left of the session's maximum age."""
+    app, began, granted = scene.app, [time.monotonic()], []
+
+    async def limit(exchange: Exchange) -> None:
+        if exchange.path.endswith("/auth"):
+            began.append(time.monotonic())
+        left = began[-1] + MAXIMUM - time.monotonic()
+        app.lifetime = max(1.0, min(float(LIFETIME), left))
+        if exchange.path.endswith("auth"):
+            granted.append(app.lifetime)
+        await passed_on(exchange)
+
+    with scene.gate.troubled(Trouble(on_request=limit)):
+        yield
+    app.lifetime = LIFETIME
+    if len(began) == 1:
+        scene.remarks.append("there was no login")
+    if min(granted) < LIFETIME / 6:
+        scene.remarks.append(f"a login came late: {min(granted):.1f} s were granted")
 
 
 KEPT = Setting(app='renew = "keepalive"', idle=True)
@@ -68,6 +97,12 @@ FAULTS = (
         KEPT,
         may_lack_token=True,
         may_serve_dead_token=True,
+    ),
+    Fault(
+        "session-maximum",
+        "sessions have a maximum age, so that each reauth grants less",
+        _limited,
+        lengths=(Length("long", 2.5 * LIFETIME, within_budget=True),),
     ),
     Fault(
         "secret-reset",

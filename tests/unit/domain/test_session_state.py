@@ -1,5 +1,6 @@
 """One app's session as a state machine: examples of each rule, and invariants of all histories."""
 
+import itertools
 from dataclasses import dataclass, replace
 from math import inf
 
@@ -332,6 +333,99 @@ def test_generations_continue_after_a_restart_of_the_app() -> None:
     """An app whose settings changed must not show its consumers an older generation."""
     session = session_state.begin(NOW, generation=7)
     assert session_state.granted(session, grant(), NOW, TIMING, 0.0).generation == 8
+
+
+def reauthed(session: SessionState, lifetime: float, timing: Timing = TIMING) -> SessionState:
+    """Return the state after a reauth, at its due time, of an app that could log in as well."""
+    now = session.next_attempt_at
+    return session_state.granted(session, grant(lifetime), now, timing, 0.0, by_reauth=True)
+
+
+def through(*lifetimes: float) -> list[Method]:
+    """Return what follows a login's grant and those of reauths, each."""
+    session = fresh(lifetime=lifetimes[0])
+    methods = [session.method]
+    for lifetime in lifetimes[1:]:
+        session = reauthed(session, lifetime)
+        methods.append(session.method)
+    return methods
+
+
+@pytest.mark.parametrize(
+    ("lifetimes", "login_after"),
+    [
+        ((8, 5, 3), 2),
+        ((600, 600, 600, 399), 3),
+        ((600, 590, 500, 390), 3),
+        ((600, 570, 513, 462, 416, 374), 5),
+        ((3600, 600, 600, 300), 3),
+    ],
+)
+def test_a_login_comes_before_the_session_reaches_its_maximum_age(
+    lifetimes: tuple[float, ...], login_after: int
+) -> None:
+    """With each reauth that grants less, an outage of DSM would hurt consumers sooner."""
+    methods = through(*lifetimes)
+    assert methods == [Method.REAUTH] * login_after + [Method.AUTH]
+
+
+@pytest.mark.parametrize(
+    "lifetimes",
+    [
+        (600, 300, 300, 300),
+        (600, 599, 600, 598, 599),
+        (600, 420, 590, 400, 600),
+        (3, 3, 2, 3, 2),
+        (1, 1, 1),
+        (300, 600, 3600),
+    ],
+)
+def test_ordinary_variation_is_no_reason_for_a_login(lifetimes: tuple[float, ...]) -> None:
+    """The key is used as rarely as possible, and a login may always be granted more."""
+    assert set(through(*lifetimes)) == {Method.REAUTH}
+
+
+@given(st.lists(st.floats(401, 600), min_size=1, max_size=20), LIFETIMES)
+def test_no_login_follows_lifetimes_that_differ_by_less_than_a_third(
+    lifetimes: list[float], login: float
+) -> None:
+    """Whatever the login itself was granted."""
+    assert set(through(login, *lifetimes)) == {Method.REAUTH}
+
+
+@given(st.lists(st.floats(1, 600), max_size=30))
+def test_at_most_every_third_renewal_is_a_login(lifetimes: list[float]) -> None:
+    """Whatever DSM grants, in any order."""
+    session, methods = fresh(), []
+    for lifetime in lifetimes:
+        by_reauth = session.method is Method.REAUTH
+        methods.append(session.method)
+        session = session_state.granted(
+            session, grant(lifetime), session.next_attempt_at, TIMING, 0.0, by_reauth=by_reauth
+        )
+    logins = [index for index, method in enumerate(methods) if method is Method.AUTH]
+    assert all(later - earlier >= 3 for earlier, later in itertools.pairwise(logins))
+
+
+def test_a_refused_credential_is_not_tried_because_grants_get_shorter() -> None:
+    """The session is renewed for as long as it goes, and the wait after a refusal holds."""
+    session = reauthed(reauthed(fresh(), 600), 300)
+    assert session.method is Method.AUTH
+    refused = after(session, REFUSED)
+    assert refused.method is Method.REAUTH
+    shorter = reauthed(refused, 100)
+    assert (shorter.state, shorter.method) == (State.FRESH, Method.REAUTH)
+    waited = replace(shorter, login_at=shorter.next_attempt_at)
+    assert reauthed(waited, 50).method is Method.AUTH
+
+
+def test_an_app_without_a_key_is_not_sent_to_log_in() -> None:
+    """It has nothing to log in with."""
+    session = fresh()
+    for lifetime in (600, 300, 100):
+        now = session.next_attempt_at
+        session = session_state.granted(session, grant(lifetime), now, TIMING, 0.0)
+        assert session.method is Method.REAUTH
 
 
 def test_a_renewal_that_keeps_failing_takes_turns_with_logins() -> None:

@@ -22,6 +22,7 @@ from refresherd.domain.session_state import Action, State
 from refresherd.engine.login_limiter import LoginLimiter
 from refresherd.engine.renewal import Renewal
 from support.fake_app import FakeApp
+from support.fake_token_app import FakeTokenApp
 from support.fakes import ENTITY_ID, FakeClock, FakeLoginStore, grants, settle
 
 OUTAGE = Retryable(Reason.CONNECT, "connection refused", request_id="r-7")
@@ -43,6 +44,34 @@ async def due(app: FakeApp, renewal: Renewal) -> None:
     """Make the attempt that comes next, when it is due."""
     app.clock.set(app.session.next_attempt_at)
     await renewal.attempt()
+
+
+def granting(*lifetimes: float) -> list[Grant]:
+    """Return grants of these lifetimes."""
+    return [replace(one, lifetime=s) for one, s in zip(grants(), lifetimes, strict=False)]
+
+
+async def test_a_login_comes_before_the_session_reaches_its_maximum_age() -> None:
+    """DSM grants each reauth less, and consumers must not be left with a token of a second."""
+    app = FakeApp(granting(8, 5, 3, 8, 8, 5, 3, 8))
+    renewal = app.renewal()
+    await renewal.attempt()
+    for _ in range(7):
+        await due(app, renewal)
+    asked = [call.name for call in app.scripted.calls if call.name != "terminate"]
+    assert asked == ["login", "reauth", "reauth", "login", "reauth", "reauth", "login", "reauth"]
+    assert app.observer.of(AttemptFailed) == []
+
+
+async def test_an_app_without_a_key_renews_its_session_to_the_end() -> None:
+    """It has nothing to log in with, and the file may even be gone."""
+    app = FakeTokenApp(granting(8, 8, 5, 3, 1))
+    renewal = app.renewal()
+    await renewal.attempt()
+    for _ in range(4):
+        await due(app, renewal)
+        assert app.session.method is Method.REAUTH
+    assert [name for name, _ in app.requests() if name == "login"] == ["login"]
 
 
 async def test_a_login_brings_the_first_token() -> None:
