@@ -12,6 +12,7 @@ from threading import Thread
 from refresherd.cli.child.processes import Environ, Processes
 from refresherd.cli.child.runner import Runner, replace_process
 from refresherd.cli.client.daemon import Daemon
+from refresherd.cli.client.http_client import Deadline
 from refresherd.cli.client.token_stream import Variables, follow_tokens, new_variables, parse_env
 from refresherd.cli.command_line import Parser
 from refresherd.cli.errors import CommandError
@@ -97,8 +98,8 @@ def execute(arguments: Namespace) -> int:
     daemon = Daemon(arguments.socket)
     app, program, action = arguments.app, arguments.program, arguments.on_refresh
 
-    def fetch(min_ttl: float = 0.0, wait: float = TOKEN_WAIT) -> Variables:
-        return parse_env(daemon.token(app, "env", min_ttl=min_ttl, wait=wait))
+    def fetch(min_ttl: float = 0.0, seconds: float = TOKEN_WAIT) -> Variables:
+        return parse_env(daemon.token(app, "env", Deadline(seconds), min_ttl=min_ttl))
 
     variables = fetch(arguments.min_ttl, arguments.timeout)
     environ = {**os.environ, **variables}

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 from threading import Thread
 
 from refresherd.cli.client.daemon import Daemon
-from refresherd.cli.client.messages import VALID, Status, read_status, read_statuses
+from refresherd.cli.client.http_client import Deadline
+from refresherd.cli.client.messages import REJECTED, VALID, Status, read_status, read_statuses
 from refresherd.cli.errors import CommandError, Exit, TimedOut, UsageError
 from refresherd.cli.options import add_app, add_socket, add_timeout
-from refresherd.cli.status import TIMEOUT, Screen, table
+from refresherd.cli.status import Screen, table
 from refresherd.domain.durations import in_seconds
 
 DESCRIPTION = """\
@@ -53,9 +54,9 @@ def execute(arguments: Namespace) -> Exit:
         raise UsageError("name apps or give --all, not both")
     if not arguments.apps and not arguments.all:
         raise UsageError("name the apps, or give --all")
-    daemon = Daemon(arguments.socket)
-    apps = arguments.apps or [app.name for app in read_statuses(daemon.status("", TIMEOUT))]
-    results = _refresh_all(daemon, list(dict.fromkeys(apps)), arguments.timeout)
+    daemon, deadline = Daemon(arguments.socket), Deadline(arguments.timeout)
+    apps = arguments.apps or [app.name for app in read_statuses(daemon.status("", deadline))]
+    results = _refresh_all(daemon, list(dict.fromkeys(apps)), deadline)
     statuses = [result for result in results if isinstance(result, Status)]
     if statuses:
         colour = Screen(sys.stdout, os.environ).colour
@@ -66,20 +67,15 @@ def execute(arguments: Namespace) -> Exit:
     return min(map(_exit_status, results), key=WORST_FIRST.index, default=Exit.OK)
 
 
-def _refresh_all(daemon: Daemon, apps: Sequence[str], timeout: float) -> list[Result]:
+def _refresh_all(daemon: Daemon, apps: Sequence[str], deadline: Deadline) -> list[Result]:
     results: dict[str, Result] = {}
 
     def refresh(some: Iterable[str]) -> None:
         for app in some:
-            deadline = time.monotonic() + timeout
             try:
-                results[app] = read_status(daemon.refresh(app, timeout))
+                results[app] = _refresh(daemon, app, deadline)
             except CommandError as error:
                 results[app] = error
-                continue
-            if time.monotonic() >= deadline:
-                cause = f"the refresh has not finished within {in_seconds(timeout)}"
-                results[app] = TimedOut(f"{app}: {cause}")
 
     # Daemon threads, so that Ctrl-C does not wait for them.
     threads = [
@@ -93,10 +89,18 @@ def _refresh_all(daemon: Daemon, apps: Sequence[str], timeout: float) -> list[Re
     return [results[app] for app in apps]
 
 
+def _refresh(daemon: Daemon, app: str, deadline: Deadline) -> Status:
+    status = read_status(daemon.refresh(app, deadline))
+    if not round(deadline.answer, 2):  # the daemon has answered because its wait was over
+        cause = f"the refresh has not finished within {in_seconds(deadline.seconds)}"
+        raise TimedOut(f"{app}: {cause}")
+    return status
+
+
 def _exit_status(result: Result) -> Exit:
     if isinstance(result, CommandError):
         return result.status
-    if result.state == "rejected":
+    if result.state == REJECTED:
         return Exit.NOT_PERMITTED
     if result.state not in VALID:
         return Exit.UNAVAILABLE

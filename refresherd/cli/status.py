@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TextIO
 
 from refresherd.cli.client.daemon import Daemon
+from refresherd.cli.client.http_client import Deadline
 from refresherd.cli.client.messages import Status, read_statuses
 from refresherd.cli.errors import CommandError, Exit
 from refresherd.cli.options import add_app, add_socket
@@ -77,7 +78,7 @@ def execute(arguments: Namespace, sleep: Callable[[float], None] = time.sleep) -
     daemon, screen = Daemon(arguments.socket), Screen(sys.stdout, os.environ)
 
     def show() -> None:
-        answer = daemon.status(arguments.app or "", TIMEOUT)
+        answer = daemon.status(arguments.app or "", Deadline(TIMEOUT))
         if arguments.json:
             sys.stdout.buffer.write(answer)  # UTF-8, whatever the terminal's encoding is
             sys.stdout.flush()

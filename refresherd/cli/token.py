@@ -5,6 +5,7 @@ from argparse import ArgumentParser, Namespace
 from functools import partial
 
 from refresherd.cli.client.daemon import Daemon
+from refresherd.cli.client.http_client import Deadline
 from refresherd.cli.errors import Unavailable
 from refresherd.cli.options import add_app, add_socket, add_timeout, choice, duration_or_zero
 
@@ -60,15 +61,15 @@ def add_options(parser: ArgumentParser) -> None:
 
 def execute(arguments: Namespace) -> None:
     """Print the token, byte for byte in the daemon's format."""
-    fetch = partial(Daemon(arguments.socket).token, arguments.app, arguments.format)
-    wait = arguments.timeout
+    deadline = Deadline(arguments.timeout)
+    fetch = partial(Daemon(arguments.socket).token, arguments.app, arguments.format, deadline)
     if arguments.min_ttl is not None:
-        token = fetch(min_ttl=arguments.min_ttl, wait=wait)
+        token = fetch(min_ttl=arguments.min_ttl)
     else:
         try:
-            token = fetch(min_ttl=USUAL_TTL, wait=min(USUAL_WAIT, wait))
+            token = fetch(min_ttl=USUAL_TTL, wait=USUAL_WAIT)
         except Unavailable:
-            token = fetch(min_ttl=0.0, wait=wait)
+            token = fetch(min_ttl=0.0)
     sys.stdout.buffer.write(token)
     sys.stdout.flush()
     if not token.endswith(b"\n") and sys.stdout.isatty() and sys.stderr.isatty():

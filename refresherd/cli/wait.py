@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from refresherd.cli.client.daemon import Daemon
-from refresherd.cli.client.messages import Status, read_status, read_statuses
+from refresherd.cli.client.http_client import Deadline
+from refresherd.cli.client.messages import REJECTED, Status, read_status, read_statuses
 from refresherd.cli.errors import TRANSIENT, Exit, NotPermitted
 from refresherd.cli.options import add_app, add_min_ttl, add_socket, add_timeout
 
@@ -26,14 +27,12 @@ in a systemd unit:
 exit status:
   0   all are ready
   64  there is no such app
-  75  not ready in time; prints which app is not, and why
+  75  not ready in time; prints which app is not, and why (at once if DSM
+      refused its credential)
   77  you may not connect to the daemon's socket, or not refresh an app"""
 
 PERIOD = 0.2
 """Seconds between checks."""
-
-MIN_TIMEOUT = 0.2
-"""Seconds for the daemon to answer, even if less time is left."""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -46,14 +45,19 @@ def add_options(parser: ArgumentParser) -> None:
 
 def execute(arguments: Namespace, sleep: Callable[[float], None] = time.sleep) -> Exit:
     """Wait until the apps are ready, and for the daemon itself as well."""
-    deadline = time.monotonic() + arguments.timeout
+    deadline = Deadline(arguments.timeout)
     checker = ReadinessChecker(Daemon(arguments.socket), arguments.apps, arguments.min_ttl)
-    while reasons := checker.not_ready(max(MIN_TIMEOUT, deadline - time.monotonic())):
-        left = deadline - time.monotonic()
-        if left <= 0:
-            print("\n".join(f"refresherd wait: {reason}" for reason in reasons), file=sys.stderr)
+    said: set[str] = set()
+    while reasons := checker.not_ready(deadline):
+        late = deadline.left <= PERIOD
+        for reason in reasons:
+            # Only an operator can help a rejected app, so it is worth knowing at once.
+            if (late or reason in checker.rejected) and reason not in said:
+                said.add(reason)
+                print(f"refresherd wait: {reason}", file=sys.stderr, flush=True)
+        if late:
             return Exit.TIMED_OUT
-        sleep(min(PERIOD, left))
+        sleep(PERIOD)
     return Exit.OK
 
 
@@ -66,15 +70,18 @@ class ReadinessChecker:
         self._min_ttl = min_ttl
         self._refreshed: set[str] = set()
         self._was_denied = False
+        self.rejected: set[str] = set()
+        """Those reasons of the last check that say that DSM refused a credential."""
 
-    def not_ready(self, timeout: float) -> list[str]:
+    def not_ready(self, deadline: Deadline) -> list[str]:
         """Return why the apps are not ready: a line for each, or one for an absent daemon."""
         daemon, names = self._daemon, self._names
+        self.rejected = set()
         try:
             if names:
-                statuses = tuple(read_status(daemon.status(name, timeout)) for name in names)
+                statuses = tuple(read_status(daemon.status(name, deadline)) for name in names)
             else:
-                statuses = read_statuses(daemon.status("", timeout))
+                statuses = read_statuses(daemon.status("", deadline))
         except TRANSIENT as error:
             return [str(error)]
         except NotPermitted as error:
@@ -83,18 +90,21 @@ class ReadinessChecker:
                 raise
             self._was_denied = True
             return [str(error)]
-        return [reason for status in statuses if (reason := self._reason(status))]
+        return [reason for status in statuses if (reason := self._reason(status, deadline))]
 
-    def _reason(self, status: Status) -> str:
+    def _reason(self, status: Status, deadline: Deadline) -> str:
         if not status.ready:
-            return f"{status.name}: {'; '.join(status.reasons)}"
+            reason = f"{status.name}: {'; '.join(status.reasons)}"
+            if status.state == REJECTED:
+                self.rejected.add(reason)
+            return reason
         left = status.seconds_left(time.time())
         if left >= self._min_ttl:
             return ""
         # Only one refresh: the app's tokens may never live as long as `min_ttl`.
         if status.name not in self._refreshed:
             with suppress(*TRANSIENT):
-                self._daemon.refresh(status.name, 0.0)
+                self._daemon.refresh(status.name, deadline, wait=0.0)
                 self._refreshed.add(status.name)
         wanted = f"--min-ttl asks for {self._min_ttl:g} s"
         return f"{status.name}: its token lives for another {left:.0f} s; {wanted}"

@@ -4,14 +4,16 @@ import _thread
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from threading import Timer
 
 import pytest
 
 from refresherd.cli.client.daemon import Daemon, translated_errors
-from refresherd.cli.client.http_client import InterruptibleStream
+from refresherd.cli.client.http_client import Deadline, Stream
 from refresherd.cli.errors import (
     InvalidResponse,
     NoDaemon,
@@ -40,12 +42,21 @@ def test_token_requests_follow_the_api(path: Path, fake: FakeDaemon) -> None:
     """The daemon rejects unknown parameters and malformed numbers."""
     fake.issue("payments", "abc")
     daemon = Daemon(str(path))
-    assert daemon.token("payments", "raw", min_ttl=0, wait=10) == b"abc"
-    assert daemon.token("payments", "header", min_ttl=90, wait=0.5).endswith(b"abc\n")
+    assert daemon.token("payments", "raw", Deadline(10), min_ttl=0, wait=2) == b"abc"
+    assert daemon.token("payments", "header", Deadline(10), min_ttl=90, wait=0.5).endswith(b"abc\n")
     assert fake.requests == [
-        "GET /v1/apps/payments/token?format=raw&wait=10",
+        "GET /v1/apps/payments/token?format=raw&wait=2",
         "GET /v1/apps/payments/token?format=header&wait=0.5&min_ttl=90",
     ]
+
+
+def test_the_daemon_is_to_answer_just_before_the_deadline(path: Path, fake: FakeDaemon) -> None:
+    """Its refusal says why there is no token; a timeout would not."""
+    fake.issue("payments", "abc")
+    for seconds, answer in ((60, 59.5), (2, 1.8), (0.5, 0.45)):
+        Daemon(str(path)).token("payments", "raw", Deadline(seconds), min_ttl=0)
+        asked = float(fake.requests[-1].rpartition("=")[2])
+        assert answer - 0.2 < asked <= answer
 
 
 def test_requests_name_the_app_and_nothing_else(path: Path, fake: FakeDaemon) -> None:
@@ -53,9 +64,9 @@ def test_requests_name_the_app_and_nothing_else(path: Path, fake: FakeDaemon) ->
     fake.issue("payments")
     daemon = Daemon(str(path))
     for answer in (
-        daemon.status("", 5),
-        daemon.status("payments", 5),
-        daemon.refresh("payments", 5),
+        daemon.status("", Deadline(5)),
+        daemon.status("payments", Deadline(5)),
+        daemon.refresh("payments", Deadline(9), wait=5),
     ):
         assert b'"payments"' in answer
     assert fake.requests == [
@@ -70,9 +81,9 @@ def test_an_unknown_app_is_answered_with_the_known_ones(path: Path, fake: FakeDa
     fake.set_status("payments")
     daemon = Daemon(str(path))
     with pytest.raises(Unavailable, match=r"payments: no valid token \(starting\)"):
-        daemon.token("payments", "raw", min_ttl=0, wait=0)
+        daemon.token("payments", "raw", Deadline(1), min_ttl=0, wait=0)
     with pytest.raises(UsageError, match=r'no app named "payment"; the apps are: payments'):
-        daemon.token("payment", "raw", min_ttl=0, wait=0)
+        daemon.token("payment", "raw", Deadline(1), min_ttl=0, wait=0)
 
 
 def test_tokens_arrive_as_they_are_issued(path: Path, fake: FakeDaemon) -> None:
@@ -89,7 +100,7 @@ def test_tokens_arrive_as_they_are_issued(path: Path, fake: FakeDaemon) -> None:
 def test_no_daemon_is_an_error_that_says_what_to_check(path: Path) -> None:
     """The usual cause is that the daemon was not started."""
     with pytest.raises(NoDaemon, match=r"nothing answers on .*is refresherd running\? .* --socket"):
-        Daemon(str(path)).status("", 1)
+        Daemon(str(path)).status("", Deadline(1))
 
 
 def test_the_socket_of_a_dead_daemon_counts_as_none(path: Path) -> None:
@@ -97,7 +108,7 @@ def test_the_socket_of_a_dead_daemon_counts_as_none(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
     with pytest.raises(NoDaemon, match="nothing answers"):
-        Daemon(str(path)).status("", 1)
+        Daemon(str(path)).status("", Deadline(1))
 
 
 def test_a_path_that_is_not_a_socket_is_an_error(tmp_path: Path) -> None:
@@ -105,17 +116,20 @@ def test_a_path_that_is_not_a_socket_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path):
         with pytest.raises(NoDaemon, match="is not a socket"):
-            Daemon(str(path)).status("", 1)
+            Daemon(str(path)).status("", Deadline(1))
     with pytest.raises(NoDaemon, match="nothing answers"):
-        Daemon(str(tmp_path / "file" / "under")).status("", 1)
+        Daemon(str(tmp_path / "file" / "under")).status("", Deadline(1))
     with pytest.raises(NoDaemon, match="cannot be used as the daemon's socket"):
-        Daemon("x" * 200).status("", 1)
+        Daemon("x" * 200).status("", Deadline(1))
 
 
 def test_a_user_who_may_not_connect_learns_what_decides(path: Path) -> None:
     """Root may always connect, so the test raises the kernel's error itself."""
     expected = r"\(uid \d+\) may not connect .* \[api\]"
-    with pytest.raises(NotPermitted, match=expected) as refused, translated_errors(str(path), 1):
+    with (
+        pytest.raises(NotPermitted, match=expected) as refused,
+        translated_errors(str(path), Deadline(1)),
+    ):
         raise PermissionError(13, "Permission denied")
     assert refused.value.status == 77
 
@@ -126,7 +140,7 @@ def test_a_daemon_that_hangs_times_out(path: Path) -> None:
         listener.bind(str(path))
         listener.listen()
         with pytest.raises(TimedOut, match=r"no answer on .* within 0\.1 s") as late:
-            Daemon(str(path)).status("payments", 0.1)
+            Daemon(str(path)).status("payments", Deadline(0.1))
     assert late.value.status == 75
 
 
@@ -137,7 +151,7 @@ def test_a_daemon_whose_accept_queue_is_full_times_out(path: Path) -> None:
         listener.listen(0)
         other.connect(str(path))
         with pytest.raises(TimedOut):
-            Daemon(str(path)).status("", 0.1)
+            Daemon(str(path)).status("", Deadline(0.1))
 
 
 @pytest.mark.parametrize(
@@ -146,7 +160,7 @@ def test_a_daemon_whose_accept_queue_is_full_times_out(path: Path) -> None:
 def test_a_connection_that_closes_in_mid_response_is_an_error(path: Path, answer: bytes) -> None:
     """Part of a response must not pass for a response."""
     with canned(path, answer), pytest.raises(NoDaemon, match="closed the connection"):
-        Daemon(str(path)).token("payments", "raw", min_ttl=0, wait=1)
+        Daemon(str(path)).token("payments", "raw", Deadline(1), min_ttl=0)
 
 
 @pytest.mark.parametrize(
@@ -161,14 +175,14 @@ def test_another_service_on_the_socket_is_an_error(path: Path, answer: bytes) ->
     """The path may be wrong, or the daemon of another version."""
     expected = "does not answer like a refresherd"
     with canned(path, answer), pytest.raises(InvalidResponse, match=expected):
-        Daemon(str(path)).token("payments", "raw", min_ttl=0, wait=1)
+        Daemon(str(path)).token("payments", "raw", Deadline(1), min_ttl=0)
 
 
 def test_an_empty_token_is_an_error(path: Path) -> None:
     """A consumer would send it, and DSM would refuse it."""
     empty = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
     with canned(path, empty), pytest.raises(InvalidResponse, match="is empty"):
-        Daemon(str(path)).token("payments", "raw", min_ttl=0, wait=1)
+        Daemon(str(path)).token("payments", "raw", Deadline(1), min_ttl=0)
 
 
 def test_an_interrupt_just_before_a_blocking_read_is_handled() -> None:
@@ -178,18 +192,57 @@ def test_an_interrupt_just_before_a_blocking_read_is_handled() -> None:
         # This sets Python's flag and interrupts no system call, like a signal at that moment.
         Timer(0.05, _thread.interrupt_main).start()
         with pytest.raises(KeyboardInterrupt):
-            InterruptibleStream(ours, "r").readinto(bytearray(1))
+            Stream(ours, Deadline(10)).readinto(bytearray(1))
 
 
-def test_an_interruptible_stream_reads_what_has_arrived() -> None:
+def test_a_stream_reads_what_has_arrived() -> None:
     """It returns 0 at the end of the stream, as other streams do."""
     ours, theirs = socket.socketpair()
     with ours:
         theirs.sendall(b"ab")
         theirs.close()
         buffer = bytearray(3)
-        assert (InterruptibleStream(ours, "r").readinto(buffer), bytes(buffer)) == (2, b"ab\0")
-        assert InterruptibleStream(ours, "r").readinto(buffer) == 0
+        assert (Stream(ours, Deadline(10)).readinto(buffer), bytes(buffer)) == (2, b"ab\0")
+        assert Stream(ours, Deadline(10)).readinto(buffer) == 0
+
+
+def test_a_deadline_holds_for_a_response_that_trickles(path: Path) -> None:
+    """A limit for each part of it would be no limit for the whole."""
+
+    def trickle() -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+            while not over.wait(0.02):
+                connection.sendall(b" ")
+
+    over = threading.Event()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        with pytest.raises(TimedOut, match="within 0.3 s"):
+            Daemon(str(path)).status("", Deadline(0.3))
+        over.set()
+        thread.join()
+
+
+def test_a_stream_that_never_begins_times_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stopped daemon accepts connections, and would be waited for without a word."""
+    monkeypatch.setattr("refresherd.cli.client.daemon.STREAM_TIMEOUT", 0.1)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        with pytest.raises(TimedOut):
+            next(Daemon(str(path)).tokens("payments"))
+
+
+def test_an_idle_stream_calls_back(path: Path, fake: FakeDaemon) -> None:
+    """The time until the first token can be used to say why there is none."""
+    fake.set_status("payments")
+    tokens = Daemon(str(path)).tokens("payments", lambda: fake.issue("payments", "first"))
+    assert b'"first"' in next(tokens)
 
 
 def test_asking_for_a_token_loads_little() -> None:

@@ -13,17 +13,12 @@ from enum import Enum
 from http import HTTPStatus
 from http.client import responses
 from types import MappingProxyType
-from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-import msgspec
-
+from refresherd.adapters.dsm.auth_response import decode
 from refresherd.domain.errors import Reason, Rejected, Retryable, SessionLost
-from refresherd.domain.model import B64TOKEN, UUID, Grant, Secret
+from refresherd.domain.model import Grant, Secret
 from refresherd.domain.redaction import MASK, redact_quoted, truncate
-
-LONGEST_TOKEN = 16 * 1024
-"""In characters. DSM's have 86."""
 
 SECONDS = re.compile(r"-?[0-9]+")
 
@@ -115,25 +110,6 @@ class Exchange:
         return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-class AuthResponse(msgspec.Struct):
-    """The schema of that name in DSM's API description, which says to ignore unknown fields."""
-
-    token_type: str
-    expires_in: Annotated[int, msgspec.Meta(ge=0, le=4294967295)]
-    entity_id: str
-    access_token: str | None = None
-    allowed_mfa_methods: list[Any] | None = None
-    challenge: Any = None
-    fido2_assertion_options: Any = None
-
-    def __repr__(self) -> str:
-        # The decoder makes the token a plain string, not a Secret.
-        return "AuthResponse()"
-
-
-DECODER = msgspec.json.Decoder(AuthResponse)
-
-
 def granted(exchange: Exchange) -> Grant:
     """Return the new session of a login or a reauth.
 
@@ -142,25 +118,21 @@ def granted(exchange: Exchange) -> Grant:
     """
     _raise_for_status(exchange)
     try:
-        answer = DECODER.decode(exchange.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        answer = decode(exchange.body)
+    except ValueError as error:
         if not exchange.body.strip():
             fault = "the answer is empty; a proxy may have sent it"
-        elif exchange.is_web_page:
-            fault = _web_page(exchange)
         else:
-            # No decoder's error quotes the body, which may hold a token.
-            fault = f"the answer is not a valid AuthResponse: {error}"
+            fault = _web_page(exchange) if exchange.is_web_page else str(error)
     else:
-        challenges = answer.challenge, answer.fido2_assertion_options
-        if answer.allowed_mfa_methods or challenges != (None, None):
+        if answer.wants_second_factor:
             raise Rejected(
                 Reason.MFA_REQUIRED,
                 "DSM wants a second factor, which refresherd cannot give; "
                 "let the app log in without one",
                 request_id=exchange.request_id,
             )
-        fault = _unusable(answer)
+        fault = answer.fault()
         if not fault and answer.access_token is not None:
             return Grant(
                 access_token=Secret(answer.access_token),
@@ -271,17 +243,3 @@ def _web_page(exchange: Exchange) -> str:
         f"the answer is a web page ({content_type}), not DSM's; a proxy or portal may have "
         f"sent it: {exchange.excerpt()}"
     )
-
-
-def _unusable(answer: AuthResponse) -> str:
-    """Return what makes an answer unusable, "" if it is usable."""
-    token = answer.access_token or ""
-    requirements = (
-        (answer.token_type == "Bearer", "token_type is not Bearer"),  # noqa: S105  # a type of token
-        (answer.expires_in > 0, "expires_in is 0"),
-        (UUID.fullmatch(answer.entity_id), "entity_id is not a UUID"),
-        (token, "access_token is missing"),
-        (len(token) <= LONGEST_TOKEN, f"access_token is longer than {LONGEST_TOKEN} characters"),
-        (B64TOKEN.fullmatch(token), "access_token has characters that are not allowed in a header"),
-    )
-    return next((f"the answer's {fault}" for met, fault in requirements if not met), "")

@@ -11,6 +11,7 @@ import ssl
 from asyncio.sslproto import SSLProtocol
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TypeAlias
 
 import aiohttp
@@ -22,6 +23,12 @@ from yarl import URL
 from refresherd import __version__
 from refresherd.adapters.dsm.addresses import Addresses
 from refresherd.adapters.dsm.attempt import ATTEMPT, Attempt, Resolver
+from refresherd.adapters.dsm.content_codings import (
+    ACCEPTED,
+    LONGEST_ANSWER,
+    decoded,
+    too_long,
+)
 from refresherd.adapters.dsm.network_errors import LONGEST_FIELD, MOST_FIELDS
 from refresherd.adapters.dsm.routes import Route, proxy_for
 from refresherd.adapters.dsm.tls import TlsContext
@@ -29,9 +36,6 @@ from refresherd.domain.errors import Reason, Retryable
 from refresherd.engine.ports import Clock
 
 Answer: TypeAlias = tuple[int, Mapping[str, str], bytes]
-
-LONGEST_ANSWER = 1024 * 1024
-"""In bytes, decompressed. DSM's answers are under 1 KiB."""
 
 SUSPEND_SECONDS = 1.0
 """asyncio's clock stops during a suspend, so a lag of this much behind boot time means one."""
@@ -46,6 +50,7 @@ HEADERS = {
     hdrs.ACCEPT: "application/json",
     # aiohttp would send application/octet-stream.
     hdrs.CONTENT_TYPE: "application/json",
+    hdrs.ACCEPT_ENCODING: ACCEPTED,
     hdrs.USER_AGENT: f"refresherd/{__version__}",
 }
 
@@ -206,6 +211,7 @@ def _open_session(
         headers=HEADERS,
         proxy=proxy,
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+        auto_decompress=False,
         max_line_size=LONGEST_FIELD,
         max_field_size=LONGEST_FIELD,
         max_headers=MOST_FIELDS,
@@ -225,11 +231,21 @@ def _new_socket(address: aiohttp.AddrInfoType) -> socket.socket:
 
 
 async def _body(response: aiohttp.ClientResponse) -> bytes:
-    """Read a body in pieces, so that a decompression bomb does not fill the memory."""
+    """Return a body without its content codings. Raises Retryable.
+
+    It is read in pieces, so that an endless one does not fill the memory.
+    """
     body = bytearray()
     async for piece in response.content.iter_any():
         body += piece
         if len(body) > LONGEST_ANSWER:
-            message = f"the answer is longer than {LONGEST_ANSWER} bytes, so it is not from DSM"
-            raise Retryable(Reason.BAD_RESPONSE, message)
-    return bytes(body)
+            raise too_long()
+    codings = response.headers.getall(hdrs.CONTENT_ENCODING, ())
+    if not codings:
+        return bytes(body)
+    try:
+        return decoded(bytes(body), ",".join(codings))
+    except Retryable:
+        if response.status < HTTPStatus.MULTIPLE_CHOICES:
+            raise
+        return b""  # the status says more

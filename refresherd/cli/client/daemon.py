@@ -1,80 +1,89 @@
 """The running daemon, reached over its API socket."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BufferedReader
+from math import inf
 from stat import S_ISSOCK
 
-from refresherd.cli.client.http_client import InterruptibleStream, Response, send_request
+from refresherd.cli.client.http_client import Deadline, Response, Stream, send_request
 from refresherd.cli.errors import InvalidResponse, NoDaemon, NotPermitted, TimedOut, current_user
 from refresherd.domain.durations import in_seconds
 
 OK = 200
 
-CONNECT_TIMEOUT = 5.0
-"""Seconds. A daemon that is not stuck accepts a connection sooner."""
-
-MARGIN = 5.0
-"""Seconds for the response to arrive after the daemon's own wait has ended."""
+STREAM_TIMEOUT = 5.0
+"""Seconds. A daemon that is not stuck begins a stream sooner."""
 
 
 class Daemon:
-    """A daemon at the path of its socket. Every failure is a CommandError.
-
-    Times are in seconds; a `timeout` bounds each wait for a part of the response.
-    """
+    """A daemon at the path of its socket. Every failure is a CommandError."""
 
     def __init__(self, path: str) -> None:
         self._path = path
 
-    def token(self, app: str, token_format: str, *, min_ttl: float, wait: float) -> bytes:
-        """Return an app's token in a format, waiting up to `wait` for one that lives `min_ttl`."""
-        target = f"/v1/apps/{app}/token?format={token_format}&wait={_number(wait)}"
+    def token(
+        self, app: str, token_format: str, deadline: Deadline, *, min_ttl: float, wait: float = inf
+    ) -> bytes:
+        """Return an app's token in a format, waiting for one that lives `min_ttl` seconds.
+
+        The daemon waits until the deadline, or only for `wait` seconds.
+        """
+        seconds = _number(min(wait, deadline.answer))
+        target = f"/v1/apps/{app}/token?format={token_format}&wait={seconds}"
         if min_ttl:
             target += f"&min_ttl={_number(min_ttl)}"
-        return self._request("GET", target, app, wait + MARGIN)
+        return self._request("GET", target, app, deadline)
 
-    def status(self, app: str, timeout: float) -> bytes:
+    def status(self, app: str, deadline: Deadline) -> bytes:
         """Return the status of an app, or of every app if `app` is "", as the daemon's JSON."""
         target = f"/v1/apps/{app}" if app else "/v1/apps"
-        return self._request("GET", target, app, timeout)
+        return self._request("GET", target, app, deadline)
 
-    def refresh(self, app: str, wait: float) -> bytes:
-        """Start a refresh; return the app's status when it is done, or after `wait`."""
-        target = f"/v1/apps/{app}/refresh?wait={_number(wait)}"
-        return self._request("POST", target, app, wait + MARGIN)
+    def refresh(self, app: str, deadline: Deadline, *, wait: float = inf) -> bytes:
+        """Start a refresh; return the app's status when it is done, or when the wait is over.
 
-    def tokens(self, app: str) -> Iterator[bytes]:
-        """Yield a line of JSON for the current token and each new one until the daemon stops."""
+        The daemon waits until the deadline, or only for `wait` seconds.
+        """
+        target = f"/v1/apps/{app}/refresh?wait={_number(min(wait, deadline.answer))}"
+        return self._request("POST", target, app, deadline)
+
+    def tokens(self, app: str, idle: Callable[[], object] = lambda: None) -> Iterator[bytes]:
+        """Yield a line of JSON for the current token and each new one until the daemon stops.
+
+        `idle` is called every half a second in between.
+        """
         target = f"/v1/apps/{app}/token?watch=1"
-        with translated_errors(self._path, CONNECT_TIMEOUT):
-            connection = send_request(self._path, "GET", target, CONNECT_TIMEOUT)
-            connection.settimeout(None)
-            with connection, BufferedReader(InterruptibleStream(connection, "r")) as stream:
-                yield from self._checked(Response(stream), app).lines()
+        deadline = Deadline(STREAM_TIMEOUT)
+        with translated_errors(self._path, deadline):
+            connection = send_request(self._path, "GET", target, deadline)
+            with connection, BufferedReader(raw := Stream(connection, deadline, idle)) as stream:
+                response = self._checked(Response(stream), app, deadline)
+                raw.deadline = None
+                yield from response.lines()
 
-    def _request(self, method: str, target: str, app: str, timeout: float) -> bytes:
-        with translated_errors(self._path, timeout):
-            connection = send_request(self._path, method, target, timeout)
-            with connection, connection.makefile("rb") as stream:
-                body = self._checked(Response(stream), app).body()
+    def _request(self, method: str, target: str, app: str, deadline: Deadline) -> bytes:
+        with translated_errors(self._path, deadline):
+            connection = send_request(self._path, method, target, deadline)
+            with connection, BufferedReader(Stream(connection, deadline)) as stream:
+                body = self._checked(Response(stream), app, deadline).body()
         if not body:
             raise InvalidResponse(f"the response on {self._path} is empty")
         return body
 
-    def _checked(self, response: Response, app: str) -> Response:
+    def _checked(self, response: Response, app: str, deadline: Deadline) -> Response:
         """Return a response of status 200; raise the error for any other."""
         if response.status != OK:
             # Rarely needed, and a tenth of all import time.
             from refresherd.cli.client.messages import error_from
 
-            raise error_from(response, app, lambda: self.status("", CONNECT_TIMEOUT))
+            raise error_from(response, app, lambda: self.status("", deadline))
         return response
 
 
 @contextmanager
-def translated_errors(path: str, timeout: float) -> Iterator[None]:
+def translated_errors(path: str, deadline: Deadline) -> Iterator[None]:
     """Turn errors of the socket at `path` into CommandErrors that name it and the cure."""
     try:
         yield
@@ -83,7 +92,7 @@ def translated_errors(path: str, timeout: float) -> Iterator[None]:
             f"{path} does not answer like a refresherd of this version: {error}"
         ) from error
     except TimeoutError as error:
-        raise TimedOut(f"no answer on {path} within {in_seconds(timeout)}") from error
+        raise TimedOut(f"no answer on {path} within {in_seconds(deadline.seconds)}") from error
     except PermissionError as error:
         _demand_socket(path)
         raise NotPermitted(

@@ -7,7 +7,7 @@ scripts call in loops.
 import re
 import select
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BufferedIOBase
 from time import monotonic, sleep
 from typing import Any
@@ -25,6 +25,9 @@ READ_SIZE = 64 * 1024
 CONNECT_RETRY = 0.02
 """Seconds between attempts to connect while the daemon's accept queue is full."""
 
+MAX_MARGIN = 0.5
+"""Seconds for the response to arrive after the daemon's own wait has ended."""
+
 POLL = 0.5
 """Seconds between checks for an interrupt while a stream is idle."""
 
@@ -35,18 +38,46 @@ LENGTH = r"[0-9]{1,12}"
 LINE_END = rb"\r?\n"
 
 
-def send_request(path: str, method: str, target: str, timeout: float) -> socket.socket:
+class Deadline:
+    """When a command has to be over, however many requests it makes."""
+
+    __slots__ = ("_at", "seconds")
+
+    def __init__(self, seconds: float) -> None:
+        self._at = monotonic() + seconds
+        self.seconds = seconds
+        """The time from the beginning."""
+
+    @property
+    def left(self) -> float:
+        """Seconds until then, 0 if it is over."""
+        return max(0.0, self._at - monotonic())
+
+    @property
+    def answer(self) -> float:
+        """Seconds that the daemon may take, so that its answer, even a refusal, is in time."""
+        return max(0.0, self.left - min(MAX_MARGIN, self.seconds / 10))
+
+    def demand(self) -> float:
+        """Return the seconds left. Raises TimeoutError if there are none."""
+        left = self.left
+        if not left:
+            raise TimeoutError
+        return left
+
+
+def send_request(path: str, method: str, target: str, deadline: Deadline) -> socket.socket:
     """Connect to the socket at `path`, send a request, and return the connection.
 
-    `timeout` in seconds bounds the connecting and then each wait on the connection. Raises OSError.
+    Raises OSError; TimeoutError at the deadline.
     """
     headers = f"Host: refresherd\r\nUser-Agent: refresherd/{__version__}\r\nConnection: close\r\n"
     if method == "POST":
         headers += "Content-Length: 0\r\n"
     connection = socket.socket(socket.AF_UNIX)
     try:
-        connection.settimeout(timeout)
-        _connect(connection, path, monotonic() + timeout)
+        connection.settimeout(deadline.demand())
+        _connect(connection, path, deadline)
         connection.sendall(f"{method} {target} HTTP/1.1\r\n{headers}\r\n".encode("ascii"))
     except BaseException:
         connection.close()
@@ -54,29 +85,43 @@ def send_request(path: str, method: str, target: str, timeout: float) -> socket.
     return connection
 
 
-def _connect(connection: socket.socket, path: str, deadline: float) -> None:
+def _connect(connection: socket.socket, path: str, deadline: Deadline) -> None:
     while True:
         try:
             return connection.connect(path)
         except BlockingIOError:
             # Linux returns EAGAIN at once for a full accept queue, whatever the socket's timeout.
-            if monotonic() >= deadline:
-                raise TimeoutError from None
+            deadline.demand()
             sleep(CONNECT_RETRY)
 
 
-class InterruptibleStream(socket.SocketIO):
-    """Reads a connection without a time limit, and reacts to Ctrl-C within half a second.
+class Stream(socket.SocketIO):
+    """Reads a connection until a deadline, and reacts to Ctrl-C within half a second.
 
     Python handles a signal between two system calls. One that arrives just before a blocking
     read would otherwise wait until the daemon sends something, maybe ten minutes later.
     """
 
+    def __init__(
+        self, connection: socket.socket, deadline: Deadline, idle: Callable[[], object] = bool
+    ) -> None:
+        """Call `idle` every half a second in which nothing arrives."""
+        super().__init__(connection, "r")
+        self._idle = idle
+        self.deadline: Deadline | None = deadline
+        """None for no time limit any more."""
+
     def readinto(self, buffer: Any, /) -> int | None:  # noqa: ANN401  # any buffer; 3.11 has no name for it
-        """Wait for data, read some into the buffer and return the number of bytes; 0 at the end."""
-        while not select.select((self,), (), (), POLL)[0]:
-            pass
+        """Read what arrives into the buffer and return the number of bytes; 0 at the end.
+
+        Raises TimeoutError at the deadline.
+        """
+        while not select.select((self,), (), (), self._patience())[0]:
+            self._idle()
         return super().readinto(buffer)
+
+    def _patience(self) -> float:
+        return POLL if self.deadline is None else min(POLL, self.deadline.demand())
 
 
 class Response:

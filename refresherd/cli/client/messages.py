@@ -20,6 +20,9 @@ from refresherd.cli.errors import (
 VALID = ("fresh", "retrying")
 """The states in which there is a valid token."""
 
+REJECTED = "rejected"
+"""The state in which DSM has refused the credential."""
+
 PROBLEM = "application/problem+json"
 
 MAX_TEXT = 400

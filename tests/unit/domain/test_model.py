@@ -11,7 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from yarl import URL
 
-from refresherd.adapters.dsm.answers import AuthResponse, Exchange, Operation
+from refresherd.adapters.dsm.answers import Exchange, Operation
+from refresherd.adapters.dsm.auth_response import AuthResponse
 from refresherd.adapters.dsm.routes import Route
 from refresherd.adapters.dsm.tls import TlsFiles
 from refresherd.domain.model import (

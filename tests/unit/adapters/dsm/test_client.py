@@ -74,6 +74,7 @@ async def test_a_login_sends_the_api_key_as_it_is(
     arguments = sent(responses, AUTH)
     assert dict(arguments["headers"]) == {
         "Accept": "application/json",
+        "Accept-Encoding": "gzip, deflate",
         "Content-Type": "application/json",
         "User-Agent": f"refresherd/{__version__}",
         "Authorization": f"Basic {API_KEY}",
