@@ -483,6 +483,46 @@ def test_watch_prints_each_new_token_as_a_line(fake: FakeDaemon, capfd: Capture)
     assert err == "refresherd watch: the daemon closed the connection; trying again\n"
 
 
+def test_watch_says_why_it_waits(fake: FakeDaemon, capfd: Capture) -> None:
+    """A rejected app gets no token before an operator acts; silence would look like a hang."""
+    reject(fake, "payments")
+
+    def answered() -> None:
+        """Return once the status has been asked for twice: by then it was answered once."""
+        for _ in range(2):
+            fake.requests.clear()
+            fake.wait_for("GET /v1/apps/payments")
+
+    def repair() -> None:
+        answered()
+        fake.set_status("payments", state="expired", not_ready_because=["no valid token (expired)"])
+        answered()
+        fake.issue("payments", "first", lifetime=0.0)
+        fake.set_status("payments", state="rejected", not_ready_because=["no valid token (x)"])
+        fake.wait_for("sent payments: first")
+        answered()
+        fake.end_streams()
+
+    def interrupt(_: float) -> None:
+        raise KeyboardInterrupt
+
+    thread = Thread(target=repair)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        watch.execute(parse("watch", ("payments",)), interrupt)
+    thread.join()
+    out, err = capfd.readouterr()
+    assert json.loads(out)["access_token"] == "first"
+    states = ("rejected): rejected: 401 Unauthorized", "expired)", "x)")
+    assert err.splitlines() == [
+        *(
+            f"refresherd watch: payments: no valid token ({state}; waiting for a token"
+            for state in states
+        ),
+        "refresherd watch: the daemon closed the connection; trying again",
+    ]
+
+
 def test_watch_without_a_daemon_ends(path: Path, capsys: Capture) -> None:
     """Otherwise a misspelt path would look like a token that does not change."""
     assert not path.exists()

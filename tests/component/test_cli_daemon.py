@@ -222,7 +222,7 @@ def test_a_deadline_holds_for_a_response_that_trickles(path: Path) -> None:
         listener.listen()
         thread = threading.Thread(target=trickle)
         thread.start()
-        with pytest.raises(TimedOut, match="within 0.3 s"):
+        with pytest.raises(TimedOut, match=r"within 0\.3 s"):
             Daemon(str(path)).status("", Deadline(0.3))
         over.set()
         thread.join()

@@ -65,6 +65,14 @@ def _identity(line: bytes) -> tuple[str, str]:
         raise InvalidResponse("the daemon sent a line that is not a token") from error
 
 
+def seconds_left(line: bytes) -> float:
+    """Return how long the token of a line is valid from now on. Raises InvalidResponse."""
+    try:
+        return float(json.loads(line)["expires_in"])
+    except MALFORMED as error:
+        raise InvalidResponse("the daemon sent a token without `expires_in`") from error
+
+
 def parse_env(text: bytes) -> Variables:
     """Return the variables of the `env` format. Raises InvalidResponse at any deviation from it."""
     *lines, rest = text.split(b"\n")
