@@ -5,13 +5,18 @@ import sys
 from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from refresherd.cli.errors import Exit, UsageError, print_redacted
+from refresherd.cli.errors import CommandError, Exit, UsageError, print_redacted
 from refresherd.cli.options import add_config, add_timeout
+
+if TYPE_CHECKING:
+    from refresherd.config import Configuration
 
 DESCRIPTION = """\
 For init containers, cron and CI: no daemon keeps running, so the tokens are
-not renewed. Hooks are not run, and sockets are not served."""
+not renewed. Hooks are not run, and sockets are not served. It warns if a
+running daemon keeps the same files."""
 
 EPILOG = """\
 example:
@@ -24,6 +29,10 @@ exit status:
   75  not done in time; try again
   77  DSM refused a credential
   78  the configuration has faults"""
+
+
+DAEMON_TIMEOUT = 2.0
+"""Seconds for a running daemon to say which files it keeps."""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -55,6 +64,8 @@ def execute(arguments: Namespace) -> Exit:
     if arguments.app:
         apps = tuple(app for app in configuration.apps if app.name in arguments.app)
         configuration = replace(configuration, apps=apps)
+    if rewritten := _kept_by_daemon(configuration):
+        print(rewritten, file=sys.stderr)
     verdicts = asyncio.run(oneshot.once(configuration, os.environ, arguments.timeout))
     for verdict in verdicts:
         line = f"{verdict.app}: {'; '.join(verdict.reasons) or 'done'}"
@@ -62,3 +73,26 @@ def execute(arguments: Namespace) -> Exit:
     if any(verdict.rejected for verdict in verdicts):
         return Exit.NOT_PERMITTED
     return Exit.TIMED_OUT if any(verdict.reasons for verdict in verdicts) else Exit.OK
+
+
+def _kept_by_daemon(configuration: "Configuration") -> str:
+    """Return a warning that a running daemon writes some of the files, "" if there is none."""
+    from refresherd.cli.client.daemon import Daemon
+    from refresherd.cli.client.http_client import Deadline
+    from refresherd.cli.client.messages import read_output_paths
+
+    socket = configuration.api.path
+    if socket is None:
+        return ""
+    try:
+        kept = read_output_paths(Daemon(str(socket)).status("", Deadline(DAEMON_TIMEOUT)))
+    except CommandError:
+        return ""
+    paths = [str(file.path) for app in configuration.apps for file in app.files]
+    if not (both := [path for path in paths if path in kept]):
+        return ""
+    return (
+        f"refresherd once: warning: the daemon on {socket} keeps {', '.join(both)} as well; this "
+        "replaces its tokens there, and the daemon will replace these. `refresherd refresh` has "
+        "the daemon write new ones"
+    )

@@ -17,12 +17,12 @@ from refresherd.adapters.metrics.exposition import Exposition
 from refresherd.adapters.metrics.observer import Metrics
 from refresherd.adapters.state.directory import StateDirectory
 from refresherd.adapters.systemd.reporter import Reporter
-from refresherd.adapters.web import HttpListener
+from refresherd.adapters.web import HttpListener, address_text
 from refresherd.config import Api, Configuration
 from refresherd.daemon.assembly import Assembly, logging_to_stderr, running
 from refresherd.daemon.reload import Reloader
 from refresherd.daemon.service_manager import ServiceManagerResources, as_service
-from refresherd.domain.events import Started, Stopping, Warned
+from refresherd.domain.events import Started, Stopped, Stopping, Warned
 from refresherd.domain.model import Ownership
 from refresherd.engine.context import Observers
 from refresherd.host import process
@@ -89,26 +89,36 @@ async def _run(
         tune_garbage_collector()
         render = Exposition(metrics, assembly.supervisor, clock).render
         http = HttpListener(configuration.http.listen, render, assembly.supervisor, clock)
-        sockets = _api_listeners(configuration.api, assembly, service.api)
+        api = _api_path(configuration.api, service.api)
+        sockets = _api_listeners(api, configuration.api, assembly, service.api)
         async with _listening(http, *sockets), service.reporting(assembly, reporter):
+            addresses = ", ".join(address_text(*one) for one in http.addresses)
+            places = str(configuration.path), str(api or ""), addresses
+            observer.observe(Started(__version__, len(configuration.apps), *places))
             for warning in (*configuration.troubles, *configuration.warnings, *service.warnings):
                 observer.observe(Warned(warning))
-            observer.observe(Started(__version__, len(configuration.apps)))
             finished = reporter.reload_ended
             reloader = Reloader(configuration, environ, assembly, metrics, finished=finished)
             async with running(assembly, reloader.ends_sessions):
                 await _handle_signals(assembly, reloader, reporter)
                 for listener in sockets:
                     await listener.leave()
+        observer.observe(Stopped())
+
+
+def _api_path(settings: Api, passed: socket.socket | None) -> Path | None:
+    """Return the path of the API's socket, None if the configuration wants none."""
+    if settings.path is None or passed is None:
+        return settings.path
+    return Path(passed.getsockname())
 
 
 def _api_listeners(
-    settings: Api, assembly: Assembly, passed: socket.socket | None
+    path: Path | None, settings: Api, assembly: Assembly, passed: socket.socket | None
 ) -> list[ApiListener]:
-    """Return the API's listener, or none if the configuration wants none."""
-    if settings.path is None:
+    """Return the API's listener, or none if there is no path for its socket."""
+    if path is None:
         return []
-    path = settings.path if passed is None else Path(passed.getsockname())
     ownership = Ownership(mode=settings.mode, group=settings.group)
     apps, context = assembly.supervisor, assembly.context
     return [ApiListener(path, ownership, apps, context, assembly.executor, passed=passed)]

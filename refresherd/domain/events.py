@@ -259,10 +259,16 @@ class LoopLagged:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The daemon has started its apps."""
+    """The daemon listens, and starts its apps."""
 
     version: str
     apps: int
+    config: str = ""
+    """The configuration's path."""
+    api: str = ""
+    """The API socket's path, "" if there is none."""
+    http: str = ""
+    """The addresses of the HTTP listener."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +304,11 @@ class Stopping:
     cause: str
 
 
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The daemon has stopped in order; nothing follows."""
+
+
 # fmt: off
 Event = (
     AttemptBegan | Renewed | AttemptFailed | LoginPostponed | SessionChecked | SessionResumed
@@ -306,4 +317,5 @@ Event = (
     | OutputWritten | OutputRemoved | OutputFailed | HookRan
     | ApiAnswered | AccessDenied | ConnectionRejected | AcceptFailed
     | AppCrashed | ClockJumped | LoopLagged | Started | Warned | Reloaded | ReloadFailed | Stopping
+    | Stopped
 )

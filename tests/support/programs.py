@@ -50,6 +50,7 @@ def running(
     *arguments: str,
     environ: Mapping[str, str] | None = None,
     stderr: Path | None = None,
+    directory: Path | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
     """Run `refresherd ARGUMENTS…` until the block ends, then stop it with SIGTERM."""
     with (stderr or Path(os.devnull)).open("ab") as log:
@@ -59,6 +60,7 @@ def running(
             stderr=log,
             text=True,
             env={**os.environ, **(environ or {})},
+            cwd=directory,
         )
     try:
         yield process

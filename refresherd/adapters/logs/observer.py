@@ -130,6 +130,8 @@ def describe(event: Event, failures: int = 0) -> Entry:  # noqa: C901, PLR0911, 
             return Entry(ERROR, "reload failed", fields)
         case events.Stopping():
             return Entry(INFO, "stopping", fields)
+        case events.Stopped():
+            return Entry(INFO, "stopped", fields)
         case _:
             assert_never(event)
 

@@ -187,6 +187,7 @@ class Metrics:
                 | events.Started()
                 | events.Warned()
                 | events.Stopping()
+                | events.Stopped()
             ):
                 pass
             case _:

@@ -78,6 +78,15 @@ def read_status(text: bytes) -> Status:
     return statuses[0]
 
 
+def read_output_paths(text: bytes) -> frozenset[str]:
+    """Return the paths of all files and sockets in `GET /v1/apps`. Raises InvalidResponse."""
+    try:
+        apps = json.loads(text)["apps"]
+        return frozenset(str(one["path"]) for app in apps for one in app["outputs"])
+    except MALFORMED as error:
+        raise InvalidResponse("cannot read the daemon's outputs") from error
+
+
 def error_from(response: Response, app: str, statuses: Callable[[], bytes]) -> CommandError:
     """Return the error for a response that is not 200, to a request about `app` ("" for all).
 

@@ -90,6 +90,7 @@ EVENTS: list[tuple[Event, int, str]] = [
     (events.Reloaded(Instant(1000), 1, 0, 2, 0), logging.INFO, "reloaded"),
     (events.ReloadFailed("line 3"), logging.ERROR, "reload failed"),
     (events.Stopping("SIGTERM"), logging.INFO, "stopping"),
+    (events.Stopped(), logging.INFO, "stopped"),
 ]
 
 

@@ -217,6 +217,7 @@ def test_events_without_a_series_change_nothing(metrics: Metrics) -> None:
         events.Started("1.0", 1),
         events.Warned("a file is readable by all"),
         events.Stopping("SIGTERM"),
+        events.Stopped(),
     )
 
 
