@@ -3,25 +3,34 @@
 import signal
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from errno import EADDRINUSE
+from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
+from refresherd.cli.errors import UsageError
 from refresherd.cli.options import duration, positive_number
 from refresherd.domain.errors import RefresherdError
 
 if TYPE_CHECKING:
     from refresherd.emulator import Emulator
+    from refresherd.emulator.kept import KeptDirectory
 
 DESCRIPTION = """\
 Prints its endpoint, its CA file and an API key for each app, ready to be
-copied into a configuration, and serves until it is interrupted. Its /control/
-pages make it fail as DSM does, and show the requests that it received. Use it
-for tests only: anyone who can reach it can read every key and token."""
+copied into a configuration, and serves until it is interrupted. With --dir it
+writes that configuration, and keeps its CA, its keys and its port for the next
+time. GET /control on it lists the requests that make it fail as DSM does, and
+show what it received. Use it for tests only: anyone who can reach it can read
+every key and token."""
 
 EPILOG = """\
-example:
+examples:
   refresherd emulator --tls --lifetime 30
+  refresherd emulator --tls --dir dsm
+  refresherd run --config dsm/config.toml
 
-exit status: 0 stopped by INT or TERM, 69 cannot listen on the address"""
+exit status: 0 stopped by INT or TERM, 64 wrong usage, 69 cannot listen on the
+address, or cannot use the directory"""
 
 MAX_PORT = 65535
 
@@ -33,7 +42,8 @@ def add_options(parser: ArgumentParser) -> None:
         metavar="HOST:PORT",
         type=address,
         default="127.0.0.1:0",
-        help="where to listen; port 0 picks a free one (default: 127.0.0.1:0)",
+        help="where to listen; port 0 picks a free one, or with --dir the last one "
+        "(default: 127.0.0.1:0)",
     )
     parser.add_argument(
         "--lifetime",
@@ -42,9 +52,35 @@ def add_options(parser: ArgumentParser) -> None:
         default=600.0,
         help="how long a session lives, in seconds or as 10m (default: 600)",
     )
-    parser.add_argument("--tls", action="store_true", help="speak TLS, with a CA made at start")
     parser.add_argument(
-        "--apps", metavar="N", type=positive_number, default=1, help="number of apps (default: 1)"
+        "--tls", action="store_true", help="speak TLS; a directory made with --tls keeps to it"
+    )
+    parser.add_argument(
+        "--dir",
+        metavar="D",
+        type=Path,
+        help="keep the CA, the apps and the port in this directory, with a config.toml for them",
+    )
+    parser.add_argument(
+        "--apps",
+        metavar="N",
+        type=positive_number,
+        default=1,
+        help="number of apps with an API key (default: 1)",
+    )
+    parser.add_argument(
+        "--certificate-apps",
+        metavar="N",
+        type=positive_number,
+        default=0,
+        help="number of apps that log in with a TLS client certificate (default: none)",
+    )
+    parser.add_argument(
+        "--ldap-apps",
+        metavar="N",
+        type=positive_number,
+        default=0,
+        help="number of apps that log in by their name and a password (default: none)",
     )
 
 
@@ -61,39 +97,100 @@ def address(text: str) -> str:
 
 def execute(arguments: Namespace) -> None:
     """Serve until interrupted."""
+    if arguments.dir is None:
+        _serve(arguments, None)
+        return
+    from refresherd.emulator.kept import DirectoryError, KeptDirectory
+
+    try:
+        with KeptDirectory(arguments.dir) as kept:
+            _serve(arguments, kept)
+    except (DirectoryError, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise RefresherdError(f"cannot use {arguments.dir}: {reason}") from error
+
+
+def _serve(arguments: Namespace, kept: "KeptDirectory | None") -> None:
     import asyncio
 
     from refresherd.emulator import Emulator, Options
 
-    listen, lifetime = arguments.listen, arguments.lifetime
-    options = Options(listen=listen, lifetime=lifetime, tls=arguments.tls, apps=arguments.apps)
+    listen, tls = arguments.listen, arguments.tls
+    if kept is not None:
+        listen, tls = kept.listen(listen), tls or kept.tls
+    if arguments.certificate_apps and not tls:
+        raise UsageError("--certificate-apps needs --tls")
+    options = Options(
+        apps=0,
+        lifetime=arguments.lifetime,
+        listen=listen,
+        tls=tls,
+        directory=kept.path if kept else None,
+    )
+    emulator = Emulator(options)
+    if kept is not None:
+        kept.restore(emulator)
+    _add_apps(emulator, arguments)
 
     async def serve() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        async with Emulator(options) as emulator:
-            print(_greeting(emulator), flush=True)
+        try:
+            await emulator.__aenter__()
+        except ValueError as error:
+            raise RefresherdError(f"cannot use {arguments.dir}: {error}") from error
+        except OSError as error:
+            reason = "the address is in use" if error.errno == EADDRINUSE else error.strerror
+            raise RefresherdError(f"cannot listen on {listen}: {reason}") from error
+        try:
+            if kept is not None:
+                kept.publish(emulator, listen)
+            print(_greeting(emulator, kept), flush=True)
             await stop.wait()
+        finally:
+            await emulator.__aexit__()
 
-    try:
-        asyncio.run(serve())
-    except OSError as error:
-        reason = "the address is in use" if error.errno == EADDRINUSE else error.strerror
-        raise RefresherdError(f"cannot listen on {listen}: {reason}") from error
+    asyncio.run(serve())
 
 
-def _greeting(emulator: "Emulator") -> str:
+def _add_apps(emulator: "Emulator", arguments: Namespace) -> None:
+    """Add as many apps of each kind as are wanted and not there yet."""
+    kinds = [app.kind for app in emulator.apps]
+    for _ in range(arguments.apps - kinds.count("api_key")):
+        emulator.apps.add()
+    for _ in range(arguments.certificate_apps - kinds.count("certificate")):
+        emulator.apps.add(certificate=True)
+    for _ in range(arguments.ldap_apps - kinds.count("ldap")):
+        emulator.apps.add(ldap=True)
+
+
+def _greeting(emulator: "Emulator", kept: "KeptDirectory | None") -> str:
     lines = [f"endpoint: {emulator.url}"]
     if emulator.ca_file is not None:
         lines.append(f"ca_file: {emulator.ca_file}")
-    lines += [f"api_key: {app.api_key}  # {app.name}, {app.id}" for app in emulator.apps]
-    curl = "curl" if emulator.ca_file is None else f"curl --cacert {emulator.ca_file}"
+    for app in emulator.apps:
+        if app.kind == "certificate":
+            files = emulator.client_certificate(app)
+            lines.append(f"cert_file: {files.cert_file}  # {app.name}, {app.id}")
+            lines.append(f"key_file: {files.key_file}  # {app.name}, {app.id}")
+        elif app.kind == "ldap":
+            account = f"of account {emulator.apps.account_id}"
+            lines.append(f"password: {app.secret}  # {app.name}, {app.id}, {account}")
+        else:
+            lines.append(f"api_key: {app.api_key}  # {app.name}, {app.id}")
+    curl = "curl" if emulator.ca_file is None else f"curl --cacert {quote(str(emulator.ca_file))}"
     login = f"-X POST -H 'Authorization: Basic API_KEY' {emulator.url}/sys/v1/session/auth"
     fault = """-d '{"operation": "reauth", "status": 503, "times": 3}'"""
+    if kept is not None:
+        config = kept.path / "config.toml"
+        lines.append(f"config: {config}")
+        lines += [f"# changed by hand, and left alone: {kept.path / name}" for name in kept.changed]
+        lines.append(f"# with refresherd: refresherd run --config {quote(str(config))}")
     lines += [
-        f"# log in:        {curl} {login}",
-        f"# make it fail:  {curl} {emulator.url}/control/faults {fault}",
-        f"# statistics:    {curl} {emulator.url}/control/statistics",
+        f"# log in:          {curl} {login}",
+        f"# make it fail:    {curl} {emulator.url}/control/faults {fault}",
+        f"# all of that:     {curl} {emulator.url}/control",
+        f"# statistics:      {curl} {emulator.url}/control/statistics",
     ]
     return "\n".join(lines)

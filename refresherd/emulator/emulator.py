@@ -49,7 +49,8 @@ class Options:
     names: tuple[str, ...] = ()
     """Further hosts for which the server's certificate is valid."""
     directory: Path | None = None
-    """Where the certificates are; by default a temporary directory, removed at the end."""
+    """Where the CA and the certificates are kept; by default a temporary directory, removed at the
+    end."""
     log_size: int = 100_000
     """How many requests are remembered."""
     now: Callable[[], float] = time.monotonic

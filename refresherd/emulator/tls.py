@@ -9,9 +9,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 
@@ -24,12 +30,19 @@ class CertificateFiles:
 
 
 class Authority:
-    """A new CA; its certificate and those that it issues are files in `directory`."""
+    """A CA; its certificate, its key and those that it issues are files in `directory`.
+
+    The CA that is there already goes on. Raises ValueError if its files are damaged.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name.from_rfc4514_string("CN=refresherd emulator CA")
+        self.ca_file, key_file = directory / "ca.pem", directory / "ca.key"
+        if self.ca_file.exists() and key_file.exists():
+            self._key = _load(self.ca_file, key_file)
+            return
+        self._key = ec.generate_private_key(ec.SECP256R1())
         certificate = self._sign(
             self._name,
             self._key.public_key(),
@@ -47,8 +60,8 @@ class Authority:
                 decipher_only=False,
             ),
         )
-        self.ca_file = directory / "ca.pem"
         self.ca_file.write_bytes(certificate.public_bytes(Encoding.PEM))
+        _write_key(key_file, self._key)
 
     def server_context(self, names: Sequence[str]) -> ssl.SSLContext:
         """Return a server's TLS context; its certificate is for localhost and `names`.
@@ -64,7 +77,14 @@ class Authority:
         return context
 
     def issue_client(self, app_id: str) -> CertificateFiles:
-        """Issue a client certificate for a certificate app, with its UUID as common name."""
+        """Return a client certificate for a certificate app, with its UUID as common name.
+
+        One that was issued before goes on.
+        """
+        stem = self._directory / f"client-{app_id}"
+        files = CertificateFiles(stem.with_suffix(".pem"), stem.with_suffix(".key"))
+        if files.cert_file.exists() and files.key_file.exists():
+            return files
         return self._issue(f"client-{app_id}", [app_id], ExtendedKeyUsageOID.CLIENT_AUTH)
 
     def _issue(
@@ -81,9 +101,7 @@ class Authority:
         )
         files = CertificateFiles(self._directory / f"{stem}.pem", self._directory / f"{stem}.key")
         files.cert_file.write_bytes(certificate.public_bytes(Encoding.PEM))
-        descriptor = os.open(files.key_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        _write_key(files.key_file, key)
         return files
 
     def _sign(
@@ -104,6 +122,28 @@ class Authority:
             critical = isinstance(extension, x509.BasicConstraints | x509.KeyUsage)
             builder = builder.add_extension(extension, critical=critical)
         return builder.sign(self._key, hashes.SHA256())
+
+
+def _load(ca_file: Path, key_file: Path) -> ec.EllipticCurvePrivateKey:
+    """Return the key of the CA in these files. Raises ValueError."""
+    try:
+        certificate = x509.load_pem_x509_certificate(ca_file.read_bytes())
+        key = load_pem_private_key(key_file.read_bytes(), password=None)
+    except (TypeError, ValueError, UnsupportedAlgorithm):
+        key = None
+    if (
+        not isinstance(key, ec.EllipticCurvePrivateKey)
+        or key.public_key() != certificate.public_key()
+    ):
+        message = f"{ca_file.name} and {key_file.name} are not the emulator's certificate and key"
+        raise ValueError(f"{message}; remove both to get a new CA")
+    return key
+
+
+def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 
 def _general_name(name: str) -> x509.GeneralName:

@@ -1,0 +1,38 @@
+"""`refresherd emulator --dir`, with the daemon's commands on the configuration that it writes."""
+
+from pathlib import Path
+
+from support.programs import command, emulator
+
+
+def test_a_daemon_finds_the_emulator_again_after_a_restart(tmp_path: Path) -> None:
+    """Same address, same CA, same keys: only the sessions are gone."""
+    directory, tokens = tmp_path / "dsm", []
+    options = ("--dir", str(directory), "--certificate-apps", "1", "--ldap-apps", "1")
+    for more in (("--tls", *options), options):
+        with emulator(*more) as dsm:
+            done = command("once", "--config", str(directory / "config.toml"))
+            assert done.returncode == 0, done.stderr
+            assert done.stdout == "app-1: done\napp-2: done\napp-3: done\n"
+            tokens.append((dsm, (directory / "app-1.token").read_text()))
+    (before, old), (after, new) = tokens
+    assert before == after
+    assert old != new
+
+
+def test_a_directory_in_use_is_refused_in_one_line(tmp_path: Path) -> None:
+    """The line names the directory and what to do."""
+    with emulator("--dir", str(tmp_path)):
+        done = command("emulator", "--dir", str(tmp_path))
+    assert done.returncode == 69
+    reason = "another emulator uses it; name another directory"
+    assert done.stderr == f"refresherd emulator: cannot use {tmp_path}: {reason}\n"
+
+
+def test_certificate_apps_need_tls() -> None:
+    """Without it nobody could present a certificate."""
+    done = command("emulator", "--certificate-apps", "1")
+    assert (done.returncode, done.stderr) == (
+        64,
+        "refresherd emulator: --certificate-apps needs --tls\n",
+    )
