@@ -15,6 +15,7 @@ from refresherd.config.findings import Kind
 from refresherd.config.input_files import check_input_files
 from refresherd.config.output_paths import check_accounts, check_output_paths
 from refresherd.config.parse import AppSettings, Settings, parse_settings
+from refresherd.config.proxies import check_no_proxy
 from refresherd.config.rules import check_intentions, check_rules
 from refresherd.config.scalars import Duration, DurationOrNever, Location, Scalar, Signal
 from refresherd.config.settings import LogTable, Shutdown, keys
@@ -102,6 +103,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Configuration:
         *check_output_paths(settings),
         *check_accounts(settings),
         *check_intentions(settings),
+        *check_no_proxy(settings),
     ]
     lines = report(path, text, findings)
     if faults := lines[Kind.FAULT]:

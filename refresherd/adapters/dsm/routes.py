@@ -1,12 +1,14 @@
 """How an endpoint is reached: directly, or through a proxy."""
 
+import os
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from urllib.request import getproxies, proxy_bypass
+from urllib.request import getproxies
 
 from yarl import URL
 
 from refresherd.adapters.dsm.tls import TlsFiles
+from refresherd.domain import no_proxy
 from refresherd.domain.errors import Reason, Retryable
 
 
@@ -32,7 +34,8 @@ def proxy_for(endpoint: URL, configured: str) -> URL | None:
     text = configured
     if not text:
         host = endpoint.host or ""
-        if _is_loopback(host) or proxy_bypass(f"{host}:{endpoint.port}"):
+        _, exempt = no_proxy.variable(os.environ)
+        if _is_loopback(host) or no_proxy.is_exempt(host, endpoint.port or 0, exempt):
             return None
         text = getproxies().get(endpoint.scheme, "")
         if not text:

@@ -44,13 +44,23 @@ def test_a_proxy_for_http_is_not_used_for_https(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(
-    "exempt", ["amer.smartkey.io", ".smartkey.io", "smartkey.io", "a,amer.smartkey.io:443", "*"]
+    ("host", "exempt"),
+    [
+        ("amer.smartkey.io", "a,amer.smartkey.io:443"),
+        ("amer.smartkey.io", "*"),
+        ("10.1.2.3:8443", "10.0.0.0/8"),
+        ("[fd00::7]", "fd00::/8"),
+    ],
 )
-def test_no_proxy_exempts_hosts_and_domains(monkeypatch: pytest.MonkeyPatch, exempt: str) -> None:
+@pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
+def test_no_proxy_exempts_hosts_and_networks(
+    monkeypatch: pytest.MonkeyPatch, name: str, host: str, exempt: str
+) -> None:
     """A DSM in the local network is reached directly."""
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
-    monkeypatch.setenv("NO_PROXY", exempt)
-    assert proxy_for(DSM, "") is None
+    assert proxy_for(URL(f"https://{host}"), "") is not None
+    monkeypatch.setenv(name, exempt)
+    assert proxy_for(URL(f"https://{host}"), "") is None
 
 
 @pytest.mark.parametrize("host", ["localhost", "dsm.localhost", "127.0.0.2", "[::1]"])
