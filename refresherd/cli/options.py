@@ -81,7 +81,8 @@ def add_config(parser: ArgumentParser) -> None:
         "--config",
         metavar="FILE",
         default=os.environ.get("REFRESHERD_CONFIG") or "/etc/refresherd/config.toml",
-        help="the configuration (default: $REFRESHERD_CONFIG, else /etc/refresherd/config.toml)",
+        help="the configuration, - for standard input (default: $REFRESHERD_CONFIG, else "
+        "/etc/refresherd/config.toml)",
     )
 
 

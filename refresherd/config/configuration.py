@@ -2,15 +2,16 @@
 
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar, assert_never
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
 from refresherd.config.addresses import EndpointUrl
 from refresherd.config.app_settings import AppTable, OutputTable
 from refresherd.config.collisions import Collisions, ReadNames
-from refresherd.config.credentials import check_credentials
+from refresherd.config.credentials import check_credentials, check_environment
 from refresherd.config.findings import Kind
 from refresherd.config.input_files import check_input_files
 from refresherd.config.output_paths import check_accounts, check_output_paths
@@ -19,16 +20,11 @@ from refresherd.config.proxies import check_no_proxy
 from refresherd.config.rules import check_intentions, check_rules
 from refresherd.config.scalars import Duration, DurationOrNever, Location, Scalar, Signal
 from refresherd.config.settings import LogTable, Shutdown, keys
-from refresherd.config.source import read_text, read_toml, report
+from refresherd.config.source import STANDARD_INPUT, read_text, read_toml, report
 from refresherd.domain import model
-from refresherd.domain.durations import in_seconds
 from refresherd.domain.errors import ConfigError
 from refresherd.domain.readiness import Ready
-from refresherd.domain.timing import outage_budget
 from refresherd.host.path_identity import Resolver
-
-USUAL_LIFETIME = 600.0
-"""The lifetime of an app's session in seconds, unless an administrator of DSM has changed it."""
 
 NOTHING_READ: ReadNames = {}
 
@@ -59,7 +55,7 @@ class Configuration:
     """A configuration file without faults."""
 
     path: Path
-    """The file's absolute path."""
+    """The file's absolute path, or STANDARD_INPUT."""
     apps: tuple[model.App, ...]
     shutdown: Shutdown
     ready: Ready
@@ -84,31 +80,37 @@ class Configuration:
             yield from (str(socket.path) for socket in app.sockets)
 
 
-def load(path: Path, environ: Mapping[str, str]) -> Configuration:
-    """Return the configuration in a file, checked against this machine.
+RULES = (check_rules, check_credentials, check_intentions)
+"""Checks that look at nothing but the settings."""
 
-    `environ` is the daemon's environment. Raises ConfigError if there are faults, with all other
-    findings as well, each a line `FILE:LINE: key.path: what is wrong; how to correct it`, which
-    repeats no secret. What this machine lacks is no fault: it may come.
+HOST = (
+    check_environment,
+    check_no_proxy,
+    check_input_files,
+    check_output_paths,
+    check_accounts,
+)
+"""Checks that look at this host."""
+
+
+def load(path: Path, environ: Mapping[str, str], *, offline: bool = False) -> Configuration:
+    """Return the configuration in a file, checked against this host unless it is `offline`.
+
+    The path STANDARD_INPUT means standard input. `environ` is the daemon's environment. Raises
+    ConfigError if there are faults, with all other findings as well, each a line
+    `FILE:LINE: key.path: what is wrong; how to correct it`, which repeats no secret. What this
+    host lacks is no fault: it may come.
     """
     text = read_text(path)
-    settings = parse_settings(read_toml(path, text), path.absolute(), environ)
-    collisions = Collisions(settings, Resolver())
-    findings = [
-        *settings.faults,
-        *check_rules(settings),
-        *collisions.findings(),
-        *check_credentials(settings),
-        *check_input_files(settings),
-        *check_output_paths(settings),
-        *check_accounts(settings),
-        *check_intentions(settings),
-        *check_no_proxy(settings),
-    ]
+    settings = parse_settings(read_toml(path, text), path.absolute(), {} if offline else environ)
+    collisions = Collisions(settings, Resolver(looks=not offline))
+    checks = RULES if offline else (*RULES, *HOST)
+    findings = chain(settings.faults, collisions.findings(), *(check(settings) for check in checks))
     lines = report(path, text, findings)
     if faults := lines[Kind.FAULT]:
         raise ConfigError(faults, (*lines[Kind.TROUBLE], *lines[Kind.WARNING], *lines[Kind.NOTE]))
-    return build(settings, lines, collisions.read)
+    configuration = build(settings, lines, collisions.read)
+    return replace(configuration, path=path) if path == STANDARD_INPUT else configuration
 
 
 def build(
@@ -136,26 +138,6 @@ def build(
         notes=lines[Kind.NOTE],
         read=read,
     )
-
-
-def describe(configuration: Configuration) -> Iterator[str]:
-    """Yield lines for `check` about each app, its outputs and its outage budget; no secrets."""
-    for app in configuration.apps:
-        credential, share = _credential(app.credential), 1 - app.timing.at
-        yield f"{app.name}: {credential}, {app.endpoint.url}, renewed by {app.timing.renew}"
-        if app.bind_to:
-            yield f"  sessions bound to app {app.bind_to}"
-        for file in app.files:
-            yield f"  file {file.path}: {file.format}, mode {file.ownership.mode:04o}"
-        for socket in app.sockets:
-            yield f"  socket {socket.path}: {socket.format}, mode {socket.ownership.mode:04o}"
-        if not app.files and not app.sockets:
-            yield "  no outputs"
-        yield (
-            f"  outage budget: {share:.0%} of a token's lifetime, "
-            f"{in_seconds(outage_budget(USUAL_LIFETIME, app.timing))} of the usual "
-            f"{in_seconds(USUAL_LIFETIME)}"
-        )
 
 
 class _Builder:
@@ -241,23 +223,3 @@ def _plain(value: object) -> object:  # noqa: PLR0911 -- one for each kind of va
             return str(value)
         case _:
             return value
-
-
-def _credential(credential: model.Credential) -> str:  # noqa: PLR0911 -- one for each kind
-    match credential:
-        case model.ApiKeyFile():
-            return "an API key in a file"
-        case model.SystemdCredential():
-            return "an API key from systemd"
-        case model.ApiKeyEnv():
-            return "an API key in the environment"
-        case model.ApiKeyCommand():
-            return "an API key from a command"
-        case model.TokenFile():
-            return "a bearer token in a file"
-        case model.Certificate():
-            return "a certificate"
-        case model.LdapApp():
-            return "an LDAP app's password in a file"
-        case _:
-            assert_never(credential)

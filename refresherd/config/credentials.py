@@ -80,15 +80,9 @@ MISMATCHES = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"})
 
 
 def check_credentials(settings: Settings) -> Iterator[Finding]:
-    """Yield apps without exactly one credential, and credentials that lack what they need."""
+    """Yield apps without exactly one credential, and credentials that lack another key."""
     for app in settings.apps:
         yield from _check_count(settings, app)
-        if app.own.token_file and settings.state_dir is None and settings.valid(("state_dir",)):
-            yield Finding(
-                (*app.path, "token_file"),
-                "the newest session has to be saved for the next start; set state_dir, or "
-                "StateDirectory= in the systemd unit",
-            )
         if app.own.token_file and app.own.bind_to:
             yield Finding(
                 (*app.path, "bind_to"),
@@ -96,6 +90,17 @@ def check_credentials(settings: Settings) -> Iterator[Finding]:
                 "remove bind_to, and put a token in the file whose session is bound already",
             )
     yield from _check_arguments(settings)
+
+
+def check_environment(settings: Settings) -> Iterator[Finding]:
+    """Yield what credentials lack in the daemon's environment."""
+    for app in settings.apps:
+        if app.own.token_file and settings.state_dir is None and settings.valid(("state_dir",)):
+            yield Finding(
+                (*app.path, "token_file"),
+                "the newest session has to be saved for the next start; set state_dir, or "
+                "StateDirectory= in the systemd unit",
+            )
     for key, _ in settings.written(CredentialName):
         if settings.credentials_directory is None:
             yield Finding(

@@ -14,6 +14,9 @@ from refresherd.config.scalars import OutputPath, Principal
 from refresherd.host.accounts import group_id, user_id
 from refresherd.host.unix_sockets import LONGEST_PATH, held
 
+MADE_BY_SYSTEMD = ("RUNTIME_DIRECTORY", "LISTEN_FDS")
+"""Variables of a unit whose directory or socket systemd creates: systemd.exec(5)."""
+
 MOUNTINFO = Path("/proc/self/mountinfo")
 MOUNT_POINT = re.compile(r"^(?:[^ \n]+ ){4}([^ \n]+)", re.MULTILINE)
 """The fifth field of its lines: proc_pid_mountinfo(5)."""
@@ -37,7 +40,7 @@ def check_output_paths(
     # The daemon creates its state directory, but not the one around it.
     if state and (fault := directory_fault(state.parent if is_missing(state) else state)):
         yield Finding(("state_dir",), fault, Kind.TROUBLE)
-    # The API socket's default path is not checked: systemd creates its directory.
+    yield from _check_default_directory(settings)
     for key, location in settings.written(OutputPath):
         path, is_file = location.path, "files" in key[2:]
         fault = directory_fault(path.parent)
@@ -52,6 +55,25 @@ def check_output_paths(
             )
         elif fault := fault or _replacement_fault(path, mounts, is_file=is_file):
             yield Finding(key, fault, Kind.TROUBLE)
+
+
+def _check_default_directory(settings: Settings) -> Iterator[Finding]:
+    """Yield that there is no directory for the API socket that nobody has given a path.
+
+    systemd creates it for a unit, which has one of these variables, and a daemon of root makes it.
+    """
+    path = settings.root.api.path
+    is_default = not any(key == ("api", "path") for key, _ in settings.values)
+    made = os.geteuid() == 0 or not settings.environ.keys().isdisjoint(MADE_BY_SYSTEMD)
+    valid = settings.valid(("api",), ("api", "path"))
+    if is_default and valid and not made and is_missing(path.path.parent):
+        yield Finding(
+            ("api", "path"),
+            f"there is no directory {quoted(str(path.path.parent))} for the API socket, and only "
+            "root or systemd (RuntimeDirectory=) can create it; write another path, or "
+            '"" for no API socket',
+            Kind.TROUBLE,
+        )
 
 
 def check_accounts(settings: Settings) -> Iterator[Finding]:

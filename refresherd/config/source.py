@@ -1,9 +1,11 @@
 """The configuration file's text: reading it, its TOML syntax, and the line of every key."""
 
 import re
+import sys
 import tomllib
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
+from errno import EBADF
 from itertools import count
 from operator import itemgetter
 from pathlib import Path
@@ -12,6 +14,9 @@ from typing import Any
 from refresherd.config.findings import Finding, KeyPath, Kind, dotted
 from refresherd.config.toml_errors import explain
 from refresherd.domain.errors import ConfigError
+
+STANDARD_INPUT = Path("-")
+"""Stands for standard input in a path's place; a file of that name needs its absolute path."""
 
 ENCODINGS = (
     (b"\xff\xfe\x00\x00", "UTF-32"),
@@ -36,15 +41,19 @@ SCALAR = re.compile(r"[^,\]}#\r\n]*")
 
 
 def read_text(path: Path) -> str:
-    """Return the file's text. Raises ConfigError if it cannot be read or is not UTF-8."""
+    """Return the file's text. Raises ConfigError if it cannot be read or is not UTF-8.
+
+    There is no line to name of a file that cannot be read.
+    """
     try:
-        raw = path.read_bytes()
+        raw = _read(path)
     except FileNotFoundError:
-        raise _error(path, 1, "there is no such file; create it, or name another one") from None
+        message = "there is no such file; create it, or name another one"
+        raise ConfigError((f"{path}: {message}",)) from None
     except IsADirectoryError:
-        raise _error(path, 1, "this is a directory; name a file") from None
+        raise ConfigError((f"{path}: this is a directory; name a file",)) from None
     except OSError as error:
-        raise _error(path, 1, f"cannot be read: {error.strerror}") from None
+        raise ConfigError((f"{path}: cannot be read: {error.strerror}",)) from None
     encoding = next((name for start, name in ENCODINGS if raw.startswith(start)), "")
     if encoding:
         raise _error(path, 1, f"this is {encoding} text; save the file as UTF-8")
@@ -106,6 +115,14 @@ def locate(text: str) -> dict[KeyPath, int]:
     nothing again. Raises ValueError where it cannot go on, which no valid document causes.
     """
     return _Scanner(text).run()
+
+
+def _read(path: Path) -> bytes:
+    if path != STANDARD_INPUT:
+        return path.read_bytes()
+    if sys.stdin is None:
+        raise OSError(EBADF, "standard input is closed")
+    return sys.stdin.buffer.read()
 
 
 def _error(path: Path, line: int, message: str) -> ConfigError:

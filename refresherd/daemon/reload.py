@@ -6,7 +6,7 @@ from operator import attrgetter
 from typing import NoReturn
 
 from refresherd.adapters.metrics.observer import Metrics
-from refresherd.config import Configuration, Shutdown, load
+from refresherd.config import STANDARD_INPUT, Configuration, Shutdown, load
 from refresherd.daemon.assembly import Assembly
 from refresherd.domain import reload_plan
 from refresherd.domain.durations import in_seconds
@@ -79,6 +79,10 @@ class Reloader:
 
     async def _reload(self) -> None:
         old = self._configuration
+        if old.path == STANDARD_INPUT:
+            message = "the configuration was read from standard input, which has no more to read"
+            self._observer.observe(ReloadFailed(f"{message}; restart refresherd to change it"))
+            return
 
         def read() -> tuple[Configuration, ReloadPlan]:
             new = load(old.path, self._environ)

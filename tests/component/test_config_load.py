@@ -63,9 +63,9 @@ def test_faults_of_file_and_machine_are_reported_together(place: Place) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("gone.toml", None, "1: there is no such file"),
-        ("", None, "1: this is a directory"),
-        ("x.toml/y", None, "1: cannot be read: Not a directory"),
+        ("gone.toml", None, " there is no such file"),
+        ("", None, " this is a directory"),
+        ("x.toml/y", None, " cannot be read: Not a directory"),
         ("x.toml", b"a = 1\nb = '\xe9'\n", "2: this is not UTF-8 text"),
         ("x.toml", b"a = \n", "1: invalid TOML"),
         ("x.toml", "a = 1\n".encode("utf-16"), "1: this is UTF-16 text; save the file as UTF-8"),
@@ -77,13 +77,42 @@ def test_faults_of_file_and_machine_are_reported_together(place: Place) -> None:
 def test_an_unreadable_file_is_one_fault(
     place: Place, name: str, content: bytes | None, expected: str
 ) -> None:
-    """It is not a traceback."""
+    """It is not a traceback. What cannot be read at all has no line to name."""
     place.write("x.toml", content or b"")
     path = place.directory / name
     with pytest.raises(ConfigError) as error:
         load(path, ENVIRON)
     (fault,) = error.value.faults
     assert fault.startswith(f"{path}:{expected}")
+
+
+def test_offline_nothing_of_this_host_counts(place: Place) -> None:
+    """A CI machine has neither keys nor directories, users or variables of the hosts to come."""
+    text = (
+        f"state_dir = '/nowhere/state'\n{DSM}ca_file = 'gone.pem'\n"
+        "[apps.a]\napi_key_file = 'gone.key'\n"
+        "[[apps.a.files]]\npath = '/nowhere/token'\nowner = 'no-such-user'\n"
+        "[[apps.a.hooks]]\ncommand = ['no-such-program']\n"
+        "[apps.b]\napi_key_env = 'NOT_SET'\n"
+        "[apps.c]\napi_key_credential = 'c'\n"
+        "[apps.d]\ntoken_file = 'gone.token'\n"
+    )
+    place.file.write_text(text)
+    configuration = load(place.file, {}, offline=True)
+    assert len(configuration.apps) == 4
+    assert configuration.troubles == configuration.warnings == configuration.notes == ()
+    assert list(describe(configuration))
+
+
+def test_offline_faults_and_warnings_of_the_file_remain(place: Place) -> None:
+    """A typo or a broken rule must not leave the CI."""
+    place.file.write_text(
+        f"{DSM}{KEY_FILE}at = 2\n[[apps.payments.files]]\npath = 'a'\nmode = '0644'\n"
+    )
+    with pytest.raises(ConfigError) as error:
+        load(place.file, ENVIRON, offline=True)
+    assert [line.split(":")[1] for line in error.value.faults] == ["5"]
+    assert [line.split(": ")[1] for line in error.value.others] == ["warning"]
 
 
 def test_a_byte_order_mark_is_accepted(place: Place) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from refresherd.config.output_paths import check_output_paths, mount_points
 from refresherd.config.parse import parse_settings
+from refresherd.config.settings import ApiTable
 from refresherd.config.source import read_toml
 from support.configurations import DSM, NOBODY, Place
 from support.other_users import AS_ROOT, reachable
@@ -188,3 +189,23 @@ def test_an_invalid_path_of_the_api_is_one_fault(place: Place) -> None:
     """The directory of the default path, which nobody wrote, is not judged."""
     (fault,) = place.faults(f"api.path = 5\n{APP}")
     assert fault.startswith("1: api.path: 5 is a number; write a path")
+
+
+def test_the_default_directory_of_the_api_socket_is_reported(shared_place: Place) -> None:
+    """A newcomer without root would meet it at the start only, after a check without complaint."""
+    directory = ApiTable().path.path.parent
+    if directory.exists():
+        pytest.skip(f"this host has {directory}")
+    del shared_place.environ["RUNTIME_DIRECTORY"]
+    (trouble,) = shared_place.faults_of_nobody(APP)
+    assert trouble.startswith(f'1: api.path: there is no directory "{directory}" for the API')
+    assert shared_place.faults_of_nobody(f"api.path = ''\n{APP}") == ()
+    shared_place.environ["LISTEN_FDS"] = "1"
+    assert shared_place.faults_of_nobody(APP) == (), "systemd passes the socket on"
+
+
+@AS_ROOT
+def test_root_makes_the_default_directory_of_the_api_socket(place: Place) -> None:
+    """So its absence is no trouble on a host where root checks what a unit will run."""
+    del place.environ["RUNTIME_DIRECTORY"]
+    assert place.faults(APP) == ()

@@ -44,7 +44,10 @@ path = "/run/refresherd/payments.token"
 - **Checking.** `refresherd check --config FILE` reports every fault at once, each on a line of its
   own as `FILE:LINE: key.path: what is wrong; what to write instead`, and contacts nobody. It also
   checks this host: that files and directories exist, that keys are private, that users and groups
-  are known.
+  are known. With `--offline` it does not. [Its page](commands.md#check) explains the lines.
+- **Faults and trouble.** With a fault in the file, the daemon neither starts nor reloads. What only
+  this host lacks, such as a key or a group that is not there yet, is trouble of its own app: the
+  daemon serves the other apps, and that one goes on as soon as the thing is there.
 - **Unknown keys are faults**, so a typo has no silent effect. `refresherd schema` prints a JSON
   Schema with which an editor completes and checks the file.
 - **Secrets are never in the file.** It names the place of each credential instead. A fault never

@@ -4,11 +4,12 @@ import json
 import os
 import warnings
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 
 from refresherd.config import Configuration, load
 from refresherd.config.configuration import build
-from refresherd.config.credentials import check_credentials
+from refresherd.config.credentials import check_credentials, check_environment
 from refresherd.config.findings import Kind
 from refresherd.config.parse import parse_settings
 from refresherd.config.rules import check_rules
@@ -18,7 +19,12 @@ from support.fakes import API_KEY
 
 FILE = Path("/etc/refresherd/config.toml")
 
-ENVIRON: Mapping[str, str] = {"FORTANIX_API_KEY": API_KEY, "PATH": "/usr/bin:/bin"}
+ENVIRON: Mapping[str, str] = {
+    "FORTANIX_API_KEY": API_KEY,
+    "PATH": "/usr/bin:/bin",
+    "RUNTIME_DIRECTORY": "/run/refresherd",
+}
+"""A unit's, whose API socket has a directory by default."""
 
 NOBODY = 65534
 """A user, and a group, who own nothing and may do nothing."""
@@ -34,8 +40,9 @@ def faults_in(text: str, environ: Mapping[str, str] = ENVIRON) -> tuple[str, ...
     The troubles among it are those of the environment.
     """
     settings = parse_settings(read_toml(FILE, text), FILE, environ)
-    faults = (*settings.faults, *check_rules(settings), *check_credentials(settings))
-    lines = report(FILE, text, faults)
+    checks = check_rules, check_credentials, check_environment
+    findings = chain(settings.faults, *(check(settings) for check in checks))
+    lines = report(FILE, text, findings)
     wrong = (*lines[Kind.FAULT], *lines[Kind.TROUBLE])
     return tuple(line.removeprefix(f"{FILE}:") for line in wrong)
 

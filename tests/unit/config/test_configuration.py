@@ -28,7 +28,6 @@ from refresherd.domain.model import (
 )
 from refresherd.domain.readiness import Ready
 from support.configurations import APP, DSM, ENVIRON, FILE, configuration_in
-from support.fakes import API_KEY
 
 BASE = FILE.parent
 
@@ -161,24 +160,6 @@ def test_the_state_directory_is_systemds_unless_the_file_sets_one() -> None:
     environ = {**ENVIRON, "STATE_DIRECTORY": "/var/lib/a:/var/lib/b"}
     assert configuration_in(f"{DSM}{APP}", environ).state_dir == Path("/var/lib/a")
     assert configuration_in(f"state_dir = '/srv'\n{DSM}{APP}", environ).state_dir == Path("/srv")
-
-
-def test_a_description_lists_outputs_and_outage_budgets() -> None:
-    """`check` prints how long DSM may be unreachable, and no key."""
-    output = "[[apps.payments.files]]\npath = '/run/a'\nformat = 'env'\nmode = '0640'\n"
-    output += "[[apps.payments.sockets]]\npath = '/run/b'\n"
-    other = APP.replace("payments", "billing")
-    lines = list(describe(configuration_in(f"{DSM}{APP}at = 0.4\n{output}{other}")))
-    assert lines == [
-        "payments: an API key in the environment, https://amer.smartkey.io, renewed by reauth",
-        "  file /run/a: env, mode 0640",
-        "  socket /run/b: raw, mode 0600",
-        "  outage budget: 60% of a token's lifetime, 360 s of the usual 600 s",
-        "billing: an API key in the environment, https://amer.smartkey.io, renewed by reauth",
-        "  no outputs",
-        "  outage budget: 50% of a token's lifetime, 300 s of the usual 600 s",
-    ]
-    assert API_KEY not in "".join(lines)
 
 
 @pytest.mark.parametrize(
