@@ -40,6 +40,9 @@ exit status:
 TIMEOUT = 10.0
 """Seconds. The status of thousands of apps takes the daemon a moment."""
 
+WATCH_TIMEOUT = 2.0
+"""Seconds for each update of --watch, during which no key is noticed."""
+
 PERIOD = 1.0
 """Seconds between updates of --watch."""
 
@@ -54,8 +57,20 @@ HEADINGS = (
     "LAST ERROR",
 )
 
+ERROR = HEADINGS.index("LAST ERROR")
+
+DISPENSABLE = tuple(
+    map(
+        HEADINGS.index,
+        ("GENERATION", "FAILURES", "OUTAGE BUDGET", "NEXT REFRESH IN", "EXPIRES IN"),
+    )
+)
+"""Columns that make room for the last error on a narrow terminal, in this order."""
+
 GAP = "  "
 """Between columns."""
+
+QUIT = ("q", "Q")
 
 COLOURS = {"starting": "36", "fresh": "32", "retrying": "33", "expired": "31", "rejected": "1;31"}
 """ANSI SGR parameters by state."""
@@ -68,17 +83,20 @@ def add_options(parser: ArgumentParser) -> None:
     add_app(parser, "?", "only this app (default: all)")
     parser.add_argument("--json", action="store_true", help="print the daemon's own JSON")
     parser.add_argument(
-        "--watch", action="store_true", help="show it again every second until interrupted"
+        "--watch", action="store_true", help="show it again every second; q or Ctrl-C ends it"
     )
     add_socket(parser)
 
 
-def execute(arguments: Namespace, sleep: Callable[[float], None] = time.sleep) -> Exit:
-    """Show the status once, or every second until interrupted."""
+def execute(arguments: Namespace, wait: Callable[[float], object] | None = None) -> Exit:
+    """Show the status once, or every second until interrupted.
+
+    `wait` waits for some seconds, or for a key and returns it.
+    """
     daemon, screen = Daemon(arguments.socket), Screen(sys.stdout, os.environ)
 
-    def show() -> None:
-        answer = daemon.status(arguments.app or "", Deadline(TIMEOUT))
+    def show(timeout: float) -> None:
+        answer = daemon.status(arguments.app or "", Deadline(timeout))
         if arguments.json:
             sys.stdout.buffer.write(answer)  # UTF-8, whatever the terminal's encoding is
             sys.stdout.flush()
@@ -90,29 +108,33 @@ def execute(arguments: Namespace, sleep: Callable[[float], None] = time.sleep) -
         else:
             print("\n".join(lines))
 
-    show()
-    while arguments.watch:
-        sleep(PERIOD)
-        try:
-            show()
-        except CommandError as error:  # the daemon may come back
-            if arguments.json:
-                print(f"refresherd status: {error}", file=sys.stderr)
-            else:
-                screen.draw([str(error)[: screen.width]])
+    show(TIMEOUT)
+    if not arguments.watch:
+        return Exit.OK
+    from refresherd.cli.keyboard import Keyboard
+
+    with Keyboard(sys.stdin) as keyboard:
+        while (wait or keyboard.wait)(PERIOD) not in QUIT:
+            try:
+                show(WATCH_TIMEOUT)
+            except CommandError as error:  # the daemon may come back
+                if arguments.json:
+                    print(f"refresherd status: {error}", file=sys.stderr)
+                else:
+                    screen.draw([str(error)[: screen.width]])
     return Exit.OK
 
 
 def table(
     statuses: Iterable[Status], now: float, *, colour: bool = False, width: int | None = None
 ) -> list[str]:
-    """Return the lines of the table, cut after `width` columns if that is given."""
+    """Return the lines of the table; if `width` is given, what fits into so many columns."""
     rows = [HEADINGS, *(_cells(status, now) for status in statuses)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    shown = _shown(widths, width)
     lines = []
     for row in rows:
-        cells = [cell.ljust(size) for cell, size in zip(row, widths, strict=True)]
-        line = GAP.join(cells).rstrip()[:width]
+        line = GAP.join(row[column].ljust(widths[column]) for column in shown).rstrip()[:width]
         state, start = row[1], widths[0] + len(GAP)
         if colour and state in COLOURS:
             end = start + len(state)
@@ -121,19 +143,39 @@ def table(
     return lines
 
 
+def _shown(widths: Sequence[int], width: int | None) -> list[int]:
+    """Return the columns to show: the last error gets what it needs, up to half of the width."""
+    shown = list(range(len(widths)))
+    if width is not None:
+        needed = [*widths[:ERROR], min(widths[ERROR], width // 2)]
+        for column in DISPENSABLE:
+            if sum(needed[one] for one in shown) + len(GAP) * (len(shown) - 1) <= width:
+                break
+            shown.remove(column)
+    return shown
+
+
 def _cells(status: Status, now: float) -> tuple[str, ...]:
-    left = status.seconds_left(now)
     due = None if status.next_refresh_at is None else status.next_refresh_at - now
     return (
         status.name,
         status.state,
-        duration(left) if left else NOTHING,
+        _expiry(status, now),
         NOTHING if due is None else duration(due) if due >= 1 else "now",
         str(status.generation),
         str(status.failures),
         NOTHING if status.outage_budget is None else duration(status.outage_budget),
         status.last_error or NOTHING,
     )
+
+
+def _expiry(status: Status, now: float) -> str:
+    if left := status.seconds_left(now):
+        return duration(left)
+    if status.expires_at is None or status.expires_at > now:
+        return NOTHING
+    largest, *_ = duration(now - status.expires_at).split()
+    return f"expired {largest} ago"
 
 
 def duration(seconds: float) -> str:

@@ -4,6 +4,8 @@ import io
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from refresherd.cli.client.messages import Status
 from refresherd.cli.status import Screen, duration, table
@@ -70,10 +72,46 @@ def test_only_the_state_is_coloured() -> None:
     assert table([status(state="novel")], NOW, colour=True) == table([status(state="novel")], NOW)
 
 
-def test_lines_are_cut_to_a_width() -> None:
+def test_the_last_error_is_the_last_column_to_go() -> None:
+    """On a narrow terminal it is what an operator needs; counters can be asked for."""
+    error = "connect: " + "x" * 200
+    assert len(table([status(last_error=error)], NOW, width=320)[0].split()) == 13
+    lines = table([status(last_error=error)], NOW, width=80)
+    assert lines[0].split() == ["APP", "STATE", "EXPIRES", "IN", "LAST", "ERROR"]
+    assert lines[1].startswith("payments  fresh  7m 11s      connect: xxx")
+    assert [len(line) for line in lines[1:]] == [80]
+    (_, row) = table([status(last_error=error)], NOW, width=40)
+    assert row == f"payments  fresh  connect: {'x' * 14}"
+
+
+def test_columns_go_only_as_far_as_needed() -> None:
+    """A short error, or none, leaves room for the others."""
+    assert "GENERATION" in table([status()], NOW, width=93)[0]
+    assert "GENERATION" not in table([status()], NOW, width=92)[0]
+    assert "FAILURES" in table([status()], NOW, width=81)[0]
+    assert "NEXT REFRESH IN" in table([status()], NOW, width=56)[0]
+    assert "NEXT REFRESH IN" not in table([status()], NOW, width=55)[0]
+
+
+@given(st.integers(1, 200), st.text("ab ", max_size=150))
+def test_no_line_is_wider_than_the_terminal(width: int, error: str) -> None:
     """A wrapped line would spoil the table that is redrawn over it."""
-    lines = table([status(last_error="x" * 200)], NOW, width=40)
-    assert [len(line) for line in lines] == [40, 40]
+    assert all(len(line) <= width for line in table([status(last_error=error)], NOW, width=width))
+
+
+@pytest.mark.parametrize(
+    ("state", "expires_at", "text"),
+    [
+        ("expired", NOW - 184, "expired 3m ago"),
+        ("expired", NOW - 0.5, "expired 0s ago"),
+        ("rejected", NOW - 90_000, "expired 1d ago"),
+        ("expired", NOW + 60, "-"),
+        ("starting", None, "-"),
+    ],
+)
+def test_an_expired_token_shows_since_when(state: str, expires_at: float | None, text: str) -> None:
+    """How long consumers have been without a token; one that DSM ended early has not expired."""
+    assert text in table([status(state=state, expires_at=expires_at)], NOW)[1]
 
 
 class Terminal(io.StringIO):
