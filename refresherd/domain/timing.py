@@ -22,6 +22,10 @@ LATEST_RENEWAL = 86_400.0
 and a session that somebody ended would never be missed."""
 
 
+LONGEST_AHEAD, SHARE_AHEAD = 1.0, 0.05
+"""A session is terminated this long before its expiry at the latest: seconds, and a share of its
+lifetime, whichever is less."""
+
 SHRUNK = 2 / 3
 """A reauth grants less by design if it grants less than this share of what others have granted."""
 
@@ -102,8 +106,13 @@ def attempt_timeout(timeout: float, remaining: float | None) -> float:
 
 
 def terminate_at(replaced: Token, now: Instant, grace: float) -> Instant:
-    """Return when to terminate a replaced session: after its grace, not after its expiry."""
-    return Instant(min(now + grace, replaced.expires_at))
+    """Return when to terminate a replaced session: after its grace, but before its expiry.
+
+    At its expiry DSM may have ended it, and would answer 401; or it counts from the last use, and
+    the session would live on for nothing.
+    """
+    ahead = min(LONGEST_AHEAD, replaced.lifetime * SHARE_AHEAD)
+    return Instant(max(now, min(now + grace, replaced.expires_at - ahead)))
 
 
 def _longest_rest(lifetime: float) -> float:

@@ -62,10 +62,10 @@ class SessionTermination:
 
     def retire(self, replaced: Token) -> None:
         """Schedule the end of a replaced token's session, after the app's grace period."""
-        grace = self._app.settings.timing.terminate_after
-        if grace is None:
+        grace, now = self._app.settings.timing.terminate_after, self._app.now()
+        if grace is None or replaced.expires_at <= now:
             return
-        now, pending = self._app.now(), self._pending
+        pending = self._pending
         if len(pending) > MAX_PENDING:  # the termination of the oldest hangs
             pending = pending[1:]
             message = "too many sessions wait to be ended"
@@ -84,13 +84,12 @@ class SessionTermination:
     async def work(self) -> None:
         """End the sessions that are due, one after the other."""
         while (session := self._next()) is not None and session.at <= self._app.now():
-            later = self._postponed(session)
-            if later is None:
-                await self._end(session)
-            else:
+            if session.token.expires_at > self._app.now() and (later := self._postponed(session)):
                 self._pending = tuple(
                     later if other is session else other for other in self._pending
                 )
+            else:
+                await self._end(session)
 
     def may_end(self, token: Token) -> bool:
         """Return whether the session of `token` may be ended.
@@ -105,7 +104,8 @@ class SessionTermination:
         """End all sessions at once and for good, except an irreplaceable one."""
 
         async def end(token: Token) -> None:
-            self._report(await self._terminate(token))
+            if (outcome := await self._terminate(token)) is not None:
+                self._report(outcome)
 
         tokens = self.pending if newest is None else (*self.pending, newest)
         async with asyncio.TaskGroup() as tasks:
@@ -123,41 +123,47 @@ class SessionTermination:
         now, token = self._app.now(), session.token
         tokens = (status.holds for status in self.outputs())
         held = any(one is not None and one.access_token == token.access_token for one in tokens)
-        if token.expires_at <= now or not (held or session.held):
+        if not (held or session.held):
             return None
         grace = self._app.settings.timing.terminate_after or 0.0
-        at = timing.terminate_at(token, now, max(grace, MIN_POSTPONEMENT))
+        at = Instant(min(now + max(grace, MIN_POSTPONEMENT), token.expires_at))
         return replace(session, at=at, held=held)
 
     async def _end(self, session: _Pending) -> None:
-        error = await self._terminate(session.token)
+        outcome = await self._terminate(session.token)
         if session not in self._pending:
             return  # it was given up meanwhile
         self._pending = tuple(other for other in self._pending if other is not session)
         failures = session.failures + 1
-        if isinstance(error, Retryable) and failures < MAX_TRIES:
-            pause = timing.backoff(failures, self._app.settings.timing, self._app.rand())
-            at = Instant(self._app.now() + pause)
+        pause = timing.backoff(failures, self._app.settings.timing, self._app.rand())
+        at = Instant(self._app.now() + pause)
+        again = failures < MAX_TRIES and at < session.token.expires_at
+        if isinstance(outcome, Retryable) and again:
             self._pending = (*self._pending, replace(session, at=at, failures=failures))
-        else:
-            self._report(error)
+        elif outcome is not None:
+            self._report(outcome)
 
-    async def _terminate(self, token: Token) -> DsmError | None:
-        """End the session of `token`; return the error if that fails, else None."""
+    async def _terminate(self, token: Token) -> Ending | DsmError | None:
+        """End the session of `token`, and return TERMINATED, or the error if that fails.
+
+        Return None if it has expired, also while it waited for its turn: nothing is sent then.
+        """
         timeout = self._app.settings.endpoint.timeout
         try:
             async with self._app.ports.endings:
+                if token.expires_at <= self._app.now():
+                    return None
                 await self._app.ports.client.terminate(token.access_token, timeout)
         except DsmError as error:
             return error
-        return None
+        return Ending.TERMINATED
 
-    def _report(self, error: DsmError | None) -> None:
-        """Report the end of a session; `error` is what `_terminate` returned for it."""
-        if error is None:
-            ended = SessionEnded(self._app.name, Ending.TERMINATED)
-        elif isinstance(error, SessionLost) and error.dead:
+    def _report(self, outcome: Ending | DsmError) -> None:
+        """Report the end of a session, of which `_terminate` returned this."""
+        if isinstance(outcome, Ending):
+            ended = SessionEnded(self._app.name, outcome)
+        elif isinstance(outcome, SessionLost) and outcome.dead:
             ended = SessionEnded(self._app.name, Ending.GONE)
         else:
-            ended = SessionEnded(self._app.name, Ending.FAILED, error.message)
+            ended = SessionEnded(self._app.name, Ending.FAILED, outcome.message)
         self._app.observe(ended)

@@ -175,7 +175,8 @@ class Promises:
     def end(self, token: str) -> None:
         """Check the end of a session."""
         session = self._dsm.sessions[token]
-        due = min(self._ends.get(token, inf), session.began + session.lifetime)
+        last = session.began + session.lifetime - min(1.0, 0.05 * session.lifetime)
+        due = min(self._ends.get(token, inf), last - 1e-6)
         if self._now >= due or token in self._leaving or not self._dsm.lives(token):
             return
         others = [one for one in self._ends if self._dsm.sessions[one].app == session.app]
@@ -251,7 +252,9 @@ class Promises:
         if before is not None and before.access_token != token.access_token:
             revealed = before.access_token.reveal()
             self._replaced[revealed] = self._now
-            self._ends[revealed] = inf if grace is None else self._now + grace - 1e-6
+            # One that has expired by our count ends by itself, though DSM may count otherwise.
+            stays = grace is None or before.expires_at <= self._now
+            self._ends[revealed] = inf if stays else self._now + (grace or 0.0) - 1e-6
 
     def _noticed(self, app: App, token: Token) -> None:
         """Check that the end of a session by somebody else is noticed."""

@@ -67,11 +67,47 @@ async def test_an_old_session_ends_after_its_grace() -> None:
     assert (retired.termination.pending, retired.termination.due_at) == ((), NEVER)
 
 
-async def test_a_grace_ends_with_the_token() -> None:
-    """Nobody can use an expired token, so its session need not stay."""
+async def test_a_grace_ends_just_before_the_token() -> None:
+    """Nobody can use an expired token, and DSM answers 401 to its termination."""
     retired = Retired([None])
     retired.termination.retire(token(left=20))
-    assert await retired.due() == 1020
+    assert await retired.due() == 1019
+    assert retired.ended == ["token-1"]
+
+
+async def test_an_expired_session_is_not_ended() -> None:
+    """A suspend, or an outage, has outlasted it: the request would be a wasted 401."""
+    retired = Retired()
+    retired.termination.retire(token(left=-1))
+    assert retired.termination.due_at == NEVER
+    retired.termination.retire(token())
+    retired.fake_app.clock.advance(301)
+    await retired.due()
+    await retired.termination.end_all(token(2, left=200))
+    assert retired.ended == []
+    assert retired.endings == [], "what nobody tried to end counts as nothing"
+    assert retired.termination.due_at == NEVER
+
+
+async def test_a_session_that_expires_while_it_waits_its_turn_is_not_ended() -> None:
+    """A few terminations are under way at once, and one that hangs holds up the others."""
+    retired = Retired()
+    retired.termination.retire(token(left=100))
+    async with retired.fake_app.endings:
+        work = asyncio.create_task(retired.due())
+        await settle()
+        retired.fake_app.clock.advance(100)
+    await work
+    assert (retired.ended, retired.endings) == ([], [])
+
+
+async def test_a_termination_is_not_tried_again_after_the_expiry() -> None:
+    """The first failure is the last word then, and counts."""
+    retired = Retired([OUTAGE])
+    retired.termination.retire(token(left=60.5))
+    await retired.due()
+    assert [event.result for event in retired.endings] == [Ending.FAILED]
+    assert retired.termination.due_at == NEVER
 
 
 def test_a_grace_may_be_unlimited() -> None:
@@ -122,7 +158,7 @@ async def test_sessions_end_in_the_order_of_their_graces() -> None:
     retired = Retired([None, None])
     retired.termination.retire(token(1))
     retired.termination.retire(token(2, left=20))
-    assert [await retired.due(), await retired.due()] == [1020, 1060]
+    assert [await retired.due(), await retired.due()] == [1019, 1060]
     assert retired.ended == ["token-2", "token-1"]
 
 
@@ -141,12 +177,12 @@ async def test_terminations_that_hang_do_not_pile_up() -> None:
     """If DSM grants sessions for days but ends none, memory must not grow."""
     gate = asyncio.Event()
     retired = Retired([gate, *[None] * (MAX_PENDING + 2)])
-    retired.termination.retire(token(0))
+    retired.termination.retire(token(0, left=1000))
     retired.fake_app.clock.advance(60)
     work = asyncio.create_task(retired.termination.work())
     await settle()
     for number in range(1, 100):
-        retired.termination.retire(token(number))
+        retired.termination.retire(token(number, left=1000))
     assert len(retired.termination.pending) <= MAX_PENDING + 1
     gate.set()
     await work
@@ -215,12 +251,13 @@ async def test_a_session_lives_on_while_an_output_is_behind() -> None:
 @pytest.mark.parametrize("grace", [60.0, 0.0])
 async def test_a_session_lives_on_until_its_expiry_only(grace: float) -> None:
     """A disk that stays full must neither let sessions pile up nor be checked without pause."""
-    retired = Retired([None], Timing(terminate_after=grace))
+    retired = Retired(timing=Timing(terminate_after=grace))
     held = OutputStatus("/run/payments.token", token(1, left=100.0))
     retired.termination.outputs = lambda: (held,)
     retired.termination.retire(token(1, left=100.0))
     looks = []
-    while not retired.ended:
+    while retired.termination.due_at < NEVER:
         looks.append(await retired.due())
     assert looks[-1] == 1100.0
+    assert retired.ended == []
     assert all(later - one >= 1.0 for one, later in pairwise(looks))
