@@ -8,6 +8,7 @@ from typing import assert_never
 from refresherd.domain import errors, events, session_state, timing
 from refresherd.domain.errors import DsmError, Reason, Rejected, Retryable
 from refresherd.domain.model import Grant, Instant, Method, Secret, Token
+from refresherd.domain.refusal import refusal
 from refresherd.domain.session_state import SessionState
 from refresherd.engine.context import RunningApp
 from refresherd.engine.login_limiter import LoginSlot
@@ -130,7 +131,10 @@ class Renewal:
             grant = await self._app.ports.client.login(request.secret, request.timeout)
         except Rejected as error:
             if not await self.credential.refused(self._app.session, request.secret):
-                raise
+                if error.reason is not Reason.REJECTED:
+                    raise
+                message = refusal(self._app.settings, error.message)
+                raise Rejected(error.reason, message, request_id=error.request_id) from None
             # DSM refuses the bootstrap token, but there is a session: continue from it at once.
             lost = errors.SessionLost(error.message, request_id=error.request_id, dead=False)
             raise lost from None

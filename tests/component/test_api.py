@@ -104,7 +104,8 @@ async def test_the_status_lists_all_apps_in_the_configurations_order() -> None:
             ("payments", "fresh"),
             ("ledger", "rejected"),
         ]
-        assert status["apps"][1]["last_error"] == "rejected: no such key"
+        error = "rejected: the key in payments.key was refused by https://dsm.example.com "
+        assert status["apps"][1]["last_error"].startswith(f"{error}(no such key); replace it")
         assert "token-1" not in json.dumps(status)
         assert await place.get("/v1/apps/ledger") == (200, status["apps"][1])
 

@@ -171,7 +171,7 @@ def test_every_failure_has_an_exit_status_and_a_line(served: Workplace) -> None:
     """Scripts act on the status, their authors on the line."""
     rejected = run(served, "token", "stranger", "--timeout", "25m")
     assert (rejected.returncode, rejected.stdout) == (69, "")
-    assert "DSM refused the credential" in rejected.stderr
+    assert "was refused by http" in rejected.stderr
     unknown = run(served, "token", "payment")
     assert unknown.returncode == 64
     assert unknown.stderr.endswith("the apps are: payments, orders, stranger\n")

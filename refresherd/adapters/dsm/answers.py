@@ -185,20 +185,20 @@ def _raise_for_status(exchange: Exchange) -> None:
     status, is_login = exchange.status, exchange.operation.is_login
     if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return
-    message, request_id = _message(exchange), exchange.request_id
+    request_id = exchange.request_id
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) or _refuses_key(exchange):
         if is_login:
-            message = f"DSM refused the credential: {message}; replace it, or enable the app in DSM"
-            raise Rejected(Reason.REJECTED, message, request_id=request_id)
+            # The caller knows whose credential it is, and where.
+            raise Rejected(Reason.REJECTED, _answer(exchange), request_id=request_id)
         dead = status == HTTPStatus.UNAUTHORIZED
         fault = "DSM has ended the session" if dead else "DSM refused the session's token"
-        raise SessionLost(f"{fault}: {message}", request_id=request_id, dead=dead)
+        raise SessionLost(f"{fault}: {_message(exchange)}", request_id=request_id, dead=dead)
     reason = CLIENT_ERROR_REASONS.get(status, Reason.BAD_RESPONSE)
     if 500 <= status <= 599:  # noqa: PLR2004  # RFC 9110's server errors
         reason = Reason.SERVER_ERROR
     raise Retryable(
         reason,
-        message,
+        _message(exchange),
         request_id=request_id,
         retry_after=retry_after(exchange.headers, exchange.wall),
     )
@@ -220,12 +220,18 @@ def _refuses_key(exchange: Exchange) -> bool:
     return HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and not by_proxy
 
 
+def _answer(exchange: Exchange, source: str = "") -> str:
+    """Return the status, from `source`, and the first words of the body."""
+    status, text = exchange.status, exchange.excerpt()
+    message = f"{status} {responses.get(status, '')}".rstrip() + source
+    return f"{message}: {text}" if text else message
+
+
 def _message(exchange: Exchange) -> str:
-    status = exchange.status
-    message = f"{status} {responses.get(status, '')}".rstrip() + f" from {exchange.operation.path}"
+    status, source = exchange.status, f" from {exchange.operation.path}"
     if not HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        text = exchange.excerpt()
-        return f"{message}: {text}" if text else message
+        return _answer(exchange, source)
+    message = f"{status} {responses.get(status, '')}".rstrip() + source
     message += "; redirects are not followed"
     location = exchange.headers.get("Location", "")
     try:
