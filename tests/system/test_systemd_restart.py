@@ -8,7 +8,7 @@ import pytest
 
 from refresherd.domain.login_budget import BURST
 from support.nspawn import until
-from support.systemd_host import HEAD, SERVICE, Host, journal, shown, token, wait_for
+from support.systemd_host import HEAD, SERVICE, SOCKET, Host, journal, shown, token, wait_for
 
 TOKEN = "/run/refresherd/payments.token"
 
@@ -71,6 +71,16 @@ def test_file_is_there_all_the_time(host: Host, logins: int) -> None:
     assert host.machine.ask("stat", "--format=%i", TOKEN) == inode
     host.systemctl("start", SERVICE)
     assert host.statistics("payments")["logins"] >= logins
+
+
+def test_crashes_in_a_row_leave_the_socket_open(host: Host, logins: int) -> None:
+    """Each is a start by a waiting client, and systemd closes a socket that starts too often."""
+    before = token(host)
+    for _ in range(12):
+        kill(host, "KILL")
+        assert token(host) == before
+    assert shown(host, "Result", SOCKET) == "success"
+    assert host.statistics("payments")["logins"] == logins
 
 
 def test_killed_daemon_comes_back_with_the_session(host: Host, logins: int) -> None:
