@@ -256,6 +256,9 @@ LONGEST_NUMBER = 3
 """In digits, of a signal's number."""
 
 
+UNCATCHABLE = {signal.SIGKILL, signal.SIGSTOP}
+
+
 class Signal(Scalar):
     """The name of a signal, with or without SIG."""
 
@@ -266,16 +269,18 @@ class Signal(Scalar):
     @classmethod
     def guess(cls, text: str) -> str:
         """Return the signal of this number, or the nearest name in the right spelling."""
-        name, known = text.strip().upper().removeprefix("SIG"), signal.Signals
+        name = text.strip().upper().removeprefix("SIG")
+        known = set(signal.Signals) - UNCATCHABLE
+        names = tuple(sorted(one.name[3:] for one in known))
         if name.isdecimal() and len(name) <= LONGEST_NUMBER:
             return next((one.name[3:] for one in known if one == int(name)), "")
-        return nearest(name, tuple(one.name[3:] for one in known)) if name else ""
+        return nearest(name, names) if name not in {"", "KILL", "STOP"} else ""
 
     def _interpret(self) -> None:
         name = f"SIG{self.removeprefix('SIG')}"
         if self and name not in signal.Signals.__members__:
             raise ValueError
-        if name in {"SIGKILL", "SIGSTOP"}:
+        if name in {one.name for one in UNCATCHABLE}:
             raise ValueError(
                 f'no process can handle {self}; write one that it handles, such as "HUP"'
             )
