@@ -35,7 +35,7 @@ from refresherd.domain.passwords import password
 from refresherd.domain.redaction import MASK, SHORTEST, redact_quoted
 from refresherd.engine.ports import CredentialSource
 from refresherd.host import subprocesses
-from refresherd.host.atomic_file import MISSING, file_stamp
+from refresherd.host.file_record import MISSING, file_stamp
 from refresherd.host.keyed_executor import PATIENCE_SECONDS, KeyedExecutor, filesystem_timeout
 from refresherd.host.os_errors import with_cure
 from refresherd.host.subprocesses import Program, Tail

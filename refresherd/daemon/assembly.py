@@ -15,7 +15,9 @@ from refresherd.adapters.hooks import hooks
 from refresherd.adapters.logs.capture import captured
 from refresherd.adapters.logs.observer import Logs
 from refresherd.adapters.logs.pipeline import configure
-from refresherd.adapters.outputs import FileOutput, SocketOutput
+from refresherd.adapters.outputs.files import FileOutput
+from refresherd.adapters.outputs.sockets import SocketOutput
+from refresherd.adapters.outputs.watch import OutputWatch
 from refresherd.adapters.scheduling import BootSchedule
 from refresherd.adapters.state.directory import StateDirectory
 from refresherd.adapters.state.generation_file import GenerationFile
@@ -59,9 +61,10 @@ class Assembly:
     """Everything that refreshes apps, built but not yet running.
 
     Apps share the connections, the executor and the login limiter; apps of one endpoint share its
-    limits on requests in flight. `listen` opens an app's socket. `session_store` returns the store
-    in which an app's sessions survive a restart if they are not in `state`, None if there is none.
-    `generations` are those of sessions that survived, by app. The caller configures `claims`.
+    limits on requests in flight. `listen` returns what opens an app's sockets. `session_store`
+    returns the store in which an app's sessions survive a restart if they are not in `state`, None
+    if there is none. `generations` are those of sessions that survived, by app. The caller
+    configures `claims`.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  # everything comes together here
@@ -71,7 +74,7 @@ class Assembly:
         clock: BootClock,
         observer: Observer,
         state: StateDirectory | None = None,
-        listen: Listen = bind,
+        listen: Callable[[str], Listen] = lambda _: bind,
         session_store: Callable[[App], SessionStore | None] = lambda _: None,
         generations: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
@@ -105,6 +108,7 @@ class Assembly:
             )
         self.login_limiter = LoginLimiter(store, clock, self.schedule, observer)
         self.supervisor = Supervisor(apps, self._app_context, self.context)
+        self.watch = OutputWatch(self.supervisor, self.executor)
 
     def overdue(self, now: Instant) -> float:
         """Return for how many seconds the oldest due work has waited to be started."""
@@ -117,7 +121,7 @@ class Assembly:
             FileOutput(app, spec, context.clock, executor, stale, claim=claim) for spec in app.files
         ]
         sockets = [
-            SocketOutput(app, spec, context, executor, listen=self._listen_claimed)
+            SocketOutput(app, spec, context, executor, listen=self._listen_claimed(app))
             for spec in app.sockets
         ]
         attempts, endings = self._request_limits(app.endpoint)
@@ -132,11 +136,16 @@ class Assembly:
             login_limiter=self.login_limiter if isinstance(app.credential, COUNTED) else None,
         )
 
-    def _listen_claimed(self, path: Path, ownership: Ownership) -> BoundSocket:
-        """Return a socket that listens at a path, unless that is another output's by now."""
-        with suppress(OSError), opened_directory(str(path.parent)) as directory:
-            self._claim(directory, str(path), path.name)
-        return self._listen(path, ownership)
+    def _listen_claimed(self, app: App) -> Listen:
+        """Return what opens an app's sockets, unless a path is another output's by now."""
+        open_socket, claim = self._listen(app.name), self._claim
+
+        def listen(path: Path, ownership: Ownership) -> BoundSocket:
+            with suppress(OSError), opened_directory(str(path.parent)) as directory:
+                claim(directory, str(path), path.name)
+            return open_socket(path, ownership)
+
+        return listen
 
     def _session_store(self, app: App) -> SessionStore | None:
         state = self._state
@@ -185,10 +194,12 @@ async def running(
         login_records = tasks.create_task(assembly.login_limiter.write_ahead.run())
         certificates = tasks.create_task(assembly.certificates.run())
         apps = tasks.create_task(assembly.supervisor.run())
+        watch = tasks.create_task(assembly.watch.run())
         try:
             yield
         finally:
             certificates.cancel()
+            watch.cancel()
             apps.cancel()
             await asyncio.wait({apps})
             if end_sessions():

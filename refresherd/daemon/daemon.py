@@ -83,14 +83,15 @@ async def _run(
         reporter = Reporter(service.notifier, clock, configuration.ready)
         reporters = (reporter,) if service.notifier.enabled else ()
         observer = Observers(metrics, logs, *reporters)
-        passed = service.listen, service.session_store, service.generations
+        passed = service.sockets.opener, service.session_store, service.generations
         assembly = Assembly(configuration.apps, environ, clock, observer, state, *passed)
         assembly.claims.configure(configuration.output_paths, configuration.read)
         tune_garbage_collector()
         render = Exposition(metrics, assembly.supervisor, clock).render
         http = HttpListener(configuration.http.listen, render, assembly.supervisor, clock)
         api = _api_path(configuration.api, service.api)
-        sockets = _api_listeners(api, configuration.api, assembly, service.api)
+        await service.drop_unconfigured(configuration, assembly)
+        sockets = _api_listeners(api, configuration.api, assembly, service)
         async with _listening(http, *sockets), service.reporting(assembly, reporter):
             addresses = ", ".join(address_text(*one) for one in http.addresses)
             places = str(configuration.path), str(api or ""), addresses
@@ -114,14 +115,16 @@ def _api_path(settings: Api, passed: socket.socket | None) -> Path | None:
 
 
 def _api_listeners(
-    path: Path | None, settings: Api, assembly: Assembly, passed: socket.socket | None
+    path: Path | None, settings: Api, assembly: Assembly, service: ServiceManagerResources
 ) -> list[ApiListener]:
     """Return the API's listener, or none if there is no path for its socket."""
     if path is None:
         return []
+    passed, listen = service.api, service.sockets.opener("")
     ownership = Ownership(mode=settings.mode, group=settings.group)
     apps, context = assembly.supervisor, assembly.context
-    return [ApiListener(path, ownership, apps, context, assembly.executor, passed=passed)]
+    executor = assembly.executor
+    return [ApiListener(path, ownership, apps, context, executor, passed=passed, listen=listen)]
 
 
 @asynccontextmanager

@@ -4,21 +4,22 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
 from refresherd.adapters.state.fd_sessions import FdSessions, is_session
 from refresherd.adapters.systemd import activation, watchdog
+from refresherd.adapters.systemd.kept_sockets import KeptSockets, is_kept
 from refresherd.adapters.systemd.reporter import EXTENSION, Reporter
 from refresherd.config import Configuration
 from refresherd.daemon.assembly import Assembly, has_session_file
 from refresherd.domain.model import App
 from refresherd.engine.ports import SessionStore
-from refresherd.host import unix_sockets
+from refresherd.host.acceptor import turn_away
 from refresherd.host.clock import JumpDetector, boot_id
+from refresherd.host.keyed_executor import PATIENCE_SECONDS
 from refresherd.host.service_manager import Manager, Notifier, keep_from_children
-from refresherd.host.unix_sockets import Listen
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +31,25 @@ class ServiceManagerResources:
     """WatchdogSec= in seconds, None if there is no watchdog."""
     api: socket.socket | None
     """The API's listening socket, if the service manager passed one."""
-    listen: Listen
-    """Opens an app's socket: the one that the service manager passed, or else a new one."""
+    sockets: KeptSockets
+    """Opens the sockets of the API and of the apps."""
+    unwanted: tuple[socket.socket, ...]
+    """Passed sockets without a purpose: their clients are to be turned away."""
     session_store: Callable[[App], SessionStore | None]
     """Returns the store in which an app's sessions survive a restart, None if there is none."""
     generations: Mapping[str, int]
     """The generations of the sessions that survived, by app."""
     warnings: tuple[str, ...]
     """Lines for the operator."""
+
+    async def drop_unconfigured(self, configuration: Configuration, assembly: Assembly) -> None:
+        """Close the sockets that were kept for this run, and that it does not want any more."""
+        paths = [spec.path for app in configuration.apps for spec in app.sockets]
+        if configuration.api.path is not None:
+            paths.append(configuration.api.path)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self.sockets.drop_unconfigured(paths, assembly.executor)
 
     @asynccontextmanager
     async def reporting(self, assembly: Assembly, reporter: Reporter) -> AsyncIterator[None]:
@@ -49,6 +61,8 @@ class ServiceManagerResources:
             clock, jumps = assembly.context.clock, JumpDetector().jumps
             overdue = assembly.overdue
             work.append(watchdog.ping(self.notifier, self.watchdog, clock, overdue, jumps))
+        for listening in self.unwanted:
+            turn_away(listening)
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(one) for one in work]
             try:
@@ -73,7 +87,8 @@ def as_service(
         notifier.send(EXTENSION)
         keep_from_children(manager.passed)
         stored = [one for one in manager.passed if is_session(one.name)]
-        others = [one for one in manager.passed if not is_session(one.name)]
+        kept = [one for one in manager.passed if is_kept(one.name)]
+        others = [one for one in manager.passed if one not in stored and one not in kept]
         apps, state_dir = configuration.apps, configuration.state_dir
         paths = (spec.path for app in apps for spec in app.sockets)
         passed = activation.activated(others, configuration.api.path, paths)
@@ -87,7 +102,8 @@ def as_service(
             notifier,
             manager.watchdog,
             passed.api,
-            unix_sockets.lending(passed.raw),
+            KeptSockets(notifier, passed.raw, kept),
+            passed.unwanted,
             sessions.store if notifier.enabled else lambda _: None,
             sessions.generations,
             tuple(warnings),

@@ -145,6 +145,26 @@ class OutputWritten(AppEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class OutputUnchanged(AppEvent):
+    """An output held exactly what it should hold already, so it was left alone."""
+
+    output: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutputAltered(AppEvent):
+    """Somebody else removed, replaced or changed an output; it is made good in `retry_in` seconds.
+
+    The pause grows where that happens again and again.
+    """
+
+    output: str
+    message: str
+    retry_in: float
+
+
+@dataclass(frozen=True, slots=True)
 class OutputRemoved(AppEvent):
     """An output was emptied: its token is dead, or has expired and `on_expiry` is `remove`."""
 
@@ -314,7 +334,7 @@ Event = (
     AttemptBegan | Renewed | AttemptFailed | LoginPostponed | SessionChecked | SessionResumed
     | TokenExpired | CredentialChanged | EntityMismatch | CertificateRead | CertificateExpires
     | SessionEnded
-    | OutputWritten | OutputRemoved | OutputFailed | HookRan
+    | OutputWritten | OutputUnchanged | OutputAltered | OutputRemoved | OutputFailed | HookRan
     | ApiAnswered | AccessDenied | ConnectionRejected | AcceptFailed
     | AppCrashed | ClockJumped | LoopLagged | Started | Warned | Reloaded | ReloadFailed | Stopping
     | Stopped

@@ -11,7 +11,8 @@ from refresherd.domain.model import App, Instant, Timing
 from refresherd.domain.readiness import AppStatus
 from refresherd.domain.session_state import ALWAYS, State, begin
 from refresherd.engine.context import AppContext, Context, RunningApp, StateCell
-from refresherd.engine.delivery import Delivery, HookRunner
+from refresherd.engine.delivery import Delivery, HookRunner, WatchedDelivery
+from refresherd.engine.ports import Alteration
 from refresherd.engine.refresher import PeriodicTask, Refresher
 from refresherd.engine.renewal import Renewal
 
@@ -24,8 +25,8 @@ FORGIVEN_AFTER = 300.0
 class AppRunner:
     """Everything that runs for one app. What is known about its session survives a crash.
 
-    `clear`, `forget_session`, `end_sessions` and `retuned` may be called only once `run` was
-    cancelled and awaited.
+    `clear`, `discard`, `forget_session`, `end_sessions` and `retuned` may be called only once `run`
+    was cancelled and awaited.
     """
 
     __slots__ = (
@@ -38,6 +39,7 @@ class AppRunner:
         "_running",
         "app",
         "cell",
+        "outputs",
     )
 
     def __init__(
@@ -46,7 +48,7 @@ class AppRunner:
         app_context: AppContext,
         context: Context,
         cell: StateCell | None = None,
-        unchanged: Mapping[str, Delivery] = MappingProxyType({}),
+        unchanged: Mapping[str, WatchedDelivery] = MappingProxyType({}),
     ) -> None:
         """Run an app from its login on, or from the session in `cell`.
 
@@ -58,10 +60,13 @@ class AppRunner:
         """The app's session state."""
         self._running = RunningApp(app, app_context, self.cell, context)
         outputs = tuple(
-            unchanged.get(output.name) or Delivery(self._running, output)
+            unchanged.get(output.name) or WatchedDelivery(self._running, output)
             for output in app_context.outputs
         )
-        self._deliveries = self._reported = outputs
+        self.outputs = outputs
+        """The deliveries to the app's files and sockets."""
+        self._deliveries: tuple[Delivery, ...] = outputs
+        self._reported: tuple[Delivery, ...] = outputs
         if (store := app_context.session_store) is not None:
             stored = Delivery(self._running, store)
             # The store comes first: a kill loses no token that a consumer has seen.
@@ -123,12 +128,23 @@ class AppRunner:
         if self.cell.session.state is State.REJECTED:
             self._refresher.refresh()
 
+    def altered(self, delivery: WatchedDelivery, alteration: Alteration) -> None:
+        """Make good what somebody else did to one of the app's outputs."""
+        if delivery.altered(alteration):
+            self._refresher.wake()
+
     def close(self) -> None:
         """Wake everyone who waits for the app, and stop serving its token."""
         self.cell.close()
         self._running.context.generations.settle(self.app.name, self.cell.session.generation)
         for delivery in self._deliveries:
             delivery.close()
+
+    def leave(self) -> None:
+        """Wake everyone who waits for the app, and leave its outputs to the next run."""
+        self.cell.close()
+        for delivery in self.outputs:
+            delivery.output.leave()
 
     def retuned(self, app: App, app_context: AppContext) -> "AppRunner":
         """Return a runner for the app under other settings, with the same session.
@@ -138,8 +154,8 @@ class AppRunner:
         paths = {str(spec.path) for spec in app.files if spec in self.app.files}
         if app.access == self.app.access:
             paths |= {str(spec.path) for spec in app.sockets if spec in self.app.sockets}
-        unchanged = {d.status.name: d for d in self._deliveries if d.status.name in paths}
-        for delivery in self._deliveries:
+        unchanged = {d.status.name: d for d in self.outputs if d.status.name in paths}
+        for delivery in self.outputs:
             if delivery.status.name not in unchanged:
                 delivery.close()
         session = self.cell.session
@@ -162,6 +178,17 @@ class AppRunner:
             async with asyncio.TaskGroup() as tasks:
                 for delivery in self._deliveries:
                     tasks.create_task(delivery.clear())
+
+    async def discard(self, successor: App | None = None) -> None:
+        """Remove the outputs that the app's successor, if there is one, does not name."""
+        named: set[str] = set()
+        if successor is not None:
+            named = {str(file.path) for file in successor.files}
+            named |= {str(socket.path) for socket in successor.sockets}
+        async with asyncio.TaskGroup() as tasks:
+            for delivery in self.outputs:
+                if delivery.status.name not in named:
+                    tasks.create_task(delivery.discard())
 
     async def forget_session(self) -> None:
         """Remove the stored session, which the app's configuration no longer covers.

@@ -49,7 +49,7 @@ class AppContext:
     endings: asyncio.Semaphore
     """Admits a few terminations at once. They never delay attempts."""
 
-    outputs: tuple[ports.Output, ...] = ()
+    outputs: tuple[ports.WatchedOutput, ...] = ()
     hooks: tuple[ports.Hook, ...] = ()
     session_store: ports.SessionStore | None = None
     """None if the app's sessions do not outlive the process."""

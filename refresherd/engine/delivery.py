@@ -11,10 +11,18 @@ from refresherd.domain.model import Instant, Timing, Token
 from refresherd.domain.readiness import OutputStatus
 from refresherd.domain.session_state import ALWAYS, NEVER, valid_token
 from refresherd.engine.context import RunningApp
-from refresherd.engine.ports import Hook, Output
+from refresherd.engine.ports import Alteration, Hook, Output, WatchedOutput
 
 RETRIES = Timing(retry_min=0.5, retry_max=10.0)
 """When a full disk has space again, that should be noticed within seconds."""
+
+CONTESTS = Timing(retry_min=2.0, retry_max=60.0)
+"""The pauses of an output that somebody alters again and again, two daemons with one path for
+example. The first alteration is made good at once. Nobody yields for good: which of the two should,
+only an operator can say, and until then readiness names the loser."""
+
+FORGIVEN_AFTER = 300.0
+"""Seconds without an alteration after which the next one counts as the first."""
 
 
 class Delivery:
@@ -91,10 +99,13 @@ class Delivery:
         if token == self.status.holds:
             return
         self._removed = False  # a write that fails or is cancelled may still take effect
-        await self._output.put(token)
-        name, now = self._output.name, self._app.now()
+        unchanged = await self._output.put(token)
+        app, name, now = self._app.name, self._output.name, self._app.now()
         self.status = OutputStatus(name, holds=token, written_at=now)
-        self._app.observe(events.OutputWritten(self._app.name, name, token.generation))
+        if unchanged:
+            self._app.observe(events.OutputUnchanged(app, name, token.generation))
+        else:
+            self._app.observe(events.OutputWritten(app, name, token.generation))
 
     async def _remove(self) -> None:
         if self._removed:
@@ -108,6 +119,52 @@ class Delivery:
         name, message = self._output.name, str(error)
         self.status = replace(self.status, error=message)
         self._app.observe(events.OutputFailed(self._app.name, name, message, retry_in))
+
+
+class WatchedDelivery(Delivery):
+    """A delivery to an output that others can reach: what they alter is made good."""
+
+    __slots__ = ("_altered_at", "_contested", "output")
+
+    def __init__(self, app: RunningApp, output: WatchedOutput) -> None:
+        super().__init__(app, output)
+        self.output = output
+        """What to look at."""
+        self._altered_at = ALWAYS
+        self._contested = 0
+        """How often in a row somebody altered it again."""
+
+    def altered(self, alteration: Alteration) -> bool:
+        """Make an alteration good as soon as `work` is called; return whether it has to be."""
+        message = self.output.settle(alteration)
+        if not message:
+            return False
+        now, token = self._app.now(), self._app.session.token
+        recent = now - self._altered_at < FORGIVEN_AFTER
+        self._contested = self._contested + 1 if recent else 0
+        self._altered_at = now
+        pause = 0.0
+        if self._contested:
+            left = inf if token is None or token.expires_at <= now else token.expires_at - now
+            pause = timing.backoff(self._contested, CONTESTS, self._app.rand(), left)
+        self._retry_at = Instant(max(self._retry_at, now + pause))
+        # A socket without a token has to be bound again, but a file's trial was passed.
+        self._prepared = self._prepared and self.status.holds is not None
+        self._removed = False
+        self._version = 0
+        self.status = OutputStatus(self.output.name, error=message)
+        altered = events.OutputAltered(self._app.name, self.output.name, message, pause)
+        self._app.observe(altered)
+        return True
+
+    async def discard(self) -> None:
+        """Remove the output, which is configured no more. Call it only after `work` has ended."""
+        try:
+            kept = await self.output.discard()
+        except OutputError as error:
+            kept = str(error)
+        if kept:
+            self._failed(OutputError(kept), retry_in=0.0)
 
 
 class HookRunner:

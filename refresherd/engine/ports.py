@@ -127,14 +127,48 @@ class Output(Protocol):
     async def prepare(self) -> None:
         """Clear what an earlier run left behind, and check that a token could be written."""
 
-    async def put(self, token: Token) -> None:
-        """Replace what consumers find by this token, atomically."""
+    async def put(self, token: Token) -> bool | None:
+        """Replace what consumers find by this token, atomically.
+
+        Return True if they found exactly this already, so that nothing was replaced.
+        """
 
     async def remove(self) -> None:
         """Remove the token, if there is one."""
 
     def close(self) -> None:
         """Stop serving, if the output serves by itself; a token in a file stays there."""
+
+
+class WatchedOutput(Output, Protocol):
+    """An output that others can reach, and so may remove, replace or overwrite."""
+
+    @property
+    def directory(self) -> str:
+        """Where it is: the outputs of one directory are looked at together."""
+
+    def look(self) -> "Alteration | None":
+        """Return how it differs from what was left there. It blocks: call it in a thread."""
+
+    def settle(self, alteration: "Alteration") -> str:
+        """Return what somebody did to it, "" if that is of no consequence. Call it in the loop.
+
+        Reported once: it is of no consequence until the output was brought up to date again.
+        """
+
+    def leave(self) -> None:
+        """Stop serving, as the process ends, but leave what the next run can go on with."""
+
+    async def discard(self) -> str:
+        """Remove it for good: it is configured no more. Return why it stays there, "" if not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alteration:
+    """What was left at an output's place, and what is there now, in the output's own terms."""
+
+    before: object
+    now: object
 
 
 @dataclass(frozen=True, slots=True)

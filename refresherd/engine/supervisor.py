@@ -60,6 +60,10 @@ class Supervisor:
         """Return for how many seconds the most overdue app has been due and not started."""
         return max((runner.overdue(now) for runner in self._runners.values()), default=0.0)
 
+    def runners(self) -> tuple[AppRunner, ...]:
+        """Return every app's runner."""
+        return tuple(self._runners.values())
+
     def refresh_all(self) -> None:
         """Refresh every app as soon as `run` runs, a batch at a time."""
         self._refresh_requested.set()
@@ -77,7 +81,7 @@ class Supervisor:
                 self._started.set()
         finally:
             for runner in self._runners.values():
-                runner.close()
+                runner.leave()
 
     async def apply(self, plan: ReloadPlan, order: Iterable[str], *, end_sessions: bool) -> None:
         """Carry out a reload's plan while `run` runs; `order` is the new order of the apps.
@@ -93,6 +97,14 @@ class Supervisor:
             await _for_each(removed, AppRunner.clear, self._context.observer)
             self._group.create_task(self._end(removed))
         await _stop(self._tasks.pop(app.name) for app in plan.retune)
+        # Before any app starts: the path of an old output may be another app's from here on.
+        successors = {app.name: app for app in (*plan.restart, *plan.retune)}
+        changed = (*removed, *(self._runners[app.name] for app in plan.retune))
+        await _for_each(
+            changed,
+            lambda runner: runner.discard(successors.get(runner.app.name)),
+            self._context.observer,
+        )
         async for app in _in_batches(plan.retune):
             app_context = self._make_app_context(app)
             self._runners[app.name] = self._runners[app.name].retuned(app, app_context)

@@ -6,7 +6,7 @@ one, at worst with a temporary file beside it. The functions block; `ReplacedFil
 """
 
 import os
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from errno import EINVAL
@@ -17,6 +17,7 @@ from typing import TypeAlias, TypeVar
 from refresherd.domain.errors import OutputError
 from refresherd.domain.model import Ownership
 from refresherd.engine.ports import Clock
+from refresherd.host import file_record
 from refresherd.host.accounts import NoSuchAccount, belongs, owner_ids
 from refresherd.host.directories import (
     StaleTempFiles,
@@ -24,6 +25,7 @@ from refresherd.host.directories import (
     refuse_unreplaceable,
     temporary_name,
 )
+from refresherd.host.file_record import FileRecord
 from refresherd.host.keyed_executor import PATIENCE_SECONDS, KeyedExecutor, filesystem_timeout
 from refresherd.host.os_errors import failure
 from refresherd.host.own_files import read
@@ -34,9 +36,6 @@ OPEN_TEMPORARY = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLO
 
 OWNER_ONLY = 0o600
 """The temporary file's mode until it has its owner: nobody else may read it yet."""
-
-MISSING = "missing"
-"""The stamp of a file that cannot be found."""
 
 TRIAL = bytes(512)
 """About a token in its longest format: on a full disk an empty file would still fit."""
@@ -64,19 +63,6 @@ class Target:
         return cls(str(path), str(path.parent), path.name, ownership)
 
 
-def file_stamp(path: Path) -> Hashable:
-    """Return a value that changes with the file. It blocks, and raises nothing.
-
-    Symbolic links are followed: Kubernetes replaces a mounted secret by changing one of them. A new
-    owner or mode counts: the file may have become readable.
-    """
-    try:
-        status = path.stat()
-    except OSError:
-        return MISSING
-    return status.st_ctime_ns, status.st_ino, status.st_size
-
-
 @contextmanager
 def opened_directory(directory: str) -> Iterator[int]:
     """Open a directory, so that all calls refer to the same one, whatever happens to its path."""
@@ -93,25 +79,28 @@ def anywhere(directory: int) -> None:
 
 def replace(
     target: Target, content: bytes, nonce: str, admit: Callable[[int], None] = anywhere
-) -> None:
-    """Put these bytes in the target's place, durably. Raises OutputError, as `admit` may.
+) -> FileRecord:
+    """Put these bytes in the target's place, durably; return what was left there.
 
-    `admit` is called with the open directory, before anything changes there.
+    `admit` is called with the open directory, before anything changes there. A symbolic link in the
+    target's place is itself replaced, and the file that it points to is left alone; links on the
+    way to the directory are followed. After a failure the old file is still there, unless only the
+    last step failed, the sync of the directory.
 
-    A symbolic link in the target's place is itself replaced, and the file that it points to is
-    left alone; links on the way to the directory are followed. After a failure the old file is
-    still there, unless only the last step failed, the sync of the directory.
+    Raises OutputError, as `admit` may.
     """
     try:
         with opened_directory(target.directory) as directory:
             admit(directory)
             temporary = _write_temporary(directory, target, content, nonce, durable=True)
             try:
+                written = os.stat(temporary, dir_fd=directory, follow_symlinks=False)
                 os.rename(temporary, target.name, src_dir_fd=directory, dst_dir_fd=directory)
             except OSError:
                 _discard(directory, temporary)
                 raise
             _sync(directory)
+            return file_record.renamed(directory, target.name, content, written)
     except OSError as error:
         raise failure(target.path, "write it", error) from error
 
@@ -253,7 +242,7 @@ class ReplacedFile:
 
         Raises OutputError; the old file is then still there.
         """
-        await self._call(lambda: replace(self._target, content(), _nonce(), self._admit))
+        await self._call(lambda: self._replace(content()))
 
     async def remove(self) -> None:
         """Remove it if it is there, durably. Raises OutputError."""
@@ -262,6 +251,9 @@ class ReplacedFile:
     def _admit(self, directory: int) -> None:
         if self._claim is not None:
             self._claim(directory, self._target.path, self._target.name)
+
+    def _replace(self, content: bytes) -> FileRecord:
+        return replace(self._target, content, _nonce(), self._admit)
 
     async def _call(self, run: Callable[[], T]) -> T:
         if self._in_memory:

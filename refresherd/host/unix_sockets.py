@@ -1,21 +1,21 @@
-"""Listening Unix sockets: bound without ever having too many rights, accepted, and removed again.
+"""Listening Unix sockets: bound without ever having too many rights, looked at, and removed again.
 
-`bind` and `lending` yield listening sockets; an `Acceptor` hands on the connections of one.
+`bind` and `lend` yield listening sockets; an `acceptor.Acceptor` hands on the connections of one.
 """
 
-import asyncio
 import os
 import socket
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from errno import EADDRINUSE, ENOSYS, EPERM
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from refresherd.domain.model import Ownership
+from refresherd.host import file_record
 from refresherd.host.accounts import NoSuchAccount, belongs, owner_ids
 from refresherd.host.os_errors import cannot_listen
 
@@ -28,12 +28,6 @@ NO_ACCESS = 0
 LONGEST_PATH = 107
 """In bytes: sockaddr_un of unix(7) holds 108, with a NUL at the end."""
 
-BATCH = 64
-"""Connections accepted before the event loop gets its turn."""
-
-PAUSE_SECONDS = 1.0
-"""How long callers are left waiting when the process or the host is out of descriptors."""
-
 AT_EMPTY_PATH = 0x1000
 FCHMODAT2 = 452
 """The call's number on all architectures that Python is commonly built for."""
@@ -43,57 +37,111 @@ WITHOUT_PROC = (
     "/proc for the daemon"
 )
 
-Accepted: TypeAlias = Callable[[socket.socket, object], None]
-"""Gets a non-blocking connection, to keep or to close, and its peer's address."""
 
-Failed: TypeAlias = Callable[[OSError], None]
-"""Gets the reason why no connection can be accepted for now."""
+class SocketFile(NamedTuple):
+    """What tells a socket's file from others, and who may connect."""
+
+    device: int
+    inode: int
+    mode: int
+    uid: int
+    gid: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> "SocketFile":
+        """Return that of a file."""
+        return cls(found.st_dev, found.st_ino, *file_record.rights(found))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class BoundSocket:
-    """A listening socket that this process bound, or that the service manager lent to it."""
+    """A listening socket with a path.
+
+    This process bound it, or the service manager lent it, and sees to its file: or this process
+    bound it in an earlier run, and the service manager kept it meanwhile.
+    """
 
     socket: socket.socket
     path: Path
-    inode: tuple[int, int] | None
-    """Device and number of its file, None if it is lent: then its owner sees to the file."""
+    file: SocketFile | None
+    """Its file when it began to listen here, None if a lent socket had none."""
+    lent: bool = False
+    forget: Callable[[], None] | None = None
+    """Called when it is closed for good; None unless it is kept for the next run."""
+    queued: bool = False
+    """Whether clients may have connected before this run."""
 
     def in_place(self) -> bool:
         """Return whether clients that connect to the path still reach this socket."""
-        if self.inode is None:
-            return True
-        try:
-            found = self.path.lstat()
-        except OSError:
-            return False
-        return stat.S_ISSOCK(found.st_mode) and _inode(found) == self.inode
+        found = self._found()
+        return found is None or (isinstance(found, SocketFile) and found[:2] == self._identity())
+
+    def alteration(self) -> str:
+        """Return what somebody did to its file since it began to listen, "" for nothing."""
+        found = self._found()
+        if found is None or found == self.file:
+            return ""
+        if isinstance(found, str):
+            return found
+        if found[:2] != self._identity():
+            return f"somebody (uid {found.uid}) put another socket in its place"
+        if self.file is None or self.lent:  # the owner of its socket unit decides on its rights
+            return ""
+        return file_record.changed_rights(self.file[2:], found[2:])
+
+    def restore_rights(self) -> None:
+        """Give its file the owner, group and mode back that it had. Raises OSError."""
+        if self.file is not None and not self.lent and self._found() != self.file:
+            _, _, mode, uid, gid = self.file
+            _hand_over(self.path, self._identity(), uid, gid, mode)
+
+    def leave(self) -> None:
+        """Stop listening; the next run goes on with the socket if it is lent or kept."""
+        if self.forget is None:
+            self.close()
+        else:
+            self.socket.close()
 
     def close(self) -> None:
-        """Stop listening, and remove the path unless another file has taken it.
+        """Stop listening for good, and remove the path unless another file has taken it.
 
         A lent socket stays open: clients wait in its queue until somebody accepts them again.
         """
-        if self.inode is None:
+        if self.lent:
             return
         if self.in_place():
             with suppress(OSError):
                 self.path.unlink()
+        if self.forget is not None:
+            self.forget()
         self.socket.close()
+
+    def _identity(self) -> tuple[int, ...]:
+        return () if self.file is None else self.file[:2]
+
+    def _found(self) -> SocketFile | str | None:
+        """Return what is at the path, or why no socket is; None if that does not matter."""
+        if self.file is None:
+            return None
+        try:
+            found = self.path.lstat()
+        except OSError as error:
+            return file_record.absence(str(self.path), error)
+        if not stat.S_ISSOCK(found.st_mode):
+            return f"somebody put {file_record.kind(found)} in its place"
+        return SocketFile.of(found)
 
 
 Listen: TypeAlias = Callable[[Path, Ownership], BoundSocket]
 """Returns a socket that listens at a path. Raises RefresherdError. It may block."""
 
 
-def lending(lent: Mapping[Path, socket.socket]) -> Listen:
-    """Return a `Listen` that uses the lent socket of a path, and binds one where there is none."""
-
-    def listen(path: Path, ownership: Ownership) -> BoundSocket:
-        found = lent.get(path)
-        return bind(path, ownership) if found is None else BoundSocket(found, path, None)
-
-    return listen
+def lend(lent: socket.socket, path: Path) -> BoundSocket:
+    """Return a socket that the service manager lends. It may block."""
+    found = None
+    with suppress(OSError):
+        found = SocketFile.of(path.lstat())
+    return BoundSocket(lent, path, found, lent=True, queued=True)
 
 
 def bind(path: Path, ownership: Ownership) -> BoundSocket:
@@ -117,19 +165,21 @@ def bind(path: Path, ownership: Ownership) -> BoundSocket:
             # one set here would apply to files that others create meanwhile.
             os.fchmod(bound.fileno(), NO_ACCESS)
             bound.bind(os.fspath(path))
-            inode = _inode(path.lstat())
+            file = SocketFile.of(path.lstat())
             try:
-                _hand_over(path, inode, uid, gid, ownership.mode)
+                _hand_over(path, file[:2], uid, gid, ownership.mode)
                 bound.listen(BACKLOG)
+                now = SocketFile.of(path.lstat())
             except BaseException:
-                BoundSocket(bound, path, inode).close()
+                BoundSocket(bound, path, file).close()
                 raise
         except OSError:
             bound.close()
             raise
     except OSError as error:
         raise cannot_listen(path, error) from error
-    return BoundSocket(bound, path, inode)
+    # Somebody may have been faster: then the file that is there now is not ours.
+    return BoundSocket(bound, path, now if now[:2] == file[:2] else file)
 
 
 def held(path: Path) -> bool:
@@ -141,51 +191,6 @@ def held(path: Path) -> bool:
     with suppress(FileNotFoundError):
         return any(_listens_at(int(link.name), place) for link in Path("/proc/self/fd").iterdir())
     return False
-
-
-class Acceptor:
-    """Accepts the connections of a listening, non-blocking socket, which its owner closes."""
-
-    def __init__(
-        self,
-        listening: socket.socket,
-        accepted: Accepted,
-        failed: Failed,
-        *,
-        pause: float = PAUSE_SECONDS,
-    ) -> None:
-        self._listening = listening
-        self._accepted = accepted
-        self._failed = failed
-        self._pause = pause
-        self._resume: asyncio.TimerHandle | None = None
-
-    def start(self) -> None:
-        """Accept from now on."""
-        self._resume = None
-        asyncio.get_running_loop().add_reader(self._listening, self._accept)
-
-    def stop(self) -> None:
-        """Accept no more; queued clients are refused when the socket is closed."""
-        if self._resume is not None:
-            self._resume.cancel()
-        asyncio.get_running_loop().remove_reader(self._listening)
-
-    def _accept(self) -> None:
-        for _ in range(BATCH):
-            try:
-                connection, address = self._listening.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                self._failed(error)
-                loop = asyncio.get_running_loop()
-                # Callers stay in the queue, so the loop would come back here at once.
-                loop.remove_reader(self._listening)
-                self._resume = loop.call_later(self._pause, self.start)
-                return
-            connection.settimeout(0)
-            self._accepted(connection, address)
 
 
 def _obstacle(path: Path) -> str:
@@ -210,7 +215,7 @@ def _obstacle(path: Path) -> str:
     return "another process answers there; stop it, or name another path"
 
 
-def _hand_over(path: Path, inode: tuple[int, int], uid: int, gid: int, mode: int) -> None:
+def _hand_over(path: Path, inode: tuple[int, ...], uid: int, gid: int, mode: int) -> None:
     """Give the socket's file its owner, group and mode, but no file that took its place."""
     place = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from refresherd.adapters.outputs import SocketOutput
+from refresherd.adapters.outputs.sockets import SocketOutput
 from refresherd.adapters.state.session_file import SessionFile
 from refresherd.domain.model import SocketSpec
 from refresherd.engine.ports import Output

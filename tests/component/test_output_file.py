@@ -11,7 +11,7 @@ from stat import S_ISREG
 
 import pytest
 
-from refresherd.adapters.outputs import FileOutput
+from refresherd.adapters.outputs.files import FileOutput
 from refresherd.domain.errors import OutputError
 from refresherd.domain.model import (
     FileSpec,
@@ -143,9 +143,7 @@ async def test_a_planted_file_cannot_block_a_write(path: Path, kind: str) -> Non
         listener.close()
     else:
         path.symlink_to(path)
-    target = output(path)
-    await target.prepare()
-    await target.put(token())
+    await output(path).put(token())
     assert S_ISREG(path.lstat().st_mode)
     assert held(path) == 1
 

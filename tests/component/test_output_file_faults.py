@@ -45,7 +45,7 @@ def test_a_full_filesystem_keeps_the_old_token(path: Path) -> None:
         mount -t tmpfs -o size=256k none "$DIR"
         writer put
         head -c 260000 /dev/zero >"$DIR/ballast" || true
-        writer put prepare
+        writer put:2 prepare
         look
         rm "$DIR/ballast"
         writer put:2
@@ -66,7 +66,7 @@ def test_a_filesystem_without_inodes_keeps_the_old_token(path: Path) -> None:
         mount -t tmpfs -o nr_inodes=3 none "$DIR"
         writer put
         touch "$DIR/last"
-        writer prepare put
+        writer prepare put:2
         look
         """,
     )
@@ -83,7 +83,7 @@ def test_a_read_only_filesystem_is_an_error_until_it_is_writable(path: Path) -> 
         mount -t tmpfs none "$DIR"
         writer put
         mount -o remount,ro "$DIR"
-        writer prepare put remove
+        writer prepare put:2 remove
         look
         mount -o remount,rw "$DIR"
         writer put:2
@@ -111,7 +111,7 @@ def test_a_mounted_file_is_refused(path: Path, source: str) -> None:
         echo old >"$DIR/source"
         touch "$TOKEN"
         mount --bind "{source}" "$TOKEN"
-        writer prepare put remove
+        writer prepare put:2 remove
         ls -A "$DIR"
         cat "$DIR/source"
         """,

@@ -4,14 +4,14 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from refresherd.adapters.outputs import FileOutput
+from refresherd.adapters.outputs.files import FileOutput
 from refresherd.domain.errors import OutputError
 from refresherd.domain.model import FileSpec, Instant
 from refresherd.host.keyed_executor import KeyedExecutor
@@ -30,11 +30,12 @@ class HangingClock(FakeClock):
         self.reached = threading.Event()
         self.released = threading.Event()
 
-    def now(self) -> Instant:
+    @property
+    def wall(self) -> Callable[[Instant], float]:
         """Hang until released."""
         self.reached.set()
         assert self.released.wait(BOUND)
-        return super().now()
+        return super().wall
 
 
 @asynccontextmanager

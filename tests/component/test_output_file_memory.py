@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from refresherd.adapters.outputs import FileOutput
+from refresherd.adapters.outputs.files import FileOutput
 from refresherd.domain.errors import OutputError
 from refresherd.domain.model import FileSpec, Ownership
 from refresherd.host.directories import in_memory

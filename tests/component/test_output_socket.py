@@ -15,15 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from refresherd.adapters.outputs import SocketOutput
+from refresherd.adapters.outputs.sockets import SocketOutput
 from refresherd.domain import readiness, session_state
 from refresherd.domain.errors import OutputError
 from refresherd.domain.events import OutputFailed, OutputWritten
 from refresherd.domain.model import Format, Grant, Ownership, Secret, SocketSpec, Token
 from refresherd.engine.app_runner import AppRunner
-from refresherd.engine.ports import Output
+from refresherd.engine.ports import WatchedOutput
 from refresherd.host.keyed_executor import KeyedExecutor
-from refresherd.host.unix_sockets import BoundSocket, bind, lending
+from refresherd.host.unix_sockets import BoundSocket, bind, lend
 from support.api_place import IDLE_TIMEOUT, eventually
 from support.fake_app import FakeApp, running
 from support.fakes import grants, settle
@@ -363,7 +363,7 @@ async def test_an_app_is_ready_when_its_socket_has_the_newest_token(path: Path) 
     """Readiness, events and metrics treat a socket like any other output."""
     fake_app = FakeApp(grants())
     app = replace(fake_app.app, sockets=(SocketSpec(path, Format.RAW, PRIVATE),))
-    output: Output = SocketOutput(
+    output: WatchedOutput = SocketOutput(
         app, app.sockets[0], fake_app.context, KeyedExecutor(idle_timeout=IDLE_TIMEOUT)
     )
     runner = AppRunner(app, replace(fake_app.app_context, outputs=(output,)), fake_app.context)
@@ -423,7 +423,10 @@ async def test_a_lent_socket_is_served_and_never_replaced(fake_app: FakeApp, pat
     """Systemd keeps it open, so clients that connect during a restart wait for the answer."""
     lent = bind(path, PRIVATE)
     inode = path.stat().st_ino
-    listen = lending({path: lent.socket})
+
+    def listen(wanted: Path, ownership: Ownership) -> BoundSocket:
+        return lend(lent.socket, path) if wanted == path else bind(wanted, ownership)
+
     for _ in range(2):
         output = SocketOutput(
             fake_app.app,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from refresherd.adapters.outputs import SocketOutput
+from refresherd.adapters.outputs.sockets import SocketOutput
 from refresherd.domain import session_state
 from refresherd.domain.events import AccessDenied
 from refresherd.domain.model import Access, Format, Ownership, SocketSpec

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from refresherd.adapters.outputs import FileOutput
+from refresherd.adapters.outputs.files import FileOutput
 from refresherd.adapters.state.session_file import SessionFile
 from refresherd.domain.errors import OutputError, Reason, Retryable
 from refresherd.domain.events import Warned

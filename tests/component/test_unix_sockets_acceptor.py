@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from refresherd.domain.model import Ownership
-from refresherd.host.unix_sockets import BATCH, Acceptor, BoundSocket, bind
+from refresherd.host.acceptor import BATCH, Acceptor
+from refresherd.host.unix_sockets import BoundSocket, bind
 
 
 @pytest.fixture

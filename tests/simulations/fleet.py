@@ -32,6 +32,7 @@ from support.fakes import (
     FakeCredential,
     FakeSchedule,
     FakeSessionStore,
+    NeverAltered,
     RecordingObserver,
 )
 
@@ -188,7 +189,7 @@ class Dsm:
         return Grant(Secret(token), ENTITY_ID, 600.0)
 
 
-class File:
+class File(NeverAltered):
     """A file in the machine's memory: an Output that one app at a time may own."""
 
     removes_expired = False
@@ -221,6 +222,15 @@ class File:
     def close(self) -> None:
         """Leave the path to others."""
         self._machine.owned.discard(self._path)
+
+    def leave(self) -> None:
+        """Leave the path to the next run."""
+        self.close()
+
+    async def discard(self) -> str:
+        """Remove the file for good."""
+        await self.remove()
+        return ""
 
     async def _access(self) -> None:
         await self._machine.turn()

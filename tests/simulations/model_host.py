@@ -23,7 +23,7 @@ from refresherd.engine.token_broker import Broker
 from simulations.model_dsm import Habits, ModelClient, ModelDsm
 from simulations.promises import Promises
 from simulations.troubles import Kind, Troubles
-from support.fakes import ENTITY_ID, FakeCredential, settle
+from support.fakes import ENTITY_ID, FakeCredential, NeverAltered, settle
 from support.simulation import Machine
 
 PATIENCE = 10.0
@@ -54,7 +54,7 @@ class Key(FakeCredential):
         return self._troubles.changes(Kind.WRONG_KEY, self._app)
 
 
-class ModelFile:
+class ModelFile(NeverAltered):
     """A file that outlives the daemon: an Output."""
 
     removes_expired = False

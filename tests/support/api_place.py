@@ -16,7 +16,7 @@ from refresherd.domain.events import ApiAnswered
 from refresherd.domain.model import Access, App, Ownership
 from refresherd.domain.reload_plan import ReloadPlan
 from refresherd.engine.context import AppContext
-from refresherd.engine.ports import Output
+from refresherd.engine.ports import WatchedOutput
 from refresherd.engine.supervisor import Supervisor
 from refresherd.host.keyed_executor import KeyedExecutor
 from support.fake_app import FakeApp, Script
@@ -43,7 +43,7 @@ class Apps:
         self,
         apps: Mapping[str, Access],
         scripts: Mapping[str, Script],
-        outputs: tuple[Output, ...] = (),
+        outputs: tuple[WatchedOutput, ...] = (),
     ) -> None:
         self.fake_app = FakeApp()
         self.outputs = outputs
@@ -117,7 +117,7 @@ class Place:
 @asynccontextmanager
 async def served(
     apps: Mapping[str, Access] | None = None,
-    outputs: tuple[Output, ...] = (),
+    outputs: tuple[WatchedOutput, ...] = (),
     limits: Limits | None = None,
     **scripts: Script,
 ) -> AsyncIterator[Place]:

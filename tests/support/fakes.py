@@ -24,7 +24,7 @@ from refresherd.domain.events import Event
 from refresherd.domain.login_budget import History
 from refresherd.domain.model import Grant, Instant, Secret, Token
 from refresherd.engine import ports
-from refresherd.engine.ports import StoredSession
+from refresherd.engine.ports import Alteration, StoredSession
 
 E = TypeVar("E")
 
@@ -249,7 +249,28 @@ class FakeCredential:
         return self.files_version
 
 
-class FakeOutput:
+class NeverAltered:
+    """The part of a WatchedOutput that looks after it, for an output that nobody alters."""
+
+    directory = "/run"
+
+    def look(self) -> Alteration | None:
+        """Find nothing."""
+        return None
+
+    def settle(self, alteration: Alteration) -> str:
+        """Say what was done."""
+        return str(alteration.now)
+
+    def leave(self) -> None:
+        """Do nothing, as the process ends."""
+
+    async def discard(self) -> str:
+        """Do nothing: nobody looks at the output again."""
+        return ""
+
+
+class FakeOutput(NeverAltered):
     """An output in memory: `holds` is what consumers would see, `history` all they ever saw.
 
     `script` has an entry per call of `prepare`, `put` or `remove`: None succeeds, an
@@ -272,6 +293,7 @@ class FakeOutput:
         self.puts = 0
         self.removes = 0
         self.closed = False
+        self.discarded = False
 
     async def prepare(self) -> None:
         """Count, and follow the script."""
@@ -295,6 +317,13 @@ class FakeOutput:
     def close(self) -> None:
         """Take note."""
         self.closed = True
+
+    async def discard(self) -> str:
+        """Hold nothing, if the script lets it."""
+        self.discarded = True
+        await _play(self._script)
+        self.holds = None
+        return ""
 
 
 @dataclass(slots=True)
@@ -435,7 +464,7 @@ if TYPE_CHECKING:
         alarm: ports.Alarm = FakeAlarm(clock)
         client: ports.SessionClient = ScriptedClient(clock, grants())
         credential: ports.CredentialSource = FakeCredential()
-        output: ports.Output = FakeOutput()
+        output: ports.WatchedOutput = FakeOutput()
         session_store: ports.SessionStore = FakeSessionStore()
         ports_observer: ports.Observer = observer
         store: ports.LoginStore = FakeLoginStore()

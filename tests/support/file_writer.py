@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from refresherd.adapters.outputs import FileOutput
+from refresherd.adapters.outputs.files import FileOutput
 from refresherd.domain.errors import OutputError
 from refresherd.domain.model import (
     ApiKeyEnv,

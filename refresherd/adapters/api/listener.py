@@ -14,8 +14,10 @@ from refresherd.domain.events import Warned
 from refresherd.domain.model import Ownership
 from refresherd.engine.context import Context
 from refresherd.engine.supervisor import Supervisor
+from refresherd.host.acceptor import Acceptor
 from refresherd.host.keyed_executor import KeyedExecutor
-from refresherd.host.unix_sockets import Acceptor, BoundSocket, bind
+from refresherd.host.os_errors import cannot_listen
+from refresherd.host.unix_sockets import BoundSocket, Listen, bind, lend
 
 STOP_SECONDS = 0.2
 """aiohttp waits twice this long for answers in progress before it cuts them off."""
@@ -33,7 +35,7 @@ CHECK_SECONDS = 2.0
 class ApiListener:
     """Serves the API at `path`, or on the listening socket `passed` by the service manager."""
 
-    def __init__(  # noqa: PLR0913  # the last three have defaults
+    def __init__(  # noqa: PLR0913  # the last four have defaults
         self,
         path: Path,
         ownership: Ownership,
@@ -42,6 +44,7 @@ class ApiListener:
         executor: KeyedExecutor,
         *,
         passed: socket.socket | None = None,
+        listen: Listen = bind,
         limits: Limits | None = None,
         default_directory: Path = DEFAULT_DIRECTORY,
     ) -> None:
@@ -51,6 +54,7 @@ class ApiListener:
         self._observer = context.observer
         self._executor = executor
         self._passed = passed
+        self._listen = listen
         self._default_directory = default_directory
         service = Service(apps, context, executor, str(path))
         self._admission = Admission(
@@ -63,26 +67,27 @@ class ApiListener:
 
     async def start(self) -> None:
         """Listen. Raises RefresherdError, with the cause, if that is impossible."""
-        listening = self._passed
-        if listening is None:
+        if self._passed is None:
             directory = self._path.parent
             by_hand = directory == self._default_directory and os.geteuid() == 0
             if by_hand and not directory.exists():
                 directory.mkdir()
                 # Whatever the umask: the socket's own mode decides who may connect.
                 directory.chmod(0o755)
-            self._bound = bind(self._path, self._ownership)
-            listening = self._bound.socket
-            self._checks = asyncio.create_task(self._check_regularly(self._bound))
-        listening.settimeout(0)
-        self._accept_on(listening)
+            self._bound = self._listen(self._path, self._ownership)
+        else:
+            self._bound = lend(self._passed, self._path)
+        self._checks = asyncio.create_task(self._check_regularly(self._bound))
+        self._bound.socket.settimeout(0)
+        self._accept_on(self._bound.socket)
 
     async def leave(self) -> None:
-        """Leave new clients to the next daemon, if it is passed the same socket.
+        """Leave new clients to the next daemon, if it goes on with the same socket.
 
         Call it while apps still have tokens, for the clients that have connected already.
         """
-        if self._passed is not None and self._acceptor is not None:
+        goes_on = self._bound is not None and (self._bound.lent or self._bound.forget is not None)
+        if goes_on and self._acceptor is not None:
             self._acceptor.stop()
             await asyncio.sleep(LAST_REQUEST_SECONDS)
 
@@ -94,38 +99,54 @@ class ApiListener:
         if self._acceptor is not None:
             self._acceptor.stop()
         if self._bound is not None:
-            self._bound.close()
+            self._bound.leave()
         await self._admission.close(STOP_SECONDS)
         self._acceptor = self._bound = self._checks = None
 
     async def _check_regularly(self, bound: BoundSocket) -> None:
-        """Bind the socket again whenever its file is gone; report each obstacle once."""
+        """Make good what somebody does to the socket's file; report it, and each obstacle, once."""
         reported = ""
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             try:
-                bound = await self._executor.call(
+                new, altered = await self._executor.call(
                     str(self._path.parent), partial(self._restored, bound)
                 )
             except RefresherdError as error:
                 if str(error) != reported:
                     self._observer.observe(Warned(reported := str(error)))
-            else:
-                reported = ""
-                if self._bound is not None and bound is not self._bound:
-                    self._accept_on(bound.socket)
-                    self._bound.close()
-                    self._bound = bound
+                continue
+            reported = ""
+            if altered:
+                message = f"the API's socket {self._path}: {altered}; this was made good"
+                self._observer.observe(Warned(message))
+            if new is not bound:
+                self._accept_on(new.socket)
+                bound.close()
+                self._bound = bound = new
 
-    def _restored(self, bound: BoundSocket) -> BoundSocket:
-        """Return the socket that clients find at the path, a new one if necessary. May block."""
+    def _restored(self, bound: BoundSocket) -> tuple[BoundSocket, str]:
+        """Return the socket that clients find at the path, and what somebody did to it, or "".
+
+        It is a new socket if necessary. Raises RefresherdError. It may block.
+        """
+        altered = bound.alteration()
+        if not altered:
+            return bound, ""
+        if bound.lent:
+            cure = "restart refresherd-api.socket, and then refresherd"
+            raise cannot_listen(self._path, f"{altered}; {cure}")
         if bound.in_place():
-            return bound
-        new = bind(self._path, self._ownership)
+            try:
+                bound.restore_rights()
+            except OSError as error:
+                raise cannot_listen(self._path, error) from error
+            return bound, altered
+        new = self._listen(self._path, self._ownership)
         if self._stopped:
             # Close it here: nobody waits for the result any more.
             new.close()
-        return new
+        return new, altered
 
     def _accept_on(self, listening: socket.socket) -> None:
         if self._acceptor is not None:

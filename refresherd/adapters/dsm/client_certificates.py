@@ -15,7 +15,7 @@ from refresherd.domain.events import CertificateExpires, CertificateRead
 from refresherd.domain.model import App, Certificate, Instant
 from refresherd.domain.session_state import NEVER
 from refresherd.engine.context import Context
-from refresherd.host.atomic_file import MISSING, file_stamp
+from refresherd.host.file_record import MISSING, file_stamp
 from refresherd.host.keyed_executor import PATIENCE_SECONDS, KeyedExecutor, filesystem_timeout
 
 LOOK_SECONDS = 60.0

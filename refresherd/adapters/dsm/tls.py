@@ -10,7 +10,7 @@ from typing import NamedTuple
 from refresherd.domain.errors import Reason, Retryable
 from refresherd.domain.model import Instant
 from refresherd.engine.ports import Clock
-from refresherd.host.atomic_file import file_stamp
+from refresherd.host.file_record import file_stamp
 from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.os_errors import with_cure
 

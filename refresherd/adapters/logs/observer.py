@@ -28,7 +28,13 @@ FOR_OPERATOR = (Reason.REJECTED, Reason.MFA_REQUIRED)
 """Failures that only an operator can end."""
 
 DEBUG_ONLY = frozenset(
-    (events.AttemptBegan, events.SessionChecked, events.ApiAnswered, events.OutputWritten)
+    (
+        events.AttemptBegan,
+        events.SessionChecked,
+        events.ApiAnswered,
+        events.OutputWritten,
+        events.OutputUnchanged,
+    )
 )
 """Events that are logged at debug level alone, unless they end some trouble."""
 
@@ -53,7 +59,9 @@ class Entry:
     """Trouble of another kind in the same scope is not a repetition."""
 
 
-def describe(event: Event, failures: int = 0) -> Entry:  # noqa: C901, PLR0911, PLR0912  # per event
+def describe(  # noqa: C901, PLR0911, PLR0912, PLR0915  # a case for each event
+    event: Event, failures: int = 0
+) -> Entry:
     """Return the entry of an event; `failures` is how many failures it brings to an end."""
     fields = _fields(event)
     if failures:
@@ -92,6 +100,11 @@ def describe(event: Event, failures: int = 0) -> Entry:  # noqa: C901, PLR0911, 
             return Entry(level, "client certificate expires", fields)
         case events.OutputWritten():
             return Entry(INFO if failures else DEBUG, "output written", fields)
+        case events.OutputUnchanged():
+            return Entry(INFO if failures else DEBUG, "output unchanged", fields)
+        case events.OutputAltered():
+            # Each time: the delivery bounds how often.
+            return Entry(WARNING, "output altered", fields)
         case events.OutputRemoved():
             return Entry(INFO, "output removed", fields)
         case events.OutputFailed(app, output):
@@ -151,7 +164,11 @@ def trouble_of(event: Event) -> Hashable:
     match event:
         case events.Renewed(app):
             return (app, "attempt")
-        case events.OutputWritten(app, output) | events.OutputRemoved(app, output):
+        case (
+            events.OutputWritten(app, output)
+            | events.OutputUnchanged(app, output)
+            | events.OutputRemoved(app, output)
+        ):
             return (app, "output", output)
         case events.HookRan(app, hook, HookResult.OK):
             return (app, "hook", hook)

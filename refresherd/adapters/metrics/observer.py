@@ -156,7 +156,7 @@ class Metrics:
                 self._duration(endpoint, method).observe(duration)
             case events.OutputWritten(app, output):
                 self._counters(app).write(output, failed=False)
-            case events.OutputFailed(app, output):
+            case events.OutputFailed(app, output) | events.OutputAltered(app, output):
                 self._counters(app).write(output, failed=True)
             case events.SessionEnded(app, result):
                 self._counters(app).count("sessions_terminated", result)
@@ -179,6 +179,7 @@ class Metrics:
                 | events.CredentialChanged()
                 | events.EntityMismatch()
                 | events.CertificateExpires()
+                | events.OutputUnchanged()
                 | events.OutputRemoved()
                 | events.AccessDenied()
                 | events.ConnectionRejected()

@@ -20,8 +20,11 @@ class Activated:
     api: socket.socket | None = None
     raw: Mapping[Path, socket.socket] = field(default_factory=dict)
     """The apps' own sockets, by their configured path."""
+    unwanted: tuple[socket.socket, ...] = ()
+    """Those without a purpose. systemd has them open as well, so that clients would wait for ever
+    if nobody turned them away."""
     warnings: tuple[str, ...] = ()
-    """Lines about descriptors that have no purpose, and so were closed."""
+    """Lines about descriptors without a purpose."""
 
 
 def activated(passed: Iterable[Descriptor], api: Path | None, raw: Iterable[Path]) -> Activated:
@@ -34,6 +37,7 @@ def activated(passed: Iterable[Descriptor], api: Path | None, raw: Iterable[Path
     api_path = "" if api is None else os.path.realpath(api)
     warnings: list[str] = []
     served: dict[Path, socket.socket] = {}
+    unwanted: list[socket.socket] = []
     api_socket = None
     for one in passed:
         listening = _listening(one, warnings)
@@ -49,19 +53,29 @@ def activated(passed: Iterable[Descriptor], api: Path | None, raw: Iterable[Path
         elif path in paths:
             served[paths.pop(path)] = listening
         else:
-            listening.close()
-            warnings.append(
-                f"{_description(one)} listens at {path}, which is neither api.path nor the path of "
-                "an app's socket; it was closed"
-            )
-    return Activated(api_socket, served, tuple(warnings))
+            unwanted.append(listening)
+            unit = one.name if one.name.endswith(".socket") else "its socket unit"
+            if api is None and one.name in API_NAMES:
+                message = f'api.path is "", so clients of {path} are turned away'
+                cure = "disable refresherd-api.socket, or give api.path this path"
+            else:
+                message = (
+                    f"{_description(one)} listens at {path}, which is neither api.path nor the "
+                    "path of an app's socket; its clients are turned away"
+                )
+                cure = f"disable {unit}, or name the path in the configuration"
+            warnings.append(f"{message}; {cure}")
+    return Activated(api_socket, served, tuple(unwanted), tuple(warnings))
 
 
-def _listening(one: Descriptor, warnings: list[str]) -> socket.socket | None:
-    """Return the descriptor's socket if it listens at a path; otherwise close it and warn."""
+def listening_socket(fd: int) -> socket.socket | None:
+    """Return the descriptor's socket if it is a Unix stream socket that listens at a path.
+
+    Otherwise close it, and return None.
+    """
     found = None
     try:
-        found = socket.socket(fileno=one.fd)
+        found = socket.socket(fileno=fd)
         path = found.getsockname()
         unix_stream = found.family == socket.AF_UNIX and found.type == socket.SOCK_STREAM
         listens = unix_stream and found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
@@ -74,12 +88,19 @@ def _listening(one: Descriptor, warnings: list[str]) -> socket.socket | None:
         found.close()
     else:
         with suppress(OSError):
-            os.close(one.fd)
-    warnings.append(
-        f"{_description(one)} is not a listening Unix socket with a path, and was closed; write "
-        "ListenStream= with a path in the socket unit"
-    )
+            os.close(fd)
     return None
+
+
+def _listening(one: Descriptor, warnings: list[str]) -> socket.socket | None:
+    """Return the descriptor's socket if it listens at a path; otherwise close it and warn."""
+    found = listening_socket(one.fd)
+    if found is None:
+        warnings.append(
+            f"{_description(one)} is not a listening Unix socket with a path, and was closed; "
+            "write ListenStream= with a path in the socket unit"
+        )
+    return found
 
 
 def _description(one: Descriptor) -> str:

@@ -96,6 +96,8 @@ class Reporter:
                 | events.CredentialChanged(app)
                 | events.LoginPostponed(app)
                 | events.OutputWritten(app)
+                | events.OutputUnchanged(app)
+                | events.OutputAltered(app)
                 | events.OutputRemoved(app)
                 | events.OutputFailed(app)
             ):

@@ -6,7 +6,13 @@ from refresherd.domain import events
 from refresherd.domain.events import Event
 from refresherd.domain.model import Instant
 
-FAILING = (events.AttemptBegan, events.AttemptFailed, events.OutputFailed, events.AppCrashed)
+FAILING = (
+    events.AttemptBegan,
+    events.AttemptFailed,
+    events.OutputFailed,
+    events.OutputAltered,
+    events.AppCrashed,
+)
 """With the first of these events an app begins to fail, until it settles: `timeout` allows an
 attempt to hang for much longer than the start may wait."""
 

@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from faults.catalogue import (
     addresses,
+    altered,
     answers,
     calls,
     encryption,
@@ -24,7 +25,7 @@ DSM_SIDE = (
     *sessions.FAULTS,
 )
 
-HOST_SIDE = (*process.FAULTS, *files.FAULTS, *places.FAULTS, *calls.FAULTS)
+HOST_SIDE = (*process.FAULTS, *files.FAULTS, *places.FAULTS, *altered.FAULTS, *calls.FAULTS)
 
 FAULTS = (*DSM_SIDE, *HOST_SIDE)
 

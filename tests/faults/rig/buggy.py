@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
-from refresherd.adapters.outputs import FileOutput
+from refresherd.adapters.outputs.files import FileOutput
 from refresherd.adapters.scheduling import BootSchedule
 from refresherd.cli import main
 from refresherd.domain.model import Instant, Token

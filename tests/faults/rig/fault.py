@@ -99,6 +99,8 @@ class Fault:
     """These outputs keep their token, even when it expires."""
     disrupted: frozenset[Output] = frozenset()
     """These outputs may have no token or be out of reach."""
+    foreign: frozenset[Output] = frozenset()
+    """Somebody else writes to these outputs: what is read there meanwhile need not be a token."""
 
 
 @asynccontextmanager

@@ -108,7 +108,9 @@ def complaints(
 ) -> tuple[str, ...]:
     """Return the broken promises, a sentence each."""
     found = {
-        TORN: verdict.count(Seen.TORN),
+        TORN: verdict.count(
+            Seen.TORN, outputs=tuple(output for output in Output if output not in fault.foreign)
+        ),
         "a consumer got no answer": _unanswered(fault, verdict),
         "an expired token was handed out": _expired(fault, verdict),
         "a consumer had no token within the budget": _missing_tokens(fault, verdict),

@@ -68,6 +68,12 @@ EVENTS: list[tuple[Event, int, str]] = [
         "session not ended",
     ),
     (events.OutputWritten("payments", PATH, 7), logging.DEBUG, "output written"),
+    (events.OutputUnchanged("payments", PATH, 7), logging.DEBUG, "output unchanged"),
+    (
+        events.OutputAltered("payments", PATH, "somebody removed it", 0.0),
+        logging.WARNING,
+        "output altered",
+    ),
     (events.OutputRemoved("payments", PATH), logging.INFO, "output removed"),
     (events.OutputFailed("payments", PATH, "disk full", 1.0), logging.WARNING, "output failed"),
     (events.HookRan("payments", HOOK, HookResult.OK, 0.1), logging.DEBUG, "hook ran"),
@@ -146,6 +152,7 @@ def test_a_failure_has_its_cause_and_what_happens_next() -> None:
     [
         RENEWED,
         events.OutputWritten("payments", PATH, 7),
+        events.OutputUnchanged("payments", PATH, 7),
         events.OutputRemoved("payments", PATH),
         events.HookRan("payments", HOOK, HookResult.OK, 0.1),
     ],

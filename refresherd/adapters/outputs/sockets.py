@@ -1,4 +1,4 @@
-"""Where consumers find a token: files and Unix sockets, which hold or send whole tokens only."""
+"""An app's token on a Unix socket, which sends whole tokens only."""
 
 import asyncio
 import socket
@@ -11,58 +11,14 @@ from refresherd.domain.access import ROOT
 from refresherd.domain.errors import OutputError, RefresherdError
 from refresherd.domain.events import AcceptFailed, AccessDenied
 from refresherd.domain.formats import render_token
-from refresherd.domain.model import App, FileSpec, OnExpiry, SocketSpec, Token
+from refresherd.domain.model import App, SocketSpec, Token
 from refresherd.engine.context import Context
-from refresherd.engine.ports import Clock
+from refresherd.engine.ports import Alteration
 from refresherd.host import peers
-from refresherd.host.atomic_file import Claim, ReplacedFile, Target
-from refresherd.host.directories import StaleTempFiles
+from refresherd.host.acceptor import Acceptor, Failed
 from refresherd.host.keyed_executor import PATIENCE_SECONDS, KeyedExecutor, filesystem_timeout
-from refresherd.host.unix_sockets import Acceptor, BoundSocket, Failed, Listen, bind
-
-
-class FileOutput(ReplacedFile):
-    """An app's token in a file: implements Output.
-
-    Each call takes at most `patience` seconds, and raises OutputError if it takes longer.
-    """
-
-    __slots__ = ("_app", "_spec")
-
-    def __init__(  # noqa: PLR0913  # the last three have defaults that suit a file of its own
-        self,
-        app: App,
-        spec: FileSpec,
-        clock: Clock,
-        executor: KeyedExecutor,
-        stale_files: StaleTempFiles | None = None,
-        *,
-        claim: Claim | None = None,
-        patience: float = PATIENCE_SECONDS,
-    ) -> None:
-        target = Target.at(spec.path, spec.ownership)
-        super().__init__(target, clock, executor, stale_files, claim=claim, patience=patience)
-        self._app = app
-        self._spec = spec
-
-    @property
-    def name(self) -> str:
-        """The path."""
-        return self.path
-
-    @property
-    def removes_expired(self) -> bool:
-        """As configured by `on_expiry`."""
-        return self._spec.on_expiry is OnExpiry.REMOVE
-
-    async def put(self, token: Token) -> None:
-        """Replace the file atomically. Raises OutputError, and then leaves the old file."""
-        app, form, clock = self._app, self._spec.format, self._clock
-        await self.replace(lambda: render_token(app, token, form, None, clock.wall))
-
-    def close(self) -> None:
-        """Do nothing: the file stays, since consumers read it without the daemon."""
-
+from refresherd.host.os_errors import cannot_listen
+from refresherd.host.unix_sockets import BoundSocket, Listen, bind
 
 SEND_SECONDS = 5.0
 """A client that has not read its answer after this long is disconnected."""
@@ -77,7 +33,7 @@ Answer: TypeAlias = Callable[[socket.socket, object], bytes]
 
 
 class SocketOutput:
-    """An app's token on a socket: implements Output. Its mode and owner decide who connects.
+    """An app's token on a socket: implements WatchedOutput. Its mode and owner decide who connects.
 
     If the app's `access` names systemd units, only those get the token by LoadCredential=.
     """
@@ -101,13 +57,21 @@ class SocketOutput:
         self._patience = patience
         self._send_timeout = send_timeout
         self._token: Token | None = None
+        self._bound: BoundSocket | None = None
         self._server: AnswerServer | None = None
         self._closed = False
+        self._watched = False
+        """Whether clients reach the socket, as far as is known."""
 
     @property
     def name(self) -> str:
         """The path."""
         return str(self._spec.path)
+
+    @property
+    def directory(self) -> str:
+        """Where it is."""
+        return str(self._spec.path.parent)
 
     @property
     def removes_expired(self) -> bool:
@@ -119,15 +83,17 @@ class SocketOutput:
         run = partial(self._bind, asyncio.get_running_loop())
         try:
             async with filesystem_timeout(self._patience):
-                await self._executor.call(str(self._spec.path.parent), run)
+                await self._executor.call(self.directory, run)
         except TimeoutError as error:
             raise OutputError(f"{self.name}: {error.strerror}") from None
         except RefresherdError as error:
             raise OutputError(str(error)) from error
+        self._watched = True
 
     async def put(self, token: Token) -> None:
         """Hand out this token from now on. Raises OutputError if clients cannot connect."""
         self._token = token
+        self._serve()
         # Somebody may have removed the socket's file.
         await self.prepare()
 
@@ -135,21 +101,49 @@ class SocketOutput:
         """Hand out nothing from now on."""
         self._token = None
 
+    def look(self) -> Alteration | None:
+        """Return how its file differs from what it was when it began to listen. It blocks."""
+        bound = self._bound
+        message = "" if bound is None or not self._watched else bound.alteration()
+        return Alteration(bound, message) if message else None
+
+    def settle(self, alteration: Alteration) -> str:
+        """Return what somebody did to it, "" if it was bound again since."""
+        if alteration.before is not self._bound or not self._watched:
+            return ""
+        self._watched = False
+        return str(alteration.now)
+
+    def leave(self) -> None:
+        """Stop listening; the next run goes on with the socket if it is kept for it.
+
+        Clients that were accepted still get their answers.
+        """
+        self._closed = True
+        if self._server is not None:
+            self._server.stop()
+        if self._bound is not None:
+            self._bound.leave()
+
+    async def discard(self) -> str:
+        """Do nothing: `close` removes the socket's file."""
+        return ""
+
     def close(self) -> None:
         """Stop listening for good, and remove the socket's file unless it was replaced."""
         self._closed = True
         if self._server is not None:
             self._server.close()
-            self._server = None
+        if self._bound is not None:
+            self._bound.close()
+        self._bound = self._server = None
 
     def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
         """Bind the socket in the executor's thread, and pass it to the event loop.
 
         It is passed on even if `prepare` has given up meanwhile.
         """
-        server = self._server
-        needless = self._closed or (server is not None and server.bound.in_place())
-        if needless:
+        if self._reached():
             return
         bound = self._listen_at(self._spec.path, self._spec.ownership)
         if self._closed:
@@ -158,15 +152,40 @@ class SocketOutput:
         else:
             loop.call_soon_threadsafe(self._adopt, bound)
 
+    def _reached(self) -> bool:
+        """Return whether nothing is to be bound: clients reach the socket, or nobody wants it."""
+        bound = self._bound
+        if bound is None or self._closed:
+            return self._closed
+        if not bound.in_place():
+            if bound.lent:
+                cure = "restart its socket unit, and then refresherd"
+                raise cannot_listen(bound.path, f"{bound.alteration()}; {cure}")
+            return False
+        try:
+            bound.restore_rights()
+        except OSError as error:
+            raise cannot_listen(bound.path, error) from error
+        return True
+
     def _adopt(self, bound: BoundSocket) -> None:
         if self._closed:
             bound.close()
-        elif self._token is not None or bound.inode is not None:
-            if self._server is not None:
-                self._server.close()
-            self._server = AnswerServer(bound, self._answer, self._failed, self._send_timeout)
-        # Otherwise it is systemd's socket: clients queued before start-up keep waiting for the
-        # first token.
+            return
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        if self._bound is not None:
+            self._bound.close()
+        self._bound = bound
+        # Otherwise clients queued before start-up keep waiting for the first token.
+        if self._token is not None or not bound.queued:
+            self._serve()
+
+    def _serve(self) -> None:
+        if self._server is None and self._bound is not None:
+            listening = self._bound.socket
+            self._server = AnswerServer(listening, self._answer, self._failed, self._send_timeout)
 
     def _failed(self, error: OSError) -> None:
         self._context.observer.observe(AcceptFailed(self.name, error.strerror or str(error)))
@@ -190,24 +209,40 @@ class AnswerServer:
     """Sends each client of a socket one answer, concurrently, until it is closed."""
 
     def __init__(
-        self, bound: BoundSocket, answer: Answer, failed: Failed, send_timeout: float
+        self, listening: socket.socket, answer: Answer, failed: Failed, send_timeout: float
     ) -> None:
-        self.bound = bound
         self._answer = answer
         self._send_timeout = send_timeout
         self._sending: set[asyncio.Task[None]] = set()
-        self._acceptor = Acceptor(bound.socket, self._accepted, failed)
+        self._acceptor = Acceptor(listening, self._accepted, failed)
         self._acceptor.start()
 
-    def close(self) -> None:
-        """Stop listening, and disconnect all clients."""
+    def stop(self) -> None:
+        """Accept no more clients."""
         self._acceptor.stop()
-        self.bound.close()
+
+    def close(self) -> None:
+        """Accept no more clients, and disconnect those that were accepted."""
+        self._acceptor.stop()
         for task in self._sending:
             task.cancel()
 
     def _accepted(self, connection: socket.socket, address: object) -> None:
-        task = asyncio.create_task(self._send(connection, self._answer(connection, address)))
+        answer = self._answer(connection, address)
+        # At once, as nearly always fits: a kill between the two would leave the client without.
+        try:
+            sent = connection.send(answer)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            connection.close()  # the client is gone
+            return
+        if sent == len(answer):
+            with suppress(OSError):
+                _finish(connection)
+            connection.close()
+            return
+        task = asyncio.create_task(self._send(connection, answer[sent:]))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
         # Not closed in `_send`, which never runs if it is cancelled before it began.
@@ -217,6 +252,11 @@ class AnswerServer:
         with suppress(OSError):  # TimeoutError is one as well
             async with asyncio.timeout(self._send_timeout):
                 await asyncio.get_running_loop().sock_sendall(connection, answer)
-            connection.shutdown(socket.SHUT_WR)
-            # With unread bytes left, closing would reset the connection before the end of file.
-            connection.recv(UNREAD_BYTES)
+            _finish(connection)
+
+
+def _finish(connection: socket.socket) -> None:
+    """End an answer, so that the client reads an end of file. Raises OSError."""
+    connection.shutdown(socket.SHUT_WR)
+    # With unread bytes left, closing would reset the connection before the end of file.
+    connection.recv(UNREAD_BYTES)

@@ -1,0 +1,1 @@
+"""Where consumers find a token: files and Unix sockets, which hold or send whole tokens only."""

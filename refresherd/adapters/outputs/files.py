@@ -1,0 +1,137 @@
+"""An app's token in a file, which holds whole tokens only, and which somebody else may change."""
+
+import os
+import stat
+from typing import TypeAlias
+
+from refresherd.domain.formats import render_token
+from refresherd.domain.model import App, FileSpec, OnExpiry, Token
+from refresherd.engine.ports import Alteration, Clock
+from refresherd.host import file_record
+from refresherd.host.atomic_file import Claim, ReplacedFile, Target, remove
+from refresherd.host.directories import StaleTempFiles
+from refresherd.host.file_record import FileRecord
+from refresherd.host.keyed_executor import PATIENCE_SECONDS, KeyedExecutor
+
+NO_FILE = "no file"
+"""What was left at the path of a file that was removed."""
+
+SOMEBODY_PUT_A_FILE = "somebody put a file there again"
+
+Left: TypeAlias = FileRecord | str | None
+
+
+class FileOutput(ReplacedFile):
+    """An app's token in a file: implements WatchedOutput.
+
+    Each call takes at most `patience` seconds, and raises OutputError if it takes longer.
+    """
+
+    __slots__ = ("_app", "_left", "_spec", "_watched")
+
+    def __init__(  # noqa: PLR0913  # the last three have defaults that suit a file of its own
+        self,
+        app: App,
+        spec: FileSpec,
+        clock: Clock,
+        executor: KeyedExecutor,
+        stale_files: StaleTempFiles | None = None,
+        *,
+        claim: Claim | None = None,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
+        target = Target.at(spec.path, spec.ownership)
+        super().__init__(target, clock, executor, stale_files, claim=claim, patience=patience)
+        self._app = app
+        self._spec = spec
+        self._left: Left = None
+        """What this process left at the path, None before it wrote or removed anything."""
+        self._watched = False
+        """Whether that is still there, as far as is known."""
+
+    @property
+    def name(self) -> str:
+        """The path."""
+        return self.path
+
+    @property
+    def directory(self) -> str:
+        """Where it is: all files of a directory hang together."""
+        return self._target.directory
+
+    @property
+    def removes_expired(self) -> bool:
+        """As configured by `on_expiry`."""
+        return self._spec.on_expiry is OnExpiry.REMOVE
+
+    async def put(self, token: Token) -> bool:
+        """Replace the file atomically; return True if it had the same bytes and rights already.
+
+        Then it is left alone: consumers that watch it need not be told. Raises OutputError, and
+        then leaves the old file.
+        """
+        app, form, clock = self._app, self._spec.format, self._clock
+        return await self._call(lambda: self._put(render_token(app, token, form, None, clock.wall)))
+
+    async def remove(self) -> None:
+        """Remove it if it is there, durably. Raises OutputError."""
+        await super().remove()
+        self._left, self._watched = NO_FILE, True
+
+    async def discard(self) -> str:
+        """Remove it for good, unless it is another file by now; then return a sentence on it."""
+        self._watched = False
+        return await self._call(self._discard)
+
+    def look(self) -> Alteration | None:
+        """Return how the file differs from what `put` or `remove` left there. It blocks."""
+        left = self._left
+        if not self._watched or left is None:
+            return None
+        if isinstance(left, FileRecord):
+            now: FileRecord | str = left.now(self.path)
+        else:
+            now = SOMEBODY_PUT_A_FILE if os.path.lexists(self.path) else left
+        return None if now is left else Alteration(left, now)
+
+    def settle(self, alteration: Alteration) -> str:
+        """Return what somebody did to it.
+
+        It is of no consequence if the file was written or removed since somebody looked, or if it
+        still has the same bytes and rights.
+        """
+        if alteration.before is not self._left or not self._watched:
+            return ""
+        if isinstance(alteration.now, FileRecord):
+            self._left = alteration.now
+            return ""
+        self._watched = False
+        return str(alteration.now)
+
+    def leave(self) -> None:
+        """Do nothing, as `close` does."""
+
+    def close(self) -> None:
+        """Do nothing: the file stays, since consumers read it without the daemon."""
+
+    def _put(self, content: bytes) -> bool:
+        left = self._left
+        if not isinstance(left, FileRecord) or left.has(content):
+            found = file_record.already(self.path, content, self._spec.ownership)
+            if found is not None:
+                self._left, self._watched = found, True
+                return True
+        self._left, self._watched = self._replace(content), True
+        return False
+
+    def _discard(self) -> str:
+        left = self._left
+        try:
+            found = os.lstat(self.path)
+        except OSError:
+            return ""  # nothing is left there that anybody could read
+        ours = left.is_of(found) if isinstance(left, FileRecord) else left is None
+        if not ours or not stat.S_ISREG(found.st_mode):
+            return f"{self.path}: not removed, since it is another file by now"
+        remove(self._target)
+        return ""

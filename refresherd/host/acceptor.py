@@ -1,0 +1,70 @@
+"""Accepts the connections of a listening socket, whatever the process or the host is short of."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import TypeAlias
+
+BATCH = 64
+"""Connections accepted before the event loop gets its turn."""
+
+PAUSE_SECONDS = 1.0
+"""How long callers are left waiting when the process or the host is out of descriptors."""
+
+Accepted: TypeAlias = Callable[[socket.socket, object], None]
+"""Gets a non-blocking connection, to keep or to close, and its peer's address."""
+
+Failed: TypeAlias = Callable[[OSError], None]
+"""Gets the reason why no connection can be accepted for now."""
+
+
+class Acceptor:
+    """Accepts the connections of a listening, non-blocking socket, which its owner closes."""
+
+    def __init__(
+        self,
+        listening: socket.socket,
+        accepted: Accepted,
+        failed: Failed,
+        *,
+        pause: float = PAUSE_SECONDS,
+    ) -> None:
+        self._listening = listening
+        self._accepted = accepted
+        self._failed = failed
+        self._pause = pause
+        self._resume: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Accept from now on."""
+        self._resume = None
+        asyncio.get_running_loop().add_reader(self._listening, self._accept)
+
+    def stop(self) -> None:
+        """Accept no more; queued clients are refused when the socket is closed."""
+        if self._resume is not None:
+            self._resume.cancel()
+        asyncio.get_running_loop().remove_reader(self._listening)
+
+    def _accept(self) -> None:
+        for _ in range(BATCH):
+            try:
+                connection, address = self._listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self._failed(error)
+                loop = asyncio.get_running_loop()
+                # Callers stay in the queue, so the loop would come back here at once.
+                loop.remove_reader(self._listening)
+                self._resume = loop.call_later(self._pause, self.start)
+                return
+            connection.settimeout(0)
+            self._accepted(connection, address)
+
+
+def turn_away(listening: socket.socket) -> Acceptor:
+    """Return what closes each connection of a listening socket at once."""
+    acceptor = Acceptor(listening, lambda connection, _: connection.close(), lambda _: None)
+    acceptor.start()
+    return acceptor
