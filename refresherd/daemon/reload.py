@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from operator import attrgetter
 from typing import NoReturn
 
 from refresherd.adapters.metrics.observer import Metrics
 from refresherd.config import STANDARD_INPUT, Configuration, Shutdown, load
 from refresherd.daemon.assembly import Assembly
-from refresherd.domain import reload_plan
+from refresherd.domain import readiness, reload_plan
 from refresherd.domain.durations import in_seconds
 from refresherd.domain.errors import ConfigError
 from refresherd.domain.events import Reloaded, ReloadFailed, Warned
@@ -16,6 +17,12 @@ from refresherd.domain.reload_plan import ReloadPlan
 
 READ_TIMEOUT = 30.0
 """Seconds to read the configuration and its key files; ten thousand apps take two."""
+
+DELIVERY_TIMEOUT = 10.0
+"""Seconds that a reload waits for the outputs of the apps that it changed."""
+
+DELIVERY_PAUSE = 0.02
+"""Seconds between two looks at such an app."""
 
 RESTART_KEYS = (
     "ready",
@@ -37,7 +44,7 @@ class Reloader:
     Any number of requests during a reload are answered by one more reload after it.
     """
 
-    def __init__(  # noqa: PLR0913  # the last two have defaults
+    def __init__(  # noqa: PLR0913  # the last three have defaults
         self,
         configuration: Configuration,
         environ: Mapping[str, str],
@@ -46,8 +53,13 @@ class Reloader:
         *,
         finished: Callable[[], None] = lambda: None,
         read_timeout: float = READ_TIMEOUT,
+        delivery_timeout: float = DELIVERY_TIMEOUT,
     ) -> None:
-        """Reload into `assembly`; `finished` is called when no requested reload is left."""
+        """Reload into `assembly`; `finished` is called when no requested reload is left.
+
+        By then the outputs of the apps that have changed hold their tokens, unless that takes
+        longer than `delivery_timeout` seconds.
+        """
         self._started_with = configuration
         self._configuration = configuration
         self._environ = environ
@@ -56,6 +68,7 @@ class Reloader:
         self._observer = assembly.context.observer
         self._finished = finished
         self._read_timeout = read_timeout
+        self._delivery_timeout = delivery_timeout
         self._requested = asyncio.Event()
 
     def ends_sessions(self) -> bool:
@@ -99,9 +112,27 @@ class Reloader:
             faults = (f"{old.path}: cannot read it and the files that it names {within}",)
         else:
             await self._apply(new, plan)
+            await self._delivered(plan)
             return
         for fault in faults:
             self._observer.observe(ReloadFailed(fault))
+
+    async def _delivered(self, plan: ReloadPlan) -> None:
+        """Wait until the apps that have changed are settled, but not for ever.
+
+        Whoever has just added an app finds its token when the reload is over. An app in trouble
+        holds up neither that for long, nor the next reload, which may mend it.
+        """
+        statuses, clock = self._assembly.supervisor, self._assembly.context.clock
+        waiting = [app.name for app in (*plan.start, *plan.restart, *plan.retune)]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._delivery_timeout):
+                while waiting and not self._requested.is_set():
+                    status = statuses.status(waiting[-1])
+                    if status is None or readiness.settled(status, clock.now()):
+                        waiting.pop()
+                    else:
+                        await asyncio.sleep(DELIVERY_PAUSE)
 
     async def _apply(self, new: Configuration, plan: ReloadPlan) -> None:
         for warning in (*new.troubles, *new.warnings):

@@ -13,7 +13,7 @@ import pytest
 from refresherd.adapters.metrics.exposition import Exposition
 from refresherd.adapters.metrics.observer import Metrics
 from refresherd.daemon.assembly import Assembly, running
-from refresherd.daemon.reload import READ_TIMEOUT, Reloader
+from refresherd.daemon.reload import DELIVERY_TIMEOUT, READ_TIMEOUT, Reloader
 from refresherd.domain.events import Ending, Reloaded, ReloadFailed, SessionEnded, Warned
 from refresherd.emulator import Emulator, Options
 from refresherd.engine.app_runner import AppRunner
@@ -36,8 +36,14 @@ class Daemon:
         self.metrics = Metrics(self.clock.now(), configuration.apps)
         observers = Observers(self.metrics, self.events)
         self.assembly = Assembly(configuration.apps, place.environ, self.clock, observers)
+        self.finished = 0
         self.reloader = Reloader(
-            configuration, place.environ, self.assembly, self.metrics, read_timeout=read_timeout
+            configuration,
+            place.environ,
+            self.assembly,
+            self.metrics,
+            finished=self._count,
+            read_timeout=read_timeout,
         )
 
     def write(self, text: str) -> None:
@@ -51,6 +57,12 @@ class Daemon:
         self.reloader.request()
         await until(lambda: bool(self.events.of(Reloaded) or self.events.of(ReloadFailed)))
         return [event.message for event in (*self._of(Warned), *self._of(ReloadFailed))]
+
+    async def finish(self, text: str) -> None:
+        """Reload a configuration, and return when the service manager would hear of its end."""
+        before = self.finished
+        await self.reload(text)
+        await until(lambda: self.finished > before)
 
     async def settled(self) -> None:
         """Return once every app has its token, and every output holds it."""
@@ -71,6 +83,9 @@ class Daemon:
         """Return the metrics."""
         _, pieces = Exposition(self.metrics, self.assembly.supervisor, self.clock).render("")
         return b"".join(pieces).decode()
+
+    def _count(self) -> None:
+        self.finished += 1
 
     def _of(self, kind: type[Warned] | type[ReloadFailed]) -> list[Warned | ReloadFailed]:
         return list(self.events.of(kind))
@@ -121,6 +136,44 @@ async def test_a_good_file_is_applied_and_reported(tmp_path: Path) -> None:
         assert 'refresherd_refresh_attempts_total{app="b",method="auth"} 1' in text
         await running.settled()
         assert len(running.dsm.log.select(operation="auth")) == 4
+
+
+async def test_a_finished_reload_has_delivered_what_it_added(tmp_path: Path) -> None:
+    """`systemctl reload` returns then, and whoever ran it uses the new file at once."""
+    text = app("a", file="a.token")
+    async with daemon(tmp_path, text) as running:
+        for number in range(12):
+            name = f"added{number}.token"
+            assert not (tmp_path / name).exists()
+            added = app("b", file=name) if number % 2 else app("a", file=name)
+            await running.finish(added if number % 2 == 0 else text + added)
+            assert (tmp_path / name).read_text()
+
+
+async def test_an_app_in_trouble_does_not_hold_up_the_next_reload(tmp_path: Path) -> None:
+    """It may be the very reload that mends the app."""
+    text = app("a", file="a.token")
+    async with daemon(tmp_path, text) as running:
+        running.place.write("missing.key", "")
+        began = running.clock.now()
+        await running.reload(text + app("b", key="missing.key", file="b.token"))
+        await running.finish(text)
+        assert running.clock.now() - began < DELIVERY_TIMEOUT / 2
+
+
+async def test_files_that_are_not_named_any_more_are_removed(tmp_path: Path) -> None:
+    """A live token would stay behind: of a removed app, a removed file, a changed path."""
+    old = app("a", file="a.token") + app("b", file="b.token") + app("c", file="c.token")
+    async with daemon(tmp_path, old) as running:
+        # The path of b's file becomes another app's.
+        await running.finish(app("a") + app("c", file="moved.token") + app("d", file="b.token"))
+        present = {entry.name for entry in tmp_path.glob("*.token")}
+        assert present == {"moved.token", "b.token"}
+        held = running.assembly.supervisor.status("d")
+        assert held is not None
+        assert held.session.token is not None
+        secret = held.session.token.access_token.reveal()
+        assert (tmp_path / "b.token").read_text() == secret
 
 
 async def test_a_faulty_file_changes_nothing_and_every_fault_is_reported(tmp_path: Path) -> None:
