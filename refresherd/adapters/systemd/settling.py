@@ -1,6 +1,7 @@
 """Which apps hold up the start, and since when: what `ready = "settled"` is decided from."""
 
 from collections.abc import Iterator
+from math import inf
 
 from refresherd.domain import events
 from refresherd.domain.events import Event
@@ -28,7 +29,8 @@ class Settling:
         self._unsettled: set[str] = set()
         self._failing_since: dict[str, Instant] = {}
         self._progress_at = now
-        """When an app last settled."""
+        """When there were last fewer unsettled apps than ever before."""
+        self._fewest = inf
 
     def observe(self, event: Event, now: Instant) -> None:
         """Note when an app begins to fail; a suspend does not count as failing."""
@@ -41,6 +43,7 @@ class Settling:
     def clear(self) -> None:
         """Forget which apps there are: a reload may have removed some."""
         self._unsettled.clear()
+        self._fewest = inf
 
     def update(self, app: str, *, settled: bool, now: Instant) -> None:
         """Note whether an app has settled."""
@@ -50,7 +53,8 @@ class Settling:
         self._failing_since.pop(app, None)
         if app in self._unsettled:
             self._unsettled.remove(app)
-            self._progress_at = now
+            if len(self._unsettled) < self._fewest:
+                self._fewest, self._progress_at = len(self._unsettled), now
 
     def unsettled_since(self) -> Iterator[Instant]:
         """Return since when each app that has not settled has failed or waited in vain."""

@@ -186,10 +186,14 @@ async def test_the_next_run_finds_the_newest_first(
 async def test_a_foreign_session_is_dropped_and_removed(
     manager: ServiceManager, notifier: Notifier, app: App, boot: str, why: str
 ) -> None:
-    """Resuming it could send a token to the wrong server, or serve another app's."""
-    await first_run(notifier).put(token(1))
+    """Resuming it could send a token to the wrong server, or serve another app's.
+
+    Its generation counts all the same: consumers must not see a lower one.
+    """
+    await first_run(notifier).put(token(7))
     sessions, (line,) = next_run(manager, notifier, app, boot=boot)
     assert line == f"a stored session is dropped (payments): {why}"
+    assert sessions.generations == {"payments": 7}
     assert await sessions.store(APP).load() == ()
     assert stored(manager) == []
 

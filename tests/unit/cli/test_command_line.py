@@ -167,7 +167,7 @@ def test_a_value_of_an_unknown_option_is_not_repeated(capsys: pytest.CaptureFixt
 def test_any_words_are_a_command_or_a_usage_error(words: list[str]) -> None:
     """A traceback would look like a bug of refresherd. Only commands that just print are run."""
     if words[:1] and words[0] in COMMANDS and words[0] not in {"help", "version", "schema"}:
-        words = [*words, "--no-such-option"]
+        words = [words[0], "--no-such-option", *words[1:]]  # before a "--", after which it is none
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         try:
             status: object = main(words)

@@ -70,6 +70,16 @@ def test_an_app_that_has_settled_and_loses_its_token_fails_anew() -> None:
     assert since(found) == [2, 50]
 
 
+def test_an_app_that_comes_and_goes_is_no_progress_of_others() -> None:
+    """Its short tokens expire now and then, and the others' endpoint hangs all the same."""
+    found = settling()
+    found.update("c", settled=True, now=Instant(0))
+    for at in (20, 40, 60):
+        found.update("a", settled=True, now=Instant(at))
+        found.update("a", settled=False, now=Instant(at + 10))
+    assert since(found) == [20, 20]
+
+
 def test_a_suspend_is_no_failure() -> None:
     """After a night's sleep, an app whose login was under way gets its thirty seconds."""
     found = settling()
