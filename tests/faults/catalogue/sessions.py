@@ -67,8 +67,13 @@ async def _reset(scene: Scene) -> AsyncIterator[None]:
     """Reset the secret. The key file is empty for a moment, as when an editor saves it."""
     scene.dsm.apps.reset_secret(scene.app)
     yield
-    scene.key_file.write_text(scene.app.api_key)
+    scene.key_file.write_text(scene.app.api_key or scene.app.secret)
 
+
+LDAP = Setting(
+    key='acct_id = "{account}"\napp_name = "app-1"\npassword_file = "{name}.key"\nrenew = "auth"'
+)
+"""An LDAP app, whose every renewal needs the password."""
 
 FAULTS = (
     Fault(
@@ -109,6 +114,15 @@ FAULTS = (
         "the app's secret is reset, and the key file gets the new one later",
         _reset,
         SESSION_LOST | REJECTED | CREDENTIAL,
+        may_lack_token=True,
+        may_serve_dead_token=True,
+    ),
+    Fault(
+        "password-changed",
+        "an LDAP app's password is changed, and its file gets the new one later",
+        _reset,
+        SESSION_LOST | REJECTED | CREDENTIAL,
+        LDAP,
         may_lack_token=True,
         may_serve_dead_token=True,
     ),

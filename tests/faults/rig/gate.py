@@ -31,12 +31,13 @@ class Reply:
 
 @dataclass(slots=True, eq=False)
 class Exchange:
-    """A client's connection and the head of its last request; `forward` gets DSM's own answer."""
+    """A client's connection and its last request; `forward` gets DSM's own answer."""
 
     gate: "Gate"
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     head: bytes = b""
+    body: bytes = b""
     _ahead: bytes = b""
     _dsm: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
@@ -48,6 +49,8 @@ class Exchange:
     async def request(self) -> None:
         """Wait for the next request. Raises EOFError and OSError at the connection's end."""
         self.head, self._ahead = self._ahead or await self.reader.readuntil(b"\r\n\r\n"), b""
+        length = LENGTH.search(self.head)
+        self.body = await self.reader.readexactly(int(length[1]) if length else 0)
 
     async def idle_for(self, seconds: float) -> bool:
         """Return whether no request arrives for `seconds`. One that does is kept for `request`."""
@@ -67,7 +70,7 @@ class Exchange:
         if self._dsm is None:
             self._dsm = await asyncio.open_connection("127.0.0.1", self.gate.dsm_port)
         reader, writer = self._dsm
-        writer.write(self.head)
+        writer.write(self.head + self.body)
         head = await reader.readuntil(b"\r\n\r\n")
         length = LENGTH.search(head)
         return Reply(head, await reader.readexactly(int(length[1]) if length else 0))

@@ -72,7 +72,7 @@ class Scene:
 
     @property
     def key_file(self) -> Path:
-        """Where the daemon reads the API key."""
+        """Where the daemon reads the API key or the password."""
         return self.directory / f"{self.name}.key"
 
     @property
@@ -98,14 +98,15 @@ class Scene:
     def place(self) -> str:
         """Write the app's files, and return its part of the configuration."""
         self.key_file.touch(mode=0o600)
-        self.key_file.write_text(self.app.api_key)
+        self.key_file.write_text(self.app.api_key or self.app.secret)
         ca_file = ""
         if self.authority is not None:
             self.trust()
             ca_file = f'ca_file = "{self.ca_file}"\n'
         proxy = f'proxy = "{self.proxy}"\n' if self.proxy else ""
         head = f'[apps.{self.name}]\nendpoint = "{self.endpoint}"\n{proxy}{ca_file}'
-        key = self.setting.key.format(name=self.name, directory=self.directory)
+        account = self.dsm.apps.account_id
+        key = self.setting.key.format(name=self.name, directory=self.directory, account=account)
         if "bootstrap" in key:
             bootstrap = self.directory / f"{self.name}.bootstrap"
             bootstrap.touch(mode=0o600)

@@ -16,7 +16,7 @@ from faults.rig.ports import held_port
 from faults.rig.recorder import recording
 from faults.rig.scene import Scene
 from faults.rig.timing import HEAD, LIFETIME
-from refresherd.emulator import Emulator, Options
+from refresherd.emulator import Emulator, Expiry, Options
 from support.dsm_loopback import Authority
 
 NOWHERE = "http://127.0.0.1:9"
@@ -54,7 +54,9 @@ async def _scene(
     names: NameServer | None,
     stack: AsyncExitStack,
 ) -> Scene:
-    options = Options(lifetime=LIFETIME, expiry="idle" if setting.idle else "absolute")
+    expiry: Expiry = "idle" if setting.idle else "absolute"
+    ldap = "password_file" in setting.key
+    options = Options(apps=not ldap, ldap_apps=ldap, lifetime=LIFETIME, expiry=expiry)
     dsm = await stack.enter_async_context(Emulator(options))
     host = f"{name}.dsm.test" if setting.named else "127.0.0.1"
     authority = _authority(daemon.directory / f"{name}-ca") if setting.tls else None
