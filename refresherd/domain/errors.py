@@ -84,6 +84,11 @@ class DsmError(RefresherdError):
         self.message = message
         self.request_id = request_id
 
+    def explain(self, cause: str) -> None:
+        """Append what is probably the cause to the message."""
+        self.message = f"{self.message}; {cause}"
+        self.args = (self.message,)
+
 
 class Retryable(DsmError):
     """Network trouble, overload or an unreadable answer: it may pass by itself.

@@ -3,6 +3,7 @@
 import socket
 import ssl
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from refresherd.adapters.dsm.client import Connections
-from refresherd.domain.errors import Reason, Retryable
+from refresherd.domain.errors import DsmError, Reason, Retryable
 from refresherd.domain.model import ApiKeyEnv, App, Certificate, Credential, Endpoint, Secret
 from refresherd.engine.ports import SessionClient
 from refresherd.host.keyed_executor import KeyedExecutor
@@ -207,6 +208,23 @@ async def test_a_client_certificate_that_has_expired_is_named(
         text = await fault(client(connections, url, authority.ca_file, credential))
     message = "it says that our client certificate has expired; renew it (cert_file)"
     assert text.endswith(f" failed: {message}")
+
+
+async def test_an_expired_client_certificate_is_named_whatever_dsm_answers(
+    authority: Authority,
+) -> None:
+    """Some servers close the connection without a word, others answer 400 or 401."""
+    credential = Certificate(ENTITY_ID, *authority.issue("app", days=-1))
+    refusing_it = serving(GRANTING, authority.server(wants_certificate=True))
+    answering_400 = serving(answering(reply(400, b"No")), authority.server())
+    clock = FakeClock(offset=time.time())
+    async with Connections(KeyedExecutor(), clock) as opened, refusing_it as a, answering_400 as b:
+        for peer in (a, b):
+            app = client(opened, peer.https, authority.ca_file, credential)
+            with pytest.raises(DsmError) as caught:
+                await app.login(Secret(API_KEY), 5)
+            assert "; the client certificate expired at " in caught.value.message
+            assert str(caught.value) == caught.value.message
 
 
 async def test_apps_with_different_certificates_share_no_connection(

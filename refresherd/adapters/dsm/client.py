@@ -14,7 +14,7 @@ from refresherd.adapters.dsm.attempt import Attempt
 from refresherd.adapters.dsm.pool import ConnectionPool
 from refresherd.adapters.dsm.routes import Route
 from refresherd.adapters.dsm.tls import TlsContext, TlsFiles
-from refresherd.domain.errors import Reason, Retryable
+from refresherd.domain.errors import DsmError, Reason, Retryable
 from refresherd.domain.model import App, Certificate, Grant, LdapApp, Secret, TokenFile
 from refresherd.engine.ports import Clock, SessionClient
 from refresherd.host.keyed_executor import KeyedExecutor
@@ -134,10 +134,12 @@ class Client:
             answer = await self._pool.post(attempt, self._urls[operation], headers, body)
             now = self._clock.wall(self._clock.now())
             result = read(Exchange(operation, secret, *answer, now))
-        except Retryable as error:
+        except DsmError as error:
             # Overload is DSM's as a whole. Anything else may be one address's own trouble.
-            if error.reason is not Reason.THROTTLED:
+            if isinstance(error, Retryable) and error.reason is not Reason.THROTTLED:
                 attempt.blame()
+            if cause := self._pool.cause_of_failures():
+                error.explain(cause)
             raise
         attempt.praise()
         return result

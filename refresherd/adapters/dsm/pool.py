@@ -125,6 +125,10 @@ class ConnectionPool:
                 may_be_stale = False
                 await self._drop(session)
 
+    def cause_of_failures(self) -> str:
+        """Return what on this host probably makes attempts fail, "" if nothing is known."""
+        return "" if self._context is None else self._context.cause_of_failures()
+
     async def aclose(self) -> None:
         """Close all connections for good; requests under way on them fail."""
         self._closed = True

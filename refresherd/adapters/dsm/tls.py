@@ -7,6 +7,8 @@ from math import inf
 from pathlib import Path
 from typing import NamedTuple
 
+from refresherd.domain import certificates
+from refresherd.domain.certificates import Dates, Validity
 from refresherd.domain.errors import Reason, Retryable
 from refresherd.domain.model import Instant
 from refresherd.engine.ports import Clock
@@ -46,6 +48,7 @@ class TlsContext:
         self._clock = clock
         self._patience = patience
         self._context: ssl.SSLContext | None = None
+        self._client_dates: Dates | None = None
         self._signature: list[object] = []
         self._checked_at = Instant(-inf)
 
@@ -68,11 +71,19 @@ class TlsContext:
         self._checked_at = now
         return last
 
+    def cause_of_failures(self) -> str:
+        """Return that the client certificate has expired, "" if it has not."""
+        dates, now = self._client_dates, self._clock.wall(self._clock.now())
+        if dates is None or certificates.validity(dates, now) is not Validity.EXPIRED:
+            return ""
+        return certificates.notice(dates, now)
+
     def _read(self) -> ssl.SSLContext:
         """Return the files' context. Only the executor calls it, one call at a time."""
         signature = [path and file_stamp(path) for path in self._files]
         if self._context is None or signature != self._signature:
             self._context = make_context(self._files)
+            self._client_dates = _dates(self._files.cert_file)
             # The signature is older than the content, so a change in between is seen next time.
             self._signature = signature
         return self._context
@@ -101,6 +112,14 @@ def make_context(files: TlsFiles) -> ssl.SSLContext:
     if files.cert_file is not None and files.key_file is not None:
         _load_certificate(context, files.cert_file, files.key_file)
     return context
+
+
+def _dates(cert_file: Path | None) -> Dates | None:
+    """Return the dates of the client certificate, None if there is none."""
+    if cert_file is not None:
+        with suppress(OSError, ValueError):
+            return certificates.dates(cert_file.read_bytes())
+    return None
 
 
 def _load_certificate(context: ssl.SSLContext, cert_file: Path, key_file: Path) -> None:
