@@ -24,12 +24,14 @@ from support.documentation import (
 )
 from support.lab import needs, needs_tool
 from support.shell_session import Session, session
-from support.systemd_host import DSM, Host, bare_host, shown, token
+from support.systemd_host import DSM, SERVICE, SOCKET, Host, bare_host, shown, token
 
 PAGE = CHECKOUT / "docs" / "systemd.md"
 
 PYTHON = Path("/usr/bin/python3")
 """The distribution's Python, which a user's PATH finds."""
+
+INSTANCE = "refresherd@blue.service"
 
 ROOT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 USER_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -70,6 +72,19 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
         host.machine.write("/home/ada/refresherd/payments.key", key, 0o600)
         host.machine.write("/usr/local/bin/payments-report", REPORT, 0o755)
         yield host
+
+
+def add_everything(host: Host) -> None:
+    """Add what only some hosts have: an instance, the state of a DynamicUser=, a polkit rule."""
+    text = host.machine.read("/etc/refresherd/config.toml")
+    head = '[http]\nlisten = []\n[api]\npath = "/run/refresherd/blue/api.sock"\n'
+    config = head + text.replace("refresherd/", "refresherd/blue/")
+    host.machine.write("/etc/refresherd/blue/config.toml", config)
+    credential = "[Service]\nLoadCredential=payments:/etc/refresherd/payments.key\n"
+    host.drop_in(credential, unit=INSTANCE)
+    host.systemctl("enable", "--now", INSTANCE)
+    host.machine.run("mkdir", "-p", "/var/lib/private/refresherd")
+    host.machine.write("/etc/polkit-1/rules.d/refresherd.rules", "")
 
 
 @contextmanager
@@ -138,8 +153,12 @@ def test_install_upgrade_and_uninstall(bare: Host) -> None:
             if upgrades:
                 assert token(bare) == before[0]
                 assert shown(bare, "MainPID") != before[1]
-        for block in (*elsewhere, uninstall):
+        for block in elsewhere:
             carry_out(page, block)
-    assert shown(bare, "LoadState") == "not-found"
+        add_everything(bare)
+        carry_out(page, uninstall)
+    for unit in (SERVICE, SOCKET, INSTANCE):
+        assert shown(bare, "LoadState", unit) == "not-found"
+        assert shown(bare, "ActiveState", unit) == "inactive"
     places = ("/opt/refresherd", "/etc", "/run", "/var/lib")
     assert bare.machine.ask("find", *places, "-name", "*refresherd*") == ""
