@@ -183,6 +183,18 @@ async def test_other_apps_avoid_the_address_on_their_kept_connections_too(place:
     assert (len(first.requests), len(second.requests)) == (4, 2)
 
 
+async def test_an_address_that_failed_alone_comes_after_one_that_is_new_in_dns(
+    place: Place,
+) -> None:
+    """Operators move a name away from a sick host, and often leave the old address in it."""
+    first = await place.add(SICK, FAILING)
+    await place.login()
+    second = await place.add(GOOD, GRANTING)
+    place.clock.advance(1)
+    assert await place.login() == "new-token"
+    assert (len(first.requests), len(second.requests)) == (1, 1)
+
+
 async def test_sick_addresses_are_tried_again_when_the_others_fail(place: Place) -> None:
     """The first one may have recovered by then; whichever failed longest ago comes first."""
     peers = [await place.add(address, FAILING) for address in (SICK, GOOD, THIRD)]

@@ -87,9 +87,8 @@ class Addresses:
         return address in self._suspects
 
     def blame(self, address: str) -> None:
-        """Try an address after the others from now on."""
-        if self.is_choice:
-            self._suspects[address] = self._clock.now()
+        """Try an address after the others from now on, also after those that DNS gets later."""
+        self._suspects[address] = self._clock.now()
 
     def clear(self, address: str) -> None:
         """Note that an address answers."""

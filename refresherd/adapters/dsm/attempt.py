@@ -29,14 +29,14 @@ class Attempt:
     timeout: float
     """In seconds, for all of it."""
     began: float = field(default_factory=lambda: asyncio.get_running_loop().time())
-    limit: asyncio.Timeout = field(default_factory=lambda: asyncio.timeout(None))
+    limit: asyncio.Timeout = field(init=False)
     """Ends the present try, which began at `tried_at`."""
     tried_at: float = 0.0
     addresses: Addresses | None = None
     untried: list[ResolveResult] | None = None
     """None until the host is resolved, which a connection from the pool does not need."""
     address: str = ""
-    """Of the present connection, if there is a choice of addresses."""
+    """Of the present connection."""
     is_new: bool = False
     """Whether the present connection was opened for this attempt."""
     protocol: ResponseHandler | None = None
@@ -83,11 +83,11 @@ class Attempt:
             return True
         if self.protocol.should_close and not self.is_new:
             return False
-        if self.addresses is None or not self.addresses.is_choice:
-            return True
         transport = connection.transport
         peer = None if transport is None else transport.get_extra_info("peername")
         self.address = peer[0] if peer else self.address
+        if self.addresses is None or not self.addresses.is_choice:
+            return True
         others = self.addresses.other_good_ones(self.address)
         if others and not self.is_new and self.addresses.is_suspect(self.address):
             return False
