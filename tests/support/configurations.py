@@ -8,7 +8,6 @@ from itertools import chain
 from pathlib import Path
 
 from refresherd.config import Configuration, load
-from refresherd.config.collisions import Collisions
 from refresherd.config.configuration import build
 from refresherd.config.credentials import check_credentials, check_environment
 from refresherd.config.findings import Kind
@@ -16,7 +15,6 @@ from refresherd.config.parse import parse_settings
 from refresherd.config.rules import check_rules
 from refresherd.config.source import read_toml, report
 from refresherd.domain.errors import ConfigError
-from refresherd.host.path_identity import Resolver
 from support.fakes import API_KEY
 
 FILE = Path("/etc/refresherd/config.toml")
@@ -43,9 +41,7 @@ def faults_in(text: str, environ: Mapping[str, str] = ENVIRON) -> tuple[str, ...
     """
     settings = parse_settings(read_toml(FILE, text), FILE, environ)
     checks = check_rules, check_credentials, check_environment
-    spelled = Collisions(settings, Resolver(looks=False))
-    found = (check(settings) for check in checks)
-    findings = chain(settings.faults, spelled.findings(), *found)
+    findings = chain(settings.faults, *(check(settings) for check in checks))
     lines = report(FILE, text, findings)
     wrong = (*lines[Kind.FAULT], *lines[Kind.TROUBLE])
     return tuple(line.removeprefix(f"{FILE}:") for line in wrong)

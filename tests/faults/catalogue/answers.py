@@ -1,7 +1,10 @@
 """Faults of the answers from DSM, or from whatever answers in its place."""
 
 import asyncio
+import gzip
+import re
 import time
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email.utils import formatdate
@@ -18,7 +21,17 @@ from faults.rig.reasons import (
     THROTTLED,
     TIMEOUT,
 )
-from faults.rig.replies import CUT_SHORT, HTML, PAGE, answering, bodies, fields, pages, rewritten
+from faults.rig.replies import (
+    CUT_SHORT,
+    HTML,
+    PAGE,
+    answering,
+    bodies,
+    fields,
+    pages,
+    replaced,
+    rewritten,
+)
 from faults.rig.scene import Scene
 from support.dsm_loopback import reply
 
@@ -184,4 +197,33 @@ GRANTS = (
     ),
 )
 
-FAULTS = (*STATUSES, *JSON, *GRANTS)
+UNUSUAL = (
+    lambda body: reply(200, body.replace(b'"Bearer"', b'"bearer"')),
+    lambda body: reply(200, re.sub(rb'("expires_in": *[0-9]+)', rb"\1.0", body)),
+    lambda body: reply(200, b"\xef\xbb\xbf" + body[:-1] + b', "half": "\\ud800"}'),
+    lambda body: reply(200, gzip.compress(body), "Content-Encoding: x-gzip"),
+    lambda body: reply(200, gzip.compress(zlib.compress(body)), "Content-Encoding: deflate, gzip"),
+    lambda body: reply(200, body, "Content-Encoding: identity", "X-Policy: " + "x" * 9000),
+    lambda body: reply(200, body, *(f"X-{number}: y" for number in range(200))),
+)
+"""Valid answers as other libraries and gateways write them."""
+
+FORMS = (
+    Fault(
+        "answer-unusual",
+        "valid answers in unusual forms",
+        gated(replaced(*UNUSUAL, delivered=True)),
+    ),
+    _bad_response(
+        "coding-unknown",
+        "a content coding that nobody asked for",
+        replaced(lambda body: reply(200, body, "Content-Encoding: br")),
+    ),
+    _bad_response(
+        "head-large",
+        "a head of 40,000 bytes in a line",
+        replaced(lambda body: reply(200, body, "X-Policy: " + "x" * 40_000)),
+    ),
+)
+
+FAULTS = (*STATUSES, *JSON, *GRANTS, *FORMS)

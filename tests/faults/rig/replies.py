@@ -53,7 +53,16 @@ def rewritten(*changes: Callable[[bytes], bytes], delivered: bool = False) -> Tr
 
     `delivered`: the client still gets its new session.
     """
-    turns = itertools.cycle(changes)
+    return replaced(*(_json_of(change) for change in changes), delivered=delivered)
+
+
+def _json_of(change: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    return lambda body: reply(200, change(body), JSON)
+
+
+def replaced(*replies: Callable[[bytes], bytes], delivered: bool = False) -> Trouble:
+    """Pass logins and reauths on to DSM, and make answers of its bodies, as in `rewritten`."""
+    turns = itertools.cycle(replies)
 
     async def behave(exchange: Exchange) -> None:
         if not exchange.path.endswith("auth"):
@@ -65,7 +74,7 @@ def rewritten(*changes: Callable[[bytes], bytes], delivered: bool = False) -> Tr
             return
         if not delivered:
             exchange.mark_lost()
-        await exchange.send(reply(200, next(turns)(answer.body), JSON))
+        await exchange.send(next(turns)(answer.body))
 
     return Trouble(on_request=behave)
 
