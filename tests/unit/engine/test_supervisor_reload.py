@@ -118,6 +118,14 @@ async def test_a_restarted_app_exists_all_the_time() -> None:
         await settle()
 
 
+async def test_generations_continue_when_an_app_is_configured_again() -> None:
+    """It was removed for an hour, and its consumers have kept the old token."""
+    async with machine(A, B) as there:
+        await there.reload(B)
+        await there.reload(A, B)
+        assert there.status("a").session.generation == 2
+
+
 async def test_generations_continue_when_an_app_is_restarted() -> None:
     """A consumer that compares them must not take the new token for an old one."""
     async with machine(A) as there:
