@@ -230,12 +230,12 @@ def test_a_deadline_holds_for_a_response_that_trickles(path: Path) -> None:
 
 def test_a_stream_that_never_begins_times_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A stopped daemon accepts connections, and would be waited for without a word."""
-    monkeypatch.setattr("refresherd.cli.client.daemon.STREAM_TIMEOUT", 0.1)
+    monkeypatch.setattr("refresherd.cli.client.daemon.STREAM_TIMEOUT", 0.7)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
         with pytest.raises(TimedOut):
-            next(Daemon(str(path)).tokens("payments"))
+            next(Daemon(str(path)).tokens("payments", lambda: pytest.fail("it has not begun")))
 
 
 def test_an_idle_stream_calls_back(path: Path, fake: FakeDaemon) -> None:

@@ -25,6 +25,9 @@ from refresherd.cli.errors import NotPermitted
 from support.fake_daemon import ENDPOINT, FakeDaemon, fake_daemon
 from support.programs_under_exec import ended, running, until
 
+# Python 3.12 warns of threads that tests before these have left running.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+
 Capture = pytest.CaptureFixture[str]
 
 ENVIRON = {"PATH": os.environ["PATH"]}

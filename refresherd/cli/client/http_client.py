@@ -105,7 +105,7 @@ class Stream(socket.SocketIO):
     def __init__(
         self, connection: socket.socket, deadline: Deadline, idle: Callable[[], object] = bool
     ) -> None:
-        """Call `idle` every half a second in which nothing arrives."""
+        """Call `idle` every half a second in which nothing arrives, once there is no deadline."""
         super().__init__(connection, "r")
         self._idle = idle
         self.deadline: Deadline | None = deadline
@@ -117,7 +117,8 @@ class Stream(socket.SocketIO):
         Raises TimeoutError at the deadline.
         """
         while not select.select((self,), (), (), self._patience())[0]:
-            self._idle()
+            if self.deadline is None:
+                self._idle()
         return super().readinto(buffer)
 
     def _patience(self) -> float:
