@@ -31,7 +31,10 @@ class Secret:
         return self._value
 
     def fingerprint(self) -> str:
-        """Return its SHA-256, which does not reveal it: secrets are random."""
+        """Return its SHA-256, which does not reveal a random secret.
+
+        A password might be guessed by it, so it is only kept where a token is kept as well.
+        """
         return sha256(self._value.encode()).hexdigest()
 
     def __repr__(self) -> str:

@@ -64,6 +64,14 @@ api_key_command = ["{directory}/command"]
 api_key_env = "CANARY_KEY"
 """
 
+LDAP = """
+[apps.ldap{number}]
+endpoint = "{endpoint}"
+acct_id = "{account}"
+app_name = "ldap"
+password_file = "ldap.password"
+"""
+
 HOOK = """\
 #!/bin/sh
 exec >>{directory}/hook.out
@@ -133,8 +141,11 @@ async def trail(directory: Path, form: str) -> Traces:
     options = Options(apps=2 * LEAKING_APPS + 4, api_keys=(short,), lifetime=LIFETIME)
     async with Emulator(options) as dsm, _gates(dsm) as gates:
         keys = [app.api_key for app in dsm.apps]
+        password = f'open "{os.urandom(8).hex()}" \\ sésame {os.urandom(8).hex()}'
+        dsm.apps.add("ldap", ldap=True, password=password)
         daemon = Daemon(directory, ("env", f"CANARY_KEY={keys[-1]}", "PYTHONASYNCIODEBUG=1"))
         _place(daemon, dsm.url, gates, keys, form)
+        _place_ldap(daemon, gates, dsm.apps.account_id, password)
         await daemon.start()
         try:
             await daemon.listening()
@@ -147,7 +158,7 @@ async def trail(directory: Path, form: str) -> Traces:
         found.places["log"] = daemon.log.read_text()
         found.places["hook"] = (directory / "hook.out").read_text()
         tokens = dsm.sessions.tokens()
-        found.secrets = [*keys, *map(secret_half, keys), *tokens]
+        found.secrets = [*keys, *map(secret_half, keys), password, *tokens]
         found.open_to_others = _open_to_others(directory, tokens)
         return found
 
@@ -224,6 +235,16 @@ def _place(daemon: Daemon, dsm: str, gates: list[Gate], keys: list[str], form: s
     _script(directory / "command", COMMAND.format(key=commanded, half=half))
     (directory / "gone").mkdir()
     daemon.config.write_text("".join(lines))
+
+
+def _place_ldap(daemon: Daemon, gates: list[Gate], account: str, password: str) -> None:
+    """Add LDAP apps to the configuration, whose DSM echoes or reveals as for the others."""
+    file = daemon.directory / "ldap.password"
+    file.touch(mode=0o600)
+    file.write_text(password + "\n")
+    with daemon.config.open("a") as config:
+        for number, gate in enumerate(gates):
+            config.write(LDAP.format(number=number, endpoint=gate.url, account=account))
 
 
 def _script(path: Path, text: str) -> None:

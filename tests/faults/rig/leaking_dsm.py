@@ -21,8 +21,10 @@ FILLER = "x " * 2035
 
 
 def _sent(exchange: Exchange) -> tuple[str, str]:
+    """Return how a request was authenticated, and by which secret."""
     found = AUTHORIZATION.search(exchange.head)
-    assert found is not None
+    if found is None:
+        return "Password", str(json.loads(exchange.body)["password"])
     return found[1].decode(), found[2].decode()
 
 
