@@ -141,7 +141,7 @@ def _serve(arguments: Namespace, kept: "KeptDirectory | None") -> None:
         except ValueError as error:
             raise RefresherdError(f"cannot use {arguments.dir}: {error}") from error
         except OSError as error:
-            reason = "the address is in use" if error.errno == EADDRINUSE else error.strerror
+            reason = _reason(error, is_kept=listen != arguments.listen)
             raise RefresherdError(f"cannot listen on {listen}: {reason}") from error
         try:
             if kept is not None:
@@ -152,6 +152,14 @@ def _serve(arguments: Namespace, kept: "KeptDirectory | None") -> None:
             await emulator.__aexit__()
 
     asyncio.run(serve())
+
+
+def _reason(error: OSError, *, is_kept: bool) -> str | None:
+    """Return why the emulator cannot listen on an address, which may be that of the last run."""
+    if error.errno != EADDRINUSE:
+        return error.strerror
+    cure = "; it is that of the last run, so free it, or choose one by --listen"
+    return f"the address is in use{cure if is_kept else ''}"
 
 
 def _add_apps(emulator: "Emulator", arguments: Namespace) -> None:

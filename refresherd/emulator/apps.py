@@ -125,6 +125,8 @@ class Apps:
             raise ValueError("an app has one of api_key, certificate and ldap; keep one of them")
         if password and not ldap:
             raise ValueError("only an LDAP app has a password; set ldap to true as well")
+        _check("name", name)
+        _check("password", password)
         if lifetime is not None and lifetime <= 0:
             raise ValueError("lifetime: must be more than 0 seconds")
         if api_key:
@@ -217,6 +219,11 @@ class Apps:
         app.failures.clear()
         app.counts.secret_resets += 1
         self.changed()
+
+
+def _check(field_name: str, text: str) -> None:
+    if not text.isprintable() or text.isspace():
+        raise ValueError(f"{field_name}: must be one line of printable characters")
 
 
 def split_api_key(credential: str) -> tuple[str, str]:

@@ -150,9 +150,9 @@ class KeptDirectory:
         self.keep(emulator)
         text = HEAD.format(
             path=self.path / CONFIGURATION,
-            endpoint=json.dumps(emulator.url),
+            endpoint=_toml(emulator.url),
             ca_file='ca_file = "ca.pem"\n' if self._state.tls else "",
-            socket=json.dumps(self._socket()),
+            socket=_toml(self._socket()),
         )
         for app in emulator.apps:
             text += "\n" + "\n".join(self._table(emulator, app)) + "\n"
@@ -190,21 +190,21 @@ class KeptDirectory:
     def _table(self, emulator: "Emulator", app: App) -> Iterator[str]:
         """Yield the lines of an app in the configuration, and write what they name."""
         name = app.name if TABLE_NAME.fullmatch(app.name) else app.id
-        key = json.dumps(name) if "." in name else name
+        key = _toml(name) if "." in name else name
         yield f"[apps.{key}]"
         if app.kind == "certificate":
             files = emulator.client_certificate(app)
             yield f'app_id = "{app.id}"'
-            yield f"cert_file = {json.dumps(files.cert_file.name)}"
-            yield f"key_file = {json.dumps(files.key_file.name)}"
+            yield f"cert_file = {_toml(files.cert_file.name)}"
+            yield f"key_file = {_toml(files.key_file.name)}"
         elif app.kind == "ldap":
             yield f'acct_id = "{emulator.apps.account_id}"'
-            yield f"app_name = {json.dumps(app.name)}"
-            yield f"password_file = {json.dumps(self._credential(name, app))}"
+            yield f"app_name = {_toml(app.name)}"
+            yield f"password_file = {_toml(self._credential(name, app))}"
         else:
-            yield f"api_key_file = {json.dumps(self._credential(name, app))}"
+            yield f"api_key_file = {_toml(self._credential(name, app))}"
         yield f"\n[[apps.{key}.files]]"
-        yield f"path = {json.dumps(f'{name}.token')}"
+        yield f"path = {_toml(f'{name}.token')}"
 
     def _credential(self, name: str, app: App) -> str:
         """Write an app's credential; return the name of its file."""
@@ -245,6 +245,11 @@ class KeptDirectory:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def _toml(text: str) -> str:
+    """Return a string as TOML writes it, which is almost how JSON does."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _foreign(name: str) -> str:

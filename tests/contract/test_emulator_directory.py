@@ -155,10 +155,15 @@ async def test_any_name_of_an_app_can_be_configured(tmp_path: Path) -> None:
     async with running(tmp_path) as (emulator, _):
         for name in ("../up", 'a "quoted" name', "ca", "emulator.json"):
             emulator.apps.add(name)
+        emulator.apps.add("Zahlungen \u2713 \U0001f600", ldap=True, password='open "s\u00e9same"')
     async with running(tmp_path) as (emulator, _):
         apps = load(tmp_path / "config.toml", {}).apps
-        odd = [app.id for app in emulator.apps][:2]
-        assert [app.name for app in apps] == [*odd, "ca", "emulator.json"]
+        uuids = [app.id for app in emulator.apps]
+        assert [app.name for app in apps] == [*uuids[:2], "ca", "emulator.json", uuids[-1]]
+        ldap = apps[-1].credential
+        assert isinstance(ldap, LdapApp)
+        assert ldap.app_name == "Zahlungen \u2713 \U0001f600"
+        assert ldap.password_file.read_text() == 'open "s\u00e9same"'
 
 
 async def test_only_one_emulator_uses_a_directory(tmp_path: Path) -> None:

@@ -178,6 +178,11 @@ def test_an_app_is_added_once_and_with_one_kind_of_credential() -> None:
             dsm.apps.add(
                 api_key=api_key(APP_ID, "x"), certificate=certificate, ldap=not certificate
             )
+    for name in ("two\nlines", " ", "\ud800"):
+        with pytest.raises(ValueError, match="name: must be one line of printable characters"):
+            dsm.apps.add(name)
+    with pytest.raises(ValueError, match="password: must be one line"):
+        dsm.apps.add(ldap=True, password="a\x00b")
     with pytest.raises(ValueError, match="only an LDAP app has a password"):
         dsm.apps.add(password="x")
     with pytest.raises(ValueError, match='no app "app-9"; did you mean "app-2"'):

@@ -1,5 +1,6 @@
 """`refresherd emulator --dir`, with the daemon's commands on the configuration that it writes."""
 
+import socket
 from pathlib import Path
 
 from support.programs import command, emulator
@@ -18,6 +19,18 @@ def test_a_daemon_finds_the_emulator_again_after_a_restart(tmp_path: Path) -> No
     (before, old), (after, new) = tokens
     assert before == after
     assert old != new
+
+
+def test_a_kept_port_that_is_taken_meanwhile_is_explained(tmp_path: Path) -> None:
+    """Nobody asked for that port, so the message has to say where it comes from."""
+    with emulator("--dir", str(tmp_path / "dsm")) as dsm:
+        port = int(dsm.url.rpartition(":")[2])
+    with socket.create_server(("127.0.0.1", port)):
+        done = command("emulator", "--dir", str(tmp_path / "dsm"))
+    assert done.returncode == 69
+    reason = "the address is in use; it is that of the last run, so free it, or choose one by"
+    expected = f"refresherd emulator: cannot listen on 127.0.0.1:{port}: {reason} --listen\n"
+    assert done.stderr == expected
 
 
 def test_a_directory_in_use_is_refused_in_one_line(tmp_path: Path) -> None:
