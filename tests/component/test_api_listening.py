@@ -95,6 +95,43 @@ async def test_a_socket_that_was_removed_comes_back(directory: Path) -> None:
     assert not path.exists()
 
 
+async def warned(observer: RecordingObserver) -> str:
+    """Return the first warning as soon as there is one."""
+    async with asyncio.timeout(30):
+        while not observer.of(Warned):  # noqa: ASYNC110  # the observer has no event to wait for
+            await asyncio.sleep(0.05)
+    return observer.of(Warned)[0].message
+
+
+async def test_the_sockets_rights_are_restored_and_that_is_reported(directory: Path) -> None:
+    """Somebody who closes it shuts every consumer out, without a trace of who did that."""
+    path, observer = directory / "api.sock", RecordingObserver()
+    served = listening(path, observer=observer)
+    await served.start()
+    path.chmod(0o600)
+    assert await warned(observer) == (
+        f"the API's socket {path}: somebody changed its mode from 0666 to 0600; this was made good"
+    )
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666
+    await served.stop()
+
+
+async def test_the_removal_of_a_passed_socket_is_reported_with_the_cure(directory: Path) -> None:
+    """Only systemd can make it anew: the daemon's own would be another."""
+    path, observer = directory / "api.sock", RecordingObserver()
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+        made.listen()
+        served = listening(path, passed=made, observer=observer)
+        await served.start()
+        path.unlink()
+        assert await warned(observer) == (
+            f"cannot listen on {path}: somebody removed it; restart refresherd-api.socket, and "
+            "then refresherd"
+        )
+        await served.stop()
+
+
 async def test_a_file_in_the_sockets_place_is_reported_once_and_left_alone(directory: Path) -> None:
     """It belongs to somebody; once they move it away, the API comes back by itself."""
     path, observer = directory / "api.sock", RecordingObserver()

@@ -456,3 +456,65 @@ async def test_a_lent_socket_is_served_and_never_replaced(fake_app: FakeApp, pat
     elsewhere.close()
     assert not other.exists()
     lent.close()
+
+
+def lent_to(fake_app: FakeApp, path: Path, lent: socket.socket) -> SocketOutput:
+    """Return an output on a socket that systemd lends."""
+    executor = KeyedExecutor(idle_timeout=IDLE_TIMEOUT)
+    listen = lambda _path, _ownership: lend(lent, path)  # noqa: E731  # a Listen
+    return SocketOutput(fake_app.app, SocketSpec(path), fake_app.context, executor, listen=listen)
+
+
+async def test_clients_of_a_lent_socket_that_is_dropped_are_turned_away(
+    fake_app: FakeApp, path: Path
+) -> None:
+    """Systemd still listens there: they would wait for ever. Until the socket is wanted again."""
+    lent = bind(path, PRIVATE)
+    output = lent_to(fake_app, path, lent.socket)
+    await output.put(token(fake_app))
+    output.close()
+    waiting = asyncio.create_task(read(path))
+    await asyncio.sleep(0.05)
+    assert not waiting.done(), "a restarted app may go on with it"
+    assert "its clients are turned away" in await output.discard()
+    assert await waiting == b""
+    assert await read(path) == b""
+    later = lent_to(fake_app, path, lent.socket)
+    await later.prepare()
+    waiting = asyncio.create_task(read(path))
+    await asyncio.sleep(0.05)
+    assert not waiting.done(), "it waits for the first token"
+    await later.put(token(fake_app))
+    assert await waiting == b"token-1"
+    later.close()
+    lent.close()
+
+
+async def test_a_lent_socket_that_nobody_reaches_is_an_error(fake_app: FakeApp, path: Path) -> None:
+    """Only its unit can make it anew."""
+    lent = bind(path, PRIVATE)
+    output = lent_to(fake_app, path, lent.socket)
+    await output.put(token(fake_app))
+    path.unlink()
+    found = output.look()
+    assert found is not None
+    assert output.settle(found) == "somebody removed it"
+    cure = "somebody removed it; restart its socket unit, and then refresherd"
+    with pytest.raises(OutputError, match=cure):
+        await output.put(token(fake_app))
+    output.close()
+    lent.close()
+
+
+async def test_accepted_clients_are_answered_when_the_daemon_ends(
+    fake_app: FakeApp, path: Path
+) -> None:
+    """A restart must not fail a read that has begun, however long the answer is."""
+    output = output_of(fake_app, path)
+    long = replace(FIRST, access_token=Secret("t" * 3_000_000))
+    await output.put(token(fake_app, long))
+    reading = asyncio.create_task(read(path))
+    await asyncio.sleep(0.01)
+    output.leave()
+    assert len(await reading) == 3_000_000
+    assert not path.exists(), "nobody keeps this socket for the next run"

@@ -56,8 +56,8 @@ class FileOutput(ReplacedFile):
 
     @property
     def directory(self) -> str:
-        """Where it is: all files of a directory hang together."""
-        return self._target.directory
+        """Where it is: what is in memory never hangs, and is looked at together."""
+        return "memory" if self._in_memory else self._target.directory
 
     @property
     def removes_expired(self) -> bool:

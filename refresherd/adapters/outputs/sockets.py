@@ -15,7 +15,7 @@ from refresherd.domain.model import App, SocketSpec, Token
 from refresherd.engine.context import Context
 from refresherd.engine.ports import Alteration
 from refresherd.host import peers
-from refresherd.host.acceptor import Acceptor, Failed
+from refresherd.host.acceptor import Acceptor, Failed, turn_away
 from refresherd.host.keyed_executor import PATIENCE_SECONDS, KeyedExecutor, filesystem_timeout
 from refresherd.host.os_errors import cannot_listen
 from refresherd.host.unix_sockets import BoundSocket, Listen, bind
@@ -58,6 +58,8 @@ class SocketOutput:
         self._send_timeout = send_timeout
         self._token: Token | None = None
         self._bound: BoundSocket | None = None
+        self._lent: socket.socket | None = None
+        """The socket that was lent until the output was closed."""
         self._server: AnswerServer | None = None
         self._closed = False
         self._watched = False
@@ -126,8 +128,11 @@ class SocketOutput:
             self._bound.leave()
 
     async def discard(self) -> str:
-        """Do nothing: `close` removes the socket's file."""
-        return ""
+        """Have the clients of a lent socket turned away; `close` has removed any other's file."""
+        if self._lent is None:
+            return ""
+        turn_away(self._lent)
+        return f"{self.name}: its clients are turned away from now on; disable its socket unit"
 
     def close(self) -> None:
         """Stop listening for good, and remove the socket's file unless it was replaced."""
@@ -135,6 +140,7 @@ class SocketOutput:
         if self._server is not None:
             self._server.close()
         if self._bound is not None:
+            self._lent = self._bound.socket if self._bound.lent else None
             self._bound.close()
         self._bound = self._server = None
 
@@ -178,6 +184,8 @@ class SocketOutput:
         if self._bound is not None:
             self._bound.close()
         self._bound = bound
+        # Of a lent socket that was discarded, and is configured again.
+        asyncio.get_running_loop().remove_reader(bound.socket)
         # Otherwise clients queued before start-up keep waiting for the first token.
         if self._token is not None or not bound.queued:
             self._serve()
