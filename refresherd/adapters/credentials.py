@@ -239,8 +239,14 @@ def api_key(raw: bytes, where: object) -> Parsed:
 
 
 def bearer_token(raw: bytes, where: object) -> Parsed:
-    """Return the bearer token in `raw`. Raises Retryable, naming `where`."""
-    return Secret(_checked(raw, B64TOKEN, "a bearer token", where)), ""
+    """Return the bearer token in `raw`. Raises Retryable, naming `where`.
+
+    An API key could be sent as one, and must not be.
+    """
+    text = _checked(raw, B64TOKEN, "a bearer token", where)
+    if app_uuid(text):
+        raise unreadable(where, "it holds an API key; name the file as api_key_file")
+    return Secret(text), ""
 
 
 def ldap_login(acct_id: str, app_name: str, raw: bytes, where: object) -> Parsed:

@@ -189,6 +189,28 @@ def test_each_app_goes_on_as_soon_as_its_thing_is_there(daemon: Daemon) -> None:
         assert not daemon.logged("app crashed")
 
 
+@pytest.mark.timing
+def test_a_ca_file_is_read_as_soon_as_it_is_there(tmp_path: Path) -> None:
+    """It may be missing at first, then broken, and then another host's."""
+    with emulator("--lifetime", "60", "--apps", "1", "--tls") as dsm, emulator("--tls") as other:
+        assert dsm.ca_file is not None
+        assert other.ca_file is not None
+        daemon = Daemon(tmp_path, dsm)
+        ca_file = tmp_path / "later.pem"
+        daemon.workplace.sections[0] = daemon.workplace.sections[0].replace(
+            "api_key_file", f'ca_file = "{ca_file}"\napi_key_file', 1
+        )
+        with daemon.running("--config", str(daemon.write())):
+            until((tmp_path / "api.sock").exists)
+            until(lambda: daemon.statuses()["good"]["consecutive_failures"] > 4)
+            ca_file.write_bytes(b"")
+            until(lambda: "holds no CA certificate" in daemon.statuses()["good"]["last_error"])
+            ca_file.write_bytes(other.ca_file.read_bytes())
+            until(lambda: "holds no CA" not in daemon.statuses()["good"]["last_error"])
+            ca_file.write_bytes(dsm.ca_file.read_bytes())
+            until(lambda: daemon.ready("good"), AT_ONCE)
+
+
 def test_half_a_key_is_not_sent_to_dsm(daemon: Daemon) -> None:
     """Each refused login brings DSM closer to resetting the secret."""
     half = daemon.directory / "half.key"

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from faults.catalogue import (
+    absences,
     addresses,
     altered,
     answers,
@@ -25,7 +26,14 @@ DSM_SIDE = (
     *sessions.FAULTS,
 )
 
-HOST_SIDE = (*process.FAULTS, *files.FAULTS, *places.FAULTS, *altered.FAULTS, *calls.FAULTS)
+HOST_SIDE = (
+    *process.FAULTS,
+    *files.FAULTS,
+    *places.FAULTS,
+    *absences.FAULTS,
+    *altered.FAULTS,
+    *calls.FAULTS,
+)
 
 FAULTS = (*DSM_SIDE, *HOST_SIDE)
 

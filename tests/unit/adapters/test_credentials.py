@@ -121,6 +121,12 @@ def test_any_text_is_a_key_or_not(text: str) -> None:
         assert api_key(text.encode(errors="replace"), WHERE)[0].reveal() == text.strip()
 
 
+def test_an_api_key_is_no_token() -> None:
+    """A key in the wrong file must not leave this host in another header than its own."""
+    with pytest.raises(Retryable, match="it holds an API key; name the file as api_key_file"):
+        bearer_token(API_KEY.encode(), WHERE)
+
+
 def source_of(credential: Credential, environ: dict[str, str] | None = None) -> CredentialSource:
     """Return the source of an app with this credential."""
     app = App("payments", Endpoint("https://amer.smartkey.io"), credential)
