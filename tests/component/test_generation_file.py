@@ -87,7 +87,7 @@ async def test_a_failing_disk_is_warned_of_once_and_tried_again(runs: Runs, tmp_
     for number in (1, 2):
         await store.save({"payments": number}, {"payments": number})
     (warning,) = runs.warnings
-    assert warning.startswith("cannot save the generations of tokens; after a restart, generations")
+    assert warning.startswith("cannot save the generations of tokens; they are counted in memory")
     runs.path.parent.mkdir()
     await store.save({"payments": 3}, {"payments": 3})
     assert not runs.path.exists()

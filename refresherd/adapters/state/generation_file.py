@@ -88,7 +88,7 @@ class GenerationFile:
             await self._write(changes, last)
         except OutputError as error:
             if self._retry_at is None:
-                limit = "after a restart, generations may be given twice until this is fixed"
+                limit = "they are counted in memory only until this is fixed"
                 self._warn(f"cannot save the generations of tokens; {limit}: {error}")
             self._appended = None
             self._retry_at = Instant(self._clock.now() + RETRY_DELAY)
