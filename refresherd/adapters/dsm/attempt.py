@@ -100,11 +100,17 @@ class Attempt:
         seconds = (self.limit.when() or self.deadline) - self.tried_at
         present = failure(error, seconds, self.address)
         self.failures.append(present)
-        in_time = asyncio.get_running_loop().time() < self.deadline
-        if self.protocol is None and not present.is_final and self.untried and in_time:
-            self.blame()
-            return None
+        if self.protocol is None:
+            if not present.is_final:
+                self.blame()
+            self.address = ""
+            if self.untried and not present.is_final and self._has_time:
+                return None
         return combined(self.failures)
+
+    @property
+    def _has_time(self) -> bool:
+        return asyncio.get_running_loop().time() < self.deadline
 
     def blame(self) -> None:
         """Give up the connection, and let all apps try the other addresses first."""
@@ -112,6 +118,11 @@ class Attempt:
             self.addresses.blame(self.address)
         if self.protocol is not None:
             self.protocol.force_close()
+
+    def sick_address(self, message: str) -> str:
+        """Return the address for an error's message, "" if it is there or there was no choice."""
+        choice = self.addresses is not None and self.addresses.is_choice
+        return self.address if choice and self.address not in message else ""
 
     def praise(self) -> None:
         """Note that the address answers as DSM does."""

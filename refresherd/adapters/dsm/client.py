@@ -138,6 +138,8 @@ class Client:
             # Overload is DSM's as a whole. Anything else may be one address's own trouble.
             if isinstance(error, Retryable) and error.reason is not Reason.THROTTLED:
                 attempt.blame()
+                if address := attempt.sick_address(error.message):
+                    error.explain(f"the address was {address}")
             if cause := self._pool.cause_of_failures():
                 error.explain(cause)
             raise
