@@ -66,6 +66,23 @@ print(json.dumps({
 }))
 """
 
+WITHOUT_LOGIN = """
+import json, sys
+import sdkms.v1
+
+host, ca_file, scheme, credential = sys.argv[1:]
+configuration = sdkms.v1.configuration.Configuration()
+configuration.host = host
+configuration.ssl_ca_cert = ca_file
+configuration.api_key["Authorization"] = credential
+configuration.api_key_prefix["Authorization"] = scheme
+client = sdkms.v1.ApiClient(configuration=configuration)
+authentication = sdkms.v1.AuthenticationApi(api_client=client)
+listing = sdkms.v1.SecurityObjectsApi(api_client=client).get_security_objects()
+authentication.refresh()
+print(json.dumps({"listing": listing, "entity_id": authentication.re_auth().entity_id}))
+"""
+
 
 @pytest.fixture
 async def dsm() -> AsyncIterator[Emulator]:
@@ -97,11 +114,16 @@ async def run(program: str, *arguments: str, home: Path, **environment: str) -> 
     return Finished(process.returncode, output.decode(), errors.decode())
 
 
-async def run_library(dsm: Emulator, home: Path, *credential: str) -> Any:  # noqa: ANN401 - JSON
-    """Run the library through a whole session and return what it saw."""
+async def run_library(
+    dsm: Emulator,
+    home: Path,
+    *credential: str,
+    program: str = LIBRARY_PROGRAM,
+) -> Any:  # noqa: ANN401 - JSON
+    """Run the library through a whole session, or another program; return what it saw."""
     needs(importlib.util.find_spec("sdkms"), "the sdkms library")
     finished = await run(
-        sys.executable, "-c", LIBRARY_PROGRAM, dsm.url, str(dsm.ca_file), *credential, home=home
+        sys.executable, "-c", program, dsm.url, str(dsm.ca_file), *credential, home=home
     )
     assert finished.status == 0, finished.errors
     return json.loads(finished.output)
@@ -160,6 +182,25 @@ async def test_the_library_logs_in_with_a_certificate(dsm: Emulator, tmp_path: P
     seen = await run_library(dsm, tmp_path, "", app.id, *files)
     assert seen["entity_id"] == app.id
     assert seen["ended"] == [401, "Session does not exist"]
+
+
+async def test_the_library_may_use_an_api_key_without_a_login(
+    dsm: Emulator, tmp_path: Path
+) -> None:
+    """The API description allows it, and it saves a short script the login."""
+    app = dsm.apps[0]
+    seen = await run_library(dsm, tmp_path, "Basic", app.api_key, program=WITHOUT_LOGIN)
+    assert seen == {"listing": [], "entity_id": app.id}
+
+
+async def test_the_library_uses_a_bound_session_without_its_makers_certificate(
+    dsm: Emulator, tmp_path: Path
+) -> None:
+    """That is what bound sessions are for."""
+    plain, certificate = dsm.apps
+    token = dsm.sessions.open(certificate, plain).token
+    seen = await run_library(dsm, tmp_path, "Bearer", token, program=WITHOUT_LOGIN)
+    assert seen == {"listing": [], "entity_id": plain.id}
 
 
 async def test_the_cli_logs_in_lists_keys_and_logs_out(dsm: Emulator, tmp_path: Path) -> None:
