@@ -11,6 +11,7 @@ from refresherd.cli.client.http_client import Deadline
 from refresherd.cli.client.messages import REJECTED, Status, read_status, read_statuses
 from refresherd.cli.errors import TRANSIENT, Exit, NotPermitted
 from refresherd.cli.options import add_app, add_min_ttl, add_socket, add_timeout
+from refresherd.domain.durations import in_seconds
 
 DESCRIPTION = """\
 An app is ready when it has a valid token and each of its files holds that
@@ -106,5 +107,5 @@ class ReadinessChecker:
             with suppress(*TRANSIENT):
                 self._daemon.refresh(status.name, deadline, wait=0.0)
                 self._refreshed.add(status.name)
-        wanted = f"--min-ttl asks for {self._min_ttl:g} s"
-        return f"{status.name}: its token lives for another {left:.0f} s; {wanted}"
+        wanted = f"--min-ttl asks for {in_seconds(self._min_ttl)}"
+        return f"{status.name}: its token lives for another {in_seconds(left)}; {wanted}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil
 
+from refresherd.domain.durations import in_seconds
 from refresherd.domain.errors import NoToken
 from refresherd.domain.model import Instant, Token
 from refresherd.domain.session_state import ALWAYS, NEVER, SessionState, State, valid_token
@@ -127,12 +128,12 @@ def refusal(session: SessionState, ask: Ask, now: Instant) -> NoToken | None:
     if token is None:
         rejected = session.state is State.REJECTED and session.next_attempt_at > ask.until
         return no_token(session, now) if rejected else None
-    wanted = f"but {ask.min_ttl:g} s were requested"
+    wanted = f"but {in_seconds(ask.min_ttl)} were requested"
     if token.lifetime <= ask.min_ttl:
-        message = f"its tokens live only {token.lifetime:g} s, {wanted}"
+        message = f"its tokens live only {in_seconds(token.lifetime)}, {wanted}"
     elif session.last_success_at is not None and session.last_success_at >= ask.at:
         left = token.expires_at - now
-        message = f"even its newest token lives only another {left:.3g} s, {wanted}"
+        message = f"even its newest token lives only another {in_seconds(left)}, {wanted}"
     else:
         return None
     return NoToken(message, retry_after=_seconds(session.next_attempt_at - now))

@@ -136,7 +136,7 @@ def test_text_that_the_locale_lacks_becomes_escapes(environ: dict[str, str], odd
     assert b"/n\\udce9/tok\\u2013en: raw" in out
     status, _, err = encoded(environ, "check", "--config", odd + b"/missing.toml")
     assert status == 78
-    assert b"/n\\udce9/missing.toml:1: there is no such file" in err
+    assert b"/n\\udce9/missing.toml: there is no such file" in err
     status, _, err = encoded(environ, "status", "--socket", odd + b"/api.sock")
     assert status == 69
     assert b"nothing answers on " in err
