@@ -14,6 +14,7 @@ from typing import TypeAlias
 from refresherd.config.findings import Finding, KeyPath, dotted, quoted
 from refresherd.config.parse import Settings
 from refresherd.config.scalars import Argument, CredentialName, InputFile, OutputPath
+from refresherd.config.source import STANDARD_INPUT
 from refresherd.host.directories import TEMPORARY
 from refresherd.host.path_identity import Directory, Entry, Resolver
 
@@ -44,7 +45,7 @@ class Collisions:
         """The links and missing directories that paths lead through, and the names of inputs."""
         self._files: dict[Directory, KeyPath] = {}
         """The inputs by device and inode: links and mounts may give one several names."""
-        for key, path in _inputs(settings, resolver):
+        for key, path in inputs(settings, resolver):
             place = resolver.opened(path)
             self._inputs[key] = path, place.passed[-1]
             if not place.missing:
@@ -121,9 +122,10 @@ def _as(its_path: Path, path: Path) -> str:
     return "" if its_path == path else f", written as {quoted(str(its_path))},"
 
 
-def _inputs(settings: Settings, resolver: Resolver) -> Iterator[tuple[KeyPath, Path]]:
+def inputs(settings: Settings, resolver: Resolver) -> Iterator[tuple[KeyPath, Path]]:
     """Yield the key and the path of each file that the daemon reads, programs included."""
-    yield (), settings.file
+    if settings.file != STANDARD_INPUT.absolute():
+        yield (), settings.file
     for key, location in settings.written(InputFile):
         yield key, location.path
     directory = settings.credentials_directory
@@ -136,8 +138,3 @@ def _inputs(settings: Settings, resolver: Resolver) -> Iterator[tuple[KeyPath, P
             program = found(argument) if resolver.looks else argument
             if program is not None and program.startswith("/"):
                 yield key, Path(program)
-
-
-def check_collisions(settings: Settings) -> Iterator[Finding]:
-    """Yield the paths that collide by their spelling, on whatever host."""
-    yield from Collisions(settings, Resolver(looks=False)).findings()

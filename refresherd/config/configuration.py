@@ -17,10 +17,12 @@ from refresherd.config.input_files import check_input_files
 from refresherd.config.output_paths import check_accounts, check_output_paths
 from refresherd.config.parse import AppSettings, Settings, parse_settings
 from refresherd.config.proxies import check_no_proxy
+from refresherd.config.reach import check_reach
 from refresherd.config.rules import check_intentions, check_rules
 from refresherd.config.scalars import Duration, DurationOrNever, Location, Scalar, Signal
 from refresherd.config.settings import LogTable, Shutdown, keys
 from refresherd.config.source import STANDARD_INPUT, read_text, read_toml, report
+from refresherd.config.trust import check_trust
 from refresherd.domain import model
 from refresherd.domain.errors import ConfigError
 from refresherd.domain.readiness import Ready
@@ -103,9 +105,14 @@ def load(path: Path, environ: Mapping[str, str], *, offline: bool = False) -> Co
     """
     text = read_text(path)
     settings = parse_settings(read_toml(path, text), path.absolute(), {} if offline else environ)
-    collisions = Collisions(settings, Resolver(looks=not offline))
-    checks = RULES if offline else (*RULES, *HOST)
-    findings = chain(settings.faults, collisions.findings(), *(check(settings) for check in checks))
+    resolver = Resolver(looks=not offline)
+    collisions = Collisions(settings, resolver)
+    findings = [*settings.faults, *collisions.findings()]
+    findings += chain.from_iterable(check(settings) for check in RULES)
+    if not offline:
+        findings += chain.from_iterable(check(settings) for check in HOST)
+        findings += check_trust(settings, resolver)
+        findings += check_reach(settings, resolver)
     lines = report(path, text, findings)
     if faults := lines[Kind.FAULT]:
         raise ConfigError(faults, (*lines[Kind.TROUBLE], *lines[Kind.WARNING], *lines[Kind.NOTE]))

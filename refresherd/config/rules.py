@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 
 from refresherd.config.addresses import Listen
 from refresherd.config.app_settings import APP_NAME, HookTable
-from refresherd.config.collisions import check_collisions
 from refresherd.config.findings import Finding, KeyPath, Kind, quoted
 from refresherd.config.parse import AppSettings, Settings
 from refresherd.config.scalars import Duration, DurationOrNever, Mode
@@ -52,7 +51,6 @@ def check_rules(settings: Settings) -> Iterator[Finding]:
         for index, hook in enumerate(app.own.hooks):
             yield from _check_hook(settings, hook, (*app.path, "hooks", index))
     yield from _check_endpoints(settings)
-    yield from check_collisions(settings)
 
 
 def check_intentions(settings: Settings) -> Iterator[Finding]:
@@ -74,6 +72,13 @@ def check_intentions(settings: Settings) -> Iterator[Finding]:
                 key,
                 f"{quoted(mode)} gives every user of this host access to the token; "
                 f"set a group and {quoted(limited)} to limit it",
+                Kind.WARNING,
+            )
+        if not mode.bits & (READERS | (READERS >> 1 if is_socket else 0)):
+            yield Finding(
+                key,
+                f"{quoted(mode)} lets nobody but root {'connect' if is_socket else 'read it'}; "
+                'write "0600" for the owner',
                 Kind.WARNING,
             )
         useful = mode.bits | (mode.bits & READERS) >> 1

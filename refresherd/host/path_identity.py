@@ -43,6 +43,8 @@ class Place:
     """The names below it that do not exist, separated by slashes; "" if all do."""
     passed: tuple[Entry, ...] = ()
     """The links and the missing names on the way, to be replaced by no output."""
+    steps: tuple[Path, ...] = ()
+    """Everything on the way that exists, links included, by paths whose parents have no links."""
 
     @property
     def directory(self) -> Entry:
@@ -109,18 +111,19 @@ class Resolver:
         except OSError:
             return at.below(name)
         passed = at.passed if target is None and not last else (*at.passed, at.entry(name))
+        steps = (*at.steps, path)
         if target is None:
-            return Place(path, (found.st_dev, found.st_ino), passed=passed)
+            return Place(path, (found.st_dev, found.st_ino), passed=passed, steps=steps)
         if self._links_left == 0:
             return at.below(name)
         self._links_left -= 1
-        place = replace(self._root if target.is_absolute() else at, passed=passed)
+        place = replace(self._root if target.is_absolute() else at, passed=passed, steps=steps)
         names = target.parts[1:] if target.is_absolute() else target.parts
         for index, one in enumerate(names, 1):
             if one == ".." and not place.missing:
                 # No link is left in the path, so its parent is the directory's own.
                 above = self._directory(place.real.parent)
-                place = replace(above, passed=place.passed)
+                place = replace(above, passed=place.passed, steps=place.steps)
             else:
                 place = self._step(place, one, last=last and index == len(names))
         return place

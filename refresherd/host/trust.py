@@ -33,13 +33,13 @@ def other_owner(found: os.stat_result) -> str:
 def other_writers(found: os.stat_result) -> str:
     """Return whom a file's mode lets write besides its owner, "" if that is nobody else.
 
-    A group counts if this host knows a member of it that is not trusted; many users have a group
-    of their own, in which they are alone.
+    A group counts if this host knows a member of it that is neither trusted nor the owner: many
+    users have a group of their own, in which they are alone.
     """
     mode = f"(mode {stat.S_IMODE(found.st_mode):04o})"
     if found.st_mode & stat.S_IWOTH:
         return f"every user {mode}"
-    if found.st_mode & stat.S_IWGRP and not _members(found.st_gid) <= trusted_users():
+    if found.st_mode & stat.S_IWGRP and _members(found.st_gid) - trusted_users() - {found.st_uid}:
         with suppress(KeyError):
             return f"the group {grp.getgrgid(found.st_gid).gr_name} {mode}"
         return f"the group {found.st_gid} {mode}"

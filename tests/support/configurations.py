@@ -8,6 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from refresherd.config import Configuration, load
+from refresherd.config.collisions import Collisions
 from refresherd.config.configuration import build
 from refresherd.config.credentials import check_credentials, check_environment
 from refresherd.config.findings import Kind
@@ -15,6 +16,7 @@ from refresherd.config.parse import parse_settings
 from refresherd.config.rules import check_rules
 from refresherd.config.source import read_toml, report
 from refresherd.domain.errors import ConfigError
+from refresherd.host.path_identity import Resolver
 from support.fakes import API_KEY
 
 FILE = Path("/etc/refresherd/config.toml")
@@ -41,7 +43,9 @@ def faults_in(text: str, environ: Mapping[str, str] = ENVIRON) -> tuple[str, ...
     """
     settings = parse_settings(read_toml(FILE, text), FILE, environ)
     checks = check_rules, check_credentials, check_environment
-    findings = chain(settings.faults, *(check(settings) for check in checks))
+    spelled = Collisions(settings, Resolver(looks=False))
+    found = (check(settings) for check in checks)
+    findings = chain(settings.faults, spelled.findings(), *found)
     lines = report(FILE, text, findings)
     wrong = (*lines[Kind.FAULT], *lines[Kind.TROUBLE])
     return tuple(line.removeprefix(f"{FILE}:") for line in wrong)

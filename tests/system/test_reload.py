@@ -269,7 +269,7 @@ def test_no_flood_of_signals_is_too_much(tmp_path: Path, dsm: Dsm) -> None:
             daemon.signal(signal.SIGUSR1)
             time.sleep(0.001)
     events = {one["event"] for one in daemon.logged()}
-    assert events == {"started", "token refreshed", "reloaded", "stopping"}
+    assert events == {"started", "token refreshed", "reloaded", "stopping", "stopped"}
 
 
 @pytest.mark.timing
