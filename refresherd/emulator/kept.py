@@ -5,6 +5,7 @@ import json
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from hashlib import sha256
 from ipaddress import ip_address
@@ -170,6 +171,9 @@ class KeptDirectory:
         self._replace(STATE, content)
 
     def _open(self) -> None:
+        if os.fstat(self._lock).st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
+            cure = f"run chmod o-w {self.path}, or name another directory"
+            raise DirectoryError(f"anybody may write to it, so refresherd would refuse it; {cure}")
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

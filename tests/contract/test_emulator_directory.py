@@ -217,6 +217,15 @@ async def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
             pass
 
 
+async def test_a_directory_that_anybody_may_write_to_is_refused(tmp_path: Path) -> None:
+    """The daemon takes no configuration that others may replace."""
+    tmp_path.chmod(0o777)
+    with pytest.raises(DirectoryError, match=r"anybody may write to it.*run chmod o-w"):
+        async with running(tmp_path, "api_key"):
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
 async def test_a_path_too_long_for_a_socket_gets_none(tmp_path: Path) -> None:
     """The rest of the configuration works, so it must not fail for its API socket."""
     directory = tmp_path / ("x" * 100)
