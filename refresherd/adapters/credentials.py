@@ -6,7 +6,6 @@ hanging filesystem holds up only the apps whose credentials are on it.
 
 import json
 import os
-import re
 import stat
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
@@ -19,8 +18,8 @@ from typing import TypeAlias, TypeVar, assert_never
 from refresherd.domain.api_keys import app_uuid
 from refresherd.domain.durations import in_seconds
 from refresherd.domain.errors import Reason, Retryable
+from refresherd.domain.key_faults import api_key_fault, token_fault
 from refresherd.domain.model import (
-    B64TOKEN,
     ApiKeyCommand,
     ApiKeyEnv,
     ApiKeyFile,
@@ -44,9 +43,6 @@ T = TypeVar("T")
 
 LONGEST = 64 * 1024
 """The most bytes that are read of a source. DSM's keys and tokens are under 300."""
-
-BASE64 = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
-"""The standard and the URL-safe alphabet."""
 
 CREDENTIAL = "api_key_credential"
 
@@ -231,11 +227,8 @@ def api_key(raw: bytes, where: object) -> Parsed:
 
     Half of a key, or something else in its place, is not sent: DSM would count a failed login.
     """
-    text = _checked(raw, BASE64, "an API key (base64)", where)
-    uuid = app_uuid(text)
-    if not uuid:
-        raise unreadable(where, "it is not an API key, which is base64 of <app uuid>:<secret>")
-    return Secret(text), uuid
+    text = _checked(raw, api_key_fault, "an API key", where)
+    return Secret(text), app_uuid(text)
 
 
 def bearer_token(raw: bytes, where: object) -> Parsed:
@@ -243,10 +236,7 @@ def bearer_token(raw: bytes, where: object) -> Parsed:
 
     An API key could be sent as one, and must not be.
     """
-    text = _checked(raw, B64TOKEN, "a bearer token", where)
-    if app_uuid(text):
-        raise unreadable(where, "it holds an API key; name the file as api_key_file")
-    return Secret(text), ""
+    return Secret(_checked(raw, token_fault, "a bearer token", where)), ""
 
 
 def ldap_login(acct_id: str, app_name: str, raw: bytes, where: object) -> Parsed:
@@ -269,15 +259,12 @@ def ldap_login(acct_id: str, app_name: str, raw: bytes, where: object) -> Parsed
     return Secret(json.dumps(fields)), ""
 
 
-def _checked(raw: bytes, pattern: re.Pattern[str], kind: str, where: object) -> str:
+def _checked(raw: bytes, fault_of: Callable[[bytes], str], kind: str, where: object) -> str:
     if len(raw) > LONGEST:
         raise unreadable(where, f"it is longer than {LONGEST} bytes, so it is not {kind}")
-    text = raw.decode(errors="replace").strip()
-    if not text:
-        raise unreadable(where, f"it is empty; it must hold {kind}")
-    if not pattern.fullmatch(text):
-        raise unreadable(where, f"it must hold {kind} and nothing else, on one line")
-    return text
+    if fault := fault_of(raw):
+        raise unreadable(where, fault)
+    return raw.strip().decode("ascii")
 
 
 def unreadable(where: object, why: object) -> Retryable:

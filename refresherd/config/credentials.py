@@ -6,7 +6,7 @@ repeats any of it.
 
 import re
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,7 +14,7 @@ from refresherd.config.findings import Finding, Kind, listed, quoted
 from refresherd.config.parse import AppSettings, Settings
 from refresherd.config.scalars import Argument, CredentialName, Variable
 from refresherd.domain.api_keys import app_uuid
-from refresherd.domain.model import B64TOKEN, UUID
+from refresherd.domain.key_faults import api_key_fault
 from refresherd.domain.passwords import password
 
 SINGLE = ("api_key_file", "api_key_credential", "api_key_env", "api_key_command", "token_file")
@@ -26,54 +26,8 @@ LDAP = ("acct_id", "app_name", "password_file")
 TOGETHER = {"a certificate app": CERTIFICATE, "an LDAP app": LDAP}
 """Keys that are a credential together, by what needs them."""
 
-APP_ID = UUID.pattern.encode()
-SHAPE = "base64 of <app uuid>:<secret>, as DSM shows it under the app's credentials"
-
-WORD = re.compile(rb"[A-Za-z0-9+/=_-]{52,}")
+WORD = re.compile(r"[A-Za-z0-9+/=_-]{52,}")
 """What may be an API key: base64 of a UUID, a colon and a secret."""
-
-TOKEN = rb"[A-Za-z0-9_.~+/-]{64,}=*$"
-"""DSM's tokens are 86 characters of base64url."""
-
-NEITHER = (
-    (rb"\Z", "it is empty"),
-    (rb"\xef\xbb\xbf", "it begins with a byte order mark; save it as UTF-8 without one"),
-    (rb"\xff\xfe|\xfe\xff", "it is UTF-16 text; save it as UTF-8"),
-    (rb"(?s).*\0", "it holds NUL bytes; save it as plain text in UTF-8"),
-    (rb"-----BEGIN ", "it is a PEM file; keep only the value itself"),
-    (rb"[{\[]", "it looks like JSON; keep only the value itself"),
-    (rb"(?i)authorization:", "it begins with `Authorization:`; keep only the value itself"),
-    (rb"(?i)basic\s", "it begins with `Basic `; keep only the value itself"),
-    (rb"export\s", "it begins with `export`; keep only the value itself"),
-    (rb"FORTANIX_API_KEY\s*=", "it begins with `FORTANIX_API_KEY=`; keep only the value itself"),
-    (rb"SDKMS_API_KEY\s*=", "it begins with `SDKMS_API_KEY=`; keep only the value itself"),
-    (
-        rb"[A-Za-z_]\w*[ \t]*=[ \t]*[^=\s]",
-        "it begins with a variable name and `=`; keep only the value itself",
-    ),
-    (rb"[A-Za-z_][\w-]*:\s", "it begins with a name and `:`; keep only the value itself"),
-    (rb"[\"'`]", "it begins with a quotation mark; keep only the value itself"),
-    (rb"\S*[\"'`]\Z", "it ends with a quotation mark; keep only the value itself"),
-    (rb"#", "it begins with a comment; keep only the value itself"),
-    (rb"\S*\s", "it holds more than one word or line; keep only the value itself"),
-    (rb"\S*[^\x21-\x7e]", "it holds a character that is not ASCII; copy the value again"),
-)
-"""What contents are neither an API key nor a token, and what is wrong with them."""
-
-NOT_API_KEYS = (
-    (rb"(?i)bearer\s", "it holds a bearer token, not an API key; a token belongs in a token_file"),
-    *NEITHER,
-    (APP_ID + rb"$", f"it holds only an app's UUID; an API key is {SHAPE}"),
-    (APP_ID + rb":\S+$", f"it holds <app uuid>:<secret> without base64; an API key is {SHAPE}"),
-    (TOKEN, f"it looks like a bearer token or an incomplete API key; an API key is {SHAPE}"),
-    (rb"", f"it does not look like an API key; an API key is {SHAPE}"),
-)
-
-NOT_TOKENS = (
-    (rb"(?i)bearer\s", "it begins with `Bearer `; keep only the token"),
-    *NEITHER,
-    (rb"(?!" + B64TOKEN.pattern.encode() + rb"\Z)", "it holds a character that no token has"),
-)
 
 MISMATCHES = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"})
 """OpenSSL's reasons for a private key and a certificate that do not belong together."""
@@ -120,20 +74,6 @@ def check_environment(settings: Settings) -> Iterator[Finding]:
             )
         elif fault := api_key_fault(value.encode(errors="surrogateescape")):
             yield Finding(key, f"the value of {quoted(variable)}: {fault}", Kind.TROUBLE)
-
-
-def api_key_fault(content: bytes) -> str:
-    """Return what is wrong with an API key; white space around it is ignored."""
-    key = content.strip()
-    return "" if _is_api_key(key) else _first_fault(key, NOT_API_KEYS)
-
-
-def token_fault(content: bytes) -> str:
-    """Return what is wrong with a bearer token; white space around it is ignored."""
-    token = content.strip()
-    if _is_api_key(token):
-        return "it holds an API key; use api_key_file for this file"
-    return _first_fault(token, NOT_TOKENS)
 
 
 def password_fault(content: bytes) -> str:
@@ -221,17 +161,9 @@ def _check_count(settings: Settings, app: AppSettings) -> Iterator[Finding]:
 
 def _check_arguments(settings: Settings) -> Iterator[Finding]:
     for key, argument in settings.written(Argument):
-        if any(map(_is_api_key, WORD.findall(argument.encode(errors="replace")))):
+        if any(map(app_uuid, WORD.findall(argument))):
             yield Finding(
                 key,
                 "it holds an API key, which every user of this host could read in the list of "
                 "processes; put the key in a file (chmod 0600) and write its path as api_key_file",
             )
-
-
-def _is_api_key(key: bytes) -> bool:
-    return app_uuid(key.decode(errors="replace")) != ""
-
-
-def _first_fault(content: bytes, faults: Iterable[tuple[bytes, str]]) -> str:
-    return next((fault for pattern, fault in faults if re.match(pattern, content)), "")

@@ -15,6 +15,7 @@ from refresherd.config.parse import Settings
 from refresherd.config.scalars import Argument, CredentialName, InputFile
 from refresherd.domain import certificates
 from refresherd.domain.certificates import Validity
+from refresherd.domain.key_faults import api_key_fault, token_fault
 from refresherd.domain.model import session_file
 from refresherd.domain.redaction import holds_secret
 
@@ -49,7 +50,7 @@ def check_input_files(settings: Settings) -> Iterator[Finding]:
                 Kind.TROUBLE,
             )
         else:
-            yield from _check_file(directory / name, credentials.api_key_fault, key, secret=True)
+            yield from _check_file(directory / name, api_key_fault, key, secret=True)
 
 
 def _check_programs(settings: Settings) -> Iterator[Finding]:
@@ -94,16 +95,14 @@ def _check_input_file(
             # Credentials that systemd passes are private to the service, whatever their modes.
             private = directory is None or not path.is_relative_to(directory)
             is_key = key[-1] == "api_key_file"
-            fault = credentials.api_key_fault if is_key else credentials.password_fault
+            fault = api_key_fault if is_key else credentials.password_fault
             yield from _check_file(path, fault, key, private=private, secret=True)
         case "token_file":
             state, app = settings.state_dir, str(key[1])
             # Once a session that came from it is saved, the file may be deleted.
             saved = state is not None and not is_missing(session_file(state, app))
             if not saved or not is_missing(path) or holds_secret(files[key]):
-                yield from _check_file(
-                    path, credentials.token_fault, key, private=True, secret=True
-                )
+                yield from _check_file(path, token_fault, key, private=True, secret=True)
         case "cert_file":
             yield from _check_file(path, credentials.certificate_fault, key)
             yield from _check_expiry(path, key)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.config.credentials import api_key_fault, token_fault
+from refresherd.domain.key_faults import api_key_fault, token_fault
 from support.fakes import API_KEY, ENTITY_ID
 
 TOKEN = b"Zk3-x_9QbT" * 8 + b"aB3dE6"
