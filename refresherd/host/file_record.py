@@ -162,7 +162,10 @@ def absence(path: str, error: OSError) -> str:
     """Return why a file that was left at the path cannot be looked at any more."""
     if not isinstance(error, FileNotFoundError | NotADirectoryError):
         return f"it cannot be looked at: {error.strerror}"
-    return "somebody removed it" if Path(path).parent.is_dir() else "its directory is gone"
+    with suppress(OSError):  # the directory's own may hang or be out of reach
+        if not Path(path).parent.is_dir():
+            return "its directory is gone"
+    return "somebody removed it"
 
 
 def _read(path: str, size: int) -> tuple[bytes, os.stat_result]:

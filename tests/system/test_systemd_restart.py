@@ -57,10 +57,11 @@ def kill(host: Host, signal: str) -> None:
 
 def test_restart_keeps_the_session(host: Host, logins: int) -> None:
     """An upgrade costs no login and no token; API consumers do not notice it."""
-    before = host.machine.read(TOKEN)
+    before, inode = host.machine.read(TOKEN), host.machine.ask("stat", "--format=%i", TOKEN)
     with consumer(host):
         host.systemctl("restart", SERVICE)
     assert (host.machine.read(TOKEN), token(host)) == (before, before)
+    assert host.machine.ask("stat", "--format=%i", TOKEN) == inode, "nothing to write"
     assert host.statistics("payments")["logins"] == logins
 
 

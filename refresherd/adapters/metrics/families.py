@@ -183,7 +183,12 @@ FAMILIES = (
     ),
     Family("app_state", "gauge", "1 for the app's current state, 0 for the others.", _states),
     Family("output_writes", "counter", "Tokens written to the output.", _writes(failed=False)),
-    Family("output_failures", "counter", "Failed writes to the output.", _writes(failed=True)),
+    Family(
+        "output_failures",
+        "counter",
+        "Failed writes to the output, and alterations of it by others.",
+        _writes(failed=True),
+    ),
     Family(
         "output_last_write_timestamp_seconds",
         "gauge",

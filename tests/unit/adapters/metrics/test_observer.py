@@ -160,11 +160,13 @@ def test_writes_and_failures_are_counted_for_their_output(metrics: Metrics) -> N
         metrics,
         events.OutputWritten("payments", PATH, 2),
         events.OutputWritten("payments", PATH, 3),
+        events.OutputUnchanged("payments", PATH, 3),
         events.OutputFailed("payments", PATH, "no space left on device", 1.0),
+        events.OutputAltered("payments", PATH, "somebody removed it", 0.0),
     )
     assert series == {
         f"output_writes_total app=payments output={PATH}": 2,
-        f"output_failures_total app=payments output={PATH}": 1,
+        f"output_failures_total app=payments output={PATH}": 2,
     }
 
 
