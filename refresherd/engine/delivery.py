@@ -99,10 +99,13 @@ class Delivery:
         if token == self.status.holds:
             return
         self._removed = False  # a write that fails or is cancelled may still take effect
-        unchanged = await self._output.put(token)
+        report = await self._output.put(token)
         app, name, now = self._app.name, self._output.name, self._app.now()
         self.status = OutputStatus(name, holds=token, written_at=now)
-        if unchanged:
+        if report is not None and report.altered:
+            # Nobody had looked since then, and it is made good by now.
+            self._app.observe(events.OutputAltered(app, name, report.altered, retry_in=0.0))
+        if report is not None and report.unchanged:
             self._app.observe(events.OutputUnchanged(app, name, token.generation))
         else:
             self._app.observe(events.OutputWritten(app, name, token.generation))

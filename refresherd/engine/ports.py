@@ -127,17 +127,24 @@ class Output(Protocol):
     async def prepare(self) -> None:
         """Clear what an earlier run left behind, and check that a token could be written."""
 
-    async def put(self, token: Token) -> bool | None:
-        """Replace what consumers find by this token, atomically.
-
-        Return True if they found exactly this already, so that nothing was replaced.
-        """
+    async def put(self, token: Token) -> "PutReport | None":
+        """Replace what consumers find by this token, atomically."""
 
     async def remove(self) -> None:
         """Remove the token, if there is one."""
 
     def close(self) -> None:
         """Stop serving, if the output serves by itself; a token in a file stays there."""
+
+
+@dataclass(frozen=True, slots=True)
+class PutReport:
+    """What is to be said of a token that was put in its place."""
+
+    unchanged: bool = False
+    """Whether consumers found exactly this already, so that nothing was replaced."""
+    altered: str = ""
+    """What somebody else had done to the output before, "" for nothing."""
 
 
 class WatchedOutput(Output, Protocol):

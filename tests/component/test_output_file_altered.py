@@ -77,7 +77,7 @@ async def test_an_alteration_is_named_once_and_made_good(path: Path, kind: str) 
     alter(path)
     assert seen(target).startswith(message)
     assert seen(target) == "", "reported once"
-    assert not await target.put(token(1))
+    assert not (await target.put(token(1))).unchanged
     assert held(path) == 1
     assert path.stat().st_mode & 0o7777 == 0o600
     assert seen(target) == ""
@@ -121,6 +121,18 @@ async def test_the_same_bytes_with_the_same_rights_are_no_alteration(
     assert target.look() is None, "what is there now is known"
 
 
+async def test_an_alteration_that_a_write_made_good_is_named(path: Path) -> None:
+    """A refresh may come before anybody has looked."""
+    target = output(path)
+    assert (await target.put(token(1))).altered == ""
+    path.write_text("theirs")
+    assert (await target.put(token(2))).altered == "somebody overwrote it"
+    path.chmod(0o644)
+    assert (await target.put(token(2))).altered == "somebody changed its mode from 0600 to 0644"
+    assert (await target.put(token(3))).altered == ""
+    assert seen(target) == ""
+
+
 async def test_a_write_under_a_look_is_no_alteration(path: Path) -> None:
     """A look takes place in a thread, and the daemon writes meanwhile."""
     target = output(path)
@@ -151,18 +163,18 @@ async def test_unchanged_content_is_not_replaced(path: Path, mode: int) -> None:
     before = path.stat()
     later = output(path, ownership)
     for _ in range(2):
-        assert await later.put(token(1))
+        assert (await later.put(token(1))).unchanged
     after = path.stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert seen(later) == ""
-    assert not await later.put(token(2))
+    assert not (await later.put(token(2))).unchanged
     assert held(path) == 2
 
 
 async def test_unchanged_content_with_other_rights_is_replaced(path: Path) -> None:
     """A new mode in the configuration takes effect at once."""
     await output(path, Ownership(mode=0o644)).put(token(1))
-    assert not await output(path).put(token(1))
+    assert not (await output(path).put(token(1))).unchanged
     assert path.stat().st_mode & 0o7777 == 0o600
 
 
@@ -173,7 +185,7 @@ async def test_a_directory_that_passes_its_group_on_needs_no_new_file(path: Path
     path.parent.chmod(0o2755)
     await output(path).put(token(1))
     assert path.stat().st_gid == 65534
-    assert await output(path).put(token(1))
+    assert (await output(path).put(token(1))).unchanged
 
 
 async def test_a_discarded_file_is_gone(path: Path) -> None:

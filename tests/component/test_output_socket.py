@@ -343,17 +343,17 @@ async def test_a_path_can_pass_to_another_output_while_it_is_being_bound(
         SocketOutput(fake_app.app, SocketSpec(path), fake_app.context, executor, listen=slow)
         for _ in range(3)
     )
-    preparing = [asyncio.create_task(earlier.prepare())]
+    first = asyncio.create_task(earlier.prepare())
     await asyncio.sleep(0.05)
-    preparing[0].cancel()
-    preparing.append(asyncio.create_task(other.prepare()))
-    preparing.append(asyncio.create_task(later.put(token(fake_app))))
+    first.cancel()
+    second = asyncio.create_task(other.prepare())
+    last = asyncio.create_task(later.put(token(fake_app)))
     await settle()
     earlier.close()
     other.close()
     slow.go_on.set()
-    await asyncio.wait(preparing)
-    await preparing[-1]
+    await asyncio.wait((first, second, last))
+    await last
     assert await read(path) == b"token-1"
     assert len(slow.bound) == 2, "the one under way, and the last"
     later.close()
@@ -488,6 +488,17 @@ async def test_clients_of_a_lent_socket_that_is_dropped_are_turned_away(
     assert await waiting == b"token-1"
     later.close()
     lent.close()
+
+
+async def test_what_a_refresh_made_good_is_named(fake_app: FakeApp, path: Path) -> None:
+    """It may come before anybody has looked at the socket."""
+    output = output_of(fake_app, path)
+    assert (await output.put(token(fake_app))).altered == ""
+    path.unlink()
+    assert (await output.put(token(fake_app, SECOND))).altered == "somebody removed it"
+    assert (await output.put(token(fake_app))).altered == ""
+    assert output.look() is None
+    output.close()
 
 
 async def test_a_lent_socket_that_nobody_reaches_is_an_error(fake_app: FakeApp, path: Path) -> None:

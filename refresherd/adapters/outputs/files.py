@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from refresherd.domain.formats import render_token
 from refresherd.domain.model import App, FileSpec, OnExpiry, Token
-from refresherd.engine.ports import Alteration, Clock
+from refresherd.engine.ports import Alteration, Clock, PutReport
 from refresherd.host import file_record
 from refresherd.host.atomic_file import Claim, ReplacedFile, Target, remove
 from refresherd.host.directories import StaleTempFiles
@@ -64,8 +64,8 @@ class FileOutput(ReplacedFile):
         """As configured by `on_expiry`."""
         return self._spec.on_expiry is OnExpiry.REMOVE
 
-    async def put(self, token: Token) -> bool:
-        """Replace the file atomically; return True if it had the same bytes and rights already.
+    async def put(self, token: Token) -> PutReport:
+        """Replace the file atomically, unless it has the same bytes and rights already.
 
         Then it is left alone: consumers that watch it need not be told. Raises OutputError, and
         then leaves the old file.
@@ -114,15 +114,16 @@ class FileOutput(ReplacedFile):
     def close(self) -> None:
         """Do nothing: the file stays, since consumers read it without the daemon."""
 
-    def _put(self, content: bytes) -> bool:
-        left = self._left
+    def _put(self, content: bytes) -> PutReport:
+        found, left = self.look(), self._left
+        altered = found.now if found is not None and isinstance(found.now, str) else ""
         if not isinstance(left, FileRecord) or left.has(content):
-            found = file_record.already(self.path, content, self._spec.ownership)
-            if found is not None:
-                self._left, self._watched = found, True
-                return True
+            present = file_record.already(self.path, content, self._spec.ownership)
+            if present is not None:
+                self._left, self._watched = present, True
+                return PutReport(unchanged=True, altered=altered)
         self._left, self._watched = self._replace(content), True
-        return False
+        return PutReport(altered=altered)
 
     def _discard(self) -> str:
         left = self._left

@@ -13,7 +13,7 @@ from refresherd.domain.events import AcceptFailed, AccessDenied
 from refresherd.domain.formats import render_token
 from refresherd.domain.model import App, SocketSpec, Token
 from refresherd.engine.context import Context
-from refresherd.engine.ports import Alteration
+from refresherd.engine.ports import Alteration, PutReport
 from refresherd.host import peers
 from refresherd.host.acceptor import Acceptor, Failed, turn_away
 from refresherd.host.keyed_executor import PATIENCE_SECONDS, KeyedExecutor, filesystem_timeout
@@ -64,6 +64,8 @@ class SocketOutput:
         self._closed = False
         self._watched = False
         """Whether clients reach the socket, as far as is known."""
+        self._altered = ""
+        """What somebody did to the socket's file that was made good before anybody looked."""
 
     @property
     def name(self) -> str:
@@ -92,12 +94,14 @@ class SocketOutput:
             raise OutputError(str(error)) from error
         self._watched = True
 
-    async def put(self, token: Token) -> None:
+    async def put(self, token: Token) -> PutReport:
         """Hand out this token from now on. Raises OutputError if clients cannot connect."""
         self._token = token
         self._serve()
         # Somebody may have removed the socket's file.
         await self.prepare()
+        altered, self._altered = self._altered, ""
+        return PutReport(altered=altered)
 
     async def remove(self) -> None:
         """Hand out nothing from now on."""
@@ -163,6 +167,8 @@ class SocketOutput:
         bound = self._bound
         if bound is None or self._closed:
             return self._closed
+        if self._watched:
+            self._altered = bound.alteration()
         if not bound.in_place():
             if bound.lent:
                 cure = "restart its socket unit, and then refresherd"

@@ -6,7 +6,7 @@ from refresherd.domain.events import OutputAltered, OutputFailed, OutputUnchange
 from refresherd.domain.model import Instant, Timing, Token
 from refresherd.domain.readiness import AppStatus, OutputStatus
 from refresherd.engine.delivery import FORGIVEN_AFTER, WatchedDelivery
-from refresherd.engine.ports import Alteration
+from refresherd.engine.ports import Alteration, PutReport
 from support.fake_app import FakeApp
 from support.fakes import FakeOutput, grants
 
@@ -14,13 +14,17 @@ PATH = "/run/payments.token"
 REMOVED = Alteration(None, "somebody removed it")
 
 
-class Unchanged(FakeOutput):
-    """An output that an earlier run left with the same token."""
+class Reporting(FakeOutput):
+    """An output that has something to say of each token."""
 
-    async def put(self, token: Token) -> bool:  # type: ignore[override]  # tells more
-        """Say that there was nothing to do."""
+    def __init__(self, report: PutReport) -> None:
+        super().__init__(PATH)
+        self.report = report
+
+    async def put(self, token: Token) -> PutReport:  # type: ignore[override]  # tells more
+        """Hold the token, and say it."""
         await super().put(token)
-        return True
+        return self.report
 
 
 async def delivered(output: FakeOutput) -> tuple[FakeApp, WatchedDelivery]:
@@ -92,10 +96,21 @@ async def test_an_alteration_of_no_consequence_changes_nothing() -> None:
 
 async def test_an_output_that_holds_the_token_already_counts_as_brought_up_to_date() -> None:
     """Nothing was written, so no write is counted, but consumers have the newest token."""
-    fake_app, delivery = await delivered(Unchanged(PATH))
+    fake_app, delivery = await delivered(Reporting(PutReport(unchanged=True)))
     assert delivery.status == OutputStatus(PATH, fake_app.session.token, "", Instant(1000))
     assert fake_app.observer.of(OutputWritten) == []
     assert fake_app.observer.of(OutputUnchanged) == [OutputUnchanged("payments", PATH, 1)]
+
+
+async def test_an_alteration_that_a_refresh_made_good_is_reported() -> None:
+    """Otherwise whoever does that goes unseen where tokens are short-lived."""
+    report = PutReport(altered="somebody overwrote it")
+    fake_app, delivery = await delivered(Reporting(report))
+    assert delivery.status.holds == fake_app.session.token
+    assert delivery.status.error == ""
+    assert fake_app.observer.of(OutputAltered) == [
+        OutputAltered("payments", PATH, "somebody overwrote it", 0.0)
+    ]
 
 
 async def test_an_output_that_cannot_be_discarded_is_reported() -> None:
