@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from refresherd.cli.keyboard import Keyboard
 from support.fake_daemon import FakeDaemon, fake_daemon
 
 PATIENCE = 20.0
@@ -101,3 +102,16 @@ def test_a_watch_that_is_terminated_restores_the_terminal(watch: Watch) -> None:
     watch.process.send_signal(signal.SIGTERM)
     assert watch.process.wait(PATIENCE) == 143
     assert watch.modes == watch.before
+
+
+def test_a_terminal_of_another_session_is_left_alone() -> None:
+    """In the background, a change of its settings or a read would stop the command."""
+    master, slave = pty.openpty()
+    before = termios.tcgetattr(slave)
+    os.write(master, b"q")
+    with os.fdopen(slave) as stream, Keyboard(stream) as keyboard:
+        assert keyboard.wait(0.01) == ""
+        assert termios.tcgetattr(slave) == before
+    os.close(master)
+    with Keyboard(None) as keyboard:
+        assert keyboard.wait(0.0) == ""

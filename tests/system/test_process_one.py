@@ -56,7 +56,7 @@ def test_the_daemon_reaps_every_orphan(tmp_path: Path) -> None:
         workplace.app("payments", "".join(f"[[apps.payments.hooks]]\n{one}\n" for one in hooks))
         (tmp_path / "orders.key").write_text(dsm.api_keys[1])
         workplace.sections.append(KEY_COMMAND.format(app="orders", directory=tmp_path))
-        config = workplace.write('[refresh]\nrenew = "auth"\n')
+        config = workplace.write('[http]\nlisten = []\n[refresh]\nrenew = "auth"\n')
         words = [REFRESHERD, "run", "--config", str(config)]
         with process_one(words, stderr=log) as pid:
             eventually(tmp_path / "orders.token")
@@ -84,8 +84,9 @@ def test_a_command_that_waits_ends_at_term(words: tuple[str, ...], tmp_path: Pat
     line = [word.replace(config.name, str(config)) for word in words]
     environ = {"REFRESHERD_SOCKET": str(tmp_path / "none")}
     with process_one([REFRESHERD, *line], environ=environ, stderr=log) as pid:
-        time.sleep(1.0)
-        assert not over(pid)
-        os.kill(pid, signal.SIGTERM)
-        gone(pid)
+        deadline = time.monotonic() + PATIENCE
+        while not over(pid):  # again and again: it may still be starting
+            assert time.monotonic() < deadline
+            os.kill(pid, signal.SIGTERM)
+            time.sleep(0.5)
     assert "Traceback" not in log.read_text()
