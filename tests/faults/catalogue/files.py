@@ -1,6 +1,7 @@
 """Faults of a token file's disk and directory, and of things put in the file's place."""
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ BARE_ROOT = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
 ON_DISK = Setting(disk=Disk.OWN, wrapper=BARE_ROOT)
 IN_MEMORY = Setting(disk=Disk.MEMORY, wrapper=BARE_ROOT)
 PASSED_ON = Setting(disk=Disk.FUSE, wrapper=BARE_ROOT)
+TWINS = Setting(disk=Disk.OWN, wrapper=BARE_ROOT, twin=True)
 STOPPED_IN_A_HANG = Setting(disk=Disk.FUSE, alone=True)
 
 BOOTSTRAP = 'token_file = "{name}.bootstrap"'
@@ -28,6 +30,8 @@ BOOTSTRAP = 'token_file = "{name}.bootstrap"'
 FILE = frozenset({Output.FILE})
 
 FAILED = "output failed"
+
+NOBODY = 65534
 
 STOP_SECONDS = 5.0
 """Seconds within which a daemon has to stop, whatever hangs."""
@@ -104,6 +108,51 @@ async def _immutable(scene: Scene) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def _state_immutable(scene: Scene) -> AsyncIterator[None]:
+    state = str(scene.session_file.parent)
+    async with _immutable(scene):
+        await command("chattr", "+i", state)
+        try:
+            yield
+        finally:
+            await command("chattr", "-i", state)
+
+
+@asynccontextmanager
+async def _linked(scene: Scene) -> AsyncIterator[None]:
+    """Lead the file's directory to that of the app's other file, which has the same name."""
+    away = scene.home.with_suffix(".away")
+    scene.home.rename(away)
+    scene.home.symlink_to(scene.twin)
+    yield
+    scene.home.unlink()
+    away.rename(scene.home)
+
+
+@asynccontextmanager
+async def _bound(scene: Scene) -> AsyncIterator[None]:
+    async with mounted("--bind", str(scene.twin), place=scene.home):
+        yield
+
+
+@asynccontextmanager
+async def _session_planted(scene: Scene) -> AsyncIterator[None]:
+    """Put another user's session in the place of the app's while the daemon does not run."""
+    await scene.daemon.kill()
+    scene.gate.lost += [time.monotonic()] * len(scene.dsm.sessions.live(scene.app))
+    planted = "planted" * 12
+    record = {"endpoint": scene.endpoint, "access_token": planted, "bootstrap_sha256": ""}
+    scene.session_file.write_text(json.dumps(record))
+    os.chown(scene.session_file, NOBODY, NOBODY)
+    began = scene.daemon.log.stat().st_size
+    await scene.daemon.start()
+    yield
+    if b"is not used and will be replaced" not in scene.daemon.log.read_bytes()[began:]:
+        scene.remarks.append("nothing was said of the planted session")
+    scene.bootstrap.write_text(scene.dsm.sessions.open(scene.app).token)
+
+
+@asynccontextmanager
 async def _directory(scene: Scene) -> AsyncIterator[None]:
     scene.file.unlink()
     (scene.file / "full").mkdir(parents=True)
@@ -170,7 +219,7 @@ async def _stopped_in_a_hang(scene: Scene) -> AsyncIterator[None]:
 
 def _kept(name: str, disk: Disk = Disk.MEMORY) -> Setting:
     """Return the setting of an app without an API key, whose session is stored on the same disk."""
-    head = f'state_dir = "{name}.d"\n{HEAD}'
+    head = f'state_dir = "{name}.d/state"\n{HEAD}'
     return Setting(disk=disk, key=BOOTSTRAP, alone=True, head=head)
 
 
@@ -209,7 +258,7 @@ FAULTS = (
     Fault(
         "state-immutable",
         "`state_dir` may not be written to",
-        _immutable,
+        _state_immutable,
         setting=_kept("state-immutable", Disk.OWN),
         lengths=(LONG,),
         logs=FAILED,
@@ -235,5 +284,18 @@ FAULTS = (
     _disrupted("target-directory", "a directory is in the file's place", _directory),
     _disrupted("target-link", "a symbolic link is in the file's place", _link, logs=""),
     _disrupted("target-pipe", "a pipe is in the file's place", _pipe, logs=""),
+    _stuck("directory-linked", "a link leads to another output's directory", _linked, TWINS),
+    _stuck("directory-bound", "another output's directory is mounted", _bound, TWINS),
+    Fault(
+        "session-planted",
+        "another user's session is in the place of the app's, and the daemon is started",
+        _session_planted,
+        frozenset({"session_lost", "rejected", "credential"}),
+        setting=_kept("session-planted", Disk.OWN),
+        lengths=(BRIEF,),
+        may_cut_connections=True,
+        may_lack_token=True,
+        may_pass_unnoticed=True,
+    ),
     _stuck("target-mounted", "something is mounted over the file", _mount_point),
 )

@@ -45,6 +45,8 @@ class Setting:
     """Where the token file is."""
     app: str = ""
     """More lines for the app's table."""
+    twin: bool = False
+    """The app has a second file of the same name, in a directory of its own."""
     alone: bool = False
     """The fault needs a daemon of its own."""
     wrapper: tuple[str, ...] = ()

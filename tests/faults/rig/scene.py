@@ -24,6 +24,11 @@ path = "{file}"
 path = "{name}.sock"
 """
 
+TWIN = """
+[[apps.{name}.files]]
+path = "{file}"
+"""
+
 
 @dataclass(slots=True)
 class Scene:
@@ -59,6 +64,21 @@ class Scene:
         """The directory of the token file."""
         own = self.setting.disk is not Disk.SHARED
         return self.directory / f"{self.name}.d" if own else self.directory
+
+    @property
+    def twin(self) -> Path:
+        """The directory of the second file, if the setting has one."""
+        return self.directory / f"{self.name}.twin"
+
+    @property
+    def bootstrap(self) -> Path:
+        """Where the daemon reads the first token of an app without an API key."""
+        return self.directory / f"{self.name}.bootstrap"
+
+    @property
+    def session_file(self) -> Path:
+        """Where an app without an API key keeps its session."""
+        return self.home / "state" / f"{self.name}.session"
 
     @property
     def socket(self) -> Path:
@@ -108,10 +128,12 @@ class Scene:
         account = self.dsm.apps.account_id
         key = self.setting.key.format(name=self.name, directory=self.directory, account=account)
         if "bootstrap" in key:
-            bootstrap = self.directory / f"{self.name}.bootstrap"
-            bootstrap.touch(mode=0o600)
-            bootstrap.write_text(self.dsm.sessions.open(self.app).token)
+            self.bootstrap.touch(mode=0o600)
+            self.bootstrap.write_text(self.dsm.sessions.open(self.app).token)
         outputs = OUTPUTS.format(name=self.name, file=self.file)
+        if self.setting.twin:
+            self.twin.mkdir()
+            outputs += TWIN.format(name=self.name, file=self.twin / self.file.name)
         return head + f"{key}\n{self.setting.app}\n" + outputs
 
     def trust(self) -> None:
