@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -269,3 +270,58 @@ def test_any_bytes_are_a_configuration_or_have_faults_with_lines(
         line = fault.removeprefix(f"{scratch}:").partition(":")[0]
         assert 1 <= int(line) <= content.count(b"\n") + 1
         assert len(fault.splitlines()) == 1
+
+
+EXAMPLE = (Path(__file__).parents[2] / "config.example.toml").read_bytes()
+
+PIECES = st.sampled_from(
+    [
+        *(
+            b"",
+            b'"',
+            b"'",
+            b"=",
+            b"[",
+            b"]",
+            b"{",
+            b"}",
+            b"#",
+            b"\\",
+            b".",
+            b",",
+            b":",
+            b"\n",
+            b"\r",
+        ),
+        *(
+            b"\0",
+            b"\xff",
+            b"\xef\xbb\xbf",
+            b"\xe2\x80\x9c",
+            b'"""',
+            b"'''",
+            b"-1",
+            b"nan",
+            b"9" * 5000,
+        ),
+    ]
+)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, len(EXAMPLE)), st.integers(0, 60), PIECES), max_size=4))
+def test_any_slip_of_the_pen_is_a_fault_on_a_line(edits: list[tuple[int, int, bytes]]) -> None:
+    """A traceback would keep an operator from the line that has to be repaired."""
+    content = bytearray(EXAMPLE)
+    for start, length, piece in edits:
+        content[start : start + length] = piece
+    with TemporaryDirectory() as directory:
+        path = Path(directory) / "config.toml"
+        path.write_bytes(content)
+        faults: tuple[str, ...] = ()
+        try:
+            load(path, ENVIRON)
+        except ConfigError as error:
+            faults = error.faults
+    assert all(fault.startswith(f"{path}:") for fault in faults)
+    assert not any("\n" in fault for fault in faults)
