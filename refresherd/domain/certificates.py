@@ -78,9 +78,10 @@ def notice(of: Dates, now: float) -> str:
     state = validity(of, now)
     if state is Validity.VALID:
         return ""
-    verb = "expired" if state is Validity.EXPIRED else "expires"
-    at = timestamp(of.expires_at)
-    return f"the client certificate {verb} at {at}; renew it, the new file is picked up at once"
+    at, cure = timestamp(of.expires_at), "renew it, the new file is picked up at once"
+    if state is Validity.EXPIRED:
+        return f"the client certificate expired at {at}; {cure}"
+    return f"the client certificate expires at {at}; {cure}"
 
 
 Element = tuple[int, bytes, int]

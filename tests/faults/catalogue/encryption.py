@@ -15,6 +15,12 @@ from support.dsm_loopback import Authority
 
 ENCRYPTED = Setting(tls=True)
 
+CERTIFIED = Setting(
+    tls=True,
+    key='app_id = "{app_id}"\ncert_file = "{name}-client.crt"\nkey_file = "{name}-client.pem"',
+)
+"""A certificate app."""
+
 PLAIN_HTTP = Trouble(on_accept=answered)
 
 
@@ -54,6 +60,14 @@ async def _ca_rotated(scene: Scene) -> AsyncIterator[None]:
     scene.trust()
 
 
+@asynccontextmanager
+async def _client_expired(scene: Scene) -> AsyncIterator[None]:
+    scene.certify(days=-1)
+    await _reopen(scene, scene.gate.tls)
+    yield
+    scene.certify()
+
+
 def _without_tls(trouble: Trouble) -> During:
     """Return a fault in which DSM answers TLS with something else."""
 
@@ -86,6 +100,14 @@ FAULTS = (
         _without_tls(wires.HANG_AT_ACCEPT),
         TIMEOUT | CONNECT,
         ENCRYPTED,
+    ),
+    Fault(
+        "client-certificate-expired",
+        "the client certificate expires, and is renewed later",
+        _client_expired,
+        TLS | CONNECT,
+        CERTIFIED,
+        logs="refresh failed",
     ),
     Fault("ca-rotated", "a new CA, which `ca_file` gets later", _ca_rotated, TLS, ENCRYPTED),
 )

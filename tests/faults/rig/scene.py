@@ -125,8 +125,16 @@ class Scene:
             ca_file = f'ca_file = "{self.ca_file}"\n'
         proxy = f'proxy = "{self.proxy}"\n' if self.proxy else ""
         head = f'[apps.{self.name}]\nendpoint = "{self.endpoint}"\n{proxy}{ca_file}'
-        account = self.dsm.apps.account_id
-        key = self.setting.key.format(name=self.name, directory=self.directory, account=account)
+        key = self.setting.key.format(
+            name=self.name,
+            directory=self.directory,
+            account=self.dsm.apps.account_id,
+            app_id=self.app.id,
+        )
+        if "cert_file" in key:
+            self.certify()
+            # The gate ends TLS, so DSM sees no certificate: the UUID alone has to be enough.
+            self.app.secret = ""
         if "bootstrap" in key:
             self.bootstrap.touch(mode=0o600)
             self.bootstrap.write_text(self.dsm.sessions.open(self.app).token)
@@ -135,6 +143,14 @@ class Scene:
             self.twin.mkdir()
             outputs += TWIN.format(name=self.name, file=self.twin / self.file.name)
         return head + f"{key}\n{self.setting.app}\n" + outputs
+
+    def certify(self, days: int = 30) -> None:
+        """Give the daemon a new client certificate, which expires in some days."""
+        assert self.authority is not None
+        issued = self.authority.issue("client", days)
+        for path, suffix in zip(issued, ("crt", "pem"), strict=True):
+            path.chmod(0o600)
+            path.replace(self.directory / f"{self.name}-client.{suffix}")
 
     def trust(self) -> None:
         """Put the present CA into the daemon's CA file."""

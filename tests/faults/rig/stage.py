@@ -60,7 +60,10 @@ async def _scene(
     dsm = await stack.enter_async_context(Emulator(options))
     host = f"{name}.dsm.test" if setting.named else "127.0.0.1"
     authority = _authority(daemon.directory / f"{name}-ca") if setting.tls else None
-    tls = None if authority is None else authority.server(host if setting.named else "localhost")
+    tls = None
+    if authority is not None:
+        server = host if setting.named else "localhost"
+        tls = authority.server(server, wants_certificate="cert_file" in setting.key)
     port = stack.enter_context(held_port())
     gate = Gate(int(dsm.url.rpartition(":")[2]), port, tls, host)
     await gate.open()
