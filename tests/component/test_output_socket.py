@@ -501,6 +501,25 @@ async def test_what_a_refresh_made_good_is_named(fake_app: FakeApp, path: Path) 
     output.close()
 
 
+async def test_clients_of_a_kept_socket_do_not_wait_for_ever(fake_app: FakeApp, path: Path) -> None:
+    """DSM may have refused the app meanwhile: the start of a unit must not hang on that."""
+    kept = replace(bind(path, PRIVATE), queued=True)
+    output = SocketOutput(
+        fake_app.app,
+        SocketSpec(path),
+        fake_app.context,
+        KeyedExecutor(idle_timeout=IDLE_TIMEOUT),
+        listen=lambda _path, _ownership: kept,
+        first_token=0.1,
+    )
+    await output.prepare()
+    reading = asyncio.create_task(read(path))
+    await asyncio.sleep(0.02)
+    assert not reading.done()
+    assert await reading == b""
+    output.close()
+
+
 async def test_a_lent_socket_that_nobody_reaches_is_an_error(fake_app: FakeApp, path: Path) -> None:
     """Only its unit can make it anew."""
     lent = bind(path, PRIVATE)

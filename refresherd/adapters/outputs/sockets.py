@@ -23,6 +23,10 @@ from refresherd.host.unix_sockets import BoundSocket, Listen, bind
 SEND_SECONDS = 5.0
 """A client that has not read its answer after this long is disconnected."""
 
+FIRST_TOKEN_SECONDS = 30.0
+"""How long clients that connected during a restart wait for the first token. Then they get nothing,
+like all others while there is none: their app may have been refused."""
+
 UNREAD_BYTES = 65536
 
 NOTHING = b""
@@ -38,7 +42,7 @@ class SocketOutput:
     If the app's `access` names systemd units, only those get the token by LoadCredential=.
     """
 
-    def __init__(  # noqa: PLR0913  # the last three have defaults
+    def __init__(  # noqa: PLR0913  # the last four have defaults
         self,
         app: App,
         spec: SocketSpec,
@@ -48,6 +52,7 @@ class SocketOutput:
         listen: Listen = bind,
         patience: float = PATIENCE_SECONDS,
         send_timeout: float = SEND_SECONDS,
+        first_token: float = FIRST_TOKEN_SECONDS,
     ) -> None:
         self._app = app
         self._spec = spec
@@ -56,6 +61,7 @@ class SocketOutput:
         self._listen_at = listen
         self._patience = patience
         self._send_timeout = send_timeout
+        self._first_token = first_token
         self._token: Token | None = None
         self._bound: BoundSocket | None = None
         self._lent: socket.socket | None = None
@@ -195,9 +201,11 @@ class SocketOutput:
         # Otherwise clients queued before start-up keep waiting for the first token.
         if self._token is not None or not bound.queued:
             self._serve()
+        elif not bound.lent:
+            asyncio.get_running_loop().call_later(self._first_token, self._serve)
 
     def _serve(self) -> None:
-        if self._server is None and self._bound is not None:
+        if self._server is None and self._bound is not None and not self._closed:
             listening = self._bound.socket
             self._server = AnswerServer(listening, self._answer, self._failed, self._send_timeout)
 
