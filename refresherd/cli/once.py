@@ -26,7 +26,7 @@ exit status:
   0   every file is written
   64  there is no such app
   69  cannot start, for example because a daemon uses the same state_dir
-  75  not done in time; try again
+  75  not done in time, for example because a key or a directory is missing
   77  DSM refused a credential
   78  the configuration has faults"""
 

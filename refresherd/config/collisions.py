@@ -98,12 +98,12 @@ class Collisions:
     def _overwritten(self, entry: Entry, path: Path) -> str:
         """Return what an output at a path would overwrite, "" if nothing."""
         key = self._passed.get(entry)
-        if key is None:
+        if key is None and self._files:
             with suppress(OSError):
                 found = path.lstat()
                 key = self._files.get((found.st_dev, found.st_ino))
-            if key is None:
-                return ""
+        if key is None:
+            return ""
         name = dotted(key) if key else "this configuration"
         if key in self._outputs:
             its_path, _ = self._outputs[key]

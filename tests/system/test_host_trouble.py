@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from support.lab import needs_tool
 from support.programs import PATIENCE, REFRESHERD, Dsm, Workplace, command, emulator, eventually
 
 GOOD = '[[apps.good.files]]\npath = "good.token"\n'
@@ -178,7 +179,9 @@ def test_each_app_goes_on_as_soon_as_its_thing_is_there(daemon: Daemon) -> None:
         later = keys / "later.key"
         later.touch(mode=0o600)
         later.write_text(key[:40])
-        until(lambda: "it is not an API key" in str(daemon.statuses()["key"]["last_error"]))
+        until(
+            lambda: "does not look like an API key" in str(daemon.statuses()["key"]["last_error"])
+        )
         later.write_text(key)
         program = daemon.directory / "later.sh"
         program.write_text(f"#!/bin/sh\ncat '{later}'\n")
@@ -314,3 +317,23 @@ def test_faults_on_standard_input_name_a_dash(daemon: Daemon) -> None:
         78,
         "-: cannot be read: standard input is closed\n",
     )
+
+
+def test_an_offline_check_looks_at_nothing_of_this_host(daemon: Daemon) -> None:
+    """The paths of other hosts may lead anywhere here: into a filesystem that hangs, say."""
+    strace = needs_tool("strace")
+    config = daemon.write(TROUBLED)
+    trace = daemon.directory / "trace"
+    traced = (strace, "-f", "-e", "trace=%file", "-o", str(trace))
+    done = subprocess.run(
+        [*traced, REFRESHERD, "check", "--offline", "--config", str(config)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line for line in trace.read_text().splitlines() if str(daemon.directory) in line]
+    assert [line for line in lines if "config.toml" in line], "it reads the configuration"
+    looked = [line for line in lines if "config.toml" not in line and "getcwd" not in line]
+    assert looked == []
