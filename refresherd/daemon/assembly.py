@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 
-from refresherd.adapters import credentials
+from refresherd.adapters.credentials import sources
 from refresherd.adapters.dsm.client import Connections
 from refresherd.adapters.dsm.client_certificates import CertificateWatch
 from refresherd.adapters.hooks import hooks
@@ -127,7 +127,7 @@ class Assembly:
         attempts, endings = self._request_limits(app.endpoint)
         return AppContext(
             client=self.connections.client(app),
-            credential=credentials.source(app, self._environ, executor),
+            credential=sources.source(app, self._environ, executor),
             attempts=attempts,
             endings=endings,
             outputs=(*files, *sockets),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from refresherd.adapters.credentials import source
+from refresherd.adapters.credentials.sources import source
 from refresherd.domain.errors import Reason, Retryable
 from refresherd.domain.model import (
     ApiKeyCommand,

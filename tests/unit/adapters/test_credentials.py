@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.adapters.credentials import LONGEST, api_key, bearer_token, source
+from refresherd.adapters.credentials.contents import LONGEST, api_key, bearer_token
+from refresherd.adapters.credentials.sources import source
 from refresherd.domain.errors import Reason, Retryable
 from refresherd.domain.model import (
     ApiKeyCommand,

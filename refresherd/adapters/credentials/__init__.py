@@ -1,0 +1,1 @@
+"""Where an app's credential comes from."""
