@@ -227,11 +227,14 @@ class KeptDirectory:
         written = sha256(content).hexdigest()
         if os.path.lexists(path):
             before = self._state.written.get(name)
+            found = sha256(path.read_bytes()).hexdigest() if _is_plain(path) else ""
+            # 1. What is to be written is there, maybe from a run that was killed.
+            if found == written:
+                self._state.written[name] = written
+                return
+            # 2. A file that the emulator did not write, or that somebody has changed since.
             if before is None:
                 raise DirectoryError(_foreign(name))
-            found = "" if path.is_symlink() else sha256(path.read_bytes()).hexdigest()
-            if found == written:
-                return
             if found != before:
                 self.changed.append(name)
                 return
@@ -249,6 +252,10 @@ class KeptDirectory:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def _toml(text: str) -> str:

@@ -1,5 +1,6 @@
 """What an emulator keeps in a directory, and what it leaves alone there."""
 
+import json
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -116,6 +117,26 @@ async def test_what_somebody_has_changed_stays(tmp_path: Path) -> None:
     async with running(tmp_path) as (emulator, kept):
         assert kept.changed == ["app-1.api-key"]
         assert emulator.url in (tmp_path / "config.toml").read_text()
+
+
+async def test_a_run_that_was_killed_early_is_no_obstacle(tmp_path: Path) -> None:
+    """It had written the files, but not yet noted that it had."""
+    async with running(tmp_path, "api_key"):
+        pass
+    state = json.loads((tmp_path / "emulator.json").read_text())
+    (tmp_path / "emulator.json").write_text(json.dumps(state | {"written": {}}))
+    async with running(tmp_path) as (_, kept):
+        assert kept.changed == []
+
+
+async def test_a_directory_in_a_files_place_is_left_alone(tmp_path: Path) -> None:
+    """Whatever it is, it is not the emulator's."""
+    async with running(tmp_path, "api_key"):
+        pass
+    (tmp_path / "config.toml").unlink()
+    (tmp_path / "config.toml").mkdir()
+    async with running(tmp_path) as (_, kept):
+        assert kept.changed == ["config.toml"]
 
 
 async def test_an_untouched_configuration_follows_the_emulator(tmp_path: Path) -> None:
