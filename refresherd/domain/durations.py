@@ -1,4 +1,7 @@
-"""Spans of time as people write and read them: `1m30s`, `5.7 s`."""
+"""Spans of time as people write and read them: `1m30s`, `5.7 s`.
+
+Patterns are compiled when they are first used: commands that scripts call in loops use none.
+"""
 
 import re
 
@@ -16,8 +19,7 @@ PATTERN = "|".join(
 )
 """Matches a whole duration. JSON Schema validators read it as well, so it holds no lookaround."""
 
-_DURATION = re.compile(PATTERN)
-_PART = re.compile(r"([0-9.]+) *([a-zµ]*)")
+_PART = r"([0-9.]+) *([a-z]*)"
 _NAMES = {
     **dict.fromkeys(("day", "days"), "d"),
     **dict.fromkeys(("hour", "hours", "hr", "hrs"), "h"),
@@ -34,16 +36,16 @@ LONGEST_GUESSED = 40
 
 def parse(text: str) -> float:
     """Return a duration in seconds. Raises ValueError, without a text, if it is not one."""
-    if _DURATION.fullmatch(text) is None:
+    if re.fullmatch(PATTERN, text) is None:
         raise ValueError
-    return sum(float(number) * UNITS[unit] for number, unit in _PART.findall(text))
+    return sum(float(number) * UNITS[unit] for number, unit in re.findall(_PART, text))
 
 
 def guess(text: str) -> str:
     """Return the duration that an invalid text probably means, "" if it could mean anything."""
     plain = text.strip().lower().replace(",", ".")
-    parts = _PART.findall(plain) if plain.isascii() and len(text) <= LONGEST_GUESSED else []
-    if not parts or _PART.sub("", plain).strip():
+    parts = re.findall(_PART, plain) if plain.isascii() and len(text) <= LONGEST_GUESSED else []
+    if not parts or re.sub(_PART, "", plain).strip():
         return ""
     written = [(_NAMES.get(unit, unit), number) for number, unit in parts]
     values = dict(written)
@@ -55,7 +57,7 @@ def guess(text: str) -> str:
         for unit in UNITS
         if unit in values
     )
-    return meant if not values and _DURATION.fullmatch(meant) else ""
+    return meant if not values and re.fullmatch(PATTERN, meant) else ""
 
 
 def in_seconds(seconds: float) -> str:
