@@ -50,10 +50,12 @@ def check_trust(settings: Settings, resolver: Resolver) -> Iterator[Finding]:
     """
     credentials = settings.credentials_directory
     others_in = cache(_others)
+    # Files share the steps to their directory, whose hashes are known: ten thousand take time.
+    others_above = cache(lambda step: others_in(step.parent))
     for key, path in inputs(settings, resolver):
         # Credentials that systemd passes are private to the service, whatever their modes.
         if credentials is None or not path.is_relative_to(credentials):
-            on_the_way = _dangers_on_the_way(resolver.opened(path), others_in)
+            on_the_way = _dangers_on_the_way(resolver.opened(path), others_above)
             yield from _judged(key, [*on_the_way, *_own_dangers(key, path)])
     yield from _check_state(settings)
     yield from _check_outputs(settings, others_in)
@@ -72,9 +74,11 @@ def _judged(key: KeyPath, dangers: list[Danger]) -> Iterator[Finding]:
         yield Finding(key, worst.message, Kind.WARNING if key and worst.by_owner else Kind.FAULT)
 
 
-def _dangers_on_the_way(place: Place, others_in: Callable[[Path], Others]) -> Iterator[Danger]:
+def _dangers_on_the_way(place: Place, others_above: Callable[[Path], Others]) -> Iterator[Danger]:
     for step in place.steps:
-        others = others_in(step.parent)
+        others = others_above(step)
+        if not others.writers and not others.owner:
+            continue
         holder, name = quoted(str(step.parent)), quoted(str(step))
         if others.writers and not others.sticky:
             message = f"{others.writers} may write to {holder}, and so replace {name}"

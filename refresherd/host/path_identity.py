@@ -167,12 +167,12 @@ class Claims:
             raise _led_astray(path, "it is in state_dir now")
         if key := self._read.get(here, {}).get(name):
             raise _led_astray(path, f"it would overwrite a file that is read ({key})")
-        if path not in self._held:
-            return  # it is about to stop
-        owner = self._owners.setdefault(here, {}).setdefault(name, path)
+        owners = self._owners.setdefault(here, {})
+        # An output that a reload no longer names claims nothing: it may only remove its file.
+        owner = owners.setdefault(name, path) if path in self._held else owners.get(name, path)
         if owner != path:
             raise _led_astray(path, f"it is the same file as {owner} now")
-        if held != here:
+        if held != here and path in self._held:
             self._held[path] = here
 
 

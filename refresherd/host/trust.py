@@ -36,14 +36,16 @@ def other_writers(found: os.stat_result) -> str:
     A group counts if this host knows a member of it that is neither trusted nor the owner: many
     users have a group of their own, in which they are alone.
     """
+    if not found.st_mode & (stat.S_IWOTH | stat.S_IWGRP):
+        return ""
     mode = f"(mode {stat.S_IMODE(found.st_mode):04o})"
     if found.st_mode & stat.S_IWOTH:
         return f"every user {mode}"
-    if found.st_mode & stat.S_IWGRP and _members(found.st_gid) - trusted_users() - {found.st_uid}:
-        with suppress(KeyError):
-            return f"the group {grp.getgrgid(found.st_gid).gr_name} {mode}"
-        return f"the group {found.st_gid} {mode}"
-    return ""
+    if not _members(found.st_gid) - trusted_users() - {found.st_uid}:
+        return ""
+    with suppress(KeyError):
+        return f"the group {grp.getgrgid(found.st_gid).gr_name} {mode}"
+    return f"the group {found.st_gid} {mode}"
 
 
 @cache

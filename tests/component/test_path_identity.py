@@ -184,8 +184,19 @@ def test_a_reload_frees_the_names_of_outputs_that_are_gone(places: tuple[Path, P
     claim(claims, one)
     claims.configure([str(respelled)], {})
     claim(claims, respelled)
-    claim(claims, one)  # it is about to stop, and takes nothing
+    with pytest.raises(OutputError, match="it is the same file as"):
+        claim(claims, one)  # it is about to remove its file, which is another's now
     claim(claims, respelled)
+
+
+def test_an_output_that_is_gone_may_remove_its_file(places: tuple[Path, Path]) -> None:
+    """Nobody else has claimed it; and doing so keeps the name free for others."""
+    one, two = places
+    claims = claims_of(two)
+    claim(claims, one)
+    two.parent.rmdir()
+    two.parent.symlink_to("one")
+    claim(claims, two)
 
 
 def test_no_output_takes_the_name_of_a_file_that_is_read(places: tuple[Path, Path]) -> None:

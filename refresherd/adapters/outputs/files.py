@@ -134,5 +134,5 @@ class FileOutput(ReplacedFile):
         ours = left.is_of(found) if isinstance(left, FileRecord) else left is None
         if not ours or not stat.S_ISREG(found.st_mode):
             return f"{self.path}: not removed, since it is another file by now"
-        remove(self._target)
+        remove(self._target, self._admit)
         return ""
