@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from math import floor
 from typing import TypeAlias
 
 from refresherd.domain.access import ROOT
@@ -67,6 +68,8 @@ class SocketOutput:
         self._lent: socket.socket | None = None
         """The socket that was lent until the output was closed."""
         self._server: AnswerServer | None = None
+        self._rendered: tuple[int, int, bytes] | None = None
+        """The last answer, with its token's generation and seconds left."""
         self._closed = False
         self._watched = False
         """Whether clients reach the socket, as far as is known."""
@@ -102,7 +105,7 @@ class SocketOutput:
 
     async def put(self, token: Token) -> PutReport:
         """Hand out this token from now on. Raises OutputError if clients cannot connect."""
-        self._token = token
+        self._token, self._rendered = token, None
         self._serve()
         # Somebody may have removed the socket's file.
         await self.prepare()
@@ -111,7 +114,7 @@ class SocketOutput:
 
     async def remove(self) -> None:
         """Hand out nothing from now on."""
-        self._token = None
+        self._token = self._rendered = None
 
     def look(self) -> Alteration | None:
         """Return how its file differs from what it was when it began to listen. It blocks."""
@@ -213,18 +216,25 @@ class SocketOutput:
         self._context.observer.observe(AcceptFailed(self.name, error.strerror or str(error)))
 
     def _answer(self, connection: socket.socket, address: object) -> bytes:
-        token, clock = self._token, self._context.clock
-        now = clock.now()
+        token, now = self._token, self._context.clock.now()
         if token is None or token.expires_at <= now:
             return NOTHING
         # For LoadCredential= systemd, which is root, names the unit in its socket's address.
-        units, peer = self._app.access.units, peers.credentials(connection)
-        unit = peers.claimed_unit(address) if peer.uid == ROOT else ""
-        if units and unit and unit not in units:
-            denied = AccessDenied(self._app.name, self.name, peer.uid, peer.gid, peer.pid, unit)
-            self._context.observer.observe(denied)
-            return NOTHING
-        return render_token(self._app, token, self._spec.format, now, clock.wall)
+        if units := self._app.access.units:
+            peer = peers.credentials(connection)
+            unit = peers.claimed_unit(address) if peer.uid == ROOT else ""
+            if unit and unit not in units:
+                denied = AccessDenied(self._app.name, self.name, peer.uid, peer.gid, peer.pid, unit)
+                self._context.observer.observe(denied)
+                return NOTHING
+        # Rendered once a second at most: a kill between accept and answer costs the client its
+        # token.
+        left = floor(token.expires_at - now)
+        if self._rendered is None or self._rendered[:2] != (token.generation, left):
+            wall = self._context.clock.wall
+            content = render_token(self._app, token, self._spec.format, now, wall)
+            self._rendered = token.generation, left, content
+        return self._rendered[2]
 
 
 class AnswerServer:
