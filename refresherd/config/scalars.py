@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 
 from refresherd.config.findings import nearest
 from refresherd.domain import durations
+from refresherd.domain.api_keys import app_uuid
 from refresherd.domain.model import UUID
 from refresherd.domain.redaction import holds_secret
 
@@ -24,6 +25,11 @@ NEVER_ELSEWHERE = ("", "never", "none", "off", "no", "false", "disabled", "infin
 PASTED = (
     "this looks like the secret itself; put it in a file (chmod 0600), write that file's path as "
     "api_key_file, and remove this key"
+)
+
+PASTED_FOR_PATH = (
+    "this looks like the secret itself; put it in a file (chmod 0600) and write that file's path "
+    "as api_key_file"
 )
 
 
@@ -140,8 +146,10 @@ class Location(Scalar):
     pattern = r"[^\x00]*"
 
     def __new__(cls, text: str = "", base: Path = Path("/")) -> Self:
-        """Raise ValueError for a path with a NUL, or one that a shell would have to expand."""
+        """Raise ValueError for a NUL, for what a shell would have to expand, and for an API key."""
         self = super().__new__(cls, text)
+        if any(map(app_uuid, text.split("/"))):
+            raise ValueError(PASTED_FOR_PATH)
         if text.startswith("~"):
             raise ValueError("~ is not expanded; write the full path")
         self.path = Path(os.path.normpath(base / text))

@@ -30,6 +30,10 @@ PASTED = (
     "this looks like the secret itself; put it in a file (chmod 0600), write that file's path as "
     "api_key_file, and remove this key"
 )
+PASTED_FOR_PATH = (
+    "this looks like the secret itself; put it in a file (chmod 0600) and write that file's path "
+    "as api_key_file"
+)
 VERIFIED = (
     "unknown key; DSM's certificate is always verified; for a private authority, write the path of "
     "its PEM file as ca_file"
@@ -188,6 +192,7 @@ def test_the_key_that_is_written_is_blamed(table: str, written: str, fault: str)
         (f'api_key_env = "{API_KEY}"', f"api_key_env: {PASTED}"),
         (f'api_key_env = "{API_KEY.rstrip("=")}"', f"api_key_env: {PASTED}"),
         (f'api_key_credential = "{API_KEY}"', f"api_key_credential: {PASTED}"),
+        (f'api_key_file = "{API_KEY}"', f"api_key_file: {PASTED_FOR_PATH}"),
         (
             'api_key_env = "${FORTANIX_API_KEY}"',
             (
@@ -210,6 +215,13 @@ def test_a_key_in_the_wrong_place_is_recognised_and_not_repeated(written: str, f
     (found,) = faults_in(f"[apps.payments]\n{written}\n{DSM}")
     assert found == f"2: apps.payments.{fault}"
     assert API_KEY[:20] not in found
+
+
+def test_a_key_in_place_of_an_outputs_path_makes_no_file_of_that_name() -> None:
+    """Its name would be in listings, logs and metrics."""
+    written = f'[[apps.payments.files]]\npath = "/run/{API_KEY}"\n'
+    fault = f"4: apps.payments.files[0].path: {PASTED_FOR_PATH}"
+    assert faults_in(f"{APP}{written}{DSM}")[:1] == (fault,)
 
 
 @pytest.mark.parametrize(
