@@ -146,7 +146,14 @@ def _check_file(
         return
     if private and mode & OPEN_TO_OTHERS:
         message = f"{name} is accessible to other users (mode {stat.S_IMODE(mode):04o})"
-        yield Finding(key, f"{message}; run chmod 0600 {name}")
+        # Kubernetes mounts secrets read-only, with mode 0644 unless the pod says otherwise.
+        fixed = os.statvfs(path).f_flag & os.ST_RDONLY
+        cure = (
+            'mount it with another mode ("defaultMode: 0440")'
+            if fixed
+            else f"run chmod 0600 {name}"
+        )
+        yield Finding(key, f"{message}; {cure}")
     elif fault := judge(content):
         yield Finding(key, f"{name}: {fault}", Kind.TROUBLE)
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from refresherd.config.collisions import inputs
 from refresherd.config.findings import Finding, KeyPath, Kind, quoted
 from refresherd.config.parse import Settings
-from refresherd.config.scalars import OutputPath
+from refresherd.config.scalars import Argument, OutputPath
 from refresherd.host.path_identity import Place, Resolver
 from refresherd.host.trust import other_owner, other_writers
 
@@ -57,6 +57,7 @@ def check_trust(settings: Settings, resolver: Resolver) -> Iterator[Finding]:
         if credentials is None or not path.is_relative_to(credentials):
             on_the_way = _dangers_on_the_way(resolver.opened(path), others_above)
             yield from _judged(key, [*on_the_way, *_own_dangers(key, path)])
+    yield from _check_search(settings, others_in)
     yield from _check_state(settings)
     yield from _check_outputs(settings, others_in)
 
@@ -103,6 +104,25 @@ def _own_dangers(key: KeyPath, path: Path) -> Iterator[Danger]:
             yield Danger(f"{writers} may write to {name}; run chmod go-w {name}", by_owner=False)
         if owner := other_owner(found):
             yield Danger(f"{name} belongs to {owner}, who may change it; {CURE}", by_owner=True)
+
+
+def _check_search(settings: Settings, others_in: Callable[[Path], Others]) -> Iterator[Finding]:
+    """Yield where others may put a program that is found before the one that is meant."""
+    search = settings.environ.get("PATH", os.defpath).split(os.pathsep)
+    for key, name in settings.values:
+        if not isinstance(name, Argument) or key[-1] != 0 or "/" in name:
+            continue
+        for directory in map(Path, filter(None, search)):
+            if os.access(directory / name, os.X_OK):
+                break
+            if writers := others_in(directory).writers:
+                where = quoted(str(directory))
+                yield Finding(
+                    key,
+                    f"{writers} may write to {where}, where PATH has {quoted(name)} looked for "
+                    f"first; write the program's absolute path, or take {where} out of PATH",
+                )
+                break
 
 
 def _check_state(settings: Settings) -> Iterator[Finding]:

@@ -157,9 +157,8 @@ def test_a_key_of_another_user_is_a_warning(place: Place, whose: str) -> None:
     assert "belongs to user daemon (uid 1), who may" in warning
 
 
-@AS_ROOT
-def test_a_secret_of_kubernetes_is_no_danger(place: Place) -> None:
-    """Read-only mounts have any mode, links lead to the file, and a group may read it."""
+def mounted_secret(place: Place, mode: str) -> "subprocess.CompletedProcess[str]":
+    """Check a configuration whose key is in a secret that Kubernetes has mounted."""
     unshare = needs_tool("unshare")
     allowed = subprocess.run([unshare, "-m", "true"], check=False, capture_output=True)
     needs(allowed.returncode == 0, "the right to mount (CAP_SYS_ADMIN)")
@@ -172,16 +171,29 @@ def test_a_secret_of_kubernetes_is_no_danger(place: Place) -> None:
         set -e
         mount -t tmpfs -o mode=3777,gid=2000 none {secret}
         mkdir {secret}/..2026 && cp {place.directory}/keys/a.key {secret}/..2026
-        chgrp 2000 {secret}/..2026/a.key && chmod 440 {secret}/..2026/a.key
+        chgrp 2000 {secret}/..2026/a.key && chmod {mode} {secret}/..2026/a.key
         ln -s ..2026 {secret}/..data && ln -s ..data/a.key {secret}/a.key
         chmod 777 {secret}
         mount -o remount,ro {secret}
         exec {REFRESHERD} check --config {place.file}
     """
-    done = subprocess.run(
-        [unshare, "-m", "sh", "-c", script], capture_output=True, text=True, check=False
-    )
+    command = [unshare, "-m", "sh", "-c", script]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@AS_ROOT
+def test_a_secret_of_kubernetes_is_no_danger(place: Place) -> None:
+    """Read-only mounts have any mode, links lead to the file, and a group may read it."""
+    done = mounted_secret(place, "440")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@AS_ROOT
+def test_a_secret_of_kubernetes_that_everybody_may_read_has_a_remedy(place: Place) -> None:
+    """Nobody can change a mode on a read-only mount; the pod has to ask for another one."""
+    done = mounted_secret(place, "644")
+    assert done.returncode == 78
+    assert 'mount it with another mode ("defaultMode: 0440")' in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -198,6 +210,20 @@ def test_a_ca_or_a_program_that_every_user_may_write_to_is_refused(
     place.write(name, "#!/bin/sh\n", 0o777)
     faults = place.faults(f"{APP}{body.format(place.directory)}")
     assert any(f"{key}: every user (mode 0777) may write to" in fault for fault in faults)
+
+
+def test_a_directory_of_path_in_which_others_may_plant_a_program_is_refused(place: Place) -> None:
+    """A program there would be found before the one that is meant, and be run by the daemon."""
+    planted = place.directory / "planted"
+    planted.mkdir()
+    place.environ["PATH"] = f"{planted}:/usr/bin:/bin"
+    text = f"{APP}[[apps.a.hooks]]\ncommand = ['true']\n"
+    assert place.faults(text) == ()
+    planted.chmod(0o1777)
+    (fault,) = place.faults(text)
+    assert "apps.a.hooks[0].command[0]: every user (mode 1777) may write to" in fault
+    assert "write the program's absolute path" in fault
+    assert place.faults(text.replace("'true'", "'/bin/true'")) == ()
 
 
 def test_a_pid_file_that_every_user_may_write_to_is_a_warning(place: Place) -> None:
