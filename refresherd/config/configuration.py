@@ -11,18 +11,14 @@ from msgspec import Struct
 from refresherd.config.addresses import EndpointUrl
 from refresherd.config.app_settings import AppTable, OutputTable
 from refresherd.config.collisions import Collisions, ReadNames
-from refresherd.config.credentials import check_credentials, check_environment
+from refresherd.config.credentials import check_credentials
 from refresherd.config.findings import Kind
-from refresherd.config.input_files import check_input_files
-from refresherd.config.output_paths import check_accounts, check_output_paths
+from refresherd.config.host_checks import Look, look
 from refresherd.config.parse import AppSettings, Settings, parse_settings
-from refresherd.config.proxies import check_no_proxy
-from refresherd.config.reach import check_reach
 from refresherd.config.rules import check_intentions, check_rules
 from refresherd.config.scalars import Duration, DurationOrNever, Location, Scalar, Signal
 from refresherd.config.settings import LogTable, Shutdown, keys
 from refresherd.config.source import STANDARD_INPUT, read_text, read_toml, report
-from refresherd.config.trust import check_trust
 from refresherd.domain import model
 from refresherd.domain.errors import ConfigError
 from refresherd.domain.readiness import Ready
@@ -85,15 +81,6 @@ class Configuration:
 RULES = (check_rules, check_credentials, check_intentions)
 """Checks that look at nothing but the settings."""
 
-HOST = (
-    check_environment,
-    check_no_proxy,
-    check_input_files,
-    check_output_paths,
-    check_accounts,
-)
-"""Checks that look at this host."""
-
 
 def load(path: Path, environ: Mapping[str, str], *, offline: bool = False) -> Configuration:
     """Return the configuration in a file, checked against this host unless it is `offline`.
@@ -105,18 +92,16 @@ def load(path: Path, environ: Mapping[str, str], *, offline: bool = False) -> Co
     """
     text = read_text(path)
     settings = parse_settings(read_toml(path, text), path.absolute(), {} if offline else environ)
-    resolver = Resolver(looks=not offline)
-    collisions = Collisions(settings, resolver)
-    findings = [*settings.faults, *collisions.findings()]
-    findings += chain.from_iterable(check(settings) for check in RULES)
-    if not offline:
-        findings += chain.from_iterable(check(settings) for check in HOST)
-        findings += check_trust(settings, resolver)
-        findings += check_reach(settings, resolver)
+    # By their spelling: what links make of the paths is a matter of the host.
+    collisions = Collisions(settings, Resolver(looks=False))
+    rules = chain.from_iterable(check(settings) for check in RULES)
+    host = Look() if offline else look(settings)
+    findings = [*settings.faults, *collisions.findings(), *rules, *host.findings]
     lines = report(path, text, findings)
     if faults := lines[Kind.FAULT]:
         raise ConfigError(faults, (*lines[Kind.TROUBLE], *lines[Kind.WARNING], *lines[Kind.NOTE]))
-    configuration = build(settings, lines, collisions.read)
+    read = collisions.read if host.read is None else host.read
+    configuration = build(settings, lines, read)
     return replace(configuration, path=path) if path == STANDARD_INPUT else configuration
 
 

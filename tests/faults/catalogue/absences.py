@@ -1,11 +1,14 @@
 """What the host lacks when the daemon starts, and what comes while it runs."""
 
+import os
 import shutil
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from faults.catalogue.files import FAILED, FILE
 from faults.catalogue.places import CREDENTIAL
+from faults.rig.disks import server_of
 from faults.rig.fault import LONG, Disk, During, Fault, Setting
 from faults.rig.reasons import TLS
 from faults.rig.scene import Scene
@@ -43,6 +46,17 @@ async def _directory_late(scene: Scene) -> AsyncIterator[None]:
     await _restart(scene)
     yield
     scene.home.mkdir()
+
+
+@asynccontextmanager
+async def _hanging(scene: Scene) -> AsyncIterator[None]:
+    server = server_of(scene.home)
+    os.kill(server, signal.SIGSTOP)
+    try:
+        await _restart(scene)
+        yield
+    finally:
+        os.kill(server, signal.SIGCONT)
 
 
 def _late(
@@ -84,6 +98,17 @@ FAULTS = (
         "the daemon starts without the file's directory, which comes later",
         _directory_late,
         setting=Setting(alone=True, disk=Disk.OWN),
+        lengths=(LONG,),
+        logs=FAILED,
+        disrupted=FILE,
+        may_lack_token=True,
+        may_cut_connections=True,
+    ),
+    Fault(
+        "disk-hanging-start",
+        "the daemon starts while the disk of a file hangs",
+        _hanging,
+        setting=Setting(alone=True, disk=Disk.FUSE),
         lengths=(LONG,),
         logs=FAILED,
         disrupted=FILE,
