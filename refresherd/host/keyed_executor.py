@@ -115,13 +115,17 @@ class KeyedExecutor:
             # Behind a hanging call it would stay for long, with what it holds.
             with suppress(LookupError, ValueError):
                 self._queues[key].calls.remove(call)
-                if queue in self._waiting and not self._may_start:
+                if self.lacks_thread(key):
                     raise asyncio.CancelledError(NO_THREAD) from None
             raise
         if outcome.error is not None:
             raise outcome.error
         value: T = outcome.value
         return value
+
+    def lacks_thread(self, key: Hashable) -> bool:
+        """Return whether calls of a key wait since the process may have no more threads."""
+        return not self._may_start and self._queues.get(key) in self._waiting
 
     async def drained(self) -> None:
         """Return once no call is running or waiting. The caller bounds the wait."""
@@ -202,6 +206,12 @@ class KeyedExecutor:
             self._dispatched.put(None)
 
 
+def found_no_thread(error: Exception) -> bool:
+    """Return whether an error is a timeout of asyncio's that ended a call without a thread."""
+    cancelled = error.__cause__
+    return isinstance(cancelled, asyncio.CancelledError) and NO_THREAD in cancelled.args
+
+
 @asynccontextmanager
 async def filesystem_timeout(seconds: float) -> AsyncIterator[None]:
     """Give the block, which waits for a filesystem, this many seconds.
@@ -213,7 +223,7 @@ async def filesystem_timeout(seconds: float) -> AsyncIterator[None]:
         async with asyncio.timeout(seconds):
             yield
     except TimeoutError as error:
-        if isinstance(error.__cause__, asyncio.CancelledError) and error.__cause__.args:
+        if found_no_thread(error):
             raise TimeoutError(EAGAIN, NO_THREAD) from None
         message = f"no answer for {in_seconds(seconds)}; its filesystem hangs or is overloaded"
         raise TimeoutError(ETIMEDOUT, message) from None

@@ -53,6 +53,11 @@ class Addresses:
         """When each suspect address failed last."""
 
     @property
+    def lacks_thread(self) -> bool:
+        """Whether the host is not resolved since the process may have no more threads."""
+        return self._executor.lacks_thread(("resolve", self._host))
+
+    @property
     def is_choice(self) -> bool:
         """Whether there is more than one. An IP address is not resolved, and offers no choice."""
         return len(self._known) > 1

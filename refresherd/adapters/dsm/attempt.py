@@ -17,6 +17,8 @@ from aiohttp.connector import Connection
 from refresherd.adapters.dsm.addresses import Addresses
 from refresherd.adapters.dsm.network_errors import Failure, combined, failure
 from refresherd.domain.errors import Retryable
+from refresherd.host.keyed_executor import found_no_thread
+from refresherd.host.os_errors import NO_THREAD
 
 CONNECT_SECONDS = 2.0
 """How long a connection, TLS included, may take while there are other good addresses to try."""
@@ -106,7 +108,11 @@ class Attempt:
             self.address = ""
             if self.untried and not present.is_final and self._has_time:
                 return None
-        return combined(self.failures)
+        error_of_all = combined(self.failures)
+        unresolved = self.addresses if self.untried is None else None
+        if found_no_thread(error) or (unresolved is not None and unresolved.lacks_thread):
+            error_of_all.explain(NO_THREAD)
+        return error_of_all
 
     @property
     def _has_time(self) -> bool:
