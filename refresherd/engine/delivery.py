@@ -18,8 +18,11 @@ RETRIES = Timing(retry_min=0.5, retry_max=10.0)
 
 CONTESTS = Timing(retry_min=2.0, retry_max=60.0)
 """The pauses of an output that somebody alters again and again, two daemons with one path for
-example. The first alteration is made good at once. Nobody yields for good: which of the two should,
-only an operator can say, and until then readiness names the loser."""
+example. Nobody yields for good: which of the two should, only an operator can say, and until then
+readiness names the loser."""
+
+MADE_GOOD_AT_ONCE = 5
+"""How many alterations in a row are made good without a pause: an operator may try things."""
 
 FORGIVEN_AFTER = 300.0
 """Seconds without an alteration after which the next one counts as the first."""
@@ -127,15 +130,15 @@ class Delivery:
 class WatchedDelivery(Delivery):
     """A delivery to an output that others can reach: what they alter is made good."""
 
-    __slots__ = ("_altered_at", "_contested", "output")
+    __slots__ = ("_altered_at", "_in_a_row", "output")
 
     def __init__(self, app: RunningApp, output: WatchedOutput) -> None:
         super().__init__(app, output)
         self.output = output
         """What to look at."""
         self._altered_at = ALWAYS
-        self._contested = 0
-        """How often in a row somebody altered it again."""
+        self._in_a_row = 0
+        """How often somebody altered it without FORGIVEN_AFTER in between."""
 
     def altered(self, alteration: Alteration) -> bool:
         """Make an alteration good as soon as `work` is called; return whether it has to be."""
@@ -144,12 +147,11 @@ class WatchedDelivery(Delivery):
             return False
         now, token = self._app.now(), self._app.session.token
         recent = now - self._altered_at < FORGIVEN_AFTER
-        self._contested = self._contested + 1 if recent else 0
-        self._altered_at = now
+        self._altered_at, self._in_a_row = now, self._in_a_row + 1 if recent else 1
         pause = 0.0
-        if self._contested:
+        if (contested := self._in_a_row - MADE_GOOD_AT_ONCE) > 0:
             left = inf if token is None or token.expires_at <= now else token.expires_at - now
-            pause = timing.backoff(self._contested, CONTESTS, self._app.rand(), left)
+            pause = timing.backoff(contested, CONTESTS, self._app.rand(), left)
         self._retry_at = Instant(max(self._retry_at, now + pause))
         # A socket without a token has to be bound again, but a file's trial was passed.
         self._prepared = self._prepared and self.status.holds is not None
