@@ -18,7 +18,7 @@ import msgspec
 
 from refresherd.adapters.state.session_file import MAX_SESSION_BYTES, SessionRecord, decode, encode
 from refresherd.domain.errors import OutputError
-from refresherd.domain.model import App, Instant, Token
+from refresherd.domain.model import ApiKeyFile, App, Instant, SystemdCredential, Token
 from refresherd.engine.ports import StoredSession
 from refresherd.host.service_manager import Descriptor, Notifier
 
@@ -278,8 +278,15 @@ def is_session(name: str) -> bool:
 
 
 def source_fingerprint(app: App) -> str:
-    """Return a fingerprint of where an app's credential is configured to be, and of `bind_to`."""
-    return sha256(f"{app.credential!r}{app.bind_to}".encode()).hexdigest()
+    """Return a fingerprint of where an app's credential is configured to be, and of `bind_to`.
+
+    Every version must return the same, or an upgrade or a downgrade would cost each app a login.
+    The first one knew a systemd credential as a key file in systemd's directory.
+    """
+    source = app.credential
+    if isinstance(source, SystemdCredential) and source.directory is not None:
+        source = ApiKeyFile(source.directory / source.name)
+    return sha256(f"{source!r}{app.bind_to}".encode()).hexdigest()
 
 
 def _nth_name(number: int) -> str:

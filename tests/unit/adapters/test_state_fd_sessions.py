@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,14 @@ from refresherd.adapters.state.session_file import MAX_SESSION_BYTES, decode, en
 from refresherd.domain.errors import OutputError
 from refresherd.domain.model import (
     ApiKeyCommand,
+    ApiKeyEnv,
     ApiKeyFile,
     App,
     Credential,
     Endpoint,
     Instant,
     Secret,
+    SystemdCredential,
     Token,
 )
 from refresherd.engine.ports import StoredSession
@@ -376,6 +379,24 @@ def test_sources_have_different_fingerprints() -> None:
     ]
     apps = [replace(APP, credential=source) for source in sources]
     assert len({source_fingerprint(app) for app in apps}) == 3
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        (
+            SystemdCredential("payments", Path("/run/credentials/refresherd.service")),
+            "ApiKeyFile(path=PosixPath('/run/credentials/refresherd.service/payments'))",
+        ),
+        (ApiKeyFile(Path("/etc/a.key")), "ApiKeyFile(path=PosixPath('/etc/a.key'))"),
+        (ApiKeyEnv("DSM_KEY"), "ApiKeyEnv(variable='DSM_KEY')"),
+        (ApiKeyCommand(("pass", "dsm")), "ApiKeyCommand(argv=('pass', 'dsm'))"),
+    ],
+)
+def test_the_first_version_made_the_same_fingerprints(source: Credential, text: str) -> None:
+    """Otherwise each app would lose its session at an upgrade, and at a downgrade again."""
+    app = replace(APP, credential=source)
+    assert source_fingerprint(app) == sha256(text.encode()).hexdigest()
 
 
 def test_a_session_that_was_bound_to_another_app_is_dropped() -> None:
