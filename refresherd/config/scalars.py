@@ -136,6 +136,10 @@ class Mode(Scalar):
 LISTED_MODE = re.compile("-?([r-][w-][x-]){3}")
 
 
+LONGEST_NAME = 255
+"""In bytes: NAME_MAX of Linux's filesystems, pathconf(3)."""
+
+
 class Location(Scalar):
     """A path, relative to the configuration file's directory; `path` is absolute."""
 
@@ -146,13 +150,22 @@ class Location(Scalar):
     pattern = r"[^\x00]*"
 
     def __new__(cls, text: str = "", base: Path = Path("/")) -> Self:
-        """Raise ValueError for a NUL, for what a shell would have to expand, and for an API key."""
+        """Raise ValueError for what no host has at a path, and for an API key.
+
+        That is a NUL, what a shell would have to expand, and a name that is too long.
+        """
         self = super().__new__(cls, text)
         if any(map(app_uuid, text.split("/"))):
             raise ValueError(PASTED_FOR_PATH)
         if text.startswith("~"):
             raise ValueError("~ is not expanded; write the full path")
         self.path = Path(os.path.normpath(base / text))
+        longest = max((len(os.fsencode(name)) for name in self.path.parts), default=0)
+        if longest > LONGEST_NAME:
+            raise ValueError(
+                f"a name in this path has {longest} bytes, and may have at most {LONGEST_NAME}; "
+                "shorten it"
+            )
         return self
 
     @property

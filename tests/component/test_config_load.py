@@ -200,6 +200,7 @@ def test_what_the_host_lacks_is_no_fault(place: Place, lines: str) -> None:
         f"{KEY}\nfiles = [{{path = 'payments.key'}}]",
         f"{KEY}\nfiles = [{{path = 'token', owner = '4294967295'}}]",
         f"{KEY}\nsockets = [{{path = '{'x' * 108}'}}]",
+        f"{KEY}\nfiles = [{{path = '{'x' * 256}'}}]",
     ],
 )
 def test_what_no_other_host_would_mend_is_a_fault(place: Place, lines: str) -> None:

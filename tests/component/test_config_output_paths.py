@@ -57,7 +57,7 @@ def test_an_output_may_be_new_or_replace_its_own_kind(place: Place) -> None:
         ("files", "payments.key/token", "is not a directory"),
         ("files", "directory", "is a directory; name a file in it"),
         ("files", "loop/token", "cannot be accessed: Too many levels"),
-        ("files", "x" * 300, "cannot be accessed: File name too long"),
+        ("files", "x" * 256, "a name in this path has 256 bytes, and may have at most 255"),
         ("files", "pipe", "exists and is not a regular file"),
         ("sockets", "old", "exists and is not a socket"),
         ("sockets", "x" * 107, "and a socket's may have at most 107"),
