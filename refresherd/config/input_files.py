@@ -5,6 +5,7 @@ import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from errno import EINVAL
 from functools import cache, partial
 from pathlib import Path
@@ -147,15 +148,17 @@ def _check_file(
     if private and mode & OPEN_TO_OTHERS:
         message = f"{name} is accessible to other users (mode {stat.S_IMODE(mode):04o})"
         # Kubernetes mounts secrets read-only, with mode 0644 unless the pod says otherwise.
-        fixed = os.statvfs(path).f_flag & os.ST_RDONLY
-        cure = (
-            'mount it with another mode ("defaultMode: 0440")'
-            if fixed
-            else f"run chmod 0600 {name}"
-        )
-        yield Finding(key, f"{message}; {cure}")
+        cure = 'mount it with another mode ("defaultMode: 0440")'
+        yield Finding(key, f"{message}; {cure if _is_fixed(path) else f'run chmod 0600 {name}'}")
     elif fault := judge(content):
         yield Finding(key, f"{name}: {fault}", Kind.TROUBLE)
+
+
+def _is_fixed(path: Path) -> bool:
+    """Return whether a file is on a read-only mount."""
+    with suppress(OSError):
+        return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+    return False
 
 
 def _check_expiry(path: Path, key: KeyPath) -> Iterator[Finding]:

@@ -59,12 +59,18 @@ def _barrier(steps: tuple[Path, ...], uid: int | None, gid: int | None) -> Barri
     for step in steps:
         try:
             found = step.lstat()
-            if stat.S_ISDIR(found.st_mode) and not _may_enter(found, uid, gid):
-                listed = ACCESS_LIST in os.listxattr(step)
-                return None if listed else (step, stat.S_IMODE(found.st_mode))
         except OSError:
             return None
+        if stat.S_ISDIR(found.st_mode) and not _may_enter(found, uid, gid):
+            return None if _has_access_list(step) else (step, stat.S_IMODE(found.st_mode))
     return None
+
+
+def _has_access_list(directory: Path) -> bool:
+    try:
+        return ACCESS_LIST in os.listxattr(directory)
+    except OSError:  # its file system has none
+        return False
 
 
 def _may_enter(found: os.stat_result, uid: int | None, gid: int | None) -> bool:

@@ -152,8 +152,8 @@ def _check_outputs(settings: Settings, others_in: Callable[[Path], Others]) -> I
             cure = "" if others.sticky else f"run chmod go-w {name}, or "
             yield Finding(
                 key,
-                f"{others.writers} may write to {name}, and so may put something else in the "
-                f"token's place; {cure}name another directory",
+                f"{others.writers} may write to {name}, and so put something else in this "
+                f"place; {cure}name another directory",
                 Kind.WARNING,
             )
 

@@ -252,7 +252,7 @@ def test_an_output_directory_that_every_user_may_write_to_is_a_warning(place: Pl
     assert "run chmod go-w" in warning
     (place.directory / "run").chmod(0o1777)
     (warning,) = warnings(place, two)
-    assert warning.endswith("in the token's place; name another directory")
+    assert warning.endswith("in this place; name another directory")
 
 
 @pytest.mark.parametrize(("kind", "mode"), [("files", "0000"), ("files", "0111"), ("sockets", "0")])

@@ -25,18 +25,31 @@ class StateDirectory:
         Raises RefresherdError, which names the process that holds the lock, or the obstacle.
         """
         self.path = path
-        self.inode = self._lock()
+        self._locked = self._lock()
+
+    @property
+    def inode(self) -> Directory | None:
+        """The device and the inode of the locked directory, None if it is gone.
+
+        Asked each time: overlay and network filesystems may number a directory anew.
+        """
+        try:
+            found = os.fstat(self._locked)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
 
     def claim(self, directory: int, path: str, _name: str) -> None:
         """Lock the open directory, if it has just come to the path. Raises OutputError."""
         found = os.fstat(directory)
         if (found.st_dev, found.st_ino) != self.inode:
             try:
-                self.inode = self._lock()
+                self._locked = self._lock()
             except RefresherdError as error:
                 raise OutputError(f"{path}: {error}") from error
 
-    def _lock(self) -> Directory:
+    def _lock(self) -> int:
+        """Return the open directory at the path, locked."""
         path = self.path
         try:
             with suppress(FileExistsError):
@@ -44,8 +57,7 @@ class StateDirectory:
             # Neither is ever closed: a write that hangs may still take effect as long as the
             # process lives.
             directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            found = os.fstat(directory)
-            if danger := _danger(found):
+            if danger := _danger(os.fstat(directory)):
                 os.close(directory)
                 raise RefresherdError(f"state_dir {path}: {danger}")
             _flock(directory, may_fail=True)
@@ -63,7 +75,7 @@ class StateDirectory:
         with suppress(OSError):  # it only helps a second process to name the first
             os.ftruncate(lock, 0)
             os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-        return found.st_dev, found.st_ino
+        return directory
 
 
 def _danger(found: os.stat_result) -> str:
