@@ -75,6 +75,8 @@ QUIT = ("q", "Q")
 COLOURS = {"starting": "36", "fresh": "32", "retrying": "33", "expired": "31", "rejected": "1;31"}
 """ANSI SGR parameters by state."""
 
+FRESH = "fresh"
+
 NOTHING = "-"
 
 
@@ -165,8 +167,13 @@ def _cells(status: Status, now: float) -> tuple[str, ...]:
         str(status.generation),
         str(status.failures),
         NOTHING if status.outage_budget is None else duration(status.outage_budget),
-        status.last_error or NOTHING,
+        status.last_error or _undelivered(status) or NOTHING,
     )
+
+
+def _undelivered(status: Status) -> str:
+    """Return why consumers do not have an app's valid token, "" if they do."""
+    return "" if status.ready or status.state != FRESH else "; ".join(status.reasons)
 
 
 def _expiry(status: Status, now: float) -> str:

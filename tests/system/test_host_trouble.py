@@ -159,6 +159,8 @@ def test_what_the_host_lacks_stops_its_own_app_alone(daemon: Daemon, when: str) 
         (of_file, of_socket) = found["directory"]["not_ready_because"]
         assert "create its directory" in of_file
         assert f"there is no directory {here}/later; create it" in of_socket
+        table = command("status", "directory", "--socket", str(here / "api.sock")).stdout
+        assert "create its directory" in table
         warned = "\n".join(entry["message"] for entry in daemon.logged("warning"))
         assert f'apps.key.api_key_file: "{here}/keys/later.key" does not exist' in warned
         assert daemon.process is not None

@@ -59,6 +59,15 @@ def test_missing_values_are_dashes() -> None:
     assert table([status(next_refresh_at=NOW)], NOW)[1].split()[4] == "now"
 
 
+def test_a_token_that_does_not_reach_its_consumers_is_shown() -> None:
+    """The session is fresh, but a file's directory or group may be missing on the host."""
+    reasons = ("/run/a does not hold the newest token: cannot write it", "/run/b does not hold it")
+    row = table([status(ready=False, reasons=reasons)], NOW)[1]
+    assert row.endswith("  " + "; ".join(reasons))
+    row = table([status(state="starting", ready=False, reasons=("no valid token",))], NOW)[1]
+    assert row.endswith("  -"), "the state says so already"
+
+
 def test_table_of_no_apps_has_headings() -> None:
     """They show that the daemon answers and has no apps."""
     assert len(table([], NOW)) == 1
