@@ -43,7 +43,9 @@ path = "/run/refresherd/payments.token"
 
 - **Checking.** `refresherd check --config FILE` reports every fault at once, each on a line of its
   own as `FILE:LINE: key.path: what is wrong; what to write instead`, and contacts nobody. It also
-  checks this host: that files and directories exist, that keys are private, that users and groups
+  checks this host: that files and directories exist, that keys are private, that no output would
+  overwrite another file, that nobody else may change
+  [what the daemon trusts](security.md#who-may-change-what-the-daemon-trusts), that users and groups
   are known. With `--offline` it does not. [Its page](commands.md#check) explains the lines.
 - **Faults and trouble.** With a fault in the file, the daemon neither starts nor reloads. What only
   this host lacks, such as a key or a group that is not there yet, is trouble of its own app: the
