@@ -193,7 +193,7 @@ def test_a_faulty_file_leaves_all_as_it_was(tmp_path: Path, dsm: Dsm) -> None:
         good = daemon.config.read_text()
         daemon.config.write_text(good.replace("[[apps.b.files]]", "[[apps.b.filse]]") + "x = y\n")
         assert [one["event"] for one in daemon.reload()] == ["reload failed"]
-        daemon.config.write_text(good.replace("a.key", "x.key").replace("b.key", "y.key"))
+        daemon.config.write_text(good.replace("api_key_file", "at = 7\napi_key_file"))
         entries = daemon.reload()
         assert [one["event"] for one in entries] == ["reload failed"] * 2
         assert all(one["message"].startswith(f"{daemon.config}:") for one in entries)
