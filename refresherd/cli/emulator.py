@@ -13,7 +13,7 @@ from refresherd.domain.errors import RefresherdError
 
 if TYPE_CHECKING:
     from refresherd.emulator import Emulator
-    from refresherd.emulator.kept import KeptDirectory
+    from refresherd.emulator.directory import EmulatorDirectory
 
 DESCRIPTION = """\
 Prints its endpoint, its CA file and an API key for each app, ready to be
@@ -98,26 +98,25 @@ def address(text: str) -> str:
 def execute(arguments: Namespace) -> None:
     """Serve until interrupted."""
     if arguments.dir is None:
-        _serve(arguments, None)
-        return
-    from refresherd.emulator.kept import DirectoryError, KeptDirectory
+        return _serve(arguments, None)
+    from refresherd.emulator.directory import DirectoryError, EmulatorDirectory
 
     try:
-        with KeptDirectory(arguments.dir) as kept:
-            _serve(arguments, kept)
+        with EmulatorDirectory(arguments.dir) as directory:
+            _serve(arguments, directory)
     except (DirectoryError, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise RefresherdError(f"cannot use {arguments.dir}: {reason}") from error
 
 
-def _serve(arguments: Namespace, kept: "KeptDirectory | None") -> None:
+def _serve(arguments: Namespace, directory: "EmulatorDirectory | None") -> None:
     import asyncio
 
     from refresherd.emulator import Emulator, Options
 
     listen, tls = arguments.listen, arguments.tls
-    if kept is not None:
-        listen, tls = kept.listen(listen), tls or kept.tls
+    if directory is not None:
+        listen, tls = directory.listen(listen), tls or directory.tls
     if arguments.certificate_apps and not tls:
         raise UsageError("--certificate-apps needs --tls")
     options = Options(
@@ -125,11 +124,11 @@ def _serve(arguments: Namespace, kept: "KeptDirectory | None") -> None:
         lifetime=arguments.lifetime,
         listen=listen,
         tls=tls,
-        directory=kept.path if kept else None,
+        directory=directory.path if directory else None,
     )
     emulator = Emulator(options)
-    if kept is not None:
-        kept.restore(emulator)
+    if directory is not None:
+        directory.restore(emulator)
     _add_apps(emulator, arguments)
 
     async def serve() -> None:
@@ -141,12 +140,15 @@ def _serve(arguments: Namespace, kept: "KeptDirectory | None") -> None:
         except ValueError as error:
             raise RefresherdError(f"cannot use {arguments.dir}: {error}") from error
         except OSError as error:
-            reason = _reason(error, is_kept=listen != arguments.listen)
+            if error.filename is not None:  # a certificate or a key, not the address
+                message = f"cannot use {error.filename}: {error.strerror}"
+                raise RefresherdError(message) from error
+            reason = _reason(error, from_last_run=listen != arguments.listen)
             raise RefresherdError(f"cannot listen on {listen}: {reason}") from error
         try:
-            if kept is not None:
-                kept.publish(emulator, listen)
-            print(_greeting(emulator, kept), flush=True)
+            if directory is not None:
+                directory.publish(emulator, listen)
+            print(_greeting(emulator, directory), flush=True)
             await stop.wait()
         finally:
             await emulator.__aexit__()
@@ -154,12 +156,12 @@ def _serve(arguments: Namespace, kept: "KeptDirectory | None") -> None:
     asyncio.run(serve())
 
 
-def _reason(error: OSError, *, is_kept: bool) -> str | None:
+def _reason(error: OSError, *, from_last_run: bool) -> str | None:
     """Return why the emulator cannot listen on an address, which may be that of the last run."""
     if error.errno != EADDRINUSE:
         return error.strerror
-    cure = "; it is that of the last run, so free it, or choose one by --listen"
-    return f"the address is in use{cure if is_kept else ''}"
+    cure = "; the last run used it, so free it, or choose another with --listen"
+    return f"the address is in use{cure if from_last_run else ''}"
 
 
 def _add_apps(emulator: "Emulator", arguments: Namespace) -> None:
@@ -173,7 +175,7 @@ def _add_apps(emulator: "Emulator", arguments: Namespace) -> None:
         emulator.apps.add(ldap=True)
 
 
-def _greeting(emulator: "Emulator", kept: "KeptDirectory | None") -> str:
+def _greeting(emulator: "Emulator", directory: "EmulatorDirectory | None") -> str:
     lines = [f"endpoint: {emulator.url}"]
     if emulator.ca_file is not None:
         lines.append(f"ca_file: {emulator.ca_file}")
@@ -190,10 +192,13 @@ def _greeting(emulator: "Emulator", kept: "KeptDirectory | None") -> str:
     curl = "curl" if emulator.ca_file is None else f"curl --cacert {quote(str(emulator.ca_file))}"
     login = f"-X POST -H 'Authorization: Basic API_KEY' {emulator.url}/sys/v1/session/auth"
     fault = """-d '{"operation": "reauth", "status": 503, "times": 3}'"""
-    if kept is not None:
-        config = kept.path / "config.toml"
+    if directory is not None:
+        config = directory.path / "config.toml"
         lines.append(f"config: {config}")
-        lines += [f"# changed by hand, and left alone: {kept.path / name}" for name in kept.changed]
+        lines += [
+            f"# changed by hand, and left alone: {directory.path / name}"
+            for name in directory.changed
+        ]
         lines.append(f"# with refresherd: refresherd run --config {quote(str(config))}")
     lines += [
         f"# log in:          {curl} {login}",

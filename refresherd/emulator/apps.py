@@ -51,10 +51,7 @@ class App:
 
     @property
     def api_key(self) -> str:
-        """The current API key, base64 of `<id>:<secret>`; a certificate app's has no secret.
-
-        An LDAP app has none: "".
-        """
+        """Base64 of `<id>:<secret>`, without a secret for a certificate app; "" for an LDAP app."""
         if self.kind == "ldap":
             return ""
         return base64.b64encode(f"{self.id}:{self.secret}".encode()).decode()
@@ -80,21 +77,10 @@ class Apps:
         self._lifetime = lifetime
         self._random_bytes = random_bytes
         self._fips = fips
-        self._account_id = ""
+        self.account_id = str(uuid.UUID(bytes=random_bytes(16), version=4))
+        """The UUID of the account that all apps belong to."""
         self.changed: Callable[[], None] = lambda: None
-        """Called after an app was added, or got a new secret."""
-
-    @property
-    def account_id(self) -> str:
-        """The UUID of the account that all apps belong to; random unless it was set."""
-        self._account_id = self._account_id or str(
-            uuid.UUID(bytes=self._random_bytes(16), version=4)
-        )
-        return self._account_id
-
-    @account_id.setter
-    def account_id(self, account_id: str) -> None:
-        self._account_id = account_id
+        """Called after an app has been added or has got a new secret."""
 
     def __iter__(self) -> Iterator[App]:
         return iter(tuple(self._apps.values()))
@@ -118,8 +104,8 @@ class Apps:
     ) -> App:
         """Add an app that logs in by an API key, or a certificate, or its name and a password.
 
-        Its UUID, its API key and its password are random unless they are given. Raises ValueError
-        for an API key that is malformed, and for a UUID or a name that is taken.
+        UUID, API key and password are random by default. Raises ValueError for a malformed API key,
+        and for a UUID or a name that is taken.
         """
         if certificate + ldap + bool(api_key) > 1:
             raise ValueError("an app has one of api_key, certificate and ldap; keep one of them")
@@ -139,9 +125,13 @@ class Apps:
         name = name or self._unused_name()
         for taken in self:
             if app_id == taken.id:
-                raise ValueError(f"an app with the UUID {app_id} exists already; take another one")
+                raise ValueError(
+                    f"an app with the UUID {app_id} already exists; choose another one"
+                )
             if name == taken.name:
-                raise ValueError(f'an app with the name "{name}" exists already; take another one')
+                raise ValueError(
+                    f'an app with the name "{name}" already exists; choose another one'
+                )
         app = self._apps[app_id] = App(
             id=app_id,
             name=name,

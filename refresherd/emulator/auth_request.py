@@ -30,7 +30,7 @@ class AuthRequest:
     method: str = ""
     """One of METHODS, "" if the Authorization header says who logs in."""
     fields: Mapping[str, Any] = field(default_factory=dict)
-    """Those of the method."""
+    """The required fields of the method."""
     bind_to: str = ""
     """The UUID of the app that the session is to be bound to, "" for none."""
 

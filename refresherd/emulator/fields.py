@@ -1,4 +1,4 @@
-"""The fields that requests to the control API have: what they mean, and what is wrong with them."""
+"""Fields of requests to the control API: types, meanings, and what is wrong with values."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ TYPES: Final[Mapping[Type, type | tuple[type, ...]]] = {
 }
 
 ARTICLES: Final[Mapping[Type, str]] = {"true or false": "", "object": "an "}
-"""Those that are not "a "."""
+"""The articles of these types, where it is not "a"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,9 @@ def parse(text: str, known: Fields) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"the body is not JSON: {error}; {_write(known)}") from None
     if not isinstance(fields, dict):
-        # Who sent it hears of it as of any other invalid value.
-        raise ValueError(f"the body is {_named(fields)}; {_write(known)}")  # noqa: TRY004
+        raise ValueError(  # noqa: TRY004 - an invalid value like any other
+            f"the body is {_named(fields)}; {_write(known)}"
+        )
     return checked(fields, known)
 
 
@@ -90,7 +91,7 @@ def checked(fields: Mapping[str, Any], known: Fields) -> dict[str, Any]:
 
 
 def did_you_mean(word: str, known: Iterable[str], what: str) -> str:
-    """Return the word that was probably meant, or else all that there are."""
+    """Return the word that was probably meant, or else all known words."""
     names = list(known)
     if meant := get_close_matches(word, names, n=1):
         return f'did you mean "{meant[0]}"?'

@@ -24,7 +24,7 @@ class Session:
     generation: int
     """The app's generation at its opening."""
     bound_to: App | None = None
-    """Another app, against whose credential the use of the session is checked."""
+    """Another app whose consumers may use the session: DSM checks their credential against it."""
 
     @property
     def user(self) -> App:

@@ -11,15 +11,15 @@ import pytest
 from refresherd.config import load
 from refresherd.domain.model import ApiKeyFile, Certificate, LdapApp
 from refresherd.emulator import Emulator, Options
-from refresherd.emulator.kept import DirectoryError, KeptDirectory
+from refresherd.emulator.directory import DirectoryError, EmulatorDirectory
 
 
 @asynccontextmanager
 async def running(
     directory: Path, *kinds: str, listen: str = "127.0.0.1:0", tls: bool = False
-) -> AsyncIterator[tuple[Emulator, KeptDirectory]]:
+) -> AsyncIterator[tuple[Emulator, EmulatorDirectory]]:
     """Run an emulator on a directory, with new apps of these kinds."""
-    with KeptDirectory(directory) as kept:
+    with EmulatorDirectory(directory) as kept:
         where = kept.listen(listen)
         options = Options(apps=0, listen=where, tls=tls or kept.tls, directory=kept.path)
         emulator = Emulator(options)
@@ -192,10 +192,10 @@ async def test_only_one_emulator_uses_a_directory(tmp_path: Path) -> None:
     async with running(tmp_path, "api_key"):
         with (
             pytest.raises(DirectoryError, match="another emulator uses it"),
-            KeptDirectory(tmp_path),
+            EmulatorDirectory(tmp_path),
         ):
             pass
-    with KeptDirectory(tmp_path):
+    with EmulatorDirectory(tmp_path):
         pass
 
 
@@ -208,7 +208,7 @@ async def test_a_damaged_state_is_named(tmp_path: Path) -> None:
         pytest.raises(
             DirectoryError, match=r"emulator.json is damaged .*; remove emulator.json and"
         ),
-        KeptDirectory(tmp_path),
+        EmulatorDirectory(tmp_path),
     ):
         pass
 
@@ -234,7 +234,7 @@ async def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         (tmp_path / "file", "it is not a directory"),
         (tmp_path / "a" / "b", "its parent directory does not exist"),
     ):
-        with pytest.raises(DirectoryError, match=message), KeptDirectory(path):
+        with pytest.raises(DirectoryError, match=message), EmulatorDirectory(path):
             pass
 
 
@@ -256,7 +256,7 @@ async def test_a_path_too_long_for_a_socket_gets_none(tmp_path: Path) -> None:
 
 async def test_plain_http_on_the_network_is_refused(tmp_path: Path) -> None:
     """The daemon takes http:// for loopback hosts only, so that configuration could not work."""
-    with KeptDirectory(tmp_path) as kept:
+    with EmulatorDirectory(tmp_path) as kept:
         emulator = Emulator(Options(listen="dsm.example:0", directory=tmp_path))
         with pytest.raises(DirectoryError, match="for loopback hosts only; add --tls"):
             kept.publish(emulator, "dsm.example:0")

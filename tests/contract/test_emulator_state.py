@@ -169,9 +169,9 @@ def test_a_faulty_api_key_is_refused_when_added(key: str) -> None:
 def test_an_app_is_added_once_and_with_one_kind_of_credential() -> None:
     """Two apps of the same UUID, or a certificate beside a key, would make logins ambiguous."""
     dsm = make_dsm()
-    with pytest.raises(ValueError, match="exists already"):
+    with pytest.raises(ValueError, match="already exists"):
         dsm.apps.add(api_key=dsm.apps[0].api_key)
-    with pytest.raises(ValueError, match="exists already"):
+    with pytest.raises(ValueError, match="already exists"):
         dsm.apps.add("app-1")
     for certificate in (True, False):
         with pytest.raises(ValueError, match="keep one of them"):

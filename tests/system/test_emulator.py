@@ -28,7 +28,7 @@ def test_a_kept_port_that_is_taken_meanwhile_is_explained(tmp_path: Path) -> Non
     with socket.create_server(("127.0.0.1", port)):
         done = command("emulator", "--dir", str(tmp_path / "dsm"))
     assert done.returncode == 69
-    reason = "the address is in use; it is that of the last run, so free it, or choose one by"
+    reason = "the address is in use; the last run used it, so free it, or choose another with"
     expected = f"refresherd emulator: cannot listen on 127.0.0.1:{port}: {reason} --listen\n"
     assert done.stderr == expected
 
@@ -40,6 +40,18 @@ def test_a_directory_in_use_is_refused_in_one_line(tmp_path: Path) -> None:
     assert done.returncode == 69
     reason = "another emulator uses it; name another directory"
     assert done.stderr == f"refresherd emulator: cannot use {tmp_path}: {reason}\n"
+
+
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """It is not the address that is wrong, although the server is just about to listen."""
+    with emulator("--tls", "--dir", str(tmp_path)):
+        pass
+    key = tmp_path / "server.key"
+    key.unlink()
+    key.mkdir()
+    done = command("emulator", "--dir", str(tmp_path))
+    assert done.returncode == 69
+    assert done.stderr == f"refresherd emulator: cannot use {key}: Is a directory\n"
 
 
 def test_certificate_apps_need_tls() -> None:

@@ -1,4 +1,4 @@
-"""A directory that keeps an emulator's CA, apps and port, with a configuration for refresherd."""
+"""A directory with an emulator's CA, apps and port, and a configuration of refresherd for them."""
 
 import fcntl
 import json
@@ -24,10 +24,10 @@ STATE: Final = "emulator.json"
 CONFIGURATION: Final = "config.toml"
 
 RESERVED: Final = (CONFIGURATION, "ca.pem", "ca.key", "server.pem", "server.key")
-"""Names of files that the emulator writes anew: none may be there before it was."""
+"""Files that a new directory must not hold, since the emulator would overwrite them."""
 
 SUFFIXES: Final[dict[Kind, str]] = {"api_key": "api-key", "ldap": "password"}
-"""The suffix of the file with an app's credential. Those of the CA end in pem and key."""
+"""The suffix of the file with an app's credential, other than those of certificates."""
 
 TABLE_NAME: Final = re.compile("[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """What refresherd accepts as the name of an app."""
@@ -56,8 +56,8 @@ class DirectoryError(Exception):
     """The directory cannot be used; the text says why, and what to do."""
 
 
-class KeptApp(msgspec.Struct):
-    """An app as it is kept."""
+class SavedApp(msgspec.Struct):
+    """An app in the file STATE."""
 
     id: str
     name: str
@@ -66,19 +66,19 @@ class KeptApp(msgspec.Struct):
 
 
 class State(msgspec.Struct):
-    """What the file STATE holds."""
+    """The content of the file STATE."""
 
     listen: str = ""
     """The address of the last run, `host:port`."""
     tls: bool = False
     account_id: str = ""
-    apps: list[KeptApp] = []
+    apps: list[SavedApp] = []
     written: dict[str, str] = {}
-    """The files that people may change, by name, with the SHA-256 of what was written."""
+    """The SHA-256 of what was last written to each file that people may change, by its name."""
 
 
-class KeptDirectory:
-    """A directory that one emulator at a time keeps its things in, while the block runs.
+class EmulatorDirectory:
+    """A directory that belongs to one emulator while the `with` block runs.
 
     Files that the emulator did not write, or that somebody has changed since, stay as they are.
     """
@@ -91,9 +91,9 @@ class KeptDirectory:
         self._lock = -1
 
     def __enter__(self) -> Self:
-        """Create the directory if need be, and read what it keeps.
+        """Create the directory if it is missing, and read what it holds.
 
-        Raises DirectoryError, and OSError.
+        Raises DirectoryError and OSError.
         """
         try:
             self.path.mkdir(mode=0o700, exist_ok=True)
@@ -118,7 +118,7 @@ class KeptDirectory:
         return self._state.tls
 
     def listen(self, wanted: str) -> str:
-        """Return the address to listen on: where any port will do, that of the last run."""
+        """Return the address to listen on: that of the last run if any port will do."""
         host, _, port = wanted.rpartition(":")
         if int(port) == 0 and self._state.listen.rpartition(":")[0] == host:
             return self._state.listen
@@ -126,7 +126,7 @@ class KeptDirectory:
 
     def restore(self, emulator: "Emulator") -> None:
         """Add the apps of earlier runs."""
-        emulator.apps.account_id = self._state.account_id
+        emulator.apps.account_id = self._state.account_id or emulator.apps.account_id
         for app in self._state.apps:
             added = emulator.apps.add(
                 app.name,
@@ -137,10 +137,10 @@ class KeptDirectory:
             added.secret = app.secret
 
     def publish(self, emulator: "Emulator", listen: str) -> None:
-        """Write the configuration and what it names, and keep everything from now on.
+        """Write the configuration and the files that it names, and save each later change of apps.
 
-        `listen` is the address as it was asked for; the port is the emulator's own. Raises
-        DirectoryError, and OSError.
+        `listen` is the address that was requested; the port is the emulator's own. Raises
+        DirectoryError and OSError.
         """
         url = urlsplit(emulator.url)
         if url.scheme == "http" and not _is_loopback(url.hostname or ""):
@@ -148,7 +148,7 @@ class KeptDirectory:
             raise DirectoryError(f"{message}; add --tls")
         self._state.tls = url.scheme == "https"
         self._state.listen = f"{listen.rpartition(':')[0]}:{url.port}"
-        self.keep(emulator)
+        self._save(emulator)
         text = HEAD.format(
             path=self.path / CONFIGURATION,
             endpoint=_toml(emulator.url),
@@ -158,14 +158,14 @@ class KeptDirectory:
         for app in emulator.apps:
             text += "\n" + "\n".join(self._table(emulator, app)) + "\n"
         self._write(CONFIGURATION, text)
-        self.keep(emulator)
-        emulator.apps.changed = lambda: self.keep(emulator)
+        self._save(emulator)
+        emulator.apps.changed = lambda: self._save(emulator)
 
-    def keep(self, emulator: "Emulator") -> None:
-        """Save the apps as they are now."""
+    def _save(self, emulator: "Emulator") -> None:
+        """Write the file STATE with the apps as they are now."""
         self._state.account_id = emulator.apps.account_id
         self._state.apps = [
-            KeptApp(app.id, app.name, app.kind, app.secret) for app in emulator.apps
+            SavedApp(app.id, app.name, app.kind, app.secret) for app in emulator.apps
         ]
         content = msgspec.json.format(msgspec.json.encode(self._state), indent=1)
         self._replace(STATE, content)
@@ -192,7 +192,7 @@ class KeptDirectory:
             raise DirectoryError(f"{STATE} is damaged ({error}); {cure}") from None
 
     def _table(self, emulator: "Emulator", app: App) -> Iterator[str]:
-        """Yield the lines of an app in the configuration, and write what they name."""
+        """Yield the lines of an app in the configuration, and write the files that they name."""
         name = app.name if TABLE_NAME.fullmatch(app.name) else app.id
         key = _toml(name) if "." in name else name
         yield f"[apps.{key}]"
@@ -227,8 +227,9 @@ class KeptDirectory:
         written = sha256(content).hexdigest()
         if os.path.lexists(path):
             before = self._state.written.get(name)
-            found = sha256(path.read_bytes()).hexdigest() if _is_plain(path) else ""
-            # 1. What is to be written is there, maybe from a run that was killed.
+            is_plain = path.is_file() and not path.is_symlink()
+            found = sha256(path.read_bytes()).hexdigest() if is_plain else ""
+            # 1. The file has this content already, maybe from a run that was killed.
             if found == written:
                 self._state.written[name] = written
                 return
@@ -254,12 +255,8 @@ class KeptDirectory:
             raise
 
 
-def _is_plain(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
-
-
 def _toml(text: str) -> str:
-    """Return a string as TOML writes it, which is almost how JSON does."""
+    """Return a string as TOML writes it: as JSON does, except for DEL."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
