@@ -1,15 +1,14 @@
 """What happens in the daemon, as values without secrets, for metrics and logs.
 
-Instants are boot time, which observers convert to wall time for people. All other times are
-seconds. Each event belongs in the `Event` union at the end: mypy then names every observer that
-does not handle it yet.
+Instants are boot time, all other times are seconds. Each event belongs in the `Event` union at the
+end: mypy then names every observer that does not handle it yet.
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from refresherd.domain.certificates import Validity
 from refresherd.domain.errors import Reason
+from refresherd.domain.labels import ApiRoute, Ending, HookResult, Jump
 from refresherd.domain.model import Instant, Method
 
 
@@ -102,11 +101,10 @@ class EntityMismatch(AppEvent):
 
 @dataclass(frozen=True, slots=True)
 class CertificateRead(AppEvent):
-    """An app's client certificate was read for the first time, or has been replaced."""
+    """A new client certificate of an app was read; it expires at `not_after`, in unix seconds."""
 
     cert_file: str
     not_after: float
-    """When it expires, in unix seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +114,6 @@ class CertificateExpires(AppEvent):
     cert_file: str
     message: str
     validity: Validity
-
-
-class Ending(StrEnum):
-    """The outcome of terminating a session: the `result` label."""
-
-    TERMINATED = "terminated"
-    GONE = "gone"
-    """It had ended before."""
-    FAILED = "failed"
-    """DSM could not be reached or refused; the session ends when it has idled long enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +142,7 @@ class OutputUnchanged(AppEvent):
 
 @dataclass(frozen=True, slots=True)
 class OutputAltered(AppEvent):
-    """Somebody else removed, replaced or changed an output; it is made good in `retry_in` seconds.
-
-    The pause grows where that happens again and again.
-    """
+    """Somebody else removed, replaced or changed an output; it is restored in `retry_in` s."""
 
     output: str
     message: str
@@ -180,14 +165,6 @@ class OutputFailed(AppEvent):
     retry_in: float
 
 
-class HookResult(StrEnum):
-    """The outcome of a hook: the `result` label."""
-
-    OK = "ok"
-    FAILED = "failed"
-    TIMEOUT = "timeout"
-
-
 @dataclass(frozen=True, slots=True)
 class HookRan(AppEvent):
     """A hook ran for a new token."""
@@ -197,16 +174,6 @@ class HookRan(AppEvent):
     duration: float
     message: str = ""
     """Why it failed; after a success what its command printed, if anything."""
-
-
-class ApiRoute(StrEnum):
-    """A route of the API socket: the `route` label."""
-
-    APPS = "/v1/apps"
-    APP = "/v1/apps/{app}"
-    TOKEN = "/v1/apps/{app}/token"  # noqa: S105  # where a token is served, not a token
-    REFRESH = "/v1/apps/{app}/refresh"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,13 +222,6 @@ class AppCrashed(AppEvent):
     """0 where the bug was met while terminating the session of an app that is gone."""
 
 
-class Jump(StrEnum):
-    """What moved the clocks apart: the `kind` label."""
-
-    SUSPEND = "suspend"
-    STEP = "step"
-
-
 @dataclass(frozen=True, slots=True)
 class ClockJumped:
     """The machine was suspended for `seconds`, or the wall clock was set by `seconds`."""
@@ -279,16 +239,13 @@ class LoopLagged:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The daemon listens, and starts its apps."""
+    """The daemon starts its apps. It listens at the path `api` and at the addresses `http`."""
 
     version: str
     apps: int
     config: str = ""
-    """The configuration's path."""
     api: str = ""
-    """The API socket's path, "" if there is none."""
     http: str = ""
-    """The addresses of the HTTP listener."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,10 +289,10 @@ class Stopped:
 # fmt: off
 Event = (
     AttemptBegan | Renewed | AttemptFailed | LoginPostponed | SessionChecked | SessionResumed
-    | TokenExpired | CredentialChanged | EntityMismatch | CertificateRead | CertificateExpires
-    | SessionEnded
+    | SessionEnded | TokenExpired
+    | CredentialChanged | EntityMismatch | CertificateRead | CertificateExpires
     | OutputWritten | OutputUnchanged | OutputAltered | OutputRemoved | OutputFailed | HookRan
     | ApiAnswered | AccessDenied | ConnectionRejected | AcceptFailed
-    | AppCrashed | ClockJumped | LoopLagged | Started | Warned | Reloaded | ReloadFailed | Stopping
-    | Stopped
+    | AppCrashed | ClockJumped | LoopLagged
+    | Started | Warned | Reloaded | ReloadFailed | Stopping | Stopped
 )

@@ -6,7 +6,7 @@ from math import inf
 
 from refresherd.domain import events, timing
 from refresherd.domain.errors import HookError, OutputError
-from refresherd.domain.events import HookResult
+from refresherd.domain.labels import HookResult
 from refresherd.domain.model import Instant, Timing, Token
 from refresherd.domain.readiness import OutputStatus
 from refresherd.domain.session_state import ALWAYS, NEVER, valid_token

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from refresherd.domain import timing
 from refresherd.domain.errors import DsmError, Retryable, SessionLost
-from refresherd.domain.events import Ending, SessionEnded
+from refresherd.domain.events import SessionEnded
+from refresherd.domain.labels import Ending
 from refresherd.domain.model import Instant, Token
 from refresherd.domain.readiness import OutputStatus
 from refresherd.domain.session_state import NEVER

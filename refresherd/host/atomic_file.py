@@ -28,7 +28,7 @@ from refresherd.host.directories import (
 from refresherd.host.file_record import FileRecord
 from refresherd.host.keyed_executor import PATIENCE_SECONDS, KeyedExecutor, filesystem_timeout
 from refresherd.host.os_errors import failure
-from refresherd.host.own_files import read
+from refresherd.host.trust import read_own
 
 T = TypeVar("T")
 
@@ -235,7 +235,7 @@ class ReplacedFile:
 
         Raises Distrusted if somebody else may have written it.
         """
-        return await self._call(lambda: read(self.path, limit))
+        return await self._call(lambda: read_own(self.path, limit))
 
     async def replace(self, content: Callable[[], bytes]) -> None:
         """Replace it by what `content` returns at the moment of the write, durably.

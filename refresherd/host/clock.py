@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from refresherd.domain.events import ClockJumped, Jump
+from refresherd.domain.events import ClockJumped
+from refresherd.domain.labels import Jump
 from refresherd.domain.model import Instant
 
 SAME_SECONDS = 0.05

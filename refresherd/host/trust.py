@@ -1,15 +1,31 @@
-"""Who may change a file besides root and this process's user, by its owner and its mode."""
+"""Who may change a file besides root and this process's user, by its owner and its mode.
+
+`read_own` reads files that only this process, or an earlier run of it, should have written.
+"""
 
 import grp
 import os
 import pwd
 import stat
 from contextlib import suppress
+from errno import ELOOP
 from functools import cache
 from pathlib import Path
 
-UNMAPPED = 65534
-"""What a user namespace shows for users that it does not know: user_namespaces(7)."""
+from refresherd.domain.access import OVERFLOW_ID
+from refresherd.domain.errors import OutputError
+from refresherd.host.os_errors import failure
+
+OPEN_TO_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+"""Without blocking: a named pipe in the file's place would wait for a writer."""
+
+
+class Distrusted(OutputError):
+    """Somebody else may have written the file: `why` says why it seems so."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"{path}: {why}")
+        self.why = why
 
 
 def trusted_users() -> frozenset[int]:
@@ -20,10 +36,10 @@ def trusted_users() -> frozenset[int]:
 def other_owner(found: os.stat_result) -> str:
     """Return the owner of a file as `user alice (uid 1000)`, "" if it is one of the trusted users.
 
-    A user namespace may not know the owner; nothing can be said of such a one.
+    It is "" as well in a user namespace that does not know the owner.
     """
     uid = found.st_uid
-    if uid in trusted_users() or (uid == UNMAPPED and _in_user_namespace()):
+    if uid in trusted_users() or (uid == OVERFLOW_ID and _in_user_namespace()):
         return ""
     with suppress(KeyError):
         return f"user {pwd.getpwuid(uid).pw_name} (uid {uid})"
@@ -46,6 +62,38 @@ def other_writers(found: os.stat_result) -> str:
     with suppress(KeyError):
         return f"the group {grp.getgrgid(found.st_gid).gr_name} {mode}"
     return f"the group {found.st_gid} {mode}"
+
+
+def read_own(path: str, limit: int) -> bytes | None:
+    """Return the first `limit` + 1 bytes of a file, None if there is none. Raises OutputError.
+
+    The byte too many shows that a file is too long. What is not a regular file counts as empty.
+    Raises Distrusted for a link, another user's file, and one that everybody may write to.
+    """
+    try:
+        fd = os.open(path, OPEN_TO_READ)
+        try:
+            found = os.fstat(fd)
+            if owner := other_owner(found):
+                raise Distrusted(path, f"it belongs to {owner}")
+            if found.st_mode & stat.S_IWOTH:
+                mode = stat.S_IMODE(found.st_mode)
+                raise Distrusted(path, f"every user may write to it (mode {mode:04o})")
+            parts = []
+            missing = limit + 1 if stat.S_ISREG(found.st_mode) else 0
+            # read(2) may return less than there is.
+            while missing and (part := os.read(fd, min(missing, 1 << 20))):
+                parts.append(part)
+                missing -= len(part)
+            return b"".join(parts)
+        finally:
+            os.close(fd)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno == ELOOP:
+            raise Distrusted(path, "it is a symbolic link") from None
+        raise failure(path, "read it", error) from error
 
 
 @cache

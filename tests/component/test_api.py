@@ -11,7 +11,8 @@ import pytest
 from aiohttp import ClientResponse
 
 from refresherd.domain.errors import OutputError, Reason, Rejected, Retryable
-from refresherd.domain.events import ApiAnswered, ApiRoute
+from refresherd.domain.events import ApiAnswered
+from refresherd.domain.labels import ApiRoute
 from refresherd.domain.model import Access
 from refresherd.domain.reload_plan import ReloadPlan
 from support.api_place import eventually, served

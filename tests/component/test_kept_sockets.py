@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from refresherd.adapters.systemd.kept_sockets import MAX_KEPT, KeptSockets, is_kept
+from refresherd.adapters.systemd.kept_sockets import KeptSockets, is_kept
 from refresherd.domain.model import Ownership
+from refresherd.host.fd_store import MAX_SESSIONS, MAX_SOCKETS
 from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.service_manager import Descriptor, Notifier
 from refresherd.host.unix_sockets import BoundSocket
@@ -168,7 +169,7 @@ def test_no_more_sockets_are_stored_than_their_names_have_room(host: Host) -> No
     assert host.stored() == 0
     host.opened[0].leave()
     assert not host.path.exists()
-    names = "LISTEN_FDNAMES=" + ":".join(["s.123"] * 20_000 + ["k.1234567890"] * MAX_KEPT)
+    names = "LISTEN_FDNAMES=" + ":".join(["s.123"] * MAX_SESSIONS + ["k.1234567890"] * MAX_SOCKETS)
     assert len(names) + 1 < 128 * 1024
 
 

@@ -14,7 +14,8 @@ from refresherd.adapters.metrics.exposition import Exposition
 from refresherd.adapters.metrics.observer import Metrics
 from refresherd.daemon.assembly import Assembly, running
 from refresherd.daemon.reload import DELIVERY_TIMEOUT, READ_TIMEOUT, Reloader
-from refresherd.domain.events import Ending, Reloaded, ReloadFailed, SessionEnded, Warned
+from refresherd.domain.events import Reloaded, ReloadFailed, SessionEnded, Warned
+from refresherd.domain.labels import Ending
 from refresherd.emulator import Emulator, Options
 from refresherd.engine.app_runner import AppRunner
 from refresherd.engine.context import Observers

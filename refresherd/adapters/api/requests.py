@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from refresherd.domain.events import ApiRoute
+from refresherd.domain.labels import ApiRoute
 from refresherd.domain.model import Format
 
 METHODS = {

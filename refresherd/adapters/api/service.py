@@ -15,7 +15,8 @@ from refresherd.adapters.api.rendering import Renderings, problem, status_fields
 from refresherd.adapters.api.requests import BadParameter, TokenQuery
 from refresherd.domain.access import is_operator, may_read
 from refresherd.domain.errors import NoSuchApp, NoToken, RefresherdError
-from refresherd.domain.events import AccessDenied, ApiAnswered, ApiRoute
+from refresherd.domain.events import AccessDenied, ApiAnswered
+from refresherd.domain.labels import ApiRoute
 from refresherd.domain.model import App, Format, Instant
 from refresherd.engine.app_runner import AppRunner
 from refresherd.engine.context import Context

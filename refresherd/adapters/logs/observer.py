@@ -14,8 +14,9 @@ from refresherd.adapters.logs.writer import LineWriter
 from refresherd.domain import events
 from refresherd.domain.certificates import Validity
 from refresherd.domain.errors import Reason
-from refresherd.domain.events import AcceptFailed, Ending, Event, HookResult
+from refresherd.domain.events import AcceptFailed, Event
 from refresherd.domain.formats import timestamp
+from refresherd.domain.labels import Ending, HookResult
 from refresherd.domain.model import Instant, Method
 from refresherd.engine.ports import Clock
 

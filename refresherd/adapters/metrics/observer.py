@@ -8,7 +8,8 @@ from typing import assert_never
 
 from refresherd.domain import events
 from refresherd.domain.errors import Reason
-from refresherd.domain.events import ApiRoute, Ending, Event, HookResult, Jump
+from refresherd.domain.events import Event
+from refresherd.domain.labels import ApiRoute, Ending, HookResult, Jump
 from refresherd.domain.model import App, Certificate, Instant, Method
 
 DURATION_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)

@@ -1,8 +1,6 @@
 """Sessions in systemd's fd store, for apps that can log in again: no trace is left on disk.
 
-The store holds files in memory that outlive the process. sd_pid_notify_with_fds(3): FDSTORE=1
-adds a descriptor under FDNAME=, FDSTOREREMOVE=1 removes all of that name. The next run gets the
-descriptors like those of sockets.
+Each is a file in memory, which lives as long as the store holds its descriptor.
 """
 
 import fcntl
@@ -20,14 +18,11 @@ from refresherd.adapters.state.session_file import MAX_SESSION_BYTES, SessionRec
 from refresherd.domain.errors import OutputError
 from refresherd.domain.model import ApiKeyFile, App, Instant, SystemdCredential, Token
 from refresherd.engine.ports import StoredSession
+from refresherd.host.fd_store import MAX_SESSIONS, FdStore
 from refresherd.host.service_manager import Descriptor, Notifier
 
-MAX_ENTRIES = 20_000
-"""The next run gets all names in one variable, LISTEN_FDNAMES. execve(2) takes no variable of over
-128 KiB (MAX_ARG_STRLEN), so with more entries the daemon could not be started any more."""
-
 NAME = re.compile(r"s\.[0-9A-Za-z]{3}")
-"""Names are this short so that all of them fit in LISTEN_FDNAMES."""
+"""Names are this short so that `fd_store.MAX_SESSIONS` of them fit in LISTEN_FDNAMES."""
 
 SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 """fcntl(2): nobody who gets the descriptor can change the content, the size or the seals."""
@@ -92,24 +87,15 @@ class _Entry(NamedTuple):
 class FdSessions:
     """The sessions of all apps in the fd store, by names that are each used for one at a time."""
 
-    def __init__(self, notifier: Notifier, boot_id: str, max_entries: int = MAX_ENTRIES) -> None:
+    def __init__(self, notifier: Notifier, boot_id: str, max_entries: int = MAX_SESSIONS) -> None:
         self.boot_id = boot_id
         """The kernel's, "" if it could not be read."""
-        self._notifier = notifier
-        self._max_entries = max_entries
+        self.entries = FdStore(notifier, max_entries)
+        """The sessions' entries in the fd store."""
         self._stores: dict[str, FdSessionStore] = {}
         self._numbers = count()
-        self._names: set[str] = set()
-        """The names in use, including those in `_unwanted`."""
-        self._unwanted: list[str] = []
-        """Names to be removed as soon as systemd takes messages."""
         self.generations: dict[str, int] = {}
         """The last generation of each app that an earlier run stored, of dropped sessions too."""
-
-    @property
-    def full(self) -> bool:
-        """Whether `add` has no name left."""
-        return len(self._names) >= self._max_entries
 
     def adopt(self, passed: Iterable[Descriptor], apps: Mapping[str, App]) -> list[str]:
         """Take over what an earlier run stored for these apps; close and remove the rest.
@@ -120,7 +106,7 @@ class FdSessions:
         found: list[tuple[FdRecord, str]] = []
         for descriptor in passed:
             owner = descriptor.name
-            self._names.add(owner)
+            self.entries.adopt(owner)
             try:
                 record = decode(os.pread(descriptor.fd, MAX_SESSION_BYTES + 1, 0), FdRecord)
                 owner = record.app
@@ -139,7 +125,7 @@ class FdSessions:
         found.sort(key=lambda pair: (pair[0].generation, pair[0].expires_at))
         for record, name in found:
             self.store(apps[record.app]).adopt(record, name)
-        self.remove(unwanted)
+        self.entries.remove(unwanted)
         return warnings
 
     def store(self, app: App) -> "FdSessionStore":
@@ -150,35 +136,23 @@ class FdSessions:
 
     def add(self, content: bytes) -> str:
         """Store this content and return the entry's name. Raises OutputError if that fails."""
-        if self.full:
-            limit = f"the service manager holds {self._max_entries} sessions"
+        if self.entries.full:
+            limit = f"the service manager holds {self.entries.max_entries} sessions"
             raise OutputError(f"{limit}, and cannot pass on more")
-        name = next(name for name in map(_nth_name, self._numbers) if name not in self._names)
+        name = next(name for name in map(_nth_name, self._numbers) if name not in self.entries)
         try:
             fd = os.memfd_create("refresherd", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
             try:
                 os.write(fd, content)
                 fcntl.fcntl(fd, fcntl.F_ADD_SEALS, SEALS)
-                message = ("FDSTORE=1", f"FDNAME={name}", "FDPOLL=0")
-                sent = self._notifier.send(*message, descriptors=[fd])
+                added = self.entries.add(name, fd)
             finally:
                 os.close(fd)  # the file lives as long as somebody else has it open
         except OSError as error:
             raise OutputError(f"cannot store the session: {error.strerror}") from error
-        if not sent:
+        if not added:
             raise OutputError("the service manager does not take the session now")
-        self._names.add(name)
         return name
-
-    def remove(self, names: Iterable[str]) -> None:
-        """Remove entries, now or as soon as systemd takes messages."""
-        self._unwanted += names
-        while self._unwanted:
-            name = self._unwanted[0]
-            if not self._notifier.send("FDSTOREREMOVE=1", f"FDNAME={name}"):
-                return
-            del self._unwanted[0]
-            self._names.discard(name)
 
 
 class FdSessionStore:
@@ -239,7 +213,7 @@ class FdSessionStore:
         """Store this token. Raises OutputError if systemd does not take it now."""
         if any(entry[1:] == (token.generation, token.expires_at) for entry in self._entries):
             return
-        if self._sessions.full:
+        if self._sessions.entries.full:
             self._remove_oldest(1)
         record = FdRecord(
             app=self.app.name,
@@ -268,7 +242,7 @@ class FdSessionStore:
 
     def _remove_oldest(self, number: int) -> None:
         number = max(0, number)
-        self._sessions.remove(entry.name for entry in self._entries[:number])
+        self._sessions.entries.remove(entry.name for entry in self._entries[:number])
         del self._entries[:number]
 
 

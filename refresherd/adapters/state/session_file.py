@@ -14,7 +14,7 @@ from refresherd.engine.ports import StoredSession
 from refresherd.host.atomic_file import Claim, ReplacedFile, Target
 from refresherd.host.directories import StaleTempFiles
 from refresherd.host.keyed_executor import PATIENCE_SECONDS, KeyedExecutor
-from refresherd.host.own_files import Distrusted
+from refresherd.host.trust import Distrusted
 
 MAX_SESSION_BYTES = 64 * 1024
 """The longest record of a session that is read. DSM's tokens have under 100 bytes."""

@@ -1,8 +1,6 @@
 """Listening sockets that outlive the process in systemd's fd store, or that a socket unit lends.
 
-sd_pid_notify_with_fds(3): FDSTORE=1 adds a descriptor under FDNAME=, FDSTOREREMOVE=1 removes all of
-that name. Clients that connect while no daemon runs wait in the socket's queue for the next one.
-systemd empties the store when the service stops, but not when it is restarted or crashes.
+Clients that connect while no daemon runs wait in the socket's queue for the next one.
 """
 
 import os
@@ -14,20 +12,18 @@ from contextlib import suppress
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from threading import Lock
 from typing import NamedTuple
 
 from refresherd.adapters.systemd.activation import listening_socket
 from refresherd.domain.model import Ownership
 from refresherd.host.accounts import UNCHANGED, NoSuchAccount, owner_ids
+from refresherd.host.fd_store import MAX_SOCKETS, FdStore
 from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.service_manager import Descriptor, Notifier
 from refresherd.host.unix_sockets import BoundSocket, Listen, SocketFile, bind, lend
 
 NAME = re.compile(r"k\.[0-9A-Za-z_-]{10}")
-
-MAX_KEPT = 800
-"""As many as LISTEN_FDNAMES has room for beside the stored sessions: see `fd_sessions`."""
+"""Names are this short so that `MAX_SOCKETS` of them fit in LISTEN_FDNAMES."""
 
 
 class _Stored(NamedTuple):
@@ -49,23 +45,18 @@ class KeptSockets:
         lent: Mapping[Path, socket.socket],
         stored: Iterable[Descriptor] = (),
         *,
-        max_kept: int = MAX_KEPT,
+        max_kept: int = MAX_SOCKETS,
     ) -> None:
-        self._notifier = notifier
+        self._entries = FdStore(notifier, max_kept)
         self._lent = lent
-        self._max_kept = max_kept
+        self._keeps = notifier.enabled
         self._stored: dict[str, list[_Stored]] = {}
         """What an earlier run stored, by path, until a socket is opened there."""
-        self._names: set[str] = set()
-        self._unwanted: list[str] = []
-        """Names to be removed as soon as systemd takes messages."""
-        self._lock = Lock()
-        """Sockets are opened in several threads."""
         for one in stored:
-            self._names.add(one.name)
+            self._entries.adopt(one.name)
             found = listening_socket(one.fd)
             if found is None:
-                self._forget(one.name)
+                self._entries.remove((one.name,))
             else:
                 path = found.getsockname()
                 self._stored.setdefault(path, []).append(_Stored(one.name, found))
@@ -88,7 +79,7 @@ class KeptSockets:
             file = _file(path)
             wanted = file and one.name == _name(app, path, ownership, file)
             if path not in self._lent and file and wanted and _has_rights(file, ownership):
-                forget = partial(self._forget, one.name)
+                forget = partial(self._entries.remove, (one.name,))
                 adopted = BoundSocket(one.socket, path, file, forget=forget, queued=True)
             else:
                 self._drop(str(path), one)
@@ -97,32 +88,11 @@ class KeptSockets:
         if path in self._lent:
             return lend(self._lent[path], path)
         bound = bind(path, ownership)
-        if bound.file is not None and self._notifier.enabled:
+        if bound.file is not None and self._keeps:
             name = _name(app, path, ownership, bound.file)
-            if self._store(name, bound.socket):
-                bound.forget = partial(self._forget, name)
+            if self._entries.add(name, bound.socket.fileno()):
+                bound.forget = partial(self._entries.remove, (name,))
         return bound
-
-    def _store(self, name: str, listening: socket.socket) -> bool:
-        with self._lock:
-            if len(self._names) >= self._max_kept:
-                return False
-            message = ("FDSTORE=1", f"FDNAME={name}", "FDPOLL=0")
-            if self._notifier.send(*message, descriptors=[listening.fileno()]):
-                self._names.add(name)
-                return True
-            return False
-
-    def _forget(self, name: str) -> None:
-        """Remove an entry, now or as soon as systemd takes messages."""
-        with self._lock:
-            self._unwanted.append(name)
-            while self._unwanted:
-                oldest = self._unwanted[0]
-                if not self._notifier.send("FDSTOREREMOVE=1", f"FDNAME={oldest}"):
-                    return
-                del self._unwanted[0]
-                self._names.discard(oldest)
 
     def _drop(self, path: str, one: _Stored) -> None:
         """Close a stored socket, and remove its file unless another has taken the path."""
@@ -131,7 +101,7 @@ class KeptSockets:
             with suppress(OSError):
                 Path(path).unlink()
         one.socket.close()
-        self._forget(one.name)
+        self._entries.remove((one.name,))
 
 
 def is_kept(name: str) -> bool:

@@ -5,6 +5,7 @@ from math import inf
 
 from refresherd.domain import events
 from refresherd.domain.events import Event
+from refresherd.domain.labels import Jump
 from refresherd.domain.model import Instant
 
 FAILING = (
@@ -36,7 +37,7 @@ class Settling:
         """Note when an app begins to fail; a suspend does not count as failing."""
         if isinstance(event, FAILING):
             self._failing_since.setdefault(event.app, now)
-        elif isinstance(event, events.ClockJumped) and event.kind is events.Jump.SUSPEND:
+        elif isinstance(event, events.ClockJumped) and event.kind is Jump.SUSPEND:
             self._failing_since.clear()
             self._progress_at = now
 

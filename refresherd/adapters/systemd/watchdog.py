@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable, Collection
 from typing import NoReturn
 
-from refresherd.domain.events import ClockJumped, Jump
+from refresherd.domain.events import ClockJumped
+from refresherd.domain.labels import Jump
 from refresherd.domain.model import App, Instant
 from refresherd.engine.ports import Clock
 from refresherd.host.service_manager import Notifier

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refresherd.adapters.scheduling import HEARTBEAT_SECONDS
-from refresherd.domain.events import ClockJumped, Jump, LoopLagged
+from refresherd.domain.events import ClockJumped, LoopLagged
+from refresherd.domain.labels import Jump
 from refresherd.domain.model import Instant
 from support.simulation import Machine, simulate
 

@@ -16,7 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresherd.adapters.state.fd_sessions import (
-    MAX_ENTRIES,
     SEALS,
     FdRecord,
     FdSessions,
@@ -40,6 +39,7 @@ from refresherd.domain.model import (
 )
 from refresherd.engine.ports import StoredSession
 from refresherd.host.clock import boot_id
+from refresherd.host.fd_store import MAX_SESSIONS
 from refresherd.host.service_manager import Descriptor, Notifier
 from support.fakes import API_KEY, ENTITY_ID
 from support.service_manager import ServiceManager, manager_at
@@ -420,14 +420,14 @@ def test_all_names_fit_in_the_environment_of_the_next_run(monkeypatch: pytest.Mo
     monkeypatch.setattr(os, "memfd_create", lambda *_: os.open(os.devnull, os.O_RDWR))
     monkeypatch.setattr(fcntl, "fcntl", lambda *_: 0)
     sessions = FdSessions(SilentNotifier(), "boot")
-    names = [sessions.add(b"") for _ in range(MAX_ENTRIES)]
-    assert len(set(names)) == MAX_ENTRIES
+    names = [sessions.add(b"") for _ in range(MAX_SESSIONS)]
+    assert len(set(names)) == MAX_SESSIONS
     assert all(map(is_session, names))
     assert len(f"LISTEN_FDNAMES={SOCKETS}{':'.join(names)}") < LONGEST_VARIABLE
-    assert sessions.full
+    assert sessions.entries.full
     with pytest.raises(OutputError, match="holds 20000 sessions, and cannot pass on more"):
         sessions.add(b"")
-    sessions.remove([names[7]])
+    sessions.entries.remove([names[7]])
     assert sessions.add(b"") not in names[:7] + names[8:]
 
 
@@ -438,7 +438,7 @@ def test_no_two_entries_have_the_same_name(removals: list[int]) -> None:
     used = [sessions.add(b"") for _ in range(20)]
     for number in removals:
         if number < len(used):
-            sessions.remove([used.pop(number)])
+            sessions.entries.remove([used.pop(number)])
         used.append(sessions.add(b""))
         assert len(set(used)) == len(used)
 
@@ -484,12 +484,12 @@ def test_an_entry_is_removed_once_systemd_takes_messages(
     name = sessions.add(b"")
     manager.read()
     manager.flood()
-    sessions.remove([name])
-    assert sessions.full
+    sessions.entries.remove([name])
+    assert sessions.entries.full
     manager.read()
-    sessions.remove([])
+    sessions.entries.remove([])
     manager.read()
-    assert (sessions.full, manager.stored) == (False, {})
+    assert (sessions.entries.full, manager.stored) == (False, {})
 
 
 def test_a_host_without_memory_for_it_is_reported(

@@ -12,11 +12,11 @@ from refresherd.domain.errors import OutputError, Reason, Rejected, SessionLost
 from refresherd.domain.events import (
     AppCrashed,
     CredentialChanged,
-    Ending,
     OutputFailed,
     OutputRemoved,
     SessionEnded,
 )
+from refresherd.domain.labels import Ending
 from refresherd.domain.model import Access, FileSpec, SocketSpec, Timing
 from refresherd.domain.readiness import AppStatus, OutputStatus
 from refresherd.domain.session_state import State

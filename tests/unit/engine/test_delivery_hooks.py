@@ -7,7 +7,8 @@ from itertools import chain, repeat
 from typing import TYPE_CHECKING
 
 from refresherd.domain.errors import HookError, OutputError, SessionLost
-from refresherd.domain.events import AppCrashed, HookRan, HookResult, Renewed
+from refresherd.domain.events import AppCrashed, HookRan, Renewed
+from refresherd.domain.labels import HookResult
 from refresherd.domain.model import Method, Timing
 from refresherd.engine import ports
 from refresherd.engine.app_runner import AppRunner

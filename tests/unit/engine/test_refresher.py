@@ -12,11 +12,11 @@ from refresherd.domain.events import (
     AttemptBegan,
     AttemptFailed,
     CredentialChanged,
-    Ending,
     Renewed,
     SessionEnded,
     TokenExpired,
 )
+from refresherd.domain.labels import Ending
 from refresherd.domain.model import Grant, Instant, Method, Secret, Timing
 from refresherd.domain.session_state import State
 from refresherd.engine.delivery import Delivery

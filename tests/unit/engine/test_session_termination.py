@@ -7,7 +7,8 @@ from itertools import pairwise
 import pytest
 
 from refresherd.domain.errors import DsmError, Reason, Retryable, SessionLost
-from refresherd.domain.events import Ending, SessionEnded
+from refresherd.domain.events import SessionEnded
+from refresherd.domain.labels import Ending
 from refresherd.domain.model import Instant, Secret, Timing, Token
 from refresherd.domain.readiness import OutputStatus
 from refresherd.domain.session_state import NEVER

@@ -8,7 +8,8 @@ from itertools import chain, islice
 import pytest
 
 from refresherd.domain.errors import Reason, Rejected, Retryable, SessionLost
-from refresherd.domain.events import AppCrashed, Ending, SessionEnded
+from refresherd.domain.events import AppCrashed, SessionEnded
+from refresherd.domain.labels import Ending
 from refresherd.domain.model import App, Grant, Secret, Timing, Token
 from refresherd.domain.session_state import State
 from refresherd.engine.context import AppContext

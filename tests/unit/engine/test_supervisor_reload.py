@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from refresherd.domain import readiness
-from refresherd.domain.events import AppCrashed, Ending, OutputFailed, SessionEnded
+from refresherd.domain.events import AppCrashed, OutputFailed, SessionEnded
+from refresherd.domain.labels import Ending
 from refresherd.domain.model import App, Endpoint, Format
 from refresherd.domain.session_state import State
 from refresherd.engine.supervisor import BATCH, PAUSE

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.domain.events import ClockJumped, Jump
+from refresherd.domain.events import ClockJumped
+from refresherd.domain.labels import Jump
 from refresherd.domain.model import Instant
 from refresherd.host.clock import (
     JUMP_SECONDS,

@@ -18,7 +18,7 @@ from refresherd.adapters.api.requests import (
     refresh_query,
     token_query,
 )
-from refresherd.domain.events import ApiRoute
+from refresherd.domain.labels import ApiRoute
 from refresherd.domain.model import Format
 
 NAMES = st.sampled_from(("format", "min_ttl", "wait", "watch", "other", ""))

@@ -10,7 +10,8 @@ from refresherd.adapters.logs.observer import describe
 from refresherd.domain import events
 from refresherd.domain.certificates import Validity
 from refresherd.domain.errors import Reason
-from refresherd.domain.events import ApiRoute, Ending, Event, HookResult, Jump
+from refresherd.domain.events import Event
+from refresherd.domain.labels import ApiRoute, Ending, HookResult, Jump
 from refresherd.domain.model import Instant, Method
 
 HOOK = "hooks[0] systemctl"

@@ -17,18 +17,8 @@ from refresherd.adapters.logs.observer import BURST, LINES_PER_SECOND
 from refresherd.adapters.logs.pipeline import MAX_VALUE, configure
 from refresherd.domain.certificates import Validity
 from refresherd.domain.errors import Reason
-from refresherd.domain.events import (
-    ApiRoute,
-    AppCrashed,
-    AttemptFailed,
-    Ending,
-    Event,
-    HookResult,
-    Jump,
-    Renewed,
-    Started,
-    Warned,
-)
+from refresherd.domain.events import AppCrashed, AttemptFailed, Event, Renewed, Started, Warned
+from refresherd.domain.labels import ApiRoute, Ending, HookResult, Jump
 from refresherd.domain.model import Instant, Method, Secret
 from support.fakes import FakeClock
 

@@ -19,7 +19,8 @@ from refresherd.adapters.metrics.families import FAMILIES, Row, render
 from refresherd.adapters.metrics.observer import Metrics
 from refresherd.domain import session_state
 from refresherd.domain.errors import Reason
-from refresherd.domain.events import CertificateRead, Ending, Event, HookResult, LoopLagged
+from refresherd.domain.events import CertificateRead, Event, LoopLagged
+from refresherd.domain.labels import Ending, HookResult
 from refresherd.domain.model import (
     ApiKeyFile,
     App,

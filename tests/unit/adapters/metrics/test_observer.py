@@ -9,7 +9,8 @@ from refresherd.adapters.metrics.exposition import Exposition
 from refresherd.adapters.metrics.observer import Metrics
 from refresherd.domain import events
 from refresherd.domain.errors import Reason
-from refresherd.domain.events import ApiRoute, Ending, Event, HookResult, Jump
+from refresherd.domain.events import Event
+from refresherd.domain.labels import ApiRoute, Ending, HookResult, Jump
 from refresherd.domain.model import (
     ApiKeyFile,
     App,

@@ -10,10 +10,10 @@ from refresherd.domain.events import (
     AttemptFailed,
     ClockJumped,
     Event,
-    Jump,
     OutputFailed,
     OutputWritten,
 )
+from refresherd.domain.labels import Jump
 from refresherd.domain.model import Instant, Method
 
 BEGAN = AttemptBegan("a", Method.AUTH, 0.0)
