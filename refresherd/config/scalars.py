@@ -19,6 +19,8 @@ LONGEST_APP_NAME = 4096
 """In characters: the limit in DSM's API description."""
 
 NEVER = "never"
+
+LONGEST_NAME = 255  # in bytes: NAME_MAX of Linux, pathconf(3)
 NEVER_ELSEWHERE = ("", "never", "none", "off", "no", "false", "disabled", "infinity")
 
 
@@ -136,10 +138,6 @@ class Mode(Scalar):
 LISTED_MODE = re.compile("-?([r-][w-][x-]){3}")
 
 
-LONGEST_NAME = 255
-"""In bytes: NAME_MAX of Linux's filesystems, pathconf(3)."""
-
-
 class Location(Scalar):
     """A path, relative to the configuration file's directory; `path` is absolute."""
 
@@ -150,22 +148,16 @@ class Location(Scalar):
     pattern = r"[^\x00]*"
 
     def __new__(cls, text: str = "", base: Path = Path("/")) -> Self:
-        """Raise ValueError for what no host has at a path, and for an API key.
-
-        That is a NUL, what a shell would have to expand, and a name that is too long.
-        """
+        """Raise ValueError for what no path can hold, what a shell expands, and an API key."""
         self = super().__new__(cls, text)
         if any(map(app_uuid, text.split("/"))):
             raise ValueError(PASTED_FOR_PATH)
         if text.startswith("~"):
             raise ValueError("~ is not expanded; write the full path")
         self.path = Path(os.path.normpath(base / text))
-        longest = max((len(os.fsencode(name)) for name in self.path.parts), default=0)
-        if longest > LONGEST_NAME:
-            raise ValueError(
-                f"a name in this path has {longest} bytes, and may have at most {LONGEST_NAME}; "
-                "shorten it"
-            )
+        if (longest := max(map(len, map(os.fsencode, self.path.parts)))) > LONGEST_NAME:
+            limit = f"and may have at most {LONGEST_NAME}; shorten it"
+            raise ValueError(f"a name in this path has {longest} bytes, {limit}")
         return self
 
     @property
