@@ -1,9 +1,8 @@
-"""Paths that stand for one file: an output's may be neither another output's nor that of an input.
+"""Paths that lead to one file: no output may be where another output or an input is.
 
-They are compared as `host.path_identity` compares them, so no spelling hides a collision.
+`host.path_identity` compares them as the kernel does, so no spelling hides a collision.
 """
 
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -13,7 +12,7 @@ from typing import TypeAlias
 
 from refresherd.config.findings import Finding, KeyPath, dotted, quoted
 from refresherd.config.parse import Settings
-from refresherd.config.scalars import Argument, CredentialName, InputFile, OutputPath
+from refresherd.config.scalars import CredentialName, InputFile, OutputPath
 from refresherd.config.source import STANDARD_INPUT
 from refresherd.host.directories import TEMPORARY
 from refresherd.host.path_identity import Directory, Entry, Resolver
@@ -21,12 +20,12 @@ from refresherd.host.path_identity import Directory, Entry, Resolver
 ReadNames: TypeAlias = Mapping[Directory, Mapping[str, str]]
 """The names of files that are read, by their directories, each with what it is."""
 
-KEPT = ("lock", "logins", "generations")
-"""Names in state_dir that the daemon writes itself, besides those of sessions."""
+STATE_FILES = ("lock", "logins", "generations")
+"""Names of the daemon's own files in state_dir, besides those of sessions."""
 
 
 class Collisions:
-    """Where the paths of a configuration lead, on this host or by their spelling alone."""
+    """Where the paths of a configuration lead: on this host, or by their spelling alone."""
 
     def __init__(self, settings: Settings, resolver: Resolver) -> None:
         state = settings.state_dir
@@ -40,11 +39,11 @@ class Collisions:
             if location
         }
         self._inputs: dict[KeyPath, tuple[Path, Entry]] = {}
-        """Each input's path, and the name that it leads to in the end."""
+        """Each input's path, and the entry to which it finally leads."""
         self._passed: dict[Entry, KeyPath] = {}
         """The links and missing directories that paths lead through, and the names of inputs."""
         self._files: dict[Directory, KeyPath] = {}
-        """The inputs by device and inode: links and mounts may give one several names."""
+        """The inputs by device and inode: links and mounts may give a file several names."""
         for key, path in inputs(settings, resolver):
             place = resolver.opened(path)
             self._inputs[key] = path, place.passed[-1]
@@ -70,9 +69,9 @@ class Collisions:
         return names
 
     def findings(self) -> Iterator[Finding]:
-        """Yield what is wrong with each path that stands for another one's file."""
+        """Yield each path that leads to the file of another one."""
         for key, (_, entry) in self._inputs.items():
-            if self._kept(entry):
+            if self._is_state_file(entry):
                 yield Finding(
                     key,
                     "the daemon keeps a file of its own by this name in state_dir; "
@@ -88,15 +87,14 @@ class Collisions:
             elif place.directory == self._state:
                 message = "state_dir is for the daemon's own files"
             elif TEMPORARY.fullmatch(path.name):
-                message = "the daemon removes files of such names, since its temporary files have "
-                message += "them"
+                message = "the daemon removes files of such names, as those of its temporary files"
             else:
                 message = self._overwritten(entry, path)
             if message:
                 yield Finding(key, f"{message}; write another path")
 
     def _overwritten(self, entry: Entry, path: Path) -> str:
-        """Return what an output at a path would overwrite, "" if nothing."""
+        """Return which file an output at this path would overwrite, "" if none."""
         key = self._passed.get(entry)
         if key is None and self._files:
             with suppress(OSError):
@@ -111,10 +109,10 @@ class Collisions:
         its_path, _ = self._inputs[key]
         return f"{name} is read from this path{_as(its_path, path)} and would be overwritten"
 
-    def _kept(self, entry: Entry) -> bool:
-        """Return whether the daemon may keep a file of its own there."""
+    def _is_state_file(self, entry: Entry) -> bool:
+        """Return whether this is a name in state_dir for a file of the daemon itself."""
         directory, _, name = entry.name.rpartition("/")
-        own = name in KEPT or name.endswith(".session") or TEMPORARY.fullmatch(name)
+        own = name in STATE_FILES or name.endswith(".session") or TEMPORARY.fullmatch(name)
         return bool(own) and Entry(entry.directory, directory) == self._state
 
 
@@ -130,11 +128,10 @@ def inputs(settings: Settings, resolver: Resolver) -> Iterator[tuple[KeyPath, Pa
         yield key, location.path
     directory = settings.credentials_directory
     if directory is not None:
-        for key, name in settings.written(CredentialName):
-            yield key, directory / name
-    found = cache(partial(shutil.which, path=settings.environ.get("PATH", os.defpath)))
-    for key, argument in settings.values:
-        if isinstance(argument, Argument) and key[-1] == 0:
-            program = found(argument) if resolver.looks else argument
-            if program is not None and program.startswith("/"):
-                yield key, Path(program)
+        for key, credential in settings.written(CredentialName):
+            yield key, directory / credential
+    found = cache(partial(shutil.which, path=settings.search_path))
+    for key, name in settings.programs:
+        program = found(name) if resolver.looks else name
+        if program is not None and program.startswith("/"):
+            yield key, Path(program)

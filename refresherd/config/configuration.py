@@ -13,7 +13,7 @@ from refresherd.config.app_settings import AppTable, OutputTable
 from refresherd.config.collisions import Collisions, ReadNames
 from refresherd.config.credentials import check_credentials
 from refresherd.config.findings import Kind
-from refresherd.config.host_checks import Look, look
+from refresherd.config.host_checks import HostReport, check_host
 from refresherd.config.parse import AppSettings, Settings, parse_settings
 from refresherd.config.rules import check_intentions, check_rules
 from refresherd.config.scalars import Duration, DurationOrNever, Location, Scalar, Signal
@@ -92,10 +92,10 @@ def load(path: Path, environ: Mapping[str, str], *, offline: bool = False) -> Co
     """
     text = read_text(path)
     settings = parse_settings(read_toml(path, text), path.absolute(), {} if offline else environ)
-    # By their spelling: what links make of the paths is a matter of the host.
+    # By their spelling alone: only the checks of the host follow links.
     collisions = Collisions(settings, Resolver(looks=False))
     rules = chain.from_iterable(check(settings) for check in RULES)
-    host = Look() if offline else look(settings)
+    host = HostReport() if offline else check_host(settings)
     findings = [*settings.faults, *collisions.findings(), *rules, *host.findings]
     lines = report(path, text, findings)
     if faults := lines[Kind.FAULT]:

@@ -1,7 +1,7 @@
 """Checks that each app has exactly one complete credential, and that its files contain one.
 
-A function that ends in `_fault` returns what is wrong with a content, "" if nothing is, and never
-repeats any of it.
+A function that ends in `_fault` returns what is wrong with a file's content, "" if nothing is. The
+text never repeats any of the content.
 """
 
 import re
@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from refresherd.config.findings import Finding, Kind, listed, quoted
+from refresherd.config.findings import Finding, listed
 from refresherd.config.parse import AppSettings, Settings
-from refresherd.config.scalars import Argument, CredentialName, Variable
+from refresherd.config.scalars import Argument
 from refresherd.domain.api_keys import app_uuid
-from refresherd.domain.key_faults import api_key_fault
 from refresherd.domain.passwords import password
 
 SINGLE = ("api_key_file", "api_key_credential", "api_key_env", "api_key_command", "token_file")
@@ -44,36 +43,6 @@ def check_credentials(settings: Settings) -> Iterator[Finding]:
                 "remove bind_to, and put a token in the file whose session is bound already",
             )
     yield from _check_arguments(settings)
-
-
-def check_environment(settings: Settings) -> Iterator[Finding]:
-    """Yield what credentials lack in the daemon's environment."""
-    for app in settings.apps:
-        if app.own.token_file and settings.state_dir is None and settings.valid(("state_dir",)):
-            yield Finding(
-                (*app.path, "token_file"),
-                "the newest session has to be saved for the next start; set state_dir, or "
-                "StateDirectory= in the systemd unit",
-            )
-    for key, _ in settings.written(CredentialName):
-        if settings.credentials_directory is None:
-            yield Finding(
-                key,
-                "it cannot be checked here, because systemd passes it to the unit only "
-                "(LoadCredential=); for a daemon without a unit, write api_key_file",
-                Kind.NOTE,
-            )
-    for key, variable in settings.written(Variable):
-        value = settings.environ.get(variable)
-        if value is None:
-            yield Finding(
-                key,
-                f"the environment variable {quoted(variable)} is not set; set it (systemd: "
-                "EnvironmentFile=), or name another one",
-                Kind.TROUBLE,
-            )
-        elif fault := api_key_fault(value.encode(errors="surrogateescape")):
-            yield Finding(key, f"the value of {quoted(variable)}: {fault}", Kind.TROUBLE)
 
 
 def password_fault(content: bytes) -> str:

@@ -1,7 +1,7 @@
-"""All checks that look at this host, within a bound: a filesystem or a directory service may hang.
+"""All checks that look at this host, within a time limit.
 
-Then the daemon starts and reloads without them. Whatever hangs is trouble of the apps that need
-it, and they notice it by themselves.
+A filesystem or a directory service may hang. The daemon then starts or reloads without these
+checks, and the apps that need what hangs notice it by themselves.
 """
 
 from collections.abc import Callable
@@ -11,49 +11,52 @@ from itertools import chain
 from threading import Thread
 from typing import TypeVar
 
+from refresherd.config.accounts import check_accounts
 from refresherd.config.collisions import Collisions, ReadNames
-from refresherd.config.credentials import check_environment
+from refresherd.config.environment import check_environment
 from refresherd.config.findings import Finding, Kind
 from refresherd.config.input_files import check_input_files
-from refresherd.config.output_paths import check_accounts, check_output_paths
+from refresherd.config.output_paths import check_output_paths
 from refresherd.config.parse import Settings
-from refresherd.config.proxies import check_no_proxy
-from refresherd.config.reach import check_reach
 from refresherd.config.trust import check_trust
 from refresherd.domain.durations import in_seconds
 from refresherd.host.path_identity import Resolver
 
 T = TypeVar("T")
 
-PATIENCE_SECONDS = 10.0
-"""How long the checks may take. Those of ten thousand apps take two seconds."""
+TIME_LIMIT = 10.0
+"""Seconds that the checks may take. Those of ten thousand apps take two."""
 
-CHECKS = (check_environment, check_no_proxy, check_input_files, check_output_paths, check_accounts)
+CHECKS = (check_environment, check_input_files, check_output_paths)
+"""Checks that take only the settings."""
+
+PATH_CHECKS = (check_trust, check_accounts)
+"""Checks that follow paths, and share the resolver that remembers them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What a look at this host has found."""
+class HostReport:
+    """What the checks of this host have found."""
 
     findings: tuple[Finding, ...] = ()
     read: ReadNames | None = None
     """The names that no output may take, None if they are not known."""
 
 
-def look(settings: Settings, patience: float = PATIENCE_SECONDS) -> Look:
+def check_host(settings: Settings, time_limit: float = TIME_LIMIT) -> HostReport:
     """Return what is wrong with settings on this host, or that it takes too long to tell."""
-    found = within(patience, lambda: _look(settings))
+    found = within(time_limit, lambda: _check(settings))
     if found is not None:
         return found
     message = (
         "what this names on this host is not checked: it took longer than "
-        f"{in_seconds(patience)}; is a filesystem or a directory service hanging?"
+        f"{in_seconds(time_limit)}; is a filesystem or a directory service hanging?"
     )
-    return Look((Finding((), message, Kind.TROUBLE),))
+    return HostReport((Finding((), message, Kind.TROUBLE),))
 
 
 def within(seconds: float, call: Callable[[], T]) -> T | None:
-    """Return what a call returns, None if it takes longer: then a thread goes on with it.
+    """Return what a call returns, None if it takes longer: a thread then continues with it.
 
     Raises what the call raises.
     """
@@ -66,7 +69,7 @@ def within(seconds: float, call: Callable[[], T]) -> T | None:
             future.set_exception(error)
 
     try:
-        # A daemon's thread, so that the process can end before the call does.
+        # A daemon thread, so that the process can end before the call does.
         Thread(target=run, daemon=True).start()
     except RuntimeError:  # this process may have no more threads
         run()
@@ -78,13 +81,12 @@ def within(seconds: float, call: Callable[[], T]) -> T | None:
         return None
 
 
-def _look(settings: Settings) -> Look:
+def _check(settings: Settings) -> HostReport:
     resolver = Resolver()
     collisions = Collisions(settings, resolver)
     findings = chain(
         collisions.findings(),
         *(check(settings) for check in CHECKS),
-        check_trust(settings, resolver),
-        check_reach(settings, resolver),
+        *(check(settings, resolver) for check in PATH_CHECKS),
     )
-    return Look(tuple(findings), collisions.read)
+    return HostReport(tuple(findings), collisions.read)

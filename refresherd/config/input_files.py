@@ -13,7 +13,7 @@ from pathlib import Path
 from refresherd.config import credentials
 from refresherd.config.findings import Finding, KeyPath, Kind, quoted
 from refresherd.config.parse import Settings
-from refresherd.config.scalars import Argument, CredentialName, InputFile
+from refresherd.config.scalars import CredentialName, InputFile
 from refresherd.domain import certificates
 from refresherd.domain.certificates import Validity
 from refresherd.domain.key_faults import api_key_fault, token_fault
@@ -39,37 +39,34 @@ def check_input_files(settings: Settings) -> Iterator[Finding]:
     for key in files:
         yield from _check_input_file(settings, files, key)
     yield from _check_programs(settings)
-    directory = settings.credentials_directory
-    for key, name in settings.written(CredentialName):
-        if directory is None:
-            continue
-        if is_missing(directory / name) and not holds_secret(name):
-            yield Finding(
-                key,
-                f"systemd has not passed the credential {quoted(name)} (it is not in "
-                f"{directory}); add LoadCredential={name}:FILE to the unit",
-                Kind.TROUBLE,
-            )
-        else:
-            yield from _check_file(directory / name, api_key_fault, key, secret=True)
+    if directory := settings.credentials_directory:
+        for key, name in settings.written(CredentialName):
+            if is_missing(directory / name):
+                yield Finding(
+                    key,
+                    f"systemd has not passed the credential {quoted(name)} (it is not in "
+                    f"{directory}); add LoadCredential={name}:FILE to the unit",
+                    Kind.TROUBLE,
+                )
+            else:
+                yield from _check_file(directory / name, api_key_fault, key)
 
 
 def _check_programs(settings: Settings) -> Iterator[Finding]:
     """Yield the programs of commands that are missing."""
-    found = cache(partial(shutil.which, path=settings.environ.get("PATH", os.defpath)))
-    for key, name in settings.values:
-        if isinstance(name, Argument) and key[-1] == 0:
-            # A relative path would depend on the daemon's working directory.
-            relative = "/" in name and not name.startswith("/")
-            if relative or found(name) is None:
-                # A failing hook harms no token.
-                kind = Kind.WARNING if key[-2] == "command" else Kind.TROUBLE
-                yield Finding(
-                    key,
-                    f"the program {quoted(name)} was not found; write an absolute path or a name "
-                    "on PATH, and each argument as a separate string",
-                    Kind.FAULT if relative and kind is Kind.TROUBLE else kind,
-                )
+    found = cache(partial(shutil.which, path=settings.search_path))
+    for key, name in settings.programs:
+        # A relative path would depend on the daemon's working directory.
+        relative = "/" in name and not name.startswith("/")
+        if relative or found(name) is None:
+            # A failing hook harms no token.
+            kind = Kind.WARNING if key[-2] == "command" else Kind.TROUBLE
+            yield Finding(
+                key,
+                f"the program {quoted(name)} was not found; write an absolute path or a name "
+                "on PATH, and each argument as a separate string",
+                Kind.FAULT if relative and kind is Kind.TROUBLE else kind,
+            )
 
 
 def is_missing(path: Path) -> bool:

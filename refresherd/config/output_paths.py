@@ -1,4 +1,4 @@
-"""Paths that the daemon writes: they can be written and replaced, and their owners exist."""
+"""Paths that the daemon writes: they can be written and replaced."""
 
 import os
 import re
@@ -10,8 +10,7 @@ from pathlib import Path
 from refresherd.config.findings import Finding, Kind, quoted
 from refresherd.config.input_files import is_missing
 from refresherd.config.parse import Settings
-from refresherd.config.scalars import OutputPath, Principal
-from refresherd.host.accounts import group_id, user_id
+from refresherd.config.scalars import OutputPath
 from refresherd.host.unix_sockets import LONGEST_PATH, held
 
 MADE_BY_SYSTEMD = ("RUNTIME_DIRECTORY", "LISTEN_FDS")
@@ -22,9 +21,6 @@ MOUNT_POINT = re.compile(r"^(?:[^ \n]+ ){4}([^ \n]+)", re.MULTILINE)
 """The fifth field of its lines: proc_pid_mountinfo(5)."""
 
 OCTAL_ESCAPE = re.compile(r"\\([0-7]{3})")
-
-LONGEST_NAME = 1024
-"""No account has a longer name; Python does not parse numbers of more than 4,300 digits."""
 
 
 def check_output_paths(
@@ -74,23 +70,6 @@ def _check_default_directory(settings: Settings) -> Iterator[Finding]:
             '"" for no API socket',
             Kind.TROUBLE,
         )
-
-
-def check_accounts(settings: Settings) -> Iterator[Finding]:
-    """Yield the users and groups that this host does not have."""
-    number_of = cache(lambda look_up, name: look_up(name))
-    for key, name in settings.written(Principal):
-        is_user = key[-1] == "owner" or key[-2] == "users"
-        look_up = user_id if is_user else group_id
-        if len(name) > LONGEST_NAME or number_of(look_up, name) is None:
-            kind, number = ("user", "uid") if is_user else ("group", "gid")
-            yield Finding(
-                key,
-                f"the {kind} {quoted(name)} does not exist; create it, or write a {number} in "
-                "quotes",
-                # No host has a number that is too large, nor a name that is too long.
-                Kind.FAULT if name.isdecimal() or len(name) > LONGEST_NAME else Kind.TROUBLE,
-            )
 
 
 def mount_points(table: Path = MOUNTINFO) -> frozenset[str]:

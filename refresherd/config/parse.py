@@ -1,5 +1,6 @@
 """From a TOML document to typed settings, key by key, so that every fault is found at once."""
 
+import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from msgspec import Struct
 from refresherd.config.app_settings import AppTable
 from refresherd.config.explanations import invalid_value, unknown_key
 from refresherd.config.findings import Finding, KeyPath
-from refresherd.config.scalars import Location, Scalar
+from refresherd.config.scalars import Argument, Location, Scalar
 from refresherd.config.settings import DsmTable, RefreshTable, RootTable, keys, parts
 
 T = TypeVar("T", bound=Struct)
@@ -67,6 +68,18 @@ class Settings:
     def written(self, kind: type[S]) -> Iterator[tuple[KeyPath, S]]:
         """Yield the key paths and values of a kind that are in the file, except for ""."""
         return ((key, value) for key, value in self.values if value and isinstance(value, kind))
+
+    @property
+    def programs(self) -> Iterator[tuple[KeyPath, Argument]]:
+        """The programs of commands, with their key paths."""
+        for key, value in self.values:
+            if isinstance(value, Argument) and key[-1] == 0:
+                yield key, value
+
+    @property
+    def search_path(self) -> str:
+        """The directories in which programs are looked up, separated by colons."""
+        return self.environ.get("PATH", os.defpath)
 
     @property
     def state_dir(self) -> Path | None:

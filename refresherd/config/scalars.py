@@ -11,6 +11,7 @@ from refresherd.domain import durations
 from refresherd.domain.api_keys import app_uuid
 from refresherd.domain.model import UUID
 from refresherd.domain.redaction import holds_secret
+from refresherd.host.directories import LONGEST_NAME
 
 LONGEST = 365 * durations.UNITS["d"]
 """Longer durations overflow timers and dates."""
@@ -19,29 +20,27 @@ LONGEST_APP_NAME = 4096
 """In characters: the limit in DSM's API description."""
 
 NEVER = "never"
-
-LONGEST_NAME = 255  # in bytes: NAME_MAX of Linux, pathconf(3)
 NEVER_ELSEWHERE = ("", "never", "none", "off", "no", "false", "disabled", "infinity")
-
-
-PASTED = (
-    "this looks like the secret itself; put it in a file (chmod 0600), write that file's path as "
-    "api_key_file, and remove this key"
-)
+"""What other programs call it."""
 
 PASTED_FOR_PATH = (
     "this looks like the secret itself; put it in a file (chmod 0600) and write that file's path "
     "as api_key_file"
 )
+PASTED = f"{PASTED_FOR_PATH} in place of this key"
+
+LISTED_MODE = re.compile("-?([r-][w-][x-]){3}")
+"""A mode as `ls` prints it."""
+
+UNCATCHABLE = ("KILL", "STOP")
 
 
 class Scalar(str):
     """A string as it stands in the file; subclasses add what it means as attributes.
 
-    The constructor raises ValueError for an invalid string. If the error has no text, the fault
-    is "this is not a valid `noun`; write `expected`", with what `guess` makes of
-    it. Where `pattern` matches "", that means "not
-    set".
+    The constructor raises ValueError for an invalid string. If the error has no text, the fault is
+    "not a valid `noun`; write `expected`", with what `guess` returns. Where `pattern` matches "",
+    that means "not set".
     """
 
     __slots__ = ()
@@ -135,9 +134,6 @@ class Mode(Scalar):
         self.bits = int(self, 8)
 
 
-LISTED_MODE = re.compile("-?([r-][w-][x-]){3}")
-
-
 class Location(Scalar):
     """A path, relative to the configuration file's directory; `path` is absolute."""
 
@@ -148,16 +144,19 @@ class Location(Scalar):
     pattern = r"[^\x00]*"
 
     def __new__(cls, text: str = "", base: Path = Path("/")) -> Self:
-        """Raise ValueError for what no path can hold, what a shell expands, and an API key."""
+        """Raise ValueError for a path that no host has, one with ~, and an API key."""
         self = super().__new__(cls, text)
         if any(map(app_uuid, text.split("/"))):
             raise ValueError(PASTED_FOR_PATH)
         if text.startswith("~"):
             raise ValueError("~ is not expanded; write the full path")
         self.path = Path(os.path.normpath(base / text))
-        if (longest := max(map(len, map(os.fsencode, self.path.parts)))) > LONGEST_NAME:
-            limit = f"and may have at most {LONGEST_NAME}; shorten it"
-            raise ValueError(f"a name in this path has {longest} bytes, {limit}")
+        longest = max((len(os.fsencode(name)) for name in self.path.parts), default=0)
+        if longest > LONGEST_NAME:
+            raise ValueError(
+                f"a name in this path has {longest} bytes, and may have at most {LONGEST_NAME}; "
+                "shorten it"
+            )
         return self
 
     @property
@@ -265,13 +264,6 @@ class Unit(Scalar):
         return unit if re.fullmatch(cls.pattern, unit) else ""
 
 
-LONGEST_NUMBER = 3
-"""In digits, of a signal's number."""
-
-
-UNCATCHABLE = {signal.SIGKILL, signal.SIGSTOP}
-
-
 class Signal(Scalar):
     """The name of a signal, with or without SIG."""
 
@@ -283,17 +275,17 @@ class Signal(Scalar):
     def guess(cls, text: str) -> str:
         """Return the signal of this number, or the nearest name in the right spelling."""
         name = text.strip().upper().removeprefix("SIG")
-        known = set(signal.Signals) - UNCATCHABLE
-        names = tuple(sorted(one.name[3:] for one in known))
-        if name.isdecimal() and len(name) <= LONGEST_NUMBER:
-            return next((one.name[3:] for one in known if one == int(name)), "")
-        return nearest(name, names) if name not in {"", "KILL", "STOP"} else ""
+        numbers = {one.name[3:]: str(one.value) for one in signal.Signals}
+        names = tuple(known for known in sorted(numbers) if known not in UNCATCHABLE)
+        if name.isdecimal():
+            return next((known for known in names if numbers[known] == name), "")
+        return nearest(name, names) if name not in {"", *UNCATCHABLE} else ""
 
     def _interpret(self) -> None:
-        name = f"SIG{self.removeprefix('SIG')}"
-        if self and name not in signal.Signals.__members__:
+        name = self.removeprefix("SIG")
+        if self and f"SIG{name}" not in signal.Signals.__members__:
             raise ValueError
-        if name in {one.name for one in UNCATCHABLE}:
+        if name in UNCATCHABLE:
             raise ValueError(
                 f'no process can handle {self}; write one that it handles, such as "HUP"'
             )

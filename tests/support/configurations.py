@@ -10,7 +10,8 @@ from pathlib import Path
 from refresherd.config import Configuration, load
 from refresherd.config.collisions import Collisions
 from refresherd.config.configuration import build
-from refresherd.config.credentials import check_credentials, check_environment
+from refresherd.config.credentials import check_credentials
+from refresherd.config.environment import check_environment
 from refresherd.config.findings import Kind
 from refresherd.config.parse import parse_settings
 from refresherd.config.rules import check_rules

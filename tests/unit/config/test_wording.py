@@ -27,8 +27,8 @@ DURATION = "is not a valid duration; write numbers with units (d, h, m, s, ms, t
 MODE = "is not a valid octal mode; write three octal digits in quotes, as for chmod"
 SIGNAL = "is not a valid signal; write the name of a signal"
 PASTED = (
-    "this looks like the secret itself; put it in a file (chmod 0600), write that file's path as "
-    "api_key_file, and remove this key"
+    "this looks like the secret itself; put it in a file (chmod 0600) and write that file's path "
+    "as api_key_file in place of this key"
 )
 PASTED_FOR_PATH = (
     "this looks like the secret itself; put it in a file (chmod 0600) and write that file's path "

@@ -1,8 +1,8 @@
-"""Whether those for whom an output is meant may enter the directories above it."""
+"""Users and groups that the configuration names: they exist, and can reach their outputs."""
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import TypeAlias
@@ -10,19 +10,50 @@ from typing import TypeAlias
 from refresherd.config.app_settings import OutputTable
 from refresherd.config.findings import Finding, KeyPath, Kind, quoted
 from refresherd.config.parse import Settings
+from refresherd.config.scalars import Principal
 from refresherd.host.accounts import group_id, user_id
 from refresherd.host.path_identity import Resolver
 
+LONGEST_NAME = 1024
+"""No account has a longer name; Python does not parse numbers of more than 4,300 digits."""
+
 ACCESS_LIST = "system.posix_acl_access"
 """The extended attribute of a directory that also lets other users and groups in: acl(5)."""
+
+LookUp: TypeAlias = Callable[[str], int | None]
+"""Returns the number of a name, None if this host does not have it."""
 
 Barrier: TypeAlias = tuple[Path, int]
 """A directory and its mode."""
 
 
-def check_reach(settings: Settings, resolver: Resolver) -> Iterator[Finding]:
-    """Yield a warning for each output whose owner or group is kept out by a directory."""
-    number_of = cache(lambda look_up, name: look_up(name))
+def check_accounts(settings: Settings, resolver: Resolver) -> Iterator[Finding]:
+    """Yield users and groups that this host lacks, and those that cannot reach their outputs."""
+    # A directory service may be slow, and ten thousand apps mostly name the same accounts.
+    uid_of, gid_of = cache(user_id), cache(group_id)
+    yield from _check_existence(settings, uid_of, gid_of)
+    yield from _check_reach(settings, resolver, uid_of, gid_of)
+
+
+def _check_existence(settings: Settings, uid_of: LookUp, gid_of: LookUp) -> Iterator[Finding]:
+    for key, name in settings.written(Principal):
+        is_user = key[-1] == "owner" or key[-2] == "users"
+        too_long = len(name) > LONGEST_NAME
+        if too_long or (uid_of if is_user else gid_of)(name) is None:
+            kind, number = ("user", "uid") if is_user else ("group", "gid")
+            yield Finding(
+                key,
+                f"the {kind} {quoted(name)} does not exist; create it, or write a {number} in "
+                "quotes",
+                # No host has a number that is too large, nor a name that is too long.
+                Kind.FAULT if too_long or name.isdecimal() else Kind.TROUBLE,
+            )
+
+
+def _check_reach(
+    settings: Settings, resolver: Resolver, uid_of: LookUp, gid_of: LookUp
+) -> Iterator[Finding]:
+    """Yield a warning for each output whose owner or group a directory keeps out."""
     barrier = cache(_barrier)
     for app in settings.apps:
         for kind, outputs in ("files", app.own.files), ("sockets", app.own.sockets):
@@ -30,20 +61,20 @@ def check_reach(settings: Settings, resolver: Resolver) -> Iterator[Finding]:
                 if not output.path or not (output.owner or _for_group(output)):
                     continue
                 steps = resolver.opened(output.path.path.parent).steps
-                uid = number_of(user_id, output.owner) if output.owner else None
-                gid = number_of(group_id, output.group) if _for_group(output) else None
+                uid = uid_of(output.owner) if output.owner else None
+                gid = gid_of(output.group) if _for_group(output) else None
                 key = (*app.path, kind, index)
                 if uid and (where := barrier(steps, uid, None)):
-                    yield _finding((*key, "owner"), f"the user {quoted(output.owner)}", where)
+                    yield _kept_out((*key, "owner"), f"the user {quoted(output.owner)}", where)
                 if gid and (where := barrier(steps, None, gid)):
-                    yield _finding((*key, "group"), f"the group {quoted(output.group)}", where)
+                    yield _kept_out((*key, "group"), f"the group {quoted(output.group)}", where)
 
 
 def _for_group(output: OutputTable) -> bool:
     return bool(output.group) and bool(output.mode.bits & stat.S_IRWXG)
 
 
-def _finding(key: KeyPath, whom: str, where: Barrier) -> Finding:
+def _kept_out(key: KeyPath, whom: str, where: Barrier) -> Finding:
     path, mode = where
     name = quoted(str(path))
     return Finding(

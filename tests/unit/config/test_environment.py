@@ -4,18 +4,20 @@ from collections.abc import Mapping
 
 import pytest
 
+from refresherd.config.environment import check_environment
 from refresherd.config.parse import parse_settings
-from refresherd.config.proxies import check_no_proxy
 from refresherd.config.source import read_toml, report
-from support.configurations import APP, DSM, FILE
+from support.configurations import APP, DSM, ENVIRON, FILE
 
 PROXY = {"HTTPS_PROXY": "http://p:3128"}
 
 
 def warnings(environ: Mapping[str, str], text: str = f"{DSM}{APP}") -> tuple[str, ...]:
     """Return the warnings of a configuration in an environment."""
-    settings = parse_settings(read_toml(FILE, text), FILE, environ)
-    return next(lines for lines in report(FILE, text, check_no_proxy(settings)).values() if lines)
+    settings = parse_settings(read_toml(FILE, text), FILE, {**ENVIRON, **environ})
+    return next(
+        lines for lines in report(FILE, text, check_environment(settings)).values() if lines
+    )
 
 
 @pytest.mark.parametrize("name", ["NO_PROXY", "no_proxy"])
@@ -45,5 +47,5 @@ def test_the_place_is_the_app_that_leaves_the_proxy_to_the_environment() -> None
 )
 def test_there_is_no_warning_without_need(environ: Mapping[str, str], text: str) -> None:
     """The variable is common, and matters only to those who follow it."""
-    settings = parse_settings(read_toml(FILE, text), FILE, environ)
-    assert not list(check_no_proxy(settings))
+    settings = parse_settings(read_toml(FILE, text), FILE, {**ENVIRON, **environ})
+    assert not list(check_environment(settings))
