@@ -5,6 +5,7 @@ import random
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -31,7 +32,7 @@ from refresherd.engine.generations import Generations
 from refresherd.engine.login_limiter import LoginLimiter
 from refresherd.engine.ports import LoginStore, Observer, SessionStore
 from refresherd.engine.supervisor import Supervisor
-from refresherd.host.atomic_file import opened_directory
+from refresherd.host.atomic_file import FileContext, opened_directory
 from refresherd.host.clock import BootClock, JumpDetector, boot_id
 from refresherd.host.directories import StaleTempFiles
 from refresherd.host.keyed_executor import KeyedExecutor
@@ -43,6 +44,9 @@ END_SESSIONS_TIMEOUT = 2.0
 
 DRAIN_TIMEOUT = 0.5
 """Seconds that a stop waits for writes in progress."""
+
+RECORD_PATIENCE = 2.0
+"""Seconds that attempts wait for the records of logins and generations if their disk hangs."""
 
 MAX_CONCURRENT_COMMANDS = 32
 """Limits the processes that hooks start when ten thousand apps are refreshed at once."""
@@ -84,16 +88,17 @@ class Assembly:
         self._environ = environ
         self._state = state
         self.claims = Claims(lambda: None if state is None else state.inode)
-        self._claim = self.claims.claim  # one bound method for all outputs
+        stale_files = StaleTempFiles()
+        self._files = FileContext(clock, self.executor, stale_files, self.claims.claim)
+        self._state_files = replace(self._files, claim=None if state is None else state.claim)
         self._listen = listen
         self._passed_store = session_store
-        self._stale_files = StaleTempFiles()
         self._commands = asyncio.Semaphore(MAX_CONCURRENT_COMMANDS)
         self._limits: dict[tuple[str, int], tuple[asyncio.Semaphore, asyncio.Semaphore]] = {}
+        records = replace(self._state_files, patience=RECORD_PATIENCE)
         numbers = None
         if state is not None:
-            path, stale = model.generation_file(state.path), self._stale_files
-            numbers = GenerationFile(path, clock, observer, self.executor, stale, claim=state.claim)
+            numbers = GenerationFile(model.generation_file(state.path), observer, records)
         # Random numbers here only spread load, so they need not be unpredictable.
         self.context = Context(
             clock, self.schedule, observer, random.random, Generations(numbers, generations)
@@ -102,10 +107,7 @@ class Assembly:
         self.certificates = CertificateWatch(apps, self.context, self.executor)
         store: LoginStore = UnsavedLogins()
         if state is not None:
-            path, stale = model.login_file(state.path), self._stale_files
-            store = LoginFile(
-                path, boot_id(), self.context, self.executor, stale, claim=state.claim
-            )
+            store = LoginFile(model.login_file(state.path), boot_id(), self.context, records)
         self.login_limiter = LoginLimiter(store, clock, self.schedule, observer)
         self.supervisor = Supervisor(apps, self._app_context, self.context)
         self.watch = OutputWatch(self.supervisor, self.executor)
@@ -115,11 +117,8 @@ class Assembly:
         return max(self.schedule.overdue(now), self.supervisor.overdue(now))
 
     def _app_context(self, app: App) -> AppContext:
-        executor, context, stale = self.executor, self.context, self._stale_files
-        claim = self._claim
-        files = [
-            FileOutput(app, spec, context.clock, executor, stale, claim=claim) for spec in app.files
-        ]
+        executor, context = self.executor, self.context
+        files = [FileOutput(app, spec, self._files) for spec in app.files]
         sockets = [
             SocketOutput(app, spec, context, executor, listen=self._listen_claimed(app))
             for spec in app.sockets
@@ -138,7 +137,7 @@ class Assembly:
 
     def _listen_claimed(self, app: App) -> Listen:
         """Return what opens an app's sockets, unless a path is another output's by now."""
-        open_socket, claim = self._listen(app.name), self._claim
+        open_socket, claim = self._listen(app.name), self.claims.claim
 
         def listen(path: Path, ownership: Ownership) -> BoundSocket:
             with suppress(OSError), opened_directory(str(path.parent)) as directory:
@@ -150,8 +149,8 @@ class Assembly:
     def _session_store(self, app: App) -> SessionStore | None:
         state = self._state
         if state is not None and has_session_file(app, state.path):
-            path, stale = model.session_file(state.path, app.name), self._stale_files
-            return SessionFile(app, path, self.context, self.executor, stale, claim=state.claim)
+            path = model.session_file(state.path, app.name)
+            return SessionFile(app, path, self.context, self._state_files)
         return self._passed_store(app)
 
     def _request_limits(self, endpoint: Endpoint) -> tuple[asyncio.Semaphore, asyncio.Semaphore]:

@@ -8,7 +8,7 @@ one, at worst with a temporary file beside it. The functions block; `ReplacedFil
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from errno import EINVAL
 from pathlib import Path
 from secrets import token_hex
@@ -61,6 +61,19 @@ class Target:
     def at(cls, path: Path, ownership: Ownership) -> "Target":
         """Return the target at a path, without looking there."""
         return cls(str(path), str(path.parent), path.name, ownership)
+
+
+@dataclass(frozen=True, slots=True)
+class FileContext:
+    """What the files that are replaced share."""
+
+    clock: Clock
+    executor: KeyedExecutor
+    stale_files: StaleTempFiles = field(default_factory=StaleTempFiles)
+    claim: Claim | None = None
+    """May refuse a directory: other links may lead there than when it was configured."""
+    patience: float = PATIENCE_SECONDS
+    """Seconds after which a call fails, since its filesystem hangs."""
 
 
 @contextmanager
@@ -187,38 +200,20 @@ def _sync(directory: int) -> None:
 class ReplacedFile:
     """A target, and the queue of its directory, in which all calls for it run in order.
 
-    A filesystem that hangs so holds up its own files only. A call that is cancelled, or has taken
-    `patience` seconds, returns at once: to wait for a hanging filesystem would hold up a reload or
-    the end of the process. A write that has begun by then may still finish, but never after a
-    later call for this file. `KeyedExecutor.drained` returns once nothing is under way any more.
-    Files that share an executor should share their `stale_files`, too.
+    A filesystem that hangs so holds up its own files only. A call that is cancelled, or has lost
+    patience, returns at once: to wait for a hanging filesystem would hold up a reload or the end
+    of the process. A write that has begun by then may still finish, but never after a later call
+    for this file. `KeyedExecutor.drained` returns once nothing is under way any more.
 
     In a directory in memory nothing can hang, so a prepared file is written in the event loop: a
     thread would cost several times as much as the write.
-
-    `claim` may refuse a directory, since other links may lead there than when it was configured.
     """
 
-    __slots__ = (
-        *("_claim", "_clock", "_executor", "_in_memory", "_patience", "_stale_files", "_target"),
-    )
+    __slots__ = ("_files", "_in_memory", "_target")
 
-    def __init__(  # noqa: PLR0913  # the last three have defaults
-        self,
-        target: Target,
-        clock: Clock,
-        executor: KeyedExecutor,
-        stale_files: StaleTempFiles | None = None,
-        *,
-        claim: Claim | None = None,
-        patience: float = PATIENCE_SECONDS,
-    ) -> None:
+    def __init__(self, target: Target, files: FileContext) -> None:
         self._target = target
-        self._clock = clock
-        self._executor = executor
-        self._stale_files = stale_files or StaleTempFiles()
-        self._patience = patience
-        self._claim = claim
+        self._files = files
         self._in_memory = False
 
     @property
@@ -249,8 +244,8 @@ class ReplacedFile:
         await self._call(lambda: remove(self._target, self._admit))
 
     def _admit(self, directory: int) -> None:
-        if self._claim is not None:
-            self._claim(directory, self._target.path, self._target.name)
+        if self._files.claim is not None:
+            self._files.claim(directory, self._target.path, self._target.name)
 
     def _replace(self, content: bytes) -> FileRecord:
         return replace(self._target, content, _nonce(), self._admit)
@@ -259,8 +254,8 @@ class ReplacedFile:
         if self._in_memory:
             return run()
         try:
-            async with filesystem_timeout(self._patience):
-                return await self._executor.call(self._target.directory, run)
+            async with filesystem_timeout(self._files.patience):
+                return await self._files.executor.call(self._target.directory, run)
         except TimeoutError as error:
             raise OutputError(f"{self.path}: {error.strerror}") from None
 
@@ -270,12 +265,12 @@ class ReplacedFile:
         A temporary file that another process is writing is removed as well: its write fails, and
         is tried again.
         """
-        target = self._target
+        target, files = self._target, self._files
         try:
             with opened_directory(target.directory) as directory:
                 self._admit(directory)
-                now = self._clock.now()
-                for name in self._stale_files.take(directory, target.directory, target.name, now):
+                now = files.clock.now()
+                for name in files.stale_files.take(directory, target.directory, target.name, now):
                     _discard(directory, name)
                 refuse_unreplaceable(directory, target.name)
                 trial = _write_temporary(directory, target, TRIAL, _nonce(), durable=False)

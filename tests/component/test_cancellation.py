@@ -11,6 +11,7 @@ from refresherd.adapters.outputs.sockets import SocketOutput
 from refresherd.adapters.state.session_file import SessionFile
 from refresherd.domain.model import SocketSpec
 from refresherd.engine.ports import Output
+from refresherd.host.atomic_file import FileContext
 from refresherd.host.keyed_executor import KeyedExecutor
 from support.api_place import IDLE_TIMEOUT, eventually, served
 from support.fake_app import FakeApp
@@ -35,7 +36,8 @@ def a_file(path: Path, executor: KeyedExecutor) -> Output:
 
 def a_session(path: Path, executor: KeyedExecutor) -> Output:
     """Return a session file."""
-    return SessionFile(APP, path, FakeApp().context, executor)
+    context = FakeApp().context
+    return SessionFile(APP, path, context, FileContext(context.clock, executor))
 
 
 def a_socket(path: Path, executor: KeyedExecutor) -> Output:

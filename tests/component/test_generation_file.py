@@ -7,6 +7,7 @@ import pytest
 
 from refresherd.adapters.state.generation_file import MIN_APPENDED, RETRY_DELAY, GenerationFile
 from refresherd.domain.events import Warned
+from refresherd.host.atomic_file import FileContext
 from refresherd.host.keyed_executor import KeyedExecutor
 from support.fakes import FakeClock, RecordingObserver
 
@@ -21,7 +22,7 @@ class Runs:
 
     def next(self) -> GenerationFile:
         """Return the file as the next run sees it."""
-        return GenerationFile(self.path, self.clock, self.observer, KeyedExecutor())
+        return GenerationFile(self.path, self.observer, FileContext(self.clock, KeyedExecutor()))
 
     @property
     def warnings(self) -> list[str]:

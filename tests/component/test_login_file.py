@@ -17,6 +17,7 @@ from refresherd.domain.events import Warned
 from refresherd.domain.login_budget import History
 from refresherd.domain.model import Instant, Secret
 from refresherd.engine.context import Context
+from refresherd.host.atomic_file import FileContext
 from refresherd.host.keyed_executor import KeyedExecutor
 from support.fakes import API_KEY, FakeClock, FakeSchedule, RecordingObserver
 from support.lab import needs, needs_root
@@ -36,7 +37,8 @@ class Runs:
 
     def next(self, boot_id: str = "one", patience: float = 10.0) -> LoginFile:
         """Return the file as the next run sees it."""
-        return LoginFile(self.path, boot_id, self.context, KeyedExecutor(), patience=patience)
+        files = FileContext(self.clock, KeyedExecutor(), patience=patience)
+        return LoginFile(self.path, boot_id, self.context, files)
 
     async def first(self) -> LoginFile:
         """Return the file of a run in which logins have failed."""
@@ -197,7 +199,9 @@ async def test_a_filesystem_that_hangs_is_given_up_soon(runs: Runs) -> None:
 
     stuck = asyncio.create_task(executor.call(str(runs.path.parent), hang))
     await asyncio.sleep(0)
-    store = LoginFile(runs.path, "one", runs.context, executor, patience=0.01)
+    store = LoginFile(
+        runs.path, "one", runs.context, FileContext(runs.clock, executor, patience=0.01)
+    )
     assert await store.load() is None
     (warning,) = runs.warnings
     assert warning.startswith("the failed logins of earlier runs are not known: ")

@@ -23,8 +23,8 @@ from refresherd.domain.model import (
     Token,
 )
 from refresherd.host import atomic_file
-from refresherd.host.atomic_file import Target
-from refresherd.host.directories import StaleTempFiles, temporary_name
+from refresherd.host.atomic_file import FileContext, Target
+from refresherd.host.directories import temporary_name
 from refresherd.host.keyed_executor import KeyedExecutor
 from support.fakes import FakeClock
 from support.file_writer import APP, beside, generation_of, held, output, token
@@ -67,7 +67,7 @@ def path(tmp_path: Path) -> Path:
 async def test_the_file_holds_the_token_in_its_format(path: Path, form: Format, text: str) -> None:
     """Consumers parse these bytes. In a file, `expires_in` would be wrong a second later."""
     clock = FakeClock(1169.5, offset=1_700_000_000.0)
-    await FileOutput(APP, FileSpec(path, form), clock, KeyedExecutor()).put(SHORT)
+    await FileOutput(APP, FileSpec(path, form), FileContext(clock, KeyedExecutor())).put(SHORT)
     assert path.read_bytes() == text.encode()
     assert beside(path) == []
 
@@ -95,7 +95,9 @@ async def test_the_same_token_is_written_again_when_asked(path: Path) -> None:
 def test_an_outputs_name_is_its_path(path: Path) -> None:
     """Metrics use it as a label. An expired token stays or is removed, as configured."""
     specs = (FileSpec(path), FileSpec(path, on_expiry=OnExpiry.REMOVE))
-    keeping, removing = (FileOutput(APP, spec, FakeClock(), KeyedExecutor()) for spec in specs)
+    keeping, removing = (
+        FileOutput(APP, spec, FileContext(FakeClock(), KeyedExecutor())) for spec in specs
+    )
     assert keeping.name == removing.name == str(path)
     assert not keeping.removes_expired
     assert removing.removes_expired
@@ -190,8 +192,8 @@ async def test_outputs_of_one_directory_remove_their_temporary_files(path: Path)
     paths = [path.with_name(name) for name in ("a", "b", "a.0123456789abcdef")]
     for each in paths:
         each.with_name(f".{each.name}.0123456789abcdef.tmp").write_text("leftover")
-    clock, executor, leftovers = FakeClock(), KeyedExecutor(), StaleTempFiles()
-    targets = [FileOutput(APP, FileSpec(each), clock, executor, leftovers) for each in paths]
+    files = FileContext(FakeClock(), KeyedExecutor())
+    targets = [FileOutput(APP, FileSpec(each), files) for each in paths]
     for left, target in zip((2, 1, 0), targets, strict=True):
         await target.prepare()
         assert len(list(path.parent.iterdir())) == left
@@ -200,7 +202,7 @@ async def test_outputs_of_one_directory_remove_their_temporary_files(path: Path)
 async def test_each_prepare_removes_newer_temporary_files(path: Path) -> None:
     """A reload may come days after the start, and killed runs may have left files meanwhile."""
     clock = FakeClock()
-    target = FileOutput(APP, FileSpec(path), clock, KeyedExecutor(), StaleTempFiles())
+    target = FileOutput(APP, FileSpec(path), FileContext(clock, KeyedExecutor()))
     for _ in range(2):
         path.with_name(f".{path.name}.0123456789abcdef.tmp").write_text("leftover")
         await target.prepare()
@@ -326,7 +328,8 @@ async def test_nothing_changes_in_a_directory_that_is_refused(path: Path, call: 
 
     path.write_text("a key")
     path.with_name(temporary_name(path.name, "0123456789abcdef")).write_text("another's")
-    refused = FileOutput(APP, FileSpec(path), FakeClock(), KeyedExecutor(), claim=refuse)
+    files = FileContext(FakeClock(), KeyedExecutor(), claim=refuse)
+    refused = FileOutput(APP, FileSpec(path), files)
     calls = {
         "prepare": refused.prepare,
         "put": lambda: refused.put(SHORT),

@@ -14,6 +14,7 @@ import pytest
 from refresherd.adapters.outputs.files import FileOutput
 from refresherd.domain.errors import OutputError
 from refresherd.domain.model import FileSpec, Instant
+from refresherd.host.atomic_file import FileContext
 from refresherd.host.keyed_executor import KeyedExecutor
 from support.fakes import FakeClock
 from support.file_writer import APP, beside, held, output, token
@@ -101,7 +102,7 @@ async def test_a_hang_is_an_error_until_it_is_over(path: Path) -> None:
 async def test_a_cancelled_write_never_overtakes_a_later_call(path: Path, later: str) -> None:
     """Otherwise consumers could get a dead token that had been removed."""
     clock, executor = HangingClock(), KeyedExecutor()
-    slow = FileOutput(APP, FileSpec(path), clock, executor)
+    slow = FileOutput(APP, FileSpec(path), FileContext(clock, executor))
     write = asyncio.create_task(slow.put(token(1)))
     await begun(clock)
     write.cancel()
@@ -134,7 +135,9 @@ async def test_a_write_that_is_cancelled_before_it_began_is_never_done(path: Pat
 async def test_a_write_under_way_can_be_awaited_after_its_cancellation(path: Path) -> None:
     """A stop waits for it briefly, so that no temporary file is left."""
     clock, executor = HangingClock(), KeyedExecutor()
-    write = asyncio.create_task(FileOutput(APP, FileSpec(path), clock, executor).put(token()))
+    write = asyncio.create_task(
+        FileOutput(APP, FileSpec(path), FileContext(clock, executor)).put(token())
+    )
     await begun(clock)
     write.cancel()
     with pytest.raises(TimeoutError):

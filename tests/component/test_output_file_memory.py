@@ -12,6 +12,7 @@ import pytest
 from refresherd.adapters.outputs.files import FileOutput
 from refresherd.domain.errors import OutputError
 from refresherd.domain.model import FileSpec, Ownership
+from refresherd.host.atomic_file import FileContext
 from refresherd.host.directories import in_memory
 from refresherd.host.keyed_executor import KeyedExecutor
 from support.fakes import FakeClock
@@ -107,7 +108,7 @@ async def test_users_are_looked_up_in_a_thread_even_for_files_in_memory(memory: 
     """A look-up may hang with its directory service, which must only hold up this output."""
     path, executor, released = memory / "payments.token", KeyedExecutor(), threading.Event()
     mine = Ownership(owner=str(os.getuid()))
-    target = FileOutput(APP, FileSpec(path, ownership=mine), FakeClock(), executor)
+    target = FileOutput(APP, FileSpec(path, ownership=mine), FileContext(FakeClock(), executor))
     await target.prepare()
     hanging = asyncio.create_task(executor.call(str(memory), lambda: released.wait(30)))
     await asyncio.sleep(0)

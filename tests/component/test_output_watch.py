@@ -17,6 +17,7 @@ from refresherd.domain.model import App, FileSpec, Ownership, SocketSpec
 from refresherd.engine.context import AppContext
 from refresherd.engine.ports import Alteration
 from refresherd.engine.supervisor import Supervisor
+from refresherd.host.atomic_file import FileContext
 from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.unix_sockets import bind
 from support.api_place import IDLE_TIMEOUT, eventually
@@ -65,7 +66,7 @@ class Watched:
         self.watch = OutputWatch(self.supervisor, self.executor, every=0.02)
 
     def _ports(self, app: App) -> AppContext:
-        file = FileOutput(app, app.files[0], self.fake_app.clock, self.executor)
+        file = FileOutput(app, app.files[0], FileContext(self.fake_app.clock, self.executor))
         context = self.fake_app.context
         served = SocketOutput(app, app.sockets[0], context, self.executor)
         return replace(self.fake_app.app_context, outputs=(file, served, self.hanging))

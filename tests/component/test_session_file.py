@@ -18,6 +18,7 @@ from refresherd.domain.model import App, Endpoint, FileSpec, Instant, Secret, To
 from refresherd.engine.app_runner import AppRunner
 from refresherd.engine.context import Context
 from refresherd.engine.ports import StoredSession
+from refresherd.host.atomic_file import FileContext
 from refresherd.host.keyed_executor import KeyedExecutor
 from support.api_place import eventually
 from support.fake_app import running
@@ -42,7 +43,9 @@ class Runs:
     def next(self, url: str = URL) -> SessionFile:
         """Return the session file as the next run sees it."""
         app = App("payments", Endpoint(url), TokenFile(Path("bootstrap.token")))
-        return SessionFile(app, self.path, self.context, KeyedExecutor())
+        return SessionFile(
+            app, self.path, self.context, FileContext(self.context.clock, KeyedExecutor())
+        )
 
     async def first(self) -> SessionFile:
         """Return the session file of a run that has saved one token."""
@@ -244,9 +247,10 @@ async def test_a_state_directory_that_hangs_delays_no_output(tmp_path: Path) -> 
     path, released = tmp_path / "payments.token", threading.Event()
     (state := tmp_path / "state").mkdir()
     app, executor = FakeTokenApp(grants(), outputs=()), KeyedExecutor()
-    store = SessionFile(app.app, state / "payments.session", app.context, executor)
+    files = FileContext(app.clock, executor)
+    store = SessionFile(app.app, state / "payments.session", app.context, files)
     assert await store.load() == ()
-    output = FileOutput(app.app, FileSpec(path), app.clock, executor)
+    output = FileOutput(app.app, FileSpec(path), files)
     app_context = replace(app.app_context, outputs=(output,), session_store=store)
     stuck = asyncio.create_task(executor.call(str(state), partial(released.wait, 30.0)))
     async with running(AppRunner(app.app, app_context, app.context).run()):

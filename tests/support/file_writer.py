@@ -30,6 +30,7 @@ from refresherd.domain.model import (
     Secret,
     Token,
 )
+from refresherd.host.atomic_file import FileContext
 from refresherd.host.keyed_executor import KeyedExecutor
 from support.fakes import ENTITY_ID, FakeClock
 
@@ -83,7 +84,8 @@ def output(
 ) -> FileOutput:
     """Return a file output for raw tokens."""
     spec = FileSpec(path, ownership=ownership or Ownership())
-    return FileOutput(APP, spec, FakeClock(), executor or KeyedExecutor(), patience=patience)
+    files = FileContext(FakeClock(), executor or KeyedExecutor(), patience=patience)
+    return FileOutput(APP, spec, files)
 
 
 def say(line: str) -> None:

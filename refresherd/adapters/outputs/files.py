@@ -6,12 +6,10 @@ from typing import TypeAlias
 
 from refresherd.domain.formats import render_token
 from refresherd.domain.model import App, FileSpec, OnExpiry, Token
-from refresherd.engine.ports import Alteration, Clock, PutReport
+from refresherd.engine.ports import Alteration, PutReport
 from refresherd.host import file_record
-from refresherd.host.atomic_file import Claim, ReplacedFile, Target, remove
-from refresherd.host.directories import StaleTempFiles
+from refresherd.host.atomic_file import FileContext, ReplacedFile, Target, remove
 from refresherd.host.file_record import FileRecord
-from refresherd.host.keyed_executor import PATIENCE_SECONDS, KeyedExecutor
 
 NO_FILE = "no file"
 """What was left at the path of a file that was removed."""
@@ -22,26 +20,12 @@ Left: TypeAlias = FileRecord | str | None
 
 
 class FileOutput(ReplacedFile):
-    """An app's token in a file: implements WatchedOutput.
-
-    Each call takes at most `patience` seconds, and raises OutputError if it takes longer.
-    """
+    """An app's token in a file: implements WatchedOutput."""
 
     __slots__ = ("_app", "_left", "_spec", "_watched")
 
-    def __init__(  # noqa: PLR0913  # the last three have defaults that suit a file of its own
-        self,
-        app: App,
-        spec: FileSpec,
-        clock: Clock,
-        executor: KeyedExecutor,
-        stale_files: StaleTempFiles | None = None,
-        *,
-        claim: Claim | None = None,
-        patience: float = PATIENCE_SECONDS,
-    ) -> None:
-        target = Target.at(spec.path, spec.ownership)
-        super().__init__(target, clock, executor, stale_files, claim=claim, patience=patience)
+    def __init__(self, app: App, spec: FileSpec, files: FileContext) -> None:
+        super().__init__(Target.at(spec.path, spec.ownership), files)
         self._app = app
         self._spec = spec
         self._left: Left = None
@@ -70,7 +54,7 @@ class FileOutput(ReplacedFile):
         Then it is left alone: consumers that watch it need not be told. Raises OutputError, and
         then leaves the old file.
         """
-        app, form, clock = self._app, self._spec.format, self._clock
+        app, form, clock = self._app, self._spec.format, self._files.clock
         return await self._call(lambda: self._put(render_token(app, token, form, None, clock.wall)))
 
     async def remove(self) -> None:

@@ -13,13 +13,9 @@ from pathlib import Path
 from refresherd.domain.errors import OutputError
 from refresherd.domain.events import Warned
 from refresherd.domain.model import Instant, Ownership
-from refresherd.engine.ports import Clock, Observer
-from refresherd.host.atomic_file import Claim, ReplacedFile, Target
-from refresherd.host.directories import StaleTempFiles
-from refresherd.host.keyed_executor import KeyedExecutor, filesystem_timeout
-
-PATIENCE_SECONDS = 2.0
-"""Attempts wait for the file, but only this long if its filesystem hangs."""
+from refresherd.engine.ports import Observer
+from refresherd.host.atomic_file import FileContext, ReplacedFile, Target
+from refresherd.host.keyed_executor import filesystem_timeout
 
 RETRY_DELAY = 10.0
 """Seconds between two tries while writes fail. No attempt waits for those."""
@@ -41,26 +37,11 @@ APPEND = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
 class GenerationFile:
     """A GenerationStore in a file that only the daemon's user may read."""
 
-    def __init__(  # noqa: PLR0913  # as many as any file that is replaced
-        self,
-        path: Path,
-        clock: Clock,
-        observer: Observer,
-        executor: KeyedExecutor,
-        stale_files: StaleTempFiles | None = None,
-        *,
-        claim: Claim | None = None,
-        patience: float = PATIENCE_SECONDS,
-    ) -> None:
-        target = Target.at(path, Ownership(mode=0o600))
-        self._file = ReplacedFile(
-            target, clock, executor, stale_files, claim=claim, patience=patience
-        )
+    def __init__(self, path: Path, observer: Observer, files: FileContext) -> None:
+        self._file = ReplacedFile(Target.at(path, Ownership(mode=0o600)), files)
         self._path = path
-        self._clock = clock
         self._observer = observer
-        self._executor = executor
-        self._patience = patience
+        self._files = files
         self._appended: int | None = None
         """How many lines this run has appended; None if the file is to be replaced next."""
         self._retry_at: Instant | None = None
@@ -82,7 +63,7 @@ class GenerationFile:
 
         While writes fail, most calls return at once.
         """
-        if self._retry_at is not None and self._clock.now() < self._retry_at:
+        if self._retry_at is not None and self._files.clock.now() < self._retry_at:
             return
         try:
             await self._write(changes, last)
@@ -91,7 +72,7 @@ class GenerationFile:
                 limit = "they are counted in memory only until this is fixed"
                 self._warn(f"cannot save the generations of tokens; {limit}: {error}")
             self._appended = None
-            self._retry_at = Instant(self._clock.now() + RETRY_DELAY)
+            self._retry_at = Instant(self._files.clock.now() + RETRY_DELAY)
         else:
             self._retry_at = None
 
@@ -109,9 +90,9 @@ class GenerationFile:
         """Append lines; return whether they are all there."""
         path, directory = self._file.path, str(self._path.parent)
         try:
-            async with filesystem_timeout(self._patience):
+            async with filesystem_timeout(self._files.patience):
                 # The key of all files in the directory: their writes stay in order.
-                return await self._executor.call(directory, lambda: _appended(path, lines))
+                return await self._files.executor.call(directory, lambda: _appended(path, lines))
         except TimeoutError as error:
             raise OutputError(f"{path}: {error.strerror}") from None
 

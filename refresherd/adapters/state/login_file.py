@@ -18,12 +18,7 @@ from refresherd.domain.events import Warned
 from refresherd.domain.login_budget import NEVER_YET, History
 from refresherd.domain.model import Instant, Ownership, Secret
 from refresherd.engine.context import Context
-from refresherd.host.atomic_file import Claim, ReplacedFile, Target
-from refresherd.host.directories import StaleTempFiles
-from refresherd.host.keyed_executor import KeyedExecutor
-
-PATIENCE_SECONDS = 2.0
-"""The first logins of a run wait for the file, but only this long if its filesystem hangs."""
+from refresherd.host.atomic_file import FileContext, ReplacedFile, Target
 
 KEY_BYTES = 32
 
@@ -90,21 +85,8 @@ class UnsavedLogins:
 class LoginFile:
     """A LoginStore in a file that only the daemon's user may read."""
 
-    def __init__(  # noqa: PLR0913  # as many as any file that is replaced
-        self,
-        path: Path,
-        boot_id: str,
-        context: Context,
-        executor: KeyedExecutor,
-        stale_files: StaleTempFiles | None = None,
-        *,
-        claim: Claim | None = None,
-        patience: float = PATIENCE_SECONDS,
-    ) -> None:
-        target, clock = Target.at(path, Ownership(mode=0o600)), context.clock
-        self._file = ReplacedFile(
-            target, clock, executor, stale_files, claim=claim, patience=patience
-        )
+    def __init__(self, path: Path, boot_id: str, context: Context, files: FileContext) -> None:
+        self._file = ReplacedFile(Target.at(path, Ownership(mode=0o600)), files)
         self._boot_id = boot_id
         self._context = context
         self._key = secrets.token_bytes(KEY_BYTES)

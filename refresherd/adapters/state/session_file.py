@@ -11,9 +11,7 @@ from refresherd.domain.formats import timestamp
 from refresherd.domain.model import B64TOKEN, App, Ownership, Secret, Token
 from refresherd.engine.context import Context
 from refresherd.engine.ports import StoredSession
-from refresherd.host.atomic_file import Claim, ReplacedFile, Target
-from refresherd.host.directories import StaleTempFiles
-from refresherd.host.keyed_executor import PATIENCE_SECONDS, KeyedExecutor
+from refresherd.host.atomic_file import FileContext, ReplacedFile, Target
 from refresherd.host.trust import Distrusted
 
 MAX_SESSION_BYTES = 64 * 1024
@@ -53,21 +51,8 @@ class SessionFile:
     removes_expired = False
     """DSM may count from the last use of a session, which then outlives our count."""
 
-    def __init__(  # noqa: PLR0913  # as many as any file that is replaced
-        self,
-        app: App,
-        path: Path,
-        context: Context,
-        executor: KeyedExecutor,
-        stale_files: StaleTempFiles | None = None,
-        *,
-        claim: Claim | None = None,
-        patience: float = PATIENCE_SECONDS,
-    ) -> None:
-        target, clock = Target.at(path, Ownership(mode=0o600)), context.clock
-        self._file = ReplacedFile(
-            target, clock, executor, stale_files, claim=claim, patience=patience
-        )
+    def __init__(self, app: App, path: Path, context: Context, files: FileContext) -> None:
+        self._file = ReplacedFile(Target.at(path, Ownership(mode=0o600)), files)
         self._endpoint = app.endpoint.url
         self._context = context
         self._loaded = False
