@@ -10,6 +10,9 @@ from refresherd.domain.formats import timestamp
 
 DAY = 86_400.0
 
+LONGEST = 1 << 20
+"""In bytes; no certificate with its chain is longer."""
+
 PEM = re.compile(rb"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]*)-----END CERTIFICATE-----")
 
 SEQUENCE, CONTEXT_0, UTC_TIME, GENERALIZED_TIME = 0x30, 0xA0, 0x17, 0x18

@@ -108,12 +108,12 @@ def refuse_unreplaceable(directory: int, target: str) -> None:
         return
     try:
         if _mount(place) != _mount(directory):
-            raise OSError(EBUSY, "")
+            raise OSError(EBUSY, os.strerror(EBUSY))
         mode = os.fstat(place).st_mode
         if S_ISDIR(mode):
-            raise OSError(EISDIR, "")
+            raise OSError(EISDIR, os.strerror(EISDIR))
         if not S_ISREG(mode) and not S_ISLNK(mode):
-            raise OSError(EEXIST, "")
+            raise OSError(EEXIST, os.strerror(EEXIST))
     finally:
         os.close(place)
 

@@ -1,10 +1,10 @@
-"""What was left at a path, and what somebody has done to it since. The functions block."""
+"""What this process left at a path, and what others have done to it since. It blocks."""
 
 import os
 import stat
-from collections.abc import Hashable
 from contextlib import suppress
 from hashlib import blake2b
+from operator import attrgetter
 from pathlib import Path
 from struct import Struct
 
@@ -12,14 +12,14 @@ from refresherd.domain.model import Ownership
 from refresherd.host.accounts import UNCHANGED, NoSuchAccount, owner_ids
 
 STATUS = Struct("=QQQqqIII")
-"""Device, inode, size, times of the last change of content and of anything, mode, uid, gid."""
+FIELDS = attrgetter(
+    *("st_dev", "st_ino", "st_size", "st_mtime_ns", "st_ctime_ns", "st_mode", "st_uid", "st_gid")
+)
+"""What of a file's status is kept, and how it is packed: there may be ten thousand of them."""
 
 DIGEST_BYTES = 16
 
 OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-
-MISSING = "missing"
-"""The stamp of a file that cannot be found."""
 
 KINDS = {
     stat.S_IFDIR: "a directory",
@@ -32,7 +32,7 @@ KINDS = {
 
 
 class FileRecord:
-    """A file as it was left: its status, packed since there may be ten thousand, and its bytes."""
+    """A file as this process left it: its status, and a digest of its bytes."""
 
     __slots__ = ("_digest", "_status")
 
@@ -49,7 +49,7 @@ class FileRecord:
         return STATUS.unpack(self._status)[:2] == (found.st_dev, found.st_ino)
 
     def now(self, path: str) -> "FileRecord | str":
-        """Return the record of what is at the path if its bytes and rights are as they were left.
+        """Return the record of what is at the path if its bytes and rights are unchanged.
 
         Otherwise return what somebody has done to it, for the operator. The file is read only if
         its status has changed: a backup program may have linked it, for example.
@@ -89,19 +89,6 @@ class FileRecord:
 def left(found: os.stat_result, content: bytes) -> FileRecord:
     """Return the record of a file that was just written."""
     return FileRecord(found, _digest(content))
-
-
-def file_stamp(path: Path) -> Hashable:
-    """Return a value that changes with the file. It blocks, and raises nothing.
-
-    Symbolic links are followed: Kubernetes replaces a mounted secret by changing one of them. A new
-    owner or mode counts: the file may have become readable.
-    """
-    try:
-        status = path.stat()
-    except OSError:
-        return MISSING
-    return status.st_ctime_ns, status.st_ino, status.st_size
 
 
 def renamed(directory: int, name: str, content: bytes, written: os.stat_result) -> FileRecord:
@@ -183,13 +170,4 @@ def _digest(content: bytes) -> bytes:
 
 
 def _packed(found: os.stat_result) -> bytes:
-    return STATUS.pack(
-        found.st_dev,
-        found.st_ino,
-        found.st_size,
-        found.st_mtime_ns,
-        found.st_ctime_ns,
-        found.st_mode,
-        found.st_uid,
-        found.st_gid,
-    )
+    return STATUS.pack(*FIELDS(found))

@@ -1,7 +1,6 @@
 """Failed system calls as one line that tells an operator what is wrong and what helps."""
 
 import errno
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -49,15 +48,12 @@ SOCKET_REASONS: Mapping[int, str] = {
 
 def failure(path: str, doing: str, error: OSError) -> OutputError:
     """Return the error to raise where `doing` something with the file at `path` failed."""
-    number = error.errno or 0
-    reason = os.strerror(number) if number else str(error)
-    remedy = FILE_REMEDIES.get(number)
-    return OutputError(f"{path}: cannot {doing}: {reason}" + (f"; {remedy}" if remedy else ""))
+    return OutputError(f"{path}: cannot {doing}: {with_cure(error, FILE_REMEDIES)}")
 
 
-def with_cure(error: OSError) -> str:
-    """Return why a file cannot be read, and what helps."""
-    reason, remedy = error.strerror or str(error), READ_REMEDIES.get(error.errno or 0)
+def with_cure(error: OSError, remedies: Mapping[int, str] = READ_REMEDIES) -> str:
+    """Return why a file cannot be read, or by other `remedies` used, and what helps."""
+    reason, remedy = error.strerror or str(error), remedies.get(error.errno or 0)
     return f"{reason}; {remedy}" if remedy else reason
 
 

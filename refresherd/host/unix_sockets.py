@@ -89,11 +89,25 @@ class BoundSocket:
             return ""
         return file_record.changed_rights(self.file[2:], found[2:])
 
-    def restore_rights(self) -> None:
-        """Give its file the owner, group and mode back that it had. Raises OSError."""
+    def restore(self, unit: str) -> bool:
+        """Give its file the owner, group and mode back that it had.
+
+        Return False if clients do not reach the socket any more: then it has to be bound again.
+        Raises RefresherdError, also if clients of a lent socket do not: then only restarting `unit`
+        helps.
+        """
+        if not self.in_place():
+            if self.lent:
+                cure = f"restart {unit}, and then refresherd"
+                raise cannot_listen(self.path, f"{self.alteration()}; {cure}")
+            return False
         if self.file is not None and not self.lent and self._found() != self.file:
             _, _, mode, uid, gid = self.file
-            _hand_over(self.path, self._identity(), uid, gid, mode)
+            try:
+                _hand_over(self.path, self._identity(), uid, gid, mode)
+            except OSError as error:
+                raise cannot_listen(self.path, error) from error
+        return True
 
     def leave(self) -> None:
         """Stop listening; the next run goes on with the socket if it is lent or kept."""

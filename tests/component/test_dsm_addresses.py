@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from refresherd.adapters.dsm.addresses import FORGIVEN_SECONDS
+from refresherd.adapters.dsm.addresses import SUSPECT_SECONDS
 from refresherd.adapters.dsm.client import Connections
 from refresherd.domain.errors import Retryable
 from refresherd.domain.model import ApiKeyEnv, App, Certificate, Endpoint, Secret
@@ -213,7 +213,7 @@ async def test_a_sick_address_is_forgiven(place: Place) -> None:
     """Otherwise a host that was restarted once would never again carry its part of the load."""
     first, second = await place.add(SICK, FAILING), await place.add(GOOD, hang_up)
     await place.login()
-    place.clock.advance(FORGIVEN_SECONDS - 1)
+    place.clock.advance(SUSPECT_SECONDS - 1)
     await place.login()
     assert (len(first.requests), len(second.requests)) == (1, 1)
     place.clock.advance(1)

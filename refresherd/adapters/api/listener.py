@@ -16,7 +16,6 @@ from refresherd.engine.context import Context
 from refresherd.engine.supervisor import Supervisor
 from refresherd.host.acceptor import Acceptor
 from refresherd.host.keyed_executor import KeyedExecutor
-from refresherd.host.os_errors import cannot_listen
 from refresherd.host.unix_sockets import BoundSocket, Listen, bind, lend
 
 STOP_SECONDS = 0.2
@@ -131,16 +130,7 @@ class ApiListener:
         It is a new socket if necessary. Raises RefresherdError. It may block.
         """
         altered = bound.alteration()
-        if not altered:
-            return bound, ""
-        if bound.lent:
-            cure = "restart refresherd-api.socket, and then refresherd"
-            raise cannot_listen(self._path, f"{altered}; {cure}")
-        if bound.in_place():
-            try:
-                bound.restore_rights()
-            except OSError as error:
-                raise cannot_listen(self._path, error) from error
+        if not altered or bound.restore("refresherd-api.socket"):
             return bound, altered
         new = self._listen(self._path, self._ownership)
         if self._stopped:

@@ -5,7 +5,6 @@ hanging filesystem holds up only the apps whose credentials are on it.
 """
 
 import os
-import stat
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping
 from contextlib import suppress
@@ -38,9 +37,9 @@ from refresherd.domain.model import (
 from refresherd.domain.redaction import MASK, SHORTEST, redact_quoted
 from refresherd.engine.ports import CredentialSource
 from refresherd.host import subprocesses
-from refresherd.host.file_record import MISSING, file_stamp
 from refresherd.host.keyed_executor import PATIENCE_SECONDS, KeyedExecutor, filesystem_timeout
 from refresherd.host.os_errors import with_cure
+from refresherd.host.source_files import MISSING, file_stamp, read_source
 from refresherd.host.subprocesses import Program, Tail
 
 T = TypeVar("T")
@@ -194,7 +193,7 @@ class FileSource(CredentialFiles):
     async def read(self) -> Secret:
         """Return the credential. Raises Retryable."""
         (path,) = self._paths
-        content = self._host.call(path, _content)
+        content = self._host.call(path, partial(read_source, limit=LONGEST))
         where = f"{self._key} {path}"
         if self._key == CREDENTIAL:  # it appears with a restart of the unit only
             where, content = f"{CREDENTIAL} {path.name}", _passed(content)
@@ -269,13 +268,3 @@ async def _output(program: Program, timeout: float) -> bytes:
                 complaint = complaint.replace(word, MASK)
         raise OSError(EIO, redact_quoted(complaint, output.strip()))
     return bytes(printed)
-
-
-def _content(path: Path) -> bytes:
-    # Without O_NONBLOCK, opening a named pipe would block until somebody writes to it.
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(EINVAL, "it is not a regular file")
-        # One byte more than is allowed, so that the parser sees that it is too long.
-        return file.read(LONGEST + 1)

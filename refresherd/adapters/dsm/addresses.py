@@ -13,11 +13,11 @@ from refresherd.engine.ports import Clock
 from refresherd.host.keyed_executor import KeyedExecutor
 
 RESOLVED_SECONDS = 1.0
-"""How long resolved addresses are reused: long enough for a burst of connections. More would stick
-to a dead address for as long as a short outage budget lasts."""
+"""How long resolved addresses are reused: long enough for a burst of connections. Any longer could
+stick to a dead address for as long as a short outage budget lasts."""
 
-FORGIVEN_SECONDS = 600.0
-"""An address that failed this long ago is as good as any other."""
+SUSPECT_SECONDS = 600.0
+"""How long an address is suspect after it failed."""
 
 MOST_ADDRESSES = 8
 """How many of a name's addresses are used, which bounds the connections of one attempt."""
@@ -27,7 +27,7 @@ class Addresses:
     """A host's addresses, from the system's resolver with /etc/hosts and nsswitch.
 
     All apps that connect to this host and port share them. An address that failed is suspect: it
-    is tried after the others until it answers again, or until FORGIVEN_SECONDS have passed.
+    is tried after the others until it answers again, or until SUSPECT_SECONDS have passed.
     """
 
     __slots__ = (
@@ -54,36 +54,36 @@ class Addresses:
 
     @property
     def lacks_thread(self) -> bool:
-        """Whether the host is not resolved since the process may have no more threads."""
+        """Whether the host is not resolved because the process may have no more threads."""
         return self._executor.lacks_thread(("resolve", self._host))
 
     @property
-    def is_choice(self) -> bool:
-        """Whether there is more than one. An IP address is not resolved, and offers no choice."""
+    def has_alternatives(self) -> bool:
+        """Whether there is more than one; there is not where the host is an IP address."""
         return len(self._known) > 1
 
     async def resolve(self) -> list[ResolveResult]:
         """Return the addresses in the order in which to try them. Raises OSError if none is known.
 
         1. IPv6 and IPv4 take turns, since one of them may not work at all (RFC 8305, 4).
-        2. Suspect addresses come last; first of them the one that failed longest ago.
+        2. Suspect addresses come last; among them, the one that failed longest ago is first.
         """
         if self._clock.now() - self._resolved_at >= RESOLVED_SECONDS:
             if self._look_up is None:
                 self._look_up = asyncio.create_task(self._resolve())
                 self._look_up.add_done_callback(self._looked_up)
-            # Others wait for it as well, so it goes on if one of them gives up.
+            # Several attempts may wait for it, so it goes on if one of them is cancelled.
             await asyncio.shield(self._look_up)
         families: dict[socket.AddressFamily, list[ResolveResult]] = {}
         for address in self._known:
             families.setdefault(socket.AddressFamily(address["family"]), []).append(address)
         mixed = chain.from_iterable(zip_longest(*families.values()))
-        self._forgive()
+        self._expire_suspects()
         return sorted(filter(None, mixed), key=lambda it: self._suspects.get(it["host"], -inf))
 
-    def other_good_ones(self, address: str) -> int:
+    def healthy_others(self, address: str) -> int:
         """Return how many addresses other than this one are not suspect."""
-        self._forgive()
+        self._expire_suspects()
         bad = {address, *self._suspects}
         return sum(known["host"] not in bad for known in self._known)
 
@@ -91,17 +91,17 @@ class Addresses:
         """Return whether an address has failed lately."""
         return address in self._suspects
 
-    def blame(self, address: str) -> None:
-        """Try an address after the others from now on, also after those that DNS gets later."""
+    def failed(self, address: str) -> None:
+        """Try an address after all others from now on, also after those that DNS returns later."""
         self._suspects[address] = self._clock.now()
 
-    def clear(self, address: str) -> None:
-        """Note that an address answers."""
+    def answered(self, address: str) -> None:
+        """Note that an address answers, so that it is not suspect any more."""
         self._suspects.pop(address, None)
 
-    def _forgive(self) -> None:
+    def _expire_suspects(self) -> None:
         if self._suspects:
-            since = self._clock.now() - FORGIVEN_SECONDS
+            since = self._clock.now() - SUSPECT_SECONDS
             self._suspects = {name: at for name, at in self._suspects.items() if at > since}
 
     def _looked_up(self, look_up: "asyncio.Task[None]") -> None:

@@ -21,7 +21,7 @@ from refresherd.host.keyed_executor import found_no_thread
 from refresherd.host.os_errors import NO_THREAD
 
 CONNECT_SECONDS = 2.0
-"""How long a connection, TLS included, may take while there are other good addresses to try."""
+"""How long a connection, TLS included, may take while other addresses are left and not suspect."""
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class Attempt:
     """Ends the present try, which began at `tried_at`."""
     tried_at: float = 0.0
     addresses: Addresses | None = None
-    untried: list[ResolveResult] | None = None
+    remaining: list[ResolveResult] | None = None
     """None until the host is resolved, which a connection from the pool does not need."""
     address: str = ""
     """Of the present connection."""
@@ -61,14 +61,14 @@ class Attempt:
         """Return the address to connect to, and limit the time for that. Raises OSError."""
         if self.addresses is None:
             raise ValueError("no try has begun")
-        if self.untried is None:
-            self.untried = await self.addresses.resolve()
-        chosen = self.untried.pop(0)
+        if self.remaining is None:
+            self.remaining = await self.addresses.resolve()
+        chosen = self.remaining.pop(0)
         self.address = chosen["host"]
-        if self.untried:
+        if self.remaining:
             now = asyncio.get_running_loop().time()
-            seconds = (self.deadline - now) / (1 + len(self.untried))
-            if not self.addresses.is_suspect(self.untried[0]["host"]):
+            seconds = (self.deadline - now) / (1 + len(self.remaining))
+            if not self.addresses.is_suspect(self.remaining[0]["host"]):
                 seconds = min(seconds, CONNECT_SECONDS)
             self.limit.reschedule(now + seconds)
         return chosen
@@ -88,9 +88,9 @@ class Attempt:
         transport = connection.transport
         peer = None if transport is None else transport.get_extra_info("peername")
         self.address = peer[0] if peer else self.address
-        if self.addresses is None or not self.addresses.is_choice:
+        if self.addresses is None or not self.addresses.has_alternatives:
             return True
-        others = self.addresses.other_good_ones(self.address)
+        others = self.addresses.healthy_others(self.address)
         if others and not self.is_new and self.addresses.is_suspect(self.address):
             return False
         now = asyncio.get_running_loop().time()
@@ -104,12 +104,12 @@ class Attempt:
         self.failures.append(present)
         if self.protocol is None:
             if not present.is_final:
-                self.blame()
+                self.give_up()
             self.address = ""
-            if self.untried and not present.is_final and self._has_time:
+            if self.remaining and not present.is_final and self._has_time:
                 return None
         error_of_all = combined(self.failures)
-        unresolved = self.addresses if self.untried is None else None
+        unresolved = self.addresses if self.remaining is None else None
         if found_no_thread(error) or (unresolved is not None and unresolved.lacks_thread):
             error_of_all.explain(NO_THREAD)
         return error_of_all
@@ -118,22 +118,17 @@ class Attempt:
     def _has_time(self) -> bool:
         return asyncio.get_running_loop().time() < self.deadline
 
-    def blame(self) -> None:
-        """Give up the connection, and let all apps try the other addresses first."""
+    def give_up(self) -> None:
+        """Close the connection, and make all apps try the host's other addresses first."""
         if self.addresses is not None and self.address:
-            self.addresses.blame(self.address)
+            self.addresses.failed(self.address)
         if self.protocol is not None:
             self.protocol.force_close()
 
-    def sick_address(self, message: str) -> str:
-        """Return the address for an error's message, "" if it is there or there was no choice."""
-        choice = self.addresses is not None and self.addresses.is_choice
-        return self.address if choice and self.address not in message else ""
-
-    def praise(self) -> None:
+    def succeeded(self) -> None:
         """Note that the address answers as DSM does."""
         if self.addresses is not None and self.address:
-            self.addresses.clear(self.address)
+            self.addresses.answered(self.address)
 
 
 ATTEMPT: ContextVar[Attempt] = ContextVar("refresherd_dsm_attempt")

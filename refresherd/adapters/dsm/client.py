@@ -135,13 +135,14 @@ class Client:
             now = self._clock.wall(self._clock.now())
             result = read(Exchange(operation, secret, *answer, now))
         except DsmError as error:
-            # Overload is DSM's as a whole. Anything else may be one address's own trouble.
+            # DSM as a whole is overloaded; any other trouble may be that of one address.
             if isinstance(error, Retryable) and error.reason is not Reason.THROTTLED:
-                attempt.blame()
-                if address := attempt.sick_address(error.message):
-                    error.explain(f"the address was {address}")
+                attempt.give_up()
+                has_alternatives = attempt.addresses and attempt.addresses.has_alternatives
+                if has_alternatives and attempt.address not in error.message:
+                    error.explain(f"the address was {attempt.address}")
             if cause := self._pool.cause_of_failures():
                 error.explain(cause)
             raise
-        attempt.praise()
+        attempt.succeeded()
         return result

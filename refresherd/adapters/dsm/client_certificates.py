@@ -1,6 +1,5 @@
 """Watches when the client certificates of apps expire."""
 
-import os
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from contextlib import suppress
@@ -15,14 +14,11 @@ from refresherd.domain.events import CertificateExpires, CertificateRead
 from refresherd.domain.model import App, Certificate, Instant
 from refresherd.domain.session_state import NEVER
 from refresherd.engine.context import Context
-from refresherd.host.file_record import MISSING, file_stamp
 from refresherd.host.keyed_executor import PATIENCE_SECONDS, KeyedExecutor, filesystem_timeout
+from refresherd.host.source_files import MISSING, file_stamp, read_source
 
 LOOK_SECONDS = 60.0
 """Between two looks at all certificates."""
-
-MOST_READ = 1 << 20
-"""In bytes; more than any certificate with its chain."""
 
 
 @dataclass(slots=True)
@@ -34,15 +30,15 @@ class _Watched:
     stamp: Hashable = MISSING
     dates: Dates | None = None
     validity: Validity | None = None
-    """What was last reported of it. None before the first look, which reports nothing: who loaded
-    the configuration has."""
+    """What was last reported. None before the first look, which reports nothing: whatever loaded
+    the configuration has done so."""
 
 
 class CertificateWatch:
     """Reports the expiry of the client certificates of all apps that have one.
 
-    Who loads a configuration is told of certificates that expire soon. This reports what changes
-    after that: a file that was replaced, and a certificate that comes closer to its end.
+    Loading a configuration warns of certificates that expire soon. This reports what changes after
+    that: a file that was replaced, and a certificate that comes closer to its end.
     """
 
     def __init__(
@@ -115,19 +111,13 @@ def _read_changed(
 ) -> list[tuple[Hashable, Dates | None]]:
     """Return each file's stamp, with its certificate's dates if the stamp has changed.
 
-    A file that holds no certificate has none: each attempt that needs it reports that.
+    A file without a certificate has no dates, and is not reported here: each attempt does that.
     """
     found: list[tuple[Hashable, Dates | None]] = []
     for path, before in files:
         stamp, dates = file_stamp(path), None
         if stamp not in (before, MISSING):
             with suppress(OSError, ValueError):
-                dates = certificates.dates(_content(path))
+                dates = certificates.dates(read_source(path, certificates.LONGEST))
         found.append((stamp, dates))
     return found
-
-
-def _content(path: Path) -> bytes:
-    # Without O_NONBLOCK, opening a named pipe would block until somebody writes to it.
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        return file.read(MOST_READ)

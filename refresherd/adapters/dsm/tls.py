@@ -12,9 +12,9 @@ from refresherd.domain.certificates import Dates, Validity
 from refresherd.domain.errors import Reason, Retryable
 from refresherd.domain.model import Instant
 from refresherd.engine.ports import Clock
-from refresherd.host.file_record import file_stamp
 from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.os_errors import with_cure
+from refresherd.host.source_files import file_stamp, read_source
 
 CHECK_SECONDS = 1.0
 """The least time between two checks for changed files: there may be 1,000 requests a second."""
@@ -118,7 +118,7 @@ def _dates(cert_file: Path | None) -> Dates | None:
     """Return the dates of the client certificate, None if there is none."""
     if cert_file is not None:
         with suppress(OSError, ValueError):
-            return certificates.dates(cert_file.read_bytes())
+            return certificates.dates(read_source(cert_file, certificates.LONGEST))
     return None
 
 

@@ -18,7 +18,6 @@ from refresherd.engine.ports import Alteration, PutReport
 from refresherd.host import peers
 from refresherd.host.acceptor import Acceptor, Failed, turn_away
 from refresherd.host.keyed_executor import PATIENCE_SECONDS, KeyedExecutor, filesystem_timeout
-from refresherd.host.os_errors import cannot_listen
 from refresherd.host.unix_sockets import BoundSocket, Listen, bind
 
 SEND_SECONDS = 5.0
@@ -178,16 +177,7 @@ class SocketOutput:
             return self._closed
         if self._watched:
             self._altered = bound.alteration()
-        if not bound.in_place():
-            if bound.lent:
-                cure = "restart its socket unit, and then refresherd"
-                raise cannot_listen(bound.path, f"{bound.alteration()}; {cure}")
-            return False
-        try:
-            bound.restore_rights()
-        except OSError as error:
-            raise cannot_listen(bound.path, error) from error
-        return True
+        return bound.restore("its socket unit")
 
     def _adopt(self, bound: BoundSocket) -> None:
         if self._closed:

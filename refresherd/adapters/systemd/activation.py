@@ -40,8 +40,12 @@ def activated(passed: Iterable[Descriptor], api: Path | None, raw: Iterable[Path
     unwanted: list[socket.socket] = []
     api_socket = None
     for one in passed:
-        listening = _listening(one, warnings)
+        listening = listening_socket(one.fd)
         if listening is None:
+            warnings.append(
+                f"{_description(one)} is not a listening Unix socket with a path, and was closed; "
+                "write ListenStream= with a path in the socket unit"
+            )
             continue
         path = os.path.realpath(listening.getsockname())
         if api_socket is None and (path == api_path or (api and one.name in API_NAMES)):
@@ -90,17 +94,6 @@ def listening_socket(fd: int) -> socket.socket | None:
         with suppress(OSError):
             os.close(fd)
     return None
-
-
-def _listening(one: Descriptor, warnings: list[str]) -> socket.socket | None:
-    """Return the descriptor's socket if it listens at a path; otherwise close it and warn."""
-    found = listening_socket(one.fd)
-    if found is None:
-        warnings.append(
-            f"{_description(one)} is not a listening Unix socket with a path, and was closed; "
-            "write ListenStream= with a path in the socket unit"
-        )
-    return found
 
 
 def _description(one: Descriptor) -> str:
