@@ -175,9 +175,9 @@ class AppTable(Struct, frozen=True, kw_only=True):
     bind_to: Annotated[
         scalars.AppId,
         "The UUID of another app: its consumers can use the session, although this app's "
-        "credential made it. For example, a certificate app's host can so serve consumers that "
-        "have no certificate. Unless `renew` is set under the app, each renewal is a login, since "
-        "DSM does not document whether a reauth keeps the binding. Not for a `token_file`.",
+        "credential opened it. It lets a certificate app's host serve consumers that have no "
+        "certificate. Unless `renew` is set under the app, each renewal is a login, because DSM "
+        "does not document whether a reauth keeps the binding. Not for a `token_file`.",
         Meta(examples=["0c7f1a52-3f1e-4b61-9d0a-7f1f4f2f9b10"]),
     ] = scalars.AppId()
     access: AccessTable = AccessTable()

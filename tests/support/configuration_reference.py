@@ -46,10 +46,10 @@ path = "/run/refresherd/payments.token"
   checks this host: that files and directories exist, that keys are private, that no output would
   overwrite another file, that nobody else may change
   [what the daemon trusts](security.md#who-may-change-what-the-daemon-trusts), that users and groups
-  are known. With `--offline` it does not. [Its page](commands.md#check) explains the lines.
-- **Faults and trouble.** With a fault in the file, the daemon neither starts nor reloads. What only
-  this host lacks, such as a key or a group that is not there yet, is trouble of its own app: the
-  daemon serves the other apps, and that one goes on as soon as the thing is there.
+  are known. With `--offline` it does not. [Check](commands.md#check) explains the lines.
+- **Faults and trouble.** With a fault in the file, the daemon neither starts nor reloads. Trouble
+  is what this host lacks, such as a key file or a group that does not exist yet. It stops only the
+  apps that need it, and they continue as soon as it is there.
 - **Unknown keys are faults**, so a typo has no silent effect. `refresherd schema` prints a JSON
   Schema with which an editor completes and checks the file.
 - **Secrets are never in the file.** It names the place of each credential instead. A fault never
