@@ -17,7 +17,7 @@ IPV6 = 6
 USUAL_PORT = 9749
 
 SCHEME = re.compile(r"(https?(?=[:/\\])|[A-Z][A-Z0-9+.-]*(?=:[/\\])):?[/\\]*|[/\\]+", re.IGNORECASE)
-"""A scheme, also one that is misspelt, and what follows it."""
+"""A scheme, even a misspelt one, and the colon and slashes after it."""
 
 HTTP = "[Hh][Tt][Tt][Pp]"
 
@@ -36,8 +36,8 @@ class EndpointUrl(Scalar):
 
     @classmethod
     def guess(cls, text: str) -> str:
-        """Return the URL with what is missing, and without what is too much."""
-        return _valid(cls, f"https://{_bare(text)}") if text.strip() else ""
+        """Return the URL with the right scheme, and with nothing after the port."""
+        return f"https://{_bare(text)}"
 
     def __new__(cls, text: str = "") -> Self:
         """Raise ValueError for anything but a scheme, a host and a port."""
@@ -63,9 +63,9 @@ class ProxyUrl(Scalar):
 
     @classmethod
     def guess(cls, text: str) -> str:
-        """Return the URL with what is missing, and without what is too much."""
+        """Return the URL with the right scheme, and with nothing after the port."""
         socks = text.strip().lower().startswith("socks")
-        return _valid(cls, f"http://{_bare(text)}") if text.strip() and not socks else ""
+        return "" if socks else f"http://{_bare(text)}"
 
     def __new__(cls, text: str = "") -> Self:
         """Raise ValueError for another scheme, a password, or more than a host and a port."""
@@ -94,15 +94,15 @@ class Listen(Scalar):
 
     @classmethod
     def guess(cls, text: str) -> str:
-        """Return the address with its brackets and its port, and nothing else."""
+        """Return host and port, with an IPv6 address in brackets."""
         text = text.strip()
         head, _, port = text.rpartition(":")
         if _is_ipv6(head) and port.isdecimal():
-            return _valid(cls, f"[{head}]:{port}")  # "::1:9749": as a whole it is one as well
+            return f"[{head}]:{port}"  # "::1:9749" as a whole is an IPv6 address too
         if text.isascii() and text.isdecimal():
-            return _valid(cls, f"127.0.0.1:{text}")
+            return f"127.0.0.1:{text}"
         bare = _bare(text)
-        return (_valid(cls, bare) or _valid(cls, f"{bare}:{USUAL_PORT}")) if bare else ""
+        return bare if LISTEN.fullmatch(bare) else f"{bare}:{USUAL_PORT}"
 
     def __new__(cls, text: str) -> Self:
         """Raise ValueError for anything but a host and a port."""
@@ -163,9 +163,9 @@ def _address(match: re.Match[str] | None) -> tuple[str, int]:
 
 
 def _bare(text: str) -> str:
-    """Return host and port of an address as it may be written elsewhere, "" if it has neither.
+    """Return the host, in ASCII, and the port of a URL or another address, "" if it has neither.
 
-    Without the scheme and all that follows the host; in ASCII, and IPv6 in brackets.
+    IPv6 addresses get brackets.
     """
     text = text.strip()
     scheme = SCHEME.match(text)
@@ -183,10 +183,3 @@ def _is_ipv6(text: str) -> bool:
     with suppress(ValueError):
         return ip_address(text).version == IPV6 and "%" not in text
     return False
-
-
-def _valid(kind: type[Scalar], text: str) -> str:
-    """Return a text if it is valid, else ""."""
-    with suppress(ValueError):
-        return kind(text)
-    return ""

@@ -80,7 +80,7 @@ def invalid_value(wanted: object, value: object, path: KeyPath, default: object)
         expected = target.expected
         if isinstance(value, str):
             problem = f"{text} is not a valid {target.noun}"
-            guess = "" if holds_secret(value) else target.guess(value)
+            guess = "" if holds_secret(value) else target.suggestion(value)
     else:
         expected = NUMBERS[target]
         if isinstance(value, int | target) and not isinstance(value, bool):

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -39,7 +40,7 @@ class Scalar(str):
     """A string as it stands in the file; subclasses add what it means as attributes.
 
     The constructor raises ValueError for an invalid string. If the error has no text, the fault is
-    "not a valid `noun`; write `expected`", with what `guess` returns. Where `pattern` matches "",
+    "not a valid `noun`; write `expected`", with the `suggestion`. Where `pattern` matches "",
     that means "not set".
     """
 
@@ -64,8 +65,15 @@ class Scalar(str):
         return self
 
     @classmethod
-    def guess(cls, _: str) -> str:
+    def suggestion(cls, text: str) -> str:
         """Return the valid text that an invalid one probably means, "" if there is none."""
+        with suppress(ValueError):
+            return cls(cls.guess(text))
+        return ""
+
+    @classmethod
+    def guess(cls, _: str) -> str:
+        """Return what an invalid text probably means; it need not be valid."""
         return ""
 
     def _interpret(self) -> None:
@@ -128,7 +136,7 @@ class Mode(Scalar):
             bits = (f"{digit != '-':d}" for digit in text[-9:])
             return f"{int(''.join(bits), 2):04o}"
         digits = text.lower().removeprefix("0o").lstrip("0").zfill(3)
-        return f"0{digits}" if re.fullmatch(cls.pattern, digits) else ""
+        return f"0{digits}"
 
     def _interpret(self) -> None:
         self.bits = int(self, 8)
@@ -227,8 +235,7 @@ class Variable(Scalar):
     @classmethod
     def guess(cls, text: str) -> str:
         """Return the name in `$NAME` or `${NAME}`, or one with the dashes that names lack."""
-        name = re.sub(r"^\$\{?|\}$", "", text.strip()).replace("-", "_")
-        return name if re.fullmatch(cls.pattern, name) else ""
+        return re.sub(r"^\$\{?|\}$", "", text.strip()).replace("-", "_")
 
 
 class CredentialName(Scalar):
@@ -260,8 +267,7 @@ class Unit(Scalar):
     def guess(cls, text: str) -> str:
         """Return the service of this name, as `systemctl` understands it."""
         name = text.strip()
-        unit = name if re.fullmatch(cls.pattern, name) else f"{name}.service"
-        return unit if re.fullmatch(cls.pattern, unit) else ""
+        return name if re.fullmatch(cls.pattern, name) else f"{name}.service"
 
 
 class Signal(Scalar):

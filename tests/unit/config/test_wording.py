@@ -310,7 +310,13 @@ PIECES = st.sampled_from(
 
 
 @given(st.sampled_from(GUESSING), st.text() | st.lists(PIECES).map("".join))
-def test_a_guess_is_valid(kind: type[Scalar], text: str) -> None:
+def test_a_suggestion_is_valid(kind: type[Scalar], text: str) -> None:
     """A fault must not suggest what is refused next, nor end in a traceback."""
-    guess = kind.guess(text)
-    assert not guess or kind(guess) == guess
+    suggestion = kind.suggestion(text)
+    assert not suggestion or kind(suggestion) == suggestion
+
+
+def test_too_long_a_duration_is_not_suggested() -> None:
+    """Without its blank it would be refused for its length."""
+    (fault,) = faults_in(f"{DSM}timeout = ' 99999h'\n{APP}")
+    assert "did you mean" not in fault
