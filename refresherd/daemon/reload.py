@@ -22,7 +22,7 @@ DELIVERY_TIMEOUT = 10.0
 """Seconds that a reload waits for the outputs of the apps that it changed."""
 
 DELIVERY_PAUSE = 0.02
-"""Seconds between two looks at such an app."""
+"""Seconds between two checks of such an app."""
 
 RESTART_KEYS = (
     "ready",
@@ -120,8 +120,8 @@ class Reloader:
     async def _delivered(self, plan: ReloadPlan) -> None:
         """Wait until the apps that have changed are settled, but not for ever.
 
-        Whoever has just added an app finds its token when the reload is over. An app in trouble
-        holds up neither that for long, nor the next reload, which may mend it.
+        So an app that was added has its token when the reload is over. An app in trouble delays the
+        end of the reload only so long, and never the next reload, which may fix it.
         """
         statuses, clock = self._assembly.supervisor, self._assembly.context.clock
         waiting = [app.name for app in (*plan.start, *plan.restart, *plan.retune)]

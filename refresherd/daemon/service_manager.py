@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from refresherd.adapters.state.fd_sessions import FdSessions, is_session
 from refresherd.adapters.systemd import activation, watchdog
-from refresherd.adapters.systemd.kept_sockets import KeptSockets, is_kept
+from refresherd.adapters.systemd.fd_sockets import FdSockets, is_socket
 from refresherd.adapters.systemd.reporter import EXTENSION, Reporter
 from refresherd.config import Configuration
 from refresherd.daemon.assembly import Assembly, has_session_file
@@ -31,10 +31,10 @@ class ServiceManagerResources:
     """WatchdogSec= in seconds, None if there is no watchdog."""
     api: socket.socket | None
     """The API's listening socket, if the service manager passed one."""
-    sockets: KeptSockets
+    sockets: FdSockets
     """Opens the sockets of the API and of the apps."""
     unwanted: tuple[socket.socket, ...]
-    """Passed sockets without a purpose: their clients are to be turned away."""
+    """Passed sockets without a purpose, whose clients are turned away."""
     session_store: Callable[[App], SessionStore | None]
     """Returns the store in which an app's sessions survive a restart, None if there is none."""
     generations: Mapping[str, int]
@@ -43,7 +43,7 @@ class ServiceManagerResources:
     """Lines for the operator."""
 
     async def drop_unconfigured(self, configuration: Configuration, assembly: Assembly) -> None:
-        """Close the sockets that were kept for this run, and that it does not want any more."""
+        """Close stored sockets whose paths are not configured any more."""
         paths = [spec.path for app in configuration.apps for spec in app.sockets]
         if configuration.api.path is not None:
             paths.append(configuration.api.path)
@@ -86,23 +86,24 @@ def as_service(
         # Assembling ten thousand apps takes time, and the service manager may be about to give up.
         notifier.send(EXTENSION)
         keep_from_children(manager.passed)
-        stored = [one for one in manager.passed if is_session(one.name)]
-        kept = [one for one in manager.passed if is_kept(one.name)]
-        others = [one for one in manager.passed if one not in stored and one not in kept]
+        sessions_passed = [one for one in manager.passed if is_session(one.name)]
+        sockets_passed = [one for one in manager.passed if is_socket(one.name)]
+        stored = (*sessions_passed, *sockets_passed)
+        others = [one for one in manager.passed if one not in stored]
         apps, state_dir = configuration.apps, configuration.state_dir
         paths = (spec.path for app in apps for spec in app.sockets)
         passed = activation.activated(others, configuration.api.path, paths)
         sessions = FdSessions(notifier, boot_id())
         # The other apps keep their sessions in the state directory.
         keyed = {app.name: app for app in apps if not has_session_file(app, state_dir)}
-        warnings = [*passed.warnings, *sessions.adopt(stored, keyed)]
+        warnings = [*passed.warnings, *sessions.adopt(sessions_passed, keyed)]
         if manager.watchdog is not None:
             warnings += watchdog.warnings(manager.watchdog, apps)
         yield ServiceManagerResources(
             notifier,
             manager.watchdog,
             passed.api,
-            KeptSockets(notifier, passed.raw, kept),
+            FdSockets(notifier, passed.raw, sockets_passed),
             passed.unwanted,
             sessions.store if notifier.enabled else lambda _: None,
             sessions.generations,

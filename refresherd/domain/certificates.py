@@ -1,4 +1,4 @@
-"""When a certificate expires, and when an operator should hear of it. Times are unix seconds."""
+"""When a certificate expires, and when to warn of it. Times are unix seconds."""
 
 import re
 from base64 import b64decode
@@ -19,10 +19,10 @@ SEQUENCE, CONTEXT_0, UTC_TIME, GENERALIZED_TIME = 0x30, 0xA0, 0x17, 0x18
 """Tags of DER (X.690)."""
 
 LONG_FORM = 0x80
-"""From this on, a length's first byte is the number of bytes that follow it, plus this."""
+"""A length's first byte of at least this is this plus the number of bytes that follow it."""
 
 LAST_CENTURY = 50
-"""A UTCTime's year of two digits, from this one on, is of the twentieth century (RFC 5280)."""
+"""A UTCTime's two-digit years from this one on are 19xx, the others 20xx (RFC 5280)."""
 
 
 class Validity(StrEnum):
@@ -38,7 +38,7 @@ class Validity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Dates:
-    """From when to when a certificate is valid."""
+    """The period in which a certificate is valid."""
 
     begins_at: float
     expires_at: float
@@ -47,7 +47,7 @@ class Dates:
 def dates(pem: bytes) -> Dates:
     """Return the dates of the first certificate in PEM, which is the one that TLS presents.
 
-    Python offers them only for certificates of authorities. Raises ValueError.
+    Raises ValueError. The ssl module tells the dates of CA certificates only.
     """
     found = PEM.search(pem)
     if found is None:
@@ -67,7 +67,7 @@ def dates(pem: bytes) -> Dates:
 
 
 def validity(of: Dates, now: float) -> Validity:
-    """Return what there is to say about a certificate's expiry."""
+    """Return whether a certificate is valid, and how soon it expires."""
     left, lifetime = of.expires_at - now, of.expires_at - of.begins_at
     if left <= 0:
         return Validity.EXPIRED
@@ -77,7 +77,7 @@ def validity(of: Dates, now: float) -> Validity:
 
 
 def notice(of: Dates, now: float) -> str:
-    """Return what an operator is told of a client certificate's expiry, "" if it is far off."""
+    """Return the message about a client certificate's expiry, "" if it is far off."""
     state = validity(of, now)
     if state is Validity.VALID:
         return ""
@@ -94,7 +94,7 @@ Element = tuple[int, bytes, int]
 def _element(der: bytes, at: int) -> Element:
     """Return the element at a place. Raises ValueError."""
     if at + 2 > len(der):
-        raise ValueError("the certificate breaks off")
+        raise ValueError("the certificate is truncated")
     tag, length = der[at], der[at + 1]
     at += 2
     if length >= LONG_FORM:
@@ -103,7 +103,7 @@ def _element(der: bytes, at: int) -> Element:
         at += digits
     content = der[at : at + length]
     if len(content) < length:
-        raise ValueError("the certificate breaks off")
+        raise ValueError("the certificate is truncated")
     return tag, content, at + length
 
 

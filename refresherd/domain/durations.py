@@ -31,7 +31,7 @@ _NAMES = {
 
 _TENTHS_BELOW = 10.0
 LONGEST_GUESSED = 40
-"""In characters: a longer text is no slip of the pen."""
+"""In characters. Longer texts are not typing errors."""
 
 
 def parse(text: str) -> float:
@@ -50,8 +50,8 @@ def guess(text: str) -> str:
     written = [(_NAMES.get(unit, unit), number) for number, unit in parts]
     values = dict(written)
     if len(values) < len(written):
-        return ""  # a unit comes twice, and nobody knows which one is wrong
-    # ".5s" and "5.s" are written so elsewhere.
+        return ""  # a unit comes twice: nobody knows which one is wrong
+    # Other programs accept ".5s" and "5.s".
     meant = "".join(
         re.sub(r"\.$", "", re.sub(r"^\.", "0.", values.pop(unit))) + unit
         for unit in UNITS

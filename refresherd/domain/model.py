@@ -224,7 +224,7 @@ class App:
     hooks: tuple[HookSpec, ...] = ()
     access: Access = Access()
     bind_to: str = ""
-    """The UUID of another app against whose credential DSM checks the use of the session, or ""."""
+    """The UUID of another app, whose credential DSM checks when the session is used, or ""."""
 
 
 @dataclass(frozen=True, slots=True)

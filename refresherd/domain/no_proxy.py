@@ -22,9 +22,9 @@ Network = IPv4Network | IPv6Network
 
 
 class Exemption(NamedTuple):
-    """An entry: what it exempts, at one port or at any."""
+    """The hosts that an entry exempts, at one port or at any."""
 
-    what: str | Network
+    hosts: str | Network
     """A host, with everything in that domain, or a network; "*" is everything."""
     port: int | None
 
@@ -41,14 +41,14 @@ def is_exempt(host: str, port: int, no_proxy: str) -> bool:
     with suppress(ValueError):
         address = ip_address(host)
     return any(
-        exemption.port in (None, port) and _covers(exemption.what, host, address)
+        exemption.port in (None, port) and _covers(exemption.hosts, host, address)
         for exemption in map(_parse, _entries(no_proxy))
         if exemption is not None
     )
 
 
 def not_understood(no_proxy: str) -> tuple[str, ...]:
-    """Return the entries that exempt nothing, since they mean nothing."""
+    """Return the entries that are not understood, and so exempt nothing."""
     return tuple(entry for entry in _entries(no_proxy) if _parse(entry) is None)
 
 
@@ -56,10 +56,10 @@ def _entries(no_proxy: str) -> Iterable[str]:
     return filter(None, SEPARATOR.split(no_proxy))
 
 
-def _covers(what: str | Network, host: str, address: Address | None) -> bool:
-    if not isinstance(what, str):
-        return address is not None and address in what
-    return what in ("*", host) or (address is None and host.endswith(f".{what}"))
+def _covers(hosts: str | Network, host: str, address: Address | None) -> bool:
+    if not isinstance(hosts, str):
+        return address is not None and address in hosts
+    return hosts in ("*", host) or (address is None and host.endswith(f".{hosts}"))
 
 
 def _parse(entry: str) -> Exemption | None:
@@ -67,7 +67,7 @@ def _parse(entry: str) -> Exemption | None:
     if entry == "*":
         return Exemption(entry, None)
     with suppress(ValueError):
-        # With a port, an IPv6 address has brackets; without one, it need not have them.
+        # Only with a port does an IPv6 address need brackets.
         return Exemption(ip_network(entry, strict=False), None)
     parts = ENTRY.fullmatch(entry)
     if parts is None:

@@ -27,8 +27,8 @@ def credential_changed(session: SessionState, now: Instant, timing: Timing) -> S
     return replace(refresh_requested(session, now, timing), method=Method.AUTH)
 
 
-def may_need_repair(session: SessionState) -> bool:
-    """Return whether the last attempt failed for what files on this host may mend: a key, a CA."""
+def failed_for_local_files(session: SessionState) -> bool:
+    """Return whether the last attempt failed because of a file on this host: a key or a CA."""
     failure = session.last_failure
     return failure is not None and failure.reason in {Reason.CREDENTIAL, Reason.TLS}
 
@@ -36,8 +36,8 @@ def may_need_repair(session: SessionState) -> bool:
 def files_changed(session: SessionState, now: Instant, timing: Timing) -> SessionState:
     """Return the state with the next attempt due soon: a file that it needs has changed.
 
-    It is due `retry_min` after the last attempt at the earliest, whatever else changes. The login
-    that a refusal has put off stays put off.
+    It is due `retry_min` after the last failure at the earliest, and no earlier than a login that
+    a refusal has postponed.
     """
     failed_at = ALWAYS if session.last_failure is None else session.last_failure.at
     at = max(now, Instant(failed_at + timing.retry_min))

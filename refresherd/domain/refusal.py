@@ -1,4 +1,4 @@
-"""What an operator reads when DSM refuses a credential: where it is, who refused it, what to do."""
+"""The message for a refused credential: where it is, who refused it, and what to do."""
 
 from typing import assert_never
 

@@ -21,13 +21,12 @@ LATEST_RENEWAL = 86_400.0
 """A token is renewed after this time at the latest, however long it lives: DSM may grant 136 years,
 and a session that somebody ended would never be missed."""
 
-
 LONGEST_AHEAD, SHARE_AHEAD = 1.0, 0.05
-"""A session is terminated this long before its expiry at the latest: seconds, and a share of its
-lifetime, whichever is less."""
+"""How long before its expiry a session is terminated at the latest: the lesser of these seconds and
+this share of its lifetime."""
 
 SHRUNK = 2 / 3
-"""A reauth grants less by design if it grants less than this share of what others have granted."""
+"""The share of the longest lifetime below which a reauth's grant counts as shortened."""
 
 
 def refresh_at(token: Token, timing: Timing, rand: float) -> Instant:
@@ -46,9 +45,9 @@ def nears_maximum(lifetime: float, longest: float) -> bool:
     """Return whether a reauth granted a shorter lifetime because the session nears a maximum age.
 
     `longest` is the longest lifetime that a reauth has granted since the last login, 0 if none has.
-    What the login itself was granted is no measure: DSM may always grant a login more. As long as
-    sessions get their full lifetime, what the first shorter one gets is at least what is left of it
-    at a renewal, so consumers keep a useful token until the login.
+    The login's own grant does not count: DSM may always grant a login more. The first shortened
+    grant still lasts at least as long as the token that it replaces had left, so consumers keep a
+    useful token until the login.
     """
     return lifetime < min(longest * SHRUNK, longest - 1.0)
 

@@ -129,7 +129,7 @@ class AppRunner:
             self._refresher.refresh()
 
     def altered(self, delivery: WatchedDelivery, alteration: Alteration) -> None:
-        """Make good what somebody else did to one of the app's outputs."""
+        """Restore one of the app's outputs that somebody else altered."""
         if delivery.altered(alteration):
             self._refresher.wake()
 

@@ -16,13 +16,12 @@ from refresherd.engine.ports import Alteration, Hook, Output, WatchedOutput
 RETRIES = Timing(retry_min=0.5, retry_max=10.0)
 """When a full disk has space again, that should be noticed within seconds."""
 
-CONTESTS = Timing(retry_min=2.0, retry_max=60.0)
-"""The pauses of an output that somebody alters again and again, two daemons with one path for
-example. Nobody yields for good: which of the two should, only an operator can say, and until then
-readiness names the loser."""
+CONTESTED = Timing(retry_min=2.0, retry_max=60.0)
+"""The pauses for an output that is altered again and again, such as one that two daemons write.
+Neither of them gives up: only an operator can say which of them should."""
 
-MADE_GOOD_AT_ONCE = 5
-"""How many alterations in a row are made good without a pause: an operator may try things."""
+RESTORED_AT_ONCE = 5
+"""How many alterations in a row are restored without a pause: an operator may try things."""
 
 FORGIVEN_AFTER = 300.0
 """Seconds without an alteration after which the next one counts as the first."""
@@ -106,7 +105,7 @@ class Delivery:
         app, name, now = self._app.name, self._output.name, self._app.now()
         self.status = OutputStatus(name, holds=token, written_at=now)
         if report is not None and report.altered:
-            # Nobody had looked since then, and it is made good by now.
+            # This write has restored it before the watch looked.
             self._app.observe(events.OutputAltered(app, name, report.altered, retry_in=0.0))
         if report is not None and report.unchanged:
             self._app.observe(events.OutputUnchanged(app, name, token.generation))
@@ -128,30 +127,30 @@ class Delivery:
 
 
 class WatchedDelivery(Delivery):
-    """A delivery to an output that others can reach: what they alter is made good."""
+    """A delivery to an output that others can reach. It restores what they alter."""
 
     __slots__ = ("_altered_at", "_in_a_row", "output")
 
     def __init__(self, app: RunningApp, output: WatchedOutput) -> None:
         super().__init__(app, output)
         self.output = output
-        """What to look at."""
+        """The output, for the watch."""
         self._altered_at = ALWAYS
         self._in_a_row = 0
-        """How often somebody altered it without FORGIVEN_AFTER in between."""
+        """How many alterations came without FORGIVEN_AFTER between them."""
 
     def altered(self, alteration: Alteration) -> bool:
-        """Make an alteration good as soon as `work` is called; return whether it has to be."""
-        message = self.output.settle(alteration)
+        """Have `work` restore an altered output; return False if there is nothing to restore."""
+        message = self.output.confirm(alteration)
         if not message:
             return False
         now, token = self._app.now(), self._app.session.token
         recent = now - self._altered_at < FORGIVEN_AFTER
         self._altered_at, self._in_a_row = now, self._in_a_row + 1 if recent else 1
         pause = 0.0
-        if (contested := self._in_a_row - MADE_GOOD_AT_ONCE) > 0:
+        if (contested := self._in_a_row - RESTORED_AT_ONCE) > 0:
             left = inf if token is None or token.expires_at <= now else token.expires_at - now
-            pause = timing.backoff(contested, CONTESTS, self._app.rand(), left)
+            pause = timing.backoff(contested, CONTESTED, self._app.rand(), left)
         self._retry_at = Instant(max(self._retry_at, now + pause))
         # A socket without a token has to be bound again, but a file's trial was passed.
         self._prepared = self._prepared and self.status.holds is not None
@@ -163,7 +162,7 @@ class WatchedDelivery(Delivery):
         return True
 
     async def discard(self) -> None:
-        """Remove the output, which is configured no more. Call it only after `work` has ended."""
+        """Remove an output that is not configured any more. Call it only after `work` has ended."""
         try:
             kept = await self.output.discard()
         except OutputError as error:

@@ -10,9 +10,9 @@ from refresherd.engine.ports import GenerationStore
 class Generations:
     """The last generation of each app, across reloads and, with a store, across restarts.
 
-    A generation is recorded before its token is asked for, so that even a kill leaves no number to
-    be given twice. Attempts that begin together share a write, and further attempts at the same
-    token need none. An app that stops without that token gives its number back.
+    A generation is recorded before its token is requested, so that no number is used twice, even
+    after a kill. Attempts that begin together share a write, and further attempts at the same token
+    need none. An app that stops without that token gives its number back.
     """
 
     def __init__(

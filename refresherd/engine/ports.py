@@ -139,40 +139,40 @@ class Output(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PutReport:
-    """What is to be said of a token that was put in its place."""
+    """The outcome of `Output.put`."""
 
     unchanged: bool = False
-    """Whether consumers found exactly this already, so that nothing was replaced."""
+    """Whether the output held exactly this already, so that nothing was replaced."""
     altered: str = ""
-    """What somebody else had done to the output before, "" for nothing."""
+    """What somebody else had done to the output before this, "" for nothing."""
 
 
 class WatchedOutput(Output, Protocol):
-    """An output that others can reach, and so may remove, replace or overwrite."""
+    """An output that other processes may remove, replace or overwrite."""
 
     @property
     def directory(self) -> str:
-        """Where it is: the outputs of one directory are looked at together."""
+        """Where it is: the outputs of one directory are looked at in one thread."""
 
     def look(self) -> "Alteration | None":
-        """Return how it differs from what was left there. It blocks: call it in a thread."""
+        """Return how it differs from what this process left. It blocks: call it in a thread."""
 
-    def settle(self, alteration: "Alteration") -> str:
-        """Return what somebody did to it, "" if that is of no consequence. Call it in the loop.
+    def confirm(self, alteration: "Alteration") -> str:
+        """Return what somebody did to it, "" if nothing has to be restored. Call it in the loop.
 
-        Reported once: it is of no consequence until the output was brought up to date again.
+        It is "" for an alteration that is harmless, out of date, or reported already.
         """
 
     def leave(self) -> None:
-        """Stop serving, as the process ends, but leave what the next run can go on with."""
+        """Stop serving at the end of the process, but leave what the next run can use."""
 
     async def discard(self) -> str:
-        """Remove it for good: it is configured no more. Return why it stays there, "" if not."""
+        """Remove an output that a reload dropped; return why it stays, "" if it is gone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alteration:
-    """What was left at an output's place, and what is there now, in the output's own terms."""
+    """What this process left as an output, and what is there now, in the output's own terms."""
 
     before: object
     now: object

@@ -145,10 +145,10 @@ class Renewal:
         return grant
 
     def _entity_ids(self) -> tuple[str, ...]:
-        """Return what DSM may call the app that a session belongs to; "" for an unknown UUID.
+        """Return the UUIDs that DSM may give as a session's entity_id; "" is an unknown one.
 
-        No documentation says whether a bound session is the bound app's or that of the app which
-        logged in.
+        No documentation says whether a session with `bind_to` belongs to that app or to the one
+        that logged in.
         """
         bind_to, own = self._app.settings.bind_to, self._app.ports.credential.entity_id
         return (bind_to.lower(), own.lower()) if bind_to else (own.lower(),)

@@ -26,8 +26,8 @@ class RenewalCredential:
     source is read only when its stamp has changed, or when `look_now` asks for it. Only a
     different content ends the wait: touching the file must not burn the same credential again.
 
-    `work` looks as often for changed files while an attempt needs a file on this host that is
-    missing or unusable. Any change ends the wait then, because it cost DSM nothing.
+    While attempts fail because of a file on this host, `work` looks for changed files as often. Any
+    change ends the wait then: those attempts never reached DSM.
     """
 
     __slots__ = ("_app", "_files", "_forced", "_look_at", "_refused", "_stamp", "_unused", "_used")
@@ -50,8 +50,9 @@ class RenewalCredential:
         if self._forced:
             return ALWAYS
         session = self._app.session
-        looks = session.state is State.REJECTED or operator_transitions.may_need_repair(session)
-        return self._look_at if looks else NEVER
+        if session.state is State.REJECTED or operator_transitions.failed_for_local_files(session):
+            return self._look_at
+        return NEVER
 
     async def choose(self, session: SessionState) -> tuple[Method, Secret]:
         """Return how to make the next attempt, and with what.
@@ -110,11 +111,11 @@ class RenewalCredential:
     async def work(self) -> None:
         """Make an attempt due if the source holds another credential, or a file has changed."""
         forced, self._forced = self._forced, False
-        if operator_transitions.may_need_repair(self._app.session):
+        if operator_transitions.failed_for_local_files(self._app.session):
             await self._look_at_files()
         if self._used is not None and (forced or self._app.session.state is State.REJECTED):
             await self._look(forced=forced)
-        # At random times: ten thousand apps may wait for one directory.
+        # At random times, since ten thousand apps may wait for one directory.
         pause = self._app.ports.credential_poll * (1 - self._app.rand() / 2)
         self._look_at = Instant(self._app.now() + pause)
 

@@ -160,7 +160,7 @@ class SessionTermination:
         return Ending.TERMINATED
 
     def _report(self, outcome: Ending | DsmError) -> None:
-        """Report the end of a session, of which `_terminate` returned this."""
+        """Report a termination's outcome, as `_terminate` returned it."""
         if isinstance(outcome, Ending):
             ended = SessionEnded(self._app.name, outcome)
         elif isinstance(outcome, SessionLost) and outcome.dead:

@@ -1,4 +1,4 @@
-"""Accepts the connections of a listening socket, whatever the process or the host is short of."""
+"""Accepts the connections of a listening socket, and survives a lack of descriptors."""
 
 import asyncio
 import socket
@@ -64,7 +64,7 @@ class Acceptor:
 
 
 def turn_away(listening: socket.socket) -> Acceptor:
-    """Return what closes each connection of a listening socket at once."""
+    """Close each connection of a listening socket at once, until the acceptor is stopped."""
     acceptor = Acceptor(listening, lambda connection, _: connection.close(), lambda _: None)
     acceptor.start()
     return acceptor

@@ -45,7 +45,7 @@ def owner_ids(ownership: Ownership) -> tuple[int, int]:
 
 
 def belongs(found: os.stat_result, uid: int, gid: int) -> bool:
-    """Return whether a file has this owner and group; UNCHANGED is true of any.
+    """Return whether a file has this owner and group; UNCHANGED matches any.
 
     A hardened unit may forbid even a chown(2) that changes nothing.
     """

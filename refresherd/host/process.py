@@ -60,7 +60,7 @@ def prctl() -> Callable[[int, int], object]:
 
 
 def reap_orphans() -> None:
-    """Reap what other processes have left to this one and what has ended.
+    """Reap children that have ended, orphans of other processes included.
 
     Call it in the main thread, which inherits orphans, and only if that starts no programs itself:
     those of other threads keep their exit status, for which these threads wait.

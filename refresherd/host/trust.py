@@ -21,7 +21,7 @@ OPEN_TO_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Distrusted(OutputError):
-    """Somebody else may have written the file: `why` says why it seems so."""
+    """Somebody else may have written the file; `why` tells the sign of it."""
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(f"{path}: {why}")
@@ -67,7 +67,7 @@ def other_writers(found: os.stat_result) -> str:
 def read_own(path: str, limit: int) -> bytes | None:
     """Return the first `limit` + 1 bytes of a file, None if there is none. Raises OutputError.
 
-    The byte too many shows that a file is too long. What is not a regular file counts as empty.
+    More than `limit` bytes show that it is too long. Anything but a regular file counts as empty.
     Raises Distrusted for a link, another user's file, and one that everybody may write to.
     """
     try:

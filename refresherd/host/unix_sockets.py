@@ -1,6 +1,6 @@
-"""Listening Unix sockets: bound without ever having too many rights, looked at, and removed again.
+"""Listening Unix sockets: bound without ever having too many rights, watched, and removed again.
 
-`bind` and `lend` yield listening sockets; an `acceptor.Acceptor` hands on the connections of one.
+`bind` and `from_socket_unit` return them; an `acceptor.Acceptor` accepts their connections.
 """
 
 import os
@@ -57,17 +57,17 @@ class SocketFile(NamedTuple):
 class BoundSocket:
     """A listening socket with a path.
 
-    This process bound it, or the service manager lent it, and sees to its file: or this process
-    bound it in an earlier run, and the service manager kept it meanwhile.
+    This process bound it, in this run or an earlier one; or a socket unit provides it, and systemd
+    looks after its file.
     """
 
     socket: socket.socket
     path: Path
     file: SocketFile | None
-    """Its file when it began to listen here, None if a lent socket had none."""
-    lent: bool = False
+    """Its file when it began to listen here, None if a socket unit's had none."""
+    from_unit: bool = False
     forget: Callable[[], None] | None = None
-    """Called when it is closed for good; None unless it is kept for the next run."""
+    """Called when it is closed for good; None unless it is stored for the next run."""
     queued: bool = False
     """Whether clients may have connected before this run."""
 
@@ -85,7 +85,7 @@ class BoundSocket:
             return found
         if found[:2] != self._identity():
             return f"somebody (uid {found.uid}) put another socket in its place"
-        if self.file is None or self.lent:  # the owner of its socket unit decides on its rights
+        if self.file is None or self.from_unit:  # the socket unit decides on its rights
             return ""
         return file_record.changed_rights(self.file[2:], found[2:])
 
@@ -93,15 +93,15 @@ class BoundSocket:
         """Give its file the owner, group and mode back that it had.
 
         Return False if clients do not reach the socket any more: then it has to be bound again.
-        Raises RefresherdError, also if clients of a lent socket do not: then only restarting `unit`
-        helps.
+        Raises RefresherdError, also if clients do not reach the socket of a socket unit: then only
+        restarting that `unit` helps.
         """
         if not self.in_place():
-            if self.lent:
+            if self.from_unit:
                 cure = f"restart {unit}, and then refresherd"
                 raise cannot_listen(self.path, f"{self.alteration()}; {cure}")
             return False
-        if self.file is not None and not self.lent and self._found() != self.file:
+        if self.file is not None and not self.from_unit and self._found() != self.file:
             _, _, mode, uid, gid = self.file
             try:
                 _hand_over(self.path, self._identity(), uid, gid, mode)
@@ -109,8 +109,13 @@ class BoundSocket:
                 raise cannot_listen(self.path, error) from error
         return True
 
+    @property
+    def persists(self) -> bool:
+        """Whether the socket outlives this process, so that the next run goes on with it."""
+        return self.from_unit or self.forget is not None
+
     def leave(self) -> None:
-        """Stop listening; the next run goes on with the socket if it is lent or kept."""
+        """Stop listening; the next run goes on with the socket if it persists."""
         if self.forget is None:
             self.close()
         else:
@@ -119,9 +124,9 @@ class BoundSocket:
     def close(self) -> None:
         """Stop listening for good, and remove the path unless another file has taken it.
 
-        A lent socket stays open: clients wait in its queue until somebody accepts them again.
+        A socket unit's socket stays open: clients wait in its queue for the next run.
         """
-        if self.lent:
+        if self.from_unit:
             return
         if self.in_place():
             with suppress(OSError):
@@ -150,12 +155,12 @@ Listen: TypeAlias = Callable[[Path, Ownership], BoundSocket]
 """Returns a socket that listens at a path. Raises RefresherdError. It may block."""
 
 
-def lend(lent: socket.socket, path: Path) -> BoundSocket:
-    """Return a socket that the service manager lends. It may block."""
+def from_socket_unit(listening: socket.socket, path: Path) -> BoundSocket:
+    """Return a socket that a socket unit provides. It may block."""
     found = None
     with suppress(OSError):
         found = SocketFile.of(path.lstat())
-    return BoundSocket(lent, path, found, lent=True, queued=True)
+    return BoundSocket(listening, path, found, from_unit=True, queued=True)
 
 
 def bind(path: Path, ownership: Ownership) -> BoundSocket:
@@ -197,9 +202,9 @@ def bind(path: Path, ownership: Ownership) -> BoundSocket:
 
 
 def held(path: Path) -> bool:
-    """Return whether a socket of this process listens at `path`, bound here or passed on to it.
+    """Return whether a socket of this process listens at `path`, bound by it or passed to it.
 
-    False where /proc, which lists what is open, is hidden.
+    It is False where /proc, which lists open descriptors, is hidden.
     """
     place = os.path.realpath(path)
     with suppress(FileNotFoundError):

@@ -23,7 +23,7 @@ def path(tmp_path: Path) -> Path:
 def seen(target: FileOutput) -> str:
     """Look at an output, and return what somebody did to it."""
     found = target.look()
-    return "" if found is None else target.settle(found)
+    return "" if found is None else target.confirm(found)
 
 
 def replaced(path: Path) -> None:
@@ -141,7 +141,7 @@ async def test_a_write_under_a_look_is_no_alteration(path: Path) -> None:
     found = target.look()
     assert found is not None
     await target.put(token(2))
-    assert target.settle(found) == ""
+    assert target.confirm(found) == ""
 
 
 async def test_a_file_that_comes_back_after_its_removal_is_noticed(path: Path) -> None:

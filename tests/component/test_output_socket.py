@@ -23,7 +23,7 @@ from refresherd.domain.model import Format, Grant, Ownership, Secret, SocketSpec
 from refresherd.engine.app_runner import AppRunner
 from refresherd.engine.ports import WatchedOutput
 from refresherd.host.keyed_executor import KeyedExecutor
-from refresherd.host.unix_sockets import BoundSocket, bind, lend
+from refresherd.host.unix_sockets import BoundSocket, bind, from_socket_unit
 from support.api_place import IDLE_TIMEOUT, eventually
 from support.fake_app import FakeApp, running
 from support.fakes import grants, settle
@@ -421,11 +421,11 @@ def test_binding_does_not_change_the_umask(fake_app: FakeApp, path: Path) -> Non
 
 async def test_a_lent_socket_is_served_and_never_replaced(fake_app: FakeApp, path: Path) -> None:
     """Systemd keeps it open, so clients that connect during a restart wait for the answer."""
-    lent = bind(path, PRIVATE)
+    passed = bind(path, PRIVATE)
     inode = path.stat().st_ino
 
     def listen(wanted: Path, ownership: Ownership) -> BoundSocket:
-        return lend(lent.socket, path) if wanted == path else bind(wanted, ownership)
+        return from_socket_unit(passed.socket, path) if wanted == path else bind(wanted, ownership)
 
     for _ in range(2):
         output = SocketOutput(
@@ -455,13 +455,13 @@ async def test_a_lent_socket_is_served_and_never_replaced(fake_app: FakeApp, pat
     assert await read(other) == b"token-1"
     elsewhere.close()
     assert not other.exists()
-    lent.close()
+    passed.close()
 
 
-def lent_to(fake_app: FakeApp, path: Path, lent: socket.socket) -> SocketOutput:
-    """Return an output on a socket that systemd lends."""
+def on_unit_socket(fake_app: FakeApp, path: Path, listening: socket.socket) -> SocketOutput:
+    """Return an output on a socket of a socket unit."""
     executor = KeyedExecutor(idle_timeout=IDLE_TIMEOUT)
-    listen = lambda _path, _ownership: lend(lent, path)  # noqa: E731  # a Listen
+    listen = lambda _path, _ownership: from_socket_unit(listening, path)  # noqa: E731  # a Listen
     return SocketOutput(fake_app.app, SocketSpec(path), fake_app.context, executor, listen=listen)
 
 
@@ -469,8 +469,8 @@ async def test_clients_of_a_lent_socket_that_is_dropped_are_turned_away(
     fake_app: FakeApp, path: Path
 ) -> None:
     """Systemd still listens there: they would wait for ever. Until the socket is wanted again."""
-    lent = bind(path, PRIVATE)
-    output = lent_to(fake_app, path, lent.socket)
+    passed = bind(path, PRIVATE)
+    output = on_unit_socket(fake_app, path, passed.socket)
     await output.put(token(fake_app))
     output.close()
     waiting = asyncio.create_task(read(path))
@@ -479,7 +479,7 @@ async def test_clients_of_a_lent_socket_that_is_dropped_are_turned_away(
     assert "its clients are turned away" in await output.discard()
     assert await waiting == b""
     assert await read(path) == b""
-    later = lent_to(fake_app, path, lent.socket)
+    later = on_unit_socket(fake_app, path, passed.socket)
     await later.prepare()
     waiting = asyncio.create_task(read(path))
     await asyncio.sleep(0.05)
@@ -487,7 +487,7 @@ async def test_clients_of_a_lent_socket_that_is_dropped_are_turned_away(
     await later.put(token(fake_app))
     assert await waiting == b"token-1"
     later.close()
-    lent.close()
+    passed.close()
 
 
 async def test_what_a_refresh_made_good_is_named(fake_app: FakeApp, path: Path) -> None:
@@ -522,18 +522,18 @@ async def test_clients_of_a_kept_socket_do_not_wait_for_ever(fake_app: FakeApp, 
 
 async def test_a_lent_socket_that_nobody_reaches_is_an_error(fake_app: FakeApp, path: Path) -> None:
     """Only its unit can make it anew."""
-    lent = bind(path, PRIVATE)
-    output = lent_to(fake_app, path, lent.socket)
+    passed = bind(path, PRIVATE)
+    output = on_unit_socket(fake_app, path, passed.socket)
     await output.put(token(fake_app))
     path.unlink()
     found = output.look()
     assert found is not None
-    assert output.settle(found) == "somebody removed it"
+    assert output.confirm(found) == "somebody removed it"
     cure = "somebody removed it; restart its socket unit, and then refresherd"
     with pytest.raises(OutputError, match=cure):
         await output.put(token(fake_app))
     output.close()
-    lent.close()
+    passed.close()
 
 
 async def test_accepted_clients_are_answered_when_the_daemon_ends(

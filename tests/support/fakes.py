@@ -258,7 +258,7 @@ class NeverAltered:
         """Find nothing."""
         return None
 
-    def settle(self, alteration: Alteration) -> str:
+    def confirm(self, alteration: Alteration) -> str:
         """Say what was done."""
         return str(alteration.now)
 

@@ -16,7 +16,7 @@ from refresherd.engine.context import Context
 from refresherd.engine.supervisor import Supervisor
 from refresherd.host.acceptor import Acceptor
 from refresherd.host.keyed_executor import KeyedExecutor
-from refresherd.host.unix_sockets import BoundSocket, Listen, bind, lend
+from refresherd.host.unix_sockets import BoundSocket, Listen, bind, from_socket_unit
 
 STOP_SECONDS = 0.2
 """aiohttp waits twice this long for answers in progress before it cuts them off."""
@@ -75,7 +75,7 @@ class ApiListener:
                 directory.chmod(0o755)
             self._bound = self._listen(self._path, self._ownership)
         else:
-            self._bound = lend(self._passed, self._path)
+            self._bound = from_socket_unit(self._passed, self._path)
         self._checks = asyncio.create_task(self._check_regularly(self._bound))
         self._bound.socket.settimeout(0)
         self._accept_on(self._bound.socket)
@@ -85,8 +85,8 @@ class ApiListener:
 
         Call it while apps still have tokens, for the clients that have connected already.
         """
-        goes_on = self._bound is not None and (self._bound.lent or self._bound.forget is not None)
-        if goes_on and self._acceptor is not None:
+        persists = self._bound is not None and self._bound.persists
+        if persists and self._acceptor is not None:
             self._acceptor.stop()
             await asyncio.sleep(LAST_REQUEST_SECONDS)
 

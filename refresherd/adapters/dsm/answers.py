@@ -26,9 +26,9 @@ CLIENT_ERROR_REASONS: Mapping[int, Reason] = MappingProxyType(
     {408: Reason.TIMEOUT, 425: Reason.THROTTLED, 429: Reason.THROTTLED}
 )
 
-NO_JUDGEMENT = frozenset((404, *CLIENT_ERROR_REASONS))
-"""Errors of 4xx that are no judgement of a key, so that DSM cannot count them as a failed login: an
-app that does not exist has no secret to reset. Every other one may be counted."""
+NOT_COUNTED = frozenset((404, *CLIENT_ERROR_REASONS))
+"""Client errors (4xx) that DSM cannot count as failed logins with a key. Where it knows no such app
+(404), there is no secret to reset. It may count all others."""
 
 LONGEST_REQUEST_ID = 128
 """In characters. DSM's are UUIDs."""
@@ -90,7 +90,7 @@ class Exchange:
     def request_id(self) -> str:
         """The answer's `x-request-id`, "" if it has none."""
         value = self.headers.get("X-Request-Id", "")
-        # Masking takes longer than the rest of an answer's reading.
+        # Masking takes longer than reading the rest of the answer.
         return value and self.quote(value, LONGEST_REQUEST_ID)
 
     def excerpt(self) -> str:
@@ -212,7 +212,7 @@ def _refuses_key(exchange: Exchange) -> bool:
     and has not passed the request on.
     """
     status, operation = exchange.status, exchange.operation
-    if not operation.is_login or operation is Operation.LOGIN_BY_TOKEN or status in NO_JUDGEMENT:
+    if not operation.is_login or operation is Operation.LOGIN_BY_TOKEN or status in NOT_COUNTED:
         return False
     by_proxy = status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and (
         "Proxy-Authenticate" in exchange.headers

@@ -1,4 +1,4 @@
-"""What gateways do to the bodies of answers: content codings (RFC 9110, 8.4)."""
+"""Content codings (RFC 9110, 8.4), which gateways add to the bodies of answers."""
 
 import re
 import zlib
@@ -9,10 +9,10 @@ ACCEPTED = "gzip, deflate"
 """For Accept-Encoding."""
 
 MOST_CODINGS = 4
-"""How many an answer may have on top of each other."""
+"""How many codings of a body are undone, one after the other."""
 
 MOST_MEMBERS = 16
-"""How many gzip files an answer may have one after the other: each one copies the rest."""
+"""How many members of a gzip file are read: each one copies the rest."""
 
 LONGEST_ANSWER = 1024 * 1024
 """In bytes, decompressed. DSM's answers are under 1 KiB."""

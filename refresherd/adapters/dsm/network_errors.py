@@ -71,10 +71,10 @@ class Failure(NamedTuple):
     reason: Reason
     message: str
     cause: str
-    """The message for a list of addresses, which need not repeat the host."""
+    """The message for a list of addresses; it does not repeat the host."""
     address: str = ""
     peer: str = ""
-    """What was to be reached, if no connection came about; else ""."""
+    """The host and port to which no connection could be made, "" if one was made."""
     is_final: bool = False
     """Whether no other address would help."""
 
@@ -105,10 +105,10 @@ def failure(error: Exception, seconds: float, address: str) -> Failure:
 
 
 def combined(failures: Sequence[Failure]) -> Retryable:
-    """Return the error of an attempt that failed like this at one address after the other.
+    """Return the error of an attempt that failed at one address after the other.
 
-    The reason is that of the failure which got furthest: a wrong certificate tells more than
-    an address at which nobody listens.
+    The reason is that of the failure that got furthest: a wrong certificate tells more than an
+    address at which nobody listens.
     """
     *_, last = failures
     addresses: dict[str, list[str]] = {}

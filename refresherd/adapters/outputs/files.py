@@ -78,7 +78,7 @@ class FileOutput(ReplacedFile):
             now = SOMEBODY_PUT_A_FILE if os.path.lexists(self.path) else left
         return None if now is left else Alteration(left, now)
 
-    def settle(self, alteration: Alteration) -> str:
+    def confirm(self, alteration: Alteration) -> str:
         """Return what somebody did to it.
 
         It is of no consequence if the file was written or removed since somebody looked, or if it

@@ -24,8 +24,8 @@ SEND_SECONDS = 5.0
 """A client that has not read its answer after this long is disconnected."""
 
 FIRST_TOKEN_SECONDS = 30.0
-"""How long clients that connected during a restart wait for the first token. Then they get nothing,
-like all others while there is none: their app may have been refused."""
+"""How long clients that connected during a restart wait for the first token. After that they get an
+end of file, like all others while there is no token: DSM may have refused the app."""
 
 UNREAD_BYTES = 65536
 
@@ -64,8 +64,8 @@ class SocketOutput:
         self._first_token = first_token
         self._token: Token | None = None
         self._bound: BoundSocket | None = None
-        self._lent: socket.socket | None = None
-        """The socket that was lent until the output was closed."""
+        self._unit_socket: socket.socket | None = None
+        """The socket unit's socket, once the output is closed."""
         self._server: AnswerServer | None = None
         self._rendered: tuple[int, int, bytes] | None = None
         """The last answer, with its token's generation and seconds left."""
@@ -73,7 +73,7 @@ class SocketOutput:
         self._watched = False
         """Whether clients reach the socket, as far as is known."""
         self._altered = ""
-        """What somebody did to the socket's file that was made good before anybody looked."""
+        """What somebody did to the socket's file, restored before the watch looked."""
 
     @property
     def name(self) -> str:
@@ -121,7 +121,7 @@ class SocketOutput:
         message = "" if bound is None or not self._watched else bound.alteration()
         return Alteration(bound, message) if message else None
 
-    def settle(self, alteration: Alteration) -> str:
+    def confirm(self, alteration: Alteration) -> str:
         """Return what somebody did to it, "" if it was bound again since."""
         if alteration.before is not self._bound or not self._watched:
             return ""
@@ -140,10 +140,10 @@ class SocketOutput:
             self._bound.leave()
 
     async def discard(self) -> str:
-        """Have the clients of a lent socket turned away; `close` has removed any other's file."""
-        if self._lent is None:
+        """Turn the clients of a socket unit away; `close` has removed any other socket's file."""
+        if self._unit_socket is None:
             return ""
-        turn_away(self._lent)
+        turn_away(self._unit_socket)
         return f"{self.name}: its clients are turned away from now on; disable its socket unit"
 
     def close(self) -> None:
@@ -152,7 +152,7 @@ class SocketOutput:
         if self._server is not None:
             self._server.close()
         if self._bound is not None:
-            self._lent = self._bound.socket if self._bound.lent else None
+            self._unit_socket = self._bound.socket if self._bound.from_unit else None
             self._bound.close()
         self._bound = self._server = None
 
@@ -171,7 +171,7 @@ class SocketOutput:
             loop.call_soon_threadsafe(self._adopt, bound)
 
     def _reached(self) -> bool:
-        """Return whether nothing is to be bound: clients reach the socket, or nobody wants it."""
+        """Return whether nothing has to be bound: clients reach the socket, or it is closed."""
         bound = self._bound
         if bound is None or self._closed:
             return self._closed
@@ -189,12 +189,12 @@ class SocketOutput:
         if self._bound is not None:
             self._bound.close()
         self._bound = bound
-        # Of a lent socket that was discarded, and is configured again.
+        # The clients of a socket unit may have been turned away before a reload named it again.
         asyncio.get_running_loop().remove_reader(bound.socket)
         # Otherwise clients queued before start-up keep waiting for the first token.
         if self._token is not None or not bound.queued:
             self._serve()
-        elif not bound.lent:
+        elif not bound.from_unit:
             asyncio.get_running_loop().call_later(self._first_token, self._serve)
 
     def _serve(self) -> None:
@@ -217,8 +217,8 @@ class SocketOutput:
                 denied = AccessDenied(self._app.name, self.name, peer.uid, peer.gid, peer.pid, unit)
                 self._context.observer.observe(denied)
                 return NOTHING
-        # Rendered once a second at most: a kill between accept and answer costs the client its
-        # token.
+        # Rendered once a second at most: a client loses its token if the process is killed between
+        # accept and answer.
         left = floor(token.expires_at - now)
         if self._rendered is None or self._rendered[:2] != (token.generation, left):
             wall = self._context.clock.wall
@@ -251,7 +251,7 @@ class AnswerServer:
 
     def _accepted(self, connection: socket.socket, address: object) -> None:
         answer = self._answer(connection, address)
-        # At once, as nearly always fits: a kill between the two would leave the client without.
+        # At once, since it nearly always fits: a kill after accept would cost the client its token.
         try:
             sent = connection.send(answer)
         except BlockingIOError:

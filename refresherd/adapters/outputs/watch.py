@@ -1,4 +1,4 @@
-"""Looks after the outputs of all apps: what somebody else removes or changes is noticed."""
+"""Notices what others do to the outputs of all apps."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -12,9 +12,8 @@ from refresherd.engine.supervisor import Supervisor
 from refresherd.host.keyed_executor import KeyedExecutor
 
 EVERY_SECONDS = 4.0
-"""Between two looks at an output. inotify would tell sooner, but needs a watch for each directory
-and its parents, and tells nothing on network filesystems and of what is mounted over a path; a
-look costs 2 µs."""
+"""Between two looks at an output, which cost 2 µs each. inotify would be faster, but needs a watch
+for each directory and its parents, and misses changes on network filesystems and by mounts."""
 
 BATCH = 256
 """Outputs looked at before a write to the same directory gets its turn."""

@@ -54,12 +54,12 @@ class StateDirectory:
         try:
             with suppress(FileExistsError):
                 path.mkdir(mode=0o700)
-            # Neither is ever closed: a write that hangs may still take effect as long as the
+            # Neither descriptor is ever closed: a write that hangs may take effect as long as the
             # process lives.
             directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            if danger := _danger(os.fstat(directory)):
+            if fault := _fault(os.fstat(directory)):
                 os.close(directory)
-                raise RefresherdError(f"state_dir {path}: {danger}")
+                raise RefresherdError(f"state_dir {path}: {fault}")
             _flock(directory, may_fail=True)
             # Network filesystems lock no directories, and earlier versions locked only this file.
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -78,8 +78,8 @@ class StateDirectory:
         return directory
 
 
-def _danger(found: os.stat_result) -> str:
-    """Return why what is found in the directory cannot be relied on, "" if it can."""
+def _fault(found: os.stat_result) -> str:
+    """Return why the content of the directory cannot be trusted, "" if it can."""
     if owner := other_owner(found):
         return f"it belongs to {owner}; change its owner, or name a directory in it"
     if writers := other_writers(found):
@@ -88,7 +88,10 @@ def _danger(found: os.stat_result) -> str:
 
 
 def _flock(descriptor: int, *, may_fail: bool = False) -> None:
-    """Lock an open file; close it if it is locked. `may_fail`: not all of them can be locked."""
+    """Lock an open file. Raises OSError, BlockingIOError if another process has locked it.
+
+    With `may_fail`, a file that cannot be locked at all is no error. After an error it is closed.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

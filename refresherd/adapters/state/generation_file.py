@@ -1,8 +1,8 @@
 """The last generation of each app's tokens in the state directory.
 
-A line such as `payments 7` for each token, of which an app's last one counts. So a token costs the
-append of a line, however many apps there are. Appended lines are not synced: a killed process
-loses none, and a host that loses power the last seconds.
+Each token appends a line such as `payments 7`, and an app's last line counts. So a token costs one
+append, however many apps there are. Appended lines are not synced: a killed process loses none, a
+host that loses power loses the last seconds.
 """
 
 import os
@@ -18,14 +18,14 @@ from refresherd.host.atomic_file import FileContext, ReplacedFile, Target
 from refresherd.host.keyed_executor import filesystem_timeout
 
 RETRY_DELAY = 10.0
-"""Seconds between two tries while writes fail. No attempt waits for those."""
+"""Seconds between two tries while writes fail. Attempts in between do not wait."""
 
 MAX_BYTES = 16 * 1024 * 1024
 """The longest file that is read: ten thousand apps take 1 MB at most."""
 
 MAX_APPS = 20_000
-"""Apps that are remembered, those of the latest tokens: whoever names apps by the day of their
-start must not fill a disk."""
+"""How many apps are remembered, those with the latest tokens: names that change daily must not fill
+the disk."""
 
 MIN_APPENDED = 1000
 """Lines that may be appended, or twice as many as there are apps, before the file is replaced by

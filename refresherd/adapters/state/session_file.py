@@ -109,7 +109,7 @@ class SessionFile:
         try:
             raw, distrust = await self._file.read(MAX_SESSION_BYTES), ""
         except Distrusted as error:
-            raw, distrust = b"", error.why  # nothing that it says counts
+            raw, distrust = b"", error.why  # its content does not count
         self._adopt(raw, distrust)
 
     def _adopt(self, raw: bytes | None, distrust: str) -> None:

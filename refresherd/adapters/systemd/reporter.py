@@ -230,15 +230,15 @@ def summary(
     which a new configuration was refused, "" if none was.
     """
     starting = waits_for is not None
-    awaited = {one.app for one in reports if starting and not one.served}
+    holding_up = {one.app for one in reports if starting and not one.served}
     if waits_for is Ready.SETTLED:
-        awaited -= {one.app for one in reports if one.settled}
+        holding_up -= {one.app for one in reports if one.settled}
     troubled = sorted(
-        (one for one in reports if one.trouble), key=lambda one: one.app not in awaited
+        (one for one in reports if one.trouble), key=lambda one: one.app not in holding_up
     )
     parts = [f"{len(reports) - len(troubled)} of {len(reports)} fresh"]
     parts += [
-        f"{'waiting for ' * (one.app in awaited)}{one.app}: {one.trouble}"
+        f"{'waiting for ' * (one.app in holding_up)}{one.app}: {one.trouble}"
         for one in troubled[:MAX_APPS]
     ]
     if len(troubled) > MAX_APPS:

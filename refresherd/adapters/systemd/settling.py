@@ -1,4 +1,4 @@
-"""Which apps hold up the start, and since when: what `ready = "settled"` is decided from."""
+"""Which apps hold up the start, and since when: the facts behind `ready = "settled"`."""
 
 from collections.abc import Iterator
 from math import inf
@@ -15,15 +15,15 @@ FAILING = (
     events.OutputAltered,
     events.AppCrashed,
 )
-"""With the first of these events an app begins to fail, until it settles: `timeout` allows an
-attempt to hang for much longer than the start may wait."""
+"""From the first of these events an app counts as failing, until it settles. The beginning of an
+attempt is one of them: an attempt may hang for much longer than the start may wait."""
 
 
 class Settling:
-    """Keeps which apps have not settled yet. An app settles when it is ready or refused.
+    """Which apps have not settled yet. An app settles when it is ready or refused.
 
-    An app that waits for its turn, such as one of ten thousand at one endpoint, does not fail as
-    long as others settle. If none does, the endpoint hangs.
+    An app that waits for its turn, such as one of ten thousand at one endpoint, does not count as
+    failing as long as others settle. If none does, the endpoint hangs.
     """
 
     def __init__(self, now: Instant) -> None:

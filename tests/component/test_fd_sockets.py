@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from refresherd.adapters.systemd.kept_sockets import KeptSockets, is_kept
+from refresherd.adapters.systemd.fd_sockets import FdSockets, is_socket
 from refresherd.domain.model import Ownership
 from refresherd.host.fd_store import MAX_SESSIONS, MAX_SOCKETS
 from refresherd.host.keyed_executor import KeyedExecutor
@@ -27,7 +27,7 @@ class Host:
         self.path = directory / "payments.sock"
         self.opened: list[BoundSocket] = []
 
-    def run(self, lent: dict[Path, socket.socket] | None = None) -> KeptSockets:
+    def run(self, from_units: dict[Path, socket.socket] | None = None) -> FdSockets:
         """Begin a run with what is stored; the one before it was killed."""
         for one in self.opened:
             one.socket.close()
@@ -36,12 +36,12 @@ class Host:
         stored = [
             Descriptor(os.dup(fd), name) for name, fds in self.manager.stored.items() for fd in fds
         ]
-        assert all(is_kept(one.name) for one in stored)
-        return KeptSockets(self.notifier, lent or {}, stored)
+        assert all(is_socket(one.name) for one in stored)
+        return FdSockets(self.notifier, from_units or {}, stored)
 
-    def open(self, kept: KeptSockets, app: str = "a", ownership: Ownership = PRIVATE) -> int:
+    def open(self, sockets: FdSockets, app: str = "a", ownership: Ownership = PRIVATE) -> int:
         """Open the app's socket in a run; return its file's inode."""
-        self.opened.append(kept.opener(app)(self.path, ownership))
+        self.opened.append(sockets.opener(app)(self.path, ownership))
         return self.path.stat().st_ino
 
     def stored(self) -> int:
@@ -83,33 +83,33 @@ def test_a_killed_run_is_followed_by_one_with_the_same_socket(host: Host) -> Non
     assert host.stored() == 1
 
 
-def renamed_app(host: Host, kept: KeptSockets) -> int:
+def renamed_app(host: Host, sockets: FdSockets) -> int:
     """Give the path to another app."""
-    return host.open(kept, app="b")
+    return host.open(sockets, app="b")
 
 
-def other_rights(host: Host, kept: KeptSockets) -> int:
+def other_rights(host: Host, sockets: FdSockets) -> int:
     """Let others connect from now on."""
-    return host.open(kept, ownership=Ownership(mode=0o660))
+    return host.open(sockets, ownership=Ownership(mode=0o660))
 
 
-def chmodded(host: Host, kept: KeptSockets) -> int:
+def chmodded(host: Host, sockets: FdSockets) -> int:
     """Let everybody connect while no daemon runs."""
     host.path.chmod(0o666)
-    return host.open(kept)
+    return host.open(sockets)
 
 
-def replaced(host: Host, kept: KeptSockets) -> int:
+def replaced(host: Host, sockets: FdSockets) -> int:
     """Put a dead socket in the path's place while no daemon runs."""
     host.path.unlink()
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(host.path))
-    return host.open(kept)
+    return host.open(sockets)
 
 
 @pytest.mark.parametrize("change", [renamed_app, other_rights, chmodded, replaced])
 def test_clients_that_queued_under_other_rights_get_nothing(
-    host: Host, change: Callable[[Host, KeptSockets], int]
+    host: Host, change: Callable[[Host, FdSockets], int]
 ) -> None:
     """They connected when the socket was another app's, or when others could connect."""
     inode = host.open(host.run())
@@ -153,19 +153,19 @@ def test_a_lent_socket_goes_before_a_kept_one(host: Host) -> None:
     """Somebody has added a socket unit for the path: its file is not the daemon's."""
     host.open(host.run())
     host.path.unlink()
-    with socket.socket(socket.AF_UNIX) as lent:
-        lent.bind(str(host.path))
-        lent.listen()
+    with socket.socket(socket.AF_UNIX) as passed:
+        passed.bind(str(host.path))
+        passed.listen()
         inode = host.path.stat().st_ino
-        assert host.open(host.run({host.path: lent})) == inode
-        assert host.opened[0].lent
+        assert host.open(host.run({host.path: passed})) == inode
+        assert host.opened[0].from_unit
         assert host.stored() == 0
 
 
 def test_no_more_sockets_are_stored_than_their_names_have_room(host: Host) -> None:
     """With more, the next run could not even be started; these sockets work all the same."""
-    kept = KeptSockets(host.notifier, {}, max_kept=0)
-    host.open(kept)
+    sockets = FdSockets(host.notifier, {}, max_entries=0)
+    host.open(sockets)
     assert host.stored() == 0
     host.opened[0].leave()
     assert not host.path.exists()
@@ -173,10 +173,10 @@ def test_no_more_sockets_are_stored_than_their_names_have_room(host: Host) -> No
     assert len(names) + 1 < 128 * 1024
 
 
-def test_without_a_service_manager_nothing_is_kept(tmp_path: Path) -> None:
+def test_without_a_service_manager_nothing_is_socket(tmp_path: Path) -> None:
     """A daemon that was started by hand removes its sockets when it ends."""
     notifier = Notifier("")
-    opened = KeptSockets(notifier, {}).opener("a")(tmp_path / "payments.sock", PRIVATE)
+    opened = FdSockets(notifier, {}).opener("a")(tmp_path / "payments.sock", PRIVATE)
     opened.leave()
     assert not opened.path.exists()
     notifier.close()

@@ -1,4 +1,4 @@
-"""Listening sockets that outlive the process in systemd's fd store, or that a socket unit lends.
+"""Listening sockets that outlive the process in systemd's fd store, or that a socket unit provides.
 
 Clients that connect while no daemon runs wait in the socket's queue for the next one.
 """
@@ -20,7 +20,7 @@ from refresherd.host.accounts import UNCHANGED, NoSuchAccount, owner_ids
 from refresherd.host.fd_store import MAX_SOCKETS, FdStore
 from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.service_manager import Descriptor, Notifier
-from refresherd.host.unix_sockets import BoundSocket, Listen, SocketFile, bind, lend
+from refresherd.host.unix_sockets import BoundSocket, Listen, SocketFile, bind, from_socket_unit
 
 NAME = re.compile(r"k\.[0-9A-Za-z_-]{10}")
 """Names are this short so that `MAX_SOCKETS` of them fit in LISTEN_FDNAMES."""
@@ -31,25 +31,25 @@ class _Stored(NamedTuple):
     socket: socket.socket
 
 
-class KeptSockets:
-    """Opens the sockets of the API and of the apps, and keeps those that it bound for the next run.
+class FdSockets:
+    """Opens the sockets of the API and the apps, and stores those that it binds for the next run.
 
-    A socket goes on only where nobody could tell the difference: for the same app, path, mode,
-    owner and group, with its file still in place and with those rights. Otherwise clients that
-    queued under other rights could get a token.
+    A stored socket is used again only for the same app, path, mode, owner and group, with its file
+    still in place and with those rights. Otherwise clients that queued under other rights could
+    get a token.
     """
 
     def __init__(
         self,
         notifier: Notifier,
-        lent: Mapping[Path, socket.socket],
+        from_units: Mapping[Path, socket.socket],
         stored: Iterable[Descriptor] = (),
         *,
-        max_kept: int = MAX_SOCKETS,
+        max_entries: int = MAX_SOCKETS,
     ) -> None:
-        self._entries = FdStore(notifier, max_kept)
-        self._lent = lent
-        self._keeps = notifier.enabled
+        self._entries = FdStore(notifier, max_entries)
+        self._from_units = from_units
+        self._stores = notifier.enabled
         self._stored: dict[str, list[_Stored]] = {}
         """What an earlier run stored, by path, until a socket is opened there."""
         for one in stored:
@@ -78,17 +78,17 @@ class KeptSockets:
         for one in self._stored.pop(str(path), ()):
             file = _file(path)
             wanted = file and one.name == _name(app, path, ownership, file)
-            if path not in self._lent and file and wanted and _has_rights(file, ownership):
+            if path not in self._from_units and file and wanted and _has_rights(file, ownership):
                 forget = partial(self._entries.remove, (one.name,))
                 adopted = BoundSocket(one.socket, path, file, forget=forget, queued=True)
             else:
                 self._drop(str(path), one)
         if adopted is not None:
             return adopted
-        if path in self._lent:
-            return lend(self._lent[path], path)
+        if path in self._from_units:
+            return from_socket_unit(self._from_units[path], path)
         bound = bind(path, ownership)
-        if bound.file is not None and self._keeps:
+        if bound.file is not None and self._stores:
             name = _name(app, path, ownership, bound.file)
             if self._entries.add(name, bound.socket.fileno()):
                 bound.forget = partial(self._entries.remove, (name,))
@@ -104,8 +104,8 @@ class KeptSockets:
         self._entries.remove((one.name,))
 
 
-def is_kept(name: str) -> bool:
-    """Return whether a descriptor of this name, passed on by systemd, is a kept socket."""
+def is_socket(name: str) -> bool:
+    """Return whether a descriptor of this name, passed on by systemd, is a stored socket."""
     return NAME.fullmatch(name) is not None
 
 
@@ -126,7 +126,7 @@ def _file(path: Path) -> SocketFile | None:
 
 
 def _has_rights(file: SocketFile, ownership: Ownership) -> bool:
-    """Return whether those may connect whom the configuration names, and nobody else could."""
+    """Return whether the file has the owner, group and mode that the configuration names."""
     try:
         uid, gid = owner_ids(ownership)
     except NoSuchAccount:
