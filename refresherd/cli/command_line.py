@@ -51,7 +51,7 @@ INIT = 1
 """The process id of a container's first process."""
 
 ALIASES = {"--help": "help", "-h": "help", "--version": "version"}
-"""Options that stand in the place of a command."""
+"""Options in the place of a command."""
 
 ARGPARSE = (
     (
@@ -63,7 +63,7 @@ ARGPARSE = (
     (r"^argument ([^:]*): ignored explicit argument .*", r"\1 takes no value"),
     (r"^argument ([^:]*): ", r"\1: "),
 )
-"""What argparse's errors begin with, and what to say in its place."""
+"""How argparse's errors begin, and what to say instead."""
 
 WIDTH = 80
 """Columns of the help: argparse would take 3 ms to ask the terminal, each time a command runs."""
@@ -185,7 +185,7 @@ def _run(words: Sequence[str]) -> int:
 
 
 def _end_on_term() -> None:
-    """Have TERM end this process, as it ends any but process 1: pid_namespaces(7)."""
+    """Make TERM end this process, since process 1 ignores it by default: pid_namespaces(7)."""
     import signal  # rarely needed, and slow to import
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.TERMINATED))

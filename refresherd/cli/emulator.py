@@ -19,9 +19,9 @@ DESCRIPTION = """\
 Prints its endpoint, its CA file and an API key for each app, ready to be
 copied into a configuration, and serves until it is interrupted. With --dir it
 writes that configuration, and keeps its CA, its keys and its port for the next
-time. GET /control on it lists the requests that make it fail as DSM does, and
-show what it received. Use it for tests only: anyone who can reach it can read
-every key and token."""
+run. GET /control lists the requests that make it fail as DSM does, and those
+that show what it received. Use it for tests only: anyone who can reach it can
+read every key and token."""
 
 EPILOG = """\
 examples:
@@ -42,7 +42,7 @@ def add_options(parser: ArgumentParser) -> None:
         metavar="HOST:PORT",
         type=address,
         default="127.0.0.1:0",
-        help="where to listen; port 0 picks a free one, or with --dir the last one "
+        help="where to listen; port 0 picks a free one, or, with --dir, the last one "
         "(default: 127.0.0.1:0)",
     )
     parser.add_argument(
@@ -53,7 +53,7 @@ def add_options(parser: ArgumentParser) -> None:
         help="how long a session lives, in seconds or as 10m (default: 600)",
     )
     parser.add_argument(
-        "--tls", action="store_true", help="speak TLS; a directory made with --tls keeps to it"
+        "--tls", action="store_true", help="use TLS; later runs with the same --dir use it as well"
     )
     parser.add_argument(
         "--dir",

@@ -81,6 +81,6 @@ def print_redacted(_: type[BaseException], error: BaseException, __: TracebackTy
     """Print a bug's traceback without credentials, which may be in any text: a sys.excepthook."""
     import traceback  # slow to import, and rarely used
 
-    from refresherd.domain.redaction import redact  # the same
+    from refresherd.domain.redaction import redact  # rarely used, too
 
     print(redact("".join(traceback.format_exception(error))), end="", file=sys.stderr)

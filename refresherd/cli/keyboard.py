@@ -14,9 +14,10 @@ from refresherd.cli.errors import Exit
 
 
 class Keyboard:
-    """A context in which keys are not echoed, and need no Enter; elsewhere `wait` only waits.
+    """A context in which a terminal passes on each key at once, and does not echo it.
 
-    The terminal is as before afterwards, also if TERM ends the process.
+    It restores the terminal at the end, even if TERM ends the process. Without a terminal, or in
+    the background, `wait` only waits.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -40,7 +41,7 @@ class Keyboard:
             signal.signal(signal.SIGTERM, self._handler)
 
     def wait(self, seconds: float) -> str:
-        """Return the key that is typed within some seconds, "" if none is."""
+        """Return the key that is typed within some seconds, "" for none."""
         terminal = self._descriptor
         if terminal is None or not self._in_foreground(terminal):
             time.sleep(seconds)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 For init containers, cron and CI: no daemon keeps running, so the tokens are
 not renewed. Hooks are not run, and sockets are not served. It warns if a
-running daemon keeps the same files."""
+running daemon writes the same files."""
 
 EPILOG = """\
 example:
@@ -32,7 +32,7 @@ exit status:
 
 
 DAEMON_TIMEOUT = 2.0
-"""Seconds for a running daemon to say which files it keeps."""
+"""Seconds for a running daemon to say which files it writes."""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -64,8 +64,8 @@ def execute(arguments: Namespace) -> Exit:
     if arguments.app:
         apps = tuple(app for app in configuration.apps if app.name in arguments.app)
         configuration = replace(configuration, apps=apps)
-    if rewritten := _kept_by_daemon(configuration):
-        print(rewritten, file=sys.stderr)
+    if warning := _shared_with_daemon(configuration):
+        print(warning, file=sys.stderr)
     verdicts = asyncio.run(oneshot.once(configuration, os.environ, arguments.timeout))
     for verdict in verdicts:
         line = f"{verdict.app}: {'; '.join(verdict.reasons) or 'done'}"
@@ -75,8 +75,8 @@ def execute(arguments: Namespace) -> Exit:
     return Exit.TIMED_OUT if any(verdict.reasons for verdict in verdicts) else Exit.OK
 
 
-def _kept_by_daemon(configuration: "Configuration") -> str:
-    """Return a warning that a running daemon writes some of the files, "" if there is none."""
+def _shared_with_daemon(configuration: "Configuration") -> str:
+    """Return a warning if a running daemon writes some of the files, else ""."""
     from refresherd.cli.client.daemon import Daemon
     from refresherd.cli.client.http_client import Deadline
     from refresherd.cli.client.messages import read_output_paths
@@ -85,14 +85,13 @@ def _kept_by_daemon(configuration: "Configuration") -> str:
     if socket is None:
         return ""
     try:
-        kept = read_output_paths(Daemon(str(socket)).status("", Deadline(DAEMON_TIMEOUT)))
+        written = read_output_paths(Daemon(str(socket)).status("", Deadline(DAEMON_TIMEOUT)))
     except CommandError:
         return ""
     paths = [str(file.path) for app in configuration.apps for file in app.files]
-    if not (both := [path for path in paths if path in kept]):
+    if not (both := [path for path in paths if path in written]):
         return ""
     return (
-        f"refresherd once: warning: the daemon on {socket} keeps {', '.join(both)} as well; this "
-        "replaces its tokens there, and the daemon will replace these. `refresherd refresh` has "
-        "the daemon write new ones"
+        f"refresherd once: warning: the daemon on {socket} writes {', '.join(both)} as well; each "
+        "replaces the other's tokens. To get new tokens from the daemon, run `refresherd refresh`"
     )

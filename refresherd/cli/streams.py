@@ -1,4 +1,4 @@
-"""A command's standard streams: closed ones, full ones, and ones that lack characters."""
+"""A command's standard streams, which may be closed or full, or lack characters."""
 
 import io
 import os
@@ -28,10 +28,10 @@ class _Output(io.FileIO):
 
 
 def use_utf8() -> None:
-    """Take file names and arguments as UTF-8, even in another locale: start again if need be.
+    """Restart this program in Python's UTF-8 mode if the locale has another encoding.
 
-    The configuration is UTF-8, so each of its paths can be used then, and is the same for a daemon
-    and a command whose locales differ. Python does so by default from 3.15 on (PEP 686).
+    The configuration is UTF-8. In this mode each of its paths can be used, and is the same for a
+    daemon and a command whose locales differ. It is Python's default from 3.15 on (PEP 686).
     """
     if sys.getfilesystemencoding() != "utf-8" and sys.executable:
         with suppress(OSError):

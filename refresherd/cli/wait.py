@@ -52,7 +52,7 @@ def execute(arguments: Namespace, sleep: Callable[[float], None] = time.sleep) -
     while reasons := checker.not_ready(deadline):
         late = deadline.left <= PERIOD
         for reason in reasons:
-            # Only an operator can help a rejected app, so it is worth knowing at once.
+            # Only an operator can help a rejected app, so that is reported at once.
             if (late or reason in checker.rejected) and reason not in said:
                 said.add(reason)
                 print(f"refresherd wait: {reason}", file=sys.stderr, flush=True)
@@ -72,7 +72,7 @@ class ReadinessChecker:
         self._refreshed: set[str] = set()
         self._was_denied = False
         self.rejected: set[str] = set()
-        """Those reasons of the last check that say that DSM refused a credential."""
+        """The reasons of the last check that are refusals of a credential."""
 
     def not_ready(self, deadline: Deadline) -> list[str]:
         """Return why the apps are not ready: a line for each, or one for an absent daemon."""

@@ -52,11 +52,11 @@ def execute(arguments: Namespace, sleep: Callable[[float], None] = time.sleep) -
         line = next(lines)
         sys.stdout.buffer.write(line)
         sys.stdout.flush()
-        explainer.begin(seconds_left(line))
+        explainer.token_came(seconds_left(line))
 
 
 class Explainer:
-    """Says why there is no valid token, once for each reason."""
+    """Prints why there is no valid token, once for each reason."""
 
     def __init__(self, daemon: Daemon, app: str, notify: Callable[[str], None]) -> None:
         self._daemon = daemon
@@ -65,8 +65,8 @@ class Explainer:
         self._expires_at = time.monotonic()
         self._said = ""
 
-    def begin(self, seconds: float) -> None:
-        """Take note of a token that is valid for that long."""
+    def token_came(self, seconds: float) -> None:
+        """Say nothing until a token has expired that is valid for this long."""
         self._expires_at = time.monotonic() + seconds
         self._said = ""
 

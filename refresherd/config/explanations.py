@@ -28,10 +28,10 @@ VERIFIED = (
     "DSM's certificate is always verified; for a private authority, write the path of its PEM file "
     "as ca_file"
 )
-CA_FILE = "the PEM file of DSM's certificate authority is ca_file"
-ENDPOINT = "the address of DSM is endpoint"
+CA_FILE = "write the path of the PEM file with DSM's certificate authority as ca_file"
+ENDPOINT = "write the address of DSM as endpoint"
 EARLY = "a token is replaced after a share of its lifetime: write at, such as 0.5"
-PERSISTENT = "it tries until DSM answers; retry_min and retry_max are the shortest and longest wait"
+PERSISTENT = "the daemon never gives up; retry_min and retry_max are the shortest and longest wait"
 
 FROM_ELSEWHERE: Mapping[str, str] = {
     **dict.fromkeys(("verify", "verify_ssl", "ssl_verify", "tls_verify", "verify_tls"), VERIFIED),
@@ -46,13 +46,15 @@ FROM_ELSEWHERE: Mapping[str, str] = {
         ("ttl", "lifetime", "expires_in"), f"DSM decides how long tokens live; {EARLY}"
     ),
     **dict.fromkeys(("retries", "max_retries", "retry", "attempts", "backoff"), PERSISTENT),
-    **dict.fromkeys(("http_proxy", "https_proxy", "proxy_url"), "an HTTP proxy is proxy in [dsm]"),
+    **dict.fromkeys(("http_proxy", "https_proxy", "proxy_url"), "write proxy in [dsm]"),
     **dict.fromkeys(("log_level", "loglevel", "verbose", "debug"), "write level under [log]"),
     **dict.fromkeys(("port", "listen_address", "metrics_port"), "write listen under [http]"),
-    **dict.fromkeys(("cert", "certificate", "client_cert"), "a certificate app has cert_file"),
-    "name": "an app's name stands in the heading of its table: [apps.NAME]",
+    **dict.fromkeys(
+        ("cert", "certificate", "client_cert"), "write the path of the certificate as cert_file"
+    ),
+    "name": "write the app's name in the heading of its table: [apps.NAME]",
 }
-"""Keys of other programs, in lower case with underscores, and what is right here."""
+"""Keys of other programs, in lower case with underscores, and what to write instead."""
 
 MOST_LISTED = 8
 
@@ -109,7 +111,7 @@ def unknown_key(  # noqa: PLR0911 -- one for each mistake
 
     1. A secret, which must not be in the file.
     2. A table.
-    3. A key that is written so in other programs.
+    3. A key of another program.
     4. A typing error.
     5. A key of another table.
     """
@@ -144,10 +146,12 @@ def _unknown_table(  # noqa: PLR0911 -- one for each mistake
     top = dict(_tables(RootTable))
     match table:
         case ():
-            # It is more often an app's name than a slip of the pen.
+            # It is an app's name more often than a typo.
             meant = nearest(key.lower(), (*top, "apps"), 0.8)
             app = dotted(("apps", key))
-            return f"did you mean {quoted(meant)}?" if meant else f"an app's is headed [{app}]"
+            return (
+                f"did you mean {quoted(meant)}?" if meant else f"an app's table is headed [{app}]"
+            )
         case ("apps", _) if key in {"dsm", "refresh"}:
             return f"write its keys under [{dotted(table)}] itself"
         case ("apps", app):
@@ -158,7 +162,7 @@ def _unknown_table(  # noqa: PLR0911 -- one for each mistake
                 return f"it belongs at the top, as [{key}]: all apps share it"
             return f"an app name with a dot needs quotes: [{dotted(('apps', f'{app}.{key}'))}]"
         case ("dsm" | "refresh",):
-            return "what is for one app alone stands under that app: [apps.NAME]"
+            return "write the settings of a single app under that app: [apps.NAME]"
         case _:
             return f"the keys here are {listed(sorted(known), 'and')}"
 

@@ -21,11 +21,11 @@ class Kind(StrEnum):
     FAULT = "fault"
     """Wrong in the file itself: the daemon neither starts nor reloads with it."""
     TROUBLE = "trouble"
-    """Missing or unusable on this host for now: whoever needs it waits, and the others run."""
+    """Missing or unusable on this host for now: the apps that need it wait, and the others run."""
     WARNING = "warning"
     """Allowed, but maybe not meant."""
     NOTE = "note"
-    """It cannot be judged here, because only the service manager provides it."""
+    """Not to be judged here, because only the service manager provides it."""
 
 
 class Finding(NamedTuple):

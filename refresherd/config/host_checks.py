@@ -49,7 +49,7 @@ def check_host(settings: Settings, time_limit: float = TIME_LIMIT) -> HostReport
     if found is not None:
         return found
     message = (
-        "what this names on this host is not checked: it took longer than "
+        "the files and accounts that it names are not checked: that took longer than "
         f"{in_seconds(time_limit)}; is a filesystem or a directory service hanging?"
     )
     return HostReport((Finding((), message, Kind.TROUBLE),))

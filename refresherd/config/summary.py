@@ -1,4 +1,4 @@
-"""What a configuration says, for the operator who checks it."""
+"""A summary of a configuration, for the operator who checks it."""
 
 from collections.abc import Iterator
 from typing import assert_never

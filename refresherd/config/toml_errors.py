@@ -1,4 +1,4 @@
-"""What a text that is no TOML is missing, for somebody who does not know the grammar."""
+"""What is wrong with a text that is not valid TOML, without the terms of its grammar."""
 
 import re
 
@@ -40,9 +40,9 @@ HINTS = (
     ("Escaped character", ESCAPE),
     ("Invalid date or datetime", "there is no such date; write strings in quotes"),
 )
-"""How tomllib's messages begin, and what to tell somebody who does not know TOML's grammar."""
+"""How tomllib's messages begin, and what to say instead."""
 
-ODD = (
+LOOK_ALIKES = (
     (
         "\u201c\u201d\u201e\u201f\xab\xbb\u2018\u2019\u201a\u201b\xb4`",
         "this is not a plain quotation mark; write \" or '",
@@ -54,7 +54,7 @@ ODD = (
     ),
     ("\r", "a line ends with a carriage return alone; save the file with Unix line ends"),
 )
-"""Characters at which TOML ends, and what to tell somebody who does not see the difference."""
+"""Characters that are easily mistaken for valid ones, and what to say of them."""
 
 
 def explain(text: str, message: str) -> tuple[int, str, str]:
@@ -71,5 +71,5 @@ def explain(text: str, message: str) -> tuple[int, str, str]:
     line, column = int(place["line"]), int(place["column"])
     at = text.split("\n")[line - 1][column - 1 : column]
     if hint != UNCLOSED:
-        hint = next((cure for odd, cure in ODD if at and at in odd), hint)
+        hint = next((cure for wrong, cure in LOOK_ALIKES if at and at in wrong), hint)
     return line, f"at column {column}", hint

@@ -44,7 +44,7 @@ def test_the_first_line_names_every_place_and_the_last_one_the_end(
     assert last["event"] == "stopped"
 
 
-def test_once_warns_of_a_daemon_that_keeps_the_same_files(tmp_path: Path) -> None:
+def test_once_warns_of_a_daemon_that_writes_the_same_files(tmp_path: Path) -> None:
     """The two replace each other's tokens; nobody notices until both have been renewed."""
     with emulator("--apps", "2") as dsm:
         workplace = Workplace(tmp_path, dsm)
@@ -59,7 +59,7 @@ def test_once_warns_of_a_daemon_that_keeps_the_same_files(tmp_path: Path) -> Non
     assert beside.returncode == alone.returncode == 0
     warning, *_ = beside.stderr.splitlines()
     assert warning.startswith(
-        f"refresherd once: warning: the daemon on {tmp_path}/api.sock keeps "
+        f"refresherd once: warning: the daemon on {tmp_path}/api.sock writes "
         f"{tmp_path}/payments.token as well"
     )
     assert "warning" not in alone.stderr

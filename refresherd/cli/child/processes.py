@@ -1,4 +1,4 @@
-"""This process, its signals, and everything that a program started by it has started in turn."""
+"""This process: its signals, its child, and all descendants of that child."""
 
 import os
 import signal
@@ -15,13 +15,13 @@ from refresherd.cli.errors import CommandError, Exit
 from refresherd.host import process
 
 CAUGHT = frozenset(signal.valid_signals() - {Signals.SIGKILL, Signals.SIGSTOP})
-"""Every signal that can be caught. A fault of this process itself ends it all the same."""
+"""Every signal that can be caught. A fault of this process itself still ends it."""
 
 WAKE_UP = Signals.SIGCHLD
 """Makes `wait` return: a child has ended or stopped, or a thread called `wake_up`."""
 
 JOB_CONTROL = frozenset({Signals.SIGTSTP, Signals.SIGTTIN, Signals.SIGTTOU})
-"""When a program has been stopped by one of these, so is this process, for the shell to see."""
+"""If one of these stops the program, this process stops itself too, for the shell to see."""
 
 IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 """A program would inherit this, so they are reset: `yes | head` complains if PIPE is ignored."""
@@ -49,10 +49,10 @@ class NotExecuted(CommandError):
 
 
 class Processes:
-    """A context in which signals are not delivered but wait for `wait`.
+    """A context in which signals are held back until `wait` returns them.
 
-    Threads started inside it hold them back as well. Whatever loses its parent among the
-    descendants becomes a child of this process, so that none can get away.
+    Threads started inside it hold them back as well. A descendant that loses its parent becomes a
+    child of this process, so that none escapes.
     """
 
     def __init__(self) -> None:
@@ -80,9 +80,9 @@ class Processes:
         return monotonic()
 
     def start(self, program: Sequence[str], environ: Environ) -> int:
-        """Start a program, which the kernel kills should this process be killed; return its id.
+        """Start a program, which the kernel kills if this process is killed, and return its id.
 
-        Call it in the thread that entered the context, whose end counts as this process' end.
+        Call it in the thread that entered the context: the kernel takes that for the parent.
         Raises NotExecuted.
         """
         parent = os.getpid()
@@ -168,7 +168,7 @@ class Processes:
         return status
 
     def _stop(self, number: int) -> None:
-        """Do as a program that has been stopped by that signal, if it is one of job control."""
+        """Stop this process as the signal has stopped the program, if it is one of job control."""
         if number in JOB_CONTROL:
             signal.sigtimedwait({number}, 0)  # the terminal's, which this process got as well
             os.kill(os.getpid(), number)

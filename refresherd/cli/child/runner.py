@@ -22,23 +22,23 @@ ENDING = frozenset({Signals.SIGTERM, Signals.SIGINT, Signals.SIGQUIT})
 TO_THE_GROUP = frozenset(
     Signals[f"SIG{name}"] for name in ("INT", "QUIT", "WINCH", "TSTP", "TTIN", "TTOU")
 )
-"""A terminal sends these to the program too, to which a repeated one could mean something else."""
+"""A terminal sends these to the program itself, which may take a second one for something else."""
 
 GRACE = 10.0
 """Seconds from TERM to KILL."""
 
 KILL_PERIOD = 0.1
-"""Seconds between two KILLs for what a program started: more may have been started meanwhile."""
+"""Seconds between two KILLs for the descendants, which may have started more."""
 
 KILL_TIMEOUT = 1.0
-"""Seconds for KILL to take effect. It has none on what runs as another user."""
+"""Seconds for KILL to take effect. Processes of another user do not get it."""
 
 
 class Runner:
     """Runs a program; on each new token restarts it, or sends it the signal `on_refresh`.
 
-    A signal goes to the program, which may have plans of its own for what it has started. Once it
-    has ended, what is left gets TERM, and KILL when the grace is over.
+    Signals go to the program alone, which may handle its own children. Once it has ended, its
+    remaining descendants get TERM, and KILL when the grace is over.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Runner:
         self._processes.wake_up()
 
     def run(self, environ: Environ) -> int:
-        """Start the program and return its exit status once it has ended by itself.
+        """Run the program, with restarts, until it has ended by itself; return its exit status.
 
         Nothing that it has started is left then.
         """
@@ -104,7 +104,7 @@ class Runner:
             self._processes.kill(self._pid, Signals.SIGTERM)
 
     def _end_rest(self) -> None:
-        """End what the program has left behind."""
+        """End the descendants that the program has left behind."""
         if not self._processes.any_left():
             return
         self._processes.kill_all(Signals.SIGTERM)

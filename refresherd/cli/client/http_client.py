@@ -39,14 +39,14 @@ LINE_END = rb"\r?\n"
 
 
 class Deadline:
-    """When a command has to be over, however many requests it makes."""
+    """When a command must end, however many requests it makes."""
 
     __slots__ = ("_at", "seconds")
 
     def __init__(self, seconds: float) -> None:
         self._at = monotonic() + seconds
         self.seconds = seconds
-        """The time from the beginning."""
+        """The whole time, from the beginning."""
 
     @property
     def left(self) -> float:
@@ -55,7 +55,7 @@ class Deadline:
 
     @property
     def answer(self) -> float:
-        """Seconds that the daemon may take, so that its answer, even a refusal, is in time."""
+        """Seconds that the daemon may take so that its answer, even a refusal, arrives in time."""
         return max(0.0, self.left - min(MAX_MARGIN, self.seconds / 10))
 
     def demand(self) -> float:

@@ -40,7 +40,7 @@ VERIFIED = (
 )
 SECRET = "unknown key; secrets must not be in this file: put the"
 APART_FILE = "in a separate file (chmod 0600) and write its path as"
-APART = "unknown table; what is for one app alone stands under that app: [apps.NAME]"
+APART = "unknown table; write the settings of a single app under that app: [apps.NAME]"
 
 
 def meant(text: str) -> str:
@@ -233,9 +233,12 @@ def test_a_key_in_place_of_an_outputs_path_makes_no_file_of_that_name() -> None:
         ("tls-verify = 'no'", f"tls-verify: {VERIFIED}"),
         (
             "ca_cert = 'x'",
-            "ca_cert: unknown key; the PEM file of DSM's certificate authority is ca_file",
+            (
+                "ca_cert: unknown key; write the path of the PEM file with DSM's certificate "
+                "authority as ca_file"
+            ),
         ),
-        ("url = 'https://a'", "url: unknown key; the address of DSM is endpoint"),
+        ("url = 'https://a'", "url: unknown key; write the address of DSM as endpoint"),
         ("token = 'x'", f"token: {SECRET} token {APART_FILE} token_file"),
         ("password = 'x'", f"password: {SECRET} password {APART_FILE} password_file"),
         ("api_key = 'x'", f"api_key: {SECRET} API key {APART_FILE} api_key_file"),
@@ -275,7 +278,7 @@ def test_keys_and_tables_of_other_programs(written: str, fault: str) -> None:
     ("written", "fault"),
     [
         ("[app.orders]", 'app: unknown table; did you mean "apps"?'),
-        ("[orders]", "orders: unknown table; an app's is headed [apps.orders]"),
+        ("[orders]", "orders: unknown table; an app's table is headed [apps.orders]"),
         ("[refresh.apps.orders]", f"refresh.apps: {APART}"),
         ("[dsm.orders]", f"dsm.orders: {APART}"),
         ("[[apps.orders]]", "apps.orders: this is a list; write a table headed [apps.orders]"),
