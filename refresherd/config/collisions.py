@@ -46,13 +46,13 @@ class Collisions:
         """The inputs by device and inode: links and mounts may give a file several names."""
         for key, path in inputs(settings, resolver):
             place = resolver.opened(path)
-            self._inputs[key] = path, place.passed[-1]
+            self._inputs[key] = path, place.traversed[-1]
             if not place.missing:
                 self._files.setdefault(place.inode, key)
-            for entry in place.passed:
+            for entry in place.traversed:
                 self._passed.setdefault(entry, key)
         for key, (_, place) in self._outputs.items():
-            for entry in place.passed:
+            for entry in place.traversed:
                 self._passed.setdefault(entry, key)
 
     @property

@@ -13,8 +13,7 @@ from typing import NoReturn
 from refresherd.config.findings import Finding, listed
 from refresherd.config.parse import AppSettings, Settings
 from refresherd.config.scalars import Argument
-from refresherd.domain.api_keys import app_uuid
-from refresherd.domain.passwords import password
+from refresherd.domain.credential_formats import app_uuid
 
 SINGLE = ("api_key_file", "api_key_credential", "api_key_env", "api_key_command", "token_file")
 """Keys that are a credential by themselves."""
@@ -43,15 +42,6 @@ def check_credentials(settings: Settings) -> Iterator[Finding]:
                 "remove bind_to, and put a token in the file whose session is bound already",
             )
     yield from _check_arguments(settings)
-
-
-def password_fault(content: bytes) -> str:
-    """Return what is wrong with an LDAP app's password; a newline after it is ignored."""
-    try:
-        password(content)
-    except ValueError as error:
-        return str(error)
-    return ""
 
 
 def certificate_fault(content: bytes) -> str:

@@ -6,7 +6,7 @@ from refresherd.config.findings import Finding, Kind, quoted
 from refresherd.config.parse import Settings
 from refresherd.config.scalars import CredentialName, Variable
 from refresherd.domain import no_proxy
-from refresherd.domain.key_faults import api_key_fault
+from refresherd.domain.credential_formats import api_key_fault
 
 PROXIES = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY")
 

@@ -16,7 +16,7 @@ from refresherd.config.parse import Settings
 from refresherd.config.scalars import CredentialName, InputFile
 from refresherd.domain import certificates
 from refresherd.domain.certificates import Validity
-from refresherd.domain.key_faults import api_key_fault, token_fault
+from refresherd.domain.credential_formats import api_key_fault, password_fault, token_fault
 from refresherd.domain.model import session_file
 from refresherd.domain.redaction import holds_secret
 
@@ -93,7 +93,7 @@ def _check_input_file(
             # Credentials that systemd passes are private to the service, whatever their modes.
             private = directory is None or not path.is_relative_to(directory)
             is_key = key[-1] == "api_key_file"
-            fault = api_key_fault if is_key else credentials.password_fault
+            fault = api_key_fault if is_key else password_fault
             yield from _check_file(path, fault, key, private=private, secret=True)
         case "token_file":
             state, app = settings.state_dir, str(key[1])

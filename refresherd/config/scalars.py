@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 
 from refresherd.config.findings import nearest
 from refresherd.domain import durations
-from refresherd.domain.api_keys import app_uuid
+from refresherd.domain.credential_formats import app_uuid
 from refresherd.domain.model import UUID
 from refresherd.domain.redaction import holds_secret
 from refresherd.host.directories import LONGEST_NAME

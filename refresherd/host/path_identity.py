@@ -1,8 +1,8 @@
 """Which file a path stands for, whatever its spelling, and which output may write there.
 
-Links, bind mounts and `..` give one file many paths. The kernel knows a name by the directory that
-holds it, by device and inode, and so does this module. `Resolver` looks along paths beforehand;
-`Claims` sees each directory once it is open, since links may appear later.
+Links, bind mounts and `..` give one file many paths. So this module identifies a file as the kernel
+does: by its name in a directory, and that by device and inode. `Resolver` follows paths beforehand;
+`Claims` checks each directory that was opened, since links may appear later.
 """
 
 import os
@@ -41,14 +41,14 @@ class Place:
     """Its device and inode."""
     missing: str = ""
     """The names below it that do not exist, separated by slashes; "" if all do."""
-    passed: tuple[Entry, ...] = ()
-    """The links and the missing names on the way, to be replaced by no output."""
+    traversed: tuple[Entry, ...] = ()
+    """The links and missing names on the way. No output may replace them."""
     steps: tuple[Path, ...] = ()
     """Everything on the way that exists, links included, by paths whose parents have no links."""
 
     @property
     def directory(self) -> Entry:
-        """It, as a directory that holds names."""
+        """The same place, as an entry."""
         return Entry(self.inode, self.missing)
 
     def entry(self, name: str) -> Entry:
@@ -58,14 +58,14 @@ class Place:
     def below(self, name: str) -> "Place":
         """Return the place of a missing name in it."""
         entry = self.entry(name)
-        return replace(self, missing=entry.name, passed=(*self.passed, entry))
+        return replace(self, missing=entry.name, traversed=(*self.traversed, entry))
 
 
 class Resolver:
-    """Follows paths as the kernel does. It looks at each directory once, so it is for one check.
+    """Follows paths as the kernel does. It looks at each directory once, so use it for one check.
 
-    What may not be looked at counts as missing. Without `looks`, everything does: then paths
-    are compared by their spelling, as a configuration's for another host.
+    What it may not look at counts as missing. Without `looks` everything does: then paths are
+    compared by their spelling, for the configuration of another host.
     """
 
     def __init__(self, *, looks: bool = True) -> None:
@@ -82,9 +82,9 @@ class Resolver:
         return self._directory(path)
 
     def opened(self, path: Path) -> Place:
-        """Return where a file is that is opened at such a path: the last link is followed as well.
+        """Return where the file at a path is; a link as its last name is followed as well.
 
-        The last of the names that are passed is the file's own.
+        The last entry traversed is the file itself.
         """
         return self._step(self.directory(path.parent), path.name, last=True)
 
@@ -98,9 +98,9 @@ class Resolver:
         return self._directories[path]
 
     def _step(self, at: Place, name: str, *, last: bool = False) -> Place:
-        """Return where a name in a place leads; if it is the last, its own name is passed as well.
+        """Return where a name in a place leads. The `last` name counts as traversed.
 
-        What the kernel refuses counts as missing, a loop of links too.
+        What the kernel refuses, such as a loop of links, counts as missing.
         """
         if not self.looks or at.missing:
             return at.below(name)
@@ -110,20 +110,22 @@ class Resolver:
             target = path.readlink() if stat.S_ISLNK(found.st_mode) else None
         except OSError:
             return at.below(name)
-        passed = at.passed if target is None and not last else (*at.passed, at.entry(name))
+        traversed = at.traversed if target is None and not last else (*at.traversed, at.entry(name))
         steps = (*at.steps, path)
         if target is None:
-            return Place(path, (found.st_dev, found.st_ino), passed=passed, steps=steps)
+            return Place(path, (found.st_dev, found.st_ino), traversed=traversed, steps=steps)
         if self._links_left == 0:
             return at.below(name)
         self._links_left -= 1
-        place = replace(self._root if target.is_absolute() else at, passed=passed, steps=steps)
+        place = replace(
+            self._root if target.is_absolute() else at, traversed=traversed, steps=steps
+        )
         names = target.parts[1:] if target.is_absolute() else target.parts
         for index, one in enumerate(names, 1):
             if one == ".." and not place.missing:
                 # No link is left in the path, so its parent is the directory's own.
                 above = self._directory(place.real.parent)
-                place = replace(above, passed=place.passed, steps=place.steps)
+                place = replace(above, traversed=place.traversed, steps=place.steps)
             else:
                 place = self._step(place, one, last=last and index == len(names))
         return place
@@ -132,8 +134,8 @@ class Resolver:
 class Claims:
     """Which output owns which name, so that no two write one file, nor any file that is read.
 
-    An output claims its name whenever its directory is open. Threads share it: each step is one
-    operation on a dictionary.
+    An output claims its name each time it has opened its directory. Threads may share this, since
+    each step is one operation on a dictionary.
     """
 
     def __init__(self, private: Callable[[], Directory | None] = lambda: None) -> None:
@@ -161,20 +163,21 @@ class Claims:
         found = os.fstat(directory)
         here = found.st_dev, found.st_ino
         held = self._held.get(path)
-        if held is not None and held != here and self._owners[held].get(name) == path:
-            del self._owners[held][name]
+        before = None if held in (None, here) else self._owners.get(held)
+        if before is not None and before.get(name) == path:
+            del before[name]
         if here == self._private():
-            raise _led_astray(path, "it is in state_dir now")
+            raise _refusal(path, "it is in state_dir now")
         if key := self._read.get(here, {}).get(name):
-            raise _led_astray(path, f"it would overwrite a file that is read ({key})")
+            raise _refusal(path, f"it would overwrite a file that is read ({key})")
         owners = self._owners.setdefault(here, {})
         # An output that a reload no longer names claims nothing: it may only remove its file.
         owner = owners.setdefault(name, path) if path in self._held else owners.get(name, path)
         if owner != path:
-            raise _led_astray(path, f"it is the same file as {owner} now")
+            raise _refusal(path, f"it is the same file as {owner} now")
         if held != here and path in self._held:
             self._held[path] = here
 
 
-def _led_astray(path: str, what: str) -> OutputError:
-    return OutputError(f"{path}: {what}, through a link or a mount; correct that")
+def _refusal(path: str, reason: str) -> OutputError:
+    return OutputError(f"{path}: {reason}, through a link or a mount; correct that")

@@ -41,7 +41,7 @@ def test_an_output_replaces_a_link_and_an_input_follows_it(tmp_path: Path) -> No
     (tmp_path / "target").touch()
     (tmp_path / "link").symlink_to("target")
     assert entry(tmp_path / "link") == (inode(tmp_path), "link")
-    passed = Resolver().opened(tmp_path / "link").passed
+    passed = Resolver().opened(tmp_path / "link").traversed
     assert [name for _, name in passed] == ["link", "target"]
 
 
@@ -77,7 +77,7 @@ def test_without_looking_paths_are_compared_by_their_spelling(tmp_path: Path) ->
     plain = resolver.opened(tmp_path / "token")
     linked = resolver.opened(tmp_path / "link" / "token")
     assert plain.missing == str(tmp_path / "token").removeprefix("/")
-    assert plain.passed[-1] != linked.passed[-1]
+    assert plain.traversed[-1] != linked.traversed[-1]
 
 
 NAMES = st.sampled_from(["a", "b", "c"])

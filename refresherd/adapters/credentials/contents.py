@@ -1,14 +1,18 @@
-"""What a source holds: an API key, a bearer token or a password. No message quotes any of it."""
+"""Parses what a source holds: an API key, a bearer token or a password. No message quotes it."""
 
 import json
 from collections.abc import Callable
 from typing import TypeAlias
 
-from refresherd.domain.api_keys import app_uuid
+from refresherd.domain.credential_formats import (
+    api_key_fault,
+    app_uuid,
+    password_fault,
+    token_fault,
+    without_newline,
+)
 from refresherd.domain.errors import Reason, Retryable
-from refresherd.domain.key_faults import api_key_fault, token_fault
 from refresherd.domain.model import Secret
-from refresherd.domain.passwords import password
 
 LONGEST = 64 * 1024
 """The most bytes that are read of a source. DSM's keys and tokens are under 300."""
@@ -25,7 +29,8 @@ def api_key(raw: bytes, where: object) -> Parsed:
 
     Half of a key, or something else in its place, is not sent: DSM would count a failed login.
     """
-    text = _checked(raw, api_key_fault, "an API key", where)
+    _check(raw, api_key_fault, "an API key", where)
+    text = raw.strip().decode()
     return Secret(text), app_uuid(text)
 
 
@@ -34,7 +39,8 @@ def bearer_token(raw: bytes, where: object) -> Parsed:
 
     An API key could be sent as one, and must not be.
     """
-    return Secret(_checked(raw, token_fault, "a bearer token", where)), ""
+    _check(raw, token_fault, "a bearer token", where)
+    return Secret(raw.strip().decode()), ""
 
 
 def ldap_login(acct_id: str, app_name: str, raw: bytes, where: object) -> Parsed:
@@ -43,26 +49,21 @@ def ldap_login(acct_id: str, app_name: str, raw: bytes, where: object) -> Parsed
     It is the body that DSM's API description calls auth-by-app-name, as JSON. So the fingerprint
     tells apart two apps that have the same password.
     """
-    if len(raw) > LONGEST:
-        raise unreadable(where, f"it is longer than {LONGEST} bytes, so it is not a password")
-    try:
-        fields = {
-            "method": "auth-by-app-name",
-            "acct_id": acct_id,
-            "name": app_name,
-            "password": password(raw),
-        }
-    except ValueError as error:
-        raise unreadable(where, error) from None
+    _check(raw, password_fault, "a password", where)
+    fields = {
+        "method": "auth-by-app-name",
+        "acct_id": acct_id,
+        "name": app_name,
+        "password": without_newline(raw).decode(),
+    }
     return Secret(json.dumps(fields)), ""
 
 
-def _checked(raw: bytes, fault_of: Callable[[bytes], str], kind: str, where: object) -> str:
+def _check(raw: bytes, fault_of: Callable[[bytes], str], kind: str, where: object) -> None:
     if len(raw) > LONGEST:
         raise unreadable(where, f"it is longer than {LONGEST} bytes, so it is not {kind}")
     if fault := fault_of(raw):
         raise unreadable(where, fault)
-    return raw.strip().decode("ascii")
 
 
 def unreadable(where: object, why: object) -> Retryable:

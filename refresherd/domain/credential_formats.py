@@ -1,20 +1,33 @@
-"""What is wrong with a content that should be an API key or a token, without repeating it."""
+"""What API keys, tokens and passwords look like, and what is wrong with other contents.
+
+White space around a key or a token is ignored, and one newline after a password. No fault repeats
+any of the content.
+"""
 
 import re
+from base64 import b64decode
+from binascii import Error
 from collections.abc import Iterable
 
-from refresherd.domain.api_keys import app_uuid
 from refresherd.domain.model import B64TOKEN, UUID
 
 APP_ID = UUID.pattern.encode()
+
+API_KEY = re.compile(rb"(" + APP_ID + rb"):.+", re.DOTALL)
+"""An API key without its base64."""
+
 SHAPE = "base64 of <app uuid>:<secret>, as DSM shows it under the app's credentials"
 
 TOKEN = rb"[A-Za-z0-9_.~+/-]{64,}=*$"
 """DSM's tokens are 86 characters of base64url."""
 
-NEITHER = (
+NOT_UTF_8 = (
     (rb"\xef\xbb\xbf", "it begins with a byte order mark; save it as UTF-8 without one"),
     (rb"\xff\xfe|\xfe\xff", "it is UTF-16 text; save it as UTF-8"),
+)
+
+NEITHER = (
+    *NOT_UTF_8,
     (rb"(?s).*\0", "it holds NUL bytes; save it as plain text in UTF-8"),
     (rb"-----BEGIN ", "it is a PEM file; keep only the value itself"),
     (rb"[{\[]", "it looks like JSON; keep only the value itself"),
@@ -54,18 +67,57 @@ NOT_TOKENS = (
 )
 
 
+NOT_PASSWORDS = (
+    *NOT_UTF_8,
+    (rb"\s*\Z", "it is empty; it must hold the password"),
+    (rb"(?s).*[\r\n]", "it holds more than one line; keep only the password"),
+)
+
+
+def app_uuid(key: str) -> str:
+    """Return the app's UUID in an API key, in lower case, "" if this is no API key.
+
+    DSM makes a key as base64 of the UUID, a colon and a secret. The URL-safe alphabet counts as
+    well, and so does a key that lost its padding.
+    """
+    digits = key.rstrip("=").replace("-", "+").replace("_", "/")
+    try:
+        plain = b64decode(digits + "=" * (-len(digits) % 4), validate=True)
+    except (Error, ValueError):
+        return ""
+    found = API_KEY.fullmatch(plain)
+    return found[1].decode().lower() if found else ""
+
+
 def api_key_fault(content: bytes) -> str:
-    """Return what is wrong with an API key, "" if nothing is; white space around it is ignored."""
+    """Return what is wrong with an API key, "" if nothing is."""
     key = content.strip()
     return "" if _is_api_key(key) else _first_fault(key, NOT_API_KEYS)
 
 
 def token_fault(content: bytes) -> str:
-    """Return what is wrong with a token, "" if nothing is; white space around it is ignored."""
+    """Return what is wrong with a token, "" if nothing is."""
     token = content.strip()
     if _is_api_key(token):
         return "it holds an API key; name this file as api_key_file"
     return _first_fault(token, NOT_TOKENS)
+
+
+def password_fault(content: bytes) -> str:
+    """Return what is wrong with a password, "" if nothing is; blanks are part of it."""
+    line = without_newline(content)
+    if fault := _first_fault(line, NOT_PASSWORDS):
+        return fault
+    try:
+        text = line.decode()
+    except UnicodeDecodeError:
+        return "it is not in UTF-8; save it as UTF-8"
+    return "" if text.isprintable() else "it holds control characters; keep only the password"
+
+
+def without_newline(content: bytes) -> bytes:
+    """Return a password without the newline that editors end files with."""
+    return content.removesuffix(b"\n").removesuffix(b"\r")
 
 
 def _is_api_key(key: bytes) -> bool:
