@@ -20,8 +20,9 @@ CONTESTED = Timing(retry_min=2.0, retry_max=60.0)
 """The pauses for an output that is altered again and again, such as one that two daemons write.
 Neither of them gives up: only an operator can say which of them should."""
 
-RESTORED_AT_ONCE = 5
-"""How many alterations in a row are restored without a pause: an operator may try things."""
+RESTORED_SOON = 5
+"""How many alterations in a row are restored after the shortest pause: an operator may try things.
+Only the first one is restored at once, so that readiness shows a fight for the path."""
 
 FORGIVEN_AFTER = 300.0
 """Seconds without an alteration after which the next one counts as the first."""
@@ -148,9 +149,10 @@ class WatchedDelivery(Delivery):
         recent = now - self._altered_at < FORGIVEN_AFTER
         self._altered_at, self._in_a_row = now, self._in_a_row + 1 if recent else 1
         pause = 0.0
-        if (contested := self._in_a_row - RESTORED_AT_ONCE) > 0:
+        if self._in_a_row > 1:
             left = inf if token is None or token.expires_at <= now else token.expires_at - now
-            pause = timing.backoff(contested, CONTESTED, self._app.rand(), left)
+            longer = max(0, self._in_a_row - RESTORED_SOON)
+            pause = timing.backoff(1 + longer, CONTESTED, self._app.rand(), left)
         self._retry_at = Instant(max(self._retry_at, now + pause))
         # A socket without a token has to be bound again, but a file's trial was passed.
         self._prepared = self._prepared and self.status.holds is not None

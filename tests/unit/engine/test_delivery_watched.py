@@ -69,7 +69,7 @@ async def test_a_fight_for_a_path_slows_down_and_is_forgiven_when_it_is_over() -
     fake_app.clock.advance(FORGIVEN_AFTER)
     delivery.altered(REMOVED)
     pauses = [round(altered.retry_in) for altered in fake_app.observer.of(OutputAltered)]
-    assert pauses == [0, 0, 0, 0, 0, 4, 8, 16, 32, 60, 60, 0]
+    assert pauses == [0, 4, 4, 4, 4, 8, 16, 32, 60, 60, 60, 0]
 
 
 async def test_a_dead_token_that_comes_back_is_removed_again() -> None:
