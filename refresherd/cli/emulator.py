@@ -129,7 +129,9 @@ def _serve(arguments: Namespace, directory: "EmulatorDirectory | None") -> None:
     emulator = Emulator(options)
     if directory is not None:
         directory.restore(emulator)
-    _add_apps(emulator, arguments)
+    emulator.apps.fill(
+        api_key=arguments.apps, certificate=arguments.certificate_apps, ldap=arguments.ldap_apps
+    )
 
     async def serve() -> None:
         stop = asyncio.Event()
@@ -162,17 +164,6 @@ def _reason(error: OSError, *, from_last_run: bool) -> str | None:
         return error.strerror
     cure = "; the last run used it, so free it, or choose another with --listen"
     return f"the address is in use{cure if from_last_run else ''}"
-
-
-def _add_apps(emulator: "Emulator", arguments: Namespace) -> None:
-    """Add as many apps of each kind as are wanted and not there yet."""
-    kinds = [app.kind for app in emulator.apps]
-    for _ in range(arguments.apps - kinds.count("api_key")):
-        emulator.apps.add()
-    for _ in range(arguments.certificate_apps - kinds.count("certificate")):
-        emulator.apps.add(certificate=True)
-    for _ in range(arguments.ldap_apps - kinds.count("ldap")):
-        emulator.apps.add(ldap=True)
 
 
 def _greeting(emulator: "Emulator", directory: "EmulatorDirectory | None") -> str:

@@ -3,7 +3,7 @@
 import base64
 import hmac
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
@@ -141,6 +141,16 @@ class Apps:
         )
         self.changed()
         return app
+
+    def fill(self, *, api_key: int, certificate: int, ldap: int) -> None:
+        """Add apps until there are at least as many of each kind."""
+        there = Counter(app.kind for app in self)
+        for _ in range(api_key - there["api_key"]):
+            self.add()
+        for _ in range(certificate - there["certificate"]):
+            self.add(certificate=True)
+        for _ in range(ldap - there["ldap"]):
+            self.add(ldap=True)
 
     def _unused_name(self) -> str:
         names = {app.name for app in self}

@@ -81,12 +81,13 @@ class Emulator:
         self.sessions = Sessions(expiry=options.expiry, now=options.now, random_bytes=random_bytes)
         self.faults = Faults()
         self.log = RequestLog(maxlen=options.log_size)
-        for api_key in (*options.api_keys, *[""] * options.apps):
+        for api_key in options.api_keys:
             self.apps.add(api_key=api_key)
-        for _ in range(options.certificate_apps):
-            self.apps.add(certificate=True)
-        for _ in range(options.ldap_apps):
-            self.apps.add(ldap=True)
+        self.apps.fill(
+            api_key=len(options.api_keys) + options.apps,
+            certificate=options.certificate_apps,
+            ldap=options.ldap_apps,
+        )
 
     async def __aenter__(self) -> Self:
         if self._options.tls:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import (
@@ -32,18 +32,19 @@ class CertificateFiles:
 class Authority:
     """A CA; its certificate, its key and those that it issues are files in `directory`.
 
-    The CA that is there already goes on. Raises ValueError if its files are damaged.
+    A CA that is there already is used again. Raises ValueError if its files are damaged, or its key
+    is missing.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._name = x509.Name.from_rfc4514_string("CN=refresherd emulator CA")
         self.ca_file, key_file = directory / "ca.pem", directory / "ca.key"
-        if self.ca_file.exists() and key_file.exists():
-            self._key = _load(self.ca_file, key_file)
+        if self.ca_file.exists():
+            self._certificate, self._key = _load(self.ca_file, key_file)
             return
         self._key = ec.generate_private_key(ec.SECP256R1())
-        certificate = self._sign(
+        self._certificate = self._sign(
             self._name,
             self._key.public_key(),
             x509.BasicConstraints(ca=True, path_length=0),
@@ -60,8 +61,9 @@ class Authority:
                 decipher_only=False,
             ),
         )
-        self.ca_file.write_bytes(certificate.public_bytes(Encoding.PEM))
+        # The key comes first: after a kill in between, nobody can have trusted the certificate yet.
         _write_key(key_file, self._key)
+        self.ca_file.write_bytes(self._certificate.public_bytes(Encoding.PEM))
 
     def server_context(self, names: Sequence[str]) -> ssl.SSLContext:
         """Return a server's TLS context; its certificate is for localhost and `names`.
@@ -79,13 +81,21 @@ class Authority:
     def issue_client(self, app_id: str) -> CertificateFiles:
         """Return a client certificate for a certificate app, with its UUID as common name.
 
-        One that was issued before goes on.
+        One that this CA has issued before is used again.
         """
         stem = self._directory / f"client-{app_id}"
         files = CertificateFiles(stem.with_suffix(".pem"), stem.with_suffix(".key"))
-        if files.cert_file.exists() and files.key_file.exists():
+        if files.key_file.exists() and self._has_issued(files.cert_file):
             return files
         return self._issue(f"client-{app_id}", [app_id], ExtendedKeyUsageOID.CLIENT_AUTH)
+
+    def _has_issued(self, cert_file: Path) -> bool:
+        try:
+            certificate = x509.load_pem_x509_certificate(cert_file.read_bytes())
+            certificate.verify_directly_issued_by(self._certificate)
+        except (OSError, TypeError, ValueError, InvalidSignature):
+            return False
+        return True
 
     def _issue(
         self, stem: str, names: Sequence[str], usage: x509.ObjectIdentifier
@@ -124,12 +134,12 @@ class Authority:
         return builder.sign(self._key, hashes.SHA256())
 
 
-def _load(ca_file: Path, key_file: Path) -> ec.EllipticCurvePrivateKey:
-    """Return the key of the CA in these files. Raises ValueError."""
+def _load(ca_file: Path, key_file: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """Return the certificate and the key of the CA in these files. Raises ValueError."""
     try:
         certificate = x509.load_pem_x509_certificate(ca_file.read_bytes())
         key = load_pem_private_key(key_file.read_bytes(), password=None)
-    except (TypeError, ValueError, UnsupportedAlgorithm):
+    except (FileNotFoundError, TypeError, ValueError, UnsupportedAlgorithm):
         key = None
     if (
         not isinstance(key, ec.EllipticCurvePrivateKey)
@@ -137,7 +147,7 @@ def _load(ca_file: Path, key_file: Path) -> ec.EllipticCurvePrivateKey:
     ):
         message = f"{ca_file.name} and {key_file.name} are not the emulator's certificate and key"
         raise ValueError(f"{message}; remove both to get a new CA")
-    return key
+    return certificate, key
 
 
 def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from cryptography.x509 import load_pem_x509_certificate
 
 from refresherd.config import load
 from refresherd.domain.model import ApiKeyFile, Certificate, LdapApp
@@ -225,6 +226,33 @@ async def test_a_damaged_ca_is_named(tmp_path: Path, damage: str) -> None:
     with pytest.raises(ValueError, match=r"ca.pem and ca.key are not .*; remove both to get a new"):
         async with running(tmp_path / "a"):
             pass
+
+
+async def test_a_ca_without_its_key_is_not_replaced(tmp_path: Path) -> None:
+    """Its certificate may be trusted by clients, or belong to somebody else."""
+    async with running(tmp_path, "api_key", tls=True):
+        pass
+    (tmp_path / "ca.key").unlink()
+    before = (tmp_path / "ca.pem").read_bytes()
+    with pytest.raises(ValueError, match="remove both to get a new CA"):
+        async with running(tmp_path):
+            pass
+    assert (tmp_path / "ca.pem").read_bytes() == before
+
+
+async def test_a_new_ca_issues_new_client_certificates(tmp_path: Path) -> None:
+    """The emulator would close connections that show one of the old CA, without a reason."""
+    async with running(tmp_path, "certificate", tls=True):
+        pass
+    (old,) = [path.read_bytes() for path in tmp_path.glob("client-*.pem")]
+    for name in ("ca.pem", "ca.key"):
+        (tmp_path / name).unlink()
+    async with running(tmp_path):
+        pass
+    (new,) = [path.read_bytes() for path in tmp_path.glob("client-*.pem")]
+    certificate, ca = map(load_pem_x509_certificate, (new, (tmp_path / "ca.pem").read_bytes()))
+    assert new != old
+    certificate.verify_directly_issued_by(ca)
 
 
 async def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
