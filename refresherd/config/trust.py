@@ -132,12 +132,13 @@ def _check_state(settings: Settings) -> Iterator[Finding]:
     Its owner is checked when it is locked: root may check the configuration of another user.
     """
     state = settings.state_dir
-    if state is not None and (writers := _others(state).writers):
+    if state is not None and (writers := (others := _others(state)).writers):
         name = quoted(str(state))
+        # Such as /tmp: every other program on the host needs its mode.
+        cure = "" if others.sticky else f"run chmod 0700 {name}, or "
         yield Finding(
             ("state_dir",),
-            f"{writers} may write to {name}, and so plant a session; run chmod 0700 {name}, or "
-            "name a directory in it",
+            f"{writers} may write to {name}, and so plant a session; {cure}name a directory in it",
         )
 
 

@@ -234,13 +234,19 @@ def test_a_pid_file_that_every_user_may_write_to_is_a_warning(place: Place) -> N
     assert "apps.a.hooks[0].pid_file: every user (mode 0666) may write to" in warning
 
 
-@pytest.mark.parametrize("mode", [0o777, 0o1777])
-def test_a_state_directory_that_every_user_may_write_to_is_refused(place: Place, mode: int) -> None:
-    """A session that somebody plants there would be handed out."""
+@pytest.mark.parametrize(("mode", "cure"), [(0o777, "run chmod 0700"), (0o1777, "name a")])
+def test_a_state_directory_that_every_user_may_write_to_is_refused(
+    place: Place, mode: int, cure: str
+) -> None:
+    """A session that somebody plants there would be handed out.
+
+    The mode of a shared directory such as /tmp must stay, or every other program there fails.
+    """
     (place.directory / "state").mkdir()
     (place.directory / "state").chmod(mode)
     (fault,) = place.faults(f"state_dir = 'state'\n{APP}")
     assert f"1: state_dir: every user (mode {mode:04o}) may write to" in fault
+    assert f"plant a session; {cure}" in fault
 
 
 def test_an_output_directory_that_every_user_may_write_to_is_a_warning(place: Place) -> None:

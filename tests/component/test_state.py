@@ -136,14 +136,22 @@ def test_a_directory_that_takes_its_place_is_locked_too(tmp_path: Path) -> None:
     claim(state)
 
 
-@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o702])
-def test_a_directory_that_every_user_may_write_to_is_refused(tmp_path: Path, mode: int) -> None:
-    """A session that somebody else puts there would be handed out as the app's own."""
+@pytest.mark.parametrize(
+    ("mode", "cure"),
+    [(0o777, "run chmod 0700, or "), (0o1777, ""), (0o702, "run chmod 0700, or ")],
+)
+def test_a_directory_that_every_user_may_write_to_is_refused(
+    tmp_path: Path, mode: int, cure: str
+) -> None:
+    """A session that somebody else puts there would be handed out as the app's own.
+
+    The mode of a shared directory such as /tmp must stay, or every other program there fails.
+    """
     tmp_path.chmod(mode)
     with pytest.raises(RefresherdError) as raised:
         StateDirectory(tmp_path)
     assert str(raised.value) == (
-        f"state_dir {tmp_path}: every user (mode {mode:04o}) may write to it; run chmod 0700, or "
+        f"state_dir {tmp_path}: every user (mode {mode:04o}) may write to it; {cure}"
         "name a directory in it"
     )
 

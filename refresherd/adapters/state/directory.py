@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -83,7 +84,9 @@ def _fault(found: os.stat_result) -> str:
     if owner := other_owner(found):
         return f"it belongs to {owner}; change its owner, or name a directory in it"
     if writers := other_writers(found):
-        return f"{writers} may write to it; run chmod 0700, or name a directory in it"
+        # A sticky one is shared, such as /tmp: every other program on the host needs its mode.
+        cure = "" if found.st_mode & stat.S_ISVTX else "run chmod 0700, or "
+        return f"{writers} may write to it; {cure}name a directory in it"
     return ""
 
 
