@@ -1,6 +1,7 @@
 """The daemon's JSON as values: the status of apps, and problems (RFC 9457) as errors."""
 
 import json
+import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from refresherd.cli.errors import (
     UsageError,
     current_user,
 )
+from refresherd.domain.access import OVERFLOW_ID
 
 VALID = ("fresh", "retrying")
 """The states in which there is a valid token."""
@@ -96,6 +98,11 @@ def error_from(response: Response, app: str, statuses: Callable[[], bytes]) -> C
     detail = _problem_text(response)
     match response.status:
         case 403:
+            if os.geteuid() == OVERFLOW_ID:
+                return NotPermitted(
+                    f"{detail}: {current_user()} cannot be told from users whom the daemon cannot "
+                    "identify; run the command as another user"
+                )
             return NotPermitted(
                 f"{detail}: {current_user()} is not among the users, groups and units under "
                 f"[apps.{app}.access] in the daemon's configuration"

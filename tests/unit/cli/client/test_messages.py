@@ -179,6 +179,15 @@ def test_a_user_without_permission_learns_who_they_are_and_what_decides() -> Non
     assert "[apps.payments.access]" in str(problem)
 
 
+def test_the_user_nobody_learns_why_no_access_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel shows every user of another namespace as this one, so it never gets a token."""
+    monkeypatch.setattr(os, "geteuid", lambda: 65534)
+    problem = error(403, "no")
+    assert problem.status == 77
+    assert "cannot be told from users whom the daemon cannot identify" in str(problem)
+    assert "[apps.payments.access]" not in str(problem)
+
+
 def test_a_user_without_a_name_has_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     """In containers users often have no name."""
     assert pwd.getpwuid(os.geteuid()).pw_name in current_user()
