@@ -48,7 +48,7 @@ def read_text(path: Path) -> str:
     try:
         raw = _read(path)
     except FileNotFoundError:
-        message = "there is no such file; create it, or name another one"
+        message = "there is no such file; create it, or name another one with --config"
         raise ConfigError((f"{path}: {message}",)) from None
     except IsADirectoryError:
         raise ConfigError((f"{path}: this is a directory; name a file",)) from None

@@ -38,8 +38,8 @@ SOCKET_REASONS: Mapping[int, str] = {
     errno.EACCES: "Permission denied; let the daemon's user do that",
     errno.EADDRINUSE: "another process already listens there",
     errno.EMFILE: "Too many open files; raise the limit on open files (in a unit: LimitNOFILE=)",
-    errno.ENOENT: "there is no directory {parent}; create it, or have systemd do so "
-    "(RuntimeDirectory=)",
+    errno.ENOENT: "there is no directory {parent}; create it, have systemd do so "
+    "(RuntimeDirectory=), or write another path",
     errno.EPERM: "Operation not permitted; let the daemon's user do that; to change owners in a "
     "unit, add the drop-in hand-over.conf",
     errno.EROFS: "its filesystem is read-only; mount it writable (in a unit: ReadWritePaths=)",

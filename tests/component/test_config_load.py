@@ -64,7 +64,7 @@ def test_faults_of_file_and_machine_are_reported_together(place: Place) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("gone.toml", None, " there is no such file"),
+        ("gone.toml", None, " there is no such file; create it, or name another one with --config"),
         ("", None, " this is a directory"),
         ("x.toml/y", None, " cannot be read: Not a directory"),
         ("x.toml", b"a = 1\nb = '\xe9'\n", "2: this is not UTF-8 text"),

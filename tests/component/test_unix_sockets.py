@@ -208,8 +208,9 @@ def test_a_datagram_socket_is_another_programs(path: Path) -> None:
 def test_a_missing_directory_is_named_with_its_remedy(tmp_path: Path) -> None:
     """After a reboot /run is empty."""
     message = refused(tmp_path / "run" / "api.sock")
-    assert message.startswith(
-        f"there is no directory {tmp_path / 'run'}; create it, or have systemd"
+    assert message == (
+        f"there is no directory {tmp_path / 'run'}; create it, have systemd do so "
+        "(RuntimeDirectory=), or write another path"
     )
 
 
