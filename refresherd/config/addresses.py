@@ -96,6 +96,8 @@ class Listen(Scalar):
     def guess(cls, text: str) -> str:
         """Return host and port, with an IPv6 address in brackets."""
         text = text.strip()
+        if text.startswith(("/", "unix:")):
+            return ""  # a socket's path has no host
         head, _, port = text.rpartition(":")
         if _is_ipv6(head) and port.isdecimal():
             return f"[{head}]:{port}"  # "::1:9749" as a whole is an IPv6 address too

@@ -83,6 +83,8 @@ def invalid_value(wanted: object, value: object, path: KeyPath, default: object)
         if isinstance(value, str):
             problem = f"{text} is not a valid {target.noun}"
             guess = "" if holds_secret(value) else target.suggestion(value)
+        if isinstance(default, str) and default and quoted(default) in expected:
+            default = ""  # it is already named
     else:
         expected = NUMBERS[target]
         if isinstance(value, int | target) and not isinstance(value, bool):

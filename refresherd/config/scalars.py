@@ -185,7 +185,7 @@ class Argument(Scalar):
     """A program or an argument of a command."""
 
     noun = "argument"
-    expected = "a string without NUL characters"
+    expected = "a string in quotes, without NUL characters"
     pattern = r"[^\x00]*"
 
 

@@ -24,7 +24,7 @@ HINTS = (
     ),
     ("Expected '='", "a key needs = and a value"),
     ("Expected ']", "a table header is missing its closing bracket"),
-    ("Invalid statement", "this is neither a key nor a table header"),
+    ("Invalid statement", "this is neither a key nor a table header; comments begin with #"),
     ("Invalid initial character for a key part", "a key is missing, or needs quotes"),
     ("Unterminated string", UNCLOSED),
     ("Expected \"'", UNCLOSED),

@@ -38,6 +38,10 @@ def complaint(text: str) -> str:
         ("[a\nb = 1", "1: invalid TOML at column 3: a table header is missing its closing"),
         ("= 1", "1: invalid TOML at column 1: this is neither a key nor"),
         (
+            "; why",
+            "1: invalid TOML at column 1: this is neither a key nor a table header; comments",
+        ),
+        (
             'a = "x',
             "1: invalid TOML at column 7: a string is missing its closing quotes",
         ),

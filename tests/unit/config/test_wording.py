@@ -59,6 +59,7 @@ def meant(text: str) -> str:
         ("9756", f'"9756" {ADDRESS}{meant("127.0.0.1:9756")}'),
         (" 127.0.0.1:9756 ", f'" 127.0.0.1:9756 " {ADDRESS}{meant("127.0.0.1:9756")}'),
         ("http://[::1]:9756/", f'"http://[::1]:9756/" {ADDRESS}{meant("[::1]:9756")}'),
+        ("unix:/run/x.sock", f'"unix:/run/x.sock" {ADDRESS}, such as "127.0.0.1:9749"'),
         ("localhost:http", f'"localhost:http" {ADDRESS}, such as "127.0.0.1:9749"'),
         ("[fe80::1%lo]:1", "a zone (%) is not accepted here; write an address that needs none"),
         ("127.0.0.1:99999", "port 99999 is out of range; write a port up to 65535"),
@@ -125,6 +126,14 @@ def test_endpoints(written: str, fault: str) -> None:
             (
                 '"off" is not a valid duration or "never"; write numbers with units (d, h, m, s, '
                 f'ms, the largest first), or "never"{meant("never")}'
+            ),
+        ),
+        (
+            "refresh.session_check",
+            "soon",
+            (
+                '"soon" is not a valid duration or "never"; write numbers with units (d, h, m, s, '
+                'ms, the largest first), or "never"'
             ),
         ),
         ("api.mode", "0o660", f'"0o660" {MODE}{meant("0660")}'),
