@@ -41,7 +41,7 @@ class Api:
 
 @dataclass(frozen=True, slots=True)
 class Http:
-    """Where metrics, health and the status page are served."""
+    """Where metrics and health checks are served."""
 
     listen: tuple[tuple[str, int], ...]
     """Hosts and ports; port 0 means any free port."""

@@ -152,7 +152,7 @@ class ApiTable(Struct, frozen=True, kw_only=True):
 
 
 class HttpTable(Struct, frozen=True, kw_only=True):
-    """Metrics, health checks and the status page, never tokens. Changes need a restart."""
+    """Metrics and health checks, never tokens. Changes need a restart."""
 
     listen: Annotated[
         tuple[Listen, ...],
