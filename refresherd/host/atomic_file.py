@@ -17,7 +17,6 @@ from typing import TypeAlias, TypeVar
 from refresherd.domain.errors import OutputError
 from refresherd.domain.model import Ownership
 from refresherd.engine.ports import Clock
-from refresherd.host import file_record
 from refresherd.host.accounts import NoSuchAccount, belongs, owner_ids
 from refresherd.host.directories import (
     StaleTempFiles,
@@ -105,15 +104,11 @@ def replace(
     try:
         with opened_directory(target.directory) as directory:
             admit(directory)
-            temporary = _write_temporary(directory, target, content, nonce, durable=True)
-            try:
-                written = os.stat(temporary, dir_fd=directory, follow_symlinks=False)
+            with _temporary_file(directory, target, content, nonce) as (temporary, fd):
+                os.fsync(fd)
                 os.rename(temporary, target.name, src_dir_fd=directory, dst_dir_fd=directory)
-            except OSError:
-                _discard(directory, temporary)
-                raise
-            _sync(directory)
-            return file_record.renamed(directory, target.name, content, written)
+                _sync(directory)
+                return FileRecord.of(os.fstat(fd), content)
     except OSError as error:
         raise failure(target.path, "write it", error) from error
 
@@ -133,30 +128,28 @@ def remove(target: Target, admit: Callable[[int], None] = anywhere) -> None:
         raise failure(target.path, "remove it", error) from error
 
 
-def _write_temporary(
-    directory: int, target: Target, content: bytes, nonce: str, *, durable: bool
-) -> str:
-    """Write a temporary file with the target's owner and mode, and return its name.
+@contextmanager
+def _temporary_file(
+    directory: int, target: Target, content: bytes, nonce: str
+) -> Iterator[tuple[str, int]]:
+    """Write a temporary file with the target's owner and mode; yield its name, and it open.
 
     With O_EXCL it never writes to a file or link that somebody planted there. Raises OSError or
-    OutputError; the file is then removed again.
+    OutputError. After an error, also of the block, the file is removed again.
     """
     temporary = temporary_name(target.name, nonce)
     fd = os.open(temporary, OPEN_TEMPORARY, OWNER_ONLY, dir_fd=directory)
     try:
-        try:
-            rest = memoryview(content)
-            while rest:  # write(2) may take less, for instance when a disk is filling up
-                rest = rest[os.write(fd, rest) :]
-            hand_over(fd, target.path, target.ownership)
-            if durable:
-                os.fsync(fd)
-        finally:
-            os.close(fd)
+        rest = memoryview(content)
+        while rest:  # write(2) may take less, for instance when a disk is filling up
+            rest = rest[os.write(fd, rest) :]
+        hand_over(fd, target.path, target.ownership)
+        yield temporary, fd
     except BaseException:
         _discard(directory, temporary)
         raise
-    return temporary
+    finally:
+        os.close(fd)
 
 
 def hand_over(fd: int, path: str, ownership: Ownership) -> None:
@@ -273,8 +266,8 @@ class ReplacedFile:
                 for name in files.stale_files.take(directory, target.directory, target.name, now):
                     _discard(directory, name)
                 refuse_unreplaceable(directory, target.name)
-                trial = _write_temporary(directory, target, TRIAL, _nonce(), durable=False)
-                _discard(directory, trial)
+                with _temporary_file(directory, target, TRIAL, _nonce()) as (trial, _):
+                    _discard(directory, trial)
         except OSError as error:
             raise failure(target.path, "write it", error) from error
         # Names are looked up with services that may hang, wherever the file is.

@@ -40,6 +40,11 @@ class FileRecord:
         self._status = _packed(found)
         self._digest = digest
 
+    @classmethod
+    def of(cls, found: os.stat_result, content: bytes) -> "FileRecord":
+        """Return the record of a file with this status and these bytes."""
+        return cls(found, _digest(content))
+
     def has(self, content: bytes) -> bool:
         """Return whether these bytes were left there."""
         return _digest(content) == self._digest
@@ -86,21 +91,6 @@ class FileRecord:
         return self.has(content), found
 
 
-def left(found: os.stat_result, content: bytes) -> FileRecord:
-    """Return the record of a file that was just written."""
-    return FileRecord(found, _digest(content))
-
-
-def renamed(directory: int, name: str, content: bytes, written: os.stat_result) -> FileRecord:
-    """Return the record of a file that was written, and then renamed, which changed its status."""
-    record = left(written, content)
-    with suppress(OSError):  # somebody was faster
-        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
-        if record.is_of(found):
-            return left(found, content)
-    return record
-
-
 def already(path: str, content: bytes, ownership: Ownership) -> FileRecord | None:
     """Return the record of the file at the path if it has exactly these bytes and rights.
 
@@ -121,7 +111,7 @@ def already(path: str, content: bytes, ownership: Ownership) -> FileRecord | Non
         gid = directory.st_gid if directory.st_mode & stat.S_ISGID else os.getegid()
     if present != content or rights(found) != (ownership.mode, uid, gid):
         return None
-    return left(found, content)
+    return FileRecord.of(found, content)
 
 
 def rights(found: os.stat_result) -> tuple[int, int, int]:
