@@ -134,7 +134,7 @@ class SignalHook:
                         return ""
         except OSError as error:
             if missing is not None:
-                raise HookError(f"{missing}; looked for {in_seconds(self.timeout)}") from None
+                raise HookError(f"{missing}; retried for {in_seconds(self.timeout)}") from None
             message = f"{self.pid_file}: {error.strerror}"
             raise HookError(message, timed_out=isinstance(error, TimeoutError)) from None
 

@@ -16,7 +16,7 @@ from refresherd.config.findings import Finding, KeyPath, Kind, quoted
 from refresherd.config.parse import Settings
 from refresherd.config.scalars import OutputPath
 from refresherd.host.path_identity import Place, Resolver
-from refresherd.host.trust import other_owner, other_writers
+from refresherd.host.trust import look_up_groups_again, other_owner, other_writers
 
 PRIVATE = frozenset({"api_key_file", "password_file", "token_file", "key_file"})
 """Keys whose files' own modes are checked with their content."""
@@ -47,6 +47,7 @@ def check_trust(settings: Settings, resolver: Resolver) -> Iterator[Finding]:
     It is a fault if they could choose what the daemon runs or whose token it hands out. It is a
     warning if the configuration itself names the file of another user, and so trusts that user.
     """
+    look_up_groups_again()
     credentials = settings.credentials_directory
     others_in = cache(_others)
     # The files of ten thousand apps share the steps to their directory, whose hashes are known.

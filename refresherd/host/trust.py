@@ -96,6 +96,11 @@ def read_own(path: str, limit: int) -> bytes | None:
         raise failure(path, "read it", error) from error
 
 
+def look_up_groups_again() -> None:
+    """Forget the members of groups, which a long-lived process would know only as they were."""
+    _members.cache_clear()
+
+
 @cache
 def _members(gid: int) -> frozenset[int]:
     """Return the uids of the users in a group. It may block."""

@@ -102,4 +102,4 @@ async def test_a_file_that_cannot_be_read_is_warned_of(runs: Runs) -> None:
     runs.path.symlink_to(runs.path)
     assert await runs.next().load() == {}
     (warning,) = runs.warnings
-    assert warning.startswith("the generations of earlier tokens are not known: ")
+    assert warning.startswith("cannot read the generations of earlier tokens: ")

@@ -32,7 +32,7 @@ STALE = "it is stale: the process that it names no longer exists"
 SOON = 0.1
 """A timeout in seconds for hooks that look for a process in vain."""
 
-IN_VAIN = "; looked for 0.1 s"
+IN_VAIN = "; retried for 0.1 s"
 
 
 class Service:

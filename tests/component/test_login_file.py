@@ -204,7 +204,7 @@ async def test_a_filesystem_that_hangs_is_given_up_soon(runs: Runs) -> None:
     )
     assert await store.load() is None
     (warning,) = runs.warnings
-    assert warning.startswith("the failed logins of earlier runs are not known: ")
+    assert warning.startswith("cannot read the failed logins of earlier runs: ")
     with pytest.raises(OutputError, match="hangs"):
         await store.save({})
     release.set()

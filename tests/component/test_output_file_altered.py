@@ -206,5 +206,5 @@ async def test_a_file_of_others_is_not_discarded(path: Path) -> None:
     target = output(path)
     await target.put(token(1))
     replaced(path)
-    assert await target.discard() == f"{path}: not removed, since it is another file by now"
+    assert await target.discard() == f"{path}: not removed, since somebody has replaced it"
     assert path.read_text() == "theirs"

@@ -63,7 +63,7 @@ class FileOutput(ReplacedFile):
         self._left, self._watched = NO_FILE, True
 
     async def discard(self) -> str:
-        """Remove it for good, unless it is another file by now; then return a sentence on it."""
+        """Remove it for good, unless somebody has replaced it; then return that as a message."""
         self._watched = False
         return await self._call(self._discard)
 
@@ -117,6 +117,6 @@ class FileOutput(ReplacedFile):
             return ""  # nothing is left there that anybody could read
         ours = left.is_of(found) if isinstance(left, FileRecord) else left is None
         if not ours or not stat.S_ISREG(found.st_mode):
-            return f"{self.path}: not removed, since it is another file by now"
+            return f"{self.path}: not removed, since somebody has replaced it"
         remove(self._target, self._admit)
         return ""

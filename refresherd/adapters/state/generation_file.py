@@ -54,7 +54,7 @@ class GenerationFile:
             with suppress(OutputError):  # `save` will report it
                 await self._file.prepare()
         except OutputError as error:
-            self._warn(f"the generations of earlier tokens are not known: {error}")
+            self._warn(f"cannot read the generations of earlier tokens: {error}")
             return {}
         return decoded(raw or b"")
 

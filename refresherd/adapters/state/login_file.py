@@ -105,7 +105,7 @@ class LoginFile:
                 return {}
             self._key, histories = decoded(raw, self._boot())
         except OutputError as error:
-            message = f"the failed logins of earlier runs are not known: {error}"
+            message = f"cannot read the failed logins of earlier runs: {error}"
         except ValueError as error:
             path = self._file.path
             message = f"{path} is not used and will be replaced with the next login: {error}"
