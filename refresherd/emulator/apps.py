@@ -206,7 +206,9 @@ class Apps:
         if acct_id.lower() != self.account_id:
             return None
         app = self.with_name(name)
-        if app is None or hmac.compare_digest(password.encode(), app.secret.encode()):
+        if app is None or hmac.compare_digest(
+            password.encode(errors="surrogatepass"), app.secret.encode()
+        ):
             return app
         app.counts.failed_logins += 1
         return None

@@ -231,7 +231,7 @@ def _handler(route: Route) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handler(request: web.Request) -> web.Response:
         try:
             if route.method == "POST":
-                fields = parse(await request.text(), route.fields)
+                fields = parse((await request.read()).decode(), route.fields)
             else:
                 fields = parse_query(request.query, route.fields)
             value = route.handle(fields)

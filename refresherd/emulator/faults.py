@@ -94,7 +94,8 @@ class Fault:
             raise ValueError("padding, truncate, delay and drip must not be negative")
         if self.status is None and (self.body is not None or self.content_type is not None):
             raise ValueError("body and content_type need a status; write one, such as 200")
-        for name, value in (*self.headers.items(), ("Location", self.redirect or "")):
+        own = ("Location", self.redirect or ""), ("Content-Type", self.content_type or "")
+        for name, value in (*self.headers.items(), *own):
             if HEADER.fullmatch(f"{name}: {value}") is None:
                 raise ValueError(f"headers: {name!r} is not the name and the value of a header")
 

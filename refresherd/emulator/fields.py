@@ -53,6 +53,7 @@ def parse(text: str, known: Fields) -> dict[str, Any]:
     """Return the fields of a body. Raises ValueError with all that is wrong."""
     try:
         fields = json.loads(text or "{}")
+        json.dumps(fields, ensure_ascii=False).encode()  # half of a pair of surrogates fails here
     except (ValueError, RecursionError) as error:
         raise ValueError(f"the body is not JSON: {error}; {_write(known)}") from None
     if not isinstance(fields, dict):

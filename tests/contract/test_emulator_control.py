@@ -91,6 +91,7 @@ def test_the_example_of_each_field_is_right(name: str) -> None:
         ('{"body": "x"}', "body and content_type need a status; write one, such as 200"),
         ('{"headers": {"a b": "x"}}', "headers: 'a b' is not the name and the value of a header"),
         ('{"headers": {"a": "x\\ny"}}', "headers: 'a' is not the name and the value of a header"),
+        ('{"status": 200, "content_type": "a\\nb"}', "headers: 'Content-Type' is not the name"),
         ("{", "the body is not JSON: Expecting"),
         ("[1]", 'the body is [1]; write a JSON object, such as {"operation": "reauth"}'),
     ],
@@ -104,6 +105,26 @@ async def test_errors_name_what_is_wrong_and_what_is_right(
     assert text.startswith(message)
     assert text.endswith("GET /control lists each request's fields\n")
     assert len(dsm.faults) == 0
+
+
+@pytest.mark.parametrize("path", ["apps", "apps/reset-secret", "faults", "sessions/end"])
+@pytest.mark.parametrize("body", [r'{"app": "\ud800"}', r'{"name": "\ud800"}', r'{"\ud800": 1}'])
+async def test_text_that_utf8_cannot_hold_is_refused(dsm: Emulator, path: str, body: str) -> None:
+    """The answer would repeat it, and end in a 500."""
+    status, text, _ = await send(dsm, "POST", f"/control/{path}", body)
+    assert status == 400
+    assert text.startswith("the body is not JSON")
+
+
+async def test_the_charset_of_a_body_does_not_matter(dsm: Emulator) -> None:
+    """JSON is UTF-8, whatever a client writes."""
+    headers = {"Content-Type": "application/json; charset=unknown"}
+    url = f"{dsm.url}/control/apps"
+    async with aiohttp.ClientSession() as session:
+        async with session.post(url, data=b"{}", headers=headers) as response:
+            assert response.status == 200
+        async with session.post(url, data=b"\xff", headers=headers) as response:
+            assert response.status == 400
 
 
 async def test_all_faults_of_a_request_are_named_at_once(dsm: Emulator) -> None:

@@ -175,6 +175,11 @@ async def test_a_body_that_the_api_description_does_not_allow_is_refused(
     assert (app.counts.logins, app.counts.failed_logins) == (0, 0)
 
 
+async def test_a_password_of_any_characters_is_compared(client: Client) -> None:
+    """JSON may hold half of a pair of surrogates, which UTF-8 cannot."""
+    assert (await client.log_in(**client.by_name() | {"password": "\ud800"}))[0] == 401
+
+
 async def test_two_logins_in_one_request_are_refused(client: Client) -> None:
     """Which of them counts would be anybody's guess."""
     authorization = f"Basic {client.dsm.apps[0].api_key}"
