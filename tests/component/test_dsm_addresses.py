@@ -5,10 +5,14 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
+from aiohttp import connector
 
-from refresherd.adapters.dsm.addresses import SUSPECT_SECONDS
+from refresherd.adapters.dsm.addresses import SUSPECT_SECONDS, Addresses
+from refresherd.adapters.dsm.attempt import Attempt
 from refresherd.adapters.dsm.client import Connections
 from refresherd.domain.errors import Retryable
 from refresherd.domain.model import ApiKeyEnv, App, Certificate, Endpoint, Secret
@@ -219,6 +223,23 @@ async def test_a_sick_address_is_forgiven(place: Place) -> None:
     place.clock.advance(1)
     await place.login()
     assert (len(first.requests), len(second.requests)) == (2, 1)
+
+
+async def test_silence_takes_few_seconds_of_a_long_timeout(place: Place) -> None:
+    """An app without a token, after a resume for instance, would wait for ten by default."""
+    place.names.addresses = (SICK, GOOD)
+    attempt, addresses = Attempt(60), Addresses(HOST, place.port, place.names, place.clock)
+    await addresses.resolve()
+    connection = SimpleNamespace(transport=None, protocol=SimpleNamespace(should_close=False))
+    limits = []
+    for other_is_good in (True, False):
+        async with attempt.begin() as limit:
+            attempt.addresses, attempt.address, attempt.is_new = addresses, SICK, True
+            assert attempt.accept(cast(connector.Connection, connection))
+            limits.append(round((limit.when() or 0) - attempt.began))
+        if other_is_good:
+            addresses.failed(GOOD)
+    assert limits == [5, 60]
 
 
 async def test_slow_addresses_get_all_the_time_if_no_other_is_left(place: Place) -> None:

@@ -23,6 +23,10 @@ from refresherd.host.os_errors import NO_THREAD
 CONNECT_SECONDS = 2.0
 """How long a connection, TLS included, may take while other addresses are left and not suspect."""
 
+ANSWER_SECONDS = 5.0
+"""How long an answer may take while another address is not suspect: an app without a token should
+not wait for half of a long timeout. DSM usually answers within a second."""
+
 
 @dataclass(slots=True)
 class Attempt:
@@ -94,7 +98,8 @@ class Attempt:
         if others and not self.is_new and self.addresses.is_suspect(self.address):
             return False
         now = asyncio.get_running_loop().time()
-        self.limit.reschedule(now + (self.deadline - now) / (1 + others))
+        seconds = (self.deadline - now) / (1 + others)
+        self.limit.reschedule(now + (min(seconds, ANSWER_SECONDS) if others else seconds))
         return True
 
     def failed(self, error: Exception) -> Retryable | None:
