@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from math import inf
 
 from refresherd.domain import timing
 from refresherd.domain.errors import DsmError, Retryable, SessionLost
@@ -17,6 +18,9 @@ MAX_PENDING = 64
 """How many sessions of one app may wait to be ended. One more ends the oldest early."""
 
 MAX_TRIES = 3
+
+LAST_TIMEOUT = 1.5
+"""Seconds for each of two tries to end a session for good; a stop waits two seconds for both."""
 
 MIN_POSTPONEMENT = 1.0
 """The least number of seconds between two checks whether an output still holds a replaced token."""
@@ -102,10 +106,17 @@ class SessionTermination:
         return store is None or not store.irreplaceable or token.generation < store.saved
 
     async def end_all(self, newest: Token | None) -> None:
-        """End all sessions at once and for good, except an irreplaceable one."""
+        """End all sessions at once and for good, except an irreplaceable one.
+
+        One that DSM did not end is tried once more, in time to be of use at a stop: there is no
+        later, and DSM may answer at another address.
+        """
 
         async def end(token: Token) -> None:
-            if (outcome := await self._terminate(token)) is not None:
+            outcome = await self._terminate(token, LAST_TIMEOUT)
+            if isinstance(outcome, Retryable):
+                outcome = await self._terminate(token, LAST_TIMEOUT)
+            if outcome is not None:
                 self._report(outcome)
 
         tokens = self.pending if newest is None else (*self.pending, newest)
@@ -144,12 +155,12 @@ class SessionTermination:
         elif outcome is not None:
             self._report(outcome)
 
-    async def _terminate(self, token: Token) -> Ending | DsmError | None:
+    async def _terminate(self, token: Token, longest: float = inf) -> Ending | DsmError | None:
         """End the session of `token`, and return TERMINATED, or the error if that fails.
 
         Return None if it has expired, also while it waited for its turn: nothing is sent then.
         """
-        timeout = self._app.settings.endpoint.timeout
+        timeout = min(self._app.settings.endpoint.timeout, longest)
         try:
             async with self._app.ports.endings:
                 if token.expires_at <= self._app.now():

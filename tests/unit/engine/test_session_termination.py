@@ -90,6 +90,22 @@ async def test_an_expired_session_is_not_ended() -> None:
     assert retired.termination.due_at == NEVER
 
 
+async def test_the_last_termination_is_tried_twice() -> None:
+    """One of DSM's addresses may be down at a stop, after which nobody ends the session."""
+    retired = Retired([OUTAGE, None])
+    await retired.termination.end_all(token())
+    assert retired.ended == ["token-1", "token-1"]
+    assert retired.endings == [SessionEnded("payments", Ending.TERMINATED)]
+
+
+async def test_the_last_termination_is_not_tried_for_long() -> None:
+    """A stop has two seconds for both tries, so the first must not take all of them."""
+    retired = Retired([OUTAGE, OUTAGE])
+    await retired.termination.end_all(token())
+    assert [event.result for event in retired.endings] == [Ending.FAILED]
+    assert [call.timeout for call in retired.fake_app.scripted.calls] == [1.5, 1.5]
+
+
 async def test_a_session_that_expires_while_it_waits_its_turn_is_not_ended() -> None:
     """A few terminations are under way at once, and one that hangs holds up the others."""
     retired = Retired()
