@@ -11,7 +11,7 @@ from refresherd.config.app_settings import OutputTable
 from refresherd.config.findings import Finding, KeyPath, Kind, quoted
 from refresherd.config.parse import Settings
 from refresherd.config.scalars import Principal
-from refresherd.host.accounts import group_id, user_id
+from refresherd.host.accounts import group_id, may_give_away, user_id
 from refresherd.host.path_identity import Resolver
 
 LONGEST_NAME = 1024
@@ -28,11 +28,13 @@ Barrier: TypeAlias = tuple[Path, int]
 
 
 def check_accounts(settings: Settings, resolver: Resolver) -> Iterator[Finding]:
-    """Yield users and groups that this host lacks, and those that cannot reach their outputs."""
+    """Yield users and groups that this host lacks, and those that do not get their outputs."""
     # A directory service may be slow, and ten thousand apps mostly name the same accounts.
     uid_of, gid_of = cache(user_id), cache(group_id)
     yield from _check_existence(settings, uid_of, gid_of)
     yield from _check_reach(settings, resolver, uid_of, gid_of)
+    if not may_give_away():
+        yield from _check_gifts(settings, uid_of, gid_of)
 
 
 def _check_existence(settings: Settings, uid_of: LookUp, gid_of: LookUp) -> Iterator[Finding]:
@@ -55,19 +57,55 @@ def _check_reach(
 ) -> Iterator[Finding]:
     """Yield a warning for each output whose owner or group a directory keeps out."""
     barrier = cache(_barrier)
+    for key, output in _outputs(settings):
+        if not (output.owner or _for_group(output)):
+            continue
+        steps = resolver.opened(output.path.path.parent).steps
+        uid = uid_of(output.owner) if output.owner else None
+        gid = gid_of(output.group) if _for_group(output) else None
+        if uid and (where := barrier(steps, uid, None)):
+            yield _kept_out((*key, "owner"), f"the user {quoted(output.owner)}", where)
+        if gid and (where := barrier(steps, None, gid)):
+            yield _kept_out((*key, "group"), f"the group {quoted(output.group)}", where)
+
+
+def _check_gifts(settings: Settings, uid_of: LookUp, gid_of: LookUp) -> Iterator[Finding]:
+    """Yield a warning for each owner or group that this user may not give files to: chown(2)."""
+    own, groups = os.geteuid(), {os.getegid(), *os.getgroups()}
+    for key, output in _outputs(settings):
+        if output.owner and uid_of(output.owner) not in (None, own):
+            yield Finding(
+                (*key, "owner"),
+                f"this user (uid {own}) may not give files to the user {quoted(output.owner)}; "
+                "use a group, or allow it (in a unit: the drop-in hand-over.conf)",
+                Kind.WARNING,
+            )
+        gid = gid_of(output.group) if output.group else None
+        if gid not in (None, *groups) and not _inherited(output.path.path.parent, gid):
+            yield Finding(
+                (*key, "group"),
+                f"this user (uid {own}) may not give files to the group {quoted(output.group)}; "
+                "make it a member (in a unit: the drop-in hand-over.conf)",
+                Kind.WARNING,
+            )
+
+
+def _inherited(directory: Path, gid: int | None) -> bool:
+    """Return whether new files in a directory get this group by themselves: inode(7)."""
+    try:
+        found = directory.stat()
+    except OSError:
+        return False
+    return bool(found.st_mode & stat.S_ISGID) and found.st_gid == gid
+
+
+def _outputs(settings: Settings) -> Iterator[tuple[KeyPath, OutputTable]]:
+    """Yield each app's files and sockets that have a path, with their keys."""
     for app in settings.apps:
         for kind, outputs in ("files", app.own.files), ("sockets", app.own.sockets):
             for index, output in enumerate(outputs):
-                if not output.path or not (output.owner or _for_group(output)):
-                    continue
-                steps = resolver.opened(output.path.path.parent).steps
-                uid = uid_of(output.owner) if output.owner else None
-                gid = gid_of(output.group) if _for_group(output) else None
-                key = (*app.path, kind, index)
-                if uid and (where := barrier(steps, uid, None)):
-                    yield _kept_out((*key, "owner"), f"the user {quoted(output.owner)}", where)
-                if gid and (where := barrier(steps, None, gid)):
-                    yield _kept_out((*key, "group"), f"the group {quoted(output.group)}", where)
+                if output.path:
+                    yield (*app.path, kind, index), output
 
 
 def _for_group(output: OutputTable) -> bool:

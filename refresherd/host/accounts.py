@@ -4,9 +4,11 @@ import asyncio
 import grp
 import os
 import pwd
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 from refresherd.domain.access import Permitted
 from refresherd.domain.model import Access, Ownership
@@ -17,6 +19,9 @@ LARGEST_ID = 2**32 - 2
 
 UNCHANGED = -1
 """What chown(2) takes for "leave it as it is"."""
+
+CAP_CHOWN = 1 << 0
+"""The first bit of a set of capabilities: capabilities(7)."""
 
 PATIENCE_SECONDS = 5.0
 """A directory service that takes longer hangs; users whom only it could name get no access."""
@@ -42,6 +47,19 @@ def owner_ids(ownership: Ownership) -> tuple[int, int]:
         _required("user", ownership.owner, user_id),
         _required("group", ownership.group, group_id),
     )
+
+
+def may_give_away() -> bool:
+    """Return whether this process may give files to any user and group, as root usually may.
+
+    That takes CAP_CHOWN: capabilities(7). Without /proc, nobody knows, and it is True.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return True
+    effective = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return effective is None or bool(int(effective[1], 16) & CAP_CHOWN)
 
 
 def belongs(found: os.stat_result, uid: int, gid: int) -> bool:

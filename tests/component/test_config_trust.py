@@ -286,3 +286,32 @@ def test_a_directory_that_keeps_consumers_out_is_a_warning(shared_place: Place, 
     with suppress(OSError):  # not every file system has access control lists
         os.setxattr(run, "system.posix_acl_access", ACL)
         assert warnings(shared_place, text) == []
+
+
+@AS_ROOT
+@pytest.mark.parametrize("kind", ["files", "sockets"])
+def test_an_owner_or_group_that_this_user_may_not_give_files_to_is_a_warning(
+    place: Place, kind: str
+) -> None:
+    """Otherwise everything looks right until the daemon runs, and no file appears."""
+    needs_tool("setpriv")
+    more = "mode = '0660'\nowner = 'daemon'\ngroup = 'daemon'\n"
+    place.write(place.file.name, "http.listen = []\napi.path = ''\n" + output("run/x", more, kind))
+
+    def check(*options: str) -> list[str]:
+        command = ("setpriv", *options, REFRESHERD, "check", "--config", str(place.file))
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+        assert done.returncode == 0, done.stderr
+        lines = (line.split(": ", 2)[2] for line in done.stderr.splitlines())
+        return [line.rpartition(' "daemon"; ')[0] for line in lines if "may not give" in line]
+
+    without = ("--bounding-set=-chown", "--groups")
+    of_user = f"apps.a.{kind}[0].owner: this user (uid 0) may not give files to the user"
+    of_group = f"apps.a.{kind}[0].group: this user (uid 0) may not give files to the group"
+    assert check(*without, "0") == [of_user, of_group]
+    assert check(*without, "1") == [of_user]
+    assert check("--groups", "0") == []
+    # New files get the group of such a directory by themselves.
+    os.chown(place.directory / "run", 0, 1)
+    (place.directory / "run").chmod(0o2755)
+    assert check(*without, "0") == [of_user]
