@@ -92,7 +92,10 @@ def translated_errors(path: str, deadline: Deadline) -> Iterator[None]:
             f"{path} does not answer like a refresherd of this version: {error}"
         ) from error
     except TimeoutError as error:
-        raise TimedOut(f"no answer on {path} within {in_seconds(deadline.seconds)}") from error
+        raise TimedOut(
+            f"no answer on {path} within {in_seconds(deadline.seconds)}: does refresherd hang, or "
+            "has it failed, and systemd keeps its socket? See its log"
+        ) from error
     except PermissionError as error:
         _demand_socket(path)
         raise NotPermitted(
