@@ -76,7 +76,7 @@ class Supervisor:
                 # takes no new ones.
                 group.create_task(self._on_request(self._refresh_requested, AppRunner.refresh))
                 group.create_task(self._on_request(self._reloaded, AppRunner.reloaded))
-                async for name, runner in _in_batches(tuple(self._runners.items())):
+                async for name, runner in in_batches(tuple(self._runners.items())):
                     self._tasks[name] = group.create_task(runner.run())
                 self._started.set()
         finally:
@@ -105,12 +105,12 @@ class Supervisor:
             lambda runner: runner.discard(successors.get(runner.app.name)),
             self._context.observer,
         )
-        async for app in _in_batches(plan.retune):
+        async for app in in_batches(plan.retune):
             app_context = self._make_app_context(app)
             self._runners[app.name] = self._runners[app.name].retuned(app, app_context)
-        async for app in _in_batches(plan.start):
+        async for app in in_batches(plan.start):
             self._runners[app.name] = self._new_runner(app)
-        async for app in _in_batches((*plan.restart, *plan.retune, *plan.start)):
+        async for app in in_batches((*plan.restart, *plan.retune, *plan.start)):
             self._tasks[app.name] = self._group.create_task(self._runners[app.name].run())
         self._runners = {name: self._runners[name] for name in order}
         self._reloaded.set()
@@ -128,7 +128,7 @@ class Supervisor:
         successors = dict.fromkeys(plan.stop) | {app.name: app for app in plan.restart}
         await _stop(self._tasks.pop(name) for name in successors)
         removed = []
-        async for name, app in _in_batches(successors.items()):
+        async for name, app in in_batches(successors.items()):
             runner = self._runners.pop(name)
             if app is not None:
                 self._runners[name] = self._new_runner(app, runner.cell.session.generation)
@@ -171,14 +171,14 @@ class Supervisor:
 async def _stop(tasks: Iterable[asyncio.Task[NoReturn]]) -> None:
     """Cancel the tasks of apps; return when nothing of them is under way."""
     stopped = []
-    async for task in _in_batches(tasks):
+    async for task in in_batches(tasks):
         task.cancel()
         stopped.append(task)
     if stopped:
         await asyncio.wait(stopped)
 
 
-async def _in_batches(items: Iterable[T]) -> AsyncIterator[T]:
+async def in_batches(items: Iterable[T]) -> AsyncIterator[T]:
     """Yield the items, and give the event loop its turn after each batch."""
     for number, item in enumerate(items, start=1):
         yield item

@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 OPEN_TEMPORARY = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
+APPEND = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+
 OWNER_ONLY = 0o600
 """The temporary file's mode until it has its owner: nobody else may read it yet."""
 
@@ -232,6 +234,13 @@ class ReplacedFile:
         """
         await self._call(lambda: self._replace(content()))
 
+    async def append(self, content: bytes) -> bool:
+        """Append to it, not durably; return False if it is gone, or has not room for all.
+
+        Raises OutputError if its filesystem hangs.
+        """
+        return await self._call(lambda: _appended(self.path, content))
+
     async def remove(self) -> None:
         """Remove it if it is there, durably. Raises OutputError."""
         await self._call(lambda: remove(self._target, self._admit))
@@ -273,6 +282,17 @@ class ReplacedFile:
         # Names are looked up with services that may hang, wherever the file is.
         names = target.ownership.owner or target.ownership.group
         self._in_memory = not names and in_memory(target.directory)
+
+
+def _appended(path: str, content: bytes) -> bool:
+    try:
+        fd = os.open(path, APPEND)
+        try:
+            return os.write(fd, content) == len(content)
+        finally:
+            os.close(fd)
+    except OSError:
+        return False
 
 
 def _nonce() -> str:

@@ -32,9 +32,8 @@ not wait for half of a long timeout. DSM usually answers within a second."""
 class Attempt:
     """A request on its way, with at most one connection at a time."""
 
-    timeout: float
-    """In seconds, for all of it."""
-    began: float = field(default_factory=lambda: asyncio.get_running_loop().time())
+    deadline: float
+    """When it ends, by the event loop's clock."""
     limit: asyncio.Timeout = field(init=False)
     """Ends the present try, which began at `tried_at`."""
     tried_at: float = 0.0
@@ -48,11 +47,6 @@ class Attempt:
     protocol: ResponseHandler | None = None
     """The connection's. None while it is being made."""
     failures: list[Failure] = field(default_factory=list)
-
-    @property
-    def deadline(self) -> float:
-        """When the attempt ends, by the event loop's clock."""
-        return self.began + self.timeout
 
     def begin(self) -> asyncio.Timeout:
         """Begin a try, on a connection from the pool or a new one; return its limit of time."""
@@ -111,17 +105,14 @@ class Attempt:
             if not present.is_final:
                 self.give_up()
             self.address = ""
-            if self.remaining and not present.is_final and self._has_time:
+            has_time = asyncio.get_running_loop().time() < self.deadline
+            if self.remaining and not present.is_final and has_time:
                 return None
         error_of_all = combined(self.failures)
         unresolved = self.addresses if self.remaining is None else None
         if found_no_thread(error) or (unresolved is not None and unresolved.lacks_thread):
             error_of_all.explain(NO_THREAD)
         return error_of_all
-
-    @property
-    def _has_time(self) -> bool:
-        return asyncio.get_running_loop().time() < self.deadline
 
     def give_up(self) -> None:
         """Close the connection, and make all apps try the host's other addresses first."""

@@ -1,5 +1,6 @@
 """DSM as the apps see it: implements SessionClient."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -126,7 +127,7 @@ class Client:
         body: bytes | None = None,
     ) -> T:
         """Send a request; return what `read` makes of the answer."""
-        attempt = Attempt(timeout)
+        attempt = Attempt(asyncio.get_running_loop().time() + timeout)
         headers: dict[str, str] = {}
         if operation.scheme:
             headers[hdrs.AUTHORIZATION] = f"{operation.scheme} {secret.reveal()}"

@@ -129,7 +129,7 @@ class SocketOutput:
         return str(alteration.now)
 
     def leave(self) -> None:
-        """Stop listening; the next run goes on with the socket if it is kept for it.
+        """Stop listening; the next run goes on with the socket if it persists.
 
         Clients that were accepted still get their answers.
         """

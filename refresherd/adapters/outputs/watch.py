@@ -1,14 +1,15 @@
 """Notices what others do to the outputs of all apps."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from functools import partial
 from typing import NoReturn
 
 from refresherd.engine.app_runner import AppRunner
 from refresherd.engine.delivery import WatchedDelivery
 from refresherd.engine.ports import Alteration
-from refresherd.engine.supervisor import Supervisor
+from refresherd.engine.supervisor import Supervisor, in_batches
 from refresherd.host.keyed_executor import KeyedExecutor
 
 EVERY_SECONDS = 4.0
@@ -34,8 +35,8 @@ class OutputWatch:
         self._apps = apps
         self._executor = executor
         self._every = every
-        self._under_way: dict[str, asyncio.Task[None]] = {}
-        """The looks that have not ended, by directory."""
+        self._under_way: set[str] = set()
+        """The directories at whose outputs a thread is looking."""
 
     async def run(self) -> NoReturn:
         """Look at all outputs again and again, until cancelled."""
@@ -45,33 +46,21 @@ class OutputWatch:
                 await self._start(tasks)
 
     async def _start(self, tasks: asyncio.TaskGroup) -> None:
-        directories: dict[str, list[Watched]] = {}
-        for number, (runner, delivery) in enumerate(self._watched(), start=1):
-            directory = delivery.output.directory
+        directories: defaultdict[str, list[Watched]] = defaultdict(list)
+        async for runner in in_batches(self._apps.runners()):
+            for delivery in runner.outputs:
+                directories[delivery.output.directory].append((runner, delivery))
+        async for directory, watched in in_batches(directories.items()):
             if directory not in self._under_way:
-                directories.setdefault(directory, []).append((runner, delivery))
-            if number % BATCH == 0:
-                await asyncio.sleep(0)
-        for number, (directory, watched) in enumerate(directories.items(), start=1):
-            look = tasks.create_task(self._look(directory, watched))
-            self._under_way[directory] = look
-            look.add_done_callback(partial(self._ended, directory))
-            if number % BATCH == 0:
-                await asyncio.sleep(0)
-
-    def _watched(self) -> Iterator[Watched]:
-        return ((runner, one) for runner in self._apps.runners() for one in runner.outputs)
-
-    def _ended(self, directory: str, _: object) -> None:
-        del self._under_way[directory]
+                self._under_way.add(directory)
+                tasks.create_task(self._look(directory, watched))
 
     async def _look(self, directory: str, watched: Sequence[Watched]) -> None:
         for start in range(0, len(watched), BATCH):
-            batch = watched[start : start + BATCH]
-            for (runner, delivery), found in await self._executor.call(
-                directory, partial(_altered, batch)
-            ):
+            look = partial(_altered, watched[start : start + BATCH])
+            for (runner, delivery), found in await self._executor.call(directory, look):
                 runner.altered(delivery, found)
+        self._under_way.remove(directory)
 
 
 def _altered(batch: Sequence[Watched]) -> list[tuple[Watched, Alteration]]:

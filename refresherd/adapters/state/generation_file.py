@@ -5,7 +5,6 @@ append, however many apps there are. Appended lines are not synced: a killed pro
 host that loses power loses the last seconds.
 """
 
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +14,6 @@ from refresherd.domain.events import Warned
 from refresherd.domain.model import Instant, Ownership
 from refresherd.engine.ports import Observer
 from refresherd.host.atomic_file import FileContext, ReplacedFile, Target
-from refresherd.host.keyed_executor import filesystem_timeout
 
 RETRY_DELAY = 10.0
 """Seconds between two tries while writes fail. Attempts in between do not wait."""
@@ -31,17 +29,14 @@ MIN_APPENDED = 1000
 """Lines that may be appended, or twice as many as there are apps, before the file is replaced by
 one with a line for each app."""
 
-APPEND = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-
 
 class GenerationFile:
     """A GenerationStore in a file that only the daemon's user may read."""
 
     def __init__(self, path: Path, observer: Observer, files: FileContext) -> None:
         self._file = ReplacedFile(Target.at(path, Ownership(mode=0o600)), files)
-        self._path = path
         self._observer = observer
-        self._files = files
+        self._clock = files.clock
         self._appended: int | None = None
         """How many lines this run has appended; None if the file is to be replaced next."""
         self._retry_at: Instant | None = None
@@ -63,7 +58,7 @@ class GenerationFile:
 
         While writes fail, most calls return at once.
         """
-        if self._retry_at is not None and self._files.clock.now() < self._retry_at:
+        if self._retry_at is not None and self._clock.now() < self._retry_at:
             return
         try:
             await self._write(changes, last)
@@ -72,7 +67,7 @@ class GenerationFile:
                 limit = "they are counted in memory only until this is fixed"
                 self._warn(f"cannot save the generations of tokens; {limit}: {error}")
             self._appended = None
-            self._retry_at = Instant(self._files.clock.now() + RETRY_DELAY)
+            self._retry_at = Instant(self._clock.now() + RETRY_DELAY)
         else:
             self._retry_at = None
 
@@ -80,21 +75,11 @@ class GenerationFile:
         most = max(MIN_APPENDED, 2 * len(last))
         if self._appended is not None and self._appended + len(changes) <= most:
             self._appended += len(changes)
-            if await self._append(encoded(changes)):
+            if await self._file.append(encoded(changes)):
                 return
         copy = dict(last)
         await self._file.replace(lambda: encoded(copy))
         self._appended = 0
-
-    async def _append(self, lines: bytes) -> bool:
-        """Append lines; return whether they are all there."""
-        path, directory = self._file.path, str(self._path.parent)
-        try:
-            async with filesystem_timeout(self._files.patience):
-                # The key of all files in the directory: their writes stay in order.
-                return await self._files.executor.call(directory, lambda: _appended(path, lines))
-        except TimeoutError as error:
-            raise OutputError(f"{path}: {error.strerror}") from None
 
     def _warn(self, message: str) -> None:
         self._observer.observe(Warned(message))
@@ -118,15 +103,3 @@ def decoded(raw: bytes) -> dict[str, int]:
             found.pop(app, None)  # the latest comes last
             found[app] = int(number)
     return found
-
-
-def _appended(path: str, lines: bytes) -> bool:
-    """Append lines to a file; return whether they are all there: it may be gone, its disk full."""
-    try:
-        fd = os.open(path, APPEND)
-        try:
-            return os.write(fd, lines) == len(lines)
-        finally:
-            os.close(fd)
-    except OSError:
-        return False

@@ -14,10 +14,8 @@ from refresherd.domain.model import Instant
 from refresherd.domain.readiness import AppStatus, Ready, daemon_ready_at
 from refresherd.domain.session_state import ALWAYS, State
 from refresherd.engine.ports import Clock, Roster
+from refresherd.engine.supervisor import in_batches
 from refresherd.host.service_manager import MICROSECONDS, Notifier, reloading
-
-BATCH = 64
-"""Apps to report on before the event loop gets a turn."""
 
 PAUSE = 1.0
 """Seconds between two status lines."""
@@ -153,12 +151,10 @@ class Reporter:
             self._settling.clear()
         else:
             statuses = filter(None, map(roster.status, changed))
-        for number, status in enumerate(statuses, start=1):
+        async for status in in_batches(statuses):
             self._reports[status.name] = one = report(status, now)
             if not self._ready:
                 self._settling.update(one.app, settled=one.settled, now=now)
-            if number % BATCH == 0:
-                await asyncio.sleep(0)
 
     def _ready_at(self) -> Instant:
         """Return when READY is due if nothing happens until then."""
