@@ -52,6 +52,13 @@ class SocketFile(NamedTuple):
         """Return that of a file."""
         return cls(found.st_dev, found.st_ino, *file_record.rights(found))
 
+    @classmethod
+    def at(cls, path: Path) -> "SocketFile | None":
+        """Return that of what is at a path, None if nothing can be found there. It may block."""
+        with suppress(OSError):
+            return cls.of(path.lstat())
+        return None
+
 
 @dataclass(slots=True, eq=False)
 class BoundSocket:
@@ -157,10 +164,7 @@ Listen: TypeAlias = Callable[[Path, Ownership], BoundSocket]
 
 def from_socket_unit(listening: socket.socket, path: Path) -> BoundSocket:
     """Return a socket that a socket unit provides. It may block."""
-    found = None
-    with suppress(OSError):
-        found = SocketFile.of(path.lstat())
-    return BoundSocket(listening, path, found, from_unit=True, queued=True)
+    return BoundSocket(listening, path, SocketFile.at(path), from_unit=True, queued=True)
 
 
 def bind(path: Path, ownership: Ownership) -> BoundSocket:

@@ -76,7 +76,7 @@ class FdSockets:
     def _open(self, app: str, path: Path, ownership: Ownership) -> BoundSocket:
         adopted = None
         for one in self._stored.pop(str(path), ()):
-            file = _file(path)
+            file = SocketFile.at(path)
             wanted = file and one.name == _name(app, path, ownership, file)
             if path not in self._from_units and file and wanted and _has_rights(file, ownership):
                 forget = partial(self._entries.remove, (one.name,))
@@ -96,7 +96,7 @@ class FdSockets:
 
     def _drop(self, path: str, one: _Stored) -> None:
         """Close a stored socket, and remove its file unless another has taken the path."""
-        file = _file(Path(path))
+        file = SocketFile.at(Path(path))
         if file is not None and one.name.endswith(_short(repr(file[:2]))):
             with suppress(OSError):
                 Path(path).unlink()
@@ -117,12 +117,6 @@ def _name(app: str, path: Path, ownership: Ownership, file: SocketFile) -> str:
 def _short(text: str) -> str:
     digest = blake2b(text.encode(errors="surrogateescape"), digest_size=6).digest()
     return urlsafe_b64encode(digest).decode()[:5]
-
-
-def _file(path: Path) -> SocketFile | None:
-    with suppress(OSError):
-        return SocketFile.of(path.lstat())
-    return None
 
 
 def _has_rights(file: SocketFile, ownership: Ownership) -> bool:

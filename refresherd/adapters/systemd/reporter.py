@@ -86,19 +86,7 @@ class Reporter:
         if not self._ready:
             self._settling.observe(event, self._clock.now())
         match event:
-            case (
-                events.Renewed(app)
-                | events.SessionResumed(app)
-                | events.AttemptFailed(app)
-                | events.TokenExpired(app)
-                | events.CredentialChanged(app)
-                | events.LoginPostponed(app)
-                | events.OutputWritten(app)
-                | events.OutputUnchanged(app)
-                | events.OutputAltered(app)
-                | events.OutputRemoved(app)
-                | events.OutputFailed(app)
-            ):
+            case events.AppEvent(app):
                 if self._changed is not None:
                     self._changed.add(app)
             case events.Reloaded():
