@@ -224,7 +224,7 @@ def test_wait_prints_which_app_is_not_ready_and_why(fake: FakeDaemon, capsys: Ca
 
 
 def test_wait_says_at_once_that_an_app_is_rejected(fake: FakeDaemon, capsys: Capture) -> None:
-    """Until an operator replaces the key, a service would seem to hang for a minute."""
+    """A service would seem to hang for a minute, although only an operator can help."""
     reject(fake, "payments")
     said = []
 

@@ -115,7 +115,7 @@ def test_every_signal_that_can_be_caught_reaches_the_program(log: Path) -> None:
 
 
 def test_a_fault_of_its_own_still_ends_it() -> None:
-    """A blocked signal of a fault would otherwise be no end, and the process would spin."""
+    """If the signal of a fault were blocked, the process would spin instead of ending."""
     script = (
         "import ctypes; from refresherd.cli.child.processes import Processes\n"
         "with Processes(): ctypes.string_at(0)"

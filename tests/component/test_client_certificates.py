@@ -137,7 +137,7 @@ async def test_a_missing_or_broken_file_keeps_the_last_expiry(watching: Watching
 
 
 async def test_a_reload_changes_what_is_watched(watching: Watching) -> None:
-    """Apps come and go, and who reloads hears anew of what expires soon, from the configuration."""
+    """Apps come and go, and each reload reports what expires soon."""
     async with running(watching.watch.run()):
         await watching.looked()
         await watching.pass_days(30)

@@ -106,7 +106,7 @@ def test_offline_nothing_of_this_host_counts(place: Place) -> None:
 
 
 def test_offline_faults_and_warnings_of_the_file_remain(place: Place) -> None:
-    """A typo or a broken rule must not leave the CI."""
+    """CI has to catch a typo or a broken rule."""
     place.file.write_text(
         f"{DSM}{KEY_FILE}at = 2\n[[apps.payments.files]]\npath = 'a'\nmode = '0644'\n"
     )

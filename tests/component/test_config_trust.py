@@ -213,7 +213,7 @@ def test_a_ca_or_a_program_that_every_user_may_write_to_is_refused(
 
 
 def test_a_directory_of_path_in_which_others_may_plant_a_program_is_refused(place: Place) -> None:
-    """A program there would be found before the one that is meant, and be run by the daemon."""
+    """The daemon would find and run a program there before the intended one."""
     planted = place.directory / "planted"
     planted.mkdir()
     place.environ["PATH"] = f"{planted}:/usr/bin:/bin"

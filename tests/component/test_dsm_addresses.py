@@ -281,7 +281,7 @@ async def hang_up_at_once(connection: Connection) -> None:
 
 
 async def test_different_causes_are_listed_with_their_addresses(place: Place) -> None:
-    """Only so an operator knows which of them to look at."""
+    """An operator has to know which of them to look at."""
     place.names.addresses = (SICK,)
     await place.add(GOOD, mute)
     message = await place.login(0.5, Endpoint(f"https://{HOST}:{place.port}"))
@@ -357,7 +357,7 @@ async def test_a_tunnel_is_made_through_a_proxys_other_address(
 async def test_what_a_proxy_forbids_is_not_asked_at_its_other_addresses(
     place: Place, status: int
 ) -> None:
-    """A wrong password sent to each of them would lock the account the sooner."""
+    """A wrong password that is sent to each of them locks the account sooner."""
     peers = [await place.add(address, answering(reply(status))) for address in (SICK, GOOD)]
     endpoint = Endpoint("https://hsm.example", proxy=f"http://{HOST}:{place.port}")
     message = f"connect: the proxy answered {status} to CONNECT"

@@ -224,7 +224,7 @@ def test_a_removal_that_was_not_synced_is_done_again(path: Path) -> None:
 
 
 def test_a_named_pipe_or_a_device_is_not_replaced(path: Path) -> None:
-    """Root could rename over /dev/null, which every program of the host needs."""
+    """Root could replace /dev/null, which every program of the host needs."""
     os.mkfifo(path)
     (line,) = ran([*WRITER, str(path), "prepare"])
     assert line.startswith(f"{path}: cannot write it: File exists; it is not a regular file: ")

@@ -161,7 +161,7 @@ def test_the_first_output_keeps_its_name_when_another_is_led_there(
 
 
 def test_outputs_that_change_places_get_over_it(places: tuple[Path, Path]) -> None:
-    """An output that has moved holds its old name no longer, so both can go on."""
+    """An output that has moved no longer holds its old name, so both can continue."""
     one, two = places
     claims = claims_of(one, two)
     claim(claims, one)

@@ -121,7 +121,7 @@ async def test_what_somebody_has_changed_stays(tmp_path: Path) -> None:
 
 
 async def test_a_run_that_was_killed_early_is_no_obstacle(tmp_path: Path) -> None:
-    """It had written the files, but not yet noted that it had."""
+    """It had written the files, but had not recorded that yet."""
     async with running(tmp_path, "api_key"):
         pass
     state = json.loads((tmp_path / "emulator.json").read_text())
@@ -201,7 +201,7 @@ async def test_only_one_emulator_uses_a_directory(tmp_path: Path) -> None:
 
 
 async def test_a_damaged_state_is_named(tmp_path: Path) -> None:
-    """The cure is in the message."""
+    """The message names the cure."""
     async with running(tmp_path, "api_key"):
         pass
     (tmp_path / "emulator.json").write_text('{"apps": 5}')

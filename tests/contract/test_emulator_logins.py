@@ -231,7 +231,7 @@ def test_no_body_does_more_than_be_refused(body: bytes) -> None:
 
 
 async def test_an_api_key_stands_for_a_session(client: Client) -> None:
-    """The API description lets it, wherever it takes a bearer token."""
+    """The API description allows a key wherever it takes a bearer token."""
     app = client.dsm.apps[0]
     basic = f"Basic {app.api_key}"
     status, text, _ = await client.send("POST", REAUTH, basic)

@@ -75,7 +75,7 @@ def test_a_kill_loop_with_a_wrong_key_burns_nothing(tmp_path: Path) -> None:
 
 
 def test_a_login_that_dsm_answers_with_any_4xx_burns_nothing(tmp_path: Path) -> None:
-    """DSM may count it, so the schedule stops at once, and an operator's requests at the limit."""
+    """DSM may count it: scheduled logins stop at once, an operator's requests at the limit."""
     with emulator() as dsm:
         control(dsm, "faults", {"operation": "auth", "status": 423})
         place = Workplace(tmp_path, dsm)

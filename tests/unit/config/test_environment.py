@@ -30,7 +30,7 @@ def test_an_entry_that_is_not_understood_is_a_warning(name: str) -> None:
 
 
 def test_the_place_is_the_app_that_leaves_the_proxy_to_the_environment() -> None:
-    """Others do not heed the variable."""
+    """Apps with a proxy of their own ignore the variable."""
     text = f"{DSM}proxy = 'http://q:1'\n{APP}proxy = ''\n"
     (warning,) = warnings({**PROXY, "NO_PROXY": "10."}, text)
     assert "warning: apps.payments.proxy: " in warning

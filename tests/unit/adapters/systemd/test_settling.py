@@ -91,7 +91,7 @@ def test_a_suspend_is_no_failure() -> None:
 
 
 def test_an_app_that_a_reload_removed_holds_up_nothing() -> None:
-    """To remove the app that cannot work is a way to end the wait."""
+    """Removing the app that cannot work ends the wait."""
     found = settling()
     found.clear()
     found.update("b", settled=False, now=Instant(3))

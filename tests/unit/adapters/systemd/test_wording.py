@@ -60,7 +60,7 @@ def test_the_apps_that_hold_up_the_start_come_first() -> None:
 
 
 def test_an_app_in_trouble_that_is_served_holds_up_nothing() -> None:
-    """Its consumers have a token, so the start does not wait for it."""
+    """Its consumers have a token, so the start does not wait for the app."""
     served = Report("a", True, True, "retrying: connect: refused", Instant(1300))  # noqa: FBT003  # as the fields are
     assert "waiting" not in line(served, app("b", "x"), waits_for=Ready.SETTLED).split("; a: ")[1]
 

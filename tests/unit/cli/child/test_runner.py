@@ -216,7 +216,7 @@ def test_the_end_of_another_process_is_ignored() -> None:
 
 
 def test_a_restart_ends_what_the_program_has_left_behind() -> None:
-    """Of `sh -c 'server; true'` the server would live on, and each token would add another."""
+    """The server in `sh -c 'server; true'` would live on, and each token would add another."""
     processes = ScriptedProcesses("b", 143, 0)
     processes.rest = (Signals.SIGTERM,)
     assert run(processes) == 0
