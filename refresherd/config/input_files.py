@@ -73,10 +73,8 @@ def is_missing(path: Path) -> bool:
     """Return whether there is nothing at a path; False if that cannot be found out."""
     try:
         path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
+    except OSError as error:
+        return isinstance(error, FileNotFoundError | NotADirectoryError)
     return False
 
 
@@ -146,13 +144,13 @@ def _check_file(
         message = f"{name} is accessible to other users (mode {stat.S_IMODE(mode):04o})"
         # Kubernetes mounts secrets read-only, with mode 0644 unless the pod says otherwise.
         cure = 'mount it with another mode ("defaultMode: 0440")'
-        yield Finding(key, f"{message}; {cure if _is_fixed(path) else f'run chmod 0600 {name}'}")
+        yield Finding(key, f"{message}; {cure if is_read_only(path) else f'run chmod 0600 {name}'}")
     elif fault := judge(content):
         yield Finding(key, f"{name}: {fault}", Kind.TROUBLE)
 
 
-def _is_fixed(path: Path) -> bool:
-    """Return whether a file is on a read-only mount."""
+def is_read_only(path: Path) -> bool:
+    """Return whether a path is on a read-only mount."""
     with suppress(OSError):
         return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
     return False

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from refresherd.config.findings import Finding, Kind, quoted
-from refresherd.config.input_files import is_missing
+from refresherd.config.input_files import is_missing, is_read_only
 from refresherd.config.parse import Settings
 from refresherd.config.scalars import OutputPath
 from refresherd.host.unix_sockets import LONGEST_PATH, held
@@ -95,7 +95,7 @@ def _directory_fault(directory: Path) -> str:
         if not stat.S_ISDIR(mode):
             return f"{name} is not a directory; name a directory"
         # Modes do not stop root, but a read-only file system does.
-        if os.statvfs(directory).f_flag & os.ST_RDONLY:
+        if is_read_only(directory):
             return f"{name} is on a read-only file system; mount it writable (ReadWritePaths=)"
     except FileNotFoundError:
         return (

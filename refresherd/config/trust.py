@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from refresherd.config.collisions import inputs
 from refresherd.config.findings import Finding, KeyPath, Kind, quoted
+from refresherd.config.input_files import is_read_only
 from refresherd.config.parse import Settings
 from refresherd.config.scalars import OutputPath
 from refresherd.host.path_identity import Place, Resolver
@@ -173,10 +174,10 @@ def _owner(step: Path) -> str:
 def _others(directory: Path) -> OtherUsers:
     try:
         found = directory.stat()
-        # Kubernetes mounts secrets and configurations with any mode, but read-only.
-        if os.statvfs(directory).f_flag & os.ST_RDONLY:
-            return OtherUsers()
     except OSError:
+        return OtherUsers()
+    # Kubernetes mounts secrets and configurations with any mode, but read-only.
+    if is_read_only(directory):
         return OtherUsers()
     sticky = bool(found.st_mode & stat.S_ISVTX)
     return OtherUsers(other_writers(found), other_owner(found), sticky)
