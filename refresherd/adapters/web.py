@@ -43,7 +43,8 @@ INDEX = """<!doctype html>
 """
 
 _REASONS = {
-    errno.EADDRINUSE: "the address is in use; end the other process, or choose another port",
+    errno.EADDRINUSE: "the address is in use; end the other process, or write another port under "
+    "listen in [http]",
     errno.EACCES: "not permitted (ports below 1024 need CAP_NET_BIND_SERVICE)",
     errno.EADDRNOTAVAIL: "this host has no such address; write one that it has, such as 127.0.0.1",
     errno.EAFNOSUPPORT: "this host has no IPv6; write an IPv4 address, such as 127.0.0.1",

@@ -77,7 +77,7 @@ async def test_an_address_in_use_is_named_and_the_others_are_closed() -> None:
             await served.start()
         assert str(raised.value) == (
             f"cannot listen on 127.0.0.1:{port}: the address is in use; end the other process, or "
-            "choose another port"
+            "write another port under listen in [http]"
         )
         assert served.addresses == ()
         socket.create_server(("::1", free), family=socket.AF_INET6).close()
