@@ -66,11 +66,17 @@ def reasons(status: AppStatus, now: Instant) -> tuple[str, ...]:
     """
     token = valid_token(status.session, now)
     if token is None:
-        failure = status.session.last_failure
-        cause = "" if failure is None else f": {failure.reason}: {failure.message}"
-        return (f"no valid token ({status.session.state}){cause}",)
+        state, failure = status.session.state, status.session.last_failure
+        cause = ""
+        if failure is not None:
+            # A state such as "rejected" says the same.
+            reason = "" if str(failure.reason) == str(state) else f"{failure.reason}: "
+            cause = f": {reason}{failure.message}"
+        return (f"no valid token ({state}){cause}",)
     return tuple(
-        f"{output.name} does not hold the newest token" + (output.error and f": {output.error}")
+        f"{output.name} does not hold the newest token"
+        # The error of a file begins with its path.
+        + (output.error and f": {output.error.removeprefix(f'{output.name}: ')}")
         for output in status.outputs
         if not _serves(output, token, now)
     )

@@ -56,7 +56,7 @@ def reject(fake: FakeDaemon, app: str) -> None:
         state="rejected",
         consecutive_failures=1,
         last_error="rejected: 401 Unauthorized",
-        not_ready_because=["no valid token (rejected): rejected: 401 Unauthorized"],
+        not_ready_because=["no valid token (rejected): 401 Unauthorized"],
     )
 
 
@@ -219,7 +219,7 @@ def test_wait_prints_which_app_is_not_ready_and_why(fake: FakeDaemon, capsys: Ca
     fake.issue("payments")
     reject(fake, "orders")
     assert main(["wait", "--timeout", "0.1"]) == 75
-    reason = "no valid token (rejected): rejected: 401 Unauthorized"
+    reason = "no valid token (rejected): 401 Unauthorized"
     assert capsys.readouterr() == ("", f"refresherd wait: orders: {reason}\n")
 
 
@@ -234,7 +234,7 @@ def test_wait_says_at_once_that_an_app_is_rejected(fake: FakeDaemon, capsys: Cap
             fake.issue("payments")
 
     assert wait.execute(parse("wait", ("payments",)), sleep=sleep) == 0
-    reason = "no valid token (rejected): rejected: 401 Unauthorized"
+    reason = "no valid token (rejected): 401 Unauthorized"
     assert said == [f"refresherd wait: payments: {reason}\n", ""]
 
 

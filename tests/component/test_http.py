@@ -136,7 +136,7 @@ async def test_readyz_names_every_unready_app_with_its_reasons() -> None:
             "ready": False,
             "apps": {
                 "ledger/eu": ["/run/ledger.token does not hold the newest token: disk full"],
-                "audit": ["no valid token (rejected): rejected: Invalid <credentials>"],
+                "audit": ["no valid token (rejected): Invalid <credentials>"],
             },
         }
 

@@ -56,10 +56,12 @@ def test_each_output_that_is_behind_is_named_with_its_error() -> None:
         OutputStatus("/run/a", SESSION.token),
         OutputStatus("/run/b"),
         OutputStatus("/run/c", None, "no space left on device"),
+        OutputStatus("/run/d", None, "/run/d: cannot write it: it is a directory"),
     )
     assert reasons(AppStatus("payments", SESSION, outputs), LATER) == (
         "/run/b does not hold the newest token",
         "/run/c does not hold the newest token: no space left on device",
+        "/run/d does not hold the newest token: cannot write it: it is a directory",
     )
 
 
@@ -86,7 +88,7 @@ def test_a_failure_is_reported_while_there_is_no_token() -> None:
     status = AppStatus(
         "payments", session_state.failed(session_state.begin(NOW), refused, NOW, Timing(), 0.0)
     )
-    assert reasons(status, NOW) == ("no valid token (rejected): rejected: 401 from the login",)
+    assert reasons(status, NOW) == ("no valid token (rejected): 401 from the login",)
 
 
 def test_a_failing_renewal_leaves_an_app_ready() -> None:

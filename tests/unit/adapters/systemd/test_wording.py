@@ -37,8 +37,8 @@ def test_the_next_refresh_is_a_date() -> None:
 
 def test_an_app_in_trouble_is_named_with_its_cause() -> None:
     """`systemctl status` is the first place where an operator looks."""
-    text = line(app("a"), app("b", "no valid token (rejected): rejected: key refused"))
-    assert text.startswith("1 of 2 fresh; b: no valid token (rejected): rejected: key refused; ")
+    text = line(app("a"), app("b", "no valid token (rejected): key refused"))
+    assert text.startswith("1 of 2 fresh; b: no valid token (rejected): key refused; ")
 
 
 def test_during_the_start_the_line_says_what_is_missing() -> None:
