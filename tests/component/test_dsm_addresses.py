@@ -383,6 +383,20 @@ async def test_throttling_is_no_reason_to_go_elsewhere(place: Place) -> None:
     assert (len(first.requests), len(second.requests)) == (2, 0)
 
 
+async def test_an_address_that_asks_for_a_wait_delays_no_other(place: Place) -> None:
+    """An app without a token would wait for minutes, although DSM answers at another address."""
+    busy = answering(reply(503, b"", "Retry-After: 120"))
+    for address in (SICK, GOOD):
+        await place.add(address, busy)
+    client = place.connections.client(App("payments", place.endpoint, ApiKeyEnv("KEY")))
+    waits = []
+    for _ in range(2):
+        with pytest.raises(Retryable) as refused:
+            await client.login(Secret(API_KEY), 5)
+        waits.append(refused.value.retry_after)
+    assert waits == [None, 120.0], "once all addresses have failed, DSM is obeyed"
+
+
 async def test_concurrent_requests_share_a_look_up(place: Place) -> None:
     """After a resume all apps of an endpoint connect at once, and name servers may be slow."""
     await place.add(SICK, GRANTING)

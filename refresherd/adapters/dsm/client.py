@@ -139,7 +139,10 @@ class Client:
             # DSM as a whole is overloaded; any other trouble may be that of one address.
             if isinstance(error, Retryable) and error.reason is not Reason.THROTTLED:
                 attempt.give_up()
-                has_alternatives = attempt.addresses and attempt.addresses.has_alternatives
+                addresses = attempt.addresses
+                if addresses and addresses.healthy_others(attempt.address):
+                    error.retry_after = None  # what one address asks for is no wait at another
+                has_alternatives = addresses and addresses.has_alternatives
                 if has_alternatives and attempt.address not in error.message:
                     error.explain(f"the address was {attempt.address}")
             if cause := self._pool.cause_of_failures():
