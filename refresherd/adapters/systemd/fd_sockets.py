@@ -3,6 +3,7 @@
 Clients that connect while no daemon runs wait in the socket's queue for the next one.
 """
 
+import asyncio
 import os
 import re
 import socket
@@ -66,12 +67,18 @@ class FdSockets:
         return partial(self._open, app)
 
     async def drop_unconfigured(self, paths: Iterable[Path], executor: KeyedExecutor) -> None:
-        """Close and remove the stored sockets whose paths are not configured any more."""
-        configured = set(map(str, paths))
-        for path in [path for path in self._stored if path not in configured]:
-            for one in self._stored.pop(path):
-                drop = partial(self._drop, path, one)
-                await executor.call(str(Path(path).parent), drop)
+        """Close and remove the stored sockets whose paths are not configured any more.
+
+        Each directory has a thread of its own, so one that hangs holds up no other.
+        """
+        unwanted = self._stored.keys() - set(map(str, paths))
+        await asyncio.gather(
+            *(
+                executor.call(str(Path(path).parent), partial(self._drop, path, one))
+                for path in unwanted
+                for one in self._stored.pop(path)
+            )
+        )
 
     def _open(self, app: str, path: Path, ownership: Ownership) -> BoundSocket:
         adopted = None
