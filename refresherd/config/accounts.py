@@ -9,8 +9,8 @@ from typing import TypeAlias
 
 from refresherd.config.app_settings import OutputTable
 from refresherd.config.findings import Finding, KeyPath, Kind, quoted
+from refresherd.config.names import Principal
 from refresherd.config.parse import Settings
-from refresherd.config.scalars import Principal
 from refresherd.host.accounts import group_id, may_give_away, user_id
 from refresherd.host.path_identity import Resolver
 

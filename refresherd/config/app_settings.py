@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from refresherd.config import scalars
+from refresherd.config import names, scalars
 from refresherd.config.settings import Group
 from refresherd.domain.model import Format, OnExpiry
 
@@ -16,17 +16,17 @@ class AccessTable(Struct, frozen=True, kw_only=True):
     """Who may read the app's token from the API socket, besides root and the daemon's user."""
 
     users: Annotated[
-        tuple[scalars.Principal, ...],
+        tuple[names.Principal, ...],
         "Users: names, or uids as strings.",
         Meta(examples=[["payments"]]),
     ] = ()
     groups: Annotated[
-        tuple[scalars.Principal, ...],
+        tuple[names.Principal, ...],
         "Groups: names, or gids as strings.",
         Meta(examples=[["payments"]]),
     ] = ()
     units: Annotated[
-        tuple[scalars.Unit, ...],
+        tuple[names.Unit, ...],
         "Units of the system's service manager, not of a user's, by their full names. If any are "
         "named, only they get the token from the app's sockets by LoadCredential=.",
         Meta(examples=[["payments.service"]]),
@@ -47,11 +47,11 @@ class OutputTable(Struct, frozen=True, kw_only=True):
         "0600"
     )
     owner: Annotated[
-        scalars.Principal,
+        names.Principal,
         'The owning user: a name, or a uid as a string. "": the daemon\'s own user.',
         Meta(examples=["payments"]),
-    ] = scalars.Principal()
-    group: Group = scalars.Principal()
+    ] = names.Principal()
+    group: Group = names.Principal()
 
 
 class FileTable(OutputTable, frozen=True, kw_only=True):
@@ -98,8 +98,8 @@ class HookTable(Struct, frozen=True, kw_only=True):
         Meta(examples=[["systemctl", "reload", "payments.service"]]),
     ] = ()
     signal: Annotated[
-        scalars.Signal, "Instead of a command: a signal to send.", Meta(examples=["HUP"])
-    ] = scalars.Signal()
+        names.Signal, "Instead of a command: a signal to send.", Meta(examples=["HUP"])
+    ] = names.Signal()
     pid_file: Annotated[
         scalars.InputFile,
         "The file with the number of the process to signal. If it names no running process yet, "
@@ -124,15 +124,15 @@ class AppTable(Struct, frozen=True, kw_only=True):
         Meta(examples=["payments.key"]),
     ] = scalars.InputFile()
     api_key_credential: Annotated[
-        scalars.CredentialName,
+        names.CredentialName,
         "The name of a systemd credential (LoadCredential=) with the API key.",
         Meta(examples=["payments"]),
-    ] = scalars.CredentialName()
+    ] = names.CredentialName()
     api_key_env: Annotated[
-        scalars.Variable,
+        names.Variable,
         "An environment variable of the daemon with the API key.",
         Meta(examples=["FORTANIX_API_KEY"]),
-    ] = scalars.Variable()
+    ] = names.Variable()
     api_key_command: Annotated[
         tuple[scalars.Argument, ...],
         "A command that prints the API key: a program (an absolute path, or a name on PATH) and"
@@ -147,10 +147,10 @@ class AppTable(Struct, frozen=True, kw_only=True):
         Meta(examples=["bootstrap.token"]),
     ] = scalars.InputFile()
     app_id: Annotated[
-        scalars.AppId,
+        names.AppId,
         "The UUID of a certificate app.",
         Meta(examples=["f47ac10b-58cc-4372-a567-0e02b2c3d479"]),
-    ] = scalars.AppId()
+    ] = names.AppId()
     cert_file: Annotated[
         scalars.InputFile, "The PEM certificate of a certificate app.", Meta(examples=["app.crt"])
     ] = scalars.InputFile()
@@ -160,26 +160,26 @@ class AppTable(Struct, frozen=True, kw_only=True):
         Meta(examples=["app.pem"]),
     ] = scalars.InputFile()
     acct_id: Annotated[
-        scalars.AccountId,
+        names.AccountId,
         "The UUID of an LDAP app's account.",
         Meta(examples=["5cbd5b4a-4f0d-4d3e-8a51-2f5a0d0f3c77"]),
-    ] = scalars.AccountId()
+    ] = names.AccountId()
     app_name: Annotated[
-        scalars.AppName, "The name of an LDAP app in DSM.", Meta(examples=["payments"])
-    ] = scalars.AppName()
+        names.AppName, "The name of an LDAP app in DSM.", Meta(examples=["payments"])
+    ] = names.AppName()
     password_file: Annotated[
         scalars.InputFile,
         "A file with the password of an LDAP app, not readable by others (chmod 0600).",
         Meta(examples=["payments.password"]),
     ] = scalars.InputFile()
     bind_to: Annotated[
-        scalars.AppId,
+        names.AppId,
         "The UUID of another app: its consumers can use the session, although this app's "
         "credential opened it. It lets a certificate app's host serve consumers that have no "
         "certificate. Unless `renew` is set under the app, each renewal is a login, because DSM "
         "does not document whether a reauth keeps the binding. Not for a `token_file`.",
         Meta(examples=["0c7f1a52-3f1e-4b61-9d0a-7f1f4f2f9b10"]),
-    ] = scalars.AppId()
+    ] = names.AppId()
     access: AccessTable = AccessTable()
     files: tuple[FileTable, ...] = ()
     sockets: tuple[SocketTable, ...] = ()

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from refresherd.config.findings import Finding, KeyPath, dotted, quoted
+from refresherd.config.names import CredentialName
 from refresherd.config.parse import Settings
-from refresherd.config.scalars import CredentialName, InputFile, OutputPath
+from refresherd.config.scalars import InputFile, OutputPath
 from refresherd.config.source import STANDARD_INPUT
 from refresherd.host.directories import TEMPORARY
 from refresherd.host.path_identity import Directory, Entry, Resolver

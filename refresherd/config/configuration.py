@@ -14,9 +14,10 @@ from refresherd.config.collisions import Collisions, ReadNames
 from refresherd.config.credentials import check_credentials
 from refresherd.config.findings import Kind
 from refresherd.config.host_checks import HostReport, check_host
+from refresherd.config.names import Signal
 from refresherd.config.parse import AppSettings, Settings, parse_settings
 from refresherd.config.rules import check_intentions, check_rules
-from refresherd.config.scalars import Duration, DurationOrNever, Location, Scalar, Signal
+from refresherd.config.scalars import Duration, DurationOrNever, Location, Scalar
 from refresherd.config.settings import LogTable, Shutdown, keys
 from refresherd.config.source import STANDARD_INPUT, read_text, read_toml, report
 from refresherd.domain import model

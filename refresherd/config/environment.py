@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from refresherd.config.findings import Finding, Kind, quoted
+from refresherd.config.names import CredentialName, Variable
 from refresherd.config.parse import Settings
-from refresherd.config.scalars import CredentialName, Variable
 from refresherd.domain import no_proxy
 from refresherd.domain.credential_formats import api_key_fault
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from refresherd.config import credentials
 from refresherd.config.findings import Finding, KeyPath, Kind, quoted
+from refresherd.config.names import CredentialName
 from refresherd.config.parse import Settings
-from refresherd.config.scalars import CredentialName, InputFile
+from refresherd.config.scalars import InputFile
 from refresherd.domain import certificates
 from refresherd.domain.certificates import Validity
 from refresherd.domain.credential_formats import api_key_fault, password_fault, token_fault

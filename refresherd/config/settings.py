@@ -12,13 +12,13 @@ from typing import Annotated, Any, get_args, get_origin
 from msgspec import Meta, Struct
 from msgspec.structs import FieldInfo, fields
 
-from refresherd.config import scalars
+from refresherd.config import names, scalars
 from refresherd.config.addresses import EndpointUrl, Listen, ProxyUrl
 from refresherd.domain.model import Method
 from refresherd.domain.readiness import Ready
 
 Group = Annotated[
-    scalars.Principal,
+    names.Principal,
     'The owning group: a name, or a gid as a string. "": the daemon\'s own group, or the '
     "directory's if that is setgid.",
     Meta(examples=["payments"]),
@@ -148,7 +148,7 @@ class ApiTable(Struct, frozen=True, kw_only=True):
     mode: Annotated[
         scalars.Mode, "Who may connect. Who may read a token is set by each app's `access`."
     ] = scalars.Mode("0666")
-    group: Group = scalars.Principal()
+    group: Group = names.Principal()
 
 
 class HttpTable(Struct, frozen=True, kw_only=True):

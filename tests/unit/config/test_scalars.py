@@ -8,20 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresherd.config.addresses import EndpointUrl, Listen, ProxyUrl
-from refresherd.config.scalars import (
-    AppId,
-    Argument,
-    CredentialName,
-    Duration,
-    DurationOrNever,
-    Location,
-    Mode,
-    Principal,
-    Scalar,
-    Signal,
-    Unit,
-    Variable,
-)
+from refresherd.config.names import AppId, CredentialName, Principal, Signal, Unit, Variable
+from refresherd.config.scalars import Argument, Duration, DurationOrNever, Location, Mode, Scalar
 
 BARE = r"^$"
 """No text: the noun of the kind says enough."""

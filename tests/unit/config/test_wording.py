@@ -5,15 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresherd.config.addresses import EndpointUrl, Listen, ProxyUrl
-from refresherd.config.scalars import (
-    AppId,
-    DurationOrNever,
-    Mode,
-    Scalar,
-    Signal,
-    Unit,
-    Variable,
-)
+from refresherd.config.names import AppId, Signal, Unit, Variable
+from refresherd.config.scalars import DurationOrNever, Mode, Scalar
 from support.configurations import APP, DSM, faults_in
 from support.fakes import API_KEY
 
