@@ -37,7 +37,7 @@ PID = re.compile(rb"\s*([0-9]{1,9})\s*")
 """Linux has process ids of up to 7 digits: pid_max in proc(5)."""
 
 RETRY_SECONDS = 0.25
-"""Between looks at a pid file that names no process yet."""
+"""Between two looks at a pid file that names no process yet."""
 
 INIT = 1
 """Never signalled; nor are lower numbers, which mean process groups to kill(2)."""

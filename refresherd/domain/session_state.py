@@ -158,8 +158,7 @@ def granted(  # noqa: PLR0913  # the last has a default
 ) -> SessionState:
     """Return the state after a new session was granted to a request sent at `sent_at`.
 
-    `by_reauth` tells that a reauth got it for an app that could also log in. Then a login is next
-    if the granted lifetime has shrunk towards the session's maximum age.
+    `by_reauth`: a reauth granted it; a login is possible, and is next near the maximum age.
     """
     token = Token(
         access_token=grant.access_token,

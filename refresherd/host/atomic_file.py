@@ -41,7 +41,6 @@ OWNER_ONLY = 0o600
 TRIAL = bytes(512)
 """About a token in its longest format: on a full disk an empty file would still fit."""
 
-
 Claim: TypeAlias = Callable[[int, str, str], None]
 """Gets an open directory, and a target's path and its name there.
 

@@ -88,7 +88,7 @@ class KeyedExecutor:
         """Queues for idle threads to take; None ends one."""
         self._started = 0
         self._may_start = True
-        """Whether the process might start a thread when it last tried to."""
+        """Whether the process could start a thread when it last tried."""
         self._idle = 0
         self._growth: asyncio.TimerHandle | None = None
         self._drained = asyncio.Event()
@@ -124,7 +124,7 @@ class KeyedExecutor:
         return value
 
     def lacks_thread(self, key: Hashable) -> bool:
-        """Return whether calls of a key wait since the process may have no more threads."""
+        """Return whether calls of a key wait because the process may have no more threads."""
         return not self._may_start and self._queues.get(key) in self._waiting
 
     async def drained(self) -> None:
@@ -207,7 +207,7 @@ class KeyedExecutor:
 
 
 def found_no_thread(error: Exception) -> bool:
-    """Return whether an error is a timeout of asyncio's that ended a call without a thread."""
+    """Return whether an error is a timeout of a call that never got a thread."""
     cancelled = error.__cause__
     return isinstance(cancelled, asyncio.CancelledError) and NO_THREAD in cancelled.args
 

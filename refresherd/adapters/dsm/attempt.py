@@ -39,7 +39,7 @@ class Attempt:
     tried_at: float = 0.0
     addresses: Addresses | None = None
     remaining: list[ResolveResult] | None = None
-    """None until the host is resolved, which a connection from the pool does not need."""
+    """The addresses not tried yet, None until the host is resolved."""
     address: str = ""
     """Of the present connection."""
     is_new: bool = False
