@@ -285,7 +285,9 @@ def _refused(error: DsmError) -> bool:
 
 def _reason(history: History, at: str) -> str:
     """Return why no login is sent before `at`."""
-    why, cure = "have failed within 24 hours", "; correct or replace the key"
+    why, cure = "have failed within 24 hours", "; correct or replace it"
     if not history.refused:
         why, cure = "were cut off by restarts before DSM answered", ""
-    return f"{len(history.failed)} logins with this key {why}; the next is allowed at {at}{cure}"
+    # A key, or the password of an LDAP app, or the UUID of a certificate app.
+    logins = f"{len(history.failed)} logins with this credential {why}"
+    return f"{logins}; the next is allowed at {at}{cure}"

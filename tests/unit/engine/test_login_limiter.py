@@ -220,8 +220,8 @@ async def test_refused_logins_are_limited() -> None:
     assert isinstance(outcome, LoginSuppressed)
     assert outcome.until == host.clock.now() + SPACING
     assert outcome.message == (
-        "10 logins with this key have failed within 24 hours; the next is allowed at "
-        "2023-11-26T12:48:20Z; correct or replace the key"
+        "10 logins with this credential have failed within 24 hours; the next is allowed at "
+        "2023-11-26T12:48:20Z; correct or replace it"
     )
     assert await host.outcome(key="another") is None
 
@@ -232,7 +232,9 @@ async def test_restarts_while_dsm_hangs_are_not_reported_as_a_wrong_key() -> Non
     outcome = await host.outcome()
     assert isinstance(outcome, LoginSuppressed)
     assert outcome.until == 1_000_000 + FIRST_RETRY
-    assert outcome.message.startswith("10 logins with this key were cut off by restarts before DSM")
+    assert outcome.message.startswith(
+        "10 logins with this credential were cut off by restarts before DSM"
+    )
     assert "replace" not in outcome.message
     host.clock.advance(FIRST_RETRY)
     assert await host.outcome() is None
@@ -257,7 +259,7 @@ async def test_an_operator_may_exceed_the_schedule_but_not_the_limit() -> None:
     await host.refusals(MAX_REFUSALS - BURST)
     outcome = await host.outcome(by_operator=True)
     assert isinstance(outcome, LoginSuppressed)
-    assert "50 logins with this key have failed" in outcome.message
+    assert "50 logins with this credential have failed" in outcome.message
     assert outcome.until == host.clock.now() + WINDOW
     host.clock.advance(WINDOW)
     assert await host.outcome(by_operator=True) is None
