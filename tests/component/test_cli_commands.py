@@ -513,7 +513,7 @@ def test_watch_says_why_it_waits(fake: FakeDaemon, capfd: Capture) -> None:
     thread.join()
     out, err = capfd.readouterr()
     assert json.loads(out)["access_token"] == "first"
-    states = ("rejected): rejected: 401 Unauthorized", "expired)", "x)")
+    states = ("rejected): 401 Unauthorized", "expired)", "x)")
     assert err.splitlines() == [
         *(
             f"refresherd watch: payments: no valid token ({state}; waiting for a token"
