@@ -77,7 +77,7 @@ def _check_gifts(settings: Settings, uid_of: LookUp, gid_of: LookUp) -> Iterator
             yield Finding(
                 (*key, "owner"),
                 f"this user (uid {own}) may not give files to the user {quoted(output.owner)}; "
-                "use a group, or allow it (in a unit: the drop-in hand-over.conf)",
+                "use a group, or allow it (in a unit: see the drop-in hand-over.conf)",
                 Kind.WARNING,
             )
         gid = gid_of(output.group) if output.group else None
@@ -85,7 +85,7 @@ def _check_gifts(settings: Settings, uid_of: LookUp, gid_of: LookUp) -> Iterator
             yield Finding(
                 (*key, "group"),
                 f"this user (uid {own}) may not give files to the group {quoted(output.group)}; "
-                "make it a member (in a unit: the drop-in hand-over.conf)",
+                "make it a member (in a unit: name the group in the drop-in hand-over.conf)",
                 Kind.WARNING,
             )
 

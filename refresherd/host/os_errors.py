@@ -22,8 +22,8 @@ FILE_REMEDIES: Mapping[int, str] = {
     errno.ENOENT: "create its directory, or have systemd do so (RuntimeDirectory=)",
     errno.ENOSPC: "free space, or inodes, on its filesystem",
     errno.ENOTDIR: "its parent is not a directory",
-    errno.EPERM: "let the daemon's user do that; to change owners in a unit, add the drop-in "
-    "hand-over.conf",
+    errno.EPERM: "let the daemon's user do that; to change owners in a unit, install the drop-in "
+    "hand-over.conf as its comments say",
     errno.EROFS: "mount its filesystem writable (in a unit: ReadWritePaths=)",
 }
 
@@ -41,7 +41,7 @@ SOCKET_REASONS: Mapping[int, str] = {
     errno.ENOENT: "there is no directory {parent}; create it, have systemd do so "
     "(RuntimeDirectory=), or write another path",
     errno.EPERM: "Operation not permitted; let the daemon's user do that; to change owners in a "
-    "unit, add the drop-in hand-over.conf",
+    "unit, install the drop-in hand-over.conf as its comments say",
     errno.EROFS: "its filesystem is read-only; mount it writable (in a unit: ReadWritePaths=)",
 }
 

@@ -149,7 +149,7 @@ def test_a_daemon_that_may_not_change_owners_says_so_at_the_start(
     common.chmod(0o777)
     (message,) = attempted(common / "token", verb, *options)
     assert message.startswith(f"{common}/token: {complaint}")
-    assert message.endswith("add the drop-in hand-over.conf")
+    assert message.endswith("install the drop-in hand-over.conf as its comments say")
     assert list(common.iterdir()) == []
 
 
