@@ -234,11 +234,11 @@ class ReplacedFile:
         await self._call(lambda: self._replace(content()))
 
     async def append(self, content: bytes) -> bool:
-        """Append to it, not durably; return False if it is gone, or has not room for all.
+        """Append to it, not durably; return False if it is gone, or its disk is full.
 
-        Raises OutputError if its filesystem hangs.
+        Raises OutputError if its filesystem hangs, or if it must not be written there.
         """
-        return await self._call(lambda: _appended(self.path, content))
+        return await self._call(lambda: self._append(content))
 
     async def remove(self) -> None:
         """Remove it if it is there, durably. Raises OutputError."""
@@ -247,6 +247,16 @@ class ReplacedFile:
     def _admit(self, directory: int) -> None:
         if self._files.claim is not None:
             self._files.claim(directory, self._target.path, self._target.name)
+
+    def _append(self, content: bytes) -> bool:
+        try:
+            with opened_directory(self._target.directory) as directory:
+                self._admit(directory)
+                fd = os.open(self._target.name, APPEND, dir_fd=directory)
+                with os.fdopen(fd, "wb", buffering=0) as file:
+                    return file.write(content) == len(content)
+        except OSError:
+            return False
 
     def _replace(self, content: bytes) -> FileRecord:
         return replace(self._target, content, _nonce(), self._admit)
@@ -281,17 +291,6 @@ class ReplacedFile:
         # Names are looked up with services that may hang, wherever the file is.
         names = target.ownership.owner or target.ownership.group
         self._in_memory = not names and in_memory(target.directory)
-
-
-def _appended(path: str, content: bytes) -> bool:
-    try:
-        fd = os.open(path, APPEND)
-        try:
-            return os.write(fd, content) == len(content)
-        finally:
-            os.close(fd)
-    except OSError:
-        return False
 
 
 def _nonce() -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from refresherd.adapters.state.generation_file import MIN_APPENDED, RETRY_DELAY, GenerationFile
+from refresherd.domain.errors import OutputError
 from refresherd.domain.events import Warned
 from refresherd.host.atomic_file import FileContext
 from refresherd.host.keyed_executor import KeyedExecutor
@@ -103,3 +104,22 @@ async def test_a_file_that_cannot_be_read_is_warned_of(runs: Runs) -> None:
     assert await runs.next().load() == {}
     (warning,) = runs.warnings
     assert warning.startswith("cannot read the generations of earlier tokens: ")
+
+
+async def test_nothing_is_appended_in_the_state_of_another_daemon(runs: Runs) -> None:
+    """The directory may have been replaced by one that another daemon has locked."""
+    locked = False
+
+    def claim(_directory: int, path: str, _name: str) -> None:
+        if locked:
+            raise OutputError(f"{path}: it is in use by another refresherd")
+
+    files = FileContext(runs.clock, KeyedExecutor(), claim=claim)
+    store = GenerationFile(runs.path, runs.observer, files)
+    await store.save({"payments": 1}, {"payments": 1})
+    await store.save({"payments": 2}, {"payments": 2})
+    locked = True
+    await store.save({"payments": 3}, {"payments": 3})
+    assert runs.path.read_text() == "payments 1\npayments 2\n"
+    (warning,) = runs.warnings
+    assert "in use by another refresherd" in warning
