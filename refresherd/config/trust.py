@@ -100,6 +100,9 @@ def _own_exposures(key: KeyPath, path: Path) -> Iterator[Exposure]:
         found = path.stat()
     except OSError:
         return
+    # A container's configuration often belongs to a user of the host, who mounts it read-only.
+    if is_read_only(path):
+        return
     name = quoted(str(path))
     mode_is_checked = key and key[-1] in PRIVATE
     if stat.S_ISREG(found.st_mode):

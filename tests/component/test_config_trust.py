@@ -157,34 +157,48 @@ def test_a_key_of_another_user_is_a_warning(place: Place, whose: str) -> None:
     assert "belongs to user daemon (uid 1), who may" in warning
 
 
-def mounted_secret(place: Place, mode: str) -> "subprocess.CompletedProcess[str]":
-    """Check a configuration whose key is in a secret that Kubernetes has mounted."""
+def checked_with_mounts(place: Place, mounts: str) -> "subprocess.CompletedProcess[str]":
+    """Check a configuration after mounts that only the check sees."""
     unshare = needs_tool("unshare")
     allowed = subprocess.run([unshare, "-m", "true"], check=False, capture_output=True)
     needs(allowed.returncode == 0, "the right to mount (CAP_SYS_ADMIN)")
+    script = f"set -e\n{mounts}\nexec {REFRESHERD} check --config {place.file}"
+    command = [unshare, "-m", "sh", "-c", script]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def mounted_secret(place: Place, mode: str) -> "subprocess.CompletedProcess[str]":
+    """Check a configuration whose key is in a secret that Kubernetes has mounted."""
     secret = place.directory / "secret"
     secret.mkdir()
     place.file.write_text(
         f"{DSM}[apps.a]\napi_key_file = 'secret/a.key'\n[api]\npath = 'api.sock'\n"
     )
-    script = f"""
-        set -e
+    mounts = f"""
         mount -t tmpfs -o mode=3777,gid=2000 none {secret}
         mkdir {secret}/..2026 && cp {place.directory}/keys/a.key {secret}/..2026
         chgrp 2000 {secret}/..2026/a.key && chmod {mode} {secret}/..2026/a.key
         ln -s ..2026 {secret}/..data && ln -s ..data/a.key {secret}/a.key
         chmod 777 {secret}
         mount -o remount,ro {secret}
-        exec {REFRESHERD} check --config {place.file}
     """
-    command = [unshare, "-m", "sh", "-c", script]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return checked_with_mounts(place, mounts)
 
 
 @AS_ROOT
 def test_a_secret_of_kubernetes_is_no_danger(place: Place) -> None:
     """Read-only mounts have any mode, links lead to the file, and a group may read it."""
     done = mounted_secret(place, "440")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@AS_ROOT
+def test_a_configuration_on_a_read_only_mount_may_belong_to_another_user(place: Place) -> None:
+    """As after `docker run -v $PWD/config.toml:/etc/refresherd/config.toml:ro` by a developer."""
+    file = place.write("config.toml", f"{APP}[api]\npath = 'api.sock'\n")
+    os.chown(file, NOBODY, NOBODY)
+    mounts = f"mount --bind {file} {file}\nmount -o remount,bind,ro {file}"
+    done = checked_with_mounts(place, mounts)
     assert (done.returncode, done.stderr) == (0, "")
 
 
