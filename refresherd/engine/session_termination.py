@@ -138,7 +138,9 @@ class SessionTermination:
         if not (held or session.held):
             return None
         grace = self._app.settings.timing.terminate_after or 0.0
-        at = Instant(min(now + max(grace, MIN_POSTPONEMENT), token.expires_at))
+        at = timing.terminate_at(token, now, max(grace, MIN_POSTPONEMENT))
+        if at <= now:  # it is about to expire
+            return replace(session, at=token.expires_at, held=True) if held else None
         return replace(session, at=at, held=held)
 
     async def _end(self, session: _Pending) -> None:

@@ -278,3 +278,16 @@ async def test_a_session_lives_on_until_its_expiry_only(grace: float) -> None:
     assert looks[-1] == 1100.0
     assert retired.ended == []
     assert all(later - one >= 1.0 for one, later in pairwise(looks))
+
+
+async def test_a_postponed_end_comes_before_the_expiry() -> None:
+    """DSM may count from the last use: the session would live on after it, for nothing."""
+    retired = Retired([None], timing=Timing(terminate_after=0.0))
+    held = [OutputStatus("/run/token", token(left=1.2))]
+    retired.termination.outputs = lambda: held
+    retired.termination.retire(token(left=1.2))
+    await retired.termination.work()
+    assert retired.ended == [], "the output has not got the next token yet"
+    held.clear()
+    assert await retired.due() < 1001.2
+    assert retired.ended == ["token-1"]
