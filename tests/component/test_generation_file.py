@@ -1,7 +1,9 @@
 """The generations in a real file: what the next run finds, and what happens if it fails."""
 
+import asyncio
 import stat
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -104,6 +106,24 @@ async def test_a_file_that_cannot_be_read_is_warned_of(runs: Runs) -> None:
     assert await runs.next().load() == {}
     (warning,) = runs.warnings
     assert warning.startswith("cannot read the generations of earlier tokens: ")
+
+
+async def test_generations_that_were_read_too_late_are_not_overwritten(runs: Runs) -> None:
+    """A disk that hung at the start must not make the start after it count from 1."""
+    runs.path.write_text("payments 7\nother 5\n")
+    executor = KeyedExecutor()
+    disk = Event()
+    hung = asyncio.create_task(executor.call(str(runs.path.parent), disk.wait))
+    await asyncio.sleep(0)
+    store = GenerationFile(
+        runs.path, runs.observer, FileContext(runs.clock, executor, patience=0.2)
+    )
+    assert await store.load() == {}
+    disk.set()
+    await hung
+    for number in (1, 2):
+        await store.save({"payments": number}, {"payments": number})
+    assert await runs.next().load() == {"payments": 7, "other": 5}
 
 
 async def test_nothing_is_appended_in_the_state_of_another_daemon(runs: Runs) -> None:

@@ -41,6 +41,10 @@ class GenerationFile:
         """How many lines this run has appended; None if the file is to be replaced next."""
         self._retry_at: Instant | None = None
         """When to try again while writes fail, None while they do not."""
+        self._unread = False
+        """Whether the file is to be read before it is written: its filesystem may have hung."""
+        self._earlier: Mapping[str, int] = {}
+        """The generations that were found too late for this run; the next one continues them."""
 
     async def load(self) -> Mapping[str, int]:
         """Return each app's last generation, nothing (after a warning) if that is lost."""
@@ -50,6 +54,7 @@ class GenerationFile:
                 await self._file.prepare()
         except OutputError as error:
             self._warn(f"cannot read the generations of earlier tokens: {error}")
+            self._unread = True
             return {}
         return decoded(raw or b"")
 
@@ -72,14 +77,23 @@ class GenerationFile:
             self._retry_at = None
 
     async def _write(self, changes: Mapping[str, int], last: Mapping[str, int]) -> None:
+        if self._unread:
+            with suppress(OutputError):  # it is lost, or else the write fails as well
+                self._earlier = decoded(await self._file.read(MAX_BYTES) or b"")
         most = max(MIN_APPENDED, 2 * len(last))
         if self._appended is not None and self._appended + len(changes) <= most:
             self._appended += len(changes)
-            if await self._file.append(encoded(changes)):
+            if await self._file.append(encoded(self._raised(changes))):
                 return
-        copy = dict(last)
+        copy = {**self._earlier, **self._raised(last)}
         await self._file.replace(lambda: encoded(copy))
         self._appended = 0
+        self._unread = False
+
+    def _raised(self, generations: Mapping[str, int]) -> dict[str, int]:
+        """Return generations, none below the app's earlier one."""
+        earlier = self._earlier
+        return {app: max(number, earlier.get(app, 0)) for app, number in generations.items()}
 
     def _warn(self, message: str) -> None:
         self._observer.observe(Warned(message))
