@@ -110,6 +110,19 @@ async def test_an_unknown_ca_is_refused(
         assert peer.requests == []
 
 
+async def test_the_attempt_after_a_failure_uses_a_corrected_ca_file(
+    connections: Connections, authority: Authority, tmp_path: Path
+) -> None:
+    """Files are not looked at for each request; the attempt that the change causes may be soon."""
+    (tmp_path / "other").mkdir()
+    other = Authority(tmp_path / "other", "Other CA")
+    async with serving(GRANTING, authority.server()) as peer:
+        session_client = client(connections, peer.https, other.ca_file)
+        await fault(session_client)
+        other.ca_file.write_bytes(authority.ca_file.read_bytes())
+        assert await login(session_client) == "new-token"
+
+
 async def test_another_hosts_certificate_is_refused(
     connections: Connections, authority: Authority
 ) -> None:

@@ -145,6 +145,8 @@ class Client:
                 has_alternatives = addresses and addresses.has_alternatives
                 if has_alternatives and attempt.address not in error.message:
                     error.explain(f"the address was {attempt.address}")
+            if isinstance(error, Retryable) and error.reason is Reason.TLS:
+                self._pool.look_at_files_again()
             if cause := self._pool.cause_of_failures():
                 error.explain(cause)
             raise

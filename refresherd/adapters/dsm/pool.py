@@ -125,6 +125,11 @@ class ConnectionPool:
                 may_be_stale = False
                 await self._drop(session)
 
+    def look_at_files_again(self) -> None:
+        """Have the next request look at the CAs and the certificate: TLS has failed with them."""
+        if self._context is not None:
+            self._context.look_again()
+
     def cause_of_failures(self) -> str:
         """Return what on this host probably makes attempts fail, "" if nothing is known."""
         return "" if self._context is None else self._context.cause_of_failures()

@@ -71,6 +71,10 @@ class TlsContext:
         self._checked_at = now
         return last
 
+    def look_again(self) -> None:
+        """Have the next call of `current` look at the files: with these, TLS has failed."""
+        self._checked_at = Instant(-inf)
+
     def cause_of_failures(self) -> str:
         """Return that the client certificate has expired, "" if it has not."""
         dates, now = self._client_dates, self._clock.wall(self._clock.now())
