@@ -135,14 +135,13 @@ class AppRunner:
 
     def close(self) -> None:
         """Wake everyone who waits for the app, and stop serving its token."""
-        self.cell.close()
-        self._running.context.generations.settle(self.app.name, self.cell.session.generation)
+        self._stop()
         for delivery in self._deliveries:
             delivery.close()
 
     def leave(self) -> None:
         """Wake everyone who waits for the app, and leave its outputs to the next run."""
-        self.cell.close()
+        self._stop()
         for delivery in self.outputs:
             delivery.output.leave()
 
@@ -202,3 +201,8 @@ class AppRunner:
     async def end_sessions(self) -> None:
         """End the app's sessions, except an irreplaceable one. Call `clear` first."""
         await self._renewal.termination.end_all(self.cell.session.token)
+
+    def _stop(self) -> None:
+        """Wake everyone who waits for the app, and record the generation of its last token."""
+        self.cell.close()
+        self._running.context.generations.settle(self.app.name, self.cell.session.generation)

@@ -20,11 +20,12 @@ WRAPPED = "sh -c 'echo $$ >> $LOG.pids; echo up >> $LOG; exec sleep 60'; true"
 """A shell that does not become its server, but waits for it."""
 
 HANDLER = """
-import signal, sys
-log = open(sys.argv[1], "a")
+import os, signal, sys
+log = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+# Not print(), which fails if a signal comes while it prints for another one.
 for number in map(int, sys.argv[2:]):
-    signal.signal(number, lambda number, _: print(int(number), file=log, flush=True))
-print("up", file=log, flush=True)
+    signal.signal(number, lambda number, _: os.write(log, f"{int(number)}\\n".encode()))
+os.write(log, b"up\\n")
 while True:
     signal.pause()
 """

@@ -20,9 +20,10 @@ from refresherd.host.keyed_executor import KeyedExecutor
 from support.processes import until
 
 SERVICE = """
-import signal, sys
-signal.signal(signal.SIGHUP, lambda *_: print("HUP", flush=True))
-print("ready", flush=True)
+import os, signal
+# Not print(), which fails if the signal comes while it prints the first line.
+signal.signal(signal.SIGHUP, lambda *_: os.write(1, b"HUP\\n"))
+os.write(1, b"ready\\n")
 while True:
     signal.pause()
 """

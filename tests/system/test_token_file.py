@@ -280,6 +280,22 @@ def test_generations_grow_through_stops_and_kills(
         assert newer()
 
 
+def test_a_token_that_never_came_costs_no_generation(tmp_path: Path) -> None:
+    """Consumers may count tokens by their generations, even if DSM is down at a stop."""
+    with emulator("--lifetime", str(LIFETIME)) as dsm:
+        place, token = Workplace(tmp_path, dsm), tmp_path / "token"
+        place.app("payments", f'[[apps.payments.files]]\npath = "{token}"\nformat = "json"\n')
+        config = str(place.write(HEAD.format(head="")))
+        faults = f"{dsm.url}/control/faults"
+        request(faults, body=b'{"operation": "auth", "status": 503}')
+        with running("run", "--config", config):
+            eventually(lambda: request(f"{dsm.url}/control/requests?operation=auth")[1:])
+        remove = urllib.request.Request(faults, method="DELETE")  # noqa: S310  # the emulator's, http://
+        urllib.request.urlopen(remove, timeout=PATIENCE).close()  # noqa: S310  # as above
+        assert command("once", "--config", config).returncode == 0
+        assert json.loads(token.read_text())["generation"] == 1
+
+
 def test_a_stop_that_ends_sessions_leaves_the_last_of_a_chain(host: Host) -> None:
     """Without it the app could not start again; the log says so."""
     host.configured('shutdown = "terminate"')

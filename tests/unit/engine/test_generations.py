@@ -41,7 +41,7 @@ class Host:
         if app.session.token is not None:
             self.issued.append(app.session.token.generation)
         if stops:
-            runner.close()
+            runner.leave()
             await app.context.generations.close()
         return app
 
