@@ -45,7 +45,8 @@ class Generations:
         if generation > self._last.get(app, 0):
             self._set(app, generation)
             self._reserved.add(app)
-        if app in self._unsaved:
+        # Another caller's write may hold the number, for an attempt that was cancelled.
+        if app in self._unsaved or self._saving.locked():
             await self._save()
 
     def settle(self, app: str, generation: int) -> None:

@@ -114,6 +114,19 @@ async def test_attempts_that_begin_together_share_a_write() -> None:
     assert [len(changes) for changes in store.saves] == [1, 99]
 
 
+async def test_an_attempt_waits_for_the_write_that_holds_its_number() -> None:
+    """A reload cancels an attempt whose number another one writes, and begins it anew."""
+    held = asyncio.Event()
+    generations = Generations(FakeGenerationStore(script=[held]))
+    writer = asyncio.create_task(generations.reserve("orders", 3))
+    await settle()
+    again = asyncio.create_task(generations.reserve("orders", 3))
+    await settle()
+    assert not again.done()
+    held.set()
+    await asyncio.gather(writer, again)
+
+
 async def test_further_attempts_at_the_same_token_write_nothing() -> None:
     """During an outage, thousands of retries must not keep a disk busy."""
     store = FakeGenerationStore()
