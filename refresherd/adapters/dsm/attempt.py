@@ -114,6 +114,16 @@ class Attempt:
             error_of_all.explain(NO_THREAD)
         return error_of_all
 
+    def answered_badly(self, error: Retryable) -> None:
+        """Give the address up after an answer that is unusable, and adapt the error to that."""
+        self.give_up()
+        if self.addresses is None:
+            return
+        if self.addresses.healthy_others(self.address):
+            error.retry_after = None  # one address's Retry-After does not apply to the others
+        if self.addresses.has_alternatives and self.address not in error.message:
+            error.explain(f"the address was {self.address}")
+
     def give_up(self) -> None:
         """Close the connection, and make all apps try the host's other addresses first."""
         if self.addresses is not None and self.address:

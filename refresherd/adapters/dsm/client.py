@@ -136,17 +136,12 @@ class Client:
             now = self._clock.wall(self._clock.now())
             result = read(Exchange(operation, secret, *answer, now))
         except DsmError as error:
-            # DSM as a whole is overloaded; any other trouble may be that of one address.
-            if isinstance(error, Retryable) and error.reason is not Reason.THROTTLED:
-                attempt.give_up()
-                addresses = attempt.addresses
-                if addresses and addresses.healthy_others(attempt.address):
-                    error.retry_after = None  # what one address asks for is no wait at another
-                has_alternatives = addresses and addresses.has_alternatives
-                if has_alternatives and attempt.address not in error.message:
-                    error.explain(f"the address was {attempt.address}")
-            if isinstance(error, Retryable) and error.reason is Reason.TLS:
-                self._pool.look_at_files_again()
+            if isinstance(error, Retryable):
+                # DSM as a whole is overloaded; any other trouble may be that of one address.
+                if error.reason is not Reason.THROTTLED:
+                    attempt.answered_badly(error)
+                if error.reason is Reason.TLS:
+                    self._pool.expire_files()
             if cause := self._pool.cause_of_failures():
                 error.explain(cause)
             raise

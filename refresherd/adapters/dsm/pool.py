@@ -125,10 +125,10 @@ class ConnectionPool:
                 may_be_stale = False
                 await self._drop(session)
 
-    def look_at_files_again(self) -> None:
-        """Have the next request look at the CAs and the certificate: TLS has failed with them."""
+    def expire_files(self) -> None:
+        """Make the next request read changed files of CAs and certificates."""
         if self._context is not None:
-            self._context.look_again()
+            self._context.expire()
 
     def cause_of_failures(self) -> str:
         """Return what on this host probably makes attempts fail, "" if nothing is known."""

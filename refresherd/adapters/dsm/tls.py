@@ -71,8 +71,8 @@ class TlsContext:
         self._checked_at = now
         return last
 
-    def look_again(self) -> None:
-        """Have the next call of `current` look at the files: with these, TLS has failed."""
+    def expire(self) -> None:
+        """Make the next call of `current` read changed files, however soon it comes."""
         self._checked_at = Instant(-inf)
 
     def cause_of_failures(self) -> str:
