@@ -1,4 +1,4 @@
-"""What is run after each new token: commands, and signals to the process of a pid file."""
+"""Hooks after each new token: commands, and signals to the process of a pid file."""
 
 import asyncio
 import os

@@ -223,7 +223,7 @@ class BootSchedule:
         return max(0.0, now - self._deadlines.head)
 
     async def run(self) -> None:
-        """Let alarms go off until cancelled. Raises an ExceptionGroup if something breaks."""
+        """Fire due alarms until cancelled. Raises an ExceptionGroup if something breaks."""
         self._scheduler.start()
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -242,7 +242,7 @@ class BootSchedule:
             await self._busy.wait()
 
     def _wake_batch(self) -> bool:
-        """Let some of the due alarms go off; return whether there may be more."""
+        """Fire some of the due alarms; return whether there may be more."""
         due = self._deadlines.pop_due(self._clock.now(), BATCH)
         for alarm in due:
             alarm.wake()

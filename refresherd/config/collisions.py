@@ -41,7 +41,7 @@ class Collisions:
         }
         self._inputs: dict[KeyPath, tuple[Path, Entry]] = {}
         """Each input's path, and the entry to which it finally leads."""
-        self._passed: dict[Entry, KeyPath] = {}
+        self._traversed: dict[Entry, KeyPath] = {}
         """The links and missing directories that paths lead through, and the names of inputs."""
         self._files: dict[Directory, KeyPath] = {}
         """The inputs by device and inode: links and mounts may give a file several names."""
@@ -51,16 +51,16 @@ class Collisions:
             if not place.missing:
                 self._files.setdefault(place.inode, key)
             for entry in place.traversed:
-                self._passed.setdefault(entry, key)
+                self._traversed.setdefault(entry, key)
         for key, (_, place) in self._outputs.items():
             for entry in place.traversed:
-                self._passed.setdefault(entry, key)
+                self._traversed.setdefault(entry, key)
 
     @property
     def read(self) -> ReadNames:
         """The names that lead to inputs or to the API, which no output may take later either."""
         names: dict[Directory, dict[str, str]] = {}
-        for (directory, name), key in self._passed.items():
+        for (directory, name), key in self._traversed.items():
             if key in self._inputs:
                 names.setdefault(directory, {})[name] = str(key[-1]) if key else "configuration"
         if api := self._outputs.get(("api", "path")):
@@ -96,7 +96,7 @@ class Collisions:
 
     def _overwritten(self, entry: Entry, path: Path) -> str:
         """Return which file an output at this path would overwrite, "" if none."""
-        key = self._passed.get(entry)
+        key = self._traversed.get(entry)
         if key is None and self._files:
             with suppress(OSError):
                 found = path.lstat()

@@ -1,4 +1,4 @@
-"""What is wrong with a key or a value, in words that say what would be right."""
+"""Messages for unknown keys and wrong values, which say what would be right."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping

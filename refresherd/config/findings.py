@@ -25,7 +25,7 @@ class Kind(StrEnum):
     WARNING = "warning"
     """Allowed, but maybe not meant."""
     NOTE = "note"
-    """Not to be judged here, because only the service manager provides it."""
+    """It cannot be judged here, because only the service manager provides it."""
 
 
 class Finding(NamedTuple):

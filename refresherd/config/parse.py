@@ -55,7 +55,7 @@ class Settings:
     values: tuple[tuple[KeyPath, Scalar], ...]
     """The valid strings of the file with their key paths; the type of each says what it is for."""
     faults: tuple[Finding, ...]
-    """What is wrong with single keys, without regard to other keys or the machine."""
+    """Faults of single keys, independent of other keys and of this host."""
     shared: frozenset[KeyPath]
     """The key paths that are written under [dsm] and [refresh]."""
     invalid: frozenset[KeyPath]

@@ -1,4 +1,4 @@
-"""What is wrong with a text that is not valid TOML, without the terms of its grammar."""
+"""Messages for text that is not valid TOML, without the terms of its grammar."""
 
 import re
 

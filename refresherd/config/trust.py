@@ -26,7 +26,7 @@ CURE = "change its owner, or run refresherd as that user"
 
 
 class OtherUsers(NamedTuple):
-    """Who else may change a directory; "" for nobody but trusted users."""
+    """The untrusted users who may change a directory; "" for none."""
 
     writers: str = ""
     owner: str = ""

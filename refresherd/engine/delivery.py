@@ -141,7 +141,7 @@ class WatchedDelivery(Delivery):
         """How many alterations came without FORGIVEN_AFTER between them."""
 
     def altered(self, alteration: Alteration) -> bool:
-        """Have `work` restore an altered output; return False if there is nothing to restore."""
+        """Make an altered output due for `work`; return False if there is nothing to restore."""
         message = self.output.confirm(alteration)
         if not message:
             return False

@@ -39,7 +39,7 @@ WITHOUT_PROC = (
 
 
 class SocketFile(NamedTuple):
-    """What tells a socket's file from others, and who may connect."""
+    """The identity of a socket's file, and its mode and owner, which decide who may connect."""
 
     device: int
     inode: int
@@ -49,12 +49,12 @@ class SocketFile(NamedTuple):
 
     @classmethod
     def of(cls, found: os.stat_result) -> "SocketFile":
-        """Return that of a file."""
+        """Return the identity and the rights of a file with this status."""
         return cls(found.st_dev, found.st_ino, *file_record.rights(found))
 
     @classmethod
     def at(cls, path: Path) -> "SocketFile | None":
-        """Return that of what is at a path, None if nothing can be found there. It may block."""
+        """Return the same of the file at a path, None if there is none. It may block."""
         with suppress(OSError):
             return cls.of(path.lstat())
         return None

@@ -110,7 +110,7 @@ async def test_the_sockets_rights_are_restored_and_that_is_reported(directory: P
     await served.start()
     path.chmod(0o600)
     assert await warned(observer) == (
-        f"the API's socket {path}: somebody changed its mode from 0666 to 0600; this was made good"
+        f"the API's socket {path}: somebody changed its mode from 0666 to 0600; it was restored"
     )
     assert stat.S_IMODE(path.stat().st_mode) == 0o666
     await served.stop()

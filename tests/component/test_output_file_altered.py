@@ -1,4 +1,4 @@
-"""A file output that somebody else alters: noticed, named, made good, and removed when dropped."""
+"""A file output that somebody else alters: noticed, named, restored, and removed when dropped."""
 
 import os
 import shutil

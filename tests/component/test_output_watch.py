@@ -1,4 +1,4 @@
-"""All outputs are looked after by one task: alterations are made good, and a hang delays nobody."""
+"""All outputs are looked after by one task: alterations are undone, and a hang delays nobody."""
 
 import asyncio
 import threading

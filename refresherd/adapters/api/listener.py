@@ -103,7 +103,7 @@ class ApiListener:
         self._acceptor = self._bound = self._checks = None
 
     async def _check_regularly(self, bound: BoundSocket) -> None:
-        """Make good what somebody does to the socket's file; report it, and each obstacle, once."""
+        """Restore the socket's file when somebody changes it; report that, and obstacles once."""
         reported = ""
         while True:
             await asyncio.sleep(CHECK_SECONDS)
@@ -117,7 +117,7 @@ class ApiListener:
                 continue
             reported = ""
             if altered:
-                message = f"the API's socket {self._path}: {altered}; this was made good"
+                message = f"the API's socket {self._path}: {altered}; it was restored"
                 self._observer.observe(Warned(message))
             if new is not bound:
                 self._accept_on(new.socket)

@@ -103,7 +103,10 @@ class Stream(socket.SocketIO):
     """
 
     def __init__(
-        self, connection: socket.socket, deadline: Deadline, idle: Callable[[], object] = bool
+        self,
+        connection: socket.socket,
+        deadline: Deadline,
+        idle: Callable[[], object] = lambda: None,
     ) -> None:
         """Call `idle` every half a second in which nothing arrives, once there is no deadline."""
         super().__init__(connection, "r")

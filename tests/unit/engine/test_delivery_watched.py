@@ -1,4 +1,4 @@
-"""An output that somebody else alters: made good, at a bounded pace, and discarded when dropped."""
+"""An output that somebody else alters: restored, at a bounded pace, and discarded when dropped."""
 
 from refresherd.domain import readiness, session_state
 from refresherd.domain.errors import OutputError, SessionLost
