@@ -1,8 +1,7 @@
 """One app's session as a state machine: (state, event, now) → state.
 
 `SessionState` is all that is known about an app at an instant. `next_action` tells what is due, and
-`wake_at` when to ask again. Expiry is due by itself, so that it is noticed even while the next
-attempt is far off.
+`wake_at` when to ask again. Expiry is due by itself: the next attempt may be far off.
 """
 
 from dataclasses import dataclass, replace
@@ -168,12 +167,12 @@ def granted(  # noqa: PLR0913  # the last has a default
         lifetime=grant.lifetime,
         expires_at=Instant(sent_at + grant.lifetime),
     )
-    fresh = _fresh(session, token, sent_at, timing, rand)
-    if not by_reauth:
-        return fresh
-    longest, may_log_in = session.longest_reauth, session.login_at <= fresh.next_attempt_at
-    method = Method.AUTH if may_log_in and nears_maximum(grant.lifetime, longest) else timing.renew
-    return replace(fresh, method=method, longest_reauth=max(grant.lifetime, longest))
+    fresh, before = _fresh(session, token, sent_at, timing, rand), session.longest_reauth
+    may_log_in = by_reauth and session.login_at <= fresh.next_attempt_at
+    if may_log_in and nears_maximum(grant.lifetime, before):
+        return replace(fresh, method=Method.AUTH)
+    longest = max(grant.lifetime, before) if by_reauth else 0.0
+    return fresh if longest == before else replace(fresh, longest_reauth=longest)
 
 
 def kept_alive(
@@ -259,6 +258,7 @@ def _fresh(
         last_success_at=now,
         login_at=session.login_at,
         check_at=check_at(now, timing),
+        longest_reauth=session.longest_reauth,
     )
 
 
