@@ -16,6 +16,9 @@ LAST_PORT = 65535
 IPV6 = 6
 USUAL_PORT = 9749
 
+USUAL_PORTS = ("80", "443", "3128", "8080", "8443", str(USUAL_PORT))
+"""What ends "::1:443" is one of these rather than a part of the IPv6 address."""
+
 SCHEME = re.compile(r"(https?(?=[:/\\])|[A-Z][A-Z0-9+.-]*(?=:[/\\])):?[/\\]*|[/\\]+", re.IGNORECASE)
 """A scheme, even a misspelt one, and the colon and slashes after it."""
 
@@ -88,6 +91,7 @@ class Listen(Scalar):
     address: tuple[str, int]
     """A host, IPv6 without its brackets, and a port."""
     noun = "address"
+    from_number = True
     expected = f'a host and the number of a port ("[::1]:{USUAL_PORT}" for IPv6)'
     stand_in = f"127.0.0.1:{USUAL_PORT}"
     pattern = r"(\[[^\]\s]+\]|[^:\s]+):[0-9]{1,5}"
@@ -174,7 +178,9 @@ def _bare(text: str) -> str:
     rest = re.split(r"[/?#\\]", text[scheme.end() :] if scheme else text)[0]
     rest = rest.rpartition("@")[2].rstrip(":")
     if _is_ipv6(rest):
-        return f"[{rest}]"
+        head, _, port = rest.rpartition(":")
+        has_port = _is_ipv6(head) and port in USUAL_PORTS
+        return f"[{head}]:{port}" if has_port else f"[{rest}]"
     try:
         return rest if rest.isascii() else rest.encode("idna").decode()
     except UnicodeError:

@@ -79,10 +79,9 @@ def invalid_value(wanted: object, value: object, path: KeyPath, default: object)
     elif issubclass(target, Struct):
         expected = f"a table headed [{dotted(path)}]"
     elif issubclass(target, Scalar):
-        expected = target.expected
+        expected, guess = target.expected, _meant(target, value)
         if isinstance(value, str):
             problem = f"{text} is not a valid {target.noun}"
-            guess = "" if holds_secret(value) else target.suggestion(value)
         if isinstance(default, str) and default and quoted(default) in expected:
             default = ""  # it is already named
     else:
@@ -94,6 +93,14 @@ def invalid_value(wanted: object, value: object, path: KeyPath, default: object)
     if guess:
         return f"{problem}; write {expected}; did you mean {quoted(guess)}?"
     return f"{problem}; write {expected}{_example(limits, default)}"
+
+
+def _meant(target: type[Scalar], value: object) -> str:
+    """Return the string that an invalid value probably means, "" if it could mean anything."""
+    if isinstance(value, str):
+        return "" if holds_secret(value) else target.suggestion(value)
+    number, _ = describe_value(value)
+    return target.suggestion(number) if target.from_number and number.isdecimal() else ""
 
 
 def _example(limits: Meta, default: Any) -> str:  # noqa: ANN401 -- a value of any key

@@ -77,8 +77,14 @@ class Principal(Scalar):
     """The name or the number of a user or a group."""
 
     noun = "user or group name"
+    from_number = True
     expected = "a name or a number, as a string"
     pattern = r"[^\x00-\x20\x7f:/]*"
+
+    @classmethod
+    def guess(cls, text: str) -> str:
+        """Return the name or the number without blanks around it."""
+        return text.strip()
 
 
 class Unit(Scalar):

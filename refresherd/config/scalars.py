@@ -23,6 +23,12 @@ PASTED = (
     "as api_key_file"
 )
 
+VARIABLE = re.compile(r"\$(\w|\{)", re.ASCII)
+"""How a path begins that a shell would expand."""
+
+LONGEST_DECIMAL = 4
+"""In digits: the largest mode, 0o777, has three."""
+
 LISTED_MODE = re.compile("-?([r-][w-][x-]){3}")
 """A mode as `ls` prints it."""
 
@@ -44,6 +50,8 @@ class Scalar(str):
     """The fault of a text that looks like a secret; "" if that is no different from others."""
     stand_in: ClassVar[str] = ""
     """A valid value that replaces an invalid one in a list, so that checks can go on."""
+    from_number: ClassVar[bool] = False
+    """Whether a number without quotes tells what was meant."""
 
     def __new__(cls, text: str = "") -> Self:
         """Raise ValueError for an invalid text."""
@@ -77,6 +85,7 @@ class Duration(Scalar):
     __slots__ = ("seconds",)
     seconds: float
     noun = "duration"
+    from_number = True
     expected = durations.SYNTAX
     pattern = durations.PATTERN
 
@@ -116,16 +125,24 @@ class Mode(Scalar):
     __slots__ = ("bits",)
     bits: int
     noun = "octal mode"
+    from_number = True
     expected = "three octal digits in quotes, as for chmod"
     pattern = "0?[0-7]{3}"
 
     @classmethod
     def guess(cls, text: str) -> str:
-        """Return the digits of `0o600`, or of the mode that `ls` or `stat` prints."""
+        """Return the digits of `0o600`, or of the mode that `ls` or `stat` prints.
+
+        TOML reads `0o600` without quotes as 384, and 600 as six hundred: no usual mode in decimal
+        consists of 0, 4 and 6 alone.
+        """
         text = text.strip()
         if LISTED_MODE.fullmatch(text):
             bits = (f"{digit != '-':d}" for digit in text[-9:])
             return f"{int(''.join(bits), 2):04o}"
+        if text.isdecimal() and not text.startswith("0") and set(text) - set("046"):
+            as_octal = f"{int(text[:LONGEST_DECIMAL]):o}"
+            text = as_octal if len(as_octal) <= 3 else text  # noqa: PLR2004 -- a mode's digits
         digits = text.lower().removeprefix("0o").lstrip("0").zfill(3)
         return f"0{digits}"
 
@@ -149,6 +166,8 @@ class Location(Scalar):
             raise ValueError(PASTED)
         if text.startswith("~"):
             raise ValueError("~ is not expanded; write the full path")
+        if VARIABLE.match(text):
+            raise ValueError("variables are not expanded; write the full path")
         self.path = Path(os.path.normpath(base / text))
         longest = max((len(os.fsencode(name)) for name in self.path.parts), default=0)
         if longest > LONGEST_NAME:

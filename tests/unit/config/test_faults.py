@@ -50,13 +50,13 @@ def test_all_faults_are_reported_at_once_in_the_order_of_lines() -> None:
         '1: shutdown: "kep" is not one of the choices; write "keep" or "terminate"; '
         'did you mean "keep"?\n'
         "4: dsm.timeout: 20 is a number; write numbers with units (d, h, m, s, ms, the largest "
-        'first), such as "20s"\n'
+        'first); did you mean "20s"?\n'
         '6: refresh.att: unknown key; did you mean "at"?\n'
         '7: refresh.jitter: "0.1" is a string; write a number, such as 0.1\n'
         "9: apps.payments.api_key: unknown key; secrets must not be in this file: put the API key "
         "in a separate file (chmod 0600) and write its path as api_key_file\n"
         "13: apps.payments.files[0].mode: 384 is a number; write three octal digits in quotes, "
-        'as for chmod, such as "0600"\n'
+        'as for chmod; did you mean "0600"?\n'
         '14: apps.payments.files[0].format: "yaml" is not one of the choices; write "raw", '
         '"header", "json", "env" or "sdkms-cli"'
     )

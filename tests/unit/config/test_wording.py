@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresherd.config.addresses import EndpointUrl, Listen, ProxyUrl
-from refresherd.config.names import AppId, Signal, Unit, Variable
+from refresherd.config.names import AppId, Principal, Signal, Unit, Variable
 from refresherd.config.scalars import DurationOrNever, Mode, Scalar
 from support.configurations import APP, DSM, faults_in
 from support.fakes import API_KEY
@@ -81,6 +81,8 @@ HERE = "https://amer.smartkey.io"
             f'"https://m\u00fcnchen.de" {URL}{meant("https://xn--mnchen-3ya.de")}',
         ),
         ("https://::1", f'"https://::1" {URL}{meant("https://[::1]")}'),
+        ("https://::1:443", f'"https://::1:443" {URL}{meant("https://[::1]:443")}'),
+        ("https://fd00::1:2", f'"https://fd00::1:2" {URL}{meant("https://[fd00::1:2]")}'),
         ("https://amer smartkey.io", f'"https://amer smartkey.io" {URL}, such as "{HERE}"'),
         ("https://amer..smartkey.io", f'"https://amer..smartkey.io" {URL}, such as "{HERE}"'),
         ("https://a.b:0", "port 0 cannot be connected to; write a port from 1 to 65535"),
@@ -306,8 +308,42 @@ def test_signals(signal: str, fault: str) -> None:
     assert faults_in(f"{APP}{hook}\n{DSM}") == (f"3: apps.payments.hooks[0].signal: {fault}",)
 
 
+@pytest.mark.parametrize(
+    ("written", "suggested"),
+    [
+        *(("mode = 0o600", "0600"), ("mode = 0o644", "0644"), ("mode = 0o440", "0440")),
+        *(("mode = 600", "0600"), ("mode = 640", "0640"), ("mode = 444", "0444")),
+        ("owner = 1000", "1000"),
+        ("group = 0", "0"),
+    ],
+)
+def test_a_number_without_quotes_is_understood(written: str, suggested: str) -> None:
+    """TOML reads 0o600 as 384, so operators know neither that number nor what to do about it."""
+    (fault,) = faults_in(f'{DSM}{APP}[[apps.payments.files]]\npath = "t"\n{written}\n')
+    assert fault.endswith(f'; did you mean "{suggested}"?')
+
+
+def test_variables_in_paths_are_not_expanded() -> None:
+    """A file of this name is unlikely, and its absence would say nothing of the cause."""
+    for path in ("$HOME/token", "${RUNTIME_DIRECTORY}/token"):
+        (fault,) = faults_in(f'{DSM}{APP}[[apps.payments.files]]\npath = "{path}"\n')
+        assert fault.endswith("variables are not expanded; write the full path")
+    assert faults_in(f'{DSM}{APP}[[apps.payments.files]]\npath = "a$b/$"\n') == ()
+
+
 GUESSING: list[type[Scalar]] = [
-    *(AppId, DurationOrNever, EndpointUrl, Listen, Mode, ProxyUrl, Signal, Unit, Variable),
+    *(
+        AppId,
+        DurationOrNever,
+        EndpointUrl,
+        Listen,
+        Mode,
+        Principal,
+        ProxyUrl,
+        Signal,
+        Unit,
+        Variable,
+    ),
 ]
 PIECES = st.sampled_from(
     [*"0123456789abcdefmshd.:/[]@%*-_$ {}\\\n\0\u00e9\u200b", "https", "::1", "SIG", "rwx", "9749"]
