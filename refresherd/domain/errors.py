@@ -6,6 +6,8 @@ RefresherdError
 ├── HookError                logged and counted; the hook runs again with the next token
 ├── NoSuchApp                ask for another app
 ├── NoToken                  ask again later
+├── Denied                   ask an operator for access
+├── Undecided                ask again later
 └── DsmError                 an attempt failed
     ├── Retryable            try again after a backoff
     ├── SessionLost          log in at once, and only once
@@ -69,6 +71,29 @@ class NoToken(RefresherdError):
 
     def __init__(self, message: str, *, retry_after: int) -> None:
         super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Denied(RefresherdError):
+    """The client may not have the app's token.
+
+    `reason` is why it cannot be told from others, "" if the app's `access` does not name it.
+    """
+
+    def __init__(self, app: str, reason: str = "") -> None:
+        why = f": {reason}" if reason else ""
+        super().__init__(f'you may not read or refresh the token of "{app}"{why}')
+        self.reason = reason
+
+
+class Undecided(RefresherdError):
+    """It cannot be told now whether the client may have the app's token; the text says why.
+
+    `retry_after` is in seconds, 1 or more.
+    """
+
+    def __init__(self, app: str, reason: str, *, retry_after: int) -> None:
+        super().__init__(f'cannot tell whether you may have the token of "{app}": {reason}')
         self.retry_after = retry_after
 
 

@@ -194,6 +194,19 @@ class AccessDenied(AppEvent):
     gid: int
     pid: int
     unit: str
+    message: str = ""
+    """Why the process cannot be told from others, if that is why."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessUndecided(AppEvent):
+    """It could not be told whether a process may have an app's token; it may ask again."""
+
+    socket: str
+    uid: int
+    gid: int
+    pid: int
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,7 +305,7 @@ Event = (
     | SessionEnded | TokenExpired
     | CredentialChanged | EntityMismatch | CertificateRead | CertificateExpires
     | OutputWritten | OutputUnchanged | OutputAltered | OutputRemoved | OutputFailed | HookRan
-    | ApiAnswered | AccessDenied | ConnectionRejected | AcceptFailed
+    | ApiAnswered | AccessDenied | AccessUndecided | ConnectionRejected | AcceptFailed
     | AppCrashed | ClockJumped | LoopLagged
     | Started | Warned | Reloaded | ReloadFailed | Stopping | Stopped
 )

@@ -35,6 +35,8 @@ class Supervisor:
         self._make_app_context = make_app_context
         self._context = context
         self._runners = {app.name: AppRunner(app, make_app_context(app), context) for app in apps}
+        self._names_units: bool | None = None
+        """None until it is asked for."""
         self._ending: dict[AppRunner, None] = {}
         """The runners of removed apps whose sessions are still to be ended."""
         self._group = asyncio.TaskGroup()
@@ -63,6 +65,12 @@ class Supervisor:
     def runners(self) -> tuple[AppRunner, ...]:
         """Return every app's runner."""
         return tuple(self._runners.values())
+
+    def names_units(self) -> bool:
+        """Return whether the `access` of any app names units."""
+        if self._names_units is None:
+            self._names_units = any(one.app.access.units for one in self._runners.values())
+        return self._names_units
 
     def refresh_all(self) -> None:
         """Refresh every app as soon as `run` runs, a batch at a time."""
@@ -113,6 +121,7 @@ class Supervisor:
         async for app in in_batches((*plan.restart, *plan.retune, *plan.start)):
             self._tasks[app.name] = self._group.create_task(self._runners[app.name].run())
         self._runners = {name: self._runners[name] for name in order}
+        self._names_units = None
         self._reloaded.set()
 
     async def end_sessions(self) -> None:

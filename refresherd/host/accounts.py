@@ -1,18 +1,14 @@
 """Names of users and groups as the kernel's numbers, looked up each time they are needed."""
 
-import asyncio
 import grp
 import os
 import pwd
 import re
 from collections.abc import Callable
-from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 from refresherd.domain.access import Permitted
 from refresherd.domain.model import Access, Ownership
-from refresherd.host.keyed_executor import KeyedExecutor
 
 LARGEST_ID = 2**32 - 2
 """Ids have 32 bits, and the last number is UNCHANGED: chown(2)."""
@@ -22,9 +18,6 @@ UNCHANGED = -1
 
 CAP_CHOWN = 1 << 0
 """The first bit of a set of capabilities: capabilities(7)."""
-
-PATIENCE_SECONDS = 5.0
-"""A directory service that takes longer hangs; users whom only it could name get no access."""
 
 
 class NoSuchAccount(LookupError):
@@ -71,35 +64,28 @@ def belongs(found: os.stat_result, uid: int, gid: int) -> bool:
 
 
 def resolve(access: Access) -> Permitted:
-    """Return whom `access` names; a name that this host lacks permits nobody. It may block."""
+    """Return whom `access` names; a name that this host lacks permits nobody.
+
+    Raises OSError if no descriptor is left: then no name would be found. It may block.
+    """
+    uids = frozenset(map(user_id, access.users))
+    gids = frozenset(map(group_id, access.groups))
+    if None in uids | gids:
+        os.close(os.open("/", os.O_PATH | os.O_CLOEXEC))
     return Permitted(
-        uids=frozenset(uid for uid in map(user_id, access.users) if uid is not None),
-        gids=frozenset(gid for gid in map(group_id, access.groups) if gid is not None),
+        uids=frozenset(uid for uid in uids if uid is not None),
+        gids=frozenset(gid for gid in gids if gid is not None),
         units=frozenset(access.units),
     )
 
 
-async def permitted(
-    access: Access,
-    executor: KeyedExecutor,
-    *,
-    patience: float = PATIENCE_SECONDS,
-    look_up: Callable[[Access], Permitted] = resolve,
-) -> Permitted:
-    """Return whom `access` names now, without names that take over `patience` seconds to look up.
-
-    They are looked up off the event loop: NSS may ask a server that hangs.
-    """
-    if not all(map(_is_number, (*access.users, *access.groups))):
-        with suppress(TimeoutError):
-            async with asyncio.timeout(patience):
-                return await executor.call("accounts", partial(look_up, access))
-    numbers = Access(
+def without_names(access: Access) -> Access:
+    """Return what `access` says in numbers, and its units: that takes no look-up."""
+    return Access(
         users=tuple(filter(_is_number, access.users)),
         groups=tuple(filter(_is_number, access.groups)),
         units=access.units,
     )
-    return resolve(numbers)
 
 
 def _is_number(name: str) -> bool:

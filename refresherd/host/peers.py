@@ -1,7 +1,8 @@
 """Who is at the other end of a Unix socket: from the kernel, never from what they send.
 
-A unit with ProtectProc=invisible sees no other processes in /proc. The control groups list their
-members all the same, since anyone may read cgroup.procs: cgroups(7).
+Each fact costs more than the one before: the user, the groups, the unit. A process may end at any
+time and its pid pass to another one, so what is found under a pid counts only while a pidfd shows
+that the process is alive.
 """
 
 import os
@@ -9,25 +10,27 @@ import re
 import select
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from errno import EMFILE, ENFILE, ENOPROTOOPT, ERANGE
+from functools import cache
 from pathlib import Path
 
-from refresherd.domain.access import OVERFLOW_ID, Peer
+from refresherd.domain.access import Peer
+from refresherd.host import control_groups
+from refresherd.host.user_namespace import overflow
 
 UCRED = struct.Struct("iII")
 """pid, uid and gid: struct ucred of unix(7)."""
 
-MAX_OPTION_BYTES = 1024
-"""The most that Python lets the kernel answer: 256 groups."""
+ID_BYTES = 4
 
-UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]+\.(?:service|scope|socket|mount|swap)")
+FEW_BYTES = 1024
+"""The most that Python lets the kernel answer: 256 groups."""
 
 CREDENTIAL_CLIENT = re.compile(rb"\0[A-Za-z0-9]+/unit/(?P<unit>[^/]+)/.+", re.DOTALL)
 """The address from which systemd connects for LoadCredential=: systemd.exec(5)."""
-
-MEMBERS = "cgroup.procs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,55 +42,125 @@ class Kernel:
     groups_option: int = 59
     """SO_PEERGROUPS of asm-generic/socket.h, since Linux 4.13."""
     proc: Path = Path("/proc")
-    cgroup_roots: tuple[Path, ...] = (
-        Path("/sys/fs/cgroup"),
-        Path("/sys/fs/cgroup/unified"),
-        Path("/sys/fs/cgroup/systemd"),
-    )
-    """Where systemd mounts its tree: version 2 alone, beside version 1, version 1 alone."""
+    cgroup_roots: tuple[Path, ...] = control_groups.ROOTS
 
 
 KERNEL = Kernel()
 
 
-def credentials(connection: socket.socket) -> Peer:
+class Unknown(Exception):
+    """The kernel does not tell a fact about a peer now; the text says why and what helps."""
+
+
+class Process:
+    """A pidfd of a peer's process, closed with the last reference: a thread may still use it."""
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def __del__(self) -> None:
+        """Close the descriptor."""
+        os.close(self._fd)
+
+    def alive(self) -> bool:
+        """Return whether the process has not ended."""
+        poll = select.poll()
+        poll.register(self._fd, select.POLLIN)  # a pidfd becomes readable when its process ends
+        return not poll.poll(0)
+
+
+def credentials(connection: socket.socket, kernel: Kernel = KERNEL) -> Peer:
     """Return an accepted socket's peer as it was when it connected: SO_PEERCRED."""
     ucred = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size)
     pid, uid, gid = UCRED.unpack(ucred)
-    return Peer(uid, gid, pid)
+    return Peer(uid, gid, pid, known=uid != overflow(kernel.proc).uid)
 
 
-def process_of(connection: socket.socket, peer: Peer, kernel: Kernel = KERNEL) -> int | None:
-    """Return a pidfd of the peer's process, for the caller to close; None if it has ended.
+@cache
+def tells_processes(kernel: Kernel = KERNEL) -> bool:
+    """Return whether the kernel knows the option for a peer's pidfd, so that nobody guesses."""
+    ours, other = socket.socketpair()
+    with ours, other:
+        try:
+            os.close(ours.getsockopt(socket.SOL_SOCKET, kernel.pidfd_option))
+        except OSError as error:
+            return error.errno != ENOPROTOOPT
+    return True
 
-    Call it as soon as the connection is accepted: before Linux 6.5 it would not notice if the pid
-    had passed to another process.
+
+def process_by_pid(peer: Peer) -> Process | None:
+    """Return the process that has the peer's pid now, None if there is none.
+
+    For kernels that do not tell which process connected. Call it as soon as the connection is
+    accepted: it would not notice if the pid had passed to another process.
     """
-    with suppress(OSError):
-        return connection.getsockopt(socket.SOL_SOCKET, kernel.pidfd_option)
-    with suppress(OSError, AttributeError):  # or no descriptor is left, or Python has no pidfds
-        return os.pidfd_open(peer.pid)
+    with suppress(OSError, AttributeError):  # or Python has no pidfds
+        return Process(os.pidfd_open(peer.pid))
     return None
 
 
-def identified(
-    connection: socket.socket, peer: Peer, process: int | None, kernel: Kernel = KERNEL
-) -> Peer:
-    """Return the peer with its groups and unit; without them where they are uncertain.
+def process_of(connection: socket.socket, kernel: Kernel = KERNEL) -> Process | None:
+    """Return the process that connected, None if it has ended or cannot be told.
 
-    It may block for some milliseconds. `process` is what `process_of` returned.
+    Raises Unknown if no descriptor is left.
     """
-    proc = kernel.proc / str(peer.pid)
     try:
-        gids = connection.getsockopt(socket.SOL_SOCKET, kernel.groups_option, MAX_OPTION_BYTES)
-        groups = frozenset(struct.unpack(f"{len(gids) // 4}I", gids))
-    except OSError:  # too many of them, or an older kernel
-        groups = groups_of(_while_alive(process, lambda: _text(proc / "status")), peer.uid)
-    if cgroup := _while_alive(process, lambda: _text(proc / "cgroup")):
-        unit = unit_of(cgroup)
-    else:  # /proc hides it
-        unit = _while_alive(process, lambda: _unit_in(unit_path(peer.pid, kernel.cgroup_roots)))
-    return replace(peer, groups=groups - {OVERFLOW_ID}, unit=unit)
+        return Process(connection.getsockopt(socket.SOL_SOCKET, kernel.pidfd_option))
+    except OSError as error:
+        # Up to Linux 6.15, EINVAL and ESRCH mean that the process has ended: another one may
+        # have its pid by now.
+        if error.errno in (EMFILE, ENFILE):
+            raise Unknown("the daemon has too many open files") from None
+        return None
+
+
+def groups_of(connection: socket.socket, peer: Peer, kernel: Kernel = KERNEL) -> frozenset[int]:
+    """Return all groups of the peer as it connected: SO_PEERGROUPS. Raises Unknown.
+
+    A group that stands for all groups without a number here is left out.
+    """
+    try:
+        gids = _supplementary(connection, kernel.groups_option)
+    except OSError as error:
+        raise Unknown(f"the kernel does not tell your groups ({error.strerror})") from None
+    return frozenset((*gids, peer.gid)) - {overflow(kernel.proc).gid}
+
+
+def groups_by_pid(peer: Peer, process: Process | None, kernel: Kernel = KERNEL) -> frozenset[int]:
+    """Return the peer's groups from /proc, for kernels that tell them in no other way.
+
+    If its process has ended, only its own group is left. Raises Unknown where /proc hides it. It
+    may block.
+    """
+    text = _text(kernel.proc / str(peer.pid) / "status")
+    alive = process is not None and process.alive()
+    if alive and not text:
+        raise Unknown("the daemon cannot read your groups; let it see processes in /proc")
+    gids = groups_in(text, peer.uid) if alive else ()
+    return frozenset((*gids, peer.gid)) - {overflow(kernel.proc).gid}
+
+
+def unit_of(
+    peer: Peer, process: Process | None, units: Collection[str], kernel: Kernel = KERNEL
+) -> str:
+    """Return the unit of the peer's process, "" if it has none or has ended.
+
+    Where /proc hides the process, "" also stands for any other unit than these `units`. Raises
+    Unknown if that takes too long to find out. It blocks for some milliseconds.
+    """
+    if process is None or not process.alive():
+        return ""
+    if cgroups := _text(kernel.proc / str(peer.pid) / "cgroup"):
+        unit = control_groups.unit_of(cgroups)
+    else:
+        try:
+            unit = control_groups.unit_among(units, peer.pid, kernel.cgroup_roots)
+        except control_groups.SearchTooLong:
+            reason = "the units that access names have too many control groups"
+            raise Unknown(reason) from None
+    return unit if process.alive() else ""
 
 
 def claimed_unit(address: object) -> str:
@@ -100,19 +173,7 @@ def claimed_unit(address: object) -> str:
     return "" if claim is None else claim["unit"].decode(errors="replace")
 
 
-def unit_of(cgroups: str) -> str:
-    """Return the system unit in the text of a /proc/PID/cgroup, "" for none.
-
-    It is the first part of the path that is not a slice, as systemd itself reads it. Names below
-    it, such as the units of a user's own manager, are chosen by the unit's own user.
-    """
-    fields = (line.split(":", 2) for line in cgroups.splitlines())
-    paths = {field[1]: field[2] for field in fields if len(field) == len(("id", "name", "path"))}
-    # Version 2 first; where systemd still uses version 1, it names its own hierarchy.
-    return next(filter(None, (_unit_in(paths.get(key, "")) for key in ("", "name=systemd"))), "")
-
-
-def groups_of(status: str, uid: int) -> frozenset[int]:
+def groups_in(status: str, uid: int) -> frozenset[int]:
     """Return the groups in the text of a /proc/PID/status; none if it is not that user's.
 
     A set-user-ID program that was started after connecting has other groups than the caller.
@@ -123,39 +184,36 @@ def groups_of(status: str, uid: int) -> frozenset[int]:
     return frozenset(map(int, fields.get("Groups", "").split()))
 
 
-def unit_path(pid: int, roots: tuple[Path, ...]) -> str:
-    """Return the control group of the unit that a process belongs to, "" if none is found.
+def _supplementary(connection: socket.socket, option: int) -> tuple[int, ...]:
+    try:
+        gids = connection.getsockopt(socket.SOL_SOCKET, option, FEW_BYTES)
+    except OSError as error:
+        if error.errno != ERANGE:
+            raise
+        gids = _large_option(connection, option)
+    return struct.unpack(f"{len(gids) // ID_BYTES}I", gids)
 
-    It blocks for some milliseconds on a host with hundreds of units.
+
+def _large_option(connection: socket.socket, option: int) -> bytes:
+    """Return a socket option of any size. Raises OSError.
+
+    Asked with too small a buffer, the kernel answers ERANGE with the size that it takes.
     """
-    wanted = str(pid).encode()
-    for root in roots:
-        if os.access(root / MEMBERS, os.F_OK):
-            units = (unit for unit in _units(root) if _contains(unit, wanted))
-            return next((f"/{unit.relative_to(root)}" for unit in units), "")
-    return ""
+    # Where a host forbids executable memory, even importing ctypes may fail.
+    try:
+        import ctypes  # noqa: PLC0415  # as above
 
-
-def _unit_in(path: str) -> str:
-    for part in path.split("/")[1:]:
-        # systemd prefixes an underscore to a name that could be one of the kernel's own files.
-        name = part.removeprefix("_")
-        if not name.endswith(".slice"):
-            return name if UNIT.fullmatch(name) else ""
-    return ""
-
-
-def _while_alive(process: int | None, read: Callable[[], str]) -> str:
-    """Return what `read` finds under a process' pid, "" unless the process is still alive then.
-
-    A pid may pass to another process, but not while this one is alive.
-    """
-    if process is None:
-        return ""
-    text = read()
-    poll = select.poll()
-    poll.register(process, select.POLLIN)  # a pidfd becomes readable when its process ends
-    return "" if poll.poll(0) else text
+        library = ctypes.CDLL(None, use_errno=True)
+    except (ImportError, MemoryError):
+        raise OSError(ERANGE, os.strerror(ERANGE)) from None
+    size = ctypes.c_uint(0)
+    arguments = connection.fileno(), socket.SOL_SOCKET, option
+    library.getsockopt(*arguments, None, ctypes.byref(size))
+    buffer = ctypes.create_string_buffer(size.value)
+    if library.getsockopt(*arguments, buffer, ctypes.byref(size)) == 0:
+        return buffer.raw[: size.value]
+    error = ctypes.get_errno()
+    raise OSError(error, os.strerror(error))
 
 
 def _text(path: Path) -> str:
@@ -163,24 +221,3 @@ def _text(path: Path) -> str:
     with suppress(OSError):
         return path.read_text(errors="replace")
     return ""
-
-
-def _units(group: Path) -> Iterator[Path]:
-    """Yield the control groups of units: those directly in slices that are not slices."""
-    children: list[Path] = []
-    with suppress(OSError), os.scandir(group) as entries:  # a unit may end at any time
-        children += (Path(entry) for entry in entries if entry.is_dir(follow_symlinks=False))
-    for child in children:
-        if child.name.endswith(".slice"):
-            yield from _units(child)
-        else:
-            yield child
-
-
-def _contains(unit: Path, pid: bytes) -> bool:
-    """Return whether a process is in a unit's control group or in one below it."""
-    for directory, _, _ in os.walk(unit):
-        with suppress(OSError):  # as above; and threaded groups cannot list processes
-            if pid in Path(directory, MEMBERS).read_bytes().split():
-                return True
-    return False

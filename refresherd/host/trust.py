@@ -10,11 +10,10 @@ import stat
 from contextlib import suppress
 from errno import ELOOP
 from functools import cache
-from pathlib import Path
 
-from refresherd.domain.access import OVERFLOW_ID
 from refresherd.domain.errors import OutputError
 from refresherd.host.os_errors import failure
+from refresherd.host.user_namespace import maps_all, overflow
 
 OPEN_TO_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 """Without blocking: a named pipe in the file's place would wait for a writer."""
@@ -39,7 +38,7 @@ def other_owner(found: os.stat_result) -> str:
     It is "" as well in a user namespace that does not know the owner.
     """
     uid = found.st_uid
-    if uid in trusted_users() or (uid == OVERFLOW_ID and _in_user_namespace()):
+    if uid in trusted_users() or (uid == overflow().uid and maps_all() is False):
         return ""
     with suppress(KeyError):
         return f"user {pwd.getpwuid(uid).pw_name} (uid {uid})"
@@ -110,12 +109,3 @@ def _members(gid: int) -> frozenset[int]:
     except KeyError:
         named = set()
     return frozenset(user.pw_uid for user in users if user.pw_gid == gid or user.pw_name in named)
-
-
-@cache
-def _in_user_namespace(table: Path = Path("/proc/self/uid_map")) -> bool:
-    """Return whether this process sees only some of the host's users."""
-    try:
-        return table.read_text().split() != ["0", "0", "4294967295"]
-    except OSError:
-        return False

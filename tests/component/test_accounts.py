@@ -1,9 +1,9 @@
-"""Names of accounts are looked up when they are needed, off the loop, for a limited time."""
+"""Names of accounts as numbers: of users, of groups, and of all whom `access` names."""
 
 import grp
 import os
 import pwd
-import threading
+import resource
 
 import pytest
 
@@ -14,11 +14,10 @@ from refresherd.host.accounts import (
     NoSuchAccount,
     group_id,
     owner_ids,
-    permitted,
     resolve,
     user_id,
+    without_names,
 )
-from refresherd.host.keyed_executor import KeyedExecutor
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 MINE = grp.getgrgid(os.getgid()).gr_name
@@ -58,39 +57,31 @@ def test_an_owner_that_is_not_named_stays() -> None:
     assert owner_ids(Ownership(group=MINE)) == (-1, os.getgid())
 
 
-async def test_unknown_names_permit_nobody() -> None:
+def test_unknown_names_permit_nobody() -> None:
     """The id of an account that was removed may belong to another one later."""
     access = Access(
         users=(ME, "no-such-user", "7"), groups=(MINE, "no-such-group"), units=("a.service",)
     )
-    found = await permitted(access, KeyedExecutor(idle_timeout=0.1))
-    assert found == Permitted(
+    assert resolve(access) == Permitted(
         frozenset({os.getuid(), 7}), frozenset({os.getgid()}), frozenset({"a.service"})
     )
 
 
-async def test_numbers_need_no_lookup() -> None:
+def test_numbers_and_units_need_no_lookup() -> None:
     """They work even while the directory service hangs."""
-
-    def fail(_: Access) -> Permitted:
-        raise AssertionError("looked up")
-
-    access = Access(users=("7",), groups=("8",), units=("a.b",))
-    found = await permitted(access, KeyedExecutor(), look_up=fail)
-    assert found == Permitted(frozenset({7}), frozenset({8}), frozenset({"a.b"}))
+    access = Access(users=("7", ME), groups=("8", MINE), units=("a.service",))
+    assert without_names(access) == Access(("7",), ("8",), ("a.service",))
 
 
-async def test_a_directory_service_that_hangs_affects_only_names() -> None:
-    """The loop goes on meanwhile, and users named by number or unit are served."""
-    go_on = threading.Event()
-
-    def hang(access: Access) -> Permitted:
-        assert go_on.wait(10)
-        return resolve(access)
-
-    executor = KeyedExecutor(idle_timeout=0.1)
-    access = Access(users=(ME, "7"), groups=("8", MINE), units=("a.service",))
-    found = await permitted(access, executor, patience=0.1, look_up=hang)
-    assert found == Permitted(frozenset({7}), frozenset({8}), frozenset({"a.service"}))
-    go_on.set()
-    await executor.drained()
+def test_without_descriptors_no_name_counts_as_unknown() -> None:
+    """The C library then finds nobody, as if the account had been removed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = os.open("/", os.O_PATH)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (held, hard))
+        with pytest.raises(OSError, match="Too many open files"):
+            resolve(Access(users=("no-such-user",)))
+        assert resolve(Access(users=("7",))) == Permitted(frozenset({7}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        os.close(held)

@@ -104,12 +104,14 @@ async def test_each_app_has_its_own_access() -> None:
         assert (await ask(place, "GET /v1/apps/ledger/token"))[0] == 403
 
 
-async def test_the_overflow_user_is_always_denied() -> None:
-    """65534 stands for every user of another namespace who has no number here."""
-    access = Access(users=("65534", "nobody"), groups=("65534", "nogroup"))
+async def test_nobody_is_a_user_like_any_other() -> None:
+    """Where each user of the host has a number here, 65534 stands for that one alone."""
+    access = Access(users=("65534",), groups=("65534",))
     async with served({"payments": access}) as place:
-        assert (await ask(place, f"GET {TOKEN}", Identity("65534")))[0] == 403
-        assert (await ask(place, f"GET {TOKEN}", Identity(UID, "65534", "65534")))[0] == 403
+        assert (await ask(place, f"GET {TOKEN}", Identity("65534", "7")))[0] == 200
+        assert (await ask(place, f"GET {TOKEN}", Identity(UID, "65534")))[0] == 200
+        assert (await ask(place, f"GET {TOKEN}", Identity(UID, "7", "65534")))[0] == 200
+        assert (await ask(place, f"GET {TOKEN}", Identity(UID, "7")))[0] == 403
 
 
 async def test_a_unit_is_identified_by_its_control_group() -> None:

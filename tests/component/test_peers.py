@@ -1,53 +1,53 @@
 """Who connected, asked of the kernel: real processes of real users in real control groups."""
 
+import errno
 import os
 import socket
-import subprocess
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
-from refresherd.domain.access import OVERFLOW_ID, Peer
-from refresherd.host.peers import Kernel, credentials, identified, process_of, unit_path
-from support.other_users import AS_ROOT, Identity, other_process, reachable, unit_group
+from refresherd.domain.access import Peer
+from refresherd.host.peers import (
+    KERNEL,
+    Kernel,
+    Unknown,
+    credentials,
+    groups_by_pid,
+    groups_of,
+    process_by_pid,
+    process_of,
+    tells_processes,
+    unit_of,
+)
+from support.other_users import AS_ROOT, caller, open_to_all, unit_group
+
+UNIT = "refresherd-test.service"
+UNITS = frozenset({UNIT})
+OURS = frozenset((*os.getgroups(), os.getgid()))
 
 
 @pytest.fixture
 def listening() -> Iterator[socket.socket]:
     """Listen where everybody may connect."""
-    with reachable() as directory, socket.socket(socket.AF_UNIX) as listening:
-        path = directory / "s"
-        listening.bind(str(path))
-        listening.listen()
-        path.chmod(0o666)
+    with open_to_all() as listening:
         yield listening
 
 
-@contextmanager
-def caller(
-    listening: socket.socket, uid: str = "", gid: str = "", groups: str = ""
-) -> Iterator[tuple[socket.socket, "subprocess.Popen[str]"]]:
-    """Start a process that connects, and yield the accepted socket and the process."""
-    path = Path(listening.getsockname())
-    with other_process(path, who=Identity(uid, gid, groups)) as process:
-        connection, _ = listening.accept()
-        with connection:
-            yield connection, process
-
-
-def seen(connection: socket.socket, kernel: Kernel | None = None) -> Peer:
-    """Return all that the kernel reports about a peer."""
-    kernel = kernel or Kernel()
-    peer = credentials(connection)
-    process = process_of(connection, peer, kernel)
+def seen(connection: socket.socket, kernel: Kernel = KERNEL) -> Peer:
+    """Return all that the kernel reports about a peer, as soon as it has connected."""
+    peer = credentials(connection, kernel)
+    told = tells_processes(kernel)
+    process = process_of(connection, kernel) if told else process_by_pid(peer)
     try:
-        return identified(connection, peer, process, kernel)
-    finally:
-        if process is not None:
-            os.close(process)
+        groups = groups_of(connection, peer, kernel)
+    except Unknown:
+        groups = groups_by_pid(peer, process, kernel)
+    return replace(peer, groups=groups, unit=unit_of(peer, process, UNITS, kernel))
 
 
 def test_a_peer_of_our_own_is_known(listening: socket.socket) -> None:
@@ -55,42 +55,61 @@ def test_a_peer_of_our_own_is_known(listening: socket.socket) -> None:
     with caller(listening) as (connection, process):
         peer = seen(connection)
         assert (peer.uid, peer.gid, peer.pid) == (os.getuid(), os.getgid(), process.pid)
-        assert peer.groups == set(os.getgroups()) - {OVERFLOW_ID}
+        assert peer.groups == OURS
 
 
 @AS_ROOT
 def test_user_and_groups_are_those_of_the_process(listening: socket.socket) -> None:
-    """As it was when it connected; the overflow group is anybody's."""
-    with caller(listening, "1234", "5678", f"7,70000,{OVERFLOW_ID}") as (connection, process):
-        assert seen(connection) == Peer(1234, 5678, process.pid, frozenset({7, 70000}))
+    """As they were when it connected."""
+    with caller(listening, "1234", "5678", "7,70000") as (connection, process):
+        groups = frozenset({7, 70000, 5678})
+        assert seen(connection) == Peer(1234, 5678, process.pid, groups=groups, unit="")
 
 
 @AS_ROOT
-def test_more_groups_than_the_kernel_tells_at_once(listening: socket.socket) -> None:
-    """Directory services put people into hundreds."""
-    groups = range(2000, 2400)
-    with caller(listening, "1234", "5678", ",".join(map(str, groups))) as (connection, _):
-        assert seen(connection).groups == set(groups)
+@pytest.mark.parametrize("count", [0, 255, 256, 257, 400, 4000, 65536])
+def test_any_number_of_groups_is_told(listening: socket.socket, tmp_path: Path, count: int) -> None:
+    """Directory services put people into hundreds, and /proc may hide the process."""
+    groups = set(range(100_000, 100_000 + count))
+    become = f"os.setgroups(range(100_000, {100_000 + count}))"
+    with caller(listening, "1234", "5678", become=become) as (connection, _):
+        peer = credentials(connection)
+        assert groups_of(connection, peer, Kernel(proc=tmp_path)) == groups | {5678}
 
 
 @AS_ROOT
-def test_a_process_that_has_ended_has_no_groups_of_another(
-    listening: socket.socket,
-) -> None:
+def test_a_process_that_has_ended_keeps_the_groups_that_it_had(listening: socket.socket) -> None:
     """Its pid may be anybody's by now; what the kernel took note of when it connected stays."""
     with caller(listening, "1234", "5678", "7") as (connection, process):
         process.communicate()
-        assert seen(connection) == Peer(1234, 5678, process.pid, frozenset({7}))
-    many = ",".join(map(str, range(2000, 2400)))
-    with caller(listening, "1234", "5678", many) as (connection, process):
+        groups = frozenset({7, 5678})
+        assert seen(connection) == Peer(1234, 5678, process.pid, groups=groups, unit="")
+
+
+@AS_ROOT
+def test_an_older_kernel_tells_no_groups_of_a_process_that_has_ended(
+    listening: socket.socket,
+) -> None:
+    """Whatever /proc shows under its pid is another process's."""
+    with caller(listening, "1234", "5678", "7") as (connection, process):
         process.communicate()
-        assert seen(connection).groups == set()
+        assert seen(connection, Kernel(groups_option=UNKNOWN_OPTION)).groups == frozenset({5678})
+
+
+@AS_ROOT
+def test_groups_that_nobody_tells_are_unknown(listening: socket.socket, tmp_path: Path) -> None:
+    """An older kernel with a hidden /proc: to say that there are none would be untrue."""
+    with (
+        caller(listening, "1234", "5678", "7") as (connection, _),
+        pytest.raises(Unknown, match="let it see processes in /proc"),
+    ):
+        seen(connection, Kernel(groups_option=UNKNOWN_OPTION, proc=tmp_path))
 
 
 @pytest.fixture
 def unit() -> Iterator[Path]:
     """Make a control group as systemd does for a unit."""
-    with unit_group("refresherd-test.service") as unit:
+    with unit_group(UNIT) as unit:
         yield unit
 
 
@@ -106,6 +125,16 @@ UNKNOWN_OPTION = 9999
 """A socket option that this kernel lacks, as older ones lack those for groups and pidfds."""
 
 
+class FailingSocket(socket.socket):
+    """A socket whose peer's process the kernel does not tell, as some kernels do."""
+
+    error = 0
+
+    def getsockopt(self, *_: int) -> NoReturn:
+        """Fail as the kernel would."""
+        raise OSError(self.error, os.strerror(self.error))
+
+
 @pytest.mark.parametrize(
     "kernel", [Kernel(pidfd_option=UNKNOWN_OPTION), Kernel(groups_option=UNKNOWN_OPTION)]
 )
@@ -115,7 +144,47 @@ def test_an_older_kernel_suffices(listening: socket.socket, unit: Path, kernel: 
         (unit / "cgroup.procs").write_text(str(process.pid))
         peer = seen(connection, kernel)
         assert peer.unit == unit.name
-        assert peer.groups == set(os.getgroups()) - {OVERFLOW_ID}
+        assert peer.groups == OURS
+
+
+@pytest.mark.parametrize("error", [errno.EINVAL, errno.ESRCH, errno.EBADF])
+def test_a_process_that_the_kernel_does_not_tell_has_no_unit(
+    listening: socket.socket, unit: Path, error: int
+) -> None:
+    """Up to Linux 6.15 the option fails for a process that has ended.
+
+    Whoever has its pid by now, here the process itself, must not be taken for it.
+    """
+    with caller(listening) as (connection, process):
+        (unit / "cgroup.procs").write_text(str(process.pid))
+        assert seen(connection).unit == unit.name
+        peer, failing = credentials(connection), FailingSocket(fileno=os.dup(connection.fileno()))
+        with failing:
+            failing.error = error
+            found = process_of(failing)
+            assert unit_of(peer, found, UNITS) == ""
+
+
+def test_without_descriptors_a_process_is_unknown(listening: socket.socket) -> None:
+    """That passes, so it must not count as a process without a unit."""
+    with (
+        caller(listening) as (connection, _),
+        FailingSocket(fileno=os.dup(connection.fileno())) as failing,
+    ):
+        failing.error = errno.EMFILE
+        with pytest.raises(Unknown, match="too many open files"):
+            process_of(failing)
+
+
+def test_no_descriptor_is_left_over(listening: socket.socket) -> None:
+    """Each look-up opens one for the peer's process."""
+    with caller(listening) as (connection, _):
+        seen(connection)
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        for _ in range(20):
+            seen(connection)
+            seen(connection, Kernel(pidfd_option=UNKNOWN_OPTION))
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_without_pidfds_there_is_no_unit(
@@ -174,55 +243,10 @@ def test_a_set_user_id_program_lends_its_groups_to_nobody(
 ) -> None:
     """Whoever starts sudo on an open connection is for a moment a process in root's groups."""
     with caller(listening, "1234", "5678", "7") as (connection, process):
-        assert seen(connection, Kernel(groups_option=UNKNOWN_OPTION)).groups == {7}
+        assert seen(connection, Kernel(groups_option=UNKNOWN_OPTION)).groups == frozenset({7, 5678})
         status = Path(f"/proc/{process.pid}/status").read_text()
         (tmp_path / str(process.pid)).mkdir()
         changed = status.replace("1234\t1234\t1234\t1234", "1234\t0\t0\t0")
         (tmp_path / str(process.pid) / "status").write_text(changed)
         peer = seen(connection, Kernel(groups_option=UNKNOWN_OPTION, proc=tmp_path))
-        assert peer.groups == set()
-
-
-def tree(root: Path, groups: Iterable[str]) -> Path:
-    """Make groups, each `path: pids`, under a root group without members."""
-    for line in ("/:", *groups):
-        path, _, members = line.partition(":")
-        group = root / path.strip("/")
-        group.mkdir(parents=True, exist_ok=True)
-        (group / "cgroup.procs").write_text(members.strip().replace(" ", "\n"))
-    return root
-
-
-def test_the_unit_is_found_in_its_slice(tmp_path: Path) -> None:
-    """Slices may lie in slices, and are never the unit themselves."""
-    root = tree(tmp_path, ["/init.scope: 1", "/a.slice:", "/a.slice/a-b.slice/c.service: 12 345"])
-    assert unit_path(345, (root,)) == "/a.slice/a-b.slice/c.service"
-    assert unit_path(1, (root,)) == "/init.scope"
-
-
-def test_a_group_below_a_units_group_is_the_units(tmp_path: Path) -> None:
-    """Whoever is delegated a group may name those below it at will: they are not units."""
-    root = tree(tmp_path, ["/system.slice/a.service:", "/system.slice/a.service/b.service/c: 7"])
-    assert unit_path(7, (root,)) == "/system.slice/a.service"
-
-
-def test_a_pid_does_not_match_part_of_another(tmp_path: Path) -> None:
-    """If 12 matched 123, a token would go to the wrong unit."""
-    root = tree(tmp_path, ["/system.slice/a.service: 123 4", "/system.slice/b.service: 12"])
-    assert unit_path(12, (root,)) == "/system.slice/b.service"
-    assert unit_path(3, (root,)) == ""
-
-
-def test_a_group_that_cannot_be_read_hides_no_other(tmp_path: Path) -> None:
-    """Units end while they are looked at, and groups of threads list no processes."""
-    root = tree(tmp_path, ["/system.slice/b.service: 12"])
-    (root / "system.slice" / "a.service" / "cgroup.procs").mkdir(parents=True)
-    assert unit_path(12, (root,)) == "/system.slice/b.service"
-
-
-def test_the_tree_is_looked_for_where_systemd_mounts_it(tmp_path: Path) -> None:
-    """With version 1 beside it, the place of version 2 alone holds mount points only."""
-    (tmp_path / "alone").mkdir()
-    beside = tree(tmp_path / "beside", ["/system.slice/a.service: 5"])
-    assert unit_path(5, (tmp_path / "alone", beside)) == "/system.slice/a.service"
-    assert unit_path(5, (tmp_path / "alone",)) == ""
+        assert peer.groups == frozenset({5678})

@@ -1,6 +1,7 @@
 """Processes of other users that talk to a socket."""
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,12 +16,13 @@ AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="takes other users' ident
 
 BECOME = """\
 import os, socket, sys
-path, uid, gid, groups, unit = sys.argv[1:]
+path, uid, gid, groups, unit, before = sys.argv[1:]
 if unit:
     with open(unit + "/cgroup.procs", "w") as procs:
         procs.write(str(os.getpid()))
 if uid:
     os.setgroups([int(group) for group in groups.split(",") if group])
+    exec(before)
     os.setresgid(int(gid), int(gid), int(gid))
     os.setresuid(int(uid), int(uid), int(uid))
 def dial():
@@ -79,16 +81,20 @@ def _unified() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The identity of a process: ids as text, "" for the test's own. `unit` is a unit_group."""
+    """The identity of a process: ids as text, "" for the test's own.
+
+    `unit` is a unit_group; `before` is Python that runs before the user changes.
+    """
 
     uid: str = ""
     gid: str = ""
     groups: str = ""
     unit: str = ""
+    before: str = ""
 
     def command(self, script: str, path: Path) -> list[str]:
         """Return the command that runs a script with this identity."""
-        identity = (self.uid, self.gid or self.uid, self.groups, self.unit)
+        identity = (self.uid, self.gid or self.uid, self.groups, self.unit, self.before)
         return [sys.executable, "-S", "-c", BECOME + script, str(path), *identity]
 
 
@@ -121,3 +127,26 @@ def answer(path: Path, request: str, who: Identity = US) -> str:
         check=True,
     )
     return done.stdout.decode()
+
+
+@contextmanager
+def open_to_all() -> Iterator[socket.socket]:
+    """Yield a socket that listens where everybody may connect."""
+    with reachable() as directory, socket.socket(socket.AF_UNIX) as listening:
+        path = directory / "s"
+        listening.bind(str(path))
+        listening.listen()
+        path.chmod(0o666)
+        yield listening
+
+
+@contextmanager
+def caller(
+    listening: socket.socket, uid: str = "", gid: str = "", groups: str = "", become: str = ""
+) -> Iterator[tuple[socket.socket, "subprocess.Popen[str]"]]:
+    """Start a process that connects, and yield the accepted socket and the process."""
+    path = Path(listening.getsockname())
+    with other_process(path, who=Identity(uid, gid, groups, before=become)) as process:
+        connection, _ = listening.accept()
+        with connection:
+            yield connection, process

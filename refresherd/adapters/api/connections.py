@@ -7,7 +7,6 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from http import HTTPStatus
 from typing import cast
 
@@ -16,10 +15,8 @@ from aiohttp import web
 from refresherd.adapters.api.rendering import problem, raw_problem
 from refresherd.domain.access import Peer, is_operator
 from refresherd.domain.events import AcceptFailed, ConnectionRejected
-from refresherd.domain.model import Access
 from refresherd.engine.ports import Observer
-from refresherd.host.keyed_executor import KeyedExecutor
-from refresherd.host.peers import credentials, identified, process_of
+from refresherd.host.authorization import Authorizer, Client
 
 MAX_LINE = 2048
 
@@ -52,12 +49,12 @@ class Limits:
 
 
 class Connection(web.RequestHandler):
-    """aiohttp's protocol for an identified peer. Calls `closed` when the connection ends."""
+    """aiohttp's protocol for a known peer. Calls `closed` when the connection ends."""
 
-    __slots__ = ("_closed", "_limits", "_transport", "_unread", "_watching", "granted", "peer")
+    __slots__ = ("_closed", "_limits", "_transport", "_unread", "_watching", "client")
 
     def __init__(
-        self, server: web.Server, peer: Peer, limits: Limits, closed: Callable[[Peer], None]
+        self, server: web.Server, client: Client, limits: Limits, closed: Callable[[Peer], None]
     ) -> None:
         super().__init__(
             server,
@@ -71,9 +68,7 @@ class Connection(web.RequestHandler):
             read_bufsize=8192,
             tcp_keepalive=False,
         )
-        self.peer = peer
-        self.granted: dict[str, Access] = {}
-        """The `access` that permitted the peer, by app."""
+        self.client = client
         self._limits = limits
         self._closed = closed
         self._watching = False
@@ -89,7 +84,7 @@ class Connection(web.RequestHandler):
         """Stop the deadline, and report the end of the connection."""
         self._stop_deadline()
         super().connection_lost(exc)
-        self._closed(self.peer)
+        self._closed(self.client.peer)
 
     def pause_writing(self) -> None:
         """Start the deadline: the client has not read all of an answer."""
@@ -181,13 +176,13 @@ class Admission:
         self,
         handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
         observer: Observer,
-        executor: KeyedExecutor,
+        authorizer: Authorizer,
         name: str,
         limits: Limits,
     ) -> None:
         self._server = web.Server(handler, handler_cancellation=True)
         self._observer = observer
-        self._executor = executor
+        self._authorizer = authorizer
         self._name = name
         self._limits = limits
         self._own_uid = os.geteuid()
@@ -197,12 +192,11 @@ class Admission:
 
     def accepted(self, connection: socket.socket, _: object) -> None:
         """Serve a connection, or reject it if its user has too many."""
-        peer = credentials(connection)
-        if not self._quota.enter(peer):
-            self._reject(connection, peer)
+        client = self._authorizer.client(connection, self._name)
+        if not self._quota.enter(client.peer):
+            self._reject(connection, client.peer)
             return
-        process = None if is_operator(peer, self._own_uid) else process_of(connection, peer)
-        admission = asyncio.create_task(self._admit(connection, peer, process))
+        admission = asyncio.create_task(self._admit(client))
         self._admissions.add(admission)
         admission.add_done_callback(self._admissions.discard)
 
@@ -223,19 +217,11 @@ class Admission:
             # aiohttp has closed it, but waits for a client that may never read the rest.
             cast(Connection, connection).abort()
 
-    async def _admit(self, connection: socket.socket, peer: Peer, process: int | None) -> None:
-        try:
-            if not is_operator(peer, self._own_uid):
-                # A host has hundreds of units, so this takes a while: a user who connects again
-                # and again must delay nobody else.
-                look_up = partial(identified, connection, peer, process)
-                peer = await self._executor.call(("peers", peer.uid), look_up)
-        finally:
-            if process is not None:
-                os.close(process)
+    async def _admit(self, client: Client) -> None:
         loop = asyncio.get_running_loop()
         await loop.connect_accepted_socket(
-            lambda: Connection(self._server, peer, self._limits, self._quota.leave), connection
+            lambda: Connection(self._server, client, self._limits, self._quota.leave),
+            client.connection,
         )
 
     def _reject(self, connection: socket.socket, peer: Peer) -> None:

@@ -15,6 +15,8 @@ from refresherd.domain.model import Ownership
 from refresherd.engine.context import Context
 from refresherd.engine.supervisor import Supervisor
 from refresherd.host.acceptor import Acceptor
+from refresherd.host.access_lookup import AccessLookup
+from refresherd.host.authorization import Authorizer
 from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.unix_sockets import BoundSocket, Listen, bind, from_socket_unit
 
@@ -55,9 +57,11 @@ class ApiListener:
         self._passed = passed
         self._listen = listen
         self._default_directory = default_directory
-        service = Service(apps, context, executor, str(path))
+        lookup = AccessLookup(executor, context.clock)
+        authorizer = Authorizer(lookup, executor, context.observer, apps.names_units)
+        service = Service(apps, context, executor, authorizer)
         self._admission = Admission(
-            service.handle, context.observer, executor, str(path), limits or default_limits()
+            service.handle, context.observer, authorizer, str(path), limits or default_limits()
         )
         self._bound: BoundSocket | None = None
         self._acceptor: Acceptor | None = None

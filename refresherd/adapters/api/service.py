@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from contextlib import aclosing, suppress
 from http import HTTPStatus
 from typing import cast
@@ -13,16 +12,15 @@ from refresherd.adapters.api import rendering, requests
 from refresherd.adapters.api.connections import Connection
 from refresherd.adapters.api.rendering import Renderings, problem, status_fields
 from refresherd.adapters.api.requests import BadParameter, TokenQuery
-from refresherd.domain.access import is_operator, may_read
-from refresherd.domain.errors import NoSuchApp, NoToken, RefresherdError
-from refresherd.domain.events import AccessDenied, ApiAnswered
+from refresherd.domain.errors import Denied, NoSuchApp, NoToken, Undecided
+from refresherd.domain.events import ApiAnswered
 from refresherd.domain.labels import ApiRoute
 from refresherd.domain.model import App, Format, Instant
 from refresherd.engine.app_runner import AppRunner
 from refresherd.engine.context import Context
 from refresherd.engine.supervisor import Supervisor
 from refresherd.engine.token_broker import Broker
-from refresherd.host.accounts import permitted
+from refresherd.host.authorization import Authorizer
 from refresherd.host.keyed_executor import KeyedExecutor
 
 POLL_SECONDS = 0.02
@@ -30,28 +28,27 @@ MAX_POLLS = 50
 """How often to check whether the outputs have the new token; usually it takes milliseconds."""
 
 
-class Denied(RefresherdError):
-    """The client may not have the app's token."""
-
-
 class Service:
     """aiohttp's handler for the API socket.
 
     Every client that can connect sees the names and statuses of all apps; `access` decides who may
-    have a token or request a refresh. `socket_name` is the socket's name in the log.
+    have a token or request a refresh.
     """
 
     def __init__(
-        self, apps: Supervisor, context: Context, executor: KeyedExecutor, socket_name: str
+        self,
+        apps: Supervisor,
+        context: Context,
+        executor: KeyedExecutor,
+        authorizer: Authorizer,
     ) -> None:
         self._apps = apps
         self._clock = context.clock
         self._observer = context.observer
         self._executor = executor
-        self._socket_name = socket_name
+        self._authorizer = authorizer
         self._broker = Broker(apps, context.clock)
         self._renderings = Renderings(context.clock)
-        self._own_uid = os.geteuid()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer a request, and report the answer to the observer."""
@@ -68,10 +65,11 @@ class Service:
         except BadParameter as error:
             response = problem(400, str(error), parameter=error.parameter)
         except Denied as error:
-            response = problem(403, str(error))
+            members = {"reason": error.reason} if error.reason else {}
+            response = problem(403, str(error), None, **members)
         except NoSuchApp as error:
             response = problem(404, str(error))
-        except NoToken as error:
+        except (NoToken, Undecided) as error:
             response = problem(503, str(error), {"Retry-After": str(error.retry_after)})
         if not response.prepared:
             self._report(route, response.status, began)
@@ -89,7 +87,7 @@ class Service:
             requests.no_query(request.query.items())
             return self._status(running)
         connection = cast(Connection, request.protocol)
-        await self._demand(connection, running.app)
+        await self._authorizer.demand(connection.client, running.app)
         if route is ApiRoute.REFRESH:
             wait = requests.refresh_query(request.query.items())
             return await self._refresh(running, wait, connection)
@@ -103,7 +101,7 @@ class Service:
         running = self._broker.runner(app.name)
         if query.wait or running.app.access is not app.access:
             # A reload may have changed the access meanwhile, and checking it takes time as well.
-            await self._demand(connection, running.app)
+            await self._authorizer.demand(connection.client, running.app)
             token = await self._broker.token(app.name, query.min_ttl)
         content = self._renderings.of(running.app, token, query.form)
         return web.Response(body=content, headers=rendering.TOKEN_HEADERS[query.form])
@@ -113,7 +111,7 @@ class Service:
     ) -> web.Response:
         """Refresh an app, and return its status once its outputs have the token as well."""
         name = running.app.name
-        operator = is_operator(connection.peer, self._own_uid)
+        operator = self._authorizer.is_operator(connection.client.peer)
         await self._broker.refresh(name, wait, operator=operator)
         for _ in range(MAX_POLLS):
             running = self._broker.runner(name)
@@ -130,37 +128,18 @@ class Service:
     ) -> web.StreamResponse:
         """Send each token as it is issued, while the client stays and may have it."""
         response = web.StreamResponse(headers=rendering.WATCH_HEADERS)
-        with suppress(ConnectionError, Denied, NoSuchApp):
+        with suppress(ConnectionError, Denied, Undecided, NoSuchApp):
             connection.start_watch()
             await response.prepare(request)
             self._report(ApiRoute.TOKEN, HTTPStatus.OK, began)
             async with aclosing(self._broker.watch(name)) as tokens:
                 async for token in tokens:
                     running = self._broker.runner(name)
-                    await self._demand(connection, running.app)
+                    await self._authorizer.demand(connection.client, running.app)
                     await response.write(self._renderings.of(running.app, token, Format.JSON))
                     # aiohttp would buffer 64 KiB before it waits for the client to read.
                     await request.writer.drain()
         return response
-
-    async def _demand(self, connection: Connection, app: App) -> None:
-        """Raise Denied unless the client may have the app's token.
-
-        A permission holds for the connection until the app's `access` changes. A denial does not:
-        a user that `access` names may be created later.
-        """
-        if connection.granted.get(app.name) is app.access:
-            return
-        peer = connection.peer
-        if is_operator(peer, self._own_uid) or may_read(
-            peer, await permitted(app.access, self._executor), self._own_uid
-        ):
-            connection.granted[app.name] = app.access
-            return
-        self._observer.observe(
-            AccessDenied(app.name, self._socket_name, peer.uid, peer.gid, peer.pid, peer.unit)
-        )
-        raise Denied(f'you may not read or refresh the token of "{app.name}"')
 
     def _status(self, running: AppRunner) -> web.Response:
         now, offset = self._now_and_offset()

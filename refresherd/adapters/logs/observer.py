@@ -119,6 +119,8 @@ def describe(  # noqa: C901, PLR0911, PLR0912, PLR0915  # a case for each event
             return Entry(DEBUG, "request answered", fields)
         case events.AccessDenied(app, socket, uid, _, _, unit):
             return Entry(WARNING, "access denied", fields, (socket, app, uid), unit)
+        case events.AccessUndecided(app, socket, uid, _, _, message):
+            return Entry(WARNING, "access undecided", fields, (socket, app, uid), message)
         case events.ConnectionRejected(socket, uid):
             return Entry(WARNING, "connection refused", fields, (socket, uid))
         case events.AcceptFailed(socket, reason):

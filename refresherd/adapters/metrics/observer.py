@@ -183,6 +183,7 @@ class Metrics:
                 | events.OutputUnchanged()
                 | events.OutputRemoved()
                 | events.AccessDenied()
+                | events.AccessUndecided()
                 | events.ConnectionRejected()
                 | events.AcceptFailed()
                 | events.AppCrashed()

@@ -1,7 +1,6 @@
 """The daemon's JSON as values: the status of apps, and problems (RFC 9457) as errors."""
 
 import json
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from refresherd.cli.errors import (
     UsageError,
     current_user,
 )
-from refresherd.domain.access import OVERFLOW_ID
 
 VALID = ("fresh", "retrying")
 """The states in which there is a valid token."""
@@ -95,14 +93,11 @@ def error_from(response: Response, app: str, statuses: Callable[[], bytes]) -> C
     `statuses` fetches the status of every app, so that a misspelt name is answered with the names.
     Raises InvalidResponse if the body is not the API's: then something else answered.
     """
-    detail = _problem_text(response)
+    detail, unidentified = _problem(response)
     match response.status:
         case 403:
-            if os.geteuid() == OVERFLOW_ID:
-                return NotPermitted(
-                    f"{detail}: {current_user()} cannot be told from users whom the daemon cannot "
-                    "identify; run the command as another user"
-                )
+            if unidentified:
+                return NotPermitted(detail)
             return NotPermitted(
                 f"{detail}: {current_user()} is not among the users, groups and units under "
                 f"[apps.{app}.access] in the daemon's configuration"
@@ -150,12 +145,13 @@ def _instant(text: str | None) -> float | None:
     return None if text is None else datetime.fromisoformat(text).timestamp()
 
 
-def _problem_text(response: Response) -> str:
+def _problem(response: Response) -> tuple[str, bool]:
+    """Return a problem's text, and whether it gives the reason why nobody is identified."""
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != PROBLEM:
         raise InvalidResponse(f"status {response.status} without {PROBLEM}")
     try:
         problem = json.loads(response.body())
-        return one_line(str(problem.get("detail") or problem["title"]))
+        return one_line(str(problem.get("detail") or problem["title"])), "reason" in problem
     except MALFORMED as error:
         raise InvalidResponse(f"status {response.status} with malformed {PROBLEM}") from error

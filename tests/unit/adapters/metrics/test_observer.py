@@ -214,6 +214,7 @@ def test_events_without_a_series_change_nothing(metrics: Metrics) -> None:
         events.CredentialChanged("payments"),
         events.EntityMismatch("payments", "expected", "other"),
         events.AccessDenied("payments", "api", 1000, 1000, 42, ""),
+        events.AccessUndecided("payments", "api", 1000, 1000, 42, "it takes too long"),
         events.ConnectionRejected("api", 1000, 128),
         events.AcceptFailed("api", "no files"),
         events.AppCrashed("payments", ValueError(), 1.0),

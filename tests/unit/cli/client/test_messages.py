@@ -179,13 +179,14 @@ def test_a_user_without_permission_learns_who_they_are_and_what_decides() -> Non
     assert "[apps.payments.access]" in str(problem)
 
 
-def test_the_user_nobody_learns_why_no_access_helps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernel shows every user of another namespace as this one, so it never gets a token."""
-    monkeypatch.setattr(os, "geteuid", lambda: 65534)
-    problem = error(403, "no")
+def test_a_user_whom_the_daemon_cannot_identify_learns_why() -> None:
+    """No access helps: the daemon cannot tell this user from others, and says so."""
+    detail = "you may not read it: the daemon sees you as uid 65534"
+    body = json.dumps({"detail": detail, "reason": "the daemon sees you as uid 65534"}).encode()
+    problem = error_from(response(403, body), "payments", lambda: b"")
+    assert isinstance(problem, NotPermitted)
     assert problem.status == 77
-    assert "cannot be told from users whom the daemon cannot identify" in str(problem)
-    assert "[apps.payments.access]" not in str(problem)
+    assert str(problem) == detail
 
 
 def test_a_user_without_a_name_has_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
