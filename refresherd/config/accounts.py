@@ -13,6 +13,7 @@ from refresherd.config.names import Principal
 from refresherd.config.parse import Settings
 from refresherd.host.accounts import group_id, may_give_away, user_id
 from refresherd.host.path_identity import Resolver
+from refresherd.host.user_namespace import Overflow, overflow
 
 LONGEST_NAME = 1024
 """No account has a longer name; Python does not parse numbers of more than 4,300 digits."""
@@ -27,11 +28,17 @@ Barrier: TypeAlias = tuple[Path, int]
 """A directory and its mode."""
 
 
-def check_accounts(settings: Settings, resolver: Resolver) -> Iterator[Finding]:
-    """Yield users and groups that this host lacks, and those that do not get their outputs."""
+def check_accounts(
+    settings: Settings, resolver: Resolver, namespace: Overflow | None = None
+) -> Iterator[Finding]:
+    """Yield users and groups that this host lacks, and those that do not get what is theirs.
+
+    `namespace` tells which of them cannot be told from others; by default that is looked up.
+    """
     # A directory service may be slow, and ten thousand apps mostly name the same accounts.
     uid_of, gid_of = cache(user_id), cache(group_id)
     yield from _check_existence(settings, uid_of, gid_of)
+    yield from _check_identity(settings, uid_of, gid_of, namespace or overflow())
     yield from _check_reach(settings, resolver, uid_of, gid_of)
     if not may_give_away():
         yield from _check_gifts(settings, uid_of, gid_of)
@@ -50,6 +57,30 @@ def _check_existence(settings: Settings, uid_of: LookUp, gid_of: LookUp) -> Iter
                 # No host has a number that is too large, nor a name that is too long.
                 Kind.FAULT if too_long or name.isdecimal() else Kind.TROUBLE,
             )
+
+
+def _check_identity(
+    settings: Settings, uid_of: LookUp, gid_of: LookUp, namespace: Overflow
+) -> Iterator[Finding]:
+    """Yield a warning for each user and group whom `access` names in vain."""
+    for key, name in settings.written(Principal):
+        if key[-2] == "users" and uid_of(name) == namespace.uid is not None:
+            message = _ambiguous(quoted(name), "user", namespace.uid, "name another one")
+            yield Finding(key, message, Kind.WARNING)
+        elif key[-2] == "groups" and gid_of(name) == namespace.gid is not None:
+            message = _ambiguous(quoted(name), "group", namespace.gid, "name another one")
+            yield Finding(key, message, Kind.WARNING)
+    if os.geteuid() == namespace.uid:
+        message = _ambiguous("this user", "user", namespace.uid, "run it as another one")
+        yield Finding((), message, Kind.WARNING)
+
+
+def _ambiguous(whom: str, kind: str, number: int, cure: str) -> str:
+    return (
+        f"{whom} gets no token from the API: in this user namespace, {number} stands for every "
+        f"{kind} without a number here; {cure}, or run refresherd in a user namespace with every "
+        f"{kind} (in a unit: without PrivateUsers=)"
+    )
 
 
 def _check_reach(
