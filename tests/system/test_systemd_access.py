@@ -2,14 +2,23 @@
 
 import pytest
 
-from support.systemd_host import SERVICE, UNITS, Host, shown, token
+from support.systemd_host import (
+    PYTHON,
+    PYTHON_NAME,
+    SERVICE,
+    UNITS,
+    Host,
+    journal,
+    shown,
+    token,
+)
 
 SOCKET = """\
 [[apps.payments.sockets]]
 path = "/run/refresherd/payments.sock"
 [apps.payments.access]
-units = ["consumer.service"]
-groups = ["games"]
+units = ["consumer.service", "worker@a.service"]
+groups = ["games", "3299"]
 """
 
 CREDENTIAL = """\
@@ -61,6 +70,108 @@ def test_the_api_tells_units_and_groups_apart(started: Host) -> None:
     assert status_for(started, "--unit=consumer") == "200"
     assert status_for(started, "--unit=other") == "403"
     assert status_for(started, "--unit=other", "--property=SupplementaryGroups=games") == "200"
+
+
+@pytest.mark.parametrize(
+    ("properties", "status"),
+    [
+        (("--unit=worker@a",), "200"),
+        (("--unit=worker@b",), "403"),
+        (("--unit=consumer", "--slice=payments-web.slice"), "200"),
+    ],
+)
+def test_units_are_found_in_every_slice(
+    started: Host, properties: tuple[str, ...], status: str
+) -> None:
+    """Instances of templates have a slice of their own, and operators make others."""
+    assert status_for(started, *properties) == status
+
+
+def test_a_member_of_hundreds_of_groups_gets_the_token(started: Host) -> None:
+    """Directory services put people into hundreds, and the unit hides /proc from the daemon."""
+    options = ("--quiet", "--pipe", "--wait", "--collect")
+    for last, status in (3299, "200"), (3298, "403"):
+        groups = ",".join(str(gid) for gid in range(3000, last + 1))
+        member = ("setpriv", "--reuid=daemon", f"--groups={groups}")
+        assert started.machine.run("systemd-run", *options, *member, *ASK).stdout == status
+
+
+def test_nobody_is_a_user_like_any_other(host: Host) -> None:
+    """The host's own `nobody` is one user; only in a user namespace it may be anybody."""
+    host.app("payments", '[apps.payments.access]\nusers = ["nobody"]\n')
+    host.systemctl("start", SERVICE)
+    options = ("--quiet", "--pipe", "--wait", "--collect")
+    nobody, other = (
+        host.machine.run("systemd-run", *options, f"--uid={user}", *ASK).stdout
+        for user in ("nobody", "daemon")
+    )
+    assert (nobody, other) == ("200", "403")
+    host.drop_in("[Service]\nPrivateUsers=yes\n")
+    host.systemctl("restart", SERVICE)
+    ask = tuple(word for word in ASK if word not in ("-o", "/dev/null"))
+    answered = host.machine.run("systemd-run", *options, "--uid=nobody", *ask).stdout
+    assert "in its user namespace stands for every user without a number there" in answered
+    assert answered.endswith("403")
+    assert "warning" in journal(host)
+
+
+IN_GROUPS_OF_ITS_OWN = """\
+here=/sys/fs/cgroup/unified$(sed -n 's/^0:://p' /proc/self/cgroup)
+[ -d $here ] || here=/sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup)
+mkdir -p "$here/$1"
+echo $$ >"$here/$1/cgroup.procs"
+shift
+exec setpriv --reuid=daemon --clear-groups "$@"
+"""
+
+
+@pytest.mark.parametrize(
+    ("unit", "group", "status"),
+    [
+        ("consumer", "worker/deep", "200"),
+        ("other", "system.slice/consumer.service", "403"),
+        ("other", "consumer.service", "403"),
+    ],
+)
+def test_groups_that_a_unit_makes_are_the_units(
+    started: Host, unit: str, group: str, status: str
+) -> None:
+    """A unit with Delegate= may call the groups below its own what it likes."""
+    options = ("--quiet", "--pipe", "--wait", "--collect", "--property=Delegate=yes")
+    shell = ("sh", "-c", IN_GROUPS_OF_ITS_OWN, "sh", group)
+    done = started.machine.run("systemd-run", *options, f"--unit={unit}", *shell, *ASK)
+    assert done.stdout == status, done.stderr
+
+
+PROBE = """\
+[Service]
+Type=oneshot
+{hardening}
+Environment=LD_LIBRARY_PATH={python}/lib
+ExecStart={python}/bin/{name} -c "{code}"
+"""
+
+OWN_OWNER = """\
+import sys, socket, os; sys.path[:0] = ['/opt/refresherd/lib']; \
+from refresherd.host.tcp_peers import TcpPeers; \
+server = socket.create_server(('127.0.0.1', 0)); \
+client = socket.create_connection(server.getsockname()); \
+assert TcpPeers().owner(server.accept()[0]) == os.getuid() > 0"""
+
+NOT_HARDENING = ("ExecStart", "ExecReload", "Type", "Restart", "Watchdog", "NotifyAccess")
+
+
+def test_the_unit_may_ask_whose_a_tcp_client_is(host: Host) -> None:
+    """The kernel tells it on a netlink socket, which the hardening has to allow."""
+    lines = host.machine.read(f"/etc/systemd/system/{SERVICE}").split("[Service]")[1]
+    wanted = [line for line in lines.split("[Install]")[0].splitlines() if "=" in line]
+    hardening = "\n".join(line for line in wanted if not line.startswith((*NOT_HARDENING, "#")))
+    for allowed, state in (hardening, 0), (hardening.replace(" AF_NETLINK", ""), 1):
+        code = OWN_OWNER.replace("%", "%%")
+        text = PROBE.format(hardening=allowed, python=PYTHON, name=PYTHON_NAME, code=code)
+        host.unit("probe.service", text)
+        done = host.machine.run("systemctl", "start", "probe.service", check=False)
+        assert done.returncode == state, journal(host, "probe.service")
 
 
 def test_the_daemons_own_group_needs_no_drop_in(host: Host) -> None:

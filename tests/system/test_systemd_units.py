@@ -7,7 +7,7 @@ import pytest
 
 from support.systemd_host import ADDED, PROGRAM, UNITS, Host
 
-MOST_EXPOSED = "1.2"
+MOST_EXPOSED = "1.3"
 
 INSTALLED = ("refresherd.service", "refresherd@blue.service", "refresherd-api.socket")
 EXAMPLES = sorted(path.name for path in (UNITS / "examples").glob("*.service"))
