@@ -5,30 +5,28 @@ import errno
 import json
 import os
 import socket
-import zlib
-from collections.abc import Callable, Iterable
-from functools import partial
-from typing import TypeAlias
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Protocol
 
 from aiohttp import web
 
 from refresherd.domain import readiness
 from refresherd.domain.errors import RefresherdError
+from refresherd.domain.negotiation import prefers_gzip
 from refresherd.domain.readiness import AppStatus
 from refresherd.engine.ports import Clock, Roster
 from refresherd.host.keyed_executor import KeyedExecutor
+from refresherd.host.shared_rendering import ANSWER_SECONDS, CompressedText, SharedRendering
 
 IDLE_SECONDS = 30.0
 """A connection without a request, new or not, is closed after this time."""
 
 UNREAD_SECONDS = 30.0
-"""A client that reads nothing for this long is cut off, or its answer would stay in memory."""
+"""A client that neither reads nor sends anything for this long is cut off."""
 
 STOP_SECONDS = 0.2
 """aiohttp waits twice this long for answers in progress before it cuts them off."""
-
-GZIP_BITS = 31
-"""zlib's largest window, in gzip's format."""
 
 INDEX = """<!doctype html>
 <html lang="en">
@@ -52,34 +50,46 @@ _REASONS = {
 
 _UNKNOWN_NAME = "this host does not know the name; write an address, such as 127.0.0.1"
 
-Render: TypeAlias = Callable[[str], tuple[str, Iterable[bytes]]]
-"""Takes an Accept header; returns a content type, and the metrics' text in pieces."""
+
+class Exposition(Protocol):
+    """The metrics, in a few formats."""
+
+    def content_type(self, accept: str) -> str:
+        """Return the content type of the format that an Accept header prefers."""
+
+    def render(self, content_type: str) -> Iterable[bytes]:
+        """Return the metrics in a format, in pieces."""
 
 
 class HttpListener:
     """Serves the pages on each address of `listen`, pairs of host and port.
 
-    `render` and the roster's `statuses` are called in a thread: they are slow at ten thousand apps.
+    `render` of the exposition and `statuses` of the roster are called in a thread: they are slow
+    at ten thousand apps.
     """
 
-    def __init__(  # noqa: PLR0913  # the last two have defaults
+    def __init__(  # noqa: PLR0913  # the last three have defaults
         self,
         listen: Iterable[tuple[str, int]],
-        render: Render,
+        exposition: Exposition,
         roster: Roster,
         clock: Clock,
         *,
         idle_time: float = IDLE_SECONDS,
         unread_time: float = UNREAD_SECONDS,
+        answer_time: float = ANSWER_SECONDS,
     ) -> None:
         self._listen = tuple(listen)
         self._unread_time = unread_time
+        self._answer_time = answer_time
         self._sockets: list[socket.socket] = []
-        self._render = render
+        self._exposition = exposition
         self._roster = roster
         self._clock = clock
         self._executor = KeyedExecutor()
-        self._scrapes: dict[tuple[str, bool], asyncio.Task[tuple[str, bytes]]] = {}
+        self._scrapes: dict[str, SharedRendering[CompressedText]] = {}
+        """By content type."""
+        self._readiness = SharedRendering("readyz", self._all_ready, self._executor, clock)
         application = web.Application()
         application.router.add_get("/", _index)
         application.router.add_get("/livez", _livez)
@@ -87,7 +97,7 @@ class HttpListener:
         application.router.add_get("/readyz/{app:.+}", self._readyz_app)
         application.router.add_get("/metrics", self._metrics)
         application.on_response_prepare.append(_add_headers)
-        application.on_shutdown.append(self._cancel_scrapes)
+        application.on_shutdown.append(self._abandon_renderings)
         self._runner = web.AppRunner(
             application,
             access_log=None,
@@ -128,39 +138,59 @@ class HttpListener:
             bound.close()
         self._sockets.clear()
 
-    async def _metrics(self, request: web.Request) -> web.Response:
-        accept = ", ".join(request.headers.getall("Accept", ()))
-        codings = request.headers.get("Accept-Encoding", "").lower().split(",")
-        gzip = "gzip" in (coding.partition(";")[0].strip() for coding in codings)
-        key = accept, gzip
-        # Concurrent requests for the same format share one rendering.
-        scrape = self._scrapes.get(key)
+    async def _metrics(self, request: web.Request) -> web.StreamResponse:
+        content_type = self._exposition.content_type(_field(request, "Accept"))
+        scrape = self._scrapes.get(content_type)
         if scrape is None:
-            call = self._executor.call("metrics", partial(self._scrape, accept, gzip=gzip))
-            scrape = self._scrapes[key] = asyncio.create_task(call)
-            scrape.add_done_callback(lambda _: self._scrapes.pop(key))
-        content_type, body = await asyncio.shield(scrape)
+            scrape = self._scrapes[content_type] = SharedRendering(
+                "metrics",
+                lambda: CompressedText(self._exposition.render(content_type)),
+                self._executor,
+                self._clock,
+            )
         headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
-        if gzip:
+        return await self._send(request, 200, headers, await scrape.get())
+
+    async def _readyz(self, request: web.Request) -> web.StreamResponse:
+        status, text = await self._readiness.get()
+        headers = {"Content-Type": "application/json; charset=utf-8", "Vary": "Accept-Encoding"}
+        return await self._send(request, status, headers, text)
+
+    async def _send(
+        self, request: web.Request, status: int, headers: dict[str, str], text: CompressedText
+    ) -> web.StreamResponse:
+        """Send a text that others read as well, no faster than the client reads it."""
+        if prefers_gzip(_field(request, "Accept-Encoding")):
             headers["Content-Encoding"] = "gzip"
-        return web.Response(body=body, headers=headers)
+            length, parts = text.compressed_length, text.compressed()
+        else:
+            length, parts = text.length, text.plain()
+        response = web.StreamResponse(status=status, headers=headers)
+        response.content_length = length
+        with suppress(ConnectionError):
+            await response.prepare(request)
+            if request.method != "HEAD" and request.transport is not None:
+                await self._write(request, request.transport, response, parts)
+        return response
 
-    def _scrape(self, accept: str, *, gzip: bool) -> tuple[str, bytes]:
-        """Return the content type and the text of the metrics. Runs in a thread."""
-        content_type, pieces = self._render(accept)
-        compressor = zlib.compressobj(zlib.Z_BEST_SPEED, wbits=GZIP_BITS)
-        body = []
-        for piece in pieces:
-            body.append(compressor.compress(piece) if gzip else piece)
-            # Let the event loop run; otherwise each of its turns would wait 5 ms for this thread.
-            os.sched_yield()
-        if gzip:
-            body.append(compressor.flush())
-        return content_type, b"".join(body)
-
-    async def _readyz(self, _: web.Request) -> web.Response:
-        verdict = self._executor.call("readyz", lambda: self._verdict(self._roster.statuses()))
-        return _json(*await verdict)
+    async def _write(
+        self,
+        request: web.Request,
+        transport: asyncio.WriteTransport,
+        response: web.StreamResponse,
+        parts: Iterable[bytes],
+    ) -> None:
+        # Otherwise 64 KiB for each client.
+        transport.set_write_buffer_limits(0)
+        try:
+            async with asyncio.timeout(self._answer_time):
+                for part in parts:
+                    await response.write(part)
+                    await request.writer.drain()
+                    # The kernel's buffers may take megabytes at once, from hundreds of clients.
+                    await asyncio.sleep(0)
+        except TimeoutError:
+            transport.abort()
 
     async def _readyz_app(self, request: web.Request) -> web.Response:
         name = request.match_info["app"]
@@ -169,6 +199,10 @@ class HttpListener:
             return _json(json.dumps({"error": f"there is no app named {name!r}"}), 404)
         return _json(*self._verdict((status,)))
 
+    def _all_ready(self) -> tuple[int, CompressedText]:
+        text, status = self._verdict(self._roster.statuses())
+        return status, CompressedText((text.encode() + b"\n",))
+
     def _verdict(self, statuses: Iterable[AppStatus]) -> tuple[str, int]:
         now = self._clock.now()
         reasons = {status.name: readiness.reasons(status, now) for status in statuses}
@@ -176,9 +210,10 @@ class HttpListener:
         text = json.dumps({"ready": not unready, "apps": unready})
         return text, 503 if unready else 200
 
-    async def _cancel_scrapes(self, _: web.Application) -> None:
+    async def _abandon_renderings(self, _: web.Application) -> None:
+        self._readiness.close()
         for scrape in self._scrapes.values():
-            scrape.cancel()
+            scrape.close()
 
 
 def _bind(host: str, port: int, unread_time: float) -> socket.socket:
@@ -218,3 +253,8 @@ async def _add_headers(_: web.Request, response: web.StreamResponse) -> None:
 
 def _json(text: str, status: int) -> web.Response:
     return web.json_response(text=text + "\n", status=status)
+
+
+def _field(request: web.Request, name: str) -> str:
+    """Return all values of a header field as one, "" if there is none."""
+    return ", ".join(request.headers.getall(name, ()))

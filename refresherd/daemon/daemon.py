@@ -87,8 +87,8 @@ async def _run(
         assembly = Assembly(configuration.apps, environ, clock, observer, state, *passed)
         assembly.claims.configure(configuration.output_paths, configuration.read)
         tune_garbage_collector()
-        render = Exposition(metrics, assembly.supervisor, clock).render
-        http = HttpListener(configuration.http.listen, render, assembly.supervisor, clock)
+        exposition = Exposition(metrics, assembly.supervisor, clock)
+        http = HttpListener(configuration.http.listen, exposition, assembly.supervisor, clock)
         api = _api_path(configuration.api, service.api)
         await service.drop_unconfigured(configuration, assembly)
         sockets = _api_listeners(api, configuration.api, assembly, service)

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -31,7 +31,21 @@ REFUSED = AppStatus(
 )
 BODY = b"refresherd_up 1\n"
 
-Render = Callable[[str], tuple[str, Iterator[bytes]]]
+
+class Metrics:
+    """An exposition whose content type is the Accept header."""
+
+    def __init__(self, pieces: Callable[[], Iterable[bytes]] = lambda: (BODY,)) -> None:
+        self._pieces = pieces
+
+    def content_type(self, accept: str) -> str:
+        """Return the Accept header."""
+        return accept
+
+    def render(self, content_type: str) -> Iterator[bytes]:
+        """Yield the pieces, and then the content type."""
+        yield from self._pieces()
+        yield content_type.encode()
 
 
 class Apps:
@@ -49,15 +63,13 @@ class Apps:
         return next((status for status in self._statuses if status.name == name), None)
 
 
-def echo(accept: str) -> tuple[str, Iterator[bytes]]:
-    """Render the Accept header of the request."""
-    return "text/plain; version=0.0.4; charset=utf-8", iter((BODY, accept.encode()))
+METRICS = Metrics()
 
 
 @asynccontextmanager
-async def served(*statuses: AppStatus, render: Render = echo) -> AsyncIterator[ClientSession]:
+async def served(*statuses: AppStatus, metrics: Metrics = METRICS) -> AsyncIterator[ClientSession]:
     """Serve these apps, and yield a client of the listener."""
-    listener = HttpListener([("127.0.0.1", 0)], render, Apps(*statuses), FakeClock(NOW))
+    listener = HttpListener([("127.0.0.1", 0)], metrics, Apps(*statuses), FakeClock(NOW))
     await listener.start()
     ((host, port),) = listener.addresses
     try:
@@ -80,15 +92,17 @@ def assert_safe(response: ClientResponse) -> None:
 
 
 async def test_a_scrape_gets_the_metrics_in_the_format_it_asked_for() -> None:
-    """The exposition decides by the whole Accept header."""
+    """The exposition decides by the whole Accept header, and the listener passes it on."""
     async with served() as client, client.get("/metrics", headers={"Accept": "a/b;v=1"}) as got:
         assert await got.read() == BODY + b"a/b;v=1"
-        assert got.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+        assert got.headers["Content-Type"] == "a/b;v=1"
+        assert got.headers["Vary"] == "Accept, Accept-Encoding"
         assert_safe(got)
 
 
 @pytest.mark.parametrize(
-    ("encoding", "compressed"), [("gzip", "gzip"), ("br, GZIP;q=0.5", "gzip"), ("identity", None)]
+    ("encoding", "compressed"),
+    [("gzip", "gzip"), ("br, GZIP;q=0.5", "gzip"), ("identity", None), ("gzip;q=0", None)],
 )
 async def test_a_scrape_is_compressed_if_the_client_accepts_it(
     encoding: str, compressed: str | None
@@ -104,20 +118,20 @@ async def test_a_slow_scrape_is_shared_and_delays_nothing_else() -> None:
     """Ten impatient scrapers must cause neither ten renderings nor a failed liveness probe."""
     go_on, calls = threading.Event(), 0
 
-    def render(_: str) -> tuple[str, Iterator[bytes]]:
+    def pieces() -> Iterator[bytes]:
         nonlocal calls
         calls += 1
         assert go_on.wait(10)
-        return "text/plain", iter((BODY,))
+        yield BODY
 
-    async with served(READY, render=render) as client:
-        scrapes = [asyncio.create_task(answer(client, "/metrics")) for _ in range(5)]
+    async with served(READY, metrics=Metrics(pieces)) as client:
+        scrapes = [asyncio.create_task(answer(client, "/metrics", Accept="")) for _ in range(5)]
         assert await answer(client, "/livez") == (200, "ok\n")
         assert (await answer(client, "/readyz"))[0] == 200
         go_on.set()
         assert await asyncio.gather(*scrapes) == [(200, BODY.decode())] * 5
         assert calls == 1
-        assert await answer(client, "/metrics") == (200, BODY.decode())
+        assert await answer(client, "/metrics", Accept="") == (200, BODY.decode())
         assert calls == 2
 
 

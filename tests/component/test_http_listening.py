@@ -1,10 +1,11 @@
 """Where the HTTP listener listens, its errors, and how it stops."""
 
 import asyncio
+import os
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 from aiohttp import ClientSession
@@ -12,9 +13,15 @@ from aiohttp import ClientSession
 from refresherd.adapters.web import IDLE_SECONDS, UNREAD_SECONDS, HttpListener, address_text
 from refresherd.domain.errors import RefresherdError
 from refresherd.domain.readiness import AppStatus
+from refresherd.host.shared_rendering import ANSWER_SECONDS
 from support.fakes import FakeClock
 
 MEGABYTES = 30
+
+
+def huge() -> Iterator[bytes]:
+    """Yield more than the kernel's buffers take, which compression makes no smaller."""
+    return (os.urandom(1_000_000) for _ in range(MEGABYTES))
 
 
 class NoApps:
@@ -29,19 +36,37 @@ class NoApps:
         raise AssertionError(name)
 
 
-def huge(_: str) -> tuple[str, Iterator[bytes]]:
-    """Render more than the kernel's buffers take."""
-    return "text/plain", (b"x" * 1_000_000 for _ in range(MEGABYTES))
+class Metrics:
+    """An exposition whose text is these pieces: by default more than the kernel's buffers take."""
+
+    def __init__(self, pieces: Callable[[], Iterable[bytes]] = huge) -> None:
+        self._pieces = pieces
+
+    def content_type(self, _: str) -> str:
+        """Return the only one."""
+        return "text/plain"
+
+    def render(self, _: str) -> Iterable[bytes]:
+        """Return the pieces."""
+        return self._pieces()
 
 
 def listening_on(
     *addresses: tuple[str, int],
     idle_time: float = IDLE_SECONDS,
     unread_time: float = UNREAD_SECONDS,
+    answer_time: float = ANSWER_SECONDS,
+    metrics: Metrics | None = None,
 ) -> HttpListener:
     """Return a listener for these addresses."""
     return HttpListener(
-        addresses, huge, NoApps(), FakeClock(), idle_time=idle_time, unread_time=unread_time
+        addresses,
+        metrics or Metrics(),
+        NoApps(),
+        FakeClock(),
+        idle_time=idle_time,
+        unread_time=unread_time,
+        answer_time=answer_time,
     )
 
 
@@ -139,11 +164,11 @@ async def test_a_stop_does_not_wait_for_a_rendering() -> None:
     """A thread cannot be stopped, only abandoned."""
     go_on = threading.Event()
 
-    def render(_: str) -> tuple[str, Iterator[bytes]]:
+    def pieces() -> Iterator[bytes]:
         assert go_on.wait(10)
-        return "text/plain", iter(())
+        yield b""
 
-    served = HttpListener([("127.0.0.1", 0)], render, NoApps(), FakeClock())
+    served = listening_on(("127.0.0.1", 0), metrics=Metrics(pieces))
     await served.start()
     (address,) = served.addresses
     reader, writer = await asyncio.open_connection(*address)
@@ -171,11 +196,33 @@ async def test_a_client_that_reads_nothing_is_cut_off() -> None:
     await served.stop()
 
 
+async def test_a_client_that_reads_too_slowly_is_cut_off() -> None:
+    """A few bytes now and then would keep its answer in memory for days, and others like it."""
+    served = listening_on(("127.0.0.1", 0), answer_time=0.3)
+    await served.start()
+    (address,) = served.addresses
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await asyncio.to_thread(client.connect, address)
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        with pytest.raises(ConnectionError):
+            await asyncio.to_thread(trickle, client)
+    await served.stop()
+
+
+def trickle(client: socket.socket) -> None:
+    """Read a little now and then; raise ConnectionError once the peer is gone."""
+    for _ in range(200):
+        client.recv(64)
+        client.sendall(b"\r\n")
+        time.sleep(0.05)
+
+
 def send_until_refused(client: socket.socket) -> None:
     """Send now and then, and never read; raise OSError once the peer is gone."""
     for _ in range(100):
         client.sendall(b"\r\n")
-        time.sleep(0.2)
+        time.sleep(1.0)
 
 
 async def test_a_connection_without_a_request_is_closed() -> None:

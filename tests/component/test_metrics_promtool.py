@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from refresherd.adapters.metrics.exposition import Exposition
+from refresherd.adapters.metrics.exposition import TEXT, Exposition
 from refresherd.adapters.metrics.observer import Metrics
 from refresherd.domain import session_state
 from refresherd.domain.model import ApiKeyFile, App, Endpoint, FileSpec, Instant, Timing
@@ -36,7 +36,7 @@ def test_promtool_finds_no_fault() -> None:
     files = (FileSpec(Path('/run/"a\\b".token')),)
     endpoint = Endpoint("https://amer.smartkey.io")
     metrics.add_app(App("payments", endpoint, ApiKeyFile(Path("/etc/key")), files=files))
-    _, pieces = Exposition(metrics, OneApp(), FakeClock()).render("")
+    pieces = Exposition(metrics, OneApp(), FakeClock()).render(TEXT)
     check = subprocess.run(
         [promtool, "check", "metrics"],
         input=b"".join(pieces),

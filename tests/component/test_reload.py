@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from refresherd.adapters.metrics.exposition import Exposition
+from refresherd.adapters.metrics.exposition import TEXT, Exposition
 from refresherd.adapters.metrics.observer import Metrics
 from refresherd.daemon.assembly import Assembly, running
 from refresherd.daemon.reload import DELIVERY_TIMEOUT, READ_TIMEOUT, Reloader
@@ -82,7 +82,7 @@ class Daemon:
 
     def scrape(self) -> str:
         """Return the metrics."""
-        _, pieces = Exposition(self.metrics, self.assembly.supervisor, self.clock).render("")
+        pieces = Exposition(self.metrics, self.assembly.supervisor, self.clock).render(TEXT)
         return b"".join(pieces).decode()
 
     def _count(self) -> None:

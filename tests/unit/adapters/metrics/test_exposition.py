@@ -14,7 +14,7 @@ from prometheus_client.openmetrics.parser import (
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 import refresherd
-from refresherd.adapters.metrics.exposition import Exposition
+from refresherd.adapters.metrics.exposition import TEXT, Exposition
 from refresherd.adapters.metrics.families import FAMILIES, Row, render
 from refresherd.adapters.metrics.observer import Metrics
 from refresherd.domain import session_state
@@ -82,7 +82,7 @@ def exposition(*apps: App, statuses: tuple[AppStatus, ...] = (), now: float = NO
 
 def text(source: Exposition, accept: str = "") -> str:
     """Return the text that a scraper gets."""
-    return b"".join(source.render(accept)[1]).decode()
+    return b"".join(source.render(source.content_type(accept))).decode()
 
 
 def families(source: Exposition) -> dict[str, Metric]:
@@ -229,7 +229,7 @@ def test_the_last_write_of_an_output_is_shown() -> None:
 def test_a_scraper_gets_the_format_it_asks_for(accept: str, content_type: str) -> None:
     """Whatever it sends, the content type describes what it gets."""
     source = exposition(app())
-    assert source.render(accept)[0].startswith(content_type)
+    assert source.content_type(accept).startswith(content_type)
     assert text(source, accept).endswith("# EOF\n") == content_type.startswith("application")
 
 
@@ -259,7 +259,7 @@ def test_apps_may_come_and_go_during_a_scrape() -> None:
     """The event loop goes on while a thread renders."""
     metrics = Metrics(NOW)
     metrics.add_app(app())
-    _, pieces = Exposition(metrics, Apps(), FakeClock()).render("")
+    pieces = Exposition(metrics, Apps(), FakeClock()).render(TEXT)
     first = next(iter(pieces))
     for number in range(100):
         metrics.add_app(app(f"app-{number}"))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from refresherd.adapters.metrics.exposition import Exposition
+from refresherd.adapters.metrics.exposition import TEXT, Exposition
 from refresherd.adapters.metrics.observer import Metrics
 from refresherd.domain import events
 from refresherd.domain.errors import Reason
@@ -55,7 +55,7 @@ def metrics() -> Metrics:
 
 def scrape(metrics: Metrics) -> Series:
     """Return refresherd's own series by name and labels, as Prometheus reads them."""
-    _, pieces = Exposition(metrics, NoApps(), FakeClock(NOW)).render("")
+    pieces = Exposition(metrics, NoApps(), FakeClock(NOW)).render(TEXT)
     families = text_string_to_metric_families(b"".join(pieces).decode())
     return {
         sample.name.removeprefix("refresherd_")
@@ -264,7 +264,7 @@ def test_a_changed_app_keeps_its_counts(metrics: Metrics) -> None:
 
 def samples(metrics: Metrics, name: str) -> dict[tuple[str, ...], float]:
     """Return a metric's samples by the values of their labels, in the labels' order."""
-    _, pieces = Exposition(metrics, NoApps(), FakeClock(NOW)).render("")
+    pieces = Exposition(metrics, NoApps(), FakeClock(NOW)).render(TEXT)
     families = text_string_to_metric_families(b"".join(pieces).decode())
     return {
         tuple(value for _, value in sorted(sample.labels.items())): sample.value

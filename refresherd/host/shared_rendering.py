@@ -1,0 +1,125 @@
+"""Large answers, made once for many clients, which may read them slowly.
+
+At ten thousand apps the metrics are 41 MB of text. If each client got a text of its own, a few
+hundred that do not read would fill the memory. So a text is kept compressed, which is a twentieth
+of that, and one text serves everybody who asks within a short time. As the time is a multiple of
+how long it took to make the text, and an answer must be read within ANSWER_SECONDS, what slow
+clients can make the process keep is bounded at any number of apps.
+"""
+
+import asyncio
+import os
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from math import inf
+from typing import Generic, TypeVar
+
+from refresherd.engine.ports import Clock
+from refresherd.host.keyed_executor import KeyedExecutor
+
+T = TypeVar("T")
+
+ANSWER_SECONDS = 30.0
+"""How long a client may take to read an answer."""
+
+SHARED_TIMES = 10.0
+"""For how many times as long as it took to make it an answer is shared: however many clients ask,
+making answers takes a tenth of a processor."""
+
+MAX_SHARED_SECONDS = 5.0
+"""No answer is older than this, and what it took to make it."""
+
+GZIP_BITS = 31
+"""zlib's largest window, in gzip's format."""
+
+COMPRESSED_PART = 16384
+"""Bytes that are sent at a time of a compressed text."""
+
+INFLATED_PART = 1024
+"""Compressed bytes that are inflated at a time; of metrics they make some 20 KB."""
+
+
+class CompressedText:
+    """A text in gzip's format."""
+
+    __slots__ = ("_compressed", "length")
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        """Compress a text as its pieces come. Call it in a thread."""
+        compressor = zlib.compressobj(zlib.Z_BEST_SPEED, wbits=GZIP_BITS)
+        compressed = []
+        self.length = 0
+        """In bytes, when it is not compressed."""
+        for piece in pieces:
+            self.length += len(piece)
+            compressed.append(compressor.compress(piece))
+            # Let the event loop run; otherwise each of its turns would wait 5 ms for this thread.
+            os.sched_yield()
+        self._compressed = b"".join((*compressed, compressor.flush()))
+
+    @property
+    def compressed_length(self) -> int:
+        """In bytes."""
+        return len(self._compressed)
+
+    def compressed(self) -> Iterator[bytes]:
+        """Yield the text in gzip's format, a small part at a time."""
+        return self._parts(COMPRESSED_PART)
+
+    def plain(self) -> Iterator[bytes]:
+        """Yield the text, a small part at a time."""
+        inflate = zlib.decompressobj(wbits=GZIP_BITS).decompress
+        for part in self._parts(INFLATED_PART):
+            if text := inflate(part):
+                yield text
+
+    def _parts(self, size: int) -> Iterator[bytes]:
+        compressed = self._compressed
+        return (compressed[at : at + size] for at in range(0, len(compressed), size))
+
+
+class SharedRendering(Generic[T]):
+    """What `render` returns, for all who ask while it runs in a thread, and soon afterwards.
+
+    Calls of equal `name` follow one another.
+    """
+
+    def __init__(
+        self, name: str, render: Callable[[], T], executor: KeyedExecutor, clock: Clock
+    ) -> None:
+        self._name = name
+        self._render = render
+        self._executor = executor
+        self._clock = clock
+        self._rendering: asyncio.Task[T] | None = None
+        self._shared_until = -inf
+
+    async def get(self) -> T:
+        """Return what `render` returns, or raise what it raises."""
+        rendering = self._rendering
+        if rendering is None or (rendering.done() and self._clock.now() >= self._shared_until):
+            rendering = self._rendering = asyncio.create_task(self._render_in_thread())
+            rendering.add_done_callback(_retrieve)
+        return await asyncio.shield(rendering)
+
+    def close(self) -> None:
+        """Abandon a rendering in progress."""
+        if self._rendering is not None:
+            self._rendering.cancel()
+
+    async def _render_in_thread(self) -> T:
+        self._shared_until = -inf
+        rendered, began, ended = await self._executor.call(self._name, self._timed)
+        shared = min((ended - began) * SHARED_TIMES, MAX_SHARED_SECONDS)
+        self._shared_until = ended + shared
+        return rendered
+
+    def _timed(self) -> tuple[T, float, float]:
+        began = self._clock.now()
+        return self._render(), began, self._clock.now()
+
+
+def _retrieve(rendering: asyncio.Task[T]) -> None:
+    """Keep asyncio from reporting a failure that nobody has waited for to the end."""
+    if not rendering.cancelled():
+        rendering.exception()

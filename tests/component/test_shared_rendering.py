@@ -1,0 +1,141 @@
+"""Large answers in real threads: made once, shared for a while, sent in small parts."""
+
+import asyncio
+import gc
+import gzip
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from refresherd.host.keyed_executor import KeyedExecutor
+from refresherd.host.shared_rendering import (
+    MAX_SHARED_SECONDS,
+    SHARED_TIMES,
+    CompressedText,
+    SharedRendering,
+)
+from support.fakes import FakeClock
+
+
+class Numbers:
+    """Renders 1, 2 and so on; each takes `took` seconds, and happens once `go_on` is set."""
+
+    def __init__(self, took: float = 0.0) -> None:
+        self.clock = FakeClock()
+        self.go_on = threading.Event()
+        self.go_on.set()
+        self.fault: Exception | None = None
+        self.made = 0
+        self._took = took
+        self.executor = KeyedExecutor()
+        self.shared = SharedRendering("numbers", self._make, self.executor, self.clock)
+
+    def _make(self) -> int:
+        assert self.go_on.wait(10)
+        self.clock.advance(self._took)
+        self.made += 1
+        if self.fault is not None:
+            raise self.fault
+        return self.made
+
+
+async def test_all_who_ask_meanwhile_get_the_same() -> None:
+    """Three hundred slow scrapes must not cause three hundred renderings."""
+    numbers = Numbers()
+    numbers.go_on.clear()
+    clients = [asyncio.create_task(numbers.shared.get()) for _ in range(300)]
+    await asyncio.sleep(0)
+    numbers.go_on.set()
+    assert await asyncio.gather(*clients) == [1] * 300
+
+
+@pytest.mark.parametrize(
+    ("took", "shared"), [(0.001, 0.001 * SHARED_TIMES), (2.0, MAX_SHARED_SECONDS)]
+)
+async def test_a_rendering_is_shared_for_a_multiple_of_what_it_took(
+    took: float, shared: float
+) -> None:
+    """So a flood costs a tenth of a processor at most, and few apps are never seen late."""
+    numbers = Numbers(took)
+    assert await numbers.shared.get() == 1
+    numbers.clock.advance(shared * 0.99)
+    assert await numbers.shared.get() == 1
+    numbers.clock.advance(shared * 0.02)
+    assert await numbers.shared.get() == 2
+
+
+async def test_a_client_that_leaves_takes_the_rendering_from_nobody() -> None:
+    """An attacker could else cancel what Prometheus waits for."""
+    numbers = Numbers()
+    numbers.go_on.clear()
+    leaving, staying = [asyncio.create_task(numbers.shared.get()) for _ in range(2)]
+    await asyncio.sleep(0)
+    leaving.cancel()
+    numbers.go_on.set()
+    assert await staying == 1
+    assert leaving.cancelled()
+
+
+async def test_a_failure_is_told_to_all_who_wait_and_not_shared_any_longer() -> None:
+    """The next client may have more luck."""
+    numbers = Numbers(took=1.0)
+    numbers.fault = ValueError("no luck")
+    failed = await asyncio.gather(
+        numbers.shared.get(), numbers.shared.get(), return_exceptions=True
+    )
+    assert [str(error) for error in failed] == ["no luck"] * 2
+    numbers.fault = None
+    assert await numbers.shared.get() == 2
+
+
+async def test_a_failure_that_nobody_waits_for_is_silent(caplog: pytest.LogCaptureFixture) -> None:
+    """Asyncio would put a traceback into the log."""
+    numbers = Numbers()
+    numbers.fault = ValueError("no luck")
+    numbers.go_on.clear()
+    client = asyncio.create_task(numbers.shared.get())
+    await asyncio.sleep(0)
+    client.cancel()
+    numbers.go_on.set()
+    await numbers.executor.drained()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    del numbers
+    gc.collect()
+    assert caplog.text == ""
+
+
+async def test_closing_ends_the_wait_of_all() -> None:
+    """A thread cannot be stopped, only abandoned."""
+    numbers = Numbers()
+    numbers.shared.close()
+    numbers.go_on.clear()
+    client = asyncio.create_task(numbers.shared.get())
+    await asyncio.sleep(0)
+    numbers.shared.close()
+    with pytest.raises(asyncio.CancelledError):
+        await client
+    numbers.go_on.set()
+
+
+@given(st.lists(st.binary()))
+def test_a_text_is_sent_whole_in_either_form(pieces: list[bytes]) -> None:
+    """Both lengths are announced before the first byte."""
+    whole, text = b"".join(pieces), CompressedText(pieces)
+    compressed = b"".join(text.compressed())
+    assert len(compressed) == text.compressed_length
+    assert gzip.decompress(compressed) == whole
+    assert b"".join(text.plain()) == whole
+    assert text.length == len(whole)
+
+
+def test_a_text_is_sent_in_small_parts() -> None:
+    """What a client does not read stays in memory, once for each client."""
+    lines = [f'refresherd_up{{app="app{number}"}} 1\n'.encode() for number in range(100_000)]
+    text = CompressedText(lines)
+    assert text.length > 3_000_000
+    assert text.compressed_length < text.length / 5
+    for parts in (text.compressed(), text.plain()):
+        assert max(map(len, parts)) < 64_000
