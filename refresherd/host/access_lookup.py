@@ -58,7 +58,7 @@ class AccessLookup:
         look_up: Callable[[Access], Permitted] = resolve,
     ) -> None:
         self._executor = executor
-        self._clock = clock
+        self.clock = clock
         self._patience = patience
         self._look_up = look_up
         self._entries: dict[Access, _Entry] = {}
@@ -78,7 +78,7 @@ class AccessLookup:
         if entry.found is not None and self._fresh(entry):
             return entry.found, ""
         flight = entry.flight or self._begin(access, entry)
-        left = entry.flight_began + self._patience - self._clock.now()
+        left = entry.flight_began + self._patience - self.clock.now()
         if left > 0:
             await asyncio.wait((flight,), timeout=left)
         last = entry.found or entry.numbers
@@ -102,14 +102,14 @@ class AccessLookup:
         return entry
 
     def _fresh(self, entry: _Entry) -> bool:
-        return self._clock.now() < entry.found_at + FRESH_SECONDS
+        return self.clock.now() < entry.found_at + FRESH_SECONDS
 
     def _begin(self, access: Access, entry: _Entry) -> "asyncio.Task[Permitted]":
         # One that hangs holds up no other one, unless very many do.
         key = ("access", access) if self._flights < MAX_THREADS else "access"
         call = self._executor.call(key, partial(self._look_up, access))
         self._flights += 1
-        entry.flight, entry.flight_began = asyncio.create_task(call), self._clock.now()
+        entry.flight, entry.flight_began = asyncio.create_task(call), self.clock.now()
         entry.flight.add_done_callback(partial(self._end, entry))
         return entry.flight
 

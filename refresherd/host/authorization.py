@@ -23,10 +23,15 @@ from refresherd.domain.access import (
 from refresherd.domain.durations import in_seconds
 from refresherd.domain.errors import Denied, Undecided
 from refresherd.domain.events import AccessDenied, AccessUndecided
-from refresherd.domain.model import Access, App
+from refresherd.domain.model import Access, App, Instant
 from refresherd.engine.ports import Observer
 from refresherd.host import peers
-from refresherd.host.access_lookup import PATIENCE_SECONDS, AccessLookup
+from refresherd.host.access_lookup import (
+    FRESH_SECONDS,
+    LONG_AGO,
+    PATIENCE_SECONDS,
+    AccessLookup,
+)
 from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.peers import KERNEL, Kernel, Process, Unknown
 
@@ -35,11 +40,14 @@ T = TypeVar("T")
 RETRY_AFTER = 5
 """Seconds after which a client shall ask again when it cannot be told who it is."""
 
+MAX_NOT_IN = 64
+"""Sets of units that are remembered for a connection."""
+
 
 class Client:
     """One connection's other end: what is known about it, and what it was granted."""
 
-    __slots__ = ("connection", "granted", "listener", "peer", "process")
+    __slots__ = ("connection", "granted", "listener", "not_in", "peer", "process")
 
     def __init__(
         self,
@@ -58,6 +66,8 @@ class Client:
         """The peer's process, if only the moment of accepting could tell it."""
         self.granted: dict[str, Access] = {}
         """The `access` that permitted the peer, by app."""
+        self.not_in: dict[frozenset[str], Instant] = {}
+        """Units that the peer belongs to none of, and when that was looked up."""
 
 
 class Authorizer:
@@ -173,6 +183,9 @@ class Authorizer:
 
     async def _unit(self, client: Client, units: frozenset[str], doubts: list[str]) -> str:
         """Return the client's unit if it is one of `units`, else "" or another one."""
+        now = self._lookup.clock.now()
+        if now < client.not_in.get(units, LONG_AGO) + FRESH_SECONDS:
+            return client.peer.unit or ""
         try:
             process = self._process(client)
             look_up = partial(peers.unit_of, client.peer, process, units, self._kernel)
@@ -182,6 +195,10 @@ class Authorizer:
             return ""
         if unit:  # "" may only mean that it is none of these
             client.peer = replace(client.peer, unit=unit)
+        if unit not in units:
+            if len(client.not_in) >= MAX_NOT_IN:
+                client.not_in.clear()
+            client.not_in[units] = now
         return unit
 
     def _process(self, client: Client) -> Process | None:

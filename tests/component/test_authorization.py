@@ -37,6 +37,7 @@ class Place:
     def __init__(self) -> None:
         self.executor = KeyedExecutor(idle_timeout=0.1)
         self.observer = RecordingObserver()
+        self.clock = FakeClock()
         self.directory = threading.Event()
         """Set while the directory service answers."""
         self.directory.set()
@@ -46,7 +47,7 @@ class Place:
         self, kernel: Kernel | None = None, *, units: bool = True, own_uid: int | None = None
     ) -> Authorizer:
         """Return an authorizer for a host with this kernel."""
-        lookup = AccessLookup(self.executor, FakeClock(), patience=0.1, look_up=self._look_up)
+        lookup = AccessLookup(self.executor, self.clock, patience=0.1, look_up=self._look_up)
         return Authorizer(
             lookup,
             self.executor,
@@ -187,6 +188,25 @@ async def test_a_unit_is_found_where_proc_is_hidden(
     with client(authorizer, unit=unit) as asking:
         await denied(authorizer, asking, app(units=("a.service",)))
         await authorizer.demand(asking, app(units=(UNIT,)))
+
+
+async def test_asking_again_and_again_costs_one_look_up_a_second(
+    place: Place, unit: Path, tmp_path: Path
+) -> None:
+    """A client that is denied may send thousands of requests; a moved process is found later."""
+    authorizer = place.authorizer(Kernel(proc=tmp_path))
+    named = app(units=(UNIT,))
+    with open_to_all() as listening, caller(listening, UID, GID) as (connection, process):
+        asking = authorizer.client(connection, "api")
+        await denied(authorizer, asking, named)
+        (unit / "cgroup.procs").write_text(str(process.pid))
+        place.clock.advance(0.9)
+        await denied(authorizer, asking, named)
+        place.clock.advance(0.1)
+        await authorizer.demand(asking, named)
+        for number in range(200):
+            await denied(authorizer, asking, app(units=(f"a{number}.service",)))
+        assert len(asking.not_in) < 100
 
 
 async def test_nobody_pays_for_units_that_need_none(place: Place, unit: Path) -> None:
