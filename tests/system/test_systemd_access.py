@@ -1,7 +1,10 @@
 """Credentials and tokens that systemd passes on, and who gets them."""
 
+import time
+
 import pytest
 
+from support.nspawn import until
 from support.systemd_host import (
     PYTHON,
     PYTHON_NAME,
@@ -113,6 +116,38 @@ def test_nobody_is_a_user_like_any_other(host: Host) -> None:
     assert "in its user namespace stands for every user without a number there" in answered
     assert answered.endswith("403")
     assert "warning" in journal(host)
+
+
+def test_a_directory_service_that_hangs_denies_nobody(host: Host) -> None:
+    """Whom it has named before is served; others are told why they have to wait."""
+    host.app("payments", '[apps.payments.access]\nusers = ["games"]\n')
+    host.systemctl("start", SERVICE)
+
+    def answer(user: str) -> str:
+        options = ("--quiet", "--pipe", "--wait", "--collect", f"--uid={user}")
+        words = (word for word in ASK if word not in ("-o", "/dev/null"))
+        return host.machine.run("systemd-run", *options, *words, "--include").stdout
+
+    assert answer("games").endswith("200")
+    assert answer("daemon").endswith("403")
+    # Whoever opens a pipe waits until somebody writes to it, as for a server that is gone.
+    inside = ("nsenter", f"--target={shown(host, 'MainPID')}", "--mount")
+    host.machine.run("mkfifo", "/run/hanging")
+    host.machine.run(*inside, "mount", "--bind", "/run/hanging", "/etc/passwd")
+    time.sleep(1.1)  # what was looked up is good for a second
+    assert answer("games").endswith("200")
+    refused = answer("daemon")
+    assert refused.endswith("503")
+    assert "Retry-After: 5" in refused
+    assert (
+        'cannot tell whether you may have the token of \\"payments\\": looking up the users and '
+        "groups of its access takes over 5 s"
+    ) in refused
+    assert "access undecided" in journal(host)
+    host.machine.run(*inside, "umount", "--lazy", "/etc/passwd")
+    host.machine.run("sh", "-c", "timeout 5 sh -c ': >/run/hanging'; rm /run/hanging")
+    until(lambda: answer("daemon").endswith("403"), lambda: journal(host))
+    assert answer("games").endswith("200")
 
 
 IN_GROUPS_OF_ITS_OWN = """\
