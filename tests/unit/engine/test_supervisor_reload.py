@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from refresherd.domain import readiness
 from refresherd.domain.events import AppCrashed, OutputFailed, SessionEnded
 from refresherd.domain.labels import Ending
-from refresherd.domain.model import App, Endpoint, Format
+from refresherd.domain.model import Access, App, Endpoint, Format
 from refresherd.domain.session_state import State
 from refresherd.engine.supervisor import BATCH, PAUSE
 from simulations.fleet import ONE, TWO, Asked, Machine, an_app, machine
@@ -45,6 +45,17 @@ async def test_only_what_changed_is_touched(changed: list[App], requests: list[A
         assert [status.name for status in there.supervisor.statuses()] == names
         assert {there.status(name).session.state for name in names} == {State.FRESH}
         assert len(asyncio.all_tasks()) == 4 + len(changed)
+
+
+async def test_whether_units_are_named_follows_the_configuration() -> None:
+    """Older kernels take a descriptor for each client then, and none otherwise."""
+    with_units = replace(B, access=Access(units=("web.service",)))
+    async with machine(A, B) as there:
+        found = [there.supervisor.names_units()]
+        for apps in ((A, with_units), (with_units,), (A, B)):
+            await there.reload(*apps)
+            found.append(there.supervisor.names_units())
+        assert found == [False, True, True, False]
 
 
 async def test_sessions_of_removed_apps_are_left_or_ended_as_configured() -> None:
