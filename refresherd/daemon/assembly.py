@@ -32,6 +32,7 @@ from refresherd.engine.generations import Generations
 from refresherd.engine.login_limiter import LoginLimiter
 from refresherd.engine.ports import LoginStore, Observer, SessionStore
 from refresherd.engine.supervisor import Supervisor
+from refresherd.host.admission import Admission
 from refresherd.host.atomic_file import FileContext, opened_directory
 from refresherd.host.clock import BootClock, JumpDetector, boot_id
 from refresherd.host.directories import StaleTempFiles
@@ -83,6 +84,7 @@ class Assembly:
         generations: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self.executor = KeyedExecutor()
+        self.admission = Admission(observer)
         self.schedule = BootSchedule(clock, observer, JumpDetector().jumps)
         self.connections = Connections(self.executor, clock)
         self._environ = environ
@@ -120,7 +122,9 @@ class Assembly:
         executor, context = self.executor, self.context
         files = [FileOutput(app, spec, self._files) for spec in app.files]
         sockets = [
-            SocketOutput(app, spec, context, executor, listen=self._listen_claimed(app))
+            SocketOutput(
+                app, spec, context, executor, self.admission, listen=self._listen_claimed(app)
+            )
             for spec in app.sockets
         ]
         attempts, endings = self._request_limits(app.endpoint)

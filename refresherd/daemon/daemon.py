@@ -92,6 +92,8 @@ async def _run(
         api = _api_path(configuration.api, service.api)
         await service.drop_unconfigured(configuration, assembly)
         sockets = _api_listeners(api, configuration.api, assembly, service)
+        if api is not None:
+            metrics.add_listener(str(api))
         async with _listening(http, *sockets), service.reporting(assembly, reporter):
             addresses = ", ".join(address_text(*one) for one in http.addresses)
             places = str(configuration.path), str(api or ""), addresses
@@ -123,8 +125,19 @@ def _api_listeners(
     passed, listen = service.api, service.sockets.opener("")
     ownership = Ownership(mode=settings.mode, group=settings.group)
     apps, context = assembly.supervisor, assembly.context
-    executor = assembly.executor
-    return [ApiListener(path, ownership, apps, context, executor, passed=passed, listen=listen)]
+    executor, admission = assembly.executor, assembly.admission
+    return [
+        ApiListener(
+            path,
+            ownership,
+            apps,
+            context,
+            executor,
+            admission=admission,
+            passed=passed,
+            listen=listen,
+        )
+    ]
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ end: mypy then names every observer that does not handle it yet.
 from dataclasses import dataclass
 
 from refresherd.domain.certificates import Validity
+from refresherd.domain.connection_quota import Refusal
 from refresherd.domain.errors import Reason
 from refresherd.domain.labels import ApiRoute, Ending, HookResult, Jump
 from refresherd.domain.model import Instant, Method
@@ -211,11 +212,13 @@ class AccessUndecided(AppEvent):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionRejected:
-    """A user has too many connections to a socket and was refused another."""
+    """A listener refused connections: the first one, or those of the last second."""
 
     socket: str
-    uid: int
-    connections: int
+    reason: Refusal
+    user: str
+    """The uid of one of the clients, or its address."""
+    count: int
 
 
 @dataclass(frozen=True, slots=True)

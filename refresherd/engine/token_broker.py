@@ -41,7 +41,7 @@ class Broker:
         """
         if not _tried(self.runner(name).cell):
             await self._wait(name, self._startup_wait, _tried)
-        token = self._lasting_token(self.runner(name), min_ttl)
+        token = self.token_now(self.runner(name), min_ttl)
         if token is not None:
             return token
         now = self._clock.now()
@@ -50,6 +50,14 @@ class Broker:
             async with asyncio.timeout(wait):
                 return await self._next_token(name, ask)
         raise readiness.no_token(self.runner(name).cell.session, self._clock.now())
+
+    def token_now(self, runner: AppRunner, min_ttl: float) -> Token | None:
+        """Return the app's token if it lives for at least `min_ttl` seconds more."""
+        now = self._clock.now()
+        token = session_state.valid_token(runner.cell.session, now)
+        if token is None or runner.cell.closed or token.expires_at - now < min_ttl:
+            return None
+        return token
 
     async def refresh(self, name: str, wait: float, *, operator: bool) -> None:
         """Make an attempt now; return once it has ended, or after `wait` seconds.
@@ -107,7 +115,7 @@ class Broker:
         while True:
             runner = self.runner(name)
             version = runner.cell.version
-            token = self._lasting_token(runner, ask.min_ttl)
+            token = self.token_now(runner, ask.min_ttl)
             if token is not None:
                 return token
             if runner.cell.closed:
@@ -117,14 +125,6 @@ class Broker:
             if self._may_hasten(runner):
                 runner.refresh()
             await runner.cell.changed(version)
-
-    def _lasting_token(self, runner: AppRunner, min_ttl: float) -> Token | None:
-        """Return the app's token if it lives for at least `min_ttl` seconds more."""
-        now = self._clock.now()
-        token = session_state.valid_token(runner.cell.session, now)
-        if token is None or runner.cell.closed or token.expires_at - now < min_ttl:
-            return None
-        return token
 
     def _may_hasten(self, runner: AppRunner) -> bool:
         """Return whether to renew a live token now, because nothing else will do so soon."""

@@ -222,10 +222,10 @@ async def test_an_unknown_app_is_named(method: str, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("POST", "/v1/apps", "GET"),
-        ("DELETE", "/v1/apps/payments", "GET"),
-        ("POST", TOKEN, "GET"),
-        ("OPTIONS", TOKEN, "GET"),
+        ("POST", "/v1/apps", "GET, HEAD"),
+        ("DELETE", "/v1/apps/payments", "GET, HEAD"),
+        ("POST", TOKEN, "GET, HEAD"),
+        ("OPTIONS", TOKEN, "GET, HEAD"),
         ("GET", "/v1/apps/payments/refresh", "POST"),
     ],
 )
@@ -322,7 +322,7 @@ async def test_an_old_client_is_served_too() -> None:
         reader, writer = await asyncio.open_unix_connection(str(place.path))
         writer.write(f"GET {TOKEN}?format=raw HTTP/1.0\r\n\r\n".encode())
         answer = (await reader.read()).decode()
-        assert answer.startswith("HTTP/1.0 200 OK\r\n")
+        assert answer.startswith("HTTP/1.1 200 OK\r\n")
         assert answer.endswith("\r\n\r\ntoken-1")
         writer.close()
 

@@ -172,8 +172,8 @@ async def test_access_may_be_lost_while_a_request_waits() -> None:
     async with served({"payments": Access(users=(UID,))}, payments=script) as place:
         before = len(asyncio.all_tasks())
         request = asyncio.create_task(ask(place, f"GET {TOKEN}?wait=60"))
-        # One task each for the test's request, the connection and the handler.
-        await eventually(lambda: len(asyncio.all_tasks()) == before + 3)
+        # One task each for the test's request and for the answer.
+        await eventually(lambda: len(asyncio.all_tasks()) == before + 2)
         (app,) = place.apps.apps
         await place.reload(ReloadPlan(retune=(replace(app, access=Access()),)))
         go_on.set()

@@ -3,8 +3,8 @@
 import asyncio
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -12,9 +12,11 @@ from aiohttp import ClientSession, UnixConnector
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refresherd.adapters.api.connections import Limits
+from refresherd.domain.connection_quota import DEFAULT_QUOTA, Quota, Refusal
 from refresherd.domain.events import ConnectionRejected
 from refresherd.domain.model import Access
+from refresherd.host.http.connection import Times
+from refresherd.host.listener import REFUSED_CONNECTIONS
 from support.api_place import Place, eventually, served
 from support.fake_app import Script
 from support.fakes import grants
@@ -22,7 +24,6 @@ from support.other_users import AS_ROOT, Identity, answer, other_process
 
 TOKEN = "/v1/apps/payments/token"
 REQUEST = f"GET {TOKEN} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
-LIMITS = Limits()
 USERS = Access(users=("1234", "1235"))
 
 PIECES = st.sampled_from(
@@ -108,16 +109,22 @@ def test_no_bytes_break_anything(pieces: list[bytes]) -> None:
 @pytest.mark.parametrize(
     "pieces",
     [
-        (b"GET /" + b"x" * 5000 + b" HTTP/1.1\r\n\r\n",),
-        (b"GET / HTTP/1.1\r\nX: " + b"x" * 5000 + b"\r\n\r\n",),
-        (b"GET / HTTP/1.1\r\n", *(b"X-%d: x\r\n" % number for number in range(200)), b"\r\n"),
+        (b"414", b"GET /" + b"x" * 5000 + b" HTTP/1.1\r\n\r\n"),
+        (b"431", b"GET / HTTP/1.1\r\nX: " + b"x" * 9000 + b"\r\n\r\n"),
+        (
+            b"431",
+            b"GET / HTTP/1.1\r\n",
+            *(b"X-%d: x\r\n" % number for number in range(200)),
+            b"\r\n",
+        ),
     ],
 )
 async def test_an_oversized_request_is_refused(pieces: tuple[bytes, ...]) -> None:
     """No valid request here needs more than a line or two."""
+    code, *sent = pieces
     async with served() as place:
-        text = await exchange(place, *pieces)
-        assert text.startswith((b"HTTP/1.0 400 ", b"HTTP/1.1 400 "))
+        text = await exchange(place, *sent)
+        assert text.startswith(b"HTTP/1.1 " + code)
         assert b"application/problem+json" in text
 
 
@@ -135,7 +142,7 @@ async def test_a_connection_without_a_complete_request_is_closed(
             await asyncio.get_running_loop().sock_sendall(client, bytes((byte,)))
             await asyncio.sleep(0.02)
 
-    async with served(limits=Limits(request_time=0.3)) as place:
+    async with served(times=Times(request=0.3)) as place:
         with connected(place) as client:
             dribbling = asyncio.create_task(dribble(client))
             began = time.monotonic()
@@ -145,20 +152,21 @@ async def test_a_connection_without_a_complete_request_is_closed(
             assert isinstance(dribbling.exception(), ConnectionError)
 
 
-async def test_an_incomplete_body_does_not_delay_the_answer() -> None:
-    """No request needs a body, and the answer does not depend on it."""
-    async with served(limits=Limits(body_time=0.2)) as place:
+async def test_a_body_that_does_not_arrive_is_not_waited_for_long() -> None:
+    """The client learns that the daemon has waited, and what for."""
+    async with served(times=Times(request=0.3)) as place:
         text = await exchange(
             place,
             b"POST /v1/apps/payments/refresh?wait=0 HTTP/1.1\r\nHost: x\r\n",
             b"Content-Length: 9\r\n\r\nabc",
         )
-        assert text.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert text.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+        assert place.attempts() == 1
 
 
 async def test_a_client_that_reads_nothing_is_cut_off() -> None:
     """Its answers would occupy memory for ever; and no new requests are read meanwhile."""
-    async with served(limits=Limits(unread_time=0.3)) as place:
+    async with served(times=Times(answer=0.3)) as place:
         with connected(place) as client, pytest.raises(OSError, match=r"reset|Broken pipe"):
             await send_on(client)
         assert len(place.answered) < 5000
@@ -174,7 +182,7 @@ async def send_on(client: socket.socket) -> None:
 
 async def test_a_slow_reader_that_goes_on_is_served() -> None:
     """Only clients that stop reading are cut off."""
-    async with served(limits=Limits(unread_time=1.0)) as place:
+    async with served(times=Times(answer=1.0)) as place:
         with connected(place) as client:
             client.sendall(REQUEST * 1000)
             loop, text = asyncio.get_running_loop(), b""
@@ -217,16 +225,15 @@ async def test_hundreds_of_idle_connections_of_one_user_delay_nobody_else() -> N
     """They cost the daemon no more than that user's share of connections."""
     async with served({"payments": USERS}) as place:
         with other_process(place.path, STUCK.format(number=500), Identity("1234")):
-            await eventually(
-                lambda: len(place.observer.of(ConnectionRejected)) == 500 - LIMITS.user_connections
-            )
+            share = DEFAULT_QUOTA.user_connections
+            await eventually(lambda: refused(place) == 500 - share)
             began = time.monotonic()
             others = [asyncio.to_thread(ask_as, place.path, uid) for uid in ("1235", "0", "1235")]
             assert set(await asyncio.gather(*others)) == {"200"}
             assert time.monotonic() - began < 5
             assert await asyncio.to_thread(ask_as, place.path, "1234") == "503"
-            rejected = place.observer.of(ConnectionRejected)[0]
-            assert (rejected.uid, rejected.connections) == (1234, LIMITS.user_connections)
+            first = place.observer.of(ConnectionRejected)[0]
+            assert (first.user, first.reason) == ("1234", Refusal.USER_CONNECTIONS)
         for _ in range(100):
             if await asyncio.to_thread(ask_as, place.path, "1234") == "200":
                 break
@@ -234,51 +241,75 @@ async def test_hundreds_of_idle_connections_of_one_user_delay_nobody_else() -> N
             raise AssertionError("its connections are still counted")
 
 
+def refused(place: Place) -> int:
+    """Return how many connections were refused, as far as that is reported."""
+    return sum(event.count for event in place.observer.of(ConnectionRejected))
+
+
 def ask_as(path: Path, uid: str) -> str:
     """Return the code of the answer to a user's request."""
     return answer(path, f"GET {TOKEN} HTTP/1.0\r\n\r\n", Identity(uid)).split()[1]
 
 
-async def test_a_rejected_client_learns_why() -> None:
+WAITING = f"GET {TOKEN}?wait=300 HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+"""Keeps its place, since its client waits for the daemon."""
+
+
+@asynccontextmanager
+async def full() -> AsyncIterator[Place]:
+    """Serve one connection at a time, whose client waits for a token."""
+    script: Script = [asyncio.Event()]
+    async with served(quota=Quota(rank_connections=1), payments=script) as place:
+        with connected(place) as client:
+            client.send(WAITING)
+            await asyncio.sleep(0.1)
+            yield place
+
+
+async def test_a_refused_client_learns_why() -> None:
     """The answer is HTTP though its request was not read; later it is served again."""
-    limits = Limits(user_connections=1, operator_connections=1)
-    async with served(limits=limits) as place:
-        with connected(place):
-            text = await exchange(place, REQUEST)
-            assert text.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
-            assert b"Content-Type: application/problem+json\r\n" in text
-            assert b"\r\nRetry-After: 1\r\n" in text
-            assert b"too many connections" in text
-            assert b"token-1" not in text
-        await asyncio.sleep(0.1)
-        assert b"token-1" in await exchange(place, f"GET {TOKEN} HTTP/1.0\r\n\r\n".encode())
+    async with full() as place:
+        text = await exchange(place, REQUEST)
+        assert text.startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+        assert b"Content-Type: application/problem+json\r\n" in text
+        assert b"\r\nRetry-After: 1\r\n" in text
+        assert b"no place for another connection" in text
+        assert b"token-1" not in text
 
 
-async def test_a_rejected_client_may_be_gone_already() -> None:
-    """Nobody is left to read the reason, and that is no error."""
-    async with served(limits=Limits(all_connections=0)) as place:
-        for _ in range(10):
+async def test_an_idle_connection_makes_room_for_a_new_one() -> None:
+    """Otherwise a few users with idle connections would shut out everybody else."""
+    async with served(quota=Quota(rank_connections=2)) as place:
+        with connected(place) as first, connected(place) as second:
+            await exchange(place, f"GET {TOKEN} HTTP/1.0\r\n\r\n".encode())
+            assert await read(first) == b""
+            second.send(f"GET {TOKEN} HTTP/1.0\r\n\r\n".encode())
+            assert b"token-1" in await read(second)
+        assert not place.observer.of(ConnectionRejected)
+
+
+async def test_a_burst_of_refusals_is_reported_once() -> None:
+    """A flood of refusals must not become a flood of log lines."""
+    async with full() as place:
+        for _ in range(2 * REFUSED_CONNECTIONS):
             with connected(place):
-                pass
-        await eventually(lambda: len(place.observer.of(ConnectionRejected)) == 10)
+                await asyncio.sleep(0)
+        rejected = place.observer.of(ConnectionRejected)
+        assert [(one.reason, one.count) for one in rejected] == [(Refusal.ALL_CONNECTIONS, 1)]
+        await eventually(lambda: len(place.observer.of(ConnectionRejected)) == 2)
+        assert place.observer.of(ConnectionRejected)[1].count == 2 * REFUSED_CONNECTIONS - 1
 
 
-@pytest.mark.timing
-async def test_only_a_few_rejected_connections_stay_open() -> None:
+async def test_only_a_few_refused_connections_stay_open() -> None:
     """A client that connects again and again must not use up descriptors that way."""
-    limits = Limits(all_connections=0, rejected_connections=2, rejected_time=0.5)
-    async with served(limits=limits) as place:
+    async with full() as place:
         with ExitStack() as clients:
-            rejected = [clients.enter_context(connected(place)) for _ in range(5)]
-            await eventually(lambda: len(place.observer.of(ConnectionRejected)) == 5)
-            began = time.monotonic()
-            for client in rejected[:3]:
-                assert (await read(client)).startswith(b"HTTP/1.1 503 ")
-            assert time.monotonic() - began < 0.5
-            await place.stop()
-            for client in rejected[3:]:
-                assert (await read(client)).startswith(b"HTTP/1.1 503 ")
-            await asyncio.sleep(0.6)
+            flood = range(REFUSED_CONNECTIONS + 2)
+            refused = [clients.enter_context(connected(place)) for _ in flood]
+            texts = [await read(client) for client in refused]
+            assert [text.startswith(b"HTTP/1.1 503 ") for text in texts] == [
+                number < REFUSED_CONNECTIONS for number in flood
+            ]
 
 
 @pytest.mark.timing

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import resource
 import socket
 import stat
 import tempfile
@@ -13,12 +12,12 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession, UnixConnector
 
-from refresherd.adapters.api.connections import Limits
-from refresherd.adapters.api.listener import CHECK_SECONDS, ApiListener, default_limits
+from refresherd.adapters.api.listener import CHECK_SECONDS, ApiListener
 from refresherd.domain.errors import RefresherdError
 from refresherd.domain.events import Warned
 from refresherd.domain.model import Ownership
 from refresherd.engine.supervisor import Supervisor
+from refresherd.host.admission import Admission
 from refresherd.host.keyed_executor import KeyedExecutor
 from support.api_place import IDLE_TIMEOUT
 from support.fake_app import FakeApp
@@ -39,7 +38,6 @@ def listening(
     ownership: Ownership = OPEN,
     passed: socket.socket | None = None,
     observer: RecordingObserver | None = None,
-    limits: Limits | None = None,
 ) -> ApiListener:
     """Return a listener that serves no apps; the default directory is named `run`."""
     supervisor = Supervisor((), lambda _: FakeApp().app_context, FakeApp().context)
@@ -51,7 +49,7 @@ def listening(
         context,
         KeyedExecutor(idle_timeout=IDLE_TIMEOUT),
         passed=passed,
-        limits=limits,
+        admission=Admission(context.observer),
         default_directory=path.parent.parent / "run",
     )
 
@@ -240,33 +238,3 @@ async def test_without_root_a_missing_default_directory_is_an_error(
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(RefresherdError, match=r"there is no directory .*RuntimeDirectory="):
         await listening(directory / "run" / "api.sock").start()
-
-
-async def test_the_limit_of_all_connections_is_enforced(directory: Path) -> None:
-    """However many users there are, the daemon needs descriptors to reach DSM and write files."""
-    path = directory / "api.sock"
-    served = listening(path, limits=Limits(all_connections=3))
-    await served.start()
-    idle = [socket.socket(socket.AF_UNIX) for _ in range(3)]
-    for one in idle:
-        one.connect(str(path))
-    async with (
-        ClientSession("http://x", connector=UnixConnector(str(path))) as client,
-        client.get("/v1/apps") as response,
-    ):
-        assert response.status == 503
-    for one in idle:
-        one.close()
-    await served.stop()
-
-
-@pytest.mark.parametrize(
-    ("descriptors", "limits"),
-    [(300, Limits(all_connections=150)), (resource.RLIM_INFINITY, Limits())],
-)
-def test_clients_leave_the_daemon_half_of_its_descriptors(
-    monkeypatch: pytest.MonkeyPatch, descriptors: int, limits: Limits
-) -> None:
-    """The kernel's answer is played; "unlimited" is -1 there, which must not count as none."""
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (descriptors, descriptors))
-    assert default_limits() == limits

@@ -11,6 +11,7 @@ from refresherd.adapters.outputs.sockets import SocketOutput
 from refresherd.adapters.state.session_file import SessionFile
 from refresherd.domain.model import SocketSpec
 from refresherd.engine.ports import Output
+from refresherd.host.admission import Admission
 from refresherd.host.atomic_file import FileContext
 from refresherd.host.keyed_executor import KeyedExecutor
 from support.api_place import IDLE_TIMEOUT, eventually, served
@@ -42,7 +43,9 @@ def a_session(path: Path, executor: KeyedExecutor) -> Output:
 
 def a_socket(path: Path, executor: KeyedExecutor) -> Output:
     """Return a socket output."""
-    return SocketOutput(APP, SocketSpec(path), FakeApp().context, executor)
+    return SocketOutput(
+        APP, SocketSpec(path), FakeApp().context, executor, Admission(FakeApp().context.observer)
+    )
 
 
 async def work(made: Output) -> None:

@@ -22,6 +22,7 @@ from refresherd.domain.events import OutputFailed, OutputWritten
 from refresherd.domain.model import Format, Grant, Ownership, Secret, SocketSpec, Token
 from refresherd.engine.app_runner import AppRunner
 from refresherd.engine.ports import WatchedOutput
+from refresherd.host.admission import Admission
 from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.unix_sockets import BoundSocket, bind, from_socket_unit
 from support.api_place import IDLE_TIMEOUT, eventually
@@ -55,6 +56,7 @@ def output_of(
         SocketSpec(path, form, ownership),
         fake_app.context,
         KeyedExecutor(idle_timeout=IDLE_TIMEOUT),
+        Admission(fake_app.context.observer),
     )
 
 
@@ -168,6 +170,7 @@ async def test_a_client_that_does_not_read_is_disconnected(fake_app: FakeApp, pa
         SocketSpec(path, Format.RAW, PRIVATE),
         fake_app.context,
         KeyedExecutor(idle_timeout=IDLE_TIMEOUT),
+        Admission(fake_app.context.observer),
         send_timeout=0.2,
     )
     await output.put(token(fake_app, replace(FIRST, access_token=Secret("x" * 1_000_000))))
@@ -271,10 +274,11 @@ async def test_closing_disconnects_clients(fake_app: FakeApp, path: Path) -> Non
     with socket.socket(socket.AF_UNIX) as stuck:
         stuck.connect(str(path))
         await asyncio.sleep(0.05)
-        before = asyncio.all_tasks()
         output.close()
         await settle()
-        assert len(asyncio.all_tasks()) < len(before)
+        stuck.settimeout(5)
+        received = b"".join(iter(lambda: stuck.recv(65536), b""))
+        assert len(received) < 1_000_000
 
 
 class Slow:
@@ -302,6 +306,7 @@ async def test_a_socket_that_was_bound_too_late_is_still_served(
         spec,
         fake_app.context,
         KeyedExecutor(idle_timeout=IDLE_TIMEOUT),
+        Admission(fake_app.context.observer),
         listen=slow,
         patience=0.1,
     )
@@ -320,7 +325,14 @@ async def test_a_socket_that_is_bound_after_closing_is_removed(
     """A stop does not wait for a hanging filesystem, and must not leave the socket behind."""
     slow = Slow()
     executor = KeyedExecutor(idle_timeout=IDLE_TIMEOUT)
-    output = SocketOutput(fake_app.app, SocketSpec(path), fake_app.context, executor, listen=slow)
+    output = SocketOutput(
+        fake_app.app,
+        SocketSpec(path),
+        fake_app.context,
+        executor,
+        Admission(fake_app.context.observer),
+        listen=slow,
+    )
     preparing = asyncio.create_task(output.prepare())
     await asyncio.sleep(0.05)
     preparing.cancel()
@@ -340,7 +352,14 @@ async def test_a_path_can_pass_to_another_output_while_it_is_being_bound(
     slow = Slow()
     executor = KeyedExecutor(idle_timeout=IDLE_TIMEOUT)
     earlier, other, later = (
-        SocketOutput(fake_app.app, SocketSpec(path), fake_app.context, executor, listen=slow)
+        SocketOutput(
+            fake_app.app,
+            SocketSpec(path),
+            fake_app.context,
+            executor,
+            Admission(fake_app.context.observer),
+            listen=slow,
+        )
         for _ in range(3)
     )
     first = asyncio.create_task(earlier.prepare())
@@ -364,7 +383,11 @@ async def test_an_app_is_ready_when_its_socket_has_the_newest_token(path: Path) 
     fake_app = FakeApp(grants())
     app = replace(fake_app.app, sockets=(SocketSpec(path, Format.RAW, PRIVATE),))
     output: WatchedOutput = SocketOutput(
-        app, app.sockets[0], fake_app.context, KeyedExecutor(idle_timeout=IDLE_TIMEOUT)
+        app,
+        app.sockets[0],
+        fake_app.context,
+        KeyedExecutor(idle_timeout=IDLE_TIMEOUT),
+        Admission(fake_app.context.observer),
     )
     runner = AppRunner(app, replace(fake_app.app_context, outputs=(output,)), fake_app.context)
     path.mkdir()
@@ -433,6 +456,7 @@ async def test_a_lent_socket_is_served_and_never_replaced(fake_app: FakeApp, pat
             SocketSpec(path),
             fake_app.context,
             KeyedExecutor(idle_timeout=IDLE_TIMEOUT),
+            Admission(fake_app.context.observer),
             listen=listen,
         )
         reading = asyncio.create_task(read(path))
@@ -449,6 +473,7 @@ async def test_a_lent_socket_is_served_and_never_replaced(fake_app: FakeApp, pat
         SocketSpec(other),
         fake_app.context,
         KeyedExecutor(idle_timeout=IDLE_TIMEOUT),
+        Admission(fake_app.context.observer),
         listen=listen,
     )
     await elsewhere.put(token(fake_app))
@@ -462,7 +487,14 @@ def on_unit_socket(fake_app: FakeApp, path: Path, listening: socket.socket) -> S
     """Return an output on a socket of a socket unit."""
     executor = KeyedExecutor(idle_timeout=IDLE_TIMEOUT)
     listen = lambda _path, _ownership: from_socket_unit(listening, path)  # noqa: E731  # a Listen
-    return SocketOutput(fake_app.app, SocketSpec(path), fake_app.context, executor, listen=listen)
+    return SocketOutput(
+        fake_app.app,
+        SocketSpec(path),
+        fake_app.context,
+        executor,
+        Admission(fake_app.context.observer),
+        listen=listen,
+    )
 
 
 async def test_clients_of_a_lent_socket_that_is_dropped_are_turned_away(
@@ -509,6 +541,7 @@ async def test_clients_of_a_kept_socket_do_not_wait_for_ever(fake_app: FakeApp, 
         SocketSpec(path),
         fake_app.context,
         KeyedExecutor(idle_timeout=IDLE_TIMEOUT),
+        Admission(fake_app.context.observer),
         listen=lambda _path, _ownership: kept,
         first_token=0.1,
     )

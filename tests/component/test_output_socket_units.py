@@ -12,6 +12,7 @@ from refresherd.adapters.outputs.sockets import SocketOutput
 from refresherd.domain import session_state
 from refresherd.domain.events import AccessDenied
 from refresherd.domain.model import Access, Format, Ownership, SocketSpec
+from refresherd.host.admission import Admission
 from refresherd.host.keyed_executor import KeyedExecutor
 from support.api_place import IDLE_TIMEOUT
 from support.fake_app import FakeApp
@@ -49,6 +50,7 @@ async def serving(access: Access) -> AsyncIterator[tuple[FakeApp, Path]]:
             spec,
             fake_app.context,
             KeyedExecutor(idle_timeout=IDLE_TIMEOUT),
+            Admission(fake_app.context.observer),
         )
         await output.put(session.token)
         yield fake_app, path

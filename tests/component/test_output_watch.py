@@ -17,6 +17,7 @@ from refresherd.domain.model import App, FileSpec, Ownership, SocketSpec
 from refresherd.engine.context import AppContext
 from refresherd.engine.ports import Alteration
 from refresherd.engine.supervisor import Supervisor
+from refresherd.host.admission import Admission
 from refresherd.host.atomic_file import FileContext
 from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.unix_sockets import bind
@@ -68,7 +69,9 @@ class Watched:
     def _ports(self, app: App) -> AppContext:
         file = FileOutput(app, app.files[0], FileContext(self.fake_app.clock, self.executor))
         context = self.fake_app.context
-        served = SocketOutput(app, app.sockets[0], context, self.executor)
+        served = SocketOutput(
+            app, app.sockets[0], context, self.executor, Admission(context.observer)
+        )
         return replace(self.fake_app.app_context, outputs=(file, served, self.hanging))
 
     async def run(self) -> None:

@@ -10,14 +10,16 @@ from typing import Any
 
 from aiohttp import ClientSession, UnixConnector
 
-from refresherd.adapters.api.connections import Limits
 from refresherd.adapters.api.listener import ApiListener
+from refresherd.domain.connection_quota import DEFAULT_QUOTA, Quota
 from refresherd.domain.events import ApiAnswered
 from refresherd.domain.model import Access, App, Ownership
 from refresherd.domain.reload_plan import ReloadPlan
 from refresherd.engine.context import AppContext
 from refresherd.engine.ports import WatchedOutput
 from refresherd.engine.supervisor import Supervisor
+from refresherd.host.admission import Admission
+from refresherd.host.http.connection import DEFAULT_TIMES, Times
 from refresherd.host.keyed_executor import KeyedExecutor
 from support.fake_app import FakeApp, Script
 from support.fakes import (
@@ -118,7 +120,8 @@ class Place:
 async def served(
     apps: Mapping[str, Access] | None = None,
     outputs: tuple[WatchedOutput, ...] = (),
-    limits: Limits | None = None,
+    quota: Quota = DEFAULT_QUOTA,
+    times: Times = DEFAULT_TIMES,
     **scripts: Script,
 ) -> AsyncIterator[Place]:
     """Serve apps while the block runs; by default one, `payments`, with a token."""
@@ -131,7 +134,8 @@ async def served(
             running.supervisor,
             running.fake_app.context,
             KeyedExecutor(idle_timeout=IDLE_TIMEOUT),
-            limits=limits,
+            admission=Admission(running.fake_app.context.observer, quota),
+            times=times,
         )
         async with ClientSession("http://localhost", connector=UnixConnector(str(path))) as own:
             await listener.start()

@@ -2,26 +2,28 @@
 
 import asyncio
 import os
-import resource
 import socket
 from functools import partial
 from pathlib import Path
 
-from refresherd.adapters.api.connections import Admission, Limits
 from refresherd.adapters.api.service import Service
+from refresherd.domain.connection_quota import Rank, User
 from refresherd.domain.errors import RefresherdError
 from refresherd.domain.events import Warned
 from refresherd.domain.model import Ownership
 from refresherd.engine.context import Context
 from refresherd.engine.supervisor import Supervisor
-from refresherd.host.acceptor import Acceptor
 from refresherd.host.access_lookup import AccessLookup
-from refresherd.host.authorization import Authorizer
+from refresherd.host.admission import Admission
+from refresherd.host.authorization import Authorizer, Client
+from refresherd.host.http.connection import DEFAULT_TIMES, HttpServer, Times
+from refresherd.host.http.refusals import REFUSALS
 from refresherd.host.keyed_executor import KeyedExecutor
+from refresherd.host.listener import Listener
 from refresherd.host.unix_sockets import BoundSocket, Listen, bind, from_socket_unit
 
-STOP_SECONDS = 0.2
-"""aiohttp waits twice this long for answers in progress before it cuts them off."""
+STOP_SECONDS = 0.4
+"""How long a stop waits for answers in progress before it cuts them off."""
 
 LAST_REQUEST_SECONDS = 0.1
 """Seconds that a client has for sending its request after it has connected."""
@@ -44,12 +46,12 @@ class ApiListener:
         context: Context,
         executor: KeyedExecutor,
         *,
+        admission: Admission,
         passed: socket.socket | None = None,
         listen: Listen = bind,
-        limits: Limits | None = None,
+        times: Times = DEFAULT_TIMES,
         default_directory: Path = DEFAULT_DIRECTORY,
     ) -> None:
-        """Listen with these `limits`, or by default those that fit the process."""
         self._path = path
         self._ownership = ownership
         self._observer = context.observer
@@ -57,14 +59,13 @@ class ApiListener:
         self._passed = passed
         self._listen = listen
         self._default_directory = default_directory
+        self._admission = admission
         lookup = AccessLookup(executor, context.clock)
-        authorizer = Authorizer(lookup, executor, context.observer, apps.names_units)
-        service = Service(apps, context, executor, authorizer)
-        self._admission = Admission(
-            service.handle, context.observer, authorizer, str(path), limits or default_limits()
-        )
+        self._authorizer = Authorizer(lookup, executor, context.observer, apps.names_units)
+        service = Service(apps, context, executor, self._authorizer)
+        self._server: HttpServer[Client] = HttpServer(service.handle, context.clock, times)
         self._bound: BoundSocket | None = None
-        self._acceptor: Acceptor | None = None
+        self._listener: Listener[Client] | None = None
         self._checks: asyncio.Task[None] | None = None
         self._stopped = False
 
@@ -90,8 +91,8 @@ class ApiListener:
         Call it while apps still have tokens, for the clients that have connected already.
         """
         persists = self._bound is not None and self._bound.persists
-        if persists and self._acceptor is not None:
-            self._acceptor.stop()
+        if persists and self._listener is not None:
+            self._listener.stop()
             await asyncio.sleep(LAST_REQUEST_SECONDS)
 
     async def stop(self) -> None:
@@ -99,12 +100,12 @@ class ApiListener:
         self._stopped = True
         if self._checks is not None:
             self._checks.cancel()
-        if self._acceptor is not None:
-            self._acceptor.stop()
+        if self._listener is not None:
+            self._listener.stop()
         if self._bound is not None:
             self._bound.leave()
-        await self._admission.close(STOP_SECONDS)
-        self._acceptor = self._bound = self._checks = None
+        await self._server.stop(STOP_SECONDS)
+        self._listener = self._bound = self._checks = None
 
     async def _check_regularly(self, bound: BoundSocket) -> None:
         """Restore the socket's file when somebody changes it; report that, and obstacles once."""
@@ -143,14 +144,19 @@ class ApiListener:
         return new, altered
 
     def _accept_on(self, listening: socket.socket) -> None:
-        if self._acceptor is not None:
-            self._acceptor.stop()
-        self._acceptor = Acceptor(listening, self._admission.accepted, self._admission.failed)
-        self._acceptor.start()
+        if self._listener is not None:
+            self._listener.stop()
+        self._listener = Listener(
+            listening,
+            str(self._path),
+            self._admission,
+            identify=self._identify,
+            serve=self._server.serve,
+            refusals=REFUSALS,
+        )
+        self._listener.start()
 
-
-def default_limits() -> Limits:
-    """Return limits that leave half of the process's descriptors to its other work."""
-    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    unlimited = descriptors == resource.RLIM_INFINITY
-    return Limits() if unlimited else Limits(all_connections=descriptors // 2)
+    def _identify(self, connection: socket.socket, _: object) -> tuple[User, Rank, Client]:
+        client = self._authorizer.client(connection, str(self._path))
+        uid = client.peer.uid
+        return uid, self._admission.rank(uid), client

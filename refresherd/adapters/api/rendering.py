@@ -1,15 +1,10 @@
-"""What answers consist of: tokens, statuses and problems, with their headers."""
+"""What answers consist of: tokens and statuses."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
 from math import floor
 from types import MappingProxyType
 from typing import Any
-
-from aiohttp import web
-from multidict import CIMultiDict, CIMultiDictProxy
 
 from refresherd.domain import formats, readiness, timing
 from refresherd.domain.formats import render_token
@@ -17,6 +12,7 @@ from refresherd.domain.model import App, Format, Instant, Token
 from refresherd.domain.readiness import AppStatus
 from refresherd.domain.session_state import NEVER
 from refresherd.engine.ports import Clock
+from refresherd.host.http.answers import Answer
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
@@ -25,25 +21,17 @@ MAX_CACHED = 1024
 """Renderings kept for apps that are asked for again and again, half a kilobyte each."""
 
 
-def _headers(content_type: str) -> CIMultiDictProxy[str]:
-    # aiohttp copies this type of mapping at a fifth of the cost of a dict.
-    named = {"Content-Type": content_type, "Cache-Control": "no-store", "Server": "refresherd"}
-    return CIMultiDictProxy(CIMultiDict(named))
-
-
-TOKEN_HEADERS: Mapping[Format, CIMultiDictProxy[str]] = MappingProxyType(
-    {form: _headers(JSON if form is Format.JSON else TEXT) for form in Format}
+CONTENT_TYPES: Mapping[Format, str] = MappingProxyType(
+    {form: JSON if form is Format.JSON else TEXT for form in Format}
 )
-STATUS_HEADERS = _headers(JSON)
-WATCH_HEADERS = _headers("application/x-ndjson")
-PROBLEM_HEADERS = _headers("application/problem+json")
+WATCH = "application/x-ndjson"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Rendering:
     token: Token
     expires_in: int
-    content: bytes
+    answer: Answer
 
 
 class Renderings:
@@ -54,19 +42,20 @@ class Renderings:
         self._max_cached = max_cached
         self._cached: dict[tuple[str, Format], _Rendering] = {}
 
-    def of(self, app: App, token: Token, form: Format) -> bytes:
-        """Return the token in a format; `expires_in` counts from now."""
+    def of(self, app: App, token: Token, form: Format) -> Answer:
+        """Return the token in a format as an answer; `expires_in` counts from now."""
         now = self._clock.now()
         expires_in = floor(token.expires_at - now)
         key = app.name, form
         cached = self._cached.get(key)
         if cached is not None and cached.token is token and cached.expires_in == expires_in:
-            return cached.content
+            return cached.answer
         content = render_token(app, token, form, now, self._clock.wall)
         if len(self._cached) >= self._max_cached:
             self._cached.clear()
-        self._cached[key] = _Rendering(token, expires_in, content)
-        return content
+        answer = Answer(200, content, CONTENT_TYPES[form])
+        self._cached[key] = _Rendering(token, expires_in, answer)
+        return answer
 
 
 def status_fields(app: App, status: AppStatus, now: Instant, offset: float) -> dict[str, Any]:
@@ -112,29 +101,3 @@ def status_fields(app: App, status: AppStatus, now: Instant, offset: float) -> d
             for output in status.outputs
         ],
     }
-
-
-def problem(
-    status: int, detail: str, headers: Mapping[str, str] | None = None, **members: str
-) -> web.Response:
-    """Return a problem as RFC 9457 defines it; `members` are added to the standard ones."""
-    body = _problem_body(status, detail, **members)
-    return web.Response(status=status, body=body, headers={**PROBLEM_HEADERS, **(headers or {})})
-
-
-def raw_problem(status: int, detail: str, retry_after: int) -> bytes:
-    """Return a whole HTTP answer, for a client whose request is not read."""
-    body = _problem_body(status, detail)
-    head = (
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
-        + "".join(f"{name}: {value}\r\n" for name, value in PROBLEM_HEADERS.items())
-        + f"Retry-After: {retry_after}\r\nContent-Length: {len(body)}\r\n"
-        "Connection: close\r\n\r\n"
-    )
-    return head.encode() + body
-
-
-def _problem_body(status: int, detail: str, **members: str) -> bytes:
-    title = HTTPStatus(status).phrase
-    fields = {"type": "about:blank", "title": title, "status": status, "detail": detail, **members}
-    return json.dumps(fields).encode() + b"\n"

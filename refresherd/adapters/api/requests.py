@@ -3,15 +3,19 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from urllib.parse import parse_qsl
 
 from refresherd.domain.labels import ApiRoute
 from refresherd.domain.model import Format
 
-METHODS = {
-    ApiRoute.APPS: "GET",
-    ApiRoute.APP: "GET",
-    ApiRoute.TOKEN: "GET",
-    ApiRoute.REFRESH: "POST",
+READ = ("GET", "HEAD")
+
+METHODS: Mapping[ApiRoute, tuple[str, ...]] = {
+    ApiRoute.APPS: READ,
+    ApiRoute.APP: READ,
+    ApiRoute.TOKEN: READ,
+    ApiRoute.REFRESH: ("POST",),
 }
 
 PATH = re.compile(r"/v1/apps(?:/(?P<app>[^/]+)(?:/(?P<action>token|refresh))?)?")
@@ -22,6 +26,9 @@ APP_ROUTES = {None: ApiRoute.APP, "token": ApiRoute.TOKEN, "refresh": ApiRoute.R
 Pairs = Iterable[tuple[str, str]]
 
 SECONDS = re.compile(r"[0-9]{1,10}(\.[0-9]{1,9})?")
+
+MAX_REMEMBERED = 1024
+"""Requests whose meaning is remembered: most clients ask the same again and again."""
 
 MAX_WAIT = 300.0
 """Seconds; a client that asks for more is answered after this time."""
@@ -54,6 +61,36 @@ class TokenQuery:
 
 
 DEFAULT_QUERY = TokenQuery()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request asks for."""
+
+    route: ApiRoute
+    app: str = ""
+    """The app's name in the path, "" if there is none."""
+    query: TokenQuery = DEFAULT_QUERY
+    """Of a request for a token; of one for a refresh, `wait` alone."""
+    fault: BadParameter | None = None
+    """What is wrong with the parameters."""
+
+
+@lru_cache(MAX_REMEMBERED)
+def asked(path: str, query: str) -> Asked:
+    """Return what a decoded path and a query ask for."""
+    route, app = match(path)
+    pairs = parse_qsl(query, keep_blank_values=True)
+    try:
+        if route is ApiRoute.TOKEN:
+            return Asked(route, app, token_query(pairs))
+        if route is ApiRoute.REFRESH:
+            return Asked(route, app, TokenQuery(wait=refresh_query(pairs)))
+        if route is not ApiRoute.UNKNOWN:
+            no_query(pairs)
+    except BadParameter as fault:
+        return Asked(route, app, fault=fault)
+    return Asked(route, app)
 
 
 def match(path: str) -> tuple[ApiRoute, str]:

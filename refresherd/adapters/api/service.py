@@ -2,16 +2,14 @@
 
 import asyncio
 import json
+from collections.abc import Coroutine
 from contextlib import aclosing, suppress
 from http import HTTPStatus
-from typing import cast
-
-from aiohttp import web
+from typing import Any
 
 from refresherd.adapters.api import rendering, requests
-from refresherd.adapters.api.connections import Connection
-from refresherd.adapters.api.rendering import Renderings, problem, status_fields
-from refresherd.adapters.api.requests import BadParameter, TokenQuery
+from refresherd.adapters.api.rendering import Renderings, status_fields
+from refresherd.adapters.api.requests import Asked, BadParameter, TokenQuery
 from refresherd.domain.errors import Denied, NoSuchApp, NoToken, Undecided
 from refresherd.domain.events import ApiAnswered
 from refresherd.domain.labels import ApiRoute
@@ -20,7 +18,10 @@ from refresherd.engine.app_runner import AppRunner
 from refresherd.engine.context import Context
 from refresherd.engine.supervisor import Supervisor
 from refresherd.engine.token_broker import Broker
-from refresherd.host.authorization import Authorizer
+from refresherd.host.authorization import Authorizer, Client
+from refresherd.host.http.answers import Answer, head, problem
+from refresherd.host.http.connection import HttpConnection
+from refresherd.host.http.requests import Request
 from refresherd.host.keyed_executor import KeyedExecutor
 
 POLL_SECONDS = 0.02
@@ -29,7 +30,7 @@ MAX_POLLS = 50
 
 
 class Service:
-    """aiohttp's handler for the API socket.
+    """Answers the requests on the API socket.
 
     Every client that can connect sees the names and statuses of all apps; `access` decides who may
     have a token or request a refresh.
@@ -50,68 +51,102 @@ class Service:
         self._broker = Broker(apps, context.clock)
         self._renderings = Renderings(context.clock)
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer a request, and report the answer to the observer."""
+    def handle(
+        self, connection: HttpConnection[Client], request: Request
+    ) -> Answer | Coroutine[Any, Any, Answer | None]:
+        """Answer a request, at once if nothing has to be waited for, and report the answer."""
         began = self._clock.now()
-        route, name = requests.match(request.path)
-        response: web.StreamResponse
-        try:
-            if route is ApiRoute.UNKNOWN:
-                response = problem(404, "there is nothing at this path; the apps are at /v1/apps")
-            elif request.method != (method := requests.METHODS[route]):
-                response = problem(405, f"this path takes {method} only", {"Allow": method})
-            else:
-                response = await self._answer(route, name, request, began)
-        except BadParameter as error:
-            response = problem(400, str(error), parameter=error.parameter)
-        except Denied as error:
-            members = {"reason": error.reason} if error.reason else {}
-            response = problem(403, str(error), None, **members)
-        except NoSuchApp as error:
-            response = problem(404, str(error))
-        except (NoToken, Undecided) as error:
-            response = problem(503, str(error), {"Retry-After": str(error.retry_after)})
-        if not response.prepared:
-            self._report(route, response.status, began)
-        return response
+        asked = requests.asked(request.path, request.query)
+        if asked.route is ApiRoute.TOKEN and request.method in requests.READ:
+            # The most frequent by far.
+            answer = self._token_now(connection.client, asked)
+            if answer is not None:
+                self._report(asked.route, answer.status, began)
+                return answer
+        answer = self._misguided(asked, request.method)
+        if answer is not None:
+            self._report(asked.route, answer.status, began)
+            return answer
+        return self._answer(connection, request, asked, began)
+
+    def _token_now(self, client: Client, asked: Asked) -> Answer | None:
+        """Return a token that the client may have without waiting, None if there is no such."""
+        runner = self._apps.runner(asked.app)
+        if runner is None or asked.fault is not None or asked.query.watch:
+            return None
+        app = runner.app
+        if not self._authorizer.granted(client, app):
+            return None
+        token = self._broker.token_now(runner, asked.query.min_ttl)
+        return None if token is None else self._renderings.of(app, token, asked.query.form)
+
+    def _misguided(self, asked: Asked, method: str) -> Answer | None:
+        """Return the answer to a request for a path or with a method that nothing answers."""
+        if asked.route is ApiRoute.UNKNOWN:
+            return problem(404, "there is nothing at this path; the apps are at /v1/apps")
+        allowed = requests.METHODS[asked.route]
+        if method in allowed:
+            return None
+        names = " and ".join(allowed)
+        return problem(405, f"this path takes {names} only", {"Allow": ", ".join(allowed)})
 
     async def _answer(
-        self, route: ApiRoute, name: str, request: web.BaseRequest, began: Instant
-    ) -> web.StreamResponse:
-        if route is ApiRoute.APPS:
-            requests.no_query(request.query.items())
+        self, connection: HttpConnection[Client], request: Request, asked: Asked, began: Instant
+    ) -> Answer | None:
+        try:
+            answer = await self._answer_route(connection, request, asked, began)
+        except BadParameter as error:
+            answer = problem(400, str(error), members={"parameter": error.parameter})
+        except Denied as error:
+            members = {"reason": error.reason} if error.reason else {}
+            answer = problem(403, str(error), members=members)
+        except NoSuchApp as error:
+            answer = problem(404, str(error))
+        except (NoToken, Undecided) as error:
+            answer = problem(503, str(error), {"Retry-After": str(error.retry_after)})
+        if answer is not None:
+            self._report(asked.route, answer.status, began)
+        return answer
+
+    async def _answer_route(
+        self, connection: HttpConnection[Client], request: Request, asked: Asked, began: Instant
+    ) -> Answer | None:
+        query, client = asked.query, connection.client
+        if asked.route is ApiRoute.APPS:
+            self._check(asked)
             # In a thread: ten thousand statuses take a third of a second.
             return _json(await self._executor.call("api statuses", self._all_statuses))
-        running = self._broker.runner(name)
-        if route is ApiRoute.APP:
-            requests.no_query(request.query.items())
+        running = self._broker.runner(asked.app)
+        if asked.route is ApiRoute.APP:
+            self._check(asked)
             return self._status(running)
-        connection = cast(Connection, request.protocol)
-        await self._authorizer.demand(connection.client, running.app)
-        if route is ApiRoute.REFRESH:
-            wait = requests.refresh_query(request.query.items())
-            return await self._refresh(running, wait, connection)
-        query = requests.token_query(request.query.items())
+        await self._authorizer.demand(client, running.app)
+        self._check(asked)
+        if asked.route is ApiRoute.REFRESH:
+            return await self._refresh(running, query.wait, client)
         if query.watch:
-            return await self._watch(name, request, connection, began)
-        return await self._token(running.app, query, connection)
+            return await self._watch(connection, request, asked.app, began)
+        return await self._token(running.app, query, client)
 
-    async def _token(self, app: App, query: TokenQuery, connection: Connection) -> web.Response:
+    @staticmethod
+    def _check(asked: Asked) -> None:
+        """Raise BadParameter for a wrong query."""
+        if asked.fault is not None:
+            raise asked.fault
+
+    async def _token(self, app: App, query: TokenQuery, client: Client) -> Answer:
         token = await self._broker.token(app.name, query.min_ttl, query.wait)
         running = self._broker.runner(app.name)
         if query.wait or running.app.access is not app.access:
             # A reload may have changed the access meanwhile, and checking it takes time as well.
-            await self._authorizer.demand(connection.client, running.app)
+            await self._authorizer.demand(client, running.app)
             token = await self._broker.token(app.name, query.min_ttl)
-        content = self._renderings.of(running.app, token, query.form)
-        return web.Response(body=content, headers=rendering.TOKEN_HEADERS[query.form])
+        return self._renderings.of(running.app, token, query.form)
 
-    async def _refresh(
-        self, running: AppRunner, wait: float, connection: Connection
-    ) -> web.Response:
+    async def _refresh(self, running: AppRunner, wait: float, client: Client) -> Answer:
         """Refresh an app, and return its status once its outputs have the token as well."""
         name = running.app.name
-        operator = self._authorizer.is_operator(connection.client.peer)
+        operator = self._authorizer.is_operator(client.peer)
         await self._broker.refresh(name, wait, operator=operator)
         for _ in range(MAX_POLLS):
             running = self._broker.runner(name)
@@ -124,24 +159,25 @@ class Service:
         return self._status(running)
 
     async def _watch(
-        self, name: str, request: web.BaseRequest, connection: Connection, began: Instant
-    ) -> web.StreamResponse:
+        self, connection: HttpConnection[Client], request: Request, name: str, began: Instant
+    ) -> Answer | None:
         """Send each token as it is issued, while the client stays and may have it."""
-        response = web.StreamResponse(headers=rendering.WATCH_HEADERS)
+        self._report(ApiRoute.TOKEN, HTTPStatus.OK, began)
+        start = head(HTTPStatus.OK, {"Content-Type": rendering.WATCH})
         with suppress(ConnectionError, Denied, Undecided, NoSuchApp):
-            connection.start_watch()
-            await response.prepare(request)
-            self._report(ApiRoute.TOKEN, HTTPStatus.OK, began)
+            connection.stream.buffer_little()
+            await connection.begin(start, request)
+            if request.method == "HEAD":
+                return None
             async with aclosing(self._broker.watch(name)) as tokens:
                 async for token in tokens:
                     running = self._broker.runner(name)
                     await self._authorizer.demand(connection.client, running.app)
-                    await response.write(self._renderings.of(running.app, token, Format.JSON))
-                    # aiohttp would buffer 64 KiB before it waits for the client to read.
-                    await request.writer.drain()
-        return response
+                    line = self._renderings.of(running.app, token, Format.JSON).body
+                    await connection.send(line, request)
+        return None
 
-    def _status(self, running: AppRunner) -> web.Response:
+    def _status(self, running: AppRunner) -> Answer:
         now, offset = self._now_and_offset()
         return _json(json.dumps(status_fields(running.app, running.status(), now, offset)))
 
@@ -161,5 +197,5 @@ class Service:
         self._observer.observe(ApiAnswered(route, code, self._clock.now() - began))
 
 
-def _json(text: str) -> web.Response:
-    return web.Response(body=text.encode() + b"\n", headers=rendering.STATUS_HEADERS)
+def _json(text: str) -> Answer:
+    return Answer(HTTPStatus.OK, text.encode() + b"\n", rendering.JSON)

@@ -121,8 +121,8 @@ def describe(  # noqa: C901, PLR0911, PLR0912, PLR0915  # a case for each event
             return Entry(WARNING, "access denied", fields, (socket, app, uid), unit)
         case events.AccessUndecided(app, socket, uid, _, _, message):
             return Entry(WARNING, "access undecided", fields, (socket, app, uid), message)
-        case events.ConnectionRejected(socket, uid):
-            return Entry(WARNING, "connection refused", fields, (socket, uid))
+        case events.ConnectionRejected(socket, reason, user):
+            return Entry(WARNING, "connection refused", fields, (socket, user), reason)
         case events.AcceptFailed(socket, reason):
             advice = f"{reason}; raise the limit on open files (in a unit: LimitNOFILE=)"
             fields = {"socket": socket, "message": advice}

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from refresherd import __version__
 from refresherd.adapters.metrics.families import FAMILIES, Row, render
-from refresherd.adapters.metrics.observer import Histogram, Metrics
+from refresherd.adapters.metrics.observer import REFUSALS, Histogram, Metrics
 from refresherd.domain import readiness
 from refresherd.domain.model import Instant
 from refresherd.domain.negotiation import prefers_openmetrics
@@ -104,6 +104,16 @@ class Exposition(Collector):
             "Time until the answer to an API request begins, waiting included, in seconds.",
             ("route",),
             [((route,), durations) for route, durations in metrics.request_durations.items()],
+        )
+        yield _counters(
+            "refresherd_connections_refused",
+            "Connections that a listener refused, by reason.",
+            ("listener", "reason"),
+            [
+                ((name, reason), count)
+                for name, counts in metrics.refusals.copy().items()
+                for reason, count in zip(REFUSALS, counts, strict=True)
+            ],
         )
         yield _counters(
             "refresherd_clock_jumps",

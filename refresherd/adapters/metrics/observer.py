@@ -7,6 +7,7 @@ from itertools import accumulate, product
 from typing import assert_never
 
 from refresherd.domain import events
+from refresherd.domain.connection_quota import Refusal
 from refresherd.domain.errors import Reason
 from refresherd.domain.events import Event
 from refresherd.domain.labels import ApiRoute, Ending, HookResult, Jump
@@ -25,6 +26,8 @@ REQUEST_CODES = {
     ApiRoute.UNKNOWN: (404,),
 }
 """The codes that each route may answer with; their series exist from the start."""
+
+REFUSALS = tuple(Refusal)
 
 SERIES: Mapping[str, Sequence[tuple[str, ...]]] = {
     "refresh_attempts": tuple(product(Method)),
@@ -105,6 +108,8 @@ class Metrics:
         }
         """Answers on the API socket, by route and code."""
         self.request_durations = {route: Histogram(REQUEST_BOUNDS) for route in ApiRoute}
+        self.refusals: dict[str, array[int]] = {}
+        """Connections that a listener refused, in the order of REFUSALS."""
         self.jumps = dict.fromkeys(Jump, 0)
         self.lag = 0.0
         self.loaded_at = loaded_at
@@ -121,6 +126,8 @@ class Metrics:
         counters.outputs = {
             path: counters.outputs.get(path) or array("I", (0, 0)) for path in map(str, paths)
         }
+        for socket in app.sockets:
+            self.add_listener(str(socket.path))
         expires_at = counters.certificate_expires_at or 0.0
         has_certificate = isinstance(app.credential, Certificate)
         counters.certificate_expires_at = expires_at if has_certificate else None
@@ -130,6 +137,10 @@ class Metrics:
     def remove_app(self, name: str) -> None:
         """End an app's series; later events about it are not counted."""
         self._apps.pop(name, None)
+
+    def add_listener(self, name: str) -> None:
+        """Create a listener's series, at 0; one that has them keeps its counts."""
+        self.refusals.setdefault(name, array("Q", bytes(8 * len(REFUSALS))))
 
     def apps(self) -> tuple[AppCounters, ...]:
         """Return every app's counters. Safe in any thread: a copy made in one step."""
@@ -165,6 +176,9 @@ class Metrics:
                 self._counters(app).count("hook_runs", result)
             case events.CertificateRead(app, _, not_after):
                 self._counters(app).certificate_expires_at = not_after
+            case events.ConnectionRejected(listener, refusal, _, count):
+                if listener in self.refusals:
+                    self.refusals[listener][REFUSALS.index(refusal)] += count
             case events.ClockJumped(kind):
                 self.jumps[kind] += 1
             case events.LoopLagged(lag):
@@ -184,7 +198,6 @@ class Metrics:
                 | events.OutputRemoved()
                 | events.AccessDenied()
                 | events.AccessUndecided()
-                | events.ConnectionRejected()
                 | events.AcceptFailed()
                 | events.AppCrashed()
                 | events.Started()

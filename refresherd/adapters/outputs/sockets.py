@@ -2,22 +2,24 @@
 
 import asyncio
 import socket
-from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from math import floor
 from typing import TypeAlias
 
-from refresherd.domain.access import ROOT
+from refresherd.domain.access import ROOT, Peer
+from refresherd.domain.connection_quota import Rank, User
 from refresherd.domain.errors import OutputError, RefresherdError
-from refresherd.domain.events import AcceptFailed, AccessDenied
+from refresherd.domain.events import AccessDenied
 from refresherd.domain.formats import render_token
 from refresherd.domain.model import App, SocketSpec, Token
 from refresherd.engine.context import Context
 from refresherd.engine.ports import Alteration, PutReport
 from refresherd.host import peers
-from refresherd.host.acceptor import Acceptor, Failed, turn_away
+from refresherd.host.acceptor import turn_away
+from refresherd.host.admission import Admission
 from refresherd.host.keyed_executor import PATIENCE_SECONDS, KeyedExecutor, filesystem_timeout
+from refresherd.host.listener import Listener
+from refresherd.host.stream import Stream
 from refresherd.host.unix_sockets import BoundSocket, Listen, bind
 
 SEND_SECONDS = 5.0
@@ -27,13 +29,11 @@ FIRST_TOKEN_SECONDS = 30.0
 """How long clients that connected during a restart wait for the first token. After that they get an
 end of file, like all others while there is no token: DSM may have refused the app."""
 
-UNREAD_BYTES = 65536
-
 NOTHING = b""
 """The answer if there is no token for the client: it reads an immediate end of file."""
 
-Answer: TypeAlias = Callable[[socket.socket, object], bytes]
-"""Returns the answer for a connection and its peer's address."""
+Caller: TypeAlias = tuple[Peer, object]
+"""A client and the address that it connected from."""
 
 
 class SocketOutput:
@@ -48,6 +48,7 @@ class SocketOutput:
         spec: SocketSpec,
         context: Context,
         executor: KeyedExecutor,
+        admission: Admission,
         *,
         listen: Listen = bind,
         patience: float = PATIENCE_SECONDS,
@@ -58,6 +59,7 @@ class SocketOutput:
         self._spec = spec
         self._context = context
         self._executor = executor
+        self._admission = admission
         self._listen_at = listen
         self._patience = patience
         self._send_timeout = send_timeout
@@ -66,7 +68,9 @@ class SocketOutput:
         self._bound: BoundSocket | None = None
         self._unit_socket: socket.socket | None = None
         """The socket unit's socket, once the output is closed."""
-        self._server: AnswerServer | None = None
+        self._listener: Listener[Caller] | None = None
+        self._sending: set[Stream] = set()
+        """Connections whose clients have not read their answers."""
         self._rendered: tuple[int, int, bytes] | None = None
         """The last answer, with its token's generation and seconds left."""
         self._closed = False
@@ -134,8 +138,8 @@ class SocketOutput:
         Clients that were accepted still get their answers.
         """
         self._closed = True
-        if self._server is not None:
-            self._server.stop()
+        if self._listener is not None:
+            self._listener.stop()
         if self._bound is not None:
             self._bound.leave()
 
@@ -149,12 +153,12 @@ class SocketOutput:
     def close(self) -> None:
         """Stop listening for good, and remove the socket's file unless it was replaced."""
         self._closed = True
-        if self._server is not None:
-            self._server.close()
+        if self._listener is not None:
+            self._disconnect()
         if self._bound is not None:
             self._unit_socket = self._bound.socket if self._bound.from_unit else None
             self._bound.close()
-        self._bound = self._server = None
+        self._bound = None
 
     def _bind(self, loop: asyncio.AbstractEventLoop) -> None:
         """Bind the socket in the executor's thread, and pass it to the event loop.
@@ -183,9 +187,8 @@ class SocketOutput:
         if self._closed:
             bound.close()
             return
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._listener is not None:
+            self._disconnect()
         if self._bound is not None:
             self._bound.close()
         self._bound = bound
@@ -198,20 +201,44 @@ class SocketOutput:
             asyncio.get_running_loop().call_later(self._first_token, self._serve)
 
     def _serve(self) -> None:
-        if self._server is None and self._bound is not None and not self._closed:
-            listening = self._bound.socket
-            self._server = AnswerServer(listening, self._answer, self._failed, self._send_timeout)
+        if self._listener is None and self._bound is not None and not self._closed:
+            self._listener = Listener(
+                self._bound.socket,
+                self.name,
+                self._admission,
+                identify=self._identify,
+                serve=self._answer,
+            )
+            self._listener.start()
 
-    def _failed(self, error: OSError) -> None:
-        self._context.observer.observe(AcceptFailed(self.name, error.strerror or str(error)))
+    def _disconnect(self) -> None:
+        """Accept no more clients, and disconnect those that were accepted."""
+        if self._listener is not None:
+            self._listener.stop()
+            self._listener = None
+        for stream in tuple(self._sending):
+            stream.close()
 
-    def _answer(self, connection: socket.socket, address: object) -> bytes:
+    def _identify(self, connection: socket.socket, address: object) -> tuple[User, Rank, Caller]:
+        peer = peers.credentials(connection)
+        return peer.uid, self._admission.rank(peer.uid), (peer, address)
+
+    def _answer(self, stream: Stream, caller: Caller) -> None:
+        """Send the answer at once: a kill in between would cost the client its token."""
+        stream.write(self._answer_for(*caller))
+        if stream.pending:
+            stream.deadline = asyncio.get_running_loop().time() + self._send_timeout
+            stream.pause()
+            stream.start(_Sending(stream, self._sending))
+        else:
+            stream.end()
+
+    def _answer_for(self, peer: Peer, address: object) -> bytes:
         token, now = self._token, self._context.clock.now()
         if token is None or token.expires_at <= now:
             return NOTHING
         # For LoadCredential= systemd, which is root, names the unit in its socket's address.
         if units := self._app.access.units:
-            peer = peers.credentials(connection)
             unit = peers.claimed_unit(address) if peer.uid == ROOT else ""
             if unit and unit not in units:
                 denied = AccessDenied(self._app.name, self.name, peer.uid, peer.gid, peer.pid, unit)
@@ -227,58 +254,30 @@ class SocketOutput:
         return self._rendered[2]
 
 
-class AnswerServer:
-    """Sends each client of a socket one answer, concurrently, until it is closed."""
+class _Sending:
+    """Sends the rest of an answer to a client that is slow to read it: implements Dialogue."""
 
-    def __init__(
-        self, listening: socket.socket, answer: Answer, failed: Failed, send_timeout: float
-    ) -> None:
-        self._answer = answer
-        self._send_timeout = send_timeout
-        self._sending: set[asyncio.Task[None]] = set()
-        self._acceptor = Acceptor(listening, self._accepted, failed)
-        self._acceptor.start()
+    __slots__ = ("_sending", "_stream")
 
-    def stop(self) -> None:
-        """Accept no more clients."""
-        self._acceptor.stop()
+    def __init__(self, stream: Stream, sending: set[Stream]) -> None:
+        self._stream = stream
+        self._sending = sending
+        sending.add(stream)
 
-    def close(self) -> None:
-        """Accept no more clients, and disconnect those that were accepted."""
-        self._acceptor.stop()
-        for task in self._sending:
-            task.cancel()
+    def received(self, data: bytes) -> None:
+        """Ignore it; nothing is read while the answer is sent."""
 
-    def _accepted(self, connection: socket.socket, address: object) -> None:
-        answer = self._answer(connection, address)
-        # At once, since it nearly always fits: a kill after accept would cost the client its token.
-        try:
-            sent = connection.send(answer)
-        except BlockingIOError:
-            sent = 0
-        except OSError:
-            connection.close()  # the client is gone
-            return
-        if sent == len(answer):
-            with suppress(OSError):
-                _finish(connection)
-            connection.close()
-            return
-        task = asyncio.create_task(self._send(connection, answer[sent:]))
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
-        # Not closed in `_send`, which never runs if it is cancelled before it began.
-        task.add_done_callback(lambda _: connection.close())
+    def ended(self) -> None:
+        """Ignore it, as above."""
 
-    async def _send(self, connection: socket.socket, answer: bytes) -> None:
-        with suppress(OSError):  # TimeoutError is one as well
-            async with asyncio.timeout(self._send_timeout):
-                await asyncio.get_running_loop().sock_sendall(connection, answer)
-            _finish(connection)
+    def flushed(self) -> None:
+        """End the answer."""
+        self._stream.end()
 
+    def expired(self) -> None:
+        """Close: the client does not read."""
+        self._stream.close()
 
-def _finish(connection: socket.socket) -> None:
-    """End an answer, so that the client reads an end of file. Raises OSError."""
-    connection.shutdown(socket.SHUT_WR)
-    # With unread bytes left, closing would reset the connection before the end of file.
-    connection.recv(UNREAD_BYTES)
+    def lost(self) -> None:
+        """Forget it."""
+        self._sending.discard(self._stream)

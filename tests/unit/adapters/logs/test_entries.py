@@ -9,6 +9,7 @@ import pytest
 from refresherd.adapters.logs.observer import describe
 from refresherd.domain import events
 from refresherd.domain.certificates import Validity
+from refresherd.domain.connection_quota import Refusal
 from refresherd.domain.errors import Reason
 from refresherd.domain.events import Event
 from refresherd.domain.labels import ApiRoute, Ending, HookResult, Jump
@@ -91,7 +92,11 @@ EVENTS: list[tuple[Event, int, str]] = [
         logging.WARNING,
         "access undecided",
     ),
-    (events.ConnectionRejected("api", 1000, 128), logging.WARNING, "connection refused"),
+    (
+        events.ConnectionRejected("api", Refusal.USER_CONNECTIONS, "1000", 3),
+        logging.WARNING,
+        "connection refused",
+    ),
     (events.AcceptFailed("api", "no files"), logging.ERROR, "cannot accept connections"),
     (events.AppCrashed("payments", ValueError("x"), 1.0), logging.ERROR, "app crashed"),
     (events.ClockJumped(Jump.SUSPEND, 3600.0), logging.INFO, "clock jumped"),

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from refresherd.adapters.logs.observer import BURST, LINES_PER_SECOND
 from refresherd.adapters.logs.pipeline import MAX_VALUE, configure
 from refresherd.domain.certificates import Validity
+from refresherd.domain.connection_quota import Refusal
 from refresherd.domain.errors import Reason
 from refresherd.domain.events import AppCrashed, AttemptFailed, Event, Renewed, Started, Warned
 from refresherd.domain.labels import ApiRoute, Ending, HookResult, Jump
@@ -86,6 +87,7 @@ def event_with(kind: type[Any], text: str) -> Event:
         Reason: Reason.TLS,
         Ending: Ending.FAILED,
         Jump: Jump.STEP,
+        Refusal: Refusal.USER_CONNECTIONS,
         Validity: Validity.EXPIRED,
         HookResult: HookResult.FAILED,
         ApiRoute: ApiRoute.TOKEN,

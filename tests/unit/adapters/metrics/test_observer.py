@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from refresherd.adapters.metrics.exposition import TEXT, Exposition
 from refresherd.adapters.metrics.observer import Metrics
 from refresherd.domain import events
+from refresherd.domain.connection_quota import Refusal
 from refresherd.domain.errors import Reason
 from refresherd.domain.events import Event
 from refresherd.domain.labels import ApiRoute, Ending, HookResult, Jump
@@ -215,7 +216,7 @@ def test_events_without_a_series_change_nothing(metrics: Metrics) -> None:
         events.EntityMismatch("payments", "expected", "other"),
         events.AccessDenied("payments", "api", 1000, 1000, 42, ""),
         events.AccessUndecided("payments", "api", 1000, 1000, 42, "it takes too long"),
-        events.ConnectionRejected("api", 1000, 128),
+        events.ConnectionRejected("no listener", Refusal.USER_CONNECTIONS, "1000", 3),
         events.AcceptFailed("api", "no files"),
         events.AppCrashed("payments", ValueError(), 1.0),
         events.Started("1.0", 1),

@@ -1,0 +1,167 @@
+"""The places of all connections: given out, freed, and taken back from clients that do not hurry.
+
+One Admission serves all listeners of the process, so that its limits hold for them together.
+"""
+
+import asyncio
+import os
+import resource
+import socket
+from collections import OrderedDict
+from dataclasses import dataclass
+from math import inf
+
+from refresherd.domain.access import ROOT
+from refresherd.domain.connection_quota import (
+    ConnectionQuota,
+    Quota,
+    Rank,
+    Refusal,
+    User,
+    quota_for,
+)
+from refresherd.domain.events import ConnectionRejected
+from refresherd.engine.ports import Observer
+from refresherd.host.stream import Stream
+
+SWEEP_SECONDS = 0.25
+"""Seconds between two looks at the deadlines of all connections."""
+
+REPORT_SECONDS = 1.0
+"""Refusals of the same kind within this time are reported together."""
+
+AWAKE_SECONDS = 0.00005
+"""Seconds for which the loop stays awake after a request on a busy connection: about as long as it
+takes to fall asleep and be woken."""
+
+
+@dataclass(slots=True)
+class _Burst:
+    """Refusals of one kind at one listener."""
+
+    user: User
+    count: int
+    """Those that are not yet reported."""
+    reported_at: float
+
+
+class Admission:
+    """Gives connections their places, and closes those whose deadlines have passed."""
+
+    def __init__(
+        self, observer: Observer, quota: Quota | None = None, *, own_uid: int | None = None
+    ) -> None:
+        """Use this `quota`, or by default the one that fits the process."""
+        self.observer = observer
+        self._counts = ConnectionQuota(_own_quota() if quota is None else quota)
+        self._own_uid = os.geteuid() if own_uid is None else own_uid
+        self._streams: set[Stream] = set()
+        self._idle: dict[Rank, OrderedDict[Stream, None]] = {rank: OrderedDict() for rank in Rank}
+        """The connections that wait for their clients; those that have waited longest first."""
+        self._bursts: dict[tuple[str, Refusal], _Burst] = {}
+        self._sweep: asyncio.TimerHandle | None = None
+        self._awake_until = -inf
+        # Alone on a processor, the loop would keep the client from asking.
+        self._may_stay_awake = len(os.sched_getaffinity(0)) > 1
+
+    def rank(self, uid: int) -> Rank:
+        """Return whose places a user's connections take."""
+        if uid == ROOT:
+            return Rank.ROOT
+        return Rank.OWN if uid == self._own_uid else Rank.OTHER
+
+    def admit(
+        self, connection: socket.socket, user: User, rank: Rank, listener: str
+    ) -> Stream | Refusal:
+        """Give a new connection a place, closing an idle one if all are taken.
+
+        Return why it is refused, if it is; that is reported.
+        """
+        counts, now = self._counts, asyncio.get_running_loop().time()
+        refusal = counts.arrive(user, rank, now) or counts.enter(user, rank)
+        if refusal is Refusal.ALL_CONNECTIONS and self._idle[rank]:
+            next(iter(self._idle[rank])).close()
+            refusal = counts.enter(user, rank)
+        if refusal is not None:
+            self._refused(listener, refusal, user, now)
+            return refusal
+        stream = Stream(connection, user, rank, self)
+        self._streams.add(stream)
+        self._idle[rank][stream] = None
+        if self._sweep is None:
+            self._sweep_later()
+        return stream
+
+    def busy(self, stream: Stream) -> None:
+        """Keep the connection, which waits for the daemon."""
+        self._idle[stream.rank].pop(stream, None)
+
+    def idle(self, stream: Stream) -> None:
+        """Allow the connection to be closed in favour of a new one: it waits for its client."""
+        idle = self._idle[stream.rank]
+        idle[stream] = None
+        idle.move_to_end(stream)
+
+    def leave(self, stream: Stream) -> None:
+        """Free a connection's place."""
+        self._streams.discard(stream)
+        self._idle[stream.rank].pop(stream, None)
+        self._counts.leave(stream.user, stream.rank)
+
+    def awake(self, now: float) -> None:
+        """Keep the event loop from sleeping for a moment."""
+        asleep = self._awake_until < now
+        self._awake_until = now + AWAKE_SECONDS
+        if asleep and self._may_stay_awake:
+            asyncio.get_running_loop().call_soon(self._stay_awake)
+
+    def close(self) -> None:
+        """Close all connections at once."""
+        for stream in tuple(self._streams):
+            stream.close()
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+
+    def _stay_awake(self) -> None:
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._awake_until:
+            loop.call_soon(self._stay_awake)
+
+    def _refused(self, listener: str, refusal: Refusal, user: User, now: float) -> None:
+        """Report the first refusal of a kind at once, and those that follow once a second."""
+        burst = self._bursts.get((listener, refusal))
+        if burst is None:
+            burst = self._bursts[listener, refusal] = _Burst(user, 0, now)
+            self.observer.observe(ConnectionRejected(listener, refusal, str(user), 1))
+        else:
+            burst.count += 1
+        if self._sweep is None:
+            self._sweep_later()
+
+    def _sweep_later(self) -> None:
+        self._sweep = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep_now)
+
+    def _sweep_now(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for stream in tuple(self._streams):
+            if stream.deadline <= now:
+                stream.expire()
+        for (listener, refusal), burst in tuple(self._bursts.items()):
+            if now < burst.reported_at + REPORT_SECONDS:
+                continue
+            if burst.count:
+                user, count = str(burst.user), burst.count
+                self.observer.observe(ConnectionRejected(listener, refusal, user, count))
+                burst.count, burst.reported_at = 0, now
+            else:
+                del self._bursts[listener, refusal]
+        self._sweep = None
+        if self._streams or self._bursts:
+            self._sweep_later()
+
+
+def _own_quota() -> Quota:
+    """Return the quota that fits this process' limit on open files."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return quota_for(None if descriptors == resource.RLIM_INFINITY else descriptors)

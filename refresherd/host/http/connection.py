@@ -1,0 +1,294 @@
+"""A client's connection: its requests are answered one after the other, in their order."""
+
+import asyncio
+import select
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from refresherd.engine.ports import Clock
+from refresherd.host.http import answers
+from refresherd.host.http.answers import Answer, problem
+from refresherd.host.http.requests import Malformed, Request, RequestReader
+from refresherd.host.stream import READ_BYTES, Stream
+
+C = TypeVar("C")
+"""What a listener knows of its clients."""
+
+MAX_KNOWN = 256
+"""Requests that are remembered, of at most MAX_KNOWN_BYTES each."""
+
+MAX_KNOWN_BYTES = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Deadlines in seconds."""
+
+    request: float = 30.0
+    """For a complete request, counted from the connection or from the last answer, however slowly
+    its bytes arrive."""
+    answer: float = 30.0
+    """For reading a whole answer."""
+
+
+DEFAULT_TIMES = Times()
+
+
+class Handler(Protocol[C]):
+    """Answers requests."""
+
+    def __call__(
+        self, connection: "HttpConnection[C]", request: Request
+    ) -> Answer | Coroutine[Any, Any, Answer | None]:
+        """Return the answer, or what makes it if it has to wait.
+
+        None is an answer that was sent by `begin` and `send`; the connection ends with it.
+        """
+
+
+class HttpServer(Generic[C]):
+    """What the connections of a listener have in common."""
+
+    def __init__(self, handler: Handler[C], clock: Clock, times: Times = DEFAULT_TIMES) -> None:
+        self.handler = handler
+        self.date = answers.dates(clock)
+        self.times = times
+        self.known: dict[bytes, Request] = {}
+        """Requests by their bytes: most clients send the same again and again."""
+        self.stopping = False
+        self.connections: set[HttpConnection[C]] = set()
+
+    def serve(self, stream: Stream, client: C) -> None:
+        """Answer the requests on a new connection."""
+        connection = HttpConnection(self, stream, client)
+        self.connections.add(connection)
+        stream.deadline = asyncio.get_running_loop().time() + self.times.request
+        stream.start(connection)
+
+    async def stop(self, patience: float) -> None:
+        """Close all connections; those that wait for an answer get it within `patience` seconds."""
+        self.stopping = True
+        waiting = [task for connection in tuple(self.connections) if (task := connection.stop())]
+        if waiting:
+            await asyncio.wait(waiting, timeout=patience)
+        for connection in tuple(self.connections):
+            connection.stream.close()
+
+    def remember(self, data: bytes, request: Request) -> None:
+        """Remember that these bytes are this request, and nothing else."""
+        if len(data) <= MAX_KNOWN_BYTES:
+            if len(self.known) >= MAX_KNOWN:
+                self.known.clear()
+            self.known[data] = request
+
+    def bug(self, error: BaseException) -> Answer:
+        """Report an exception that a handler should not have raised; return the answer."""
+        context = {"message": "a request failed", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(context)
+        return problem(500, "internal error; see the daemon's log", closes=True)
+
+
+class HttpConnection(Generic[C]):
+    """Speaks HTTP on a stream: implements Dialogue."""
+
+    __slots__ = (
+        "_begun", "_behind", "_ended", "_ending", "_reader", "_server", "_task", "client", "stream",
+    )  # fmt: skip
+
+    def __init__(self, server: HttpServer[C], stream: Stream, client: C) -> None:
+        self.stream = stream
+        self.client = client
+        self._server = server
+        self._reader: RequestReader | None = None
+        """None until a client sends what is not known."""
+        self._behind = b""
+        """Received while an answer was under way."""
+        self._task: asyncio.Task[None] | None = None
+        """Makes an answer that has to wait."""
+        self._begun = False
+        """Whether an answer has begun that `send` continues."""
+        self._ended = False
+        """Whether the client sends nothing more."""
+        self._ending = False
+        """Whether the last answer is given."""
+
+    def received(self, data: bytes) -> None:
+        """Answer what is complete, unless an earlier answer is under way."""
+        if self._task is not None or self._ending or self.stream.pending:
+            self._behind += data
+            if len(self._behind) >= READ_BYTES:
+                self.stream.pause()
+            return
+        reader = self._reader
+        if reader is None or not reader.in_request:
+            request = self._server.known.get(data)
+            if request is not None:
+                self._answer(request)
+                return
+        self._read(data)
+        self._go_on()
+
+    def ended(self) -> None:
+        """Close, unless an answer is under way that the client can still read."""
+        self._ended = True
+        if (self._task is None and not self.stream.pending) or self._gone():
+            self.stream.close()
+
+    def flushed(self) -> None:
+        """Go on: the client has read the answer."""
+        if self._task is None:
+            self._answered()
+            self._go_on()
+
+    def expired(self) -> None:
+        """Close; where a request has begun, say why."""
+        reader = self._reader
+        if reader is not None and reader.in_request and not self.stream.pending:
+            self._refuse(Malformed(408, "the request took too long to arrive"))
+        else:
+            self.stream.close()
+
+    def lost(self) -> None:
+        """Stop making an answer that nobody gets."""
+        self._server.connections.discard(self)
+        if self._reader is not None:
+            self._reader.close()
+        if self._task is not None:
+            self._task.cancel()
+
+    def stop(self) -> asyncio.Task[None] | None:
+        """Close after the answer that is under way; return its task if it has to wait."""
+        if self._task is None:
+            self.stream.close()
+        return self._task
+
+    async def begin(self, head: bytes, request: Request) -> None:
+        """Begin an answer that `send` continues; it ends with the connection."""
+        self._begun = True
+        coding = CHUNKED if request.minor else b""
+        closing = answers.CLOSE + b"\r\n"
+        self.stream.write(b"".join((head, self._server.date(), coding, closing)))
+        await self.stream.drained()
+
+    async def send(self, part: bytes, request: Request) -> None:
+        """Continue an answer, once the client has read the rest of it. Raises ConnectionError."""
+        self.stream.write(b"%x\r\n%b\r\n" % (len(part), part) if request.minor else part)
+        await self.stream.drained()
+
+    def _read(self, data: bytes) -> None:
+        """Read requests from some bytes."""
+        if self._reader is None:
+            self._reader = RequestReader()
+        reader = self._reader
+        fresh = not reader.in_request
+        reader.feed(data)
+        if fresh and len(reader.ready) == 1 and not reader.in_request:
+            request = reader.ready[0]
+            if isinstance(request, Request) and reader.bodiless:
+                self._server.remember(data, request)
+
+    def _go_on(self) -> None:
+        """Answer what has arrived, one request after the other."""
+        stream = self.stream
+        while self._task is None and not self._ending and not stream.pending and not stream.closed:
+            if self._reader is not None and self._reader.ready:
+                request = self._reader.ready.popleft()
+                if isinstance(request, Malformed):
+                    self._refuse(request)
+                else:
+                    self._answer(request)
+            elif self._behind:
+                behind, self._behind = self._behind, b""
+                self._read(behind)
+            else:
+                self._await_client()
+                return
+
+    def _await_client(self) -> None:
+        """Let the client send on."""
+        if self._ended:
+            self.stream.close()
+            return
+        self.stream.resume()
+        if self._reader is not None and self._reader.expects_continue:
+            self._reader.expects_continue = False
+            self.stream.write(answers.CONTINUE)
+
+    def _answer(self, request: Request) -> None:
+        try:
+            answer = self._server.handler(self, request)
+        except Exception as error:  # noqa: BLE001  # one client's bug must not stop the others'
+            answer = self._server.bug(error)
+        if isinstance(answer, Answer):
+            self._give(request, answer)
+        else:
+            self.stream.busy()
+            self._task = asyncio.create_task(self._answer_later(request, answer))
+
+    async def _answer_later(
+        self, request: Request, later: Coroutine[Any, Any, Answer | None]
+    ) -> None:
+        try:
+            answer = await later
+        except ConnectionError:
+            answer = None
+        except Exception as error:  # noqa: BLE001  # as above
+            answer = self._server.bug(error)
+            if self._begun:
+                # An end that is missing tells the client that the answer is not complete.
+                self.stream.close()
+        self._task = None
+        if self.stream.closed:
+            return
+        if answer is None:
+            self.stream.write(LAST_CHUNK if request.minor else b"")
+            self._end()
+        else:
+            self._give(request, answer)
+            self._go_on()
+
+    def _refuse(self, malformed: Malformed) -> None:
+        """Answer what is no request; nothing can follow."""
+        self._give(None, problem(malformed.status, malformed.detail, closes=True))
+
+    def _give(self, request: Request | None, answer: Answer) -> None:
+        server, stream = self._server, self.stream
+        closing = answer.closes or request is None or not request.keep_alive or server.stopping
+        self._ending = closing
+        stream.write(answer.to_bytes(request, server.date(), closing=closing))
+        if stream.pending:
+            stream.idle(_deadline(server.times.answer))
+        elif not stream.closed:
+            self._answered()
+
+    def _answered(self) -> None:
+        """Wait for the next request, or close after the last answer."""
+        if self._ending:
+            self._end()
+        else:
+            self.stream.idle(_deadline(self._server.times.request))
+
+    def _end(self) -> None:
+        """Close, without harm to an answer whose client has sent more than was read."""
+        reader = self._reader
+        self._ending = True
+        if self._ended or reader is None or (reader.clean and not self._behind):
+            self.stream.close()
+        else:
+            self._behind = b""
+            self.stream.finish()
+
+    def _gone(self) -> bool:
+        """Return whether the client has closed, and not only ended what it sends: unix(7)."""
+        poll = select.poll()
+        poll.register(self.stream.connection, 0)
+        return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
+
+
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+def _deadline(seconds: float) -> float:
+    return asyncio.get_running_loop().time() + seconds
