@@ -145,7 +145,7 @@ class HttpConnection(Generic[C]):
         """Close; where a request has begun, say why."""
         reader = self._reader
         if reader is not None and reader.in_request and not self.stream.pending:
-            self._refuse(Malformed(408, "the request took too long to arrive"))
+            self._refuse(reader.malformed(408, "the request took too long to arrive"))
         else:
             self.stream.close()
 
@@ -242,7 +242,8 @@ class HttpConnection(Generic[C]):
         if self.stream.closed:
             return
         if answer is None:
-            self.stream.write(LAST_CHUNK if request.minor else b"")
+            if request.minor and request.method != "HEAD":
+                self.stream.write(LAST_CHUNK)
             self._end()
         else:
             self._give(request, answer)
@@ -250,11 +251,12 @@ class HttpConnection(Generic[C]):
 
     def _refuse(self, malformed: Malformed) -> None:
         """Answer what is no request; nothing can follow."""
-        self._give(None, problem(malformed.status, malformed.detail, closes=True))
+        request = Request(malformed.method, path="", keep_alive=False)
+        self._give(request, problem(malformed.status, malformed.detail, closes=True))
 
-    def _give(self, request: Request | None, answer: Answer) -> None:
+    def _give(self, request: Request, answer: Answer) -> None:
         server, stream = self._server, self.stream
-        closing = answer.closes or request is None or not request.keep_alive or server.stopping
+        closing = answer.closes or not request.keep_alive or server.stopping
         self._ending = closing
         stream.write(answer.to_bytes(request, server.date(), closing=closing))
         if stream.pending:

@@ -58,6 +58,8 @@ class Malformed:
 
     status: int
     detail: str
+    method: str
+    """The request's, if so much could be read: an answer to HEAD has no body."""
 
 
 class RequestReader:
@@ -102,7 +104,7 @@ class RequestReader:
             if self.ready and not self.in_request:
                 pass  # the client sent more though it had announced that it would not
             elif self._refused is None:
-                self._refused = Malformed(400, f"not a valid HTTP request: {error}")
+                self._refused = self.malformed(400, f"not a valid HTTP request: {error}")
         if self._refused is not None:
             self.ready.append(self._refused)
             self.in_request = False
@@ -112,6 +114,11 @@ class RequestReader:
     def clean(self) -> bool:
         """Whether all that was read is answered."""
         return not self.in_request and not self.ready
+
+    def malformed(self, status: int, detail: str) -> Malformed:
+        """Return the refusal of the request that is being read."""
+        method = "" if self._parser is None else self._parser.get_method().decode()
+        return Malformed(status, detail, method)
 
     def close(self) -> None:
         """Read nothing more."""
@@ -204,7 +211,7 @@ class RequestReader:
     def _refuse(self, status: int, detail: str) -> None:
         """Stop reading. llhttp reports the exception as an error of its own."""
         if self._refused is None:
-            self._refused = Malformed(status, detail)
+            self._refused = self.malformed(status, detail)
         raise httptools.HttpParserError(detail)
 
 
