@@ -1,0 +1,1 @@
+"""Clients in other languages, as a consumer would write them."""
