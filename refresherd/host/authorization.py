@@ -34,6 +34,7 @@ from refresherd.host.access_lookup import (
 )
 from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.peers import KERNEL, Kernel, Process, Unknown
+from refresherd.host.user_namespace import overflow
 
 T = TypeVar("T")
 
@@ -94,15 +95,14 @@ class Authorizer:
         self._kernel = kernel
         self._patience = patience
         self._own_uid = os.geteuid() if own_uid is None else own_uid
+        # Both are found out once, and now, while there are descriptors to do so.
+        self._tells_processes = peers.tells_processes(kernel)
+        overflow(kernel.proc)
 
     def client(self, connection: socket.socket, listener: str) -> Client:
         """Return the client of a Unix socket that was just accepted."""
         peer = peers.credentials(connection, self._kernel)
-        by_pid = (
-            not peers.tells_processes(self._kernel)
-            and not self.is_operator(peer)
-            and self._names_units()
-        )
+        by_pid = not self._tells_processes and not self.is_operator(peer) and self._names_units()
         return Client(connection, peer, listener, peers.process_by_pid(peer) if by_pid else None)
 
     def is_operator(self, peer: Peer) -> bool:
@@ -203,7 +203,7 @@ class Authorizer:
 
     def _process(self, client: Client) -> Process | None:
         """Return the process that connected, None if it has ended. Raises Unknown."""
-        if peers.tells_processes(self._kernel):
+        if self._tells_processes:
             return peers.process_of(client.connection, self._kernel)
         if client.process is None:
             raise Unknown("your process was not known when you connected; connect again")

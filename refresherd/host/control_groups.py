@@ -9,10 +9,11 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+
+from refresherd.host.os_errors import NO_DESCRIPTOR
 
 UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]+\.(?:service|scope|socket|mount|swap)")
 
@@ -64,7 +65,7 @@ def unit_among(
     """Return that of these units which a process belongs to, "" if it is in none of them.
 
     This needs no /proc, where ProtectProc=invisible hides the processes of others. Raises
-    SearchTooLong. It blocks for some milliseconds.
+    SearchTooLong, and OSError if no descriptor is left. It blocks for some milliseconds.
     """
     search = _Search(bounds or Bounds(), spent)
     wanted = str(pid).encode()
@@ -107,18 +108,25 @@ class _Search:
         self._groups_left -= 1
         if self._groups_left < 0:
             raise SearchTooLong
-        with suppress(OSError), os.scandir(group) as entries:  # a unit may end at any time
-            for entry in entries:
-                if self._spent() > self._limit:
-                    raise SearchTooLong
-                if entry.is_dir(follow_symlinks=False):
-                    yield group / entry.name
+        try:
+            with os.scandir(group) as entries:
+                for entry in entries:
+                    if self._spent() > self._limit:
+                        raise SearchTooLong
+                    if entry.is_dir(follow_symlinks=False):
+                        yield group / entry.name
+        except OSError as error:  # a unit may end at any time
+            if error.errno in NO_DESCRIPTOR:
+                raise
 
 
 def _members(group: Path) -> list[bytes]:
-    with suppress(OSError):  # it has ended; or it is a group of threads, which lists no processes
+    try:
         return (group / MEMBERS).read_bytes().split()
-    return []
+    except OSError as error:  # it has ended; or it is a group of threads, which lists no processes
+        if error.errno in NO_DESCRIPTOR:
+            raise
+        return []
 
 
 def _name(directory: str) -> str:

@@ -11,6 +11,9 @@ NO_THREAD = (
     "ulimit -u)"
 )
 
+NO_DESCRIPTOR = (errno.EMFILE, errno.ENFILE)
+"""The process, or the host, may open no more files: whether one is there is unknown."""
+
 FILE_REMEDIES: Mapping[int, str] = {
     errno.EACCES: "let the daemon's user write to its directory",
     errno.EBUSY: "it is a mount point: mount its directory instead",

@@ -13,12 +13,13 @@ import struct
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from errno import EMFILE, ENFILE, ENOPROTOOPT, ERANGE
+from errno import ENOPROTOOPT, ERANGE
 from functools import cache
 from pathlib import Path
 
 from refresherd.domain.access import Peer
 from refresherd.host import control_groups
+from refresherd.host.os_errors import NO_DESCRIPTOR
 from refresherd.host.user_namespace import overflow
 
 UCRED = struct.Struct("iII")
@@ -28,6 +29,8 @@ ID_BYTES = 4
 
 FEW_BYTES = 1024
 """The most that Python lets the kernel answer: 256 groups."""
+
+TOO_MANY_FILES = "the daemon has too many open files"
 
 CREDENTIAL_CLIENT = re.compile(rb"\0[A-Za-z0-9]+/unit/(?P<unit>[^/]+)/.+", re.DOTALL)
 """The address from which systemd connects for LoadCredential=: systemd.exec(5)."""
@@ -111,8 +114,8 @@ def process_of(connection: socket.socket, kernel: Kernel = KERNEL) -> Process | 
     except OSError as error:
         # Up to Linux 6.15, EINVAL and ESRCH mean that the process has ended: another one may
         # have its pid by now.
-        if error.errno in (EMFILE, ENFILE):
-            raise Unknown("the daemon has too many open files") from None
+        if error.errno in NO_DESCRIPTOR:
+            raise Unknown(TOO_MANY_FILES) from None
         return None
 
 
@@ -148,7 +151,8 @@ def unit_of(
     """Return the unit of the peer's process, "" if it has none or has ended.
 
     Where /proc hides the process, "" also stands for any other unit than these `units`. Raises
-    Unknown if that takes too long to find out. It blocks for some milliseconds.
+    Unknown if that takes too long to find out, or no descriptor is left. It blocks for some
+    milliseconds.
     """
     if process is None or not process.alive():
         return ""
@@ -160,6 +164,8 @@ def unit_of(
         except control_groups.SearchTooLong:
             reason = "the units that access names have too many control groups"
             raise Unknown(reason) from None
+        except OSError:
+            raise Unknown(TOO_MANY_FILES) from None
     return unit if process.alive() else ""
 
 
@@ -217,7 +223,10 @@ def _large_option(connection: socket.socket, option: int) -> bytes:
 
 
 def _text(path: Path) -> str:
-    """Return a file's text, "" if it is not there or not visible."""
-    with suppress(OSError):
+    """Return a file's text, "" if it is not there or not visible. Raises Unknown."""
+    try:
         return path.read_text(errors="replace")
-    return ""
+    except OSError as error:
+        if error.errno in NO_DESCRIPTOR:
+            raise Unknown(TOO_MANY_FILES) from None
+        return ""

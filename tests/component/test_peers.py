@@ -2,9 +2,11 @@
 
 import errno
 import os
+import resource
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
@@ -174,6 +176,27 @@ def test_without_descriptors_a_process_is_unknown(listening: socket.socket) -> N
         failing.error = errno.EMFILE
         with pytest.raises(Unknown, match="too many open files"):
             process_of(failing)
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_without_descriptors_a_unit_is_unknown(
+    listening: socket.socket, unit: Path, tmp_path: Path, *, hidden: bool
+) -> None:
+    """Neither /proc nor the control groups can be read then, which must not look like no unit."""
+    kernel = Kernel(proc=tmp_path) if hidden else Kernel()
+    with caller(listening) as (connection, child), ExitStack() as held:
+        (unit / "cgroup.procs").write_text(str(child.pid))
+        peer, process = credentials(connection), process_of(connection)
+        limit, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+        held.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (limit, hard))
+        with suppress(OSError):
+            while True:
+                held.callback(os.close, os.open("/", os.O_PATH))
+        with pytest.raises(Unknown, match="too many open files"):
+            unit_of(peer, process, UNITS, kernel)
+        held.close()
+        assert unit_of(peer, process, UNITS, kernel) == unit.name
 
 
 def test_no_descriptor_is_left_over(listening: socket.socket) -> None:
