@@ -41,7 +41,7 @@ class Broker:
         """
         if not _tried(self.runner(name).cell):
             await self._wait(name, self._startup_wait, _tried)
-        token = self.token_now(self.runner(name), min_ttl)
+        token = lasting_token(self.runner(name), min_ttl, self._clock.now())
         if token is not None:
             return token
         now = self._clock.now()
@@ -50,14 +50,6 @@ class Broker:
             async with asyncio.timeout(wait):
                 return await self._next_token(name, ask)
         raise readiness.no_token(self.runner(name).cell.session, self._clock.now())
-
-    def token_now(self, runner: AppRunner, min_ttl: float) -> Token | None:
-        """Return the app's token if it lives for at least `min_ttl` seconds more."""
-        now = self._clock.now()
-        token = session_state.valid_token(runner.cell.session, now)
-        if token is None or runner.cell.closed or token.expires_at - now < min_ttl:
-            return None
-        return token
 
     async def refresh(self, name: str, wait: float, *, operator: bool) -> None:
         """Make an attempt now; return once it has ended, or after `wait` seconds.
@@ -115,7 +107,7 @@ class Broker:
         while True:
             runner = self.runner(name)
             version = runner.cell.version
-            token = self.token_now(runner, ask.min_ttl)
+            token = lasting_token(runner, ask.min_ttl, self._clock.now())
             if token is not None:
                 return token
             if runner.cell.closed:
@@ -135,6 +127,14 @@ class Broker:
             session, now, runner.app.timing
         ).next_attempt_at
         return soonest < session.next_attempt_at
+
+
+def lasting_token(runner: AppRunner, min_ttl: float, now: Instant) -> Token | None:
+    """Return the app's token if it lives for at least `min_ttl` seconds more."""
+    token = session_state.valid_token(runner.cell.session, now)
+    if token is None or runner.cell.closed or token.expires_at - now < min_ttl:
+        return None
+    return token
 
 
 def _tried(cell: StateCell) -> bool:

@@ -42,9 +42,8 @@ class Renderings:
         self._max_cached = max_cached
         self._cached: dict[tuple[str, Format], _Rendering] = {}
 
-    def of(self, app: App, token: Token, form: Format) -> Answer:
+    def of(self, app: App, token: Token, form: Format, now: Instant) -> Answer:
         """Return the token in a format as an answer; `expires_in` counts from now."""
-        now = self._clock.now()
         expires_in = floor(token.expires_at - now)
         key = app.name, form
         cached = self._cached.get(key)

@@ -14,6 +14,7 @@ from refresherd.domain.errors import Denied, NoSuchApp, NoToken, Undecided
 from refresherd.domain.events import ApiAnswered
 from refresherd.domain.labels import ApiRoute
 from refresherd.domain.model import App, Format, Instant
+from refresherd.engine import token_broker
 from refresherd.engine.app_runner import AppRunner
 from refresherd.engine.context import Context
 from refresherd.engine.supervisor import Supervisor
@@ -59,7 +60,7 @@ class Service:
         asked = requests.asked(request.path, request.query)
         if asked.route is ApiRoute.TOKEN and request.method in requests.READ:
             # The most frequent by far.
-            answer = self._token_now(connection.client, asked)
+            answer = self._token_now(connection.client, asked, began)
             if answer is not None:
                 self._report(asked.route, answer.status, began)
                 return answer
@@ -69,7 +70,7 @@ class Service:
             return answer
         return self._answer(connection, request, asked, began)
 
-    def _token_now(self, client: Client, asked: Asked) -> Answer | None:
+    def _token_now(self, client: Client, asked: Asked, now: Instant) -> Answer | None:
         """Return a token that the client may have without waiting, None if there is no such."""
         runner = self._apps.runner(asked.app)
         if runner is None or asked.fault is not None or asked.query.watch:
@@ -77,8 +78,8 @@ class Service:
         app = runner.app
         if not self._authorizer.granted(client, app):
             return None
-        token = self._broker.token_now(runner, asked.query.min_ttl)
-        return None if token is None else self._renderings.of(app, token, asked.query.form)
+        token = token_broker.lasting_token(runner, asked.query.min_ttl, now)
+        return None if token is None else self._renderings.of(app, token, asked.query.form, now)
 
     def _misguided(self, asked: Asked, method: str) -> Answer | None:
         """Return the answer to a request for a path or with a method that nothing answers."""
@@ -141,7 +142,7 @@ class Service:
             # A reload may have changed the access meanwhile, and checking it takes time as well.
             await self._authorizer.demand(client, running.app)
             token = await self._broker.token(app.name, query.min_ttl)
-        return self._renderings.of(running.app, token, query.form)
+        return self._renderings.of(running.app, token, query.form, self._clock.now())
 
     async def _refresh(self, running: AppRunner, wait: float, client: Client) -> Answer:
         """Refresh an app, and return its status once its outputs have the token as well."""
@@ -173,7 +174,9 @@ class Service:
                 async for token in tokens:
                     running = self._broker.runner(name)
                     await self._authorizer.demand(connection.client, running.app)
-                    line = self._renderings.of(running.app, token, Format.JSON).body
+                    line = self._renderings.of(
+                        running.app, token, Format.JSON, self._clock.now()
+                    ).body
                     await connection.send(line, request)
         return None
 

@@ -39,6 +39,9 @@ DEBUG_ONLY = frozenset(
 )
 """Events that are logged at debug level alone, unless they end some trouble."""
 
+FREQUENT = frozenset((events.ApiAnswered,))
+"""Those of them that may come ten thousand times a second, and that never end any trouble."""
+
 DURATIONS = ("delay", "duration", "lag", "restart_in", "retry_in", "seconds")
 
 UNLOGGED = ("at", "endpoint", "error", "validity")
@@ -239,10 +242,13 @@ class Logs:
         self._repeats = Repeats()
         self._allowance = BURST
         self._refilled_at = clock.now()
+        self._unseen = frozenset() if logger.is_enabled_for(logging.DEBUG) else FREQUENT
         self._ignored = frozenset() if logger.is_enabled_for(logging.DEBUG) else DEBUG_ONLY
 
     def observe(self, event: Event) -> None:
         """Log an event, unless it is a repetition or below the level."""
+        if type(event) in self._unseen:
+            return
         scope = trouble_of(event)
         failures = 0 if scope is None else self._repeats.recover(scope)
         if failures or type(event) not in self._ignored:

@@ -95,8 +95,8 @@ class Exposition(Collector):
             "Requests on the API socket, by route and status code.",
             ("route", "code"),
             [
-                ((route, str(code)), count)
-                for (route, code), count in metrics.requests.copy().items()
+                ((route, str(code)), answers.count)
+                for (route, code), answers in metrics.answers.copy().items()
             ],
         )
         yield _histograms(

@@ -3,6 +3,7 @@
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, product
 from typing import assert_never
 
@@ -66,6 +67,15 @@ class Histogram:
         return list(zip(names, accumulate(self._counts.tolist()), strict=True))
 
 
+@dataclass(slots=True)
+class Answers:
+    """Answers of a route with the same code: found by one look-up, since they are so many."""
+
+    durations: Histogram
+    """Of all answers of the route."""
+    count: int = 0
+
+
 class AppCounters:
     """One app's counters since it was added."""
 
@@ -103,11 +113,13 @@ class Metrics:
         self.durations: dict[tuple[str, Method], Histogram] = {}
         """Of requests to DSM, by endpoint and method."""
         self.delays = Histogram(DELAY_BOUNDS)
-        self.requests = {
-            (route, code): 0 for route, codes in REQUEST_CODES.items() for code in codes
+        self.request_durations = {route: Histogram(REQUEST_BOUNDS) for route in ApiRoute}
+        self.answers = {
+            (route, code): Answers(self.request_durations[route])
+            for route, codes in REQUEST_CODES.items()
+            for code in codes
         }
         """Answers on the API socket, by route and code."""
-        self.request_durations = {route: Histogram(REQUEST_BOUNDS) for route in ApiRoute}
         self.refusals: dict[str, array[int]] = {}
         """Connections that a listener refused, in the order of REFUSALS."""
         self.jumps = dict.fromkeys(Jump, 0)
@@ -151,8 +163,12 @@ class Metrics:
         match event:
             # First, since it may come ten thousand times a second; all others are rare.
             case events.ApiAnswered(route, code, duration):
-                self.requests[route, code] = self.requests.get((route, code), 0) + 1
-                self.request_durations[route].observe(duration)
+                answers = self.answers.get((route, code))
+                if answers is None:
+                    answers = Answers(self.request_durations[route])
+                    self.answers[route, code] = answers
+                answers.count += 1
+                answers.durations.observe(duration)
             case events.AttemptBegan(app, method, delay):
                 self._counters(app).count("refresh_attempts", method)
                 self.delays.observe(delay)
