@@ -43,10 +43,10 @@ class Quota:
     """Open connections of each rank."""
     user_connections: int = 128
     """Open connections of one user who is neither root nor the daemon's own."""
-    arrivals_per_second: float = 4000.0
+    arrivals_per_second: float = 2000.0
     """New connections of one such user, in the long run."""
-    arrivals_at_once: int = 4000
-    """New connections of one such user after a quiet second."""
+    arrivals_at_once: int = 1000
+    """New connections of one such user after a quiet half second."""
 
 
 DEFAULT_QUOTA = Quota()
@@ -75,10 +75,11 @@ class ConnectionQuota:
     _arrivals: dict[User, float] = field(default_factory=dict)
     """When each user's arrivals will have been paid for, at the rate that is allowed."""
 
-    def arrive(self, user: User, rank: Rank, now: float) -> Refusal | None:
-        """Count a new connection towards its user's rate; return why it has to be refused."""
-        if rank is not Rank.OTHER:
-            return None
+    def arrive(self, user: User, now: float) -> Refusal | None:
+        """Count a new connection towards its user's rate; return why it has to be refused.
+
+        Root and the daemon's own user may connect as often as they like.
+        """
         cost = 1 / self.quota.arrivals_per_second
         paid = max(now, self._arrivals.get(user, now)) + cost
         if paid - now > self.quota.arrivals_at_once * cost:

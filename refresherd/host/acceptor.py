@@ -6,13 +6,16 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 BATCH = 64
-"""Connections accepted before the event loop gets its turn."""
+"""Connections kept before the event loop gets its turn."""
+
+BATCH_CLOSED = 512
+"""Connections accepted before the event loop gets its turn, also if all are closed at once."""
 
 PAUSE_SECONDS = 1.0
 """How long callers are left waiting when the process or the host is out of descriptors."""
 
-Accepted: TypeAlias = Callable[[socket.socket, object], None]
-"""Gets a non-blocking connection, to keep or to close, and its peer's address."""
+Accepted: TypeAlias = Callable[[socket.socket, object], bool]
+"""Gets a connection, to keep or to close, and its peer's address; returns whether it is kept."""
 
 Failed: TypeAlias = Callable[[OSError], None]
 """Gets the reason why no connection can be accepted for now."""
@@ -47,7 +50,8 @@ class Acceptor:
         asyncio.get_running_loop().remove_reader(self._listening)
 
     def _accept(self) -> None:
-        for _ in range(BATCH):
+        kept = 0
+        for _ in range(BATCH_CLOSED):
             try:
                 connection, address = self._listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -59,12 +63,18 @@ class Acceptor:
                 loop.remove_reader(self._listening)
                 self._resume = loop.call_later(self._pause, self.start)
                 return
-            connection.settimeout(0)
-            self._accepted(connection, address)
+            kept += self._accepted(connection, address)
+            if kept == BATCH:
+                return
 
 
 def turn_away(listening: socket.socket) -> Acceptor:
     """Close each connection of a listening socket at once, until the acceptor is stopped."""
-    acceptor = Acceptor(listening, lambda connection, _: connection.close(), lambda _: None)
+
+    def accepted(connection: socket.socket, _: object) -> bool:
+        connection.close()
+        return False
+
+    acceptor = Acceptor(listening, accepted, lambda _: None)
     acceptor.start()
     return acceptor

@@ -54,7 +54,8 @@ class Admission:
         """Use this `quota`, or by default the one that fits the process."""
         self.observer = observer
         self._counts = ConnectionQuota(_own_quota() if quota is None else quota)
-        self._own_uid = os.geteuid() if own_uid is None else own_uid
+        own_uid = os.geteuid() if own_uid is None else own_uid
+        self._ranks: dict[User, Rank] = {own_uid: Rank.OWN, ROOT: Rank.ROOT}
         self._streams: set[Stream] = set()
         self._idle: dict[Rank, OrderedDict[Stream, None]] = {rank: OrderedDict() for rank in Rank}
         """The connections that wait for their clients; those that have waited longest first."""
@@ -64,26 +65,32 @@ class Admission:
         # Alone on a processor, the loop would keep the client from asking.
         self._may_stay_awake = len(os.sched_getaffinity(0)) > 1
 
-    def rank(self, uid: int) -> Rank:
+    def rank(self, user: User) -> Rank:
         """Return whose places a user's connections take."""
-        if uid == ROOT:
-            return Rank.ROOT
-        return Rank.OWN if uid == self._own_uid else Rank.OTHER
+        return self._ranks.get(user, Rank.OTHER)
 
-    def admit(
-        self, connection: socket.socket, user: User, rank: Rank, listener: str
-    ) -> Stream | Refusal:
+    def arrive(self, user: User, listener: str) -> Refusal | None:
+        """Count a new connection towards its user's rate; return why it has to be refused."""
+        if user in self._ranks:
+            return None
+        now = asyncio.get_running_loop().time()
+        refusal = self._counts.arrive(user, now)
+        if refusal is not None:
+            self._refused(listener, refusal, user, now)
+        return refusal
+
+    def admit(self, connection: socket.socket, user: User, listener: str) -> Stream | Refusal:
         """Give a new connection a place, closing an idle one if all are taken.
 
         Return why it is refused, if it is; that is reported.
         """
-        counts, now = self._counts, asyncio.get_running_loop().time()
-        refusal = counts.arrive(user, rank, now) or counts.enter(user, rank)
+        counts, rank = self._counts, self.rank(user)
+        refusal = counts.enter(user, rank)
         if refusal is Refusal.ALL_CONNECTIONS and self._idle[rank]:
             next(iter(self._idle[rank])).close()
             refusal = counts.enter(user, rank)
         if refusal is not None:
-            self._refused(listener, refusal, user, now)
+            self._refused(listener, refusal, user, asyncio.get_running_loop().time())
             return refusal
         stream = Stream(connection, user, rank, self)
         self._streams.add(stream)

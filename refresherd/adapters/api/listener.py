@@ -7,12 +7,12 @@ from functools import partial
 from pathlib import Path
 
 from refresherd.adapters.api.service import Service
-from refresherd.domain.connection_quota import Rank, User
 from refresherd.domain.errors import RefresherdError
 from refresherd.domain.events import Warned
 from refresherd.domain.model import Ownership
 from refresherd.engine.context import Context
 from refresherd.engine.supervisor import Supervisor
+from refresherd.host import peers
 from refresherd.host.access_lookup import AccessLookup
 from refresherd.host.admission import Admission
 from refresherd.host.authorization import Authorizer, Client
@@ -20,6 +20,7 @@ from refresherd.host.http.connection import DEFAULT_TIMES, HttpServer, Times
 from refresherd.host.http.refusals import REFUSALS
 from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.listener import Listener
+from refresherd.host.stream import Stream
 from refresherd.host.unix_sockets import BoundSocket, Listen, bind, from_socket_unit
 
 STOP_SECONDS = 0.4
@@ -65,7 +66,7 @@ class ApiListener:
         service = Service(apps, context, executor, self._authorizer)
         self._server: HttpServer[Client] = HttpServer(service.handle, context.clock, times)
         self._bound: BoundSocket | None = None
-        self._listener: Listener[Client] | None = None
+        self._listener: Listener | None = None
         self._checks: asyncio.Task[None] | None = None
         self._stopped = False
 
@@ -150,13 +151,11 @@ class ApiListener:
             listening,
             str(self._path),
             self._admission,
-            identify=self._identify,
-            serve=self._server.serve,
+            user=peers.user,
+            serve=self._serve,
             refusals=REFUSALS,
         )
         self._listener.start()
 
-    def _identify(self, connection: socket.socket, _: object) -> tuple[User, Rank, Client]:
-        client = self._authorizer.client(connection, str(self._path))
-        uid = client.peer.uid
-        return uid, self._admission.rank(uid), client
+    def _serve(self, stream: Stream, _: object) -> None:
+        self._server.serve(stream, self._authorizer.client(stream.connection, str(self._path)))

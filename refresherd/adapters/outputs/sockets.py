@@ -4,10 +4,8 @@ import asyncio
 import socket
 from functools import partial
 from math import floor
-from typing import TypeAlias
 
-from refresherd.domain.access import ROOT, Peer
-from refresherd.domain.connection_quota import Rank, User
+from refresherd.domain.access import ROOT
 from refresherd.domain.errors import OutputError, RefresherdError
 from refresherd.domain.events import AccessDenied
 from refresherd.domain.formats import render_token
@@ -31,9 +29,6 @@ end of file, like all others while there is no token: DSM may have refused the a
 
 NOTHING = b""
 """The answer if there is no token for the client: it reads an immediate end of file."""
-
-Caller: TypeAlias = tuple[Peer, object]
-"""A client and the address that it connected from."""
 
 
 class SocketOutput:
@@ -68,7 +63,7 @@ class SocketOutput:
         self._bound: BoundSocket | None = None
         self._unit_socket: socket.socket | None = None
         """The socket unit's socket, once the output is closed."""
-        self._listener: Listener[Caller] | None = None
+        self._listener: Listener | None = None
         self._sending: set[Stream] = set()
         """Connections whose clients have not read their answers."""
         self._rendered: tuple[int, int, bytes] | None = None
@@ -206,7 +201,7 @@ class SocketOutput:
                 self._bound.socket,
                 self.name,
                 self._admission,
-                identify=self._identify,
+                user=peers.user,
                 serve=self._answer,
             )
             self._listener.start()
@@ -219,13 +214,9 @@ class SocketOutput:
         for stream in tuple(self._sending):
             stream.close()
 
-    def _identify(self, connection: socket.socket, address: object) -> tuple[User, Rank, Caller]:
-        peer = peers.credentials(connection)
-        return peer.uid, self._admission.rank(peer.uid), (peer, address)
-
-    def _answer(self, stream: Stream, caller: Caller) -> None:
+    def _answer(self, stream: Stream, address: object) -> None:
         """Send the answer at once: a kill in between would cost the client its token."""
-        stream.write(self._answer_for(*caller))
+        stream.write(self._answer_for(stream.connection, address))
         if stream.pending:
             stream.deadline = asyncio.get_running_loop().time() + self._send_timeout
             stream.pause()
@@ -233,12 +224,13 @@ class SocketOutput:
         else:
             stream.end()
 
-    def _answer_for(self, peer: Peer, address: object) -> bytes:
+    def _answer_for(self, connection: socket.socket, address: object) -> bytes:
         token, now = self._token, self._context.clock.now()
         if token is None or token.expires_at <= now:
             return NOTHING
         # For LoadCredential= systemd, which is root, names the unit in its socket's address.
         if units := self._app.access.units:
+            peer = peers.credentials(connection)
             unit = peers.claimed_unit(address) if peer.uid == ROOT else ""
             if unit and unit not in units:
                 denied = AccessDenied(self._app.name, self.name, peer.uid, peer.gid, peer.pid, unit)

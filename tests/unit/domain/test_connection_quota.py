@@ -2,7 +2,6 @@
 
 from collections import Counter
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,26 +41,19 @@ def test_each_rank_has_places_of_its_own() -> None:
 def test_a_user_may_not_arrive_too_often() -> None:
     """Arrivals cost the daemon time, however short they stay; a pause makes up for them."""
     quota = ConnectionQuota(QUOTA)
-    arrived = [quota.arrive(1000, Rank.OTHER, 0.0) for _ in range(7)]
+    arrived = [quota.arrive(1000, 0.0) for _ in range(7)]
     assert arrived == [None] * 5 + [Refusal.USER_ARRIVALS] * 2
-    assert quota.arrive(1001, Rank.OTHER, 0.0) is None
-    assert quota.arrive(1000, Rank.OTHER, 0.11) is None
-    assert quota.arrive(1000, Rank.OTHER, 0.11) is Refusal.USER_ARRIVALS
-    assert [quota.arrive(1000, Rank.OTHER, 9.0) for _ in range(5)] == [None] * 5
-
-
-@pytest.mark.parametrize("rank", [Rank.ROOT, Rank.OWN])
-def test_root_and_the_daemons_user_may_arrive_as_often_as_they_like(rank: Rank) -> None:
-    """Services that run as one of them add up."""
-    quota = ConnectionQuota(QUOTA)
-    assert {quota.arrive(0, rank, 0.0) for _ in range(50)} == {None}
+    assert quota.arrive(1001, 0.0) is None
+    assert quota.arrive(1000, 0.11) is None
+    assert quota.arrive(1000, 0.11) is Refusal.USER_ARRIVALS
+    assert [quota.arrive(1000, 9.0) for _ in range(5)] == [None] * 5
 
 
 def test_quiet_users_are_forgotten() -> None:
     """A person may have 65,536 uids, and each that ever came would stay in memory."""
     quota = ConnectionQuota(QUOTA)
     for uid in range(10 * MAX_REMEMBERED):
-        quota.arrive(uid, Rank.OTHER, float(uid))
+        quota.arrive(uid, float(uid))
     assert len(quota._arrivals) <= MAX_REMEMBERED  # what is remembered cannot be seen otherwise
 
 
