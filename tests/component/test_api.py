@@ -111,6 +111,19 @@ async def test_the_status_lists_all_apps_in_the_configurations_order() -> None:
         assert await place.get("/v1/apps/ledger") == (200, status["apps"][1])
 
 
+async def test_the_status_of_all_apps_is_compressed_for_those_who_want_that() -> None:
+    """Ten thousand apps have seven megabytes of it, and hundreds of clients may read it slowly."""
+    async with served(TWO_APPS) as place:
+        answers = {}
+        for coding in ("gzip", "identity"):
+            headers = {"Accept-Encoding": coding}
+            async with place.client.get("/v1/apps", headers=headers) as response:
+                assert response.headers.get("Content-Encoding", "identity") == coding
+                assert response.headers["Vary"] == "Accept-Encoding"
+                answers[coding] = await response.json()
+        assert answers["gzip"] == answers["identity"]
+
+
 async def test_a_longer_lasting_token_is_fetched_if_necessary() -> None:
     """The consumer's job takes nine minutes, and the token lives for eight more."""
     async with served() as place:

@@ -52,6 +52,8 @@ class Answer:
 
 CLOSE = b"Connection: close\r\n"
 KEEP_ALIVE = b"Connection: keep-alive\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+LAST_CHUNK = b"0\r\n\r\n"
 
 
 def _bare(request: Request | None) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from refresherd.engine.ports import Clock
 from refresherd.host.http import answers
 from refresherd.host.http.answers import Answer, problem
+from refresherd.host.http.long_answers import LongAnswer
 from refresherd.host.http.requests import Malformed, Request, RequestReader
 from refresherd.host.stream import READ_BYTES, Stream
 
@@ -143,8 +144,8 @@ class HttpConnection(Generic[C]):
 
     def expired(self) -> None:
         """Close; where a request has begun, say why."""
-        reader = self._reader
-        if reader is not None and reader.in_request and not self.stream.pending:
+        reader, unread = self._reader, self.stream.pending or self._task is not None
+        if reader is not None and reader.in_request and not unread:
             self._refuse(reader.malformed(408, "the request took too long to arrive"))
         else:
             self.stream.close()
@@ -166,7 +167,7 @@ class HttpConnection(Generic[C]):
     async def begin(self, head: bytes, request: Request) -> None:
         """Begin an answer that `send` continues; it ends with the connection."""
         self._begun = True
-        coding = CHUNKED if request.minor else b""
+        coding = answers.CHUNKED if request.minor else b""
         closing = answers.CLOSE + b"\r\n"
         self.stream.write(b"".join((head, self._server.date(), coding, closing)))
         await self.stream.drained()
@@ -231,6 +232,9 @@ class HttpConnection(Generic[C]):
     ) -> None:
         try:
             answer = await later
+            if isinstance(answer, LongAnswer):
+                self._give(request, answer)
+                await answer.send(self.stream)
         except ConnectionError:
             answer = None
         except Exception as error:  # noqa: BLE001  # as above
@@ -243,11 +247,13 @@ class HttpConnection(Generic[C]):
             return
         if answer is None:
             if request.minor and request.method != "HEAD":
-                self.stream.write(LAST_CHUNK)
+                self.stream.write(answers.LAST_CHUNK)
             self._end()
+        elif isinstance(answer, LongAnswer):
+            self._answered()
         else:
             self._give(request, answer)
-            self._go_on()
+        self._go_on()
 
     def _refuse(self, malformed: Malformed) -> None:
         """Answer what is no request; nothing can follow."""
@@ -259,7 +265,7 @@ class HttpConnection(Generic[C]):
         closing = answer.closes or not request.keep_alive or server.stopping
         self._ending = closing
         stream.write(answer.to_bytes(request, server.date(), closing=closing))
-        if stream.pending:
+        if stream.pending or (isinstance(answer, LongAnswer) and not stream.closed):
             stream.idle(_deadline(server.times.answer))
         elif not stream.closed:
             self._answered()
@@ -286,10 +292,6 @@ class HttpConnection(Generic[C]):
         poll = select.poll()
         poll.register(self.stream.connection, 0)
         return any(events & (select.POLLHUP | select.POLLERR) for _, events in poll.poll(0))
-
-
-CHUNKED = b"Transfer-Encoding: chunked\r\n"
-LAST_CHUNK = b"0\r\n\r\n"
 
 
 def _deadline(seconds: float) -> float:
