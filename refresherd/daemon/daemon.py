@@ -17,7 +17,7 @@ from refresherd.adapters.metrics.exposition import Exposition
 from refresherd.adapters.metrics.observer import Metrics
 from refresherd.adapters.state.directory import StateDirectory
 from refresherd.adapters.systemd.reporter import Reporter
-from refresherd.adapters.web import HttpListener, address_text
+from refresherd.adapters.web.listener import HttpListener, address_text
 from refresherd.config import Api, Configuration
 from refresherd.daemon.assembly import Assembly, logging_to_stderr, running
 from refresherd.daemon.reload import Reloader
@@ -88,15 +88,19 @@ async def _run(
         assembly.claims.configure(configuration.output_paths, configuration.read)
         tune_garbage_collector()
         exposition = Exposition(metrics, assembly.supervisor, clock)
-        http = HttpListener(configuration.http.listen, exposition, assembly.supervisor, clock)
+        http = HttpListener(
+            configuration.http.listen, exposition, assembly.supervisor, clock, assembly.admission
+        )
         api = _api_path(configuration.api, service.api)
         await service.drop_unconfigured(configuration, assembly)
         sockets = _api_listeners(api, configuration.api, assembly, service)
         if api is not None:
             metrics.add_listener(str(api))
         async with _listening(http, *sockets), service.reporting(assembly, reporter):
-            addresses = ", ".join(address_text(*one) for one in http.addresses)
-            places = str(configuration.path), str(api or ""), addresses
+            addresses = [address_text(*one) for one in http.addresses]
+            for address in addresses:
+                metrics.add_listener(address)
+            places = str(configuration.path), str(api or ""), ", ".join(addresses)
             observer.observe(Started(__version__, len(configuration.apps), *places))
             for warning in (*configuration.troubles, *configuration.warnings, *service.warnings):
                 observer.observe(Warned(warning))

@@ -3,8 +3,8 @@
 At ten thousand apps the metrics are 41 MB of text. If each client got a text of its own, a few
 hundred that do not read would fill the memory. So a text is kept compressed, which is a twentieth
 of that, and one text serves everybody who asks within a short time. As the time is a multiple of
-how long it took to make the text, and an answer must be read within ANSWER_SECONDS, what slow
-clients can make the process keep is bounded at any number of apps.
+how long it took to make the text, and a client has half a minute to read it, what slow clients can
+make the process keep is bounded at any number of apps.
 """
 
 import asyncio
@@ -18,9 +18,6 @@ from refresherd.engine.ports import Clock
 from refresherd.host.keyed_executor import KeyedExecutor
 
 T = TypeVar("T")
-
-ANSWER_SECONDS = 30.0
-"""How long a client may take to read an answer."""
 
 SHARED_TIMES = 10.0
 """For how many times as long as it took to make it an answer is shared: however many clients ask,

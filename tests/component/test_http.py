@@ -9,13 +9,14 @@ from dataclasses import replace
 import pytest
 from aiohttp import ClientResponse, ClientSession
 
-from refresherd.adapters.web import HttpListener
+from refresherd.adapters.web.listener import HttpListener
 from refresherd.domain import session_state
 from refresherd.domain.errors import Reason
 from refresherd.domain.model import Instant, Timing
 from refresherd.domain.readiness import AppStatus, OutputStatus
 from refresherd.domain.session_state import Failure
-from support.fakes import FakeClock, grants
+from refresherd.host.admission import Admission
+from support.fakes import FakeClock, RecordingObserver, grants
 
 NOW = Instant(1000)
 LIFE = session_state.granted(session_state.begin(NOW), next(grants()), NOW, Timing(), 0.0)
@@ -69,7 +70,13 @@ METRICS = Metrics()
 @asynccontextmanager
 async def served(*statuses: AppStatus, metrics: Metrics = METRICS) -> AsyncIterator[ClientSession]:
     """Serve these apps, and yield a client of the listener."""
-    listener = HttpListener([("127.0.0.1", 0)], metrics, Apps(*statuses), FakeClock(NOW))
+    listener = HttpListener(
+        [("127.0.0.1", 0)],
+        metrics,
+        Apps(*statuses),
+        FakeClock(NOW),
+        Admission(RecordingObserver()),
+    )
     await listener.start()
     ((host, port),) = listener.addresses
     try:
@@ -86,9 +93,13 @@ async def answer(client: ClientSession, path: str, **headers: str) -> tuple[int,
 
 
 def assert_safe(response: ClientResponse) -> None:
-    """Assert that no cache keeps an answer, and that no browser guesses its type."""
+    """Assert that no cache keeps an answer, and no browser guesses its type.
+
+    Nobody learns which version of which library to attack either.
+    """
     assert response.headers["Cache-Control"] == "no-store"
     assert response.headers["X-Content-Type-Options"] == "nosniff"
+    assert response.headers["Server"] == "refresherd"
 
 
 async def test_a_scrape_gets_the_metrics_in_the_format_it_asked_for() -> None:
@@ -193,6 +204,8 @@ async def test_other_paths_and_methods_are_refused_in_plain_text() -> None:
             assert_safe(got)
         async with client.post("/metrics", data=b"x" * 1000) as got:
             assert (got.status, got.content_type) == (405, "text/plain")
+            assert got.headers["Allow"] == "GET, HEAD"
+            assert_safe(got)
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics", "/livez", "/readyz", "/readyz/payments"])

@@ -2,19 +2,23 @@
 
 import asyncio
 import os
+import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 
 import pytest
 from aiohttp import ClientSession
 
-from refresherd.adapters.web import IDLE_SECONDS, UNREAD_SECONDS, HttpListener, address_text
+from refresherd.adapters.web.listener import HttpListener, address_text, site
+from refresherd.domain.connection_quota import Quota
 from refresherd.domain.errors import RefresherdError
 from refresherd.domain.readiness import AppStatus
-from refresherd.host.shared_rendering import ANSWER_SECONDS
-from support.fakes import FakeClock
+from refresherd.host.admission import Admission
+from refresherd.host.http.connection import DEFAULT_TIMES, Times
+from support.fakes import FakeClock, RecordingObserver
 
 MEGABYTES = 30
 
@@ -53,10 +57,9 @@ class Metrics:
 
 def listening_on(
     *addresses: tuple[str, int],
-    idle_time: float = IDLE_SECONDS,
-    unread_time: float = UNREAD_SECONDS,
-    answer_time: float = ANSWER_SECONDS,
+    times: Times = DEFAULT_TIMES,
     metrics: Metrics | None = None,
+    quota: Quota | None = None,
 ) -> HttpListener:
     """Return a listener for these addresses."""
     return HttpListener(
@@ -64,9 +67,8 @@ def listening_on(
         metrics or Metrics(),
         NoApps(),
         FakeClock(),
-        idle_time=idle_time,
-        unread_time=unread_time,
-        answer_time=answer_time,
+        Admission(RecordingObserver(), quota),
+        times=times,
     )
 
 
@@ -182,23 +184,10 @@ async def test_a_stop_does_not_wait_for_a_rendering() -> None:
     go_on.set()
 
 
-async def test_a_client_that_reads_nothing_is_cut_off() -> None:
-    """Its 40 MB would be kept for ever."""
-    served = listening_on(("127.0.0.1", 0), unread_time=0.3)
-    await served.start()
-    (address,) = served.addresses
-    with socket.socket() as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        await asyncio.to_thread(client.connect, address)
-        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-        with pytest.raises(OSError, match=r"reset|Broken pipe"):
-            await asyncio.to_thread(send_until_refused, client)
-    await served.stop()
-
-
-async def test_a_client_that_reads_too_slowly_is_cut_off() -> None:
+@pytest.mark.parametrize("reads", [0, 64])
+async def test_a_client_that_reads_too_slowly_is_cut_off(reads: int) -> None:
     """A few bytes now and then would keep its answer in memory for days, and others like it."""
-    served = listening_on(("127.0.0.1", 0), answer_time=0.3)
+    served = listening_on(("127.0.0.1", 0), times=Times(answer=0.3))
     await served.start()
     (address,) = served.addresses
     with socket.socket() as client:
@@ -206,32 +195,104 @@ async def test_a_client_that_reads_too_slowly_is_cut_off() -> None:
         await asyncio.to_thread(client.connect, address)
         client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
         with pytest.raises(ConnectionError):
-            await asyncio.to_thread(trickle, client)
+            await asyncio.to_thread(linger, client, reads)
     await served.stop()
 
 
-def trickle(client: socket.socket) -> None:
-    """Read a little now and then; raise ConnectionError once the peer is gone."""
+def linger(client: socket.socket, reads: int) -> None:
+    """Send, and read so many bytes, now and then; raise ConnectionError once the peer is gone."""
     for _ in range(200):
-        client.recv(64)
+        if reads:
+            client.recv(reads)
         client.sendall(b"\r\n")
         time.sleep(0.05)
 
 
-def send_until_refused(client: socket.socket) -> None:
-    """Send now and then, and never read; raise OSError once the peer is gone."""
-    for _ in range(100):
-        client.sendall(b"\r\n")
-        time.sleep(1.0)
-
-
 async def test_a_connection_without_a_request_is_closed() -> None:
     """Forgotten connections would use up the daemon's descriptors."""
-    served = listening_on(("127.0.0.1", 0), idle_time=0.2)
+    served = listening_on(("127.0.0.1", 0), times=Times(request=0.2))
     await served.start()
     (address,) = served.addresses
     reader, writer = await asyncio.open_connection(*address)
     async with asyncio.timeout(10):
         assert await reader.read() == b""
+    writer.close()
+    await served.stop()
+
+
+@pytest.mark.parametrize(
+    ("address", "user"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8::7", "2001:db8::/64"),
+        ("2001:db8::ffff:0:7", "2001:db8::/64"),
+        ("fe80::7%lo", "fe80::/64"),
+    ],
+)
+def test_a_client_elsewhere_is_known_by_its_network(address: str, user: str) -> None:
+    """One with a new IPv6 address for each connection would have no limit."""
+    assert site(address) == user
+
+
+async def test_a_local_clients_uid_limits_its_connections() -> None:
+    """What one local user may open counts for all addresses and all other listeners together."""
+    go_on = threading.Event()
+
+    def pieces() -> Iterator[bytes]:
+        assert go_on.wait(10)
+        yield b""
+
+    metrics, quota = Metrics(pieces), Quota(rank_connections=1)
+    served = listening_on(("127.0.0.1", 0), ("::1", 0), metrics=metrics, quota=quota)
+    await served.start()
+    first, second = served.addresses
+    waiting, writer = await asyncio.open_connection(*first)
+    writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+    await asyncio.sleep(0.1)
+    refused, other = await asyncio.open_connection(*second)
+    assert (await refused.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 503 ")
+    go_on.set()
+    assert (await waiting.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    for each in (writer, other):
+        each.close()
+    await served.stop()
+
+
+async def test_what_follows_a_long_answer_is_answered_after_it() -> None:
+    """A pipelined request must not end up in the middle of the metrics."""
+    served = listening_on(("127.0.0.1", 0))
+    await served.start()
+    (address,) = served.addresses
+    reader, writer = await asyncio.open_connection(*address)
+    request = b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n"
+    writer.write(b"HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n" + request % b"metrics")
+    writer.write(request % b"livez")
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(re.findall(rb"Content-Length: ([0-9]+)", head)[0])
+    assert length == MEGABYTES * 1_000_000
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    await reader.readexactly(length)
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    assert await reader.readexactly(3) == b"ok\n"
+    writer.close()
+    await served.stop()
+
+
+async def test_a_request_that_is_not_complete_does_not_interrupt_a_long_answer() -> None:
+    """Were it refused for its slowness, the refusal would be read as metrics."""
+    served = listening_on(("127.0.0.1", 0), times=Times(answer=0.3))
+    await served.start()
+    (address,) = served.addresses
+    reader, writer = await asyncio.open_connection(*address, limit=1024)
+    writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\nGET /livez HT")
+    await reader.readuntil(b"\r\n\r\n")
+    await asyncio.sleep(0.8)
+    rest = bytearray()
+    with suppress(ConnectionError):
+        while part := await reader.read(65536):
+            rest += part
+    assert len(rest) < MEGABYTES * 1_000_000
+    assert b"HTTP/1.1 408" not in rest
     writer.close()
     await served.stop()

@@ -17,7 +17,7 @@ def daemon() -> Iterator[Daemon]:
     assert "a request failed" not in log
 
 
-@pytest.fixture(scope="session", params=["api"])
+@pytest.fixture(scope="session", params=["api", "http"])
 def door(request: pytest.FixtureRequest, daemon: Daemon) -> Door:
     """Return each way in that reads HTTP by itself, one after the other."""
     found: Door = getattr(daemon, request.param)

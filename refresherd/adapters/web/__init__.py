@@ -1,0 +1,1 @@
+"""The HTTP listener on TCP: metrics, liveness and readiness, never a token."""

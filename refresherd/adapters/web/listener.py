@@ -1,0 +1,131 @@
+"""Where the HTTP listener listens, whose its connections are, and how it stops."""
+
+import errno
+import os
+import socket
+from collections.abc import Iterable
+from ipaddress import IPv6Address, IPv6Network, ip_address
+
+from refresherd.adapters.web.pages import Exposition, Pages
+from refresherd.domain.connection_quota import User
+from refresherd.domain.errors import RefresherdError
+from refresherd.engine.ports import Clock, Roster
+from refresherd.host.admission import Admission
+from refresherd.host.http.connection import DEFAULT_TIMES, HttpServer, Times
+from refresherd.host.http.refusals import REFUSALS
+from refresherd.host.keyed_executor import KeyedExecutor
+from refresherd.host.listener import Listener
+from refresherd.host.tcp_peers import TcpPeers
+
+STOP_SECONDS = 0.4
+"""How long a stop waits for answers in progress before it cuts them off."""
+
+IPV6_SITE = 64
+"""The length of the prefix of an IPv6 network, in which a host may have any number of addresses."""
+
+_REASONS = {
+    errno.EADDRINUSE: "the address is in use; end the other process, or write another port under "
+    "listen in [http]",
+    errno.EACCES: "not permitted (ports below 1024 need CAP_NET_BIND_SERVICE)",
+    errno.EADDRNOTAVAIL: "this host has no such address; write one that it has, such as 127.0.0.1",
+    errno.EAFNOSUPPORT: "this host has no IPv6; write an IPv4 address, such as 127.0.0.1",
+}
+
+_UNKNOWN_NAME = "this host does not know the name; write an address, such as 127.0.0.1"
+
+
+class HttpListener:
+    """Serves the pages on each address of `listen`, pairs of host and port."""
+
+    def __init__(  # noqa: PLR0913  # the last has a default
+        self,
+        listen: Iterable[tuple[str, int]],
+        exposition: Exposition,
+        roster: Roster,
+        clock: Clock,
+        admission: Admission,
+        *,
+        times: Times = DEFAULT_TIMES,
+    ) -> None:
+        self._listen = tuple(listen)
+        self._admission = admission
+        self._peers = TcpPeers()
+        self._sockets: list[socket.socket] = []
+        self._listeners: list[Listener] = []
+        # Not the executor of the outputs, which wait for it at a stop.
+        self._pages = Pages(exposition, roster, KeyedExecutor(), clock)
+        self._server: HttpServer[None] = HttpServer(self._pages.handle, clock, times)
+
+    @property
+    def addresses(self) -> tuple[tuple[str, int], ...]:
+        """The addresses on which it listens, with the ports that the kernel chose for 0."""
+        return tuple(bound.getsockname()[:2] for bound in self._sockets)
+
+    async def start(self) -> None:
+        """Listen on every address, or on none.
+
+        Raises RefresherdError, which names the address on which it cannot listen.
+        """
+        try:
+            for host, port in self._listen:
+                self._sockets.append(_bind(host, port))
+        except RefresherdError:
+            await self.stop()
+            raise
+        for bound in self._sockets:
+            listener = Listener(
+                bound,
+                address_text(*bound.getsockname()[:2]),
+                self._admission,
+                user=self._user,
+                serve=lambda stream, _: self._server.serve(stream, None),
+                refusals=REFUSALS,
+            )
+            listener.start()
+            self._listeners.append(listener)
+
+    async def stop(self) -> None:
+        """Stop listening, and cut off clients that have no answer within a second."""
+        for listener in self._listeners:
+            listener.stop()
+        for bound in self._sockets:
+            bound.close()
+        self._listeners.clear()
+        self._sockets.clear()
+        await self._server.stop(STOP_SECONDS)
+        self._pages.close()
+        self._peers.close()
+
+    def _user(self, connection: socket.socket, _: object) -> User:
+        """Return a client's uid, or its address if it is on another host. Raises OSError."""
+        uid = self._peers.owner(connection)
+        return site(connection.getpeername()[0]) if uid is None else uid
+
+
+def site(address: str) -> str:
+    """Return what stands for all addresses that one client may have: of IPv6, a network."""
+    parsed = ip_address(address)
+    if isinstance(parsed, IPv6Address):
+        parsed = parsed.ipv4_mapped or parsed
+    if isinstance(parsed, IPv6Address):
+        return str(IPv6Network((int(parsed), IPV6_SITE), strict=False))
+    return str(parsed)
+
+
+def address_text(host: str, port: int) -> str:
+    """Return an address as a URL spells it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """Return a listening socket; `::` stands for all IPv6 addresses, and for no IPv4 address."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family)
+    except OSError as error:
+        number = error.errno or 0
+        # The numbers of getaddrinfo(3) are negative, and create_server() lengthens the texts.
+        reason = _UNKNOWN_NAME if number < 0 else _REASONS.get(number, os.strerror(number))
+        raise RefresherdError(f"cannot listen on {address_text(host, port)}: {reason}") from error
+    listening.settimeout(0)
+    return listening
