@@ -259,6 +259,25 @@ async def test_a_local_clients_uid_limits_its_connections() -> None:
     await served.stop()
 
 
+async def test_the_kernel_keeps_little_for_a_client_that_does_not_read() -> None:
+    """Its buffers count towards the daemon's memory limit; hundreds of clients would fill it."""
+    served = listening_on(("127.0.0.1", 0), times=Times(answer=0.5))
+    await served.start()
+    (address,) = served.addresses
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        await asyncio.to_thread(client.connect, address)
+        client.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        # It is cut off meanwhile, so what can be read is what the kernel has kept.
+        await asyncio.sleep(1.5)
+        kept = 0
+        with suppress(ConnectionError):
+            while part := await asyncio.to_thread(client.recv, 65536):
+                kept += len(part)
+    assert kept < 100_000
+    await served.stop()
+
+
 async def test_what_follows_a_long_answer_is_answered_after_it() -> None:
     """A pipelined request must not end up in the middle of the metrics."""
     served = listening_on(("127.0.0.1", 0))

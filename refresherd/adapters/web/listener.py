@@ -20,6 +20,9 @@ from refresherd.host.tcp_peers import TcpPeers
 STOP_SECONDS = 0.4
 """How long a stop waits for answers in progress before it cuts them off."""
 
+UNSENT_BYTES = 65536
+"""What the kernel buffers of an answer, besides what is on its way: tcp(7)."""
+
 IPV6_SITE = 64
 """The length of the prefix of an IPv6 network, in which a host may have any number of addresses."""
 
@@ -128,4 +131,6 @@ def _bind(host: str, port: int) -> socket.socket:
         reason = _UNKNOWN_NAME if number < 0 else _REASONS.get(number, os.strerror(number))
         raise RefresherdError(f"cannot listen on {address_text(host, port)}: {reason}") from error
     listening.settimeout(0)
+    # Accepted sockets inherit it. The kernel would take 3 MB for each client that does not read.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
     return listening

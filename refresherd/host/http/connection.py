@@ -144,8 +144,10 @@ class HttpConnection(Generic[C]):
 
     def expired(self) -> None:
         """Close; where a request has begun, say why."""
-        reader, unread = self._reader, self.stream.pending or self._task is not None
-        if reader is not None and reader.in_request and not unread:
+        reader = self._reader
+        if self.stream.pending or self._task is not None:
+            self.stream.abort()
+        elif reader is not None and reader.in_request:
             self._refuse(reader.malformed(408, "the request took too long to arrive"))
         else:
             self.stream.close()
