@@ -32,6 +32,9 @@ LINGER_SECONDS = 1.0
 """How long after its last answer a client may go on sending; it is thrown away. If it were left
 unread, the kernel would throw away the answer as well."""
 
+LINGER_BYTES = 4 * 1024 * 1024
+"""How much of it is thrown away. Go's client, for example, reads no answer after a failed write."""
+
 
 class Place(Protocol):
     """A connection's place among all others."""
@@ -277,13 +280,17 @@ class Stream:
 class _Lingering:
     """The end of a dialogue: what the client still sends is thrown away."""
 
-    __slots__ = ("_stream",)
+    __slots__ = ("_left", "_stream")
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
+        self._left = LINGER_BYTES
 
     def received(self, data: bytes) -> None:
-        """Throw it away."""
+        """Throw it away, up to a limit."""
+        self._left -= len(data)
+        if self._left < 0:
+            self._stream.close()
 
     def ended(self) -> None:
         """Close."""

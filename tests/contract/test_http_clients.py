@@ -30,7 +30,7 @@ REFRESH = "http://localhost/v1/apps/payments/refresh"
 def test_the_libraries_of_python_get_through(
     daemon: Daemon, see: Callable[[Path], dict[str, str]]
 ) -> None:
-    """Tokens, refreshes with any body, a watch, errors, and one connection for all of it."""
+    """Tokens, refreshes with any body, a watch, errors, and one connection again and again."""
     assert see(daemon.socket) == SEEN
 
 

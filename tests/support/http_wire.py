@@ -64,7 +64,8 @@ def exchange(
             # The server may have refused and closed before the last piece.
             for piece in pieces:
                 client.sendall(piece)
-            if ends:
+        if ends:
+            with suppress(OSError):
                 client.shutdown(socket.SHUT_WR)
         received = read_all(client)
     return responses(received, methods)

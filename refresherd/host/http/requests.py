@@ -112,8 +112,8 @@ class RequestReader:
 
     @property
     def clean(self) -> bool:
-        """Whether all that was read is answered."""
-        return not self.in_request and not self.ready
+        """Whether all that the client sends is read and answered."""
+        return self._refused is None and not self.in_request and not self.ready
 
     def malformed(self, status: int, detail: str) -> Malformed:
         """Return the refusal of the request that is being read."""

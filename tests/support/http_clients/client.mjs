@@ -37,12 +37,14 @@ const length = { "Content-Length": 10 };
 seen["refresh with a body"] = `${(await ask("POST", `${app}/refresh`, '{"a": "b"}', length)).code}`;
 const chunks = { "Transfer-Encoding": "chunked" };
 seen["refresh with chunks"] = `${(await ask("POST", `${app}/refresh`, "hello", chunks)).code}`;
+seen["large body"] = `${(await ask("POST", `${app}/refresh`, "x".repeat(1_000_000))).code}`;
 const before = dials;
 for (let count = 0; count < 100; count += 1) {
   const { code } = await ask("GET", `${app}/token`);
   if (code !== 200) throw new Error(`${code}`);
 }
-seen["connections for 100 more"] = `${dials - before}`;
+// The one before may have ended with the refusal.
+seen["connections for 100 more"] = dials - before <= 1 ? "0 or 1" : `${dials - before}`;
 
 const watch = await start("GET", `${app}/token?watch=1`);
 watch.once("data", (line) => {
