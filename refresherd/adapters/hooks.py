@@ -14,15 +14,9 @@ from refresherd.domain.durations import in_seconds
 from refresherd.domain.errors import HookError
 from refresherd.domain.model import App
 from refresherd.engine.ports import Hook
-from refresherd.host import subprocesses
+from refresherd.host import child_environment, subprocesses
 from refresherd.host.keyed_executor import KeyedExecutor, filesystem_timeout
 from refresherd.host.subprocesses import Program, Tail
-
-PASSED_ON = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TZ", "USER", "XDG_RUNTIME_DIR")
-"""The only variables that a command gets from the daemon's environment: others may hold keys.
-
-`systemctl --user` finds its manager by XDG_RUNTIME_DIR.
-"""
 
 UMASK = 0o077
 """A command may write the token to a file."""
@@ -50,8 +44,7 @@ def hooks(
     app: App, environ: Mapping[str, str], executor: KeyedExecutor, gate: asyncio.Semaphore
 ) -> tuple[Hook, ...]:
     """Return an app's hooks, in order. `gate` limits how many commands run at a time."""
-    passed_on = {name: environ[name] for name in PASSED_ON if name in environ}
-    environ = {"PATH": os.defpath, **passed_on, "REFRESHERD_APP": app.name}
+    environ = {**child_environment.basic(environ), "REFRESHERD_APP": app.name}
     result: list[Hook] = []
     for index, spec in enumerate(app.hooks):
         if spec.pid_file is None:

@@ -136,7 +136,8 @@ class AppTable(Struct, frozen=True, kw_only=True):
     api_key_command: Annotated[
         tuple[scalars.Argument, ...],
         "A command that prints the API key: a program (an absolute path, or a name on PATH) and"
-        " its arguments, without a shell.",
+        " its arguments, without a shell. It gets the daemon's environment, except variables that"
+        " hold an API key and those of the service manager.",
         Meta(examples=[["pass", "dsm"]]),
     ] = ()
     token_file: Annotated[

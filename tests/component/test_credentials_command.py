@@ -48,9 +48,20 @@ async def test_a_command_prints_the_key() -> None:
 
 
 async def test_a_command_runs_with_the_environment_and_without_input() -> None:
-    """A command needs HOME, for instance, and must not wait for ever for a password."""
-    key = shell('cat; printf %s "$STORED"', {"STORED": API_KEY})
+    """A command needs VAULT_ADDR, for instance, and must not wait for ever for a password."""
+    parts = {"FIRST": API_KEY[:20], "SECOND": API_KEY[20:]}
+    key = shell('cat; printf %s "$FIRST$SECOND"', parts)
     assert (await key.read()).reveal() == API_KEY
+
+
+async def test_a_command_gets_no_other_app_s_key() -> None:
+    """Whoever may change one app's command must not learn every key of the daemon."""
+    others = {"ORDERS": API_KEY, "PADDED": f" {API_KEY}\n", "SDKMS_API_KEY": "x"}
+    wanted = {"FORTANIX_API_KEY": "x", "VAULT_ADDR": "https://vault", "VAULT_TOKEN": "hvs.1"}
+    kept = shell('echo "$VAULT_ADDR $VAULT_TOKEN" >&2; exit 1', {**others, **wanted})
+    assert await fault(kept) == "api_key_command /bin/sh: exit status 1: https://vault hvs.1"
+    found = shell("env | grep -cE '^(ORDERS|PADDED|SDKMS|FORTANIX)' >&2; exit 1", others | wanted)
+    assert await fault(found) == "api_key_command /bin/sh: exit status 1: 0"
 
 
 async def test_long_output_on_standard_error_does_not_block() -> None:

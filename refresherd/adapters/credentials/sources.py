@@ -36,7 +36,7 @@ from refresherd.domain.model import (
 )
 from refresherd.domain.redaction import MASK, SHORTEST, redact_quoted
 from refresherd.engine.ports import CredentialSource
-from refresherd.host import subprocesses
+from refresherd.host import child_environment, subprocesses
 from refresherd.host.keyed_executor import PATIENCE_SECONDS, KeyedExecutor, filesystem_timeout
 from refresherd.host.os_errors import with_cure
 from refresherd.host.source_files import MISSING, file_stamp, read_source
@@ -62,7 +62,7 @@ def source(  # noqa: PLR0911 -- one for each kind
     *,
     patience: float = PATIENCE_SECONDS,
 ) -> CredentialSource:
-    """Return the source of an app's credential. A command runs with `environ`.
+    """Return the source of an app's credential. A command gets `environ` without API keys.
 
     File operations fail if they take longer than `patience` seconds.
     """
@@ -85,7 +85,7 @@ def source(  # noqa: PLR0911 -- one for each kind
         case ApiKeyCommand(argv):
             # The command may take as long as a login attempt, so that after a hang there is time
             # for another attempt while the token lives.
-            program = Program(argv, environ)
+            program = Program(argv, child_environment.without_api_keys(environ))
             output = partial(_output, program, app.endpoint.timeout)
             return TextSource(f"api_key_command {argv[0]}", output, host, program)
         case Certificate():
