@@ -43,9 +43,11 @@ FLOODS = (
     *_each("bombs", 80, Way.HTTP),
     *_each("bombs", 20, Way.API),
     *_each("connects", 1, *EVERY_WAY),
+    *_each("connects-unbounded", 1, Way.API),
     *_each("half-requests", 1, *HTTP_WAYS),
     *_each("requests-unanswered", 1, *EVERY_WAY),
     Flood("connects-processes", ((Way.API, Attacker("connects")),) * 4),
+    Flood("connects-processes-unbounded", ((Way.API, Attacker("connects-unbounded")),) * 4),
     *(
         Flood(f"{habit}-{way}-1024", ((way, Attacker(habit, 1500)),), descriptors=1024)
         for habit in ("idle", "slow-heads", "half")

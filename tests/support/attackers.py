@@ -26,12 +26,16 @@ SMALL_BUFFER = 2048
 
 BLOCK = b"x" * 65536
 
+REST = 0.00005
+"""Seconds between two connections: some 7,000 are made in a second. Without a rest it is up to
+100,000, and attackers fill the queue of a socket faster than a busy machine empties it."""
+
 PAUSE = 0.05
 """Seconds between two looks at the connections that wait."""
 
 GONE = select.POLLHUP | select.POLLERR | select.POLLRDHUP
 
-MOST = 100_000
+MOST = 5_000_000
 """No attacker makes more connections than this."""
 
 
@@ -72,6 +76,8 @@ class Habit:
     """Reads each answer at once, and sends `first` again."""
     leaves: bool = False
     """Closes at once, and connects again."""
+    rest: float = 0.0
+    """Seconds between two connections of one that leaves."""
     inflates: bool = False
     """Sends a compressed body."""
     differs: bool = False
@@ -80,9 +86,10 @@ class Habit:
 
 HABITS: Mapping[str, Habit] = MappingProxyType(
     {
-        "connects": Habit(leaves=True),
-        "half-requests": Habit(request(TOKEN)[:-20], leaves=True),
-        "requests-unanswered": Habit(request(TOKEN), leaves=True),
+        "connects": Habit(leaves=True, rest=REST),
+        "connects-unbounded": Habit(leaves=True),
+        "half-requests": Habit(request(TOKEN)[:-20], leaves=True, rest=REST),
+        "requests-unanswered": Habit(request(TOKEN), leaves=True, rest=REST),
         "idle": Habit(),
         "half": Habit(request(TOKEN)[:-2]),
         "slow-heads": Habit(b"GET / HTTP/1.1\r\nX: ", dribble=b"x"),
@@ -160,6 +167,8 @@ class Attack:
             if connection := self._connected():
                 with connection, suppress(OSError):
                     connection.send(self._habit.first)
+            if self._habit.rest:  # even a sleep of no length would slow it down
+                time.sleep(self._habit.rest)
 
     def hold(self, number: int, until: float) -> None:
         """Keep so many connections open, and replace those that are closed."""
