@@ -6,6 +6,7 @@ RefresherdError
 ├── HookError                logged and counted; the hook runs again with the next token
 ├── NoSuchApp                ask for another app
 ├── NoToken                  ask again later
+├── TooSoon                  ask again later
 ├── Denied                   ask an operator for access
 ├── Undecided                ask again later
 └── DsmError                 an attempt failed
@@ -16,6 +17,8 @@ RefresherdError
 """
 
 from enum import StrEnum
+
+from refresherd.domain.durations import in_seconds
 
 
 class Reason(StrEnum):
@@ -71,6 +74,20 @@ class NoToken(RefresherdError):
 
     def __init__(self, message: str, *, retry_after: int) -> None:
         super().__init__(message)
+        self.retry_after = retry_after
+
+
+class TooSoon(RefresherdError):
+    """Clients that may only read the token have had it renewed too often.
+
+    `retry_after` is in seconds, 1 or more.
+    """
+
+    def __init__(self, app: str, *, retry_after: int) -> None:
+        super().__init__(
+            f'the token of "{app}" was renewed for its readers too often; ask again in '
+            f"{in_seconds(retry_after)}"
+        )
         self.retry_after = retry_after
 
 

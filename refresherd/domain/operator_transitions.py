@@ -1,4 +1,4 @@
-"""Transitions that people cause: a refresh on request, a new credential or file, other settings."""
+"""Transitions that people and clients cause: refreshes, changed credentials, files and settings."""
 
 from dataclasses import replace
 
@@ -20,6 +20,17 @@ def refresh_requested(session: SessionState, now: Instant, timing: Timing) -> Se
     return replace(
         session, next_attempt_at=at, login_at=min(session.login_at, at), by_operator=True
     )
+
+
+def hastened(session: SessionState, now: Instant, timing: Timing) -> SessionState:
+    """Return the state with the next attempt due now, for a client that may only read the token.
+
+    A login that has to wait goes on waiting.
+    """
+    at = refresh_requested(session, now, timing).next_attempt_at
+    if session.method is Method.AUTH:
+        at = max(at, session.login_at)
+    return replace(session, next_attempt_at=min(session.next_attempt_at, at))
 
 
 def credential_changed(session: SessionState, now: Instant, timing: Timing) -> SessionState:

@@ -123,6 +123,16 @@ def no_token(session: SessionState, now: Instant) -> NoToken:
     return NoToken(message, retry_after=_seconds(session.next_attempt_at - now))
 
 
+def renewed_too_often(allowed_at: Instant, now: Instant) -> NoToken:
+    """Return the refusal for a client that wants a longer life than its readers may ask for."""
+    seconds = _seconds(allowed_at - now)
+    return NoToken(
+        "the token was renewed for its readers too often; it can be renewed for them again in "
+        f"{in_seconds(seconds)}",
+        retry_after=seconds,
+    )
+
+
 def refusal(session: SessionState, ask: Ask, now: Instant) -> NoToken | None:
     """Return the refusal for a client that would wait without success, None if waiting may help.
 

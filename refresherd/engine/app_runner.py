@@ -95,6 +95,10 @@ class AppRunner:
         """Make an attempt now, unless one is under way."""
         self._refresher.refresh()
 
+    def hasten(self) -> None:
+        """Make an attempt now for a client that may only read the token."""
+        self._refresher.hasten()
+
     def overdue(self, now: Instant) -> float:
         """Return for how many seconds the app has been due and not started.
 

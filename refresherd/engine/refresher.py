@@ -66,6 +66,13 @@ class Refresher:
         self._app.publish(operator_transitions.refresh_requested(session, now, timing))
         self._alarm.ring()
 
+    def hasten(self) -> None:
+        """Make an attempt now for a client that may only read the token."""
+        session, now = self._app.session, self._app.now()
+        timing = self._app.settings.timing
+        self._app.publish(operator_transitions.hastened(session, now, timing))
+        self._alarm.ring()
+
     def wake(self) -> None:
         """Start what is due by now: a periodic task was given something to do."""
         self._alarm.ring()

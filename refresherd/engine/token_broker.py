@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
+from math import ceil
 
-from refresherd.domain import operator_transitions, readiness, session_state
-from refresherd.domain.errors import NoSuchApp
+from refresherd.domain import operator_transitions, readiness, refresh_allowance, session_state
+from refresherd.domain.errors import NoSuchApp, TooSoon
 from refresherd.domain.model import Instant, Token
 from refresherd.domain.readiness import Ask
 from refresherd.domain.session_state import SessionState
@@ -32,12 +33,16 @@ class Broker:
         self._supervisor = supervisor
         self._clock = clock
         self._startup_wait = startup_wait
+        self._whole_at: dict[str, Instant] = {}
+        """When the readers' allowance is whole again, by app; only of those that used it."""
 
-    async def token(self, name: str, min_ttl: float = 0.0, wait: float = 0.0) -> Token:
+    async def token(
+        self, name: str, min_ttl: float = 0.0, wait: float = 0.0, *, operator: bool = False
+    ) -> Token:
         """Return a token that lives for at least `min_ttl` seconds more, refreshed if necessary.
 
         Waits for one up to `wait` seconds. Raises NoSuchApp; and NoToken, at once if waiting
-        is hopeless.
+        is hopeless. An `operator` uses no allowance.
         """
         if not _tried(self.runner(name).cell):
             await self._wait(name, self._startup_wait, _tried)
@@ -48,19 +53,24 @@ class Broker:
         ask = Ask(min_ttl, at=now, until=Instant(now + wait))
         with suppress(TimeoutError):
             async with asyncio.timeout(wait):
-                return await self._next_token(name, ask)
+                return await self._next_token(name, ask, operator=operator)
         raise readiness.no_token(self.runner(name).cell.session, self._clock.now())
 
     async def refresh(self, name: str, wait: float, *, operator: bool) -> None:
         """Make an attempt now; return once it has ended, or after `wait` seconds.
 
         An attempt that is already under way counts. An app in trouble keeps to its backoff unless
-        an `operator` asks. Raises NoSuchApp.
+        an `operator` asks. Raises NoSuchApp; and TooSoon if the readers' allowance is used up.
         """
         runner = self.runner(name)
         before = runner.cell.session
-        if operator or before.failures == 0:
+        if operator:
             runner.refresh()
+        elif before.failures == 0:
+            allowed_at = self._hasten(runner, operator=False)
+            if allowed_at is not None:
+                seconds = max(1, ceil(allowed_at - self._clock.now()))
+                raise TooSoon(name, retry_after=seconds)
         elif before.next_attempt_at > self._clock.now():
             return
 
@@ -103,7 +113,7 @@ class Broker:
                 while not done(cell := self.runner(name).cell):
                     await cell.changed(cell.version)
 
-    async def _next_token(self, name: str, ask: Ask) -> Token:
+    async def _next_token(self, name: str, ask: Ask, *, operator: bool) -> Token:
         while True:
             runner = self.runner(name)
             version = runner.cell.version
@@ -114,19 +124,39 @@ class Broker:
                 raise readiness.stopping()
             if refusal := readiness.refusal(runner.cell.session, ask, self._clock.now()):
                 raise refusal
-            if self._may_hasten(runner):
-                runner.refresh()
-            await runner.cell.changed(version)
+            allowed_at = None
+            session = runner.cell.session
+            alive = session_state.valid_token(session, self._clock.now()) is not None
+            if alive and not session.failures:
+                allowed_at = self._hasten(runner, operator=operator)
+            if allowed_at is None:
+                await runner.cell.changed(version)
+            elif allowed_at > ask.until:
+                raise readiness.renewed_too_often(allowed_at, self._clock.now())
+            else:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(allowed_at - self._clock.now()):
+                        await runner.cell.changed(version)
 
-    def _may_hasten(self, runner: AppRunner) -> bool:
-        """Return whether to renew a live token now, because nothing else will do so soon."""
-        session, now = runner.cell.session, self._clock.now()
-        if session.failures or session_state.valid_token(session, now) is None:
-            return False
-        soonest = operator_transitions.refresh_requested(
-            session, now, runner.app.timing
-        ).next_attempt_at
-        return soonest < session.next_attempt_at
+    def _hasten(self, runner: AppRunner, *, operator: bool) -> Instant | None:
+        """Renew a token on request; return None, or when that will be allowed if it is not.
+
+        An attempt that comes as soon anyway costs nothing of the allowance.
+        """
+        name, session, now = runner.app.name, runner.cell.session, self._clock.now()
+        hastened = operator_transitions.hastened(session, now, runner.app.timing)
+        if hastened.next_attempt_at >= session.next_attempt_at:
+            return None
+        token = session_state.valid_token(session, now)
+        if token is not None and not operator:
+            seconds = refresh_allowance.interval(token)
+            whole_at = self._whole_at.get(name, now)
+            allowed_at = refresh_allowance.allowed_at(whole_at, seconds)
+            if allowed_at > now:
+                return allowed_at
+            self._whole_at[name] = refresh_allowance.used(whole_at, now, seconds)
+        runner.hasten()
+        return None
 
 
 def lasting_token(runner: AppRunner, min_ttl: float, now: Instant) -> Token | None:

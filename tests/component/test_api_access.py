@@ -11,6 +11,7 @@ from itertools import islice
 import pytest
 
 from refresherd.domain.events import AccessDenied
+from refresherd.domain.labels import ApiRoute
 from refresherd.domain.model import Access
 from refresherd.domain.reload_plan import ReloadPlan
 from support.api_place import Place, eventually, served
@@ -193,3 +194,15 @@ async def test_access_that_is_lost_ends_a_watch() -> None:
         text = await watch
         assert "token-1" in text
         assert "token-2" not in text
+
+
+async def test_a_reader_may_not_have_a_token_renewed_again_and_again() -> None:
+    """It learns how long to wait, and still gets the token that there is."""
+    async with served({"payments": Access(users=(UID,))}) as place:
+        codes = []
+        for _ in range(5):
+            place.clock.advance(2)
+            codes.append((await ask(place, "POST /v1/apps/payments/refresh?wait=0"))[0])
+        assert codes == [200, 200, 200, 429, 429]
+        assert (await ask(place, f"GET {TOKEN}"))[0] == 200
+        assert place.answered[-2:] == [(ApiRoute.REFRESH, 429), (ApiRoute.TOKEN, 200)]

@@ -10,7 +10,7 @@ from typing import Any
 from refresherd.adapters.api import rendering, requests
 from refresherd.adapters.api.rendering import Renderings, status_fields
 from refresherd.adapters.api.requests import Asked, BadParameter, TokenQuery
-from refresherd.domain.errors import Denied, NoSuchApp, NoToken, Undecided
+from refresherd.domain.errors import Denied, NoSuchApp, NoToken, TooSoon, Undecided
 from refresherd.domain.events import ApiAnswered
 from refresherd.domain.labels import ApiRoute
 from refresherd.domain.model import App, Format, Instant
@@ -108,6 +108,8 @@ class Service:
             answer = problem(403, str(error), members=members)
         except NoSuchApp as error:
             answer = problem(404, str(error))
+        except TooSoon as error:
+            answer = problem(429, str(error), {"Retry-After": str(error.retry_after)})
         except (NoToken, Undecided) as error:
             answer = problem(503, str(error), {"Retry-After": str(error.retry_after)})
         if answer is not None:
@@ -140,12 +142,13 @@ class Service:
             raise asked.fault
 
     async def _token(self, app: App, query: TokenQuery, client: Client) -> Answer:
-        token = await self._broker.token(app.name, query.min_ttl, query.wait)
+        operator = self._authorizer.is_operator(client.peer)
+        token = await self._broker.token(app.name, query.min_ttl, query.wait, operator=operator)
         running = self._broker.runner(app.name)
         if query.wait or running.app.access is not app.access:
             # A reload may have changed the access meanwhile, and checking it takes time as well.
             await self._authorizer.demand(client, running.app)
-            token = await self._broker.token(app.name, query.min_ttl)
+            token = await self._broker.token(app.name, query.min_ttl, operator=operator)
         return self._renderings.of(running.app, token, query.form, self._clock.now())
 
     async def _refresh(self, running: AppRunner, wait: float, client: Client) -> Answer:

@@ -23,7 +23,7 @@ REQUEST_CODES = {
     ApiRoute.APPS: (200, 400, 405),
     ApiRoute.APP: (200, 400, 404, 405),
     ApiRoute.TOKEN: (200, 400, 403, 404, 405, 503),
-    ApiRoute.REFRESH: (200, 400, 403, 404, 405, 503),
+    ApiRoute.REFRESH: (200, 400, 403, 404, 405, 429, 503),
     ApiRoute.UNKNOWN: (404,),
 }
 """The codes that each route may answer with; their series exist from the start."""

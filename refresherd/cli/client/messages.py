@@ -1,7 +1,7 @@
 """The daemon's JSON as values: the status of apps, and problems (RFC 9457) as errors."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +12,7 @@ from refresherd.cli.errors import (
     CommandError,
     InvalidResponse,
     NotPermitted,
+    TimedOut,
     Unavailable,
     UsageError,
     current_user,
@@ -87,6 +88,9 @@ def read_output_paths(text: bytes) -> frozenset[str]:
         raise InvalidResponse("cannot read the daemon's outputs") from error
 
 
+_RETRYABLE: Mapping[int, type[CommandError]] = {429: TimedOut, 503: Unavailable}
+
+
 def error_from(response: Response, app: str, statuses: Callable[[], bytes]) -> CommandError:
     """Return the error for a response that is not 200, to a request about `app` ("" for all).
 
@@ -109,8 +113,8 @@ def error_from(response: Response, app: str, statuses: Callable[[], bytes]) -> C
             return UsageError(detail)
         case 400 | 404:
             return UsageError(detail)
-        case 503:
-            return Unavailable(f"{app}: {detail}")
+        case 429 | 503:
+            return _RETRYABLE[response.status](f"{app}: {detail}")
         case status:
             return InvalidResponse(f"status {status}: {detail}")
 

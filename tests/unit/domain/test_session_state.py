@@ -20,6 +20,7 @@ from refresherd.domain.errors import (
 from refresherd.domain.model import Grant, Instant, Method, Secret, Timing
 from refresherd.domain.operator_transitions import (
     credential_changed,
+    hastened,
     refresh_requested,
     settings_changed,
 )
@@ -293,6 +294,15 @@ def test_repeated_requests_hasten_nothing() -> None:
     failed = session_state.failed(session_state.begin(NOW), OUTAGE, NOW, TIMING, 0.9)
     assert refresh_requested(failed, at(0.5), TIMING).next_attempt_at == at(1)
     assert refresh_requested(fresh(), at(0.5), TIMING).next_attempt_at == at(1)
+
+
+def test_a_reader_hastens_no_login_that_has_to_wait() -> None:
+    """A client that may only read a token must not cost the app its allowance of logins."""
+    assert hastened(fresh(), at(10), TIMING).next_attempt_at == at(10)
+    assert not hastened(fresh(), at(10), TIMING).by_operator
+    waiting = replace(fresh(), method=Method.AUTH, login_at=at(200), next_attempt_at=at(250))
+    assert hastened(waiting, at(10), TIMING).next_attempt_at == at(200)
+    assert hastened(waiting, at(10), TIMING).login_at == at(200)
 
 
 def test_a_new_credential_logs_in_while_the_token_stays() -> None:

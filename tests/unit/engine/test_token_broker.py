@@ -8,8 +8,17 @@ from itertools import islice, repeat
 
 import pytest
 
-from refresherd.domain.errors import NoSuchApp, NoToken, Reason, Rejected, Retryable, SessionLost
+from refresherd.domain.errors import (
+    NoSuchApp,
+    NoToken,
+    Reason,
+    Rejected,
+    Retryable,
+    SessionLost,
+    TooSoon,
+)
 from refresherd.domain.model import App, Method, Timing, Token
+from refresherd.domain.refresh_allowance import AT_ONCE
 from refresherd.domain.reload_plan import ReloadPlan
 from refresherd.engine.context import AppContext
 from refresherd.engine.supervisor import Supervisor
@@ -240,6 +249,52 @@ async def test_readers_cannot_have_a_refused_credential_retried() -> None:
         await place.advance(1)
         await refresh
         assert place.attempts == 2
+
+
+async def test_readers_cannot_have_a_token_renewed_again_and_again() -> None:
+    """Each renewal costs a session at DSM, writes and hooks; an operator may have as many."""
+    async with brokerage(list(islice(grants(), 20))) as place:
+        await settle()
+
+        async def refresh(*, operator: bool) -> None:
+            await place.advance(2)
+            asked = asyncio.create_task(
+                place.broker.refresh("payments", PATIENT, operator=operator)
+            )
+            await place.advance(1)
+            await asked
+
+        for _ in range(AT_ONCE):
+            await refresh(operator=False)
+        assert place.attempts == 1 + AT_ONCE
+        with pytest.raises(TooSoon, match=r"too often; ask again in 5[0-9] s") as raised:
+            await refresh(operator=False)
+        with pytest.raises(NoToken, match="renewed for its readers too often") as unmet:
+            await place.broker.token("payments", min_ttl=599, wait=0.01)
+        assert 45 < raised.value.retry_after < 60
+        assert 45 < unmet.value.retry_after < 60
+        for _ in range(5):
+            await refresh(operator=True)
+        assert place.attempts == 1 + AT_ONCE + 5
+        await place.advance(60)
+        before = await place.broker.token("payments")
+        await refresh(operator=False)
+        assert (await place.broker.token("payments")).generation == before.generation + 1
+
+
+async def test_readers_that_ask_together_share_one_renewal() -> None:
+    """The workers of a service that got a 401 all ask at once: that is one need, not ten."""
+    async with brokerage(list(islice(grants(), 20))) as place:
+        await settle()
+        for number in range(AT_ONCE):
+            await place.advance(0.5)
+            asked = [
+                asyncio.create_task(place.broker.refresh("payments", PATIENT, operator=False))
+                for _ in range(10)
+            ]
+            await place.advance(1)
+            await asyncio.gather(*asked)
+            assert place.attempts == number + 2
 
 
 async def test_a_refused_credential_is_reported_at_once() -> None:

@@ -23,6 +23,7 @@ from refresherd.cli.errors import (
     InvalidResponse,
     NoDaemon,
     NotPermitted,
+    TimedOut,
     Unavailable,
     UsageError,
     current_user,
@@ -155,6 +156,7 @@ def test_a_long_text_is_visibly_cut() -> None:
     [
         (400, UsageError, 64, "a reason"),
         (404, UsageError, 64, "a reason; the apps are: payments, orders"),
+        (429, TimedOut, 75, "payments: a reason"),
         (503, Unavailable, 69, "payments: a reason"),
         (500, InvalidResponse, 69, "status 500: a reason"),
     ],
