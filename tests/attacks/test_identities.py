@@ -312,7 +312,9 @@ def test_a_pid_that_passed_to_another_process_is_no_proof(error: int) -> None:
             (unit / "cgroup.procs").write_text(str(process.pid))
             daemon.process.send_signal(signal.SIGCONT)
             text, _ = attacker.communicate("ask\n", timeout=30)
-        assert answered(text) == "403"
+        # On a busy host, the process may have ended before the connection was accepted. Then an
+        # older kernel has nothing to say about it, and the client is told to connect again.
+        assert answered(text) in ({"403", "503"} if accepted_at_once else {"403"})
 
 
 @contextmanager
