@@ -122,14 +122,6 @@ class Admission:
         if asleep and self._may_stay_awake:
             asyncio.get_running_loop().call_soon(self._stay_awake)
 
-    def close(self) -> None:
-        """Close all connections at once."""
-        for stream in tuple(self._streams):
-            stream.close()
-        if self._sweep is not None:
-            self._sweep.cancel()
-            self._sweep = None
-
     def _stay_awake(self) -> None:
         loop = asyncio.get_running_loop()
         if loop.time() < self._awake_until:
