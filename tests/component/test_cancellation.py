@@ -1,6 +1,7 @@
 """Outputs and watchers cancelled at any await leave nothing behind and can go on."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,11 @@ Make = Callable[[Path, KeyedExecutor], Output]
 
 
 def descriptors() -> list[str]:
-    """Return the descriptors that this process has open."""
+    """Return the descriptors that this process has open, without those of earlier tests' garbage.
+
+    A pidfd is closed with the last reference to its process.
+    """
+    gc.collect()
     entries = [entry for entry in Path("/proc/self/fd").iterdir() if entry.exists()]
     return sorted(str(entry.readlink()) for entry in entries)
 
