@@ -90,7 +90,7 @@ class ConnectionQuota:
         return None
 
     def enter(self, user: User, rank: Rank) -> Refusal | None:
-        """Give a connection its place; return why there is none."""
+        """Give a connection its place; return the reason if it gets none."""
         if rank is Rank.OTHER and self._open[user] >= self.quota.user_connections:
             return Refusal.USER_CONNECTIONS
         if self._ranks[rank] >= self.quota.rank_connections:

@@ -1,4 +1,4 @@
-"""The places of all connections: given out, freed, and taken back from clients that do not hurry.
+"""The places of all connections: given out, freed, and taken back from clients that are slow.
 
 One Admission serves all listeners of the process, so that its limits hold for them together.
 """
@@ -142,6 +142,9 @@ class Admission:
         self._sweep = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep_now)
 
     def _sweep_now(self) -> None:
+        self._sweep = None
+        if self._streams or self._bursts:
+            self._sweep_later()
         now = asyncio.get_running_loop().time()
         for stream in tuple(self._streams):
             if stream.deadline <= now:
@@ -155,9 +158,6 @@ class Admission:
                 burst.count, burst.reported_at = 0, now
             else:
                 del self._bursts[listener, refusal]
-        self._sweep = None
-        if self._streams or self._bursts:
-            self._sweep_later()
 
 
 def _own_quota() -> Quota:

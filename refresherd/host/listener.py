@@ -65,14 +65,24 @@ class Listener:
                 connection.settimeout(0)
                 admitted = self._admission.admit(connection, user, self._name)
                 if isinstance(admitted, Stream):
-                    self._serve(admitted, address)
-                    return True
+                    return self._begin(admitted, address)
                 refusal = admitted
         except OSError:  # it is gone already
             connection.close()
             return False
         self._refuse(connection, refusal)
         return False
+
+    def _begin(self, stream: Stream, address: object) -> bool:
+        """Serve a connection; whatever fails, its place is not lost."""
+        try:
+            self._serve(stream, address)
+        except OSError:  # it is gone already
+            stream.close()
+        except BaseException:
+            stream.close()
+            raise
+        return True
 
     def _refuse(self, connection: socket.socket, refusal: Refusal) -> None:
         """Send the reason, and close a little later: clients read only after sending a request.

@@ -12,6 +12,7 @@ from math import inf
 from typing import Protocol
 
 from refresherd.domain.connection_quota import Rank, User
+from refresherd.host.dialogue import Dialogue, Lingering
 
 READ_BYTES = 16384
 """Read at once; this bounds what is buffered of a client's requests as well."""
@@ -32,9 +33,6 @@ LINGER_SECONDS = 1.0
 """How long after its last answer a client may go on sending; it is thrown away. If it were left
 unread, the kernel would throw away the answer as well."""
 
-LINGER_BYTES = 4 * 1024 * 1024
-"""How much of it is thrown away. Go's client, for example, reads no answer after a failed write."""
-
 
 class Place(Protocol):
     """A connection's place among all others."""
@@ -50,25 +48,6 @@ class Place(Protocol):
 
     def awake(self, now: float) -> None:
         """Keep the event loop from sleeping for a moment: a client is likely to ask again."""
-
-
-class Dialogue(Protocol):
-    """What is spoken on a connection. No method may raise."""
-
-    def received(self, data: bytes) -> None:
-        """Take some bytes."""
-
-    def ended(self) -> None:
-        """Note that the client sends nothing more; it may still read."""
-
-    def flushed(self) -> None:
-        """Note that all that could not be sent at once has been sent."""
-
-    def expired(self) -> None:
-        """Close the connection, or set a new deadline: the deadline has passed."""
-
-    def lost(self) -> None:
-        """Note that the connection is closed."""
 
 
 class Stream:
@@ -170,7 +149,7 @@ class Stream:
         except OSError:
             self.close()
             return
-        self._dialogue = _Lingering(self)
+        self._dialogue = Lingering(self.close, self._dialogue.lost)
         self.idle(self._loop.time() + LINGER_SECONDS)
         if not self._paused:
             self.resume()
@@ -275,33 +254,3 @@ class Stream:
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
-
-
-class _Lingering:
-    """The end of a dialogue: what the client still sends is thrown away."""
-
-    __slots__ = ("_left", "_stream")
-
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-        self._left = LINGER_BYTES
-
-    def received(self, data: bytes) -> None:
-        """Throw it away, up to a limit."""
-        self._left -= len(data)
-        if self._left < 0:
-            self._stream.close()
-
-    def ended(self) -> None:
-        """Close."""
-        self._stream.close()
-
-    def flushed(self) -> None:
-        """Do nothing: all was sent before."""
-
-    def expired(self) -> None:
-        """Close."""
-        self._stream.close()
-
-    def lost(self) -> None:
-        """Do nothing."""

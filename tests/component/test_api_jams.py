@@ -164,6 +164,18 @@ async def test_a_body_that_does_not_arrive_is_not_waited_for_long() -> None:
         assert place.attempts() == 1
 
 
+async def test_refused_requests_leave_nothing_behind() -> None:
+    """Anybody who may connect can send as many as they like: memory must not grow with them."""
+    async with served() as place:
+        for _ in range(50):
+            text = await exchange(
+                place, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\n\r\nabc"
+            )
+            assert text.startswith(b"HTTP/1.1 413 ")
+        # What the listener holds on to cannot be seen otherwise, short of millions of requests.
+        await eventually(lambda: not place.listener._server.connections)
+
+
 async def test_a_client_that_reads_nothing_is_cut_off() -> None:
     """Its answers would occupy memory for ever; and no new requests are read meanwhile."""
     async with served(times=Times(answer=0.3)) as place:

@@ -4,12 +4,17 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
-from refresherd.domain.connection_quota import Rank
+from refresherd.domain.connection_quota import Quota, Rank
+from refresherd.domain.model import Ownership
+from refresherd.host import peers
 from refresherd.host.admission import Admission
+from refresherd.host.listener import Listener
 from refresherd.host.stream import Stream
+from refresherd.host.unix_sockets import bind
 from support.fakes import RecordingObserver
 
 LARGE = bytes(range(256)) * 8192
@@ -149,3 +154,24 @@ async def test_a_deadline_closes_the_connection(client: Ends) -> None:
     stream.deadline = asyncio.get_running_loop().time()
     assert await read(theirs, 1) == b""
     assert recorder.happened == ["expired", "lost"]
+
+
+async def test_a_connection_that_cannot_be_served_keeps_no_place(tmp_path: Path) -> None:
+    """Otherwise a client that leaves at the wrong moment would take a place until a restart."""
+    admission = Admission(RecordingObserver(), Quota(rank_connections=1))
+    served: list[Stream] = []
+
+    def serve(stream: Stream, _: object) -> None:
+        served.append(stream)
+        raise ConnectionResetError
+
+    bound = bind(tmp_path / "s", Ownership())
+    listener = Listener(bound.socket, "s", admission, user=peers.user, serve=serve)
+    listener.start()
+    for number in range(3):
+        with socket.socket(socket.AF_UNIX) as caller:
+            caller.connect(str(bound.path))
+            assert await asyncio.to_thread(caller.recv, 1) == b""
+        assert len(served) == number + 1
+    listener.stop()
+    bound.close()

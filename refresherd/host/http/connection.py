@@ -209,7 +209,7 @@ class HttpConnection(Generic[C]):
                 return
 
     def _await_client(self) -> None:
-        """Let the client send on."""
+        """Wait for the rest of a request, or for the next one."""
         if self._ended:
             self.stream.close()
             return

@@ -54,7 +54,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """What is refused as a request; nothing behind it can be read."""
+    """A request that is refused. What follows it on the connection cannot be read."""
 
     status: int
     detail: str
