@@ -1,7 +1,6 @@
 """What the host lacks when the daemon starts, and what comes while it runs."""
 
 import os
-import shutil
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -42,7 +41,7 @@ async def _authority_late(scene: Scene) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _directory_late(scene: Scene) -> AsyncIterator[None]:
-    shutil.rmtree(scene.home)
+    scene.remove_home()
     await _restart(scene)
     yield
     scene.home.mkdir()

@@ -79,14 +79,14 @@ async def _read_only(scene: Scene) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _removed(scene: Scene) -> AsyncIterator[None]:
-    shutil.rmtree(scene.home)
+    scene.remove_home()
     yield
     scene.home.mkdir()
 
 
 @asynccontextmanager
 async def _recreated(scene: Scene) -> AsyncIterator[None]:
-    shutil.rmtree(scene.home)
+    scene.remove_home()
     scene.home.mkdir()
     yield
 

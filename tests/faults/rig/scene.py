@@ -1,6 +1,8 @@
 """Where a fault happens: one app, its DSM behind a gate, and its consumers."""
 
 import asyncio
+import shutil
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -64,6 +66,15 @@ class Scene:
         """The directory of the token file."""
         own = self.setting.disk is not Disk.SHARED
         return self.directory / f"{self.name}.d" if own else self.directory
+
+    def remove_home(self) -> None:
+        """Remove the directory of the token file at once.
+
+        The daemon may be writing there: emptying the directory in place would race with it.
+        """
+        gone = Path(tempfile.mkdtemp(prefix="gone-", dir=self.directory))
+        self.home.rename(gone / self.home.name)
+        shutil.rmtree(gone, ignore_errors=True)
 
     @property
     def twin(self) -> Path:
