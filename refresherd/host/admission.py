@@ -10,6 +10,7 @@ import socket
 from collections import OrderedDict
 from dataclasses import dataclass
 from math import inf
+from pathlib import Path
 
 from refresherd.domain.access import ROOT
 from refresherd.domain.connection_quota import (
@@ -23,6 +24,7 @@ from refresherd.domain.connection_quota import (
 from refresherd.domain.events import ConnectionRejected
 from refresherd.engine.ports import Observer
 from refresherd.host.stream import Stream
+from refresherd.host.user_namespace import PROC, overflow
 
 SWEEP_SECONDS = 0.25
 """Seconds between two looks at the deadlines of all connections."""
@@ -49,13 +51,21 @@ class Admission:
     """Gives connections their places, and closes those whose deadlines have passed."""
 
     def __init__(
-        self, observer: Observer, quota: Quota | None = None, *, own_uid: int | None = None
+        self,
+        observer: Observer,
+        quota: Quota | None = None,
+        *,
+        own_uid: int | None = None,
+        proc: Path = PROC,
     ) -> None:
         """Use this `quota`, or by default the one that fits the process."""
         self.observer = observer
         self._counts = ConnectionQuota(_own_quota() if quota is None else quota)
         own_uid = os.geteuid() if own_uid is None else own_uid
         self._ranks: dict[User, Rank] = {own_uid: Rank.OWN, ROOT: Rank.ROOT}
+        if own_uid == overflow(proc).uid:
+            # Strangers look the same, and must not take the places of the daemon's user.
+            del self._ranks[own_uid]
         self._streams: set[Stream] = set()
         self._idle: dict[Rank, OrderedDict[Stream, None]] = {rank: OrderedDict() for rank in Rank}
         """The connections that wait for their clients; those that have waited longest first."""
