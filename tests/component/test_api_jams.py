@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from refresherd.domain.connection_quota import DEFAULT_QUOTA, Quota, Refusal
 from refresherd.domain.events import ConnectionRejected
 from refresherd.domain.model import Access
-from refresherd.host.http.connection import Times
+from refresherd.host.http.server import Times
 from refresherd.host.listener import REFUSED_CONNECTIONS
 from support.api_place import Place, eventually, served
 from support.fake_app import Script

@@ -17,7 +17,7 @@ from refresherd.domain.connection_quota import Quota
 from refresherd.domain.errors import RefresherdError
 from refresherd.domain.readiness import AppStatus
 from refresherd.host.admission import Admission
-from refresherd.host.http.connection import DEFAULT_TIMES, Times
+from refresherd.host.http.server import DEFAULT_TIMES, Times
 from support.fakes import FakeClock, RecordingObserver
 
 MEGABYTES = 30

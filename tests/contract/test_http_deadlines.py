@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from refresherd.host.http.connection import Times
+from refresherd.host.http.server import Times
 from support.api_place import served
 from support.fake_app import Script
 from support.fakes import grants

@@ -19,7 +19,7 @@ from refresherd.engine.context import AppContext
 from refresherd.engine.ports import WatchedOutput
 from refresherd.engine.supervisor import Supervisor
 from refresherd.host.admission import Admission
-from refresherd.host.http.connection import DEFAULT_TIMES, Times
+from refresherd.host.http.server import DEFAULT_TIMES, Times
 from refresherd.host.keyed_executor import KeyedExecutor
 from support.fake_app import FakeApp, Script
 from support.fakes import (

@@ -16,8 +16,8 @@ from refresherd.host import peers
 from refresherd.host.access_lookup import AccessLookup
 from refresherd.host.admission import Admission
 from refresherd.host.authorization import Authorizer, Client
-from refresherd.host.http.connection import DEFAULT_TIMES, HttpServer, Times
 from refresherd.host.http.refusals import REFUSALS
+from refresherd.host.http.server import DEFAULT_TIMES, HttpServer, Times
 from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.listener import Listener
 from refresherd.host.stream import Stream

@@ -11,8 +11,8 @@ from refresherd.domain.connection_quota import User
 from refresherd.domain.errors import RefresherdError
 from refresherd.engine.ports import Clock, Roster
 from refresherd.host.admission import Admission
-from refresherd.host.http.connection import DEFAULT_TIMES, HttpServer, Times
 from refresherd.host.http.refusals import REFUSALS
+from refresherd.host.http.server import DEFAULT_TIMES, HttpServer, Times
 from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.listener import Listener
 from refresherd.host.tcp_peers import TcpPeers
