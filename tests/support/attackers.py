@@ -109,6 +109,7 @@ HABITS: Mapping[str, Habit] = MappingProxyType(
         "unknown": Habit(request("/v1/apps/nobody/token"), insists=True),
         "unreachable-ttl": Habit(request(f"{TOKEN}?min_ttl=9999999&wait=0"), insists=True),
         "refreshes": Habit(post(), insists=True),
+        "long-ttl": Habit(request(f"{TOKEN}?min_ttl=3599.9&wait=0"), insists=True),
         "statuses": Habit(request("/v1/apps"), insists=True),
         "upgrades": Habit(
             request(TOKEN, "Connection: Upgrade", "Upgrade: websocket"), insists=True
