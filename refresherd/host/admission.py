@@ -70,6 +70,9 @@ class Admission:
         self._idle: dict[Rank, OrderedDict[Stream, None]] = {rank: OrderedDict() for rank in Rank}
         """The connections that wait for their clients; those that have waited longest first."""
         self._bursts: dict[tuple[str, Refusal], _Burst] = {}
+        self._too_fast: dict[tuple[str, User], _Burst] = {}
+        """Those who connected too often in this turn of the loop, by listener: asking again would
+        not change that, and in a flood it costs more than all else."""
         self._sweep: asyncio.TimerHandle | None = None
         self._awake_until = -inf
         # Alone on a processor, the loop would keep the client from asking.
@@ -81,15 +84,20 @@ class Admission:
 
     def arrive(self, user: User, listener: str) -> Refusal | None:
         """Count a new connection towards its user's rate; return why it has to be refused."""
+        if (burst := self._too_fast.get((listener, user))) is not None:
+            burst.count += 1
+            return Refusal.USER_ARRIVALS
         if user in self._ranks:
             return None
-        now = asyncio.get_running_loop().time()
-        refusal = self._counts.arrive(user, now)
+        loop = asyncio.get_running_loop()
+        refusal = self._counts.arrive(user, now := loop.time())
         if refusal is not None:
-            self._refused(listener, refusal, user, now)
+            if not self._too_fast:
+                loop.call_soon(self._too_fast.clear)
+            self._too_fast[listener, user] = self._refused(listener, refusal, user, now)
         return refusal
 
-    def admit(self, connection: socket.socket, user: User, listener: str) -> Stream | Refusal:
+    def admit(self, connection: socket.SocketType, user: User, listener: str) -> Stream | Refusal:
         """Give a new connection a place, closing an idle one if all are taken.
 
         Return why it is refused, if it is; that is reported.
@@ -137,7 +145,7 @@ class Admission:
         if loop.time() < self._awake_until:
             loop.call_soon(self._stay_awake)
 
-    def _refused(self, listener: str, refusal: Refusal, user: User, now: float) -> None:
+    def _refused(self, listener: str, refusal: Refusal, user: User, now: float) -> _Burst:
         """Report the first refusal of a kind at once, and those that follow once a second."""
         burst = self._bursts.get((listener, refusal))
         if burst is None:
@@ -147,6 +155,7 @@ class Admission:
             burst.count += 1
         if self._sweep is None:
             self._sweep_later()
+        return burst
 
     def _sweep_later(self) -> None:
         self._sweep = asyncio.get_running_loop().call_later(SWEEP_SECONDS, self._sweep_now)

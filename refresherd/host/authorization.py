@@ -52,7 +52,7 @@ class Client:
 
     def __init__(
         self,
-        connection: socket.socket,
+        connection: socket.SocketType,
         peer: Peer,
         listener: str,
         process: Process | None = None,
@@ -99,7 +99,7 @@ class Authorizer:
         self._tells_processes = peers.tells_processes(kernel)
         overflow(kernel.proc)
 
-    def client(self, connection: socket.socket, listener: str) -> Client:
+    def client(self, connection: socket.SocketType, listener: str) -> Client:
         """Return the client of a Unix socket that was just accepted."""
         peer = peers.credentials(connection, self._kernel)
         by_pid = not self._tells_processes and not self.is_operator(peer) and self._names_units()

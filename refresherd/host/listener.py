@@ -28,7 +28,7 @@ class Listener:
         name: str,
         admission: Admission,
         *,
-        user: Callable[[socket.socket, object], User],
+        user: Callable[[socket.SocketType, object], User],
         serve: Callable[[Stream, object], None],
         refusals: Mapping[Refusal, bytes] | None = None,
     ) -> None:
@@ -43,7 +43,7 @@ class Listener:
         self._user = user
         self._serve = serve
         self._refusals = refusals or {}
-        self._refused: deque[socket.socket] = deque()
+        self._refused: deque[socket.SocketType] = deque()
         self._acceptor = Acceptor(listening, self._accepted, self._failed)
 
     def start(self) -> None:
@@ -56,8 +56,8 @@ class Listener:
         while self._refused:
             self._close_refused()
 
-    def _accepted(self, connection: socket.socket, address: object) -> bool:
-        """Take the cheapest way out first: in a flood, this runs 50,000 times a second."""
+    def _accepted(self, connection: socket.SocketType, address: object) -> bool:
+        """Take the cheapest way out first: in a flood, this runs 60,000 times a second."""
         try:
             user = self._user(connection, address)
             refusal = self._admission.arrive(user, self._name)
@@ -84,7 +84,7 @@ class Listener:
             raise
         return True
 
-    def _refuse(self, connection: socket.socket, refusal: Refusal) -> None:
+    def _refuse(self, connection: socket.SocketType, refusal: Refusal) -> None:
         """Send the reason, and close a little later: clients read only after sending a request.
 
         In a flood, close at once.
@@ -101,9 +101,11 @@ class Listener:
 
     def _close_refused(self) -> None:
         if self._refused:
-            with self._refused.popleft() as connection, suppress(OSError):
+            connection = self._refused.popleft()
+            with suppress(OSError):
                 # If a request were left unread, the kernel might discard the answer.
                 connection.recv(READ_BYTES)
+            connection.close()
 
     def _failed(self, error: OSError) -> None:
         self._admission.observer.observe(AcceptFailed(self._name, error.strerror or str(error)))

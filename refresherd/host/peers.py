@@ -74,13 +74,13 @@ class Process:
         return not poll.poll(0)
 
 
-def user(connection: socket.socket, _: object = None) -> int:
+def user(connection: socket.SocketType, _: object = None) -> int:
     """Return the uid of an accepted Unix socket's peer, at the least cost. Raises OSError."""
     ucred = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size)
     return UCRED.unpack(ucred)[1]  # type: ignore[no-any-return]  # the format says that it is an int
 
 
-def credentials(connection: socket.socket, kernel: Kernel = KERNEL) -> Peer:
+def credentials(connection: socket.SocketType, kernel: Kernel = KERNEL) -> Peer:
     """Return an accepted socket's peer as it was when it connected: SO_PEERCRED."""
     ucred = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, UCRED.size)
     pid, uid, gid = UCRED.unpack(ucred)
@@ -110,7 +110,7 @@ def process_by_pid(peer: Peer) -> Process | None:
     return None
 
 
-def process_of(connection: socket.socket, kernel: Kernel = KERNEL) -> Process | None:
+def process_of(connection: socket.SocketType, kernel: Kernel = KERNEL) -> Process | None:
     """Return the process that connected, None if it has ended or cannot be told.
 
     Raises Unknown if no descriptor is left.
@@ -125,7 +125,7 @@ def process_of(connection: socket.socket, kernel: Kernel = KERNEL) -> Process | 
         return None
 
 
-def groups_of(connection: socket.socket, peer: Peer, kernel: Kernel = KERNEL) -> frozenset[int]:
+def groups_of(connection: socket.SocketType, peer: Peer, kernel: Kernel = KERNEL) -> frozenset[int]:
     """Return all groups of the peer as it connected: SO_PEERGROUPS. Raises Unknown.
 
     A group that stands for all groups without a number here is left out.
@@ -196,7 +196,7 @@ def groups_in(status: str, uid: int) -> frozenset[int]:
     return frozenset(map(int, fields.get("Groups", "").split()))
 
 
-def _supplementary(connection: socket.socket, option: int) -> tuple[int, ...]:
+def _supplementary(connection: socket.SocketType, option: int) -> tuple[int, ...]:
     try:
         gids = connection.getsockopt(socket.SOL_SOCKET, option, FEW_BYTES)
     except OSError as error:
@@ -206,7 +206,7 @@ def _supplementary(connection: socket.socket, option: int) -> tuple[int, ...]:
     return struct.unpack(f"{len(gids) // ID_BYTES}I", gids)
 
 
-def _large_option(connection: socket.socket, option: int) -> bytes:
+def _large_option(connection: socket.SocketType, option: int) -> bytes:
     """Return a socket option of any size. Raises OSError.
 
     Asked with too small a buffer, the kernel answers ERANGE with the size that it takes.

@@ -58,7 +58,7 @@ class Stream:
         "_watched", "closed", "connection", "deadline", "rank", "user",
     )  # fmt: skip
 
-    def __init__(self, connection: socket.socket, user: User, rank: Rank, place: Place) -> None:
+    def __init__(self, connection: socket.SocketType, user: User, rank: Rank, place: Place) -> None:
         self.connection = connection
         self.user = user
         self.rank = rank

@@ -58,7 +58,7 @@ class TcpPeers:
         self._netlink: socket.socket | None = None
         self._numbers = count(1)
 
-    def owner(self, connection: socket.socket) -> int | None:
+    def owner(self, connection: socket.SocketType) -> int | None:
         """Return the uid of the process that opened the client's end of an accepted connection.
 
         None if the client is on another host or in another network namespace, has closed its end,

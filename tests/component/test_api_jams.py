@@ -253,6 +253,32 @@ async def test_hundreds_of_idle_connections_of_one_user_delay_nobody_else() -> N
             raise AssertionError("its connections are still counted")
 
 
+@AS_ROOT
+async def test_each_connection_over_the_rate_is_refused_and_counted() -> None:
+    """One who connects in a loop costs others nothing, and the metric shows how bad it is."""
+    rate = Quota(arrivals_per_second=0.001, arrivals_at_once=100)
+    async with served({"payments": USERS}, quota=rate) as place:
+        with other_process(place.path, STUCK.format(number=500), Identity("1234")):
+            await eventually(lambda: refused(place) == 500 - 100)
+            assert await asyncio.to_thread(ask_as, place.path, "1235") == "200"
+        reasons = {event.reason for event in place.observer.of(ConnectionRejected)}
+        assert reasons == {Refusal.USER_ARRIVALS}
+
+
+@AS_ROOT
+async def test_a_user_who_slows_down_is_served_again() -> None:
+    """A service that came back in a restart loop must not be shut out for longer than that."""
+    rate = Quota(arrivals_per_second=5.0, arrivals_at_once=2)
+    async with served({"payments": USERS}, quota=rate) as place:
+        with other_process(place.path, STUCK.format(number=50), Identity("1234")):
+            await eventually(lambda: refused(place) > 1)
+        for _ in range(100):
+            if await asyncio.to_thread(ask_as, place.path, "1234") == "200":
+                break
+        else:
+            raise AssertionError("it is still refused")
+
+
 def refused(place: Place) -> int:
     """Return how many connections were refused, as far as that is reported."""
     return sum(event.count for event in place.observer.of(ConnectionRejected))

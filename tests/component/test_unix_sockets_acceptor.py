@@ -23,10 +23,10 @@ async def bound(tmp_path: Path) -> AsyncIterator[BoundSocket]:
     bound.close()
 
 
-def kept_in(keep: Callable[[tuple[socket.socket, object]], None]) -> Accepted:
+def kept_in(keep: Callable[[tuple[socket.SocketType, object]], None]) -> Accepted:
     """Return what keeps each connection with its address."""
 
-    def accepted(connection: socket.socket, address: object) -> bool:
+    def accepted(connection: socket.SocketType, address: object) -> bool:
         keep((connection, address))
         return True
 
@@ -35,7 +35,7 @@ def kept_in(keep: Callable[[tuple[socket.socket, object]], None]) -> Accepted:
 
 async def test_every_connection_is_handed_on(bound: BoundSocket) -> None:
     """More at once than one turn of the loop takes, with the peer's address."""
-    came: asyncio.Queue[tuple[socket.socket, object]] = asyncio.Queue()
+    came: asyncio.Queue[tuple[socket.SocketType, object]] = asyncio.Queue()
     failures: list[OSError] = []
     watching = Acceptor(bound.socket, kept_in(came.put_nowait), failures.append)
     watching.start()
@@ -51,23 +51,20 @@ async def test_every_connection_is_handed_on(bound: BoundSocket) -> None:
         one.close()
 
 
-class Exhausted:
+class Exhausted(socket.socket):
     """A listening socket whose process is out of descriptors, `failures` times."""
 
     def __init__(self, bound: BoundSocket, failures: int) -> None:
-        self._bound = bound
+        super().__init__(fileno=os.dup(bound.socket.fileno()))
         self.failures = failures
 
-    def accept(self) -> tuple[socket.socket, Any]:
+    def _accept(self) -> tuple[int, Any]:
         """Fail, or accept."""
         if self.failures:
             self.failures -= 1
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        return self._bound.socket.accept()
-
-    def fileno(self) -> int:
-        """Return the real socket's."""
-        return self._bound.socket.fileno()
+        accepted: tuple[int, Any] = super()._accept()  # type: ignore[misc]  # it is not declared
+        return accepted
 
 
 async def test_without_descriptors_callers_wait_and_the_loop_does_not_spin(
@@ -75,8 +72,8 @@ async def test_without_descriptors_callers_wait_and_the_loop_does_not_spin(
 ) -> None:
     """The kernel reports the waiting client at each turn; one log line per pause has to do."""
     failures: list[OSError] = []
-    came: asyncio.Queue[socket.socket] = asyncio.Queue()
-    exhausted: Any = Exhausted(bound, failures=2)
+    came: asyncio.Queue[socket.SocketType] = asyncio.Queue()
+    exhausted = Exhausted(bound, failures=2)
     watching = Acceptor(
         exhausted,
         kept_in(lambda one: came.put_nowait(one[0])),
@@ -90,14 +87,15 @@ async def test_without_descriptors_callers_wait_and_the_loop_does_not_spin(
         (await came.get()).close()
     assert [error.strerror for error in failures] == ["Too many open files"] * 2
     watching.stop()
+    exhausted.close()
     caller.close()
 
 
 async def test_stopping_holds_while_there_are_no_descriptors(bound: BoundSocket) -> None:
     """A pause that ended later would watch a descriptor that is another socket's by then."""
     failed = asyncio.Event()
-    exhausted: Any = Exhausted(bound, failures=1)
-    came: list[socket.socket] = []
+    exhausted = Exhausted(bound, failures=1)
+    came: list[socket.SocketType] = []
     watching = Acceptor(
         exhausted,
         kept_in(lambda one: came.append(one[0])),
@@ -111,3 +109,4 @@ async def test_stopping_holds_while_there_are_no_descriptors(bound: BoundSocket)
         watching.stop()
         await asyncio.sleep(0.15)
         assert came == []
+    exhausted.close()

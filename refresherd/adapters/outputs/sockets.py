@@ -224,7 +224,7 @@ class SocketOutput:
         else:
             stream.end()
 
-    def _answer_for(self, connection: socket.socket, address: object) -> bytes:
+    def _answer_for(self, connection: socket.SocketType, address: object) -> bytes:
         token, now = self._token, self._context.clock.now()
         if token is None or token.expires_at <= now:
             return NOTHING

@@ -99,7 +99,7 @@ class HttpListener:
         self._pages.close()
         self._peers.close()
 
-    def _user(self, connection: socket.socket, _: object) -> User:
+    def _user(self, connection: socket.SocketType, _: object) -> User:
         """Return a client's uid, or its address if it is on another host. Raises OSError."""
         uid = self._peers.owner(connection)
         return site(connection.getpeername()[0]) if uid is None else uid
