@@ -1,7 +1,6 @@
 """`refresherd run`: the daemon, in the foreground."""
 
 import os
-import signal
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -36,9 +35,6 @@ def add_options(parser: ArgumentParser) -> None:
 def execute(arguments: Namespace) -> None:
     """Run the daemon until a signal stops it."""
     sys.excepthook = print_redacted
-    # Hold these back until the daemon handles them: their default action is to end the process.
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP, signal.SIGUSR1))
-    # Imported with the signals held back, because this takes a third of a second.
     from refresherd.config import load
     from refresherd.daemon import daemon
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from support.programs import PATIENCE, Dsm, Workplace, emulator, running
+from support.programs import PATIENCE, Dsm, Workplace, command, emulator, running
 
 RETRY_MIN = 0.2
 
@@ -294,7 +294,7 @@ def test_signals_that_come_too_early_are_handled_later(tmp_path: Path, dsm: Dsm)
     daemon.app("c", HOOK.format(tmp_path))
     daemon.write()
     with running("run", "--config", str(daemon.config), stderr=daemon.log) as process:
-        # Python itself needs a moment, and nobody can help it.
+        # Python itself needs a moment: a caller that cannot wait for it blocks the signals.
         eventually(lambda: blocked(Path(f"/proc/{process.pid}/status")))
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGUSR1)
@@ -302,6 +302,26 @@ def test_signals_that_come_too_early_are_handled_later(tmp_path: Path, dsm: Dsm)
         eventually((tmp_path / "seen").exists)
     assert process.returncode == 0
     assert not blocked(tmp_path / "seen"), "what hooks start may wait for such signals as well"
+
+
+EARLY = """
+import os, signal, sys
+for number in (signal.SIGHUP, signal.SIGUSR1):
+    os.kill(os.getpid(), number)
+sys.path.remove(os.path.dirname(__file__))
+del sys.modules["argparse"]
+import argparse
+"""
+"""Stands in for the first module that any command needs, and sends the signals."""
+
+
+def test_signals_wait_before_anything_is_imported(tmp_path: Path) -> None:
+    """Imports take most of a start, and `pkill -HUP` or logrotate do not wait for them."""
+    (tmp_path / "argparse.py").write_text(EARLY)
+    environ = {"PYTHONPATH": str(tmp_path)}
+    assert command("version", environ=environ).returncode == -signal.SIGHUP
+    done = command("run", "--config", str(tmp_path / "missing.toml"), environ=environ)
+    assert (done.returncode, done.stderr.count("no such file")) == (78, 1), done.stderr
 
 
 HOOK = """
