@@ -11,6 +11,7 @@ from refresherd.config.findings import Finding, Kind, quoted
 from refresherd.config.input_files import is_missing, is_read_only
 from refresherd.config.parse import Settings
 from refresherd.config.scalars import OutputPath
+from refresherd.host.file_record import kind
 from refresherd.host.unix_sockets import LONGEST_PATH, held
 
 MADE_BY_SYSTEMD = ("RUNTIME_DIRECTORY", "LISTEN_FDS")
@@ -113,19 +114,20 @@ def _replacement_fault(path: Path, mounts: frozenset[str], *, is_file: bool) -> 
     """Return why a path cannot be replaced by a file or a socket, "" if it can."""
     name = quoted(str(path))
     try:
-        mode = path.lstat().st_mode
+        found = path.lstat()
     except FileNotFoundError:
         return ""
     except OSError as error:
         return f"{name} cannot be accessed: {error.strerror}"
-    if stat.S_ISDIR(mode):
-        return f"{name} is a directory; name a file in it"
+    replaceable = (stat.S_IFREG, stat.S_IFLNK) if is_file else (stat.S_IFSOCK,)
+    if stat.S_IFMT(found.st_mode) not in replaceable:
+        cure = "name another path" if is_file else "move it away, or name another path"
+        if is_file and stat.S_ISDIR(found.st_mode):
+            cure = "name a file in it"
+        return f"{name} is {kind(found)}; {cure}"
     if str(path.parent.resolve() / path.name) in mounts:
         return (
             f"{name} is a mount point, which cannot be replaced; mount its directory instead of "
             "the file"
         )
-    if stat.S_ISREG(mode) or stat.S_ISLNK(mode) if is_file else stat.S_ISSOCK(mode):
-        return ""
-    wanted = "regular file" if is_file else "socket"
-    return f"{name} exists and is not a {wanted}; name another path"
+    return ""

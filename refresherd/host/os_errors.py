@@ -39,7 +39,7 @@ READ_REMEDIES: Mapping[int, str] = {
 
 SOCKET_REASONS: Mapping[int, str] = {
     errno.EACCES: "Permission denied; let the daemon's user do that",
-    errno.EADDRINUSE: "another process already listens there",
+    errno.EADDRINUSE: "something else has just been put there; move it away, or name another path",
     errno.EMFILE: "Too many open files; raise the limit on open files (in a unit: LimitNOFILE=)",
     errno.ENOENT: "there is no directory {parent}; create it, have systemd do so "
     "(RuntimeDirectory=), or write another path",

@@ -9,55 +9,20 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from errno import EADDRINUSE, ENOSYS, EPERM
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from refresherd.domain.model import Ownership
 from refresherd.host import file_record
-from refresherd.host.accounts import NoSuchAccount, belongs, owner_ids
+from refresherd.host.accounts import NoSuchAccount, owner_ids
 from refresherd.host.os_errors import cannot_listen
+from refresherd.host.socket_files import NO_ACCESS, SocketFile, hand_over, make_way, remove
 
 BACKLOG = 4096
 """A client that finds the queue full fails at once; the kernel caps it at net.core.somaxconn."""
 
-NO_ACCESS = 0
-"""The mode until owner and group are right."""
-
 LONGEST_PATH = 107
 """In bytes: sockaddr_un of unix(7) holds 108, with a NUL at the end."""
-
-AT_EMPTY_PATH = 0x1000
-FCHMODAT2 = 452
-"""The call's number on all architectures that Python is commonly built for."""
-
-WITHOUT_PROC = (
-    "its mode cannot be set, since /proc is not mounted and this kernel has no fchmodat2; mount "
-    "/proc for the daemon"
-)
-
-
-class SocketFile(NamedTuple):
-    """The identity of a socket's file, and its mode and owner, which decide who may connect."""
-
-    device: int
-    inode: int
-    mode: int
-    uid: int
-    gid: int
-
-    @classmethod
-    def of(cls, found: os.stat_result) -> "SocketFile":
-        """Return the identity and the rights of a file with this status."""
-        return cls(found.st_dev, found.st_ino, *file_record.rights(found))
-
-    @classmethod
-    def at(cls, path: Path) -> "SocketFile | None":
-        """Return the same of the file at a path, None if there is none. It may block."""
-        with suppress(OSError):
-            return cls.of(path.lstat())
-        return None
 
 
 @dataclass(slots=True, eq=False)
@@ -81,7 +46,7 @@ class BoundSocket:
     def in_place(self) -> bool:
         """Return whether clients that connect to the path still reach this socket."""
         found = self._found()
-        return found is None or (isinstance(found, SocketFile) and found[:2] == self._identity())
+        return found is None or (isinstance(found, SocketFile) and found.same(self.file))
 
     def alteration(self) -> str:
         """Return what somebody did to its file since it began to listen, "" for nothing."""
@@ -90,7 +55,7 @@ class BoundSocket:
             return ""
         if isinstance(found, str):
             return found
-        if found[:2] != self._identity():
+        if not found.same(self.file):
             return f"somebody (uid {found.uid}) put another socket in its place"
         if self.file is None or self.from_unit:  # the socket unit decides on its rights
             return ""
@@ -111,7 +76,7 @@ class BoundSocket:
         if self.file is not None and not self.from_unit and self._found() != self.file:
             _, _, mode, uid, gid = self.file
             try:
-                _hand_over(self.path, self._identity(), uid, gid, mode)
+                hand_over(self.path, self.file, uid, gid, mode)
             except OSError as error:
                 raise cannot_listen(self.path, error) from error
         return True
@@ -135,27 +100,25 @@ class BoundSocket:
         """
         if self.from_unit:
             return
-        if self.in_place():
+        if self.file is not None:
             with suppress(OSError):
-                self.path.unlink()
+                remove(self.path, self.file)
         if self.forget is not None:
             self.forget()
         self.socket.close()
 
-    def _identity(self) -> tuple[int, ...]:
-        return () if self.file is None else self.file[:2]
-
     def _found(self) -> SocketFile | str | None:
-        """Return what is at the path, or why no socket is; None if that does not matter."""
-        if self.file is None:
-            return None
+        """Return what is at the path, or why no socket is; None if that does not matter.
+
+        The daemon may be unable to see a socket unit's path.
+        """
         try:
             found = self.path.lstat()
         except OSError as error:
-            return file_record.absence(str(self.path), error)
+            return self.file and file_record.absence(str(self.path), error)
         if not stat.S_ISSOCK(found.st_mode):
             return f"somebody put {file_record.kind(found)} in its place"
-        return SocketFile.of(found)
+        return self.file and SocketFile.of(found)
 
 
 Listen: TypeAlias = Callable[[Path, Ownership], BoundSocket]
@@ -180,7 +143,7 @@ def bind(path: Path, ownership: Ownership) -> BoundSocket:
     if len(os.fsencode(path)) > LONGEST_PATH:
         raise cannot_listen(path, f"the path is too long; it may have at most {LONGEST_PATH} bytes")
     try:
-        if obstacle := _obstacle(path):
+        if obstacle := make_way(path, uid):
             raise cannot_listen(path, obstacle)
         bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
@@ -188,21 +151,19 @@ def bind(path: Path, ownership: Ownership) -> BoundSocket:
             # one set here would apply to files that others create meanwhile.
             os.fchmod(bound.fileno(), NO_ACCESS)
             bound.bind(os.fspath(path))
-            file = SocketFile.of(path.lstat())
+            made = SocketFile.made(path)
             try:
-                _hand_over(path, file[:2], uid, gid, ownership.mode)
+                file = hand_over(path, made, uid, gid, ownership.mode)
                 bound.listen(BACKLOG)
-                now = SocketFile.of(path.lstat())
             except BaseException:
-                BoundSocket(bound, path, file).close()
+                BoundSocket(bound, path, made).close()
                 raise
         except OSError:
             bound.close()
             raise
     except OSError as error:
         raise cannot_listen(path, error) from error
-    # Somebody may have been faster: then the file that is there now is not ours.
-    return BoundSocket(bound, path, now if now[:2] == file[:2] else file)
+    return BoundSocket(bound, path, file)
 
 
 def held(path: Path) -> bool:
@@ -216,71 +177,6 @@ def held(path: Path) -> bool:
     return False
 
 
-def _obstacle(path: Path) -> str:
-    """Remove a socket on which nobody answers; return what else is in the way, "" for nothing.
-
-    Raises OSError.
-    """
-    try:
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return ""
-    if not stat.S_ISSOCK(mode):
-        return "a file that is not a socket is there; move it away"
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
-        try:
-            probe.connect(os.fspath(path))
-        except (ConnectionRefusedError, FileNotFoundError):
-            path.unlink(missing_ok=True)
-            return ""
-        except BlockingIOError:
-            pass  # its queue is full, so a process listens
-    return "another process answers there; stop it, or name another path"
-
-
-def _hand_over(path: Path, inode: tuple[int, ...], uid: int, gid: int, mode: int) -> None:
-    """Give the socket's file its owner, group and mode, but no file that took its place."""
-    place = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        found = os.fstat(place)
-        if _inode(found) != inode or not stat.S_ISSOCK(found.st_mode):
-            raise OSError(EADDRINUSE, os.strerror(EADDRINUSE))
-        owned = belongs(found, uid, gid)
-        # fchmod(2) refuses an O_PATH descriptor, but its link in /proc leads to the same file.
-        opened = Path(f"/proc/self/fd/{place}")
-        if opened.is_symlink():
-            if not owned:
-                os.chown(opened, uid, gid)
-            opened.chmod(mode)
-        else:
-            if not owned:
-                _call_by_descriptor("fchownat", place, uid, gid)
-            _call_by_descriptor("fchmodat2", place, mode)
-    finally:
-        os.close(place)
-
-
-def _call_by_descriptor(name: str, place: int, *arguments: int) -> None:
-    """Make a system call for an O_PATH descriptor, for hosts that hide /proc. Raises OSError.
-
-    Linux has fchmodat2(2) since 6.6, and the C library only later. Python has neither call.
-    """
-    # Where a host forbids executable memory, even importing ctypes may fail.
-    try:
-        import ctypes  # noqa: PLC0415  # as above
-
-        library = ctypes.CDLL(None, use_errno=True)
-    except (ImportError, MemoryError, OSError):
-        raise OSError(ENOSYS, WITHOUT_PROC) from None
-    call = library.fchownat if name == "fchownat" else partial(library.syscall, FCHMODAT2)
-    if call(place, b"", *arguments, AT_EMPTY_PATH) == 0:
-        return
-    error = ctypes.get_errno()
-    if name == "fchmodat2" and error in (ENOSYS, EPERM):  # EPERM: by an older container's filter
-        raise OSError(ENOSYS, WITHOUT_PROC)
-    raise OSError(error, os.strerror(error))
-
-
 def _listens_at(fd: int, place: str) -> bool:
     with suppress(OSError):  # it was closed in the meantime
         if stat.S_ISSOCK(os.fstat(fd).st_mode):
@@ -289,7 +185,3 @@ def _listens_at(fd: int, place: str) -> bool:
                     listens = copy.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
                     return bool(listens) and os.path.realpath(copy.getsockname()) == place
     return False
-
-
-def _inode(found: os.stat_result) -> tuple[int, int]:
-    return found.st_dev, found.st_ino

@@ -130,6 +130,39 @@ async def test_the_removal_of_a_passed_socket_is_reported_with_the_cure(director
         await served.stop()
 
 
+async def test_a_file_in_the_place_of_a_passed_socket_is_reported(directory: Path) -> None:
+    """It may lie there before the daemon starts, so that clients never reach the socket."""
+    path, observer = directory / "api.sock", RecordingObserver()
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+        made.listen()
+        path.unlink()
+        path.write_text("precious")
+        served = listening(path, passed=made, observer=observer)
+        await served.start()
+        assert await warned(observer) == (
+            f"cannot listen on {path}: somebody put a file in its place; restart "
+            "refresherd-api.socket, and then refresherd"
+        )
+        await served.stop()
+    assert path.read_text() == "precious"
+
+
+async def test_a_passed_socket_whose_path_is_out_of_sight_is_served(directory: Path) -> None:
+    """The sandbox of the daemon's unit may hide the path, which clients reach all the same."""
+    path, observer = directory / "api.sock", RecordingObserver()
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+        made.listen()
+        shown = path.rename(directory / "outside.sock")
+        served = listening(path, passed=made, observer=observer)
+        await served.start()
+        await asyncio.sleep(CHECK_SECONDS * 1.5)
+        await assert_answers(shown)
+        assert not observer.of(Warned)
+        await served.stop()
+
+
 async def test_a_file_in_the_sockets_place_is_reported_once_and_left_alone(directory: Path) -> None:
     """It belongs to somebody; once they move it away, the API comes back by itself."""
     path, observer = directory / "api.sock", RecordingObserver()
@@ -140,7 +173,7 @@ async def test_a_file_in_the_sockets_place_is_reported_once_and_left_alone(direc
     async with asyncio.timeout(30):
         while not observer.of(Warned):  # noqa: ASYNC110  # the observer has no event to wait for
             await asyncio.sleep(0.05)
-    assert "not a socket is there; move it away" in observer.of(Warned)[0].message
+    assert "a file is there; move it away, or name another path" in observer.of(Warned)[0].message
     await asyncio.sleep(CHECK_SECONDS * 1.5)
     assert len(observer.of(Warned)) == 1
     path.unlink()

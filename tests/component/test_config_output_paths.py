@@ -58,8 +58,11 @@ def test_an_output_may_be_new_or_replace_its_own_kind(place: Place) -> None:
         ("files", "directory", "is a directory; name a file in it"),
         ("files", "loop/token", "cannot be accessed: Too many levels"),
         ("files", "x" * 256, "a name in this path has 256 bytes, and may have at most 255"),
-        ("files", "pipe", "exists and is not a regular file"),
-        ("sockets", "old", "exists and is not a socket"),
+        ("files", "pipe", "is a named pipe; name another path"),
+        ("sockets", "old", "is a file; move it away, or name another path"),
+        ("sockets", "directory", "is a directory; move it away, or name another path"),
+        ("sockets", "pipe", "is a named pipe; move it away"),
+        ("sockets", "loop", "is a symbolic link; move it away"),
         ("sockets", "x" * 107, "and a socket's may have at most 107"),
         ("sockets", "gone/sock", "does not exist; create it with mkdir -p"),
     ],
@@ -81,7 +84,7 @@ def test_a_device_is_never_replaced(place: Place) -> None:
     """A rename over /dev/null would succeed for root, and break the host."""
     (fault,) = place.faults(output("path = '/dev/null'"))
     allowed = os.access("/dev", os.W_OK)
-    assert ("is not a regular file" if allowed else "is not writable") in fault
+    assert ("is a device; name another" if allowed else "is not writable") in fault
 
 
 def test_a_mounted_file_is_refused(place: Place) -> None:

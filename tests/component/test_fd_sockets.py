@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from refresherd.adapters.systemd.fd_sockets import FdSockets, is_socket
+from refresherd.domain.errors import RefresherdError
 from refresherd.domain.model import Ownership
 from refresherd.host.fd_store import MAX_SESSIONS, MAX_SOCKETS
 from refresherd.host.keyed_executor import KeyedExecutor
@@ -122,6 +123,18 @@ def test_clients_that_queued_under_other_rights_get_nothing(
         with pytest.raises(ConnectionResetError):
             waiting.recv(100)
     client(host.path).close()
+
+
+def test_a_file_in_the_place_of_a_stored_socket_is_left_alone(host: Host) -> None:
+    """Somebody put it there while no daemon ran; the stored socket is out of reach, and closed."""
+    host.open(host.run())
+    host.path.unlink()
+    host.path.write_text("precious")
+    later = host.run()
+    with pytest.raises(RefresherdError, match="a file is there; move it away"):
+        host.open(later)
+    assert host.path.read_text() == "precious"
+    assert host.stored() == 0
 
 
 async def test_sockets_that_are_not_configured_any_more_are_removed(host: Host) -> None:

@@ -226,7 +226,7 @@ async def test_a_file_or_another_daemons_socket_is_left_alone(
     """The operator has to decide what to do with it."""
     output = output_of(fake_app, path)
     path.write_text("precious")
-    with pytest.raises(OutputError, match="a file that is not a socket is there; move it away"):
+    with pytest.raises(OutputError, match="a file is there; move it away, or name another path"):
         await output.prepare()
     assert path.read_text() == "precious"
     path.unlink()
@@ -395,7 +395,7 @@ async def test_an_app_is_ready_when_its_socket_has_the_newest_token(path: Path) 
         await eventually(lambda: bool(fake_app.observer.of(OutputFailed)))
         now = fake_app.clock.now()
         (reason,) = readiness.reasons(runner.status(), now)
-        assert reason.endswith("a file that is not a socket is there; move it away")
+        assert reason.endswith("a directory is there; move it away, or name another path")
         path.rmdir()
         await fake_app.schedule.advance(1)
         await eventually(lambda: bool(fake_app.observer.of(OutputWritten)))

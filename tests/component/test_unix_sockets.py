@@ -3,6 +3,7 @@
 import grp
 import os
 import pwd
+import re
 import resource
 import socket
 import stat
@@ -49,8 +50,8 @@ except RefresherdError as error:
 def binder(path: Path, injected: str, owner: str = "", finish: str = "") -> list[str]:
     """Return the command of a process that binds, with calls that strace has fail or delays."""
     calls = injected.partition(":")[0]
-    # Python opens and removes other files while it starts.
-    only = ("-P", str(path)) if calls in ("openat", "unlink") else ()
+    # Python opens other files while it starts.
+    only = ("-P", str(path)) if calls == "openat" else ()
     return [
         *(needs_tool("strace"), "-o", "/dev/null", "-e", f"trace={calls}", *only),
         *("-e", f"inject={injected}", sys.executable, "-c", BINDER, str(path), owner, finish),
@@ -183,26 +184,72 @@ def test_a_live_socket_is_left_alone(path: Path, *, full: bool) -> None:
             connection.close()
 
 
-@pytest.mark.parametrize("kind", ["file", "directory", "link", "fifo"])
-def test_a_file_that_is_not_a_socket_is_left_alone(path: Path, kind: str) -> None:
-    """A typing error in the path must not cost anybody a file."""
+@pytest.mark.parametrize(
+    ("kind", "named"),
+    [
+        ("file", "a file"),
+        ("directory", "a directory"),
+        ("link", "a symbolic link"),
+        ("dangling", "a symbolic link"),
+        ("loop", "a symbolic link"),
+        ("pipe", "a named pipe"),
+    ],
+)
+def test_what_is_not_a_socket_is_named_and_left_alone(path: Path, kind: str, named: str) -> None:
+    """A typing error in the path must not cost anybody a file; a link may lead to another's."""
     target = path.with_name("target")
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(target))
     make: dict[str, Callable[[], object]] = {
         "file": lambda: path.write_text("precious"),
         "directory": path.mkdir,
         "link": lambda: path.symlink_to(target),
-        "fifo": lambda: os.mkfifo(path),
+        "dangling": lambda: path.symlink_to("gone"),
+        "loop": lambda: path.symlink_to(path),
+        "pipe": lambda: os.mkfifo(path),
     }
     make[kind]()
-    assert refused(path) == "a file that is not a socket is there; move it away"
-    assert path.is_symlink() or path.exists()
+    before = path.lstat()
+    assert refused(path) == f"{named} is there; move it away, or name another path"
+    assert os.path.samestat(before, path.lstat())
+    assert target.is_socket()
 
 
-def test_a_datagram_socket_is_another_programs(path: Path) -> None:
+@AS_ROOT
+def test_a_device_is_named_and_left_alone(path: Path) -> None:
+    """Programs in containers find devices where files are expected."""
+    os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    assert refused(path) == "a device is there; move it away, or name another path"
+    assert path.is_char_device()
+
+
+@pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_SEQPACKET])
+def test_a_socket_of_another_type_is_another_programs(path: Path, kind: socket.SocketKind) -> None:
     """Such as a system logger's."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+    with socket.socket(socket.AF_UNIX, kind) as other:
         other.bind(str(path))
-        assert "wrong type" in refused(path)
+        if kind == socket.SOCK_SEQPACKET:
+            other.listen()
+        assert refused(path) == "another process answers there; stop it, or name another path"
+
+
+@AS_ROOT
+@pytest.mark.parametrize("owner", ["", "2"])
+def test_a_stale_socket_of_another_user_is_left_to_them(path: Path, owner: str) -> None:
+    """Their program is only stopped, and would find its path taken when it starts again."""
+    bind(path, Ownership(owner="1")).socket.close()
+    message = refused(path, Ownership(owner=owner))
+    assert re.fullmatch(r"a socket of user \w+ \(uid 1\) is there, .*; remove it, or .*", message)
+    assert path.is_socket()
+
+
+@AS_ROOT
+def test_a_stale_socket_of_the_configured_owner_is_replaced(path: Path) -> None:
+    """A daemon that was killed had given it to that user."""
+    bind(path, Ownership(owner="1")).socket.close()
+    bound = bind(path, Ownership(owner="1"))
+    dialled(path).close()
+    bound.close()
 
 
 def test_a_missing_directory_is_named_with_its_remedy(tmp_path: Path) -> None:
@@ -232,7 +279,7 @@ def test_a_path_that_no_socket_can_have_is_refused(tmp_path: Path) -> None:
         ("EACCES", "Permission denied; let the daemon's user do that"),
         ("EPERM", "Operation not permitted; let the daemon's user do that; to change owners"),
         ("EROFS", "its filesystem is read-only; mount it writable"),
-        ("EADDRINUSE", "another process already listens there"),
+        ("EADDRINUSE", "something else has just been put there; move it away, or name"),
         ("EIO", "Input/output error"),
     ],
 )
@@ -241,7 +288,7 @@ def test_a_failed_call_is_explained_with_its_remedy(path: Path, error: str, mess
     assert outcome(path, f"bind:error={error}").startswith(f"cannot listen on {path}: {message}")
 
 
-@pytest.mark.parametrize("call", ["connect", "unlink"])
+@pytest.mark.parametrize("call", ["connect", "unlinkat"])
 def test_a_stale_socket_that_cannot_be_removed_is_an_error(path: Path, call: str) -> None:
     """For example, another user's, in a directory of that user."""
     bind(path, PRIVATE).socket.close()
@@ -275,7 +322,7 @@ def test_a_socket_is_bound_without_proc(path: Path, owner: str) -> None:
 def test_a_socket_that_needs_proc_says_so(path: Path) -> None:
     """An older kernel cannot set the mode without it, and its directory is not to blame."""
     # strace 6.1 does not know the call, so the binder asks for one that no kernel has.
-    older = f"from refresherd.host import unix_sockets; unix_sockets.FCHMODAT2 = 9999\n{BINDER}"
+    older = f"from refresherd.host import socket_files; socket_files.FCHMODAT2 = 9999\n{BINDER}"
     said = without_proc(path, script=older)
     assert "its mode cannot be set, since /proc is not mounted" in said
     assert "there is no directory" not in said
@@ -296,12 +343,22 @@ def test_a_socket_of_the_daemons_own_is_not_handed_over(path: Path) -> None:
     assert outcome(path, "chown,fchownat:error=EPERM", owner="0") == "listens\n"
 
 
+@pytest.mark.parametrize("moment", ["bind:delay_exit", "openat:delay_enter"])
 @pytest.mark.parametrize("planted", ["file", "socket"])
-def test_a_file_that_takes_the_sockets_place_keeps_its_rights(path: Path, planted: str) -> None:
-    """Otherwise any writer to the directory could make a root daemon give any file away."""
-    with slowed(path, "openat") as binding, socket.socket(socket.AF_UNIX) as other:
+def test_a_file_that_takes_the_sockets_place_keeps_its_rights(
+    path: Path, planted: str, moment: str
+) -> None:
+    """Otherwise any writer to the directory could make a root daemon give any file away.
+
+    It may come before the daemon has looked at its new socket, or after.
+    """
+    command = binder(path, f"{moment}=1000000")
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, umask=0) as binding,
+        socket.socket(socket.AF_UNIX) as other,
+    ):
         until(path.exists)
-        time.sleep(0.2)  # the socket has been looked at by now, and is not handed over yet
+        time.sleep(0.2)  # before `openat` the socket has been looked at by now
         path.rename(path.with_suffix(".old"))
         if planted == "file":
             path.touch()
@@ -309,7 +366,7 @@ def test_a_file_that_takes_the_sockets_place_keeps_its_rights(path: Path, plante
             other.bind(str(path))
         path.chmod(0o600)
         message = binding.communicate()[0]
-    assert message.startswith(f"cannot listen on {path}: another process already listens there")
+    assert message.startswith(f"cannot listen on {path}: something else has just been put there")
     assert mode_of(path) == 0o600
 
 
@@ -346,9 +403,58 @@ def test_closing_leaves_anothers_socket_alone(path: Path) -> None:
     other.close()
 
 
+def test_closing_follows_no_link_that_replaces_the_directory(path: Path) -> None:
+    """Whoever may change the path could otherwise have the daemon of root remove any file."""
+    directory, others = path.parent / "own", path.parent / "others"
+    directory.mkdir()
+    others.mkdir()
+    (others / path.name).write_text("precious")
+    injected = "unlinkat:delay_enter=1000000"
+    command = binder(directory / path.name, injected, finish="close")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as closing:
+        until(lambda: (directory / path.name).exists() and mode_of(directory / path.name) == 0o666)
+        time.sleep(0.3)  # it has looked at its socket by now, and is about to remove it
+        directory.rename(path.parent / "moved")
+        directory.symlink_to(others)
+        assert closing.communicate()[0] == "closed\n"
+    assert (others / path.name).read_text() == "precious"
+
+
+def stale_socket(path: Path) -> None:
+    """Leave a socket there that nobody serves."""
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(path))
+
+
+@pytest.mark.parametrize(
+    ("put", "message"),
+    [
+        (lambda path: path.mkdir(), "somebody put a directory in its place"),
+        (lambda path: path.write_text("precious"), "somebody put a file in its place"),
+        (os.mkfifo, "somebody put a named pipe in its place"),
+        (lambda path: path.symlink_to(f"{path}.old"), "somebody put a symbolic link in its place"),
+        (stale_socket, f"somebody (uid {os.getuid()}) put another socket in its place"),
+        (lambda _: None, "somebody removed it"),
+    ],
+    ids=["directory", "file", "pipe", "link", "socket", "nothing"],
+)
+def test_what_takes_a_sockets_place_is_told_and_outlives_it(
+    path: Path, put: Callable[[Path], object], message: str
+) -> None:
+    """It is somebody else's, even if it leads to the daemon's own socket."""
+    bound = bind(path, PRIVATE)
+    path.rename(f"{path}.old")
+    put(path)
+    before = path.lstat() if message != "somebody removed it" else None
+    assert bound.alteration() == message
+    assert not bound.restore("its unit")
+    bound.close()
+    assert before is None or os.path.samestat(before, path.lstat())
+
+
 def test_closing_survives_a_path_that_cannot_be_removed(path: Path) -> None:
     """The daemon may have given up the right to do so; a stop must go on."""
-    assert outcome(path, "unlink:error=EACCES", finish="close") == "closed\n"
+    assert outcome(path, "unlinkat:error=EACCES", finish="close") == "closed\n"
     assert path.exists()
 
 

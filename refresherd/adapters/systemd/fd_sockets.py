@@ -21,7 +21,8 @@ from refresherd.host.accounts import UNCHANGED, NoSuchAccount, owner_ids
 from refresherd.host.fd_store import MAX_SOCKETS, FdStore
 from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.service_manager import Descriptor, Notifier
-from refresherd.host.unix_sockets import BoundSocket, Listen, SocketFile, bind, from_socket_unit
+from refresherd.host.socket_files import SocketFile, remove
+from refresherd.host.unix_sockets import BoundSocket, Listen, bind, from_socket_unit
 
 NAME = re.compile(r"k\.[0-9A-Za-z_-]{10}")
 """Names are this short so that `MAX_SOCKETS` of them fit in LISTEN_FDNAMES."""
@@ -106,7 +107,7 @@ class FdSockets:
         file = SocketFile.at(Path(path))
         if file is not None and one.name.endswith(_short(repr(file[:2]))):
             with suppress(OSError):
-                Path(path).unlink()
+                remove(Path(path), file)
         one.socket.close()
         self._entries.remove((one.name,))
 
