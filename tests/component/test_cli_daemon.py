@@ -1,18 +1,21 @@
 """Requests to the daemon over a real socket, and to whatever else may be there in its place."""
 
 import _thread
+import os
+import re
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Timer
 
 import pytest
 
-from refresherd.cli.client.daemon import Daemon, translated_errors
+from refresherd.cli.client.daemon import Daemon
 from refresherd.cli.client.http_client import Deadline, Stream
 from refresherd.cli.errors import (
     InvalidResponse,
@@ -23,6 +26,8 @@ from refresherd.cli.errors import (
     UsageError,
 )
 from support.fake_daemon import FakeDaemon, canned, fake_daemon
+
+NOBODY = 65534
 
 
 @pytest.fixture
@@ -111,27 +116,74 @@ def test_the_socket_of_a_dead_daemon_counts_as_none(path: Path) -> None:
         Daemon(str(path)).status("", Deadline(1))
 
 
-def test_a_path_that_is_not_a_socket_is_an_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("directory", "{path} is a directory, not a socket; name the daemon's with --socket"),
+        ("file", "{path} is a file, not a socket; name the daemon's with --socket"),
+        ("pipe", "{path} is a named pipe, not a socket; name the daemon's with --socket"),
+        ("link", "{path} is a file, not a socket; name the daemon's with --socket"),
+        ("dangling", "nothing answers on {path}, a link to gone: is refresherd running? "),
+        ("loop", "{path} cannot be used as the daemon's socket: Too many levels of symbolic "),
+        ("datagrams", "{path} cannot be used as the daemon's socket: Protocol wrong type for "),
+        ("file/under", "nothing answers on {path}: is refresherd running? If its socket is "),
+        ("x" * 200, "{path} cannot be used as the daemon's socket: AF_UNIX path too long; name "),
+    ],
+)
+def test_what_lies_at_the_sockets_path_is_named(tmp_path: Path, place: str, message: str) -> None:
     """To ask whether the daemon is running would mislead; none may become a traceback."""
+    (tmp_path / "directory").mkdir()
     (tmp_path / "file").touch()
-    for path in (tmp_path / "file", tmp_path):
-        with pytest.raises(NoDaemon, match="is not a socket"):
-            Daemon(str(path)).status("", Deadline(1))
-    with pytest.raises(NoDaemon, match="nothing answers"):
-        Daemon(str(tmp_path / "file" / "under")).status("", Deadline(1))
-    with pytest.raises(NoDaemon, match="cannot be used as the daemon's socket"):
-        Daemon("x" * 200).status("", Deadline(1))
+    os.mkfifo(tmp_path / "pipe")
+    for link, target in (("link", "file"), ("dangling", "gone"), ("loop", "loop")):
+        (tmp_path / link).symlink_to(target)
+    path = str(tmp_path / place)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as logger:
+        logger.bind(str(tmp_path / "datagrams"))
+        with pytest.raises(NoDaemon) as raised:
+            Daemon(path).status("", Deadline(1))
+    text = str(raised.value)
+    assert text.startswith(message.format(path=path))
+    assert text.count("\n") == 0
 
 
-def test_a_user_who_may_not_connect_learns_what_decides(path: Path) -> None:
-    """Root may always connect, so the test raises the kernel's error itself."""
-    expected = r"\(uid \d+\) may not connect .* \[api\]"
-    with (
-        pytest.raises(NotPermitted, match=expected) as refused,
-        translated_errors(str(path), Deadline(1)),
-    ):
-        raise PermissionError(13, "Permission denied")
+@contextmanager
+def without_rights_of_root() -> Iterator[None]:
+    """Have the kernel refuse what modes forbid, in tests that root runs as well."""
+    before = os.geteuid()
+    os.seteuid(before or NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+def refusal(path: Path) -> str:
+    """Return why a user who may not connect cannot, as a command says it."""
+    with without_rights_of_root(), pytest.raises(NotPermitted) as refused:
+        Daemon(str(path)).status("", Deadline(1))
     assert refused.value.status == 77
+    return str(refused.value)
+
+
+def test_a_user_who_may_not_connect_learns_what_decides() -> None:
+    """The socket's rights are set in the daemon's configuration."""
+    with tempfile.TemporaryDirectory() as directory, socket.socket(socket.AF_UNIX) as listener:
+        Path(directory).chmod(0o755)
+        path = Path(directory) / "api.sock"
+        listener.bind(str(path))
+        listener.listen()
+        path.chmod(0)
+        assert re.search(r"\(uid \d+\) may not connect to .* under \[api\]", refusal(path))
+
+
+def test_a_user_who_may_not_enter_the_directory_learns_that() -> None:
+    """Then the rights of the socket itself do not matter, and cannot even be seen."""
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0)
+        expected = r"\(uid \d+\) may not look for the daemon's socket at .*: let this user enter"
+        assert re.search(expected, refusal(Path(directory) / "api.sock"))
+        Path(directory).chmod(0o700)
 
 
 def test_a_daemon_that_hangs_times_out(path: Path) -> None:

@@ -105,23 +105,43 @@ def translated_errors(path: str, deadline: Deadline) -> Iterator[None]:
     except (ConnectionRefusedError, FileNotFoundError, NotADirectoryError) as error:
         _demand_socket(path)
         raise NoDaemon(
-            f"nothing answers on {path}: is refresherd running? "
+            f"nothing answers on {_followed(path)}: is refresherd running? "
             "If its socket is elsewhere, name it with --socket or $REFRESHERD_SOCKET"
         ) from error
     except ConnectionError as error:
         raise NoDaemon(f"the daemon closed the connection on {path}") from error
     except OSError as error:
-        raise NoDaemon(f"{path} cannot be used as the daemon's socket: {error}") from error
+        reason = error.strerror or error
+        raise NoDaemon(
+            f"{path} cannot be used as the daemon's socket: {reason}; name it with --socket"
+        ) from error
 
 
 def _demand_socket(path: str) -> None:
-    """Raise NoDaemon if something else is at the path: the kernel's error would mislead."""
+    """Raise an error if no socket is at the path: the kernel's own would mislead."""
     try:
         found = os.stat(path)  # noqa: PTH116  # importing pathlib would take 3 ms
+    except PermissionError:
+        raise NotPermitted(
+            f"{current_user()} may not look for the daemon's socket at {path}: let this user enter "
+            "the directories on its path (mode x)"
+        ) from None
     except OSError:
         return
     if not S_ISSOCK(found.st_mode):
-        raise NoDaemon(f"{path} is not a socket; name the daemon's with --socket") from None
+        from refresherd.host.file_record import kind  # rarely needed, and slow to import
+
+        raise NoDaemon(
+            f"{path} is {kind(found)}, not a socket; name the daemon's with --socket"
+        ) from None
+
+
+def _followed(path: str) -> str:
+    """Return the path; if it is a link, with where that leads."""
+    try:
+        return f"{path}, a link to {os.readlink(path)}"  # noqa: PTH115  # as above
+    except OSError:
+        return path
 
 
 def _number(seconds: float) -> str:
