@@ -1,8 +1,10 @@
 """Clients that hang, dawdle, hoard or send nonsense: none of them keeps others from a token."""
 
 import asyncio
+import gc
 import socket
 import time
+import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -17,6 +19,7 @@ from refresherd.domain.events import ConnectionRejected
 from refresherd.domain.model import Access
 from refresherd.host.http.server import Times
 from refresherd.host.listener import REFUSED_CONNECTIONS
+from refresherd.host.stream import READ_BYTES
 from support.api_place import Place, eventually, served
 from support.fake_app import Script
 from support.fakes import grants
@@ -24,6 +27,9 @@ from support.other_users import AS_ROOT, Identity, answer, other_process
 
 TOKEN = "/v1/apps/payments/token"
 REQUEST = f"GET {TOKEN} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+MOST_PER_CLIENT = 4 * READ_BYTES
+"""Bytes: what is read and not yet answered, and what a connection takes in any case."""
+
 USERS = Access(users=("1234", "1235"))
 
 PIECES = st.sampled_from(
@@ -190,6 +196,25 @@ async def send_on(client: socket.socket) -> None:
     async with asyncio.timeout(20):
         while True:
             await asyncio.get_running_loop().sock_sendall(client, REQUEST * 100)
+
+
+async def test_requests_behind_one_that_waits_take_little_memory() -> None:
+    """A client may send hundreds at once, and as objects they take twenty times their bytes."""
+    behind = (b"GET / HTTP/1.1\r\nHost:\r\n" + b"a:\r\n" * 60 + b"\r\n") * 60
+    waiting = f"GET {TOKEN}?watch=1 HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    clients = 20
+    async with served() as place:
+        with ExitStack() as stack:
+            gc.collect()
+            tracemalloc.start()
+            stack.callback(tracemalloc.stop)
+            for _ in range(clients):
+                client = stack.enter_context(connected(place))
+                await asyncio.get_running_loop().sock_sendall(client, waiting + behind)
+                assert await asyncio.get_running_loop().sock_recv(client, 1000)
+            taken, _ = tracemalloc.get_traced_memory()
+            assert taken < clients * MOST_PER_CLIENT
+        await assert_served(place)
 
 
 async def test_a_slow_reader_that_goes_on_is_served() -> None:
