@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -302,6 +302,17 @@ async def test_what_follows_a_long_answer_is_answered_after_it() -> None:
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
     assert await reader.readexactly(3) == b"ok\n"
     writer.close()
+    await served.stop()
+
+
+async def test_a_burst_of_clients_waits_in_the_queue() -> None:
+    """Those whom the kernel turns away would try again only after a second."""
+    most = int(Path("/proc/sys/net/core/somaxconn").read_text())
+    served = listening_on(("127.0.0.1", 0))
+    await served.start()
+    with ExitStack() as clients:
+        for _ in range(min(300, most)):  # while the event loop accepts none of them
+            clients.enter_context(socket.create_connection(served.addresses[0], timeout=5))
     await served.stop()
 
 

@@ -20,6 +20,10 @@ from refresherd.host.tcp_peers import TcpPeers
 STOP_SECONDS = 0.4
 """How long a stop waits for answers in progress before it cuts them off."""
 
+BACKLOG = 4096
+"""A client that finds the queue full tries again after a second; the kernel caps it at
+net.core.somaxconn."""
+
 UNSENT_BYTES = 65536
 """What the kernel buffers of an answer, besides what is on its way: tcp(7)."""
 
@@ -124,7 +128,7 @@ def _bind(host: str, port: int) -> socket.socket:
     """Return a listening socket; `::` stands for all IPv6 addresses, and for no IPv4 address."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listening = socket.create_server((host, port), family=family)
+        listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         number = error.errno or 0
         # The numbers of getaddrinfo(3) are negative, and create_server() lengthens the texts.
