@@ -156,11 +156,11 @@ def target(apps: int = 0, descriptors: int = 0) -> Iterator[Target]:
         workplace = Workplace(directory, dsm)
         for key, name in enumerate(APPS):
             workplace.app(name, OUTPUTS.format(name=name), key=key)
+        names = [f"calm{number}" for number in range(apps)]
         if apps:
             calm = stack.enter_context(emulator("--lifetime=3600"))
             (directory / "calm.key").touch(mode=0o600)
             (directory / "calm.key").write_text(calm.api_keys[0])
-            names = [f"calm{number}" for number in range(apps)]
             workplace.sections += [CALM.format(name=name, endpoint=calm.url) for name in names]
         port = unused_port()
         config = workplace.write(HEAD.format(port=port))
@@ -179,8 +179,7 @@ def target(apps: int = 0, descriptors: int = 0) -> Iterator[Target]:
             },
             tuple(directory / f"{name}.token" for name in APPS),
         )
-        for file in found.files:
+        for file in (*found.files, *(directory / f"{name}.token" for name in names)):
             eventually(file)
-        time.sleep(apps / 100)
         found.witnessed(1.0)
         yield found

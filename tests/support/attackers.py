@@ -35,6 +35,9 @@ PAUSE = 0.05
 
 GONE = select.POLLHUP | select.POLLERR | select.POLLRDHUP
 
+READY = "ready\n"
+"""What an attacker prints before its first connection."""
+
 MOST = 5_000_000
 """No attacker makes more connections than this."""
 
@@ -130,15 +133,22 @@ class Attacker:
 
 @contextmanager
 def attacking(attacker: Attacker, address: str, seconds: float) -> Iterator[None]:
-    """Let a user attack an address until the block ends, or for so many seconds at most."""
+    """Let a user attack an address until the block ends, or for so many seconds at most.
+
+    The block begins once the attack has.
+    """
     line = (sys.executable, "-I", "-S", __file__, attacker.habit, address, str(attacker.uid))
-    process = subprocess.Popen([*line, str(seconds), str(attacker.number)])
+    process = subprocess.Popen(
+        [*line, str(seconds), str(attacker.number)], stdout=subprocess.PIPE, text=True
+    )
     try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == READY
         yield
         assert process.poll() in (None, 0), "the attacker itself failed"
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 @dataclass(slots=True)
@@ -241,6 +251,8 @@ def main() -> None:
     os.setresuid(int(uid), int(uid), int(uid))
     habit = HABITS[name]
     attack = Attack(habit, address)
+    sys.stdout.write(READY)
+    sys.stdout.flush()
     until = time.monotonic() + float(seconds)
     if habit.leaves:
         attack.churn(until)
