@@ -1,6 +1,8 @@
 """Fixtures that several test files share."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -38,3 +40,15 @@ def responses(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
     monkeypatch.setattr("aioresponses.core.ClientResponse", _Response)
     with aioresponses() as answers:
         yield answers
+
+
+@pytest.fixture
+def measured_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure the coverage of the Python programs that a test starts, if that of the tests is.
+
+    It slows them down, so it is not for tests of their speed. The coverage package has Python look
+    for this variable at every start.
+    """
+    if "COVERAGE_RUN" in os.environ:
+        configuration = Path(__file__).parents[1] / "pyproject.toml"
+        monkeypatch.setenv("COVERAGE_PROCESS_START", str(configuration))

@@ -26,7 +26,10 @@ from support.fake_daemon import ENDPOINT, FakeDaemon, fake_daemon
 from support.programs_under_exec import ended, running, until
 
 # Python 3.12 warns of threads that tests before these have left running.
-pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded"),
+    pytest.mark.usefixtures("measured_programs"),
+]
 
 Capture = pytest.CaptureFixture[str]
 

@@ -16,6 +16,8 @@ from support.fake_daemon import FakeDaemon, fake_daemon
 from support.processes import over, pids
 from support.programs_under_exec import ended, running, until
 
+pytestmark = pytest.mark.usefixtures("measured_programs")
+
 WRAPPED = "sh -c 'echo $$ >> $LOG.pids; echo up >> $LOG; exec sleep 60'; true"
 """A shell that does not become its server, but waits for it."""
 

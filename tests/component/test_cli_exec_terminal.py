@@ -15,6 +15,8 @@ from support.fake_daemon import FakeDaemon, fake_daemon
 from support.lab import needs_tool
 from support.processes import pids
 
+pytestmark = pytest.mark.usefixtures("measured_programs")
+
 PATIENCE = 20.0
 
 

@@ -15,6 +15,8 @@ import pytest
 from refresherd.cli.keyboard import Keyboard
 from support.fake_daemon import FakeDaemon, fake_daemon
 
+pytestmark = pytest.mark.usefixtures("measured_programs")
+
 PATIENCE = 20.0
 
 

@@ -12,6 +12,8 @@ import pytest
 from refresherd.cli.errors import print_redacted
 from support.fake_daemon import FakeDaemon, fake_daemon
 
+pytestmark = pytest.mark.usefixtures("measured_programs")
+
 TOKEN = "a-token"
 
 SECRET = "Zq3-" * 21 + "Zq"

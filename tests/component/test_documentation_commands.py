@@ -14,6 +14,8 @@ from support.lab import needs_tool
 from support.programs import Dsm, command, emulator, running
 from support.shell_session import Session, session
 
+pytestmark = pytest.mark.usefixtures("measured_programs")
+
 COMPILERS = ("go", "java")
 """Tools that may be missing where the tests run; their recipes have tests of their own."""
 

@@ -23,6 +23,8 @@ from support.documented_host import DocumentedHost, write_secret
 from support.lab import needs_tool
 from support.programs import Dsm, command, emulator, running
 
+pytestmark = pytest.mark.usefixtures("measured_programs")
+
 DOCS = CHECKOUT / "docs"
 
 REST = {

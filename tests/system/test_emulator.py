@@ -3,7 +3,11 @@
 import socket
 from pathlib import Path
 
+import pytest
+
 from support.programs import command, emulator
+
+pytestmark = pytest.mark.usefixtures("measured_programs")
 
 
 def test_a_daemon_finds_the_emulator_again_after_a_restart(tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ import pytest
 from support.programs import Workplace, emulator, eventually, running
 from support.service_manager import Message, ServiceManager, manager_at
 
+pytestmark = pytest.mark.usefixtures("measured_programs")
+
 HOOK = """
 [[apps.payments.files]]
 path = "payments.token"
