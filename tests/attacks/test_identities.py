@@ -26,9 +26,12 @@ UNIT = "refresherdtest-consumer.service"
 
 USER, PERMITTED, PERMITTED_GROUP = "1234", "1235", "777"
 
+NOBODY = "65534"
+"""The kernel shows it for every user without a number in the daemon's user namespace."""
+
 APP = f"""
 [apps.payments.access]
-users = ["{PERMITTED}"]
+users = ["{PERMITTED}", "{NOBODY}"]
 groups = ["{PERMITTED_GROUP}"]
 units = ["{UNIT}"]
 [[apps.payments.files]]
@@ -128,7 +131,7 @@ def answered(text: str) -> str:
         (Identity(USER, USER, f"5,{PERMITTED_GROUP}"), "200"),
         (Identity(USER), "403"),
         (Identity(USER, "0", "0,5"), "403"),
-        (Identity("65534"), "403"),
+        (Identity(NOBODY), "200"),
     ],
 )
 def test_only_those_named_get_the_token(daemon: Daemon, who: Identity, status: str) -> None:
@@ -176,6 +179,18 @@ def test_another_name_in_a_namespace_counts_for_nothing(
     needs(subprocess.run([*user, *unshare, "true"], check=False).returncode == 0, "namespaces")
     curl = (needs_tool("curl"), "--silent", "--include", "--unix-socket", str(daemon.api))
     assert answered(heard([*user, *unshare, *curl, f"http://x{TOKEN}"])) == "403"
+
+
+def test_in_a_user_namespace_strangers_are_nobody() -> None:
+    """There the kernel shows all of them as one user, who may be named and is still nobody."""
+    unshare = (needs_tool("unshare"), "--user", "--map-root-user")
+    needs(subprocess.run([*unshare, "true"], check=False).returncode == 0, "namespaces")
+    with running(*unshare) as daemon:
+        assert answered(heard(Identity("0").command(DIRECTLY, daemon.api))) == "200"
+        for who in (Identity(NOBODY), Identity(PERMITTED), Identity(USER, PERMITTED_GROUP)):
+            text = heard(who.command(DIRECTLY, daemon.api))
+            assert answered(text) == "403"
+            assert "in its user namespace stands for every user" in text
 
 
 @pytest.mark.parametrize("taker", ["0", PERMITTED])
