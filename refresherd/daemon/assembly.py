@@ -33,9 +33,9 @@ from refresherd.engine.login_limiter import LoginLimiter
 from refresherd.engine.ports import LoginStore, Observer, SessionStore
 from refresherd.engine.supervisor import Supervisor
 from refresherd.host.admission import Admission
-from refresherd.host.atomic_file import FileContext, opened_directory
+from refresherd.host.atomic_file import FileContext
 from refresherd.host.clock import BootClock, JumpDetector, boot_id
-from refresherd.host.directories import StaleTempFiles
+from refresherd.host.directories import StaleTempFiles, opened_directory
 from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.path_identity import Claims
 from refresherd.host.unix_sockets import BoundSocket, Listen, bind

@@ -21,6 +21,7 @@ from refresherd.host.accounts import NoSuchAccount, belongs, owner_ids
 from refresherd.host.directories import (
     StaleTempFiles,
     in_memory,
+    opened_directory,
     refuse_unreplaceable,
     temporary_name,
 )
@@ -74,16 +75,6 @@ class FileContext:
     """May refuse a directory: other links may lead there than when it was configured."""
     patience: float = PATIENCE_SECONDS
     """Seconds after which a call fails, since its filesystem hangs."""
-
-
-@contextmanager
-def opened_directory(directory: str) -> Iterator[int]:
-    """Open a directory, so that all calls refer to the same one, whatever happens to its path."""
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield fd
-    finally:
-        os.close(fd)
 
 
 def anywhere(directory: int) -> None:

@@ -6,7 +6,8 @@ All of it blocks.
 import os
 import re
 from collections import defaultdict
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from errno import EBUSY, EEXIST, EISDIR
 from functools import cache
 from hashlib import sha256
@@ -68,6 +69,19 @@ class StaleTempFiles:
                     names[match["target"]].append(name)
             self._listings[path] = now, names
         return names.pop(_short(target), [])
+
+
+@contextmanager
+def opened_directory(directory: str, access: int = os.O_RDONLY) -> Iterator[int]:
+    """Open a directory, so that all calls refer to the same one, whatever happens to its path.
+
+    With O_PATH as `access`, this process need not be allowed to list it. Raises OSError.
+    """
+    fd = os.open(directory, access | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 @cache

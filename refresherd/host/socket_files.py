@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from refresherd.host import file_record
 from refresherd.host.accounts import belongs
+from refresherd.host.directories import opened_directory
 from refresherd.host.trust import other_owner
 
 NO_ACCESS = 0
@@ -120,14 +121,10 @@ def remove(path: Path, file: SocketFile) -> None:
 
     Its directory is open meanwhile, so that no link leads to another one after the look.
     """
-    with suppress(FileNotFoundError):
-        directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            found = os.stat(path.name, dir_fd=directory, follow_symlinks=False)
-            if file.same(SocketFile.of(found)):
-                os.unlink(path.name, dir_fd=directory)
-        finally:
-            os.close(directory)
+    with suppress(FileNotFoundError), opened_directory(str(path.parent), os.O_PATH) as directory:
+        found = os.stat(path.name, dir_fd=directory, follow_symlinks=False)
+        if file.same(SocketFile.of(found)):
+            os.unlink(path.name, dir_fd=directory)
 
 
 def _answers(path: Path) -> bool:
