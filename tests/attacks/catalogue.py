@@ -36,6 +36,12 @@ def _users(way: Way, users: int, number: int = 128) -> Flood:
     return Flood(f"users-{users}-{way}", crew, descriptors=1024)
 
 
+def _long_answers(name: str, way: Way, habit: str, descriptors: int) -> Flood:
+    suffix = f"-{descriptors}" if descriptors else ""
+    attackers = ((way, Attacker(habit, 300)),)
+    return Flood(f"{name}{suffix}", attackers, descriptors, apps=2000)
+
+
 EVERY_WAY = tuple(Way)
 HTTP_WAYS = (Way.API, Way.HTTP)
 
@@ -54,8 +60,14 @@ FLOODS = (
         for way in EVERY_WAY
         if way is not Way.RAW or habit == "idle"
     ),
-    Flood("scrapes", ((Way.HTTP, Attacker("scrapes", 300)),), apps=2000),
-    Flood("unread-statuses", ((Way.API, Attacker("unread", 300)),), apps=2000),
+    *(
+        flood
+        for limit in (0, 1024)
+        for flood in (
+            _long_answers("scrapes", Way.HTTP, "scrapes", limit),
+            _long_answers("unread-statuses", Way.API, "unread", limit),
+        )
+    ),
     *_each("pipelined", 100, *HTTP_WAYS),
     *_each("slow-readers", 200, Way.API, Way.HTTP),
     *(_users(way, users) for way in EVERY_WAY for users in (4, 16)),
