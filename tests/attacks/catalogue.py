@@ -49,7 +49,7 @@ FLOODS = (
     *_each("bombs", 80, Way.HTTP),
     *_each("bombs", 20, Way.API),
     *_each("connects", 1, *EVERY_WAY),
-    *_each("connects-unbounded", 1, Way.API),
+    *_each("connects-unbounded", 1, Way.API, Way.RAW),
     *_each("half-requests", 1, *HTTP_WAYS),
     *_each("requests-unanswered", 1, *EVERY_WAY),
     Flood("connects-processes", ((Way.API, Attacker("connects")),) * 4),
