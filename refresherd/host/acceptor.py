@@ -5,6 +5,11 @@ import socket
 from collections.abc import Callable
 from typing import TypeAlias
 
+BACKLOG = 4096
+"""Clients that wait in a listening socket's queue; the kernel caps it at net.core.somaxconn. Where
+it is full, a client of a Unix socket fails at once, and one of a TCP port tries again in a second.
+"""
+
 BATCH = 64
 """Connections kept before the event loop gets its turn."""
 

@@ -14,12 +14,10 @@ from typing import TypeAlias
 
 from refresherd.domain.model import Ownership
 from refresherd.host import file_record
+from refresherd.host.acceptor import BACKLOG
 from refresherd.host.accounts import NoSuchAccount, owner_ids
 from refresherd.host.os_errors import cannot_listen
 from refresherd.host.socket_files import NO_ACCESS, SocketFile, hand_over, make_way, remove
-
-BACKLOG = 4096
-"""A client that finds the queue full fails at once; the kernel caps it at net.core.somaxconn."""
 
 LONGEST_PATH = 107
 """In bytes: sockaddr_un of unix(7) holds 108, with a NUL at the end."""

@@ -10,6 +10,7 @@ from refresherd.adapters.web.pages import Exposition, Pages
 from refresherd.domain.connection_quota import User
 from refresherd.domain.errors import RefresherdError
 from refresherd.engine.ports import Clock, Roster
+from refresherd.host.acceptor import BACKLOG
 from refresherd.host.admission import Admission
 from refresherd.host.http.refusals import REFUSALS
 from refresherd.host.http.server import DEFAULT_TIMES, HttpServer, Times
@@ -19,10 +20,6 @@ from refresherd.host.tcp_peers import TcpPeers
 
 STOP_SECONDS = 0.4
 """How long a stop waits for answers in progress before it cuts them off."""
-
-BACKLOG = 4096
-"""A client that finds the queue full tries again after a second; the kernel caps it at
-net.core.somaxconn."""
 
 UNSENT_BYTES = 65536
 """What the kernel buffers of an answer, besides what is on its way: tcp(7)."""
