@@ -82,10 +82,10 @@ def make_way(path: Path, uid: int) -> str:
     file = SocketFile.of(found)
     if file is None:
         return f"{file_record.kind(found)} is there; move it away, or name another path"
+    if file.uid != uid and (owner := other_owner(found)):
+        return f"a socket of {owner} is there; stop its program or remove it, or name another path"
     if _answers(path):
         return "another process answers there; stop it, or name another path"
-    if file.uid != uid and (owner := other_owner(found)):
-        return f"a socket of {owner} is there, but nobody answers; remove it, or name another path"
     remove(path, file)
     return ""
 
