@@ -15,6 +15,7 @@ from refresherd.domain.access import OVERFLOW_ID
 from refresherd.domain.connection_quota import DEFAULT_QUOTA, quota_for
 from refresherd.domain.refresh_allowance import AT_ONCE, SHARE
 from refresherd.domain.timing import LATEST_RENEWAL
+from refresherd.host.acceptor import BACKLOG
 from refresherd.host.access_lookup import FRESH_SECONDS, MAX_THREADS, PATIENCE_SECONDS
 from refresherd.host.control_groups import Bounds
 from refresherd.host.dialogue import LINGER_BYTES
@@ -31,7 +32,6 @@ from refresherd.host.http.server import DEFAULT_TIMES
 from refresherd.host.listener import REFUSED_CONNECTIONS, REFUSED_SECONDS
 from refresherd.host.shared_rendering import MAX_SHARED_SECONDS, SHARED_TIMES
 from refresherd.host.stream import LINGER_SECONDS, READ_BYTES
-from refresherd.host.unix_sockets import BACKLOG
 from support.documentation import CHECKOUT, prose, rows
 
 SECURITY, API = CHECKOUT / "docs" / "security.md", CHECKOUT / "docs" / "api.md"
