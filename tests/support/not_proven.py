@@ -6,8 +6,9 @@ that busy, the test is skipped as "not proven": it never fails for slowness alon
 kernel does not measure pressure (`/proc/pressure`), every failure counts.
 """
 
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,10 @@ BUSY = 0.3
 REASON = "not proven: the machine was too busy to judge timing"
 
 PRESSURE = Path("/proc/pressure")
+
+PROC = Path("/proc")
+
+TICKS = os.sysconf("SC_CLK_TCK")
 
 Waited = Callable[[], Mapping[str, float]]
 """Returns for how many seconds since boot something has waited, by resource."""
@@ -40,6 +45,33 @@ def waited(pressure: Path = PRESSURE) -> Mapping[str, float]:
             continue
         found[resource] = int(some.rpartition("total=")[2]) / 1e6
     return found
+
+
+def used_by_others(proc: Path = PROC) -> Mapping[str, float]:
+    """Return the seconds since boot in which other processes kept the processors busy.
+
+    All but this process and its descendants are others. An hour of one of two processors is half
+    an hour. Waiting for a disk counts as in `waited`.
+    """
+    user, nice, system, _, _, *interrupts = _ticks((proc / "stat").read_text().split()[1:9])
+    busy = user + nice + system + sum(interrupts) - _used(proc, os.getpid())
+    return {**waited(proc / "pressure"), "cpu": busy / TICKS / (os.cpu_count() or 1)}
+
+
+def _used(proc: Path, pid: int) -> int:
+    """Return the processor time of a process, and of its living and dead descendants."""
+    here = proc / str(pid)
+    try:
+        # The command, in brackets, may hold spaces. Then utime to cstime, proc_pid_stat(5).
+        ticks = sum(_ticks((here / "stat").read_text().rpartition(")")[2].split()[11:15]))
+        lists = [task.read_text() for task in here.glob("task/*/children")]
+    except OSError:  # it has ended
+        return 0
+    return ticks + sum(_used(proc, int(child)) for one in lists for child in one.split())
+
+
+def _ticks(fields: Sequence[str]) -> list[int]:
+    return [int(field) for field in fields]
 
 
 class Stopwatch:
@@ -62,7 +94,9 @@ class Stopwatch:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known."""
-    config.addinivalue_line("markers", "timing: judges timing; a busy machine proves nothing")
+    config.addinivalue_line(
+        "markers", "timing(loads): judges timing; a busy machine proves nothing"
+    )
 
 
 @pytest.hookimpl(tryfirst=True)

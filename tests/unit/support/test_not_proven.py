@@ -1,11 +1,12 @@
 """What happens to a test of timing on a machine that is too busy."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from support import not_proven
-from support.not_proven import Stopwatch, waited
+from support.not_proven import TICKS, Stopwatch, used_by_others, waited
 
 SLOW = """
 import pytest
@@ -65,3 +66,25 @@ def test_a_kernel_without_pressure_says_nothing(tmp_path: Path) -> None:
     """Every failure counts there."""
     assert waited(tmp_path) == {}
     assert Stopwatch(lambda: waited(tmp_path)).pressure() == 0.0
+
+
+def stat_of(proc: Path, pid: int, ticks: int, children: str = "") -> None:
+    """Write what proc(5) says of a process that used this much, and as much by dead children."""
+    task = proc / str(pid) / "task" / str(pid)
+    task.mkdir(parents=True)
+    fields = " ".join(["S", *["0"] * 10, str(ticks), "0", str(ticks), "0", "20"])
+    (proc / str(pid) / "stat").write_text(f"{pid} (a ) b) {fields}\n")
+    (task / "children").write_text(children)
+
+
+def test_what_a_test_uses_itself_is_no_load_by_others(tmp_path: Path) -> None:
+    """A flood must not excuse what it does to the daemon; the load of other suites does."""
+    (tmp_path / "stat").write_text("cpu 600 100 50 9999 9999 20 20 10 70 0\ncpu0 1 1 1 1\n")
+    stat_of(tmp_path, os.getpid(), 50, "71 72 73 ")
+    stat_of(tmp_path, 71, 100, "74 ")
+    stat_of(tmp_path, 72, 50)
+    stat_of(tmp_path, 74, 50)
+    (tmp_path / "pressure").mkdir()
+    (tmp_path / "pressure" / "io").write_text("some avg10=0.00 total=3000000\n")
+    shares = 300 / TICKS / (os.cpu_count() or 1)
+    assert used_by_others(tmp_path) == {"cpu": pytest.approx(shares), "io": 3.0}
