@@ -9,7 +9,12 @@ from faults.catalogue.clock_changes import CHANGES
 from support.documentation import CHECKOUT, rows
 
 PAGE = CHECKOUT / "docs" / "what-happens-when.md"
-SECTIONS = ("Trouble with DSM", "Trouble on the host", "Trouble with clocks")
+SECTIONS = (
+    "Trouble with DSM",
+    "Trouble on the host",
+    "Trouble from local users",
+    "Trouble with clocks",
+)
 ROWS = [row for section in SECTIONS for row in rows(PAGE, section)]
 
 PROOFS = {*CHANGES, *(fault.name for fault in FAULTS)}

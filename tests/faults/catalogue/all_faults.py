@@ -10,6 +10,7 @@ from faults.catalogue import (
     calls,
     encryption,
     files,
+    local_users,
     outages,
     places,
     process,
@@ -35,7 +36,7 @@ HOST_SIDE = (
     *calls.FAULTS,
 )
 
-FAULTS = (*DSM_SIDE, *HOST_SIDE)
+FAULTS = (*DSM_SIDE, *HOST_SIDE, *local_users.FAULTS)
 
 NOISY = frozenset({"hang-at-accept", "hang-after-request", "drip", "json-huge"})
 """Faults that run beside `neighbours` if no others are selected."""

@@ -49,6 +49,8 @@ class Setting:
     """The app has a second file of the same name, in a directory of its own."""
     alone: bool = False
     """The fault needs a daemon of its own."""
+    others: bool = False
+    """Processes of other users take part."""
     wrapper: tuple[str, ...] = ()
     """A command that starts the daemon."""
     head: str = ""
@@ -97,6 +99,8 @@ class Fault:
     """Attempts need not fail."""
     blinds_suite: bool = False
     """The suite cannot look at the daemon either, which does not mean that the machine is busy."""
+    loads_machine: bool = False
+    """It keeps the processors busy: that is no excuse for it, and it happens after other faults."""
     stuck: frozenset[Output] = frozenset()
     """These outputs keep their token, even when it expires."""
     disrupted: frozenset[Output] = frozenset()

@@ -13,7 +13,7 @@ def missing(setting: Setting) -> str:
     """Return what is missing on this machine for a setting, "" for nothing."""
     if setting.proxied and program() is None:
         return "the program haproxy"
-    if setting.disk is not Disk.SHARED and os.geteuid() != 0:
+    if (setting.others or setting.disk is not Disk.SHARED) and os.geteuid() != 0:
         return "to run as root"
     wanted = (*setting.wrapper[:1], *(["bindfs"] if setting.disk is Disk.FUSE else []))
     for one in wanted:

@@ -19,6 +19,9 @@ from faults.verdicts.verdict import Verdict
 DAEMONS = 5
 """Daemons with a single app that run at a time, beside the shared ones."""
 
+LOADS = 2
+"""Faults that load the machine, at a time."""
+
 Programme = Callable[[Fault], Iterator[tuple[Fault, Length]]]
 """Returns the faults that happen on a fault's scene, one after the other."""
 
@@ -27,22 +30,24 @@ Report = Callable[[Verdict], None]
 
 async def run(faults: Sequence[Fault], report: Report) -> None:
     """Let each fault happen for each of its lengths, and report each verdict."""
-    gate = asyncio.Semaphore(DAEMONS)
+    gates = {False: asyncio.Semaphore(DAEMONS), True: asyncio.Semaphore(LOADS)}
 
     async def alone(fault: Fault) -> None:
-        async with gate:
+        async with gates[fault.loads_machine]:
             await _on_one_daemon([fault], once, report)
 
-    shared, others = split_by_daemon(faults)
+    shared, others = split_by_daemon(fault for fault in faults if not fault.loads_machine)
     await asyncio.gather(
         *(_on_one_daemon(some, once, report) for some in shared), *map(alone, others)
     )
+    await asyncio.gather(*(alone(fault) for fault in faults if fault.loads_machine))
 
 
 async def soak(faults: Sequence[Fault], seconds: float, rng: Random, report: Report) -> None:
     """Let faults happen at random for `seconds`, and report each verdict."""
     until = time.monotonic() + seconds
-    shared, others = split_by_daemon(faults)
+    calm = [fault for fault in faults if not fault.loads_machine]
+    shared, others = split_by_daemon(calm or faults)
 
     def at_random(of: Fault) -> Iterator[tuple[Fault, Length]]:
         possible = [fault for some in shared for fault in some if fault.setting == of.setting]

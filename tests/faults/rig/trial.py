@@ -10,7 +10,7 @@ from faults.rig.readers import Tally
 from faults.rig.recorder import Look
 from faults.rig.scene import Scene
 from faults.verdicts.verdict import Afterwards, Verdict, complaints
-from support.not_proven import Stopwatch
+from support.not_proven import Stopwatch, used_by_others, waited
 
 READY_WITHIN = 60.0
 """Seconds within which a healthy app has a token, however slow the host."""
@@ -52,11 +52,12 @@ async def conclusive(fault: Fault, scene: Scene, length: Length) -> Verdict:
 
 async def trial(fault: Fault, scene: Scene, length: Length) -> Verdict:
     """Let a fault happen and end; return the verdict."""
-    looked, stopwatch = len(scene.record.looks), Stopwatch()
+    read = used_by_others if fault.loads_machine else waited
+    looked, stopwatch = len(scene.record.looks), Stopwatch(read)
     if not await _settled(scene):
         looks = tuple(scene.record.looks[looked:])
         return _without_token(fault, length, looks, stopwatch.pressure())
-    before, stopwatch = _before(scene), Stopwatch()
+    before, stopwatch = _before(scene), Stopwatch(read)
     async with fault.during(scene):
         await asyncio.sleep(length.seconds)
     ended = time.time()

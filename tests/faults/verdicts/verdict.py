@@ -28,7 +28,9 @@ TOO_LATE = "session_lost"
 TORN = "a torn token was read"
 GONE = "the daemon is gone"
 BUG = "there is a bug in the log"
-INEXCUSABLE = (TORN, GONE, BUG)
+MEMORY = "the daemon's memory was not bounded"
+UNLIMITED = "nobody was refused a connection"
+INEXCUSABLE = (TORN, GONE, BUG, MEMORY, UNLIMITED)
 """These break a promise however busy the machine is."""
 
 MOST_ALIVE = 4
