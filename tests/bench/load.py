@@ -91,10 +91,11 @@ def ask(target: Target) -> bytes:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(PATIENCE)
         connection.connect(str(target.socket))
-        connection.sendall(target.question)
+        if target.question:
+            connection.sendall(target.question)
         while received := connection.recv(READ_BYTES):
             answer += received
-    if not answer.startswith(target.good):
+    if not answer or not answer.startswith(target.good):
         raise RuntimeError(f"this is no token: {answer.decode()}")
     return answer
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("refresh", "memory", "start", "crowd", "schedule", "token", "peers")
+BENCHMARKS = ("refresh", "memory", "start", "crowd", "schedule", "token", "peers", "busy")
 LONG = ("endurance",)
 
 TESTS = Path(__file__).parents[1]
