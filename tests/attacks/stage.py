@@ -18,6 +18,9 @@ from support.witness import Testimony, Witness, testimony
 LIFETIME = 10
 """Seconds; a file that is older than this holds an expired token."""
 
+AHEAD = ("nice", "-n", "-10")
+"""Runs a program with the priority that refresherd.service has, where that is permitted."""
+
 TOKEN = "/v1/apps/payments/token"
 
 WITNESSES: Mapping[str, tuple[Way, Witness]] = {
@@ -166,7 +169,8 @@ def target(apps: int = 0, descriptors: int = 0) -> Iterator[Target]:
         config = workplace.write(HEAD.format(port=port))
         limit = ("prlimit", f"--nofile={descriptors}") if descriptors else ()
         process = subprocess.Popen(
-            [*limit, REFRESHERD, "run", "--config", str(config)], stderr=subprocess.DEVNULL
+            [*AHEAD, *limit, REFRESHERD, "run", "--config", str(config)],
+            stderr=subprocess.DEVNULL,
         )
         stack.callback(process.wait, 60)
         stack.callback(process.terminate)
