@@ -94,7 +94,8 @@ async def test_idle_threads_end_and_are_started_anew(crew: Crew) -> None:
 
 async def test_no_call_is_lost_to_a_thread_that_is_just_ending() -> None:
     """The end of an idle thread and the next token may fall into the same instant."""
-    executor = KeyedExecutor(threads=2, idle_timeout=0.0)
+    # Not 0: threads that never sleep would leave the loop hardly any time.
+    executor = KeyedExecutor(threads=2, idle_timeout=0.0001)
     async with asyncio.timeout(BOUND):
         for number in range(100):
             calls = (executor.call(key, partial(int, number)) for key in range(3))
