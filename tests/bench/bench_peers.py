@@ -117,8 +117,8 @@ def measure_all(running: Mapping[str, Target], log: Path) -> dict[str, Figures]:
     results = {}
     if stage.found(H2LOAD):
         speaking = {name: target for name, target in running.items() if target.path}
-        results[ONE] = measure(speaking, kept_open(1, 3000, log))
-        results[SIXTEEN] = measure(speaking, kept_open(16, 8000, log))
+        results[ONE] = measure(speaking, kept_open(1, 8000, log))
+        results[SIXTEEN] = measure(speaking, kept_open(16, 20000, log))
     else:
         print(f"connections that stay open are left out: {H2LOAD} is not installed")
     results[ANEW] = measure(running, anew_each(1000))

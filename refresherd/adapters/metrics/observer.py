@@ -160,15 +160,16 @@ class Metrics:
 
     def observe(self, event: Event) -> None:  # noqa: C901, PLR0912  # one branch per event
         """Count an event."""
+        if isinstance(event, events.ApiAnswered):
+            # It comes up to thirty thousand times a second, and a match takes three times as long.
+            answers = self.answers.get((event.route, event.code))
+            if answers is None:
+                answers = Answers(self.request_durations[event.route])
+                self.answers[event.route, event.code] = answers
+            answers.count += 1
+            answers.durations.observe(event.duration)
+            return
         match event:
-            # First, since it may come ten thousand times a second; all others are rare.
-            case events.ApiAnswered(route, code, duration):
-                answers = self.answers.get((route, code))
-                if answers is None:
-                    answers = Answers(self.request_durations[route])
-                    self.answers[route, code] = answers
-                answers.count += 1
-                answers.durations.observe(duration)
             case events.AttemptBegan(app, method, delay):
                 self._counters(app).count("refresh_attempts", method)
                 self.delays.observe(delay)
