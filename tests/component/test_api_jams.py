@@ -182,6 +182,29 @@ async def test_refused_requests_leave_nothing_behind() -> None:
         await eventually(lambda: not place.listener._server.connections)
 
 
+@pytest.mark.parametrize(
+    "target", ["/v1/apps?x=1", f"{TOKEN}?x=1", "/v1/apps/payments/refresh?x=1"]
+)
+async def test_requests_with_a_wrong_parameter_leave_nothing_behind(target: str) -> None:
+    """Anybody may send the same wrong request without end: memory must not grow with each."""
+    times, method = 1000, "POST" if "refresh" in target else "GET"
+    wrong = f"{method} {target} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    last = f"{method} {target} HTTP/1.0\r\n\r\n".encode()
+    async with served() as place:
+        assert (await exchange(place, last)).startswith(b"HTTP/1.1 400 ")
+        gc.collect()
+        tracemalloc.start()
+        try:
+            text = await exchange(place, wrong * times + last)
+            assert text.count(b"HTTP/1.1 400 ") == times + 1
+            del text
+            gc.collect()
+            taken, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert taken < times * 500  # the events that the test records take some of it
+
+
 async def test_a_client_that_reads_nothing_is_cut_off() -> None:
     """Its answers would occupy memory for ever; and no new requests are read meanwhile."""
     async with served(times=Times(answer=0.3)) as place:

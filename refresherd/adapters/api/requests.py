@@ -46,6 +46,7 @@ class BadParameter(Exception):
     def __init__(self, parameter: str, message: str) -> None:
         super().__init__(message)
         self.parameter = parameter
+        self.message = message
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,9 @@ class Asked:
     """The app's name in the path, "" if there is none."""
     query: TokenQuery = DEFAULT_QUERY
     """Of a request for a token; of one for a refresh, `wait` alone."""
-    fault: BadParameter | None = None
-    """What is wrong with the parameters."""
+    fault: tuple[str, str] | None = None
+    """What BadParameter says about the parameters. The exception itself must not be remembered: it
+    would keep every frame that it was ever raised in."""
 
 
 @lru_cache(MAX_REMEMBERED)
@@ -88,8 +90,8 @@ def asked(path: str, query: str) -> Asked:
             return Asked(route, app, TokenQuery(wait=refresh_query(pairs)))
         if route is not ApiRoute.UNKNOWN:
             no_query(pairs)
-    except BadParameter as fault:
-        return Asked(route, app, fault=fault)
+    except BadParameter as error:
+        return Asked(route, app, fault=(error.parameter, error.message))
     return Asked(route, app)
 
 

@@ -139,7 +139,7 @@ class Service:
     def _check(asked: Asked) -> None:
         """Raise BadParameter for a wrong query."""
         if asked.fault is not None:
-            raise asked.fault
+            raise BadParameter(*asked.fault)
 
     async def _token(self, app: App, query: TokenQuery, client: Client) -> Answer:
         operator = self._authorizer.is_operator(client.peer)
