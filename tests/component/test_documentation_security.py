@@ -75,7 +75,7 @@ TOO_LONG = (HTTPStatus.REQUEST_URI_TOO_LONG, TOO_MANY_FIELDS[0], TOO_LARGE[0])
 AT_MOST: Mapping[str, tuple[float, ...]] = {
     "open connections": (SHARE_OF_USER, 1 / 4),
     "open connections of all users together": (PLACES, PLACES),
-    "the process's open files": (1 / 2, set_in_unit("LimitNOFILE="), FULL_QUOTA, 1 / 2),
+    "the daemon's open files": (1 / 2, set_in_unit("LimitNOFILE="), FULL_QUOTA, 1 / 2),
     "new connections": (
         *(PER_SECOND, AT_ONCE_TOO, REFUSED_CONNECTIONS),
         *(HTTPStatus.SERVICE_UNAVAILABLE, REFUSED_SECONDS),
