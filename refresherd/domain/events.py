@@ -217,7 +217,7 @@ class ConnectionRejected:
     socket: str
     reason: Refusal
     user: str
-    """The uid of one of the clients, or its address."""
+    """The uid of the client that was refused last, or its address."""
     count: int
 
 

@@ -42,6 +42,7 @@ class _Burst:
     """Refusals of one kind at one listener."""
 
     user: User
+    """Whose connection was refused last."""
     count: int
     """Those that are not yet reported."""
     reported_at: float
@@ -152,6 +153,7 @@ class Admission:
             burst = self._bursts[listener, refusal] = _Burst(user, 0, now)
             self.observer.observe(ConnectionRejected(listener, refusal, str(user), 1))
         else:
+            burst.user = user
             burst.count += 1
         if self._sweep is None:
             self._sweep_later()

@@ -1,12 +1,15 @@
-"""Whose places a connection takes."""
+"""Whose places a connection takes, and who is reported when there are none."""
 
+import socket
 from pathlib import Path
 
 import pytest
 
 from refresherd.domain.access import OVERFLOW_ID
-from refresherd.domain.connection_quota import Rank
+from refresherd.domain.connection_quota import Quota, Rank, Refusal
+from refresherd.domain.events import ConnectionRejected
 from refresherd.host.admission import Admission
+from support.api_place import eventually
 from support.fakes import RecordingObserver
 
 EVERYBODY = "0 0 4294967295\n"
@@ -38,3 +41,18 @@ def test_strangers_take_no_places_of_the_daemons_user(
     assert admission.rank(own_uid) is rank
     assert admission.rank(OVERFLOW_ID) is Rank.OTHER
     assert admission.rank(0) is Rank.ROOT
+
+
+async def test_the_log_names_who_is_refused_now() -> None:
+    """An administrator ends that user's processes, and not those of whoever began a burst."""
+    observer = RecordingObserver()
+    admission = Admission(observer, Quota(user_connections=0), own_uid=1000)
+    for user in (1234, 1235):
+        with socket.socket() as connection:
+            assert admission.admit(connection, user, "api") is Refusal.USER_CONNECTIONS
+    await eventually(lambda: len(observer.events) == 2)
+    reason = Refusal.USER_CONNECTIONS
+    assert observer.events == [
+        ConnectionRejected("api", reason, "1234", 1),
+        ConnectionRejected("api", reason, "1235", 1),
+    ]
