@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from refresherd.adapters.logs.observer import describe
+from refresherd.adapters.logs.entries import describe
 from refresherd.domain import events
 from refresherd.domain.certificates import Validity
 from refresherd.domain.connection_quota import Refusal
