@@ -65,7 +65,7 @@ DEFAULT_QUERY = TokenQuery()
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ParsedRequest:
     """What a request asks for."""
 
     route: ApiRoute
@@ -79,20 +79,20 @@ class Asked:
 
 
 @lru_cache(MAX_REMEMBERED)
-def asked(path: str, query: str) -> Asked:
+def parse(path: str, query: str) -> ParsedRequest:
     """Return what a decoded path and a query ask for."""
     route, app = match(path)
     pairs = parse_qsl(query, keep_blank_values=True)
     try:
         if route is ApiRoute.TOKEN:
-            return Asked(route, app, token_query(pairs))
+            return ParsedRequest(route, app, token_query(pairs))
         if route is ApiRoute.REFRESH:
-            return Asked(route, app, TokenQuery(wait=refresh_query(pairs)))
+            return ParsedRequest(route, app, TokenQuery(wait=refresh_query(pairs)))
         if route is not ApiRoute.UNKNOWN:
             no_query(pairs)
     except BadParameter as error:
-        return Asked(route, app, fault=(error.parameter, error.message))
-    return Asked(route, app)
+        return ParsedRequest(route, app, fault=(error.parameter, error.message))
+    return ParsedRequest(route, app)
 
 
 def match(path: str) -> tuple[ApiRoute, str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from refresherd.adapters.api import rendering, requests
 from refresherd.adapters.api.rendering import Renderings, status_fields
-from refresherd.adapters.api.requests import Asked, BadParameter, TokenQuery
+from refresherd.adapters.api.requests import BadParameter, ParsedRequest, TokenQuery
 from refresherd.domain.errors import Denied, NoSuchApp, NoToken, TooSoon, Undecided
 from refresherd.domain.events import ApiAnswered
 from refresherd.domain.labels import ApiRoute
@@ -62,45 +62,49 @@ class Service:
     ) -> Answer | Coroutine[Any, Any, Answer | None]:
         """Answer a request, at once if nothing has to be waited for, and report the answer."""
         began = self._clock.now()
-        asked = requests.asked(request.path, request.query)
-        if asked.route is ApiRoute.TOKEN and request.method in requests.READ:
+        parsed = requests.parse(request.path, request.query)
+        if parsed.route is ApiRoute.TOKEN and request.method in requests.READ:
             # The most frequent by far.
-            answer = self._token_now(connection.client, asked, began)
+            answer = self._token_now(connection.client, parsed, began)
             if answer is not None:
-                self._report(asked.route, answer.status, began)
+                self._report(parsed.route, answer.status, began)
                 return answer
-        answer = self._misguided(asked, request.method)
+        answer = self._misguided(parsed, request.method)
         if answer is not None:
-            self._report(asked.route, answer.status, began)
+            self._report(parsed.route, answer.status, began)
             return answer
-        return self._answer(connection, request, asked, began)
+        return self._answer(connection, request, parsed, began)
 
-    def _token_now(self, client: Client, asked: Asked, now: Instant) -> Answer | None:
-        """Return a token that the client may have without waiting, None if there is no such."""
-        runner = self._apps.runner(asked.app)
-        if runner is None or asked.fault is not None or asked.query.watch:
+    def _token_now(self, client: Client, parsed: ParsedRequest, now: Instant) -> Answer | None:
+        """Return a token that the client may have without waiting, None if there is none."""
+        runner = self._apps.runner(parsed.app)
+        if runner is None or parsed.fault is not None or parsed.query.watch:
             return None
         app = runner.app
         if not self._authorizer.granted(client, app):
             return None
-        token = token_broker.lasting_token(runner, asked.query.min_ttl, now)
-        return None if token is None else self._renderings.of(app, token, asked.query.form, now)
+        token = token_broker.lasting_token(runner, parsed.query.min_ttl, now)
+        return None if token is None else self._renderings.of(app, token, parsed.query.form, now)
 
-    def _misguided(self, asked: Asked, method: str) -> Answer | None:
-        """Return the answer to a request for a path or with a method that nothing answers."""
-        if asked.route is ApiRoute.UNKNOWN:
+    def _misguided(self, parsed: ParsedRequest, method: str) -> Answer | None:
+        """Return the answer to an unknown path or a wrong method, None if neither is the case."""
+        if parsed.route is ApiRoute.UNKNOWN:
             return problem(404, "there is nothing at this path; the apps are at /v1/apps")
-        allowed = requests.METHODS[asked.route]
+        allowed = requests.METHODS[parsed.route]
         if method in allowed:
             return None
         names = " and ".join(allowed)
         return problem(405, f"this path takes {names} only", {"Allow": ", ".join(allowed)})
 
     async def _answer(
-        self, connection: HttpConnection[Client], request: Request, asked: Asked, began: Instant
+        self,
+        connection: HttpConnection[Client],
+        request: Request,
+        parsed: ParsedRequest,
+        began: Instant,
     ) -> Answer | None:
         try:
-            answer = await self._answer_route(connection, request, asked, began)
+            answer = await self._answer_route(connection, request, parsed, began)
         except BadParameter as error:
             answer = problem(400, str(error), members={"parameter": error.parameter})
         except Denied as error:
@@ -113,33 +117,37 @@ class Service:
         except (NoToken, Undecided) as error:
             answer = problem(503, str(error), {"Retry-After": str(error.retry_after)})
         if answer is not None:
-            self._report(asked.route, answer.status, began)
+            self._report(parsed.route, answer.status, began)
         return answer
 
     async def _answer_route(
-        self, connection: HttpConnection[Client], request: Request, asked: Asked, began: Instant
+        self,
+        connection: HttpConnection[Client],
+        request: Request,
+        parsed: ParsedRequest,
+        began: Instant,
     ) -> Answer | None:
-        query, client = asked.query, connection.client
-        if asked.route is ApiRoute.APPS:
-            self._check(asked)
+        query, client = parsed.query, connection.client
+        if parsed.route is ApiRoute.APPS:
+            self._check(parsed)
             return LongAnswer(request, HTTPStatus.OK, await self._statuses.get(), rendering.JSON)
-        running = self._broker.runner(asked.app)
-        if asked.route is ApiRoute.APP:
-            self._check(asked)
+        running = self._broker.runner(parsed.app)
+        if parsed.route is ApiRoute.APP:
+            self._check(parsed)
             return self._status(running)
         await self._authorizer.demand(client, running.app)
-        self._check(asked)
-        if asked.route is ApiRoute.REFRESH:
+        self._check(parsed)
+        if parsed.route is ApiRoute.REFRESH:
             return await self._refresh(running, query.wait, client)
         if query.watch:
-            return await self._watch(connection, request, asked.app, began)
+            return await self._watch(connection, request, parsed.app, began)
         return await self._token(running.app, query, client)
 
     @staticmethod
-    def _check(asked: Asked) -> None:
+    def _check(parsed: ParsedRequest) -> None:
         """Raise BadParameter for a wrong query."""
-        if asked.fault is not None:
-            raise BadParameter(*asked.fault)
+        if parsed.fault is not None:
+            raise BadParameter(*parsed.fault)
 
     async def _token(self, app: App, query: TokenQuery, client: Client) -> Answer:
         operator = self._authorizer.is_operator(client.peer)
