@@ -14,7 +14,7 @@ BATCH = 64
 """Connections kept before the event loop gets its turn."""
 
 BATCH_CLOSED = 512
-"""Connections accepted before the event loop gets its turn, also if all are closed at once."""
+"""Connections accepted before the event loop gets its turn, even if all are closed at once."""
 
 PAUSE_SECONDS = 1.0
 """How long callers are left waiting when the process or the host is out of descriptors."""

@@ -1,4 +1,4 @@
-"""Whom the names in `access` stand for now, without a look-up for each request."""
+"""The uids and gids that `access` names now, without a look-up for each request."""
 
 import asyncio
 from collections.abc import Callable
@@ -22,7 +22,7 @@ PATIENCE_SECONDS = 5.0
 MAX_ENTRIES = 10_000
 
 MAX_THREADS = 16
-"""Look-ups that may hang at a time without holding up others."""
+"""Look-ups that have a thread of their own; further ones wait for one another."""
 
 LONG_AGO = Instant(-inf)
 ALWAYS = Instant(inf)
@@ -33,9 +33,9 @@ class _Entry:
     """What is known about one `access` value."""
 
     numbers: Permitted
-    """Whom it names without a look-up."""
+    """Those that it gives by number, which takes no look-up."""
     found: Permitted | None = None
-    """Whom it named when it was last looked up."""
+    """All that it named when it was last looked up."""
     found_at: Instant = LONG_AGO
     """When that look-up began."""
     flight: "asyncio.Task[Permitted] | None" = None
@@ -105,7 +105,7 @@ class AccessLookup:
         return self.clock.now() < entry.found_at + FRESH_SECONDS
 
     def _begin(self, access: Access, entry: _Entry) -> "asyncio.Task[Permitted]":
-        # One that hangs holds up no other one, unless very many do.
+        # A look-up that hangs holds up no others, unless very many hang.
         key = ("access", access) if self._flights < MAX_THREADS else "access"
         call = self._executor.call(key, partial(self._look_up, access))
         self._flights += 1

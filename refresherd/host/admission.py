@@ -65,15 +65,15 @@ class Admission:
         own_uid = os.geteuid() if own_uid is None else own_uid
         self._ranks: dict[User, Rank] = {own_uid: Rank.OWN, ROOT: Rank.ROOT}
         if own_uid == overflow(proc).uid:
-            # Strangers look the same, and must not take the places of the daemon's user.
+            # Other users look the same here, and must not take the daemon's places.
             del self._ranks[own_uid]
         self._streams: set[Stream] = set()
         self._idle: dict[Rank, OrderedDict[Stream, None]] = {rank: OrderedDict() for rank in Rank}
         """The connections that wait for their clients; those that have waited longest first."""
         self._bursts: dict[tuple[str, Refusal], _Burst] = {}
         self._too_fast: dict[tuple[str, User], _Burst] = {}
-        """Those who connected too often in this turn of the loop, by listener: asking again would
-        not change that, and in a flood it costs more than all else."""
+        """Users who connected too often in this turn of the loop, by listener, refused until
+        the next one: in a flood, counting each arrival would cost more than all else."""
         self._sweep: asyncio.TimerHandle | None = None
         self._awake_until = -inf
         # Alone on a processor, the loop would keep the client from asking.
@@ -182,6 +182,6 @@ class Admission:
 
 
 def _own_quota() -> Quota:
-    """Return the quota that fits this process' limit on open files."""
+    """Return the quota that fits this process's limit on open files."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return quota_for(None if descriptors == resource.RLIM_INFINITY else descriptors)

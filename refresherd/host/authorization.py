@@ -193,7 +193,7 @@ class Authorizer:
         except Unknown as unknown:
             doubts.append(str(unknown))
             return ""
-        if unit:  # "" may only mean that it is none of these
+        if unit:  # "" may only mean that the unit is not one of these
             client.peer = replace(client.peer, unit=unit)
         if unit not in units:
             if len(client.not_in) >= MAX_NOT_IN:

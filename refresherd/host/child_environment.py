@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from refresherd.domain.credential_formats import api_key_fault
 
 BASIC = ("HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "TZ", "USER", "XDG_RUNTIME_DIR")
-"""What a hook gets: others may hold secrets. `systemctl --user` finds its manager by the last."""
+"""The variables that a hook gets; others may hold secrets. `systemctl --user` needs the last."""
 
 KEYS = frozenset(("FORTANIX_API_KEY", "SDKMS_API_KEY"))
 """Where DSM's own tools look for an API key."""

@@ -18,7 +18,7 @@ from refresherd.host.os_errors import NO_DESCRIPTOR
 UNIT = re.compile(r"[A-Za-z0-9:_.\\@-]+\.(?:service|scope|socket|mount|swap)")
 
 MEMBERS = "cgroup.procs"
-"""The file that lists a group's processes, for everybody to read."""
+"""The file that lists a group's processes; everybody may read it."""
 
 SLICE = ".slice"
 

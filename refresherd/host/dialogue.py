@@ -1,14 +1,15 @@
-"""What is spoken on a stream, as the stream calls it."""
+"""The protocol on a connection: what a stream calls when something happens."""
 
 from collections.abc import Callable
 from typing import Protocol
 
 LINGER_BYTES = 4 * 1024 * 1024
-"""How much of it is thrown away. Go's client, for example, reads no answer after a failed write."""
+"""How much is thrown away at most. Some clients, such as Go's, read no answer after a failed write.
+"""
 
 
 class Dialogue(Protocol):
-    """What is spoken on a connection. No method may raise."""
+    """Speaks the protocol of a connection. No method may raise."""
 
     def received(self, data: bytes) -> None:
         """Take some bytes."""

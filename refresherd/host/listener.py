@@ -57,7 +57,7 @@ class Listener:
             self._close_refused()
 
     def _accepted(self, connection: socket.SocketType, address: object) -> bool:
-        """Take the cheapest way out first: in a flood, this runs 60,000 times a second."""
+        """Refuse or serve a connection; refusals come first: a flood brings 60,000 a second."""
         try:
             user = self._user(connection, address)
             refusal = self._admission.arrive(user, self._name)

@@ -38,7 +38,7 @@ CREDENTIAL_CLIENT = re.compile(rb"\0[A-Za-z0-9]+/unit/(?P<unit>[^/]+)/.+", re.DO
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """Where the kernel's answers are found; Python does not name the socket options."""
+    """Where the kernel's answers are found; Python has no names for the socket options."""
 
     pidfd_option: int = 77
     """SO_PEERPIDFD of asm-generic/socket.h, since Linux 6.5."""

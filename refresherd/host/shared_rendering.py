@@ -20,20 +20,20 @@ from refresherd.host.keyed_executor import KeyedExecutor
 T = TypeVar("T")
 
 SHARED_TIMES = 10.0
-"""For how many times as long as it took to make it an answer is shared: however many clients ask,
+"""An answer is shared for this many times as long as it took to make: however many clients ask,
 making answers takes a tenth of a processor."""
 
 MAX_SHARED_SECONDS = 5.0
-"""No answer is older than this, and what it took to make it."""
+"""No answer is older than this, not counting the time that it took to make."""
 
 GZIP_BITS = 31
 """zlib's largest window, in gzip's format."""
 
 COMPRESSED_PART = 16384
-"""Bytes that are sent at a time of a compressed text."""
+"""Bytes of a compressed text that are sent at a time."""
 
 INFLATED_PART = 1024
-"""Compressed bytes that are inflated at a time; of metrics they make some 20 KB."""
+"""Compressed bytes that are inflated at a time; they become some 20 KB of metrics."""
 
 
 class CompressedText:

@@ -1,4 +1,4 @@
-"""The files of Unix sockets: what lies at a path, whose it is, who may connect. It blocks."""
+"""The files of Unix sockets: what is at a path, whose it is, and who may connect. It blocks."""
 
 import os
 import socket
@@ -48,16 +48,16 @@ class SocketFile(NamedTuple):
 
     @classmethod
     def at(cls, path: Path) -> "SocketFile | None":
-        """Return the same of what is at a path; a link there is no socket."""
+        """Return the same for what is at a path; a link there does not count as a socket."""
         with suppress(OSError):
             return cls.of(path.lstat())
         return None
 
     @classmethod
     def made(cls, path: Path) -> "SocketFile":
-        """Return the same of a socket that this process has just bound with NO_ACCESS.
+        """Return the same for a socket that this process has just bound with NO_ACCESS.
 
-        Raises OSError, also if somebody has put another file in its place already.
+        Raises OSError, even if only another file has been put in its place meanwhile.
         """
         file = cls.of(path.lstat())
         if file is None or (file.mode, file.uid) != (NO_ACCESS, os.geteuid()):
@@ -93,7 +93,7 @@ def make_way(path: Path, uid: int) -> str:
 def hand_over(path: Path, file: SocketFile, uid: int, gid: int, mode: int) -> SocketFile:
     """Give the socket's file its owner, group and mode, and return it with them.
 
-    A file that took its place stays as it is. Raises OSError, also for that.
+    If another file has taken its place, that file is left alone. Raises OSError, for this as well.
     """
     place = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
@@ -119,7 +119,7 @@ def hand_over(path: Path, file: SocketFile, uid: int, gid: int, mode: int) -> So
 def remove(path: Path, file: SocketFile) -> None:
     """Remove the socket's file, unless another has taken its place. Raises OSError.
 
-    Its directory is open meanwhile, so that no link leads to another one after the look.
+    Its directory stays open meanwhile: a link on the path cannot lead elsewhere after the check.
     """
     with suppress(FileNotFoundError), opened_directory(str(path.parent), os.O_PATH) as directory:
         found = os.stat(path.name, dir_fd=directory, follow_symlinks=False)

@@ -45,7 +45,7 @@ MAX_REPLY = 8192
 
 
 class End(NamedTuple):
-    """An end of a connection: an IPv4 address has 4 bytes, also if IPv6 maps it."""
+    """An end of a connection: an IPv4 address has 4 bytes, even if IPv6 maps it."""
 
     address: bytes
     port: int

@@ -108,7 +108,7 @@ class BoundSocket:
     def _found(self) -> SocketFile | str | None:
         """Return what is at the path, or why no socket is; None if that does not matter.
 
-        The daemon may be unable to see a socket unit's path.
+        The path of a socket unit does not matter if the daemon cannot see it.
         """
         try:
             found = self.path.lstat()

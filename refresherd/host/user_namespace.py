@@ -7,7 +7,7 @@ from typing import NamedTuple
 from refresherd.domain.access import OVERFLOW_ID
 
 ALL_IDS = 2**32 - 1
-"""How many there are: the last number of 32 bits is no id."""
+"""How many ids there are: the last number of 32 bits is not an id."""
 
 PROC = Path("/proc")
 

@@ -15,7 +15,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Answer:
-    """A whole answer. Every one is of this moment, so no cache may keep it."""
+    """A whole answer. It holds for this moment only, so no cache may keep it."""
 
     __slots__ = ("_head", "_tail", "closes", "status")
 
@@ -85,7 +85,7 @@ def problem(
 
 
 def dates(clock: Clock) -> Callable[[], bytes]:
-    """Return what returns the line of the Date field; it is made once a second."""
+    """Return a function that returns the Date field's line, which is made once a second."""
     line, until = b"", -inf
 
     def date() -> bytes:

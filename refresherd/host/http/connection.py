@@ -18,8 +18,8 @@ C = TypeVar("C")
 """What a listener knows of its clients."""
 
 PIECE_BYTES = 1024
-"""Read at a time for requests: those behind one that waits would otherwise be kept as objects,
-which take twenty times their bytes."""
+"""Bytes that are parsed at a time. Requests behind one that waits stay bytes: parsed, they would
+take twenty times as much memory."""
 
 
 class HttpConnection(Generic[C]):
@@ -34,9 +34,9 @@ class HttpConnection(Generic[C]):
         self.client = client
         self._server = server
         self._reader: RequestReader | None = None
-        """None until a client sends what is not known."""
+        """None until a client sends a request that the server does not know by its bytes."""
         self._behind = b""
-        """Received and not yet read for requests."""
+        """Received and not yet parsed."""
         self._task: asyncio.Task[None] | None = None
         """Makes an answer that has to wait."""
         self._begun = False
@@ -85,7 +85,7 @@ class HttpConnection(Generic[C]):
             self.stream.close()
 
     def lost(self) -> None:
-        """Stop making an answer that nobody gets."""
+        """Stop making an answer that nobody will read."""
         self._server.connections.discard(self)
         if self._reader is not None:
             self._reader.close()
@@ -190,7 +190,7 @@ class HttpConnection(Generic[C]):
         self._go_on()
 
     def _refuse(self, malformed: Malformed) -> None:
-        """Answer what is no request; nothing can follow."""
+        """Answer bytes that are not a request; nothing can follow."""
         request = Request(malformed.method, path="", keep_alive=False)
         self._give(request, problem(malformed.status, malformed.detail, closes=True))
 
@@ -212,7 +212,7 @@ class HttpConnection(Generic[C]):
             self.stream.idle(_deadline(self._server.times.request))
 
     def _end(self) -> None:
-        """Close, without harm to an answer whose client has sent more than was read."""
+        """Close, but let the client read the answer even if it has sent more than was read."""
         reader = self._reader
         self._ending = True
         if self._ended or reader is None or (reader.clean and not self._behind):

@@ -1,4 +1,4 @@
-"""Answers that are too long to be kept for each client that does not read."""
+"""Answers too long to keep a copy for each client that reads slowly."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ from refresherd.host.stream import Stream
 
 
 class LongAnswer(Answer):
-    """An answer to one request, of a text that others get as well.
+    """An answer to one request, made of a text that other clients get as well.
 
     Its parts are made as the client reads them.
     """

@@ -1,4 +1,4 @@
-"""What clients read whose connections are refused: whole answers, whatever they ask."""
+"""The answers that clients read whose connections are refused, whatever they ask for."""
 
 from refresherd.domain.connection_quota import Refusal
 from refresherd.host.http.answers import problem

@@ -1,4 +1,4 @@
-"""An HTTP server: what the connections of a listener have in common, and their end."""
+"""An HTTP server: its connections, their deadlines, and how they end."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -38,9 +38,10 @@ class Handler(Protocol[C]):
     def __call__(
         self, connection: HttpConnection[C], request: Request
     ) -> Answer | Coroutine[Any, Any, Answer | None]:
-        """Return the answer, or what makes it if it has to wait.
+        """Return the answer, or a coroutine that makes it if that takes waiting.
 
-        None is an answer that was sent by `begin` and `send`; the connection ends with it.
+        The coroutine returns None if it sent its answer by `begin` and `send`; then the connection
+        ends.
         """
 
 
@@ -73,7 +74,7 @@ class HttpServer(Generic[C]):
             connection.stream.close()
 
     def remember(self, data: bytes, request: Request) -> None:
-        """Remember that these bytes are this request, and nothing else."""
+        """Remember that exactly these bytes are this request."""
         if len(data) <= MAX_KNOWN_BYTES:
             if len(self.known) >= MAX_KNOWN:
                 self.known.clear()
