@@ -240,6 +240,23 @@ async def test_requests_behind_one_that_waits_take_little_memory() -> None:
         await assert_served(place)
 
 
+async def test_requests_sent_at_once_are_answered_in_turns() -> None:
+    """A client that sends hundreds in one piece must not make others wait for all of them."""
+    many = b"GET /x HTTP/1.1\r\nHost:\r\n\r\n" * 300
+    loop = asyncio.get_running_loop()
+    async with served() as place:
+        with connected(place) as flood, connected(place) as other:
+            assert flood.send(many) == len(many)
+            other.send(REQUEST)
+            assert await loop.sock_recv(other, 8192)
+            assert len(place.answered) < 20
+            text = b""
+            while text.count(b"HTTP/1.1 404 ") < 300:
+                text += await loop.sock_recv(flood, 65536)
+            flood.shutdown(socket.SHUT_WR)
+            assert await loop.sock_recv(flood, 1) == b""
+
+
 async def test_a_slow_reader_that_goes_on_is_served() -> None:
     """Only clients that stop reading are cut off."""
     async with served(times=Times(answer=1.0)) as place:

@@ -26,7 +26,8 @@ class HttpConnection(Generic[C]):
     """Speaks HTTP on a stream: implements Dialogue."""
 
     __slots__ = (
-        "_begun", "_behind", "_ended", "_ending", "_reader", "_server", "_task", "client", "stream",
+        "_begun", "_behind", "_ended", "_ending", "_reader", "_server", "_task", "_waits", "client",
+        "stream",
     )  # fmt: skip
 
     def __init__(self, server: "HttpServer[C]", stream: Stream, client: C) -> None:
@@ -39,6 +40,8 @@ class HttpConnection(Generic[C]):
         """Received and not yet parsed."""
         self._task: asyncio.Task[None] | None = None
         """Makes an answer that has to wait."""
+        self._waits = False
+        """Whether requests are left for the event loop's next turn."""
         self._begun = False
         """Whether an answer has begun that `send` continues."""
         self._ended = False
@@ -48,7 +51,7 @@ class HttpConnection(Generic[C]):
 
     def received(self, data: bytes) -> None:
         """Answer what is complete, unless an earlier answer is under way."""
-        if self._task is not None or self._ending or self.stream.pending:
+        if self._task is not None or self._waits or self._ending or self.stream.pending:
             self._behind += data
             if len(self._behind) >= READ_BYTES:
                 self.stream.pause()
@@ -65,7 +68,8 @@ class HttpConnection(Generic[C]):
     def ended(self) -> None:
         """Close, unless an answer is under way that the client can still read."""
         self._ended = True
-        if (self._task is None and not self.stream.pending) or self._gone():
+        under_way = self._task is not None or self._waits or self.stream.pending
+        if not under_way or self._gone():
             self.stream.close()
 
     def flushed(self) -> None:
@@ -124,15 +128,23 @@ class HttpConnection(Generic[C]):
                 self._server.remember(data, request)
 
     def _go_on(self) -> None:
-        """Answer what has arrived, one request after the other."""
+        """Answer the next request that has arrived, and those behind it in later turns of the loop.
+
+        A client may have sent hundreds at once, and other clients must not wait for all of them.
+        """
         stream = self.stream
+        self._waits = False
         while self._task is None and not self._ending and not stream.pending and not stream.closed:
+            if self._waits:
+                asyncio.get_running_loop().call_soon(self._go_on)
+                return
             if self._reader is not None and self._reader.ready:
                 request = self._reader.ready.popleft()
                 if isinstance(request, Malformed):
                     self._refuse(request)
                 else:
                     self._answer(request)
+                self._waits = bool(self._reader.ready or self._behind)
             elif self._behind:
                 piece, self._behind = self._behind[:PIECE_BYTES], self._behind[PIECE_BYTES:]
                 self._read(piece)
