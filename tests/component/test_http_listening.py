@@ -229,10 +229,12 @@ async def test_a_connection_without_a_request_is_closed() -> None:
         ("2001:db8::7", "2001:db8::/64"),
         ("2001:db8::ffff:0:7", "2001:db8::/64"),
         ("fe80::7%lo", "fe80::/64"),
+        ("127.1.2.3", "127.0.0.0/8"),
+        ("::ffff:127.4.5.6", "127.0.0.0/8"),
     ],
 )
-def test_a_client_elsewhere_is_known_by_its_network(address: str, user: str) -> None:
-    """One with a new IPv6 address for each connection would have no limit."""
+def test_a_client_without_a_uid_is_known_by_its_network(address: str, user: str) -> None:
+    """One with a new address for each connection would have no limit, also one that has closed."""
     assert site(address) == user
 
 

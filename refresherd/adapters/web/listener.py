@@ -4,7 +4,7 @@ import errno
 import os
 import socket
 from collections.abc import Iterable
-from ipaddress import IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from refresherd.adapters.web.pages import Exposition, Pages
 from refresherd.domain.connection_quota import User
@@ -23,6 +23,8 @@ STOP_SECONDS = 0.4
 
 UNSENT_BYTES = 65536
 """What the kernel buffers of an answer, besides what is on its way: tcp(7)."""
+
+IPV4_LOOPBACK = IPv4Network("127.0.0.0/8")
 
 IPV6_SITE = 64
 """The length of the prefix of an IPv6 network, in which a host may have any number of addresses."""
@@ -107,10 +109,15 @@ class HttpListener:
 
 
 def site(address: str) -> str:
-    """Return what stands for all addresses that one client may have: of IPv6, a network."""
+    """Return what stands for all addresses that one client may have: of IPv6, a network.
+
+    A client on this host that has closed already has no owner, and may have any loopback address.
+    """
     parsed = ip_address(address)
     if isinstance(parsed, IPv6Address):
         parsed = parsed.ipv4_mapped or parsed
+    if parsed in IPV4_LOOPBACK:
+        return str(IPV4_LOOPBACK)
     if isinstance(parsed, IPv6Address):
         return str(IPv6Network((int(parsed), IPV6_SITE), strict=False))
     return str(parsed)
