@@ -146,7 +146,9 @@ class ApiTable(Struct, frozen=True, kw_only=True):
         scalars.OutputPath("/run/refresherd/api.sock")
     )
     mode: Annotated[
-        scalars.Mode, "Who may connect. Who may read a token is set by each app's `access`."
+        scalars.Mode,
+        "Who may connect; in a socket unit, SocketMode= says so. Who may read a token is set by "
+        "each app's `access`.",
     ] = scalars.Mode("0666")
     group: Group = names.Principal()
 

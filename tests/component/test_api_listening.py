@@ -163,6 +163,27 @@ async def test_a_passed_socket_whose_path_is_out_of_sight_is_served(directory: P
         await served.stop()
 
 
+@pytest.mark.parametrize(("mode", "is_more"), [(0o666, True), (0o660, False), (0o640, False)])
+async def test_a_socket_unit_that_admits_more_users_is_reported(
+    directory: Path, mode: int, *, is_more: bool
+) -> None:
+    """The `mode` in the configuration has no effect there, and its author relies on it."""
+    path, observer = directory / "api.sock", RecordingObserver()
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+        made.listen()
+        path.chmod(mode)
+        served = listening(path, Ownership(0o660), passed=made, observer=observer)
+        await served.start()
+        await served.stop()
+    found = [event.message for event in observer.of(Warned)]
+    message = (
+        f"the API's socket {path} has mode 0666 from its socket unit, and not 0660 from the "
+        "configuration; set SocketMode= in the unit"
+    )
+    assert found == ([message] if is_more else [])
+
+
 async def test_a_file_in_the_sockets_place_is_reported_once_and_left_alone(directory: Path) -> None:
     """It belongs to somebody; once they move it away, the API comes back by itself."""
     path, observer = directory / "api.sock", RecordingObserver()

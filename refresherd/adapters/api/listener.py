@@ -32,6 +32,9 @@ LAST_REQUEST_SECONDS = 0.1
 DEFAULT_DIRECTORY = Path("/run/refresherd")
 """systemd makes it (RuntimeDirectory=); a daemon that root starts by hand makes it itself."""
 
+MAY_CONNECT = 0o222
+"""The bits of a socket's mode that decide who may connect: unix(7)."""
+
 CHECK_SECONDS = 2.0
 """Seconds between two checks that clients still find the socket: somebody may remove its file."""
 
@@ -82,9 +85,20 @@ class ApiListener:
             self._bound = self._listen(self._path, self._ownership)
         else:
             self._bound = from_socket_unit(self._passed, self._path)
+            self._warn_if_more_open(self._bound)
         self._checks = asyncio.create_task(self._check_regularly(self._bound))
         self._bound.socket.settimeout(0)
         self._accept_on(self._bound.socket)
+
+    def _warn_if_more_open(self, bound: BoundSocket) -> None:
+        """Report a socket unit that lets more users connect than the configuration's `mode`."""
+        mode = self._ownership.mode
+        if bound.file is not None and bound.file.mode & ~mode & MAY_CONNECT:
+            message = (
+                f"the API's socket {self._path} has mode {bound.file.mode:04o} from its socket "
+                f"unit, and not {mode:04o} from the configuration; set SocketMode= in the unit"
+            )
+            self._observer.observe(Warned(message))
 
     async def leave(self) -> None:
         """Leave new clients to the next daemon, if it goes on with the same socket.
