@@ -234,7 +234,7 @@ async def test_a_connection_without_a_request_is_closed() -> None:
     ],
 )
 def test_a_client_without_a_uid_is_known_by_its_network(address: str, user: str) -> None:
-    """One with a new address for each connection would have no limit, also one that has closed."""
+    """A client with a new address for each connection would otherwise have no limit."""
     assert site(address) == user
 
 

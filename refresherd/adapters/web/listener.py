@@ -109,9 +109,10 @@ class HttpListener:
 
 
 def site(address: str) -> str:
-    """Return what stands for all addresses that one client may have: of IPv6, a network.
+    """Return one name for all addresses that a client may choose from.
 
-    A client on this host that has closed already has no owner, and may have any loopback address.
+    With IPv6 that is its network. A local client that has closed its end has no known user, and
+    may have used any loopback address.
     """
     parsed = ip_address(address)
     if isinstance(parsed, IPv6Address):
