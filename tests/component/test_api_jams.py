@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from refresherd.domain.connection_quota import DEFAULT_QUOTA, Quota, Refusal
 from refresherd.domain.events import ConnectionRejected
 from refresherd.domain.model import Access
+from refresherd.host.http.connection import HttpConnection
 from refresherd.host.http.server import Times
 from refresherd.host.listener import REFUSED_CONNECTIONS
 from refresherd.host.stream import READ_BYTES
@@ -203,6 +204,24 @@ async def test_requests_with_a_wrong_parameter_leave_nothing_behind(target: str)
         finally:
             tracemalloc.stop()
         assert taken < times * 500  # the events that the test records take some of it
+
+
+async def test_clients_that_leave_early_leave_nothing_behind() -> None:
+    """Until Python collects garbage, thousands could come and go, and take twice the memory."""
+    async with served() as place:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(50):
+                with connected(place) as client:
+                    client.send(f"GET {TOKEN}?watch=1 HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                    assert await asyncio.get_running_loop().sock_recv(client, 8192)
+            await eventually(lambda: not place.listener._server.connections)
+            await asyncio.sleep(0)
+            left = sum(isinstance(one, HttpConnection) for one in gc.get_objects())
+        finally:
+            gc.enable()
+        assert left < 5
 
 
 async def test_a_client_that_reads_nothing_is_cut_off() -> None:

@@ -95,6 +95,8 @@ class HttpConnection(Generic[C]):
             self._reader.close()
         if self._task is not None:
             self._task.cancel()
+            # Otherwise both, and all that the answer held, would wait for a garbage collection.
+            self._task = None
 
     def stop(self) -> asyncio.Task[None] | None:
         """Close after the answer that is under way; return its task if it has to wait."""
