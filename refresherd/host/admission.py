@@ -8,7 +8,7 @@ import os
 import resource
 import socket
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from pathlib import Path
 
@@ -48,6 +48,16 @@ class _Burst:
     reported_at: float
 
 
+@dataclass(slots=True)
+class _Held:
+    """A user's open connections."""
+
+    all: dict[Stream, None] = field(default_factory=dict)
+    """The oldest first."""
+    idle: OrderedDict[Stream, None] = field(default_factory=OrderedDict)
+    """Those that wait for their client; the one that has waited longest first."""
+
+
 class Admission:
     """Gives connections their places, and closes those whose deadlines have passed."""
 
@@ -67,9 +77,7 @@ class Admission:
         if own_uid == overflow(proc).uid:
             # Other users look the same here, and must not take the daemon's places.
             del self._ranks[own_uid]
-        self._streams: set[Stream] = set()
-        self._idle: dict[Rank, OrderedDict[Stream, None]] = {rank: OrderedDict() for rank in Rank}
-        """The connections that wait for their clients; those that have waited longest first."""
+        self._held: dict[User, _Held] = {}
         self._bursts: dict[tuple[str, Refusal], _Burst] = {}
         self._too_fast: dict[tuple[str, User], _Burst] = {}
         """Users who connected too often in this turn of the loop, by listener, refused until
@@ -99,39 +107,44 @@ class Admission:
         return refusal
 
     def admit(self, connection: socket.SocketType, user: User, listener: str) -> Stream | Refusal:
-        """Give a new connection a place, closing an idle one if all are taken.
+        """Give a new connection a place, closing another one for it if all are taken.
 
         Return why it is refused, if it is; that is reported.
         """
         counts, rank = self._counts, self.rank(user)
         refusal = counts.enter(user, rank)
-        if refusal is Refusal.ALL_CONNECTIONS and self._idle[rank]:
-            next(iter(self._idle[rank])).close()
+        if refusal is Refusal.ALL_CONNECTIONS and (displaced := self._displaced(user, rank)):
+            displaced.close()
             refusal = counts.enter(user, rank)
         if refusal is not None:
             self._refused(listener, refusal, user, asyncio.get_running_loop().time())
             return refusal
         stream = Stream(connection, user, rank, self)
-        self._streams.add(stream)
-        self._idle[rank][stream] = None
+        held = self._held.get(user)
+        if held is None:
+            held = self._held[user] = _Held()
+        held.all[stream] = held.idle[stream] = None
         if self._sweep is None:
             self._sweep_later()
         return stream
 
     def busy(self, stream: Stream) -> None:
-        """Keep the connection, which waits for the daemon."""
-        self._idle[stream.rank].pop(stream, None)
+        """Prefer others when one has to be closed: this connection waits for the daemon."""
+        self._held[stream.user].idle.pop(stream, None)
 
     def idle(self, stream: Stream) -> None:
-        """Allow the connection to be closed in favour of a new one: it waits for its client."""
-        idle = self._idle[stream.rank]
+        """Prefer the connection when one has to be closed: it waits for its client."""
+        idle = self._held[stream.user].idle
         idle[stream] = None
         idle.move_to_end(stream)
 
     def leave(self, stream: Stream) -> None:
         """Free a connection's place."""
-        self._streams.discard(stream)
-        self._idle[stream.rank].pop(stream, None)
+        held = self._held[stream.user]
+        del held.all[stream]
+        held.idle.pop(stream, None)
+        if not held.all:
+            del self._held[stream.user]
         self._counts.leave(stream.user, stream.rank)
 
     def awake(self, now: float) -> None:
@@ -145,6 +158,23 @@ class Admission:
         loop = asyncio.get_running_loop()
         if loop.time() < self._awake_until:
             loop.call_soon(self._stay_awake)
+
+    def _displaced(self, user: User, rank: Rank) -> Stream | None:
+        """Return the connection that has to make room for a user's new one, None if none has to.
+
+        Root and the daemon's user lose only connections of their own that are idle. Among all
+        others, the user with the most loses one to a user with fewer: if possible, the one that
+        has been idle longest.
+        """
+        held = self._held.get(user, _Held())
+        if rank is not Rank.OTHER:
+            return next(iter(held.idle), None)
+        number = len(held.all)
+        if number * len(self._held) >= self._counts.quota.rank_connections:
+            return None  # at least the average: the cheap way out in a flood
+        others = (its for one, its in self._held.items() if one not in self._ranks)
+        most = max(others, key=lambda its: len(its.all))
+        return next(iter(most.idle or most.all)) if len(most.all) > number else None
 
     def _refused(self, listener: str, refusal: Refusal, user: User, now: float) -> _Burst:
         """Report the first refusal of a kind at once, and those that follow once a second."""
@@ -164,10 +194,10 @@ class Admission:
 
     def _sweep_now(self) -> None:
         self._sweep = None
-        if self._streams or self._bursts:
+        if self._held or self._bursts:
             self._sweep_later()
         now = asyncio.get_running_loop().time()
-        for stream in tuple(self._streams):
+        for stream in [stream for held in self._held.values() for stream in held.all]:
             if stream.deadline <= now:
                 stream.expire()
         for (listener, refusal), burst in tuple(self._bursts.items()):

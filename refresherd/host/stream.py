@@ -38,10 +38,10 @@ class Place(Protocol):
     """A connection's place among all others."""
 
     def busy(self, stream: "Stream") -> None:
-        """Keep the connection, which waits for the daemon."""
+        """Prefer others when one has to be closed: this connection waits for the daemon."""
 
     def idle(self, stream: "Stream") -> None:
-        """Allow the connection to be closed in favour of a new one: it waits for its client."""
+        """Prefer the connection when one has to be closed: it waits for its client."""
 
     def leave(self, stream: "Stream") -> None:
         """Free the place."""
@@ -86,14 +86,16 @@ class Stream:
         self._look()
 
     def busy(self) -> None:
-        """Note that the client waits for the daemon: the connection is kept, without a deadline."""
+        """Note that the client waits for the daemon: there is no deadline."""
         self.deadline = inf
-        self._place.busy(self)
+        if not self.closed:
+            self._place.busy(self)
 
     def idle(self, deadline: float) -> None:
         """Note that the daemon waits for the client, until a deadline."""
         self.deadline = deadline
-        self._place.idle(self)
+        if not self.closed:
+            self._place.idle(self)
 
     def pause(self) -> None:
         """Read nothing more until `resume`; the kernel soon holds up the client."""
