@@ -31,9 +31,9 @@ def _each(habit: str, number: int, *ways: Way) -> tuple[Flood, ...]:
     return tuple(Flood(f"{habit}-{way}", ((way, Attacker(habit, number)),)) for way in ways)
 
 
-def _users(way: Way, users: int, number: int = 128) -> Flood:
-    crew = tuple((way, Attacker("idle", number, 100_000 + user)) for user in range(users))
-    return Flood(f"users-{users}-{way}", crew, descriptors=1024)
+def _users(way: Way, users: int, habit: str = "idle", name: str = "users") -> Flood:
+    crew = tuple((way, Attacker(habit, 128, 100_000 + user)) for user in range(users))
+    return Flood(f"{name}-{users}-{way}", crew, descriptors=1024)
 
 
 def _long_answers(name: str, way: Way, habit: str, descriptors: int) -> Flood:
@@ -71,6 +71,7 @@ FLOODS = (
     *_each("pipelined", 100, *HTTP_WAYS),
     *_each("slow-readers", 200, Way.API, Way.HTTP),
     *(_users(way, users) for way in EVERY_WAY for users in (4, 16)),
+    *(_users(way, 5, "unread", "users-who-ask") for way in HTTP_WAYS),
     *_each("slow-bodies", 300, *HTTP_WAYS),
     *_each("huge-bodies", 20, *HTTP_WAYS),
     *_each("chunks", 20, *HTTP_WAYS),
