@@ -12,10 +12,10 @@ from threading import Thread
 
 import pytest
 
-from refresherd.cli import main, status, wait, watch
+from refresherd.cli import status, wait, watch
 from refresherd.cli.client.daemon import Daemon
 from refresherd.cli.client.http_client import Deadline
-from refresherd.cli.command_line import parse
+from refresherd.cli.command_line import main, parse
 from refresherd.cli.errors import NotPermitted
 from support.fake_daemon import FakeDaemon, canned, fake_daemon
 

@@ -11,7 +11,6 @@ from typing import NoReturn
 import pytest
 
 from refresherd.cli import exec as command
-from refresherd.cli import main
 from refresherd.cli.child.processes import (
     CAUGHT,
     IGNORED_BY_PYTHON,
@@ -20,7 +19,7 @@ from refresherd.cli.child.processes import (
     NotExecuted,
     Processes,
 )
-from refresherd.cli.command_line import parse
+from refresherd.cli.command_line import main, parse
 from refresherd.cli.errors import NotPermitted
 from support.fake_daemon import ENDPOINT, FakeDaemon, fake_daemon
 from support.programs_under_exec import ended, running, until

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from refresherd.cli import main
+from refresherd.cli.command_line import main
 from refresherd.config import Configuration
 from refresherd.daemon import daemon, oneshot
 from refresherd.daemon.oneshot import Verdict

@@ -19,7 +19,7 @@ import pytest
 from aiohttp import web
 from rich.console import Console
 
-from refresherd.cli import main
+from refresherd.cli.command_line import main
 from refresherd.cli.demo import execute
 from refresherd.cli.errors import Exit
 from refresherd.demo.play import consume, daemon_ended, read_apps, stop_process, watch

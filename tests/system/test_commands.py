@@ -24,7 +24,8 @@ OTHER_USER = 4_000_000
 
 AS_A_OTHER_USER = f"""\
 import locale, os, sys
-from refresherd.cli import main, refresh, status, token, wait, watch
+from refresherd.cli import refresh, status, token, wait, watch
+from refresherd.cli.command_line import main
 from refresherd.cli.client import messages
 os.setgroups([])
 os.setresgid({OTHER_USER}, {OTHER_USER}, {OTHER_USER})

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from refresherd import __version__
-from refresherd.cli import main, schema
-from refresherd.cli.command_line import COMMANDS, load, parse
+from refresherd.cli import schema
+from refresherd.cli.command_line import COMMANDS, load, main, parse
 from refresherd.cli.errors import CommandError, NotPermitted
 from refresherd.domain.errors import ConfigError, RefresherdError
 
