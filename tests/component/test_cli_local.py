@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from refresherd import cli
 from refresherd.cli.command_line import main
 from refresherd.config import Configuration
 from refresherd.daemon import daemon, oneshot
@@ -140,7 +141,7 @@ def test_run_runs_the_configured_daemon(config: Path, monkeypatch: pytest.Monkey
         ran.extend(app.name for app in configuration.apps)
 
     monkeypatch.setattr(daemon, "run", run)
-    assert main(["run", "--config", str(config)]) == 0
+    assert cli.main(["run", "--config", str(config)]) == 0
     assert ran == ["payments", "orders"]
 
 

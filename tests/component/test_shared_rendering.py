@@ -30,7 +30,9 @@ class Numbers:
         self.made = 0
         self._took = took
         self.executor = KeyedExecutor()
-        self.shared = SharedRendering("numbers", self._make, self.executor, self.clock)
+        self.shared = SharedRendering(
+            "numbers", self._make, self.executor, self.clock, self.clock.now
+        )
 
     def _make(self) -> int:
         assert self.go_on.wait(10)
