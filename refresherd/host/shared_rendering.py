@@ -9,7 +9,6 @@ make the process keep is bounded at any number of apps.
 
 import asyncio
 import os
-import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from math import inf
@@ -21,8 +20,8 @@ from refresherd.host.keyed_executor import KeyedExecutor
 T = TypeVar("T")
 
 SHARED_TIMES = 10.0
-"""An answer is shared for this many times the processor time that it took to make: however many
-clients ask, making answers takes a tenth of a processor."""
+"""An answer is shared for this many times as long as it took to make: however many clients ask,
+making answers takes a tenth of a processor."""
 
 MAX_SHARED_SECONDS = 5.0
 """No answer is older than this, not counting the time that it took to make."""
@@ -83,22 +82,12 @@ class SharedRendering(Generic[T]):
     """
 
     def __init__(
-        self,
-        name: str,
-        render: Callable[[], T],
-        executor: KeyedExecutor,
-        clock: Clock,
-        processor_time: Callable[[], float] = time.thread_time,
+        self, name: str, render: Callable[[], T], executor: KeyedExecutor, clock: Clock
     ) -> None:
-        """`processor_time` returns what the calling thread has used, in seconds.
-
-        What a thread waits on a busy host costs nobody, and must not make answers old.
-        """
         self._name = name
         self._render = render
         self._executor = executor
         self._clock = clock
-        self._processor_time = processor_time
         self._rendering: asyncio.Task[T] | None = None
         self._shared_until = -inf
 
@@ -117,13 +106,14 @@ class SharedRendering(Generic[T]):
 
     async def _render_in_thread(self) -> T:
         self._shared_until = -inf
-        rendered, cost = await self._executor.call(self._name, self._timed)
-        self._shared_until = self._clock.now() + min(cost * SHARED_TIMES, MAX_SHARED_SECONDS)
+        rendered, began, ended = await self._executor.call(self._name, self._timed)
+        shared = min((ended - began) * SHARED_TIMES, MAX_SHARED_SECONDS)
+        self._shared_until = ended + shared
         return rendered
 
-    def _timed(self) -> tuple[T, float]:
-        began = self._processor_time()
-        return self._render(), self._processor_time() - began
+    def _timed(self) -> tuple[T, float, float]:
+        began = self._clock.now()
+        return self._render(), began, self._clock.now()
 
 
 def _retrieve(rendering: asyncio.Task[T]) -> None:

@@ -30,9 +30,7 @@ class Numbers:
         self.made = 0
         self._took = took
         self.executor = KeyedExecutor()
-        self.shared = SharedRendering(
-            "numbers", self._make, self.executor, self.clock, self.clock.now
-        )
+        self.shared = SharedRendering("numbers", self._make, self.executor, self.clock)
 
     def _make(self) -> int:
         assert self.go_on.wait(10)
