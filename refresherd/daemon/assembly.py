@@ -27,6 +27,7 @@ from refresherd.adapters.state.session_file import SessionFile
 from refresherd.config import LogTable
 from refresherd.domain import model
 from refresherd.domain.model import App, Endpoint, Instant, Ownership, TokenFile
+from refresherd.engine.consumers import Consumers
 from refresherd.engine.context import AppContext, Context
 from refresherd.engine.generations import Generations
 from refresherd.engine.login_limiter import LoginLimiter
@@ -39,6 +40,7 @@ from refresherd.host.directories import StaleTempFiles, opened_directory
 from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.path_identity import Claims
 from refresherd.host.unix_sockets import BoundSocket, Listen, bind
+from refresherd.host.user_names import UserNames
 
 END_SESSIONS_TIMEOUT = 2.0
 """Seconds for terminating sessions during a stop; those that are left then idle out."""
@@ -103,7 +105,12 @@ class Assembly:
             numbers = GenerationFile(model.generation_file(state.path), observer, records)
         # Random numbers here only spread load, so they need not be unpredictable.
         self.context = Context(
-            clock, self.schedule, observer, random.random, Generations(numbers, generations)
+            clock,
+            self.schedule,
+            observer,
+            random.random,
+            Generations(numbers, generations),
+            Consumers(UserNames(self.executor)),
         )
         apps = tuple(apps)
         self.certificates = CertificateWatch(apps, self.context, self.executor)

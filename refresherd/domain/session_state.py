@@ -50,11 +50,12 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why and when the last attempt failed."""
+    """Why and when the last attempt failed, and since when every attempt has."""
 
     reason: Reason
     message: str
     at: Instant
+    since: Instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,13 +206,14 @@ def failed(
     session: SessionState, error: DsmError, now: Instant, timing: Timing, rand: float
 ) -> SessionState:
     """Return the state after an attempt that failed with `error`."""
+    since = now if session.last_failure is None else session.last_failure.since
     dead = session.dead or (isinstance(error, SessionLost) and error.dead)
     after = replace(
         session,
         token=None if dead else session.token,
         dead=dead,
         failures=session.failures + 1,
-        last_failure=Failure(error.reason, error.message, now),
+        last_failure=Failure(error.reason, error.message, now, since),
     )
     if isinstance(error, Rejected) and session.method is Method.AUTH:
         after = replace(after, login_at=rejected_until(error, now, timing))

@@ -9,6 +9,7 @@ from refresherd.domain import operator_transitions, timing
 from refresherd.domain.events import AppCrashed
 from refresherd.domain.model import App, Instant, Timing
 from refresherd.domain.readiness import AppStatus
+from refresherd.domain.report import AppReport
 from refresherd.domain.session_state import ALWAYS, State, begin
 from refresherd.engine.context import AppContext, Context, RunningApp, StateCell
 from refresherd.engine.delivery import Delivery, HookRunner, WatchedDelivery
@@ -90,6 +91,16 @@ class AppRunner:
         """Return the app's status, as readers outside the engine see it."""
         outputs = tuple(delivery.status for delivery in self._reported)
         return AppStatus(self.app.name, self.cell.session, outputs)
+
+    def report(self) -> AppReport:
+        """Return all that operators may see of the app."""
+        return AppReport(
+            self.app,
+            self.status(),
+            hooks=self._hook_runner.statuses(),
+            consumers=self._running.context.consumers.of(self.app.name),
+            failed_logins=self._renewal.failed_logins(),
+        )
 
     def refresh(self) -> None:
         """Make an attempt now, unless one is under way."""

@@ -8,6 +8,7 @@ from refresherd.domain.events import Event
 from refresherd.domain.model import App, Instant
 from refresherd.domain.session_state import SessionState
 from refresherd.engine import ports
+from refresherd.engine.consumers import Consumers
 from refresherd.engine.generations import Generations
 from refresherd.engine.login_limiter import LoginLimiter
 
@@ -35,6 +36,7 @@ class Context:
     """Returns a random number in [0, 1). Spreading load needs no secrecy."""
 
     generations: Generations = field(default_factory=Generations)
+    consumers: Consumers = field(default_factory=Consumers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,17 @@
 """Brings each new token to an app's outputs, and then runs the app's hooks."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from math import inf
+from types import MappingProxyType
 
 from refresherd.domain import events, timing
 from refresherd.domain.errors import HookError, OutputError
 from refresherd.domain.labels import HookResult
 from refresherd.domain.model import Instant, Timing, Token
 from refresherd.domain.readiness import OutputStatus
+from refresherd.domain.report import HookStatus
 from refresherd.domain.session_state import ALWAYS, NEVER, valid_token
 from refresherd.engine.context import RunningApp
 from refresherd.engine.ports import Alteration, Hook, Output, WatchedOutput
@@ -181,7 +184,7 @@ class HookRunner:
     same token with a longer life is not a new token: its consumers already have it.
     """
 
-    __slots__ = ("_app", "_deliveries", "_generation", "_to_run")
+    __slots__ = ("_app", "_deliveries", "_generation", "_ran", "_to_run")
 
     def __init__(self, app: RunningApp, deliveries: tuple[Delivery, ...]) -> None:
         self._app = app
@@ -189,6 +192,13 @@ class HookRunner:
         self._generation = app.session.generation
         """The generation for which hooks ran last. A token older than the hooks needs no run."""
         self._to_run: tuple[Hook, ...] = ()
+        self._ran: Mapping[str, HookStatus] = MappingProxyType({})
+        """The last run of each hook, by name. It is replaced, not changed: threads read it."""
+
+    def statuses(self) -> tuple[HookStatus, ...]:
+        """Return the last run of each hook."""
+        ran = self._ran
+        return tuple(ran.get(hook.name) or HookStatus(hook.name) for hook in self._app.ports.hooks)
 
     @property
     def due_at(self) -> Instant:
@@ -202,6 +212,7 @@ class HookRunner:
         """
         if earlier._app.ports.hooks:  # noqa: SLF001  # of the same class
             self._generation = earlier._generation - bool(earlier._to_run)  # noqa: SLF001  # as above
+        self._ran = earlier._ran  # noqa: SLF001  # as above
 
     async def work(self) -> None:
         """Run the hooks for the newest token that all outputs hold."""
@@ -236,5 +247,7 @@ class HookRunner:
         except HookError as error:
             result = HookResult.TIMEOUT if error.timed_out else HookResult.FAILED
             message = str(error)
-        duration = self._app.now() - began
+        now = self._app.now()
+        duration = now - began
+        self._ran = {**self._ran, hook.name: HookStatus(hook.name, result, message, now, duration)}
         self._app.observe(events.HookRan(self._app.name, hook.name, result, duration, message))

@@ -193,6 +193,13 @@ class LoginLimiter:
             raise
         self._settle(slot, None)
 
+    def failed_logins(self, credential: Secret) -> int:
+        """Return how many logins with a credential have failed within 24 hours."""
+        key = self._keys.get(self._store.fingerprint(credential)) if self._loaded else None
+        if key is None:
+            return 0
+        return len(login_budget.recent(key.history, self._clock.now()).failed)
+
     async def _load(self) -> None:
         async with self._loading:
             if not self._loaded:

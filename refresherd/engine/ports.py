@@ -8,6 +8,7 @@ from refresherd.domain.events import Event
 from refresherd.domain.login_budget import History
 from refresherd.domain.model import Grant, Instant, Secret, Token
 from refresherd.domain.readiness import AppStatus
+from refresherd.domain.report import AppReport
 
 
 class Clock(Protocol):
@@ -111,6 +112,9 @@ class Roster(Protocol):
 
     def status(self, name: str) -> AppStatus | None:
         """Return one app's status, None if no app has that name."""
+
+    def reports(self) -> Iterable[AppReport]:
+        """Return a snapshot of all that operators may see of every app, in the same order."""
 
 
 class Output(Protocol):

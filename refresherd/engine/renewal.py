@@ -45,6 +45,16 @@ class Renewal:
         self.credential.follow(earlier.credential)
         self.termination.follow(earlier.termination)
 
+    def failed_logins(self) -> int | None:
+        """Return how many logins with the app's credential have failed within 24 hours.
+
+        None if DSM does not count them.
+        """
+        limiter, credential = self._app.ports.login_limiter, self.credential.used
+        if limiter is None:
+            return None
+        return 0 if credential is None else limiter.failed_logins(credential)
+
     async def attempt(self) -> None:
         """Resume a stored session, or else renew the session by the method that is due."""
         method, began = self._app.session.method, self._app.now()

@@ -54,6 +54,11 @@ class RenewalCredential:
             return self._look_at
         return NEVER
 
+    @property
+    def used(self) -> Secret | None:
+        """The credential with which DSM was asked last, None before the first time."""
+        return self._used
+
     async def choose(self, session: SessionState) -> tuple[Method, Secret]:
         """Return how to make the next attempt, and with what.
 

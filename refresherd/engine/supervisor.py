@@ -8,6 +8,7 @@ from refresherd.domain.events import AppCrashed
 from refresherd.domain.model import App, Instant
 from refresherd.domain.readiness import AppStatus
 from refresherd.domain.reload_plan import ReloadPlan
+from refresherd.domain.report import AppReport
 from refresherd.domain.session_state import begin
 from refresherd.engine.app_runner import AppRunner
 from refresherd.engine.context import AppContext, Context, StateCell
@@ -53,6 +54,10 @@ class Supervisor:
         """Return an app's status, None if no app has that name."""
         runner = self._runners.get(name)
         return None if runner is None else runner.status()
+
+    def reports(self) -> Iterator[AppReport]:
+        """Return a report of every app, in the order of the configuration."""
+        return (runner.report() for runner in tuple(self._runners.values()))
 
     def runner(self, name: str) -> AppRunner | None:
         """Return an app's runner, None if no app has that name."""
@@ -121,6 +126,8 @@ class Supervisor:
         async for app in in_batches((*plan.restart, *plan.retune, *plan.start)):
             self._tasks[app.name] = self._group.create_task(self._runners[app.name].run())
         self._runners = {name: self._runners[name] for name in order}
+        for name in plan.stop:
+            self._context.consumers.forget(name)
         self._names_units = None
         self._reloaded.set()
 

@@ -206,3 +206,16 @@ async def test_a_reader_may_not_have_a_token_renewed_again_and_again() -> None:
         assert codes == [200, 200, 200, 429, 429]
         assert (await ask(place, f"GET {TOKEN}"))[0] == 200
         assert place.answered[-2:] == [(ApiRoute.REFRESH, 429), (ApiRoute.TOKEN, 200)]
+
+
+async def test_the_status_names_who_got_the_token_lately() -> None:
+    """Before a session is ended or a key replaced, somebody asks who uses it."""
+    async with served({"payments": Access(users=(UID,))}) as place:
+        assert (await ask(place, f"GET {TOKEN}", Identity("1235")))[0] == 403
+        assert (await place.get("/v1/apps/payments"))[1]["consumers"] == []
+        assert (await ask(place, f"GET {TOKEN}"))[0] == 200
+        await place.advance(5)
+        assert (await place.get(TOKEN))[0] == 200
+        consumers = (await place.get("/v1/apps/payments"))[1]["consumers"]
+        assert [(one["uid"], one["unit"]) for one in consumers] == [(0, None), (1234, None)]
+        assert consumers[0]["asked_at"] > consumers[1]["asked_at"]

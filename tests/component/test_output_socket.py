@@ -581,3 +581,13 @@ async def test_accepted_clients_are_answered_when_the_daemon_ends(
     output.leave()
     assert len(await reading) == 3_000_000
     assert not path.exists(), "nobody keeps this socket for the next run"
+
+
+async def test_readers_are_remembered_for_operators(fake_app: FakeApp, path: Path) -> None:
+    """The status names who uses a token, however it is read."""
+    output = output_of(fake_app, path)
+    await output.put(token(fake_app))
+    await read(path)
+    output.close()
+    (consumer,) = fake_app.context.consumers.of(fake_app.app.name)
+    assert (consumer.uid, consumer.unit) == (os.getuid(), "")

@@ -8,12 +8,13 @@ from http import HTTPStatus
 from typing import Any
 
 from refresherd.adapters.api import rendering, requests
-from refresherd.adapters.api.rendering import Renderings, status_fields
+from refresherd.adapters.api.rendering import Renderings
 from refresherd.adapters.api.requests import BadParameter, ParsedRequest, TokenQuery
+from refresherd.domain import report
 from refresherd.domain.errors import Denied, NoSuchApp, NoToken, TooSoon, Undecided
 from refresherd.domain.events import ApiAnswered
 from refresherd.domain.labels import ApiRoute
-from refresherd.domain.model import App, Format, Instant
+from refresherd.domain.model import App, Format, Instant, Token
 from refresherd.engine import token_broker
 from refresherd.engine.app_runner import AppRunner
 from refresherd.engine.context import Context
@@ -48,6 +49,7 @@ class Service:
     ) -> None:
         self._apps = apps
         self._clock = context.clock
+        self._consumers = context.consumers
         self._observer = context.observer
         self._statuses = SharedRendering(
             "api statuses", self._all_statuses, executor, context.clock
@@ -84,7 +86,7 @@ class Service:
         if not self._authorizer.granted(client, app):
             return None
         token = token_broker.lasting_token(runner, parsed.query.min_ttl, now)
-        return None if token is None else self._renderings.of(app, token, parsed.query.form, now)
+        return None if token is None else self._rendered(app, token, parsed.query.form, client)
 
     def _misguided(self, parsed: ParsedRequest, method: str) -> Answer | None:
         """Return the answer to an unknown path or a wrong method, None if neither is the case."""
@@ -157,7 +159,7 @@ class Service:
             # A reload may have changed the access meanwhile, and checking it takes time as well.
             await self._authorizer.demand(client, running.app)
             token = await self._broker.token(app.name, query.min_ttl, operator=operator)
-        return self._renderings.of(running.app, token, query.form, self._clock.now())
+        return self._rendered(running.app, token, query.form, client)
 
     async def _refresh(self, running: AppRunner, wait: float, client: Client) -> Answer:
         """Refresh an app, and return its status once its outputs have the token as well."""
@@ -189,21 +191,23 @@ class Service:
                 async for token in tokens:
                     running = self._broker.runner(name)
                     await self._authorizer.demand(connection.client, running.app)
-                    line = self._renderings.of(
-                        running.app, token, Format.JSON, self._clock.now()
-                    ).body
-                    await connection.send(line, request)
+                    line = self._rendered(running.app, token, Format.JSON, connection.client)
+                    await connection.send(line.body, request)
         return None
+
+    def _rendered(self, app: App, token: Token, form: Format, client: Client) -> Answer:
+        """Return a token as an answer, and take note of who gets it."""
+        now = self._clock.now()
+        self._consumers.asked(app.name, client.peer.uid, client.peer.unit or "", now)
+        return self._renderings.of(app, token, form, now)
 
     def _status(self, running: AppRunner) -> Answer:
         now, offset = self._now_and_offset()
-        return _json(json.dumps(status_fields(running.app, running.status(), now, offset)))
+        return _json(json.dumps(report.fields(running.report(), now, offset)))
 
     def _all_statuses(self) -> CompressedText:
-        running = ((self._apps.runner(status.name), status) for status in self._apps.statuses())
-        # An app may be removed meanwhile.
         now, offset = self._now_and_offset()
-        fields = [status_fields(one.app, status, now, offset) for one, status in running if one]
+        fields = [report.fields(one, now, offset) for one in self._apps.reports()]
         return CompressedText((json.dumps({"apps": fields}).encode() + b"\n",))
 
     def _now_and_offset(self) -> tuple[Instant, float]:

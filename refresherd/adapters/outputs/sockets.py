@@ -216,7 +216,7 @@ class SocketOutput:
 
     def _answer(self, stream: Stream, address: object) -> None:
         """Send the answer at once: a kill in between would cost the client its token."""
-        stream.write(self._answer_for(stream.connection, address))
+        stream.write(self._answer_for(stream, address))
         if stream.pending:
             stream.deadline = asyncio.get_running_loop().time() + self._send_timeout
             stream.pause()
@@ -224,18 +224,19 @@ class SocketOutput:
         else:
             stream.end()
 
-    def _answer_for(self, connection: socket.SocketType, address: object) -> bytes:
+    def _answer_for(self, stream: Stream, address: object) -> bytes:
         token, now = self._token, self._context.clock.now()
         if token is None or token.expires_at <= now:
             return NOTHING
         # For LoadCredential= systemd, which is root, names the unit in its socket's address.
-        if units := self._app.access.units:
-            peer = peers.credentials(connection)
-            unit = peers.claimed_unit(address) if peer.uid == ROOT else ""
-            if unit and unit not in units:
-                denied = AccessDenied(self._app.name, self.name, peer.uid, peer.gid, peer.pid, unit)
-                self._context.observer.observe(denied)
-                return NOTHING
+        unit = peers.claimed_unit(address) if stream.user == ROOT else ""
+        if unit and self._app.access.units and unit not in self._app.access.units:
+            peer = peers.credentials(stream.connection)
+            denied = AccessDenied(self._app.name, self.name, peer.uid, peer.gid, peer.pid, unit)
+            self._context.observer.observe(denied)
+            return NOTHING
+        if isinstance(stream.user, int):
+            self._context.consumers.asked(self._app.name, stream.user, unit, now)
         # Rendered once a second at most: a client loses its token if the process is killed between
         # accept and answer.
         left = floor(token.expires_at - now)

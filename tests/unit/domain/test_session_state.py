@@ -159,7 +159,8 @@ def test_failures_wait_ever_longer() -> None:
         waits.append(round(session.next_attempt_at - NOW))
     assert waits == [2, 4, 8, 16, 30, 30]
     assert session.state is State.STARTING
-    assert session.last_failure == session_state.Failure(Reason.CONNECT, "connection refused", NOW)
+    failure = session_state.Failure(Reason.CONNECT, "connection refused", NOW, NOW)
+    assert session.last_failure == failure
 
 
 @pytest.mark.parametrize(

@@ -259,3 +259,16 @@ async def test_a_stop_ends_a_hook() -> None:
     await app.keep(1)
     assert app.fakes[0].generations == [1]
     assert app.ran == []
+
+
+async def test_the_last_run_of_each_hook_is_reported() -> None:
+    """A hook that failed an hour ago is found without searching the log."""
+    app = Notified(grants(), [FAILURE], ())
+    first, second = app.runner.report().hooks
+    assert (first.result, first.ran_at, second.failed) == (None, None, False)
+    await app.keep(1)
+    first, second = app.runner.report().hooks
+    assert (first.name, first.result, first.message) == (NAME, HookResult.FAILED, str(FAILURE))
+    assert (first.failed, first.ran_at, second.result) == (True, 1000, HookResult.OK)
+    await app.keep(301)
+    assert app.runner.report().hooks[0].result is HookResult.OK

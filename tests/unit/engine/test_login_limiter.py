@@ -431,3 +431,14 @@ async def test_a_history_remembers_when_the_key_was_good() -> None:
     host.restart()
     assert await host.outcome() is None
     assert replace(host.history(), interrupted=()).refused
+
+
+async def test_the_failed_logins_of_a_key_are_counted_for_operators() -> None:
+    """How much of the budget is used decides whether to try another key now."""
+    host = Host()
+    assert host.login_limiter.failed_logins(Secret(KEY)) == 0
+    await host.refusals(3)
+    assert host.login_limiter.failed_logins(Secret(KEY)) == 3
+    assert host.login_limiter.failed_logins(Secret("another")) == 0
+    host.clock.advance(WINDOW)
+    assert host.login_limiter.failed_logins(Secret(KEY)) == 0

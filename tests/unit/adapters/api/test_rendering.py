@@ -1,45 +1,29 @@
-"""The contents of answers: tokens of this moment, and statuses that never show a token."""
+"""Tokens as answers: always of this moment."""
 
 import json
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from refresherd.adapters.api.rendering import Renderings, status_fields
+from refresherd.adapters.api.rendering import Renderings
 from refresherd.domain import session_state
-from refresherd.domain.errors import Reason, Rejected, Retryable
 from refresherd.domain.model import (
     ApiKeyFile,
     App,
     Endpoint,
     Format,
     Grant,
-    Instant,
     Secret,
     Timing,
     Token,
 )
-from refresherd.domain.readiness import AppStatus, OutputStatus
-from refresherd.domain.session_state import NEVER, SessionState, State
 from support.fakes import FakeClock, grants
 
 TIMING = Timing(at=0.6)
 APP = App("payments", Endpoint("https://amer.smartkey.io"), ApiKeyFile(Path("key")), TIMING)
 FIRST, SECOND = islice(grants(), 2)
-NOW = Instant(1000)
-CLOCK = FakeClock(NOW, offset=1_700_000_000 - NOW)
-STARTING = session_state.begin(NOW)
-FRESH = session_state.granted(STARTING, FIRST, NOW, TIMING, 0.0)
-REFUSED = Retryable(Reason.CONNECT, "refused")
-
-
-def fields_of(status: AppStatus, clock: FakeClock) -> dict[str, Any]:
-    """Return the app's status as the API shows it at the clock's time."""
-    now = clock.now()
-    return status_fields(APP, status, now, clock.wall(now) - now)
 
 
 def token(grant: Grant, clock: FakeClock) -> Token:
@@ -138,82 +122,3 @@ def test_caches_may_not_store_an_answer_with_a_token(form: Format) -> None:
     assert b"\r\nCache-Control: no-store\r\n" in whole
     wanted = b"application/json" if form is Format.JSON else b"text/plain; charset=utf-8"
     assert b"\r\nContent-Type: " + wanted + b"\r\n" in whole
-
-
-def status(session: SessionState, *outputs: OutputStatus) -> AppStatus:
-    """Return the app's status."""
-    return AppStatus("payments", session, outputs)
-
-
-def test_the_status_of_an_app_with_a_token() -> None:
-    """When the token is refreshed next is what people want to know first."""
-    holds = OutputStatus("/run/a", FRESH.token, written_at=NOW)
-    behind = OutputStatus("/run/b", None, "disk full")
-    assert fields_of(status(FRESH, holds, behind), CLOCK) == {
-        "name": "payments",
-        "state": "fresh",
-        "ready": False,
-        "not_ready_because": ["/run/b does not hold the newest token: disk full"],
-        "expires_at": "2023-11-14T22:23:20Z",
-        "issued_at": "2023-11-14T22:13:20Z",
-        "next_refresh_at": "2023-11-14T22:19:20Z",
-        "last_refresh_success_at": "2023-11-14T22:13:20Z",
-        "generation": 1,
-        "consecutive_failures": 0,
-        "last_error": None,
-        "last_error_at": None,
-        "outage_budget_seconds": 240.0,
-        "endpoint": "https://amer.smartkey.io",
-        "outputs": [
-            {
-                "path": "/run/a",
-                "current": True,
-                "written_at": "2023-11-14T22:13:20Z",
-                "error": None,
-            },
-            {"path": "/run/b", "current": False, "written_at": None, "error": "disk full"},
-        ],
-    }
-
-
-def test_an_app_without_a_token_shows_the_reason() -> None:
-    """The reason is one line, which a table can show."""
-    refused = session_state.failed(STARTING, Rejected(Reason.REJECTED, "bad key"), NOW, TIMING, 0.0)
-    fields = fields_of(status(refused), CLOCK)
-    assert fields["state"] == "rejected"
-    assert fields["ready"] is False
-    assert fields["last_error"] == "rejected: bad key"
-    assert fields["last_error_at"] == "2023-11-14T22:13:20Z"
-    assert fields["consecutive_failures"] == 1
-    for absent in ("expires_at", "issued_at", "last_refresh_success_at", "outage_budget_seconds"):
-        assert fields[absent] is None
-
-
-def test_an_error_disappears_once_an_attempt_succeeds() -> None:
-    """Somebody would look for the cause of an error that is over."""
-    failed = session_state.failed(FRESH, REFUSED, NOW, TIMING, 0.0)
-    assert fields_of(status(failed), CLOCK)["last_error"] == "connect: refused"
-    again = session_state.granted(failed, next(grants()), NOW, TIMING, 0.0)
-    assert fields_of(status(again), CLOCK)["last_error"] is None
-
-
-def test_an_expired_token_keeps_its_date() -> None:
-    """It tells since when consumers have had no token."""
-    late = FakeClock(1700, offset=CLOCK.offset)
-    fields = fields_of(status(session_state.expired(FRESH, late.now())), late)
-    assert (fields["state"], fields["expires_at"]) == ("expired", "2023-11-14T22:23:20Z")
-
-
-def test_an_attempt_that_is_never_due_has_no_date() -> None:
-    """Infinity is not a date, and not valid JSON."""
-    fields = fields_of(status(replace(FRESH, next_attempt_at=NEVER)), CLOCK)
-    assert fields["next_refresh_at"] is None
-
-
-@pytest.mark.parametrize("state", State)
-def test_no_status_shows_the_token(state: State) -> None:
-    """Every client that may connect can read it."""
-    session = replace(FRESH, state=state)
-    text = json.dumps(fields_of(status(session, OutputStatus("/run/a", session.token)), CLOCK))
-    assert "token-1" not in text
-    assert json.loads(text)["state"] == state
