@@ -18,6 +18,8 @@ from refresherd.adapters.metrics.observer import Metrics
 from refresherd.adapters.state.directory import StateDirectory
 from refresherd.adapters.systemd.reporter import Reporter
 from refresherd.adapters.web.listener import HttpListener, address_text
+from refresherd.adapters.web.pages import Pages
+from refresherd.adapters.web.recent import Recent
 from refresherd.config import Api, Configuration
 from refresherd.daemon.assembly import Assembly, logging_to_stderr, running
 from refresherd.daemon.reload import Reloader
@@ -27,6 +29,7 @@ from refresherd.domain.model import Ownership
 from refresherd.engine.context import Observers
 from refresherd.host import process
 from refresherd.host.clock import BootClock
+from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.service_manager import without_own
 
 GC_THRESHOLD = 10_000
@@ -82,15 +85,17 @@ async def _run(
         metrics = Metrics(clock.now(), configuration.apps)
         reporter = Reporter(service.notifier, clock, configuration.ready)
         reporters = (reporter,) if service.notifier.enabled else ()
-        observer = Observers(metrics, logs, *reporters)
+        recent = Recent(clock)
+        watching = (recent,) if configuration.http.listen else ()
+        observer = Observers(metrics, logs, *reporters, *watching)
         passed = service.sockets.opener, service.session_store, service.generations
         assembly = Assembly(configuration.apps, environ, clock, observer, state, *passed)
         assembly.claims.configure(configuration.output_paths, configuration.read)
         tune_garbage_collector()
         exposition = Exposition(metrics, assembly.supervisor, clock)
-        http = HttpListener(
-            configuration.http.listen, exposition, assembly.supervisor, clock, assembly.admission
-        )
+        # Not the executor of the outputs, which a stop waits for.
+        pages = Pages(exposition, assembly.supervisor, recent, KeyedExecutor(), clock)
+        http = HttpListener(configuration.http.listen, pages, clock, assembly.admission)
         api = _api_path(configuration.api, service.api)
         await service.drop_unconfigured(configuration, assembly)
         sockets = _api_listeners(api, configuration.api, assembly, service)

@@ -65,3 +65,20 @@ def in_seconds(seconds: float) -> str:
     digits = 0 if seconds >= _TENTHS_BELOW else 1 if seconds >= 1 else 3
     number = f"{seconds:.{digits}f}"
     return f"{number.rstrip('0').rstrip('.') if digits else number} s"
+
+
+def span(seconds: float) -> str:
+    """Return a time as `9s`, `9m 58s`, `2h 05m` or `3d 04h`, rounded down; 0s if it is over."""
+    minutes, second = divmod(max(0, int(seconds)), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if days:
+        return f"{days}d {hour:02d}h"
+    if hours:
+        return f"{hours}h {minute:02d}m"
+    return f"{minutes}m {second:02d}s" if minutes else f"{second}s"
+
+
+def ago(seconds: float) -> str:
+    """Return how long ago something was: `9m 58s ago`, or `just now`."""
+    return f"{span(seconds)} ago" if seconds >= 1 else "just now"

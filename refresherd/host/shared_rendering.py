@@ -9,14 +9,17 @@ make the process keep is bounded at any number of apps.
 
 import asyncio
 import os
+import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from functools import partial
 from math import inf
 from typing import Generic, TypeVar
 
 from refresherd.engine.ports import Clock
 from refresherd.host.keyed_executor import KeyedExecutor
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 SHARED_TIMES = 10.0
@@ -114,6 +117,56 @@ class SharedRendering(Generic[T]):
     def _timed(self) -> tuple[T, float, float]:
         began = self._clock.now()
         return self._render(), began, self._clock.now()
+
+
+class SharedRenderings(Generic[K, T]):
+    """A shared rendering for each of the things that clients may ask for.
+
+    Where clients choose among very many, no two of them may share anything. So after each
+    rendering there is a rest of `rest_times` as long as it took.
+    """
+
+    def __init__(  # noqa: PLR0913  # the last two have defaults
+        self,
+        name: str,
+        render: Callable[[K], T],
+        executor: KeyedExecutor,
+        clock: Clock,
+        *,
+        max_keys: int = 64,
+        rest_times: float = 0.0,
+    ) -> None:
+        self._name = name
+        self._render = render
+        self._executor = executor
+        self._clock = clock
+        self._max_keys = max_keys
+        self._rest_times = rest_times
+        self._renderings: dict[K, SharedRendering[T]] = {}
+
+    async def get(self, key: K) -> T:
+        """Return what `render` returns for the key, or raise what it raises."""
+        rendering = self._renderings.get(key)
+        if rendering is None:
+            if len(self._renderings) >= self._max_keys:
+                # Clients that wait for it still get it.
+                del self._renderings[next(iter(self._renderings))]
+            render = partial(self._rendered, key)
+            rendering = SharedRendering(self._name, render, self._executor, self._clock)
+            self._renderings[key] = rendering
+        return await rendering.get()
+
+    def close(self) -> None:
+        """Abandon renderings in progress."""
+        for rendering in self._renderings.values():
+            rendering.close()
+
+    def _rendered(self, key: K) -> T:
+        began = self._clock.now()
+        rendered = self._render(key)
+        # In the thread: calls of equal name wait for it.
+        time.sleep((self._clock.now() - began) * self._rest_times)
+        return rendered
 
 
 def _retrieve(rendering: asyncio.Task[T]) -> None:

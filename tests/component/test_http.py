@@ -5,20 +5,26 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from aiohttp import ClientResponse, ClientSession
 
 from refresherd.adapters.web.listener import HttpListener
+from refresherd.adapters.web.pages import Pages
+from refresherd.adapters.web.recent import Recent
 from refresherd.domain import session_state
 from refresherd.domain.errors import Reason
-from refresherd.domain.model import Instant, Timing
+from refresherd.domain.model import ApiKeyFile, App, Endpoint, Instant, Timing
 from refresherd.domain.readiness import AppStatus, OutputStatus
+from refresherd.domain.report import AppReport
 from refresherd.domain.session_state import Failure
 from refresherd.host.admission import Admission
+from refresherd.host.keyed_executor import KeyedExecutor
 from support.fakes import FakeClock, RecordingObserver, grants
 
 NOW = Instant(1000)
+APP = App("payments", Endpoint("https://dsm.example"), ApiKeyFile(Path("key")))
 LIFE = session_state.granted(session_state.begin(NOW), next(grants()), NOW, Timing(), 0.0)
 READY = AppStatus("payments", LIFE, (OutputStatus("/run/payments.token", LIFE.token),))
 BEHIND = AppStatus("ledger/eu", LIFE, (OutputStatus("/run/ledger.token", None, "disk full"),))
@@ -27,7 +33,7 @@ REFUSED = AppStatus(
     replace(
         session_state.begin(NOW),
         state=session_state.State.REJECTED,
-        last_failure=Failure(Reason.REJECTED, "Invalid <credentials>", NOW),
+        last_failure=Failure(Reason.REJECTED, "Invalid <credentials>", NOW, NOW),
     ),
 )
 BODY = b"refresherd_up 1\n"
@@ -59,6 +65,10 @@ class Apps:
         """Return every status."""
         return self._statuses
 
+    def reports(self) -> tuple[AppReport, ...]:
+        """Return every app's report."""
+        return tuple(AppReport(replace(APP, name=one.name), one) for one in self._statuses)
+
     def status(self, name: str) -> AppStatus | None:
         """Return one app's."""
         return next((status for status in self._statuses if status.name == name), None)
@@ -70,13 +80,9 @@ METRICS = Metrics()
 @asynccontextmanager
 async def served(*statuses: AppStatus, metrics: Metrics = METRICS) -> AsyncIterator[ClientSession]:
     """Serve these apps, and yield a client of the listener."""
-    listener = HttpListener(
-        [("127.0.0.1", 0)],
-        metrics,
-        Apps(*statuses),
-        FakeClock(NOW),
-        Admission(RecordingObserver()),
-    )
+    clock = FakeClock(NOW)
+    pages = Pages(metrics, Apps(*statuses), Recent(clock), KeyedExecutor(), clock)
+    listener = HttpListener([("127.0.0.1", 0)], pages, clock, Admission(RecordingObserver()))
     await listener.start()
     ((host, port),) = listener.addresses
     try:

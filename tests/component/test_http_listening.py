@@ -14,11 +14,15 @@ import pytest
 from aiohttp import ClientSession
 
 from refresherd.adapters.web.listener import HttpListener, address_text, site
+from refresherd.adapters.web.pages import Pages
+from refresherd.adapters.web.recent import Recent
 from refresherd.domain.connection_quota import Quota
 from refresherd.domain.errors import RefresherdError
 from refresherd.domain.readiness import AppStatus
+from refresherd.domain.report import AppReport
 from refresherd.host.admission import Admission
 from refresherd.host.http.server import DEFAULT_TIMES, Times
+from refresherd.host.keyed_executor import KeyedExecutor
 from support.fakes import FakeClock, RecordingObserver
 
 MEGABYTES = 30
@@ -33,6 +37,10 @@ class NoApps:
     """A roster without apps."""
 
     def statuses(self) -> tuple[AppStatus, ...]:
+        """Return nothing."""
+        return ()
+
+    def reports(self) -> tuple[AppReport, ...]:
         """Return nothing."""
         return ()
 
@@ -63,14 +71,9 @@ def listening_on(
     quota: Quota | None = None,
 ) -> HttpListener:
     """Return a listener for these addresses."""
-    return HttpListener(
-        addresses,
-        metrics or Metrics(),
-        NoApps(),
-        FakeClock(),
-        Admission(RecordingObserver(), quota),
-        times=times,
-    )
+    clock = FakeClock()
+    pages = Pages(metrics or Metrics(), NoApps(), Recent(clock), KeyedExecutor(), clock)
+    return HttpListener(addresses, pages, clock, Admission(RecordingObserver(), quota), times=times)
 
 
 async def test_every_address_is_served_on_a_free_port() -> None:

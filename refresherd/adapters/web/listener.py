@@ -6,15 +6,14 @@ import socket
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
-from refresherd.adapters.web.pages import Exposition, Pages
+from refresherd.adapters.web.pages import Pages
 from refresherd.domain.connection_quota import User
 from refresherd.domain.errors import RefresherdError
-from refresherd.engine.ports import Clock, Roster
+from refresherd.engine.ports import Clock
 from refresherd.host.acceptor import BACKLOG
 from refresherd.host.admission import Admission
 from refresherd.host.http.refusals import REFUSALS
 from refresherd.host.http.server import DEFAULT_TIMES, HttpServer, Times
-from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.listener import Listener
 from refresherd.host.tcp_peers import TcpPeers
 
@@ -43,11 +42,10 @@ _UNKNOWN_NAME = "this host does not know the name; write an address, such as 127
 class HttpListener:
     """Serves the pages on each address of `listen`, pairs of host and port."""
 
-    def __init__(  # noqa: PLR0913  # the last has a default
+    def __init__(
         self,
         listen: Iterable[tuple[str, int]],
-        exposition: Exposition,
-        roster: Roster,
+        pages: Pages,
         clock: Clock,
         admission: Admission,
         *,
@@ -58,9 +56,8 @@ class HttpListener:
         self._peers = TcpPeers()
         self._sockets: list[socket.socket] = []
         self._listeners: list[Listener] = []
-        # Not the executor of the outputs, which wait for it at a stop.
-        self._pages = Pages(exposition, roster, KeyedExecutor(), clock)
-        self._server: HttpServer[None] = HttpServer(self._pages.handle, clock, times)
+        self._pages = pages
+        self._server: HttpServer[None] = HttpServer(pages.handle, clock, times)
 
     @property
     def addresses(self) -> tuple[tuple[str, int], ...]:

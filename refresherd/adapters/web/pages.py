@@ -1,10 +1,14 @@
-"""What the HTTP listener answers: metrics, liveness and readiness."""
+"""What the HTTP listener answers: the status page, metrics, liveness and readiness."""
 
 import json
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
+from refresherd.adapters.web import status, status_page
+from refresherd.adapters.web.recent import Recent
+from refresherd.adapters.web.status import Status
+from refresherd.adapters.web.view import View
 from refresherd.domain import readiness
 from refresherd.domain.readiness import AppStatus
 from refresherd.engine.ports import Clock, Roster
@@ -13,7 +17,7 @@ from refresherd.host.http.connection import HttpConnection
 from refresherd.host.http.long_answers import LongAnswer
 from refresherd.host.http.requests import Request
 from refresherd.host.keyed_executor import KeyedExecutor
-from refresherd.host.shared_rendering import CompressedText, SharedRendering
+from refresherd.host.shared_rendering import CompressedText, SharedRendering, SharedRenderings
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json; charset=utf-8"
@@ -24,25 +28,27 @@ SAFE = {"X-Content-Type-Options": "nosniff"}
 READ = ("GET", "HEAD")
 
 APP_PREFIX = "/readyz/"
+ASSETS_PREFIX = "/assets/"
 
-INDEX = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<title>refresherd</title>
-<h1>refresherd</h1>
-<ul>
-<li><a href="/metrics">metrics</a>
-<li><a href="/readyz">readiness</a>
-<li><a href="/livez">liveness</a>
-</ul>
-"""
+PAGE_FIELDS = {
+    **SAFE,
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+"""Nothing on the page comes from elsewhere, and nobody else may show it."""
 
-_INDEX = Answer(
-    200,
-    INDEX.encode(),
-    "text/html; charset=utf-8",
-    {**SAFE, "Content-Security-Policy": "default-src 'none'"},
-)
+FOREVER = {**SAFE, "Cache-Control": "public, max-age=31536000, immutable"}
+"""For files whose path changes with their content."""
+
+HTML = "text/html; charset=utf-8"
+
+PAGE_RESTS = 4.0
+"""Every client may want another page, so making pages takes at most a fifth of a processor."""
+
 _LIVE = Answer(200, b"ok\n", TEXT, SAFE)
 _NOT_FOUND = Answer(404, b"there is nothing at this path; / links to the others\n", TEXT, SAFE)
 _NOT_ALLOWED = Answer(
@@ -71,17 +77,26 @@ class Pages:
     """
 
     def __init__(
-        self, exposition: Exposition, roster: Roster, executor: KeyedExecutor, clock: Clock
+        self,
+        exposition: Exposition,
+        roster: Roster,
+        recent: Recent,
+        executor: KeyedExecutor,
+        clock: Clock,
     ) -> None:
         self._exposition = exposition
         self._roster = roster
-        self._executor = executor
         self._clock = clock
-        self._scrapes: dict[str, SharedRendering[CompressedText]] = {}
-        """By content type."""
+        self._status = Status(roster, recent, clock)
+        self._scrapes = SharedRenderings("metrics", self._scraped, executor, clock)
         self._readiness = SharedRendering("readyz", self._all_ready, executor, clock)
+        self._status_json = SharedRendering("status.json", self._rendered_status, executor, clock)
+        self._status_pages = SharedRenderings(
+            "status page", self._rendered_page, executor, clock, rest_times=PAGE_RESTS
+        )
         self._pages: dict[str, Page] = {
-            "/": lambda _: _INDEX,
+            "/": self._status_page,
+            "/status.json": self._status_facts,
             "/livez": lambda _: _LIVE,
             "/readyz": self._readyz,
             "/metrics": self._metrics,
@@ -96,28 +111,43 @@ class Pages:
         page = self._pages.get(request.path)
         if page is None and request.path.startswith(APP_PREFIX):
             page = partial(self._readyz_app, request.path.removeprefix(APP_PREFIX))
+        if page is None and request.path.startswith(ASSETS_PREFIX):
+            page = _asset
         if page is None:
             return _NOT_FOUND
         return page(request) if request.method in READ else _NOT_ALLOWED
 
     def close(self) -> None:
         """Abandon answers that are being made."""
-        self._readiness.close()
-        for scrape in self._scrapes.values():
-            scrape.close()
+        for rendering in (
+            self._readiness,
+            self._scrapes,
+            self._status_json,
+            self._status_pages,
+        ):
+            rendering.close()
 
     async def _metrics(self, request: Request) -> Answer:
         content_type = self._exposition.content_type(request.field("accept"))
-        scrape = self._scrapes.get(content_type)
-        if scrape is None:
-            scrape = self._scrapes[content_type] = SharedRendering(
-                "metrics",
-                lambda: CompressedText(self._exposition.render(content_type)),
-                self._executor,
-                self._clock,
-            )
         fields = {**SAFE, "Vary": "Accept, Accept-Encoding"}
-        return LongAnswer(request, 200, await scrape.get(), content_type, fields)
+        scrape = await self._scrapes.get(content_type)
+        return LongAnswer(request, 200, scrape, content_type, fields)
+
+    def _scraped(self, content_type: str) -> CompressedText:
+        return CompressedText(self._exposition.render(content_type))
+
+    async def _status_page(self, request: Request) -> Answer:
+        text = await self._status_pages.get(View.parse(request.query))
+        return LongAnswer(request, 200, text, HTML, PAGE_FIELDS)
+
+    def _rendered_page(self, view: View) -> CompressedText:
+        return CompressedText(status_page.render(self._status.snapshot(), view))
+
+    async def _status_facts(self, request: Request) -> Answer:
+        return LongAnswer(request, 200, await self._status_json.get(), JSON, SAFE)
+
+    def _rendered_status(self) -> CompressedText:
+        return CompressedText(status.rendered(self._status.snapshot()))
 
     async def _readyz(self, request: Request) -> Answer:
         status, text = await self._readiness.get()
@@ -139,6 +169,14 @@ class Pages:
         reasons = {status.name: readiness.reasons(status, now) for status in statuses}
         unready = {app: why for app, why in reasons.items() if why}
         return 503 if unready else 200, {"ready": not unready, "apps": unready}
+
+
+def _asset(request: Request) -> Answer:
+    name = request.path.removeprefix(status_page.asset_prefix())
+    content_type = status_page.ASSETS.get(name)
+    if content_type is None:
+        return _NOT_FOUND
+    return Answer(200, status_page.asset(name), content_type, FOREVER)
 
 
 def _json(status: int, fields: dict[str, object]) -> Answer:

@@ -1,0 +1,114 @@
+"""What the status page tells besides the apps: how fast DSM answers, and how reloads went."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from math import ceil
+from statistics import median
+
+from refresherd.domain import events
+from refresherd.domain.errors import Reason
+from refresherd.domain.events import Event
+from refresherd.domain.model import Instant
+from refresherd.engine.ports import Clock
+
+REMEMBERED = 100
+"""Durations remembered for each endpoint."""
+
+MAX_ENDPOINTS = 1000
+
+MAX_FAULTS = 20
+"""Faults remembered of a configuration that was refused."""
+
+SAME_RELOAD_SECONDS = 1.0
+"""The faults of one reload are reported within this time."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointFailure:
+    """The last failed attempt at an endpoint."""
+
+    reason: Reason
+    message: str
+    app: str
+    at: Instant
+
+
+@dataclass(slots=True)
+class EndpointRecord:
+    """The attempts at one endpoint since the start."""
+
+    durations: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    """Of the latest successful requests, in seconds."""
+    successes: int = 0
+    failures: int = 0
+    last_failure: EndpointFailure | None = None
+
+    def quantiles(self) -> tuple[float, float, float] | None:
+        """Return median, 95th percentile and maximum in seconds, None without any duration."""
+        durations = sorted(self.durations.copy())
+        if not durations:
+            return None
+        return median(durations), durations[ceil(0.95 * len(durations)) - 1], durations[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """The last reload."""
+
+    at: Instant
+    faults: tuple[str, ...] = ()
+    """Why the new configuration was refused; none if it is in force."""
+    changed: int = 0
+    """How many apps it started, stopped or changed."""
+
+
+class Recent:
+    """Remembers what events told: an Observer. Safe to read in any thread."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.endpoints: dict[str, EndpointRecord] = {}
+        """By URL."""
+        self.started = events.Started("", 0)
+        """Where the daemon listens, and its configuration's path."""
+        self.started_at = clock.now()
+        self.reload: Reload | None = None
+        """None before the first."""
+
+    def observe(self, event: Event) -> None:
+        """Remember what the event tells, if it is of interest."""
+        match event:
+            case events.Renewed(_, endpoint, _, duration):
+                record = self._record(endpoint)
+                record.successes += 1
+                record.durations.append(duration)
+            case events.AttemptFailed(app, endpoint, _, reason, message):
+                if reason is not Reason.CREDENTIAL:  # no request was sent
+                    record = self._record(endpoint)
+                    record.failures += 1
+                    failure = EndpointFailure(reason, message, app, self._clock.now())
+                    record.last_failure = failure
+            case events.Started():
+                self.started, self.started_at = event, self._clock.now()
+            case events.Reloaded(at):
+                changed = event.started + event.stopped + event.restarted + event.retuned
+                self.reload = Reload(at, changed=changed)
+            case events.ReloadFailed(message):
+                self._refused(message)
+            case _:
+                pass
+
+    def _record(self, endpoint: str) -> EndpointRecord:
+        record = self.endpoints.get(endpoint)
+        if record is None:
+            if len(self.endpoints) >= MAX_ENDPOINTS:
+                del self.endpoints[next(iter(self.endpoints))]
+            record = self.endpoints[endpoint] = EndpointRecord()
+        return record
+
+    def _refused(self, fault: str) -> None:
+        now, last = self._clock.now(), self.reload
+        faults: tuple[str, ...] = ()
+        if last is not None and last.faults and now - last.at < SAME_RELOAD_SECONDS:
+            faults = last.faults
+        self.reload = Reload(now, (*faults, fault)[:MAX_FAULTS])

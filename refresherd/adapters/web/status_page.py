@@ -1,0 +1,218 @@
+"""The status page as HTML: which texts and shapes stand for the facts.
+
+It is rendered on the server; the script only fetches it again. Jinja2 is imported for the first
+page, so that a daemon that is only scraped does not pay for it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from math import ceil
+from typing import TYPE_CHECKING
+
+from refresherd import __version__
+from refresherd.adapters.web.app_row import AppRow
+from refresherd.adapters.web.recent import EndpointRecord
+from refresherd.adapters.web.status import Snapshot
+from refresherd.adapters.web.view import PAGE_SIZE, TROUBLED, Sort, View
+from refresherd.domain.durations import ago, in_seconds, span
+from refresherd.domain.report import URGENCY
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+ASSETS = {
+    "status.css": "text/css; charset=utf-8",
+    "status.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+"""The content types of the files that the page refers to."""
+
+NONE = "-"
+"""Stands for a fact that there is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """A link to the apps of a state."""
+
+    text: str
+    state: str
+    count: int
+    link: str
+    current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointRow:
+    """How an endpoint has answered."""
+
+    url: str
+    median: str
+    p95: str
+    slowest: str
+    successes: int
+    failures: int
+    last_failure: str
+
+
+class Page:
+    """What the template reads: one view of a snapshot."""
+
+    def __init__(self, snapshot: Snapshot, view: View) -> None:
+        chosen = view.choose(snapshot.apps)
+        self._snapshot = snapshot
+        self.pages = max(1, ceil(len(chosen) / PAGE_SIZE))
+        page = min(max(view.page, 1), self.pages)
+        self.view = View(view.q, view.state, view.sort, page)
+        first = (page - 1) * PAGE_SIZE
+        now, offset = snapshot.now, snapshot.offset
+        self.rows = [AppRow(one, now, offset) for one in chosen[first : first + PAGE_SIZE]]
+        self.shown_text = _shown(first, len(self.rows), len(chosen), len(snapshot.apps))
+        self.previous = self.view.link(page=page - 1) if page > 1 else ""
+        self.next = self.view.link(page=page + 1) if page < self.pages else ""
+        self.troubled = snapshot.troubled
+        self.host = snapshot.host
+        self.sorts = tuple(Sort)
+
+    @property
+    def title(self) -> str:
+        """The title of the browser's tab: it tells whether to look."""
+        trouble = f"{self.troubled} in trouble" if self.troubled else "all well"
+        return f"{trouble} · refresherd on {self.host}"
+
+    @property
+    def verdict(self) -> str:
+        """What the facts come to."""
+        apps, unready = len(self._snapshot.apps), self._snapshot.unready
+        if not apps:
+            return "No app is configured"
+        if self.troubled:
+            verb = "is" if self.troubled == 1 else "are"
+            return f"{self.troubled} of {_apps(apps)} {verb} in trouble"
+        if unready:
+            return f"{unready} of {_apps(apps)} {'has' if unready == 1 else 'have'} no token yet"
+        return "The app is well" if apps == 1 else f"All {apps} apps are well"
+
+    @property
+    def worst(self) -> str:
+        """How far the trouble has gone."""
+        states, unready = self._snapshot.states, self._snapshot.unready
+        if not self.troubled:
+            return "" if unready else "Every app has a valid token, and every output holds it."
+        named = [f"{states[state]} {state}" for state in URGENCY if states[state]]
+        ready = len(self._snapshot.apps) - unready
+        return f"{', '.join(named)}. {_apps(ready)} can be used."
+
+    @property
+    def chips(self) -> Iterator[Chip]:
+        """Links to the apps of each state."""
+        states, view = self._snapshot.states, self.view
+        counts = {"": len(self._snapshot.apps), TROUBLED: self.troubled}
+        counts |= {state.value: states[state] for state in URGENCY}
+        for state, count in counts.items():
+            current = view.state == state
+            if count or current or not state:
+                link = view.link(state=state, page=1)
+                yield Chip(state or "all", state, count, link, current)
+
+    @property
+    def endpoints(self) -> Iterator[EndpointRow]:
+        """How each endpoint has answered."""
+        for url, record in self._snapshot.recent.endpoints.copy().items():
+            yield self._endpoint(url, record)
+
+    @property
+    def facts(self) -> Iterator[tuple[str, str]]:
+        """What to know about the daemon."""
+        snapshot, started = self._snapshot, self._snapshot.recent.started
+        up = snapshot.now - snapshot.recent.started_at
+        yield "Version", __version__
+        yield "Running for", span(up)
+        yield "Configuration", started.config or NONE
+        yield "Last reload", self._reload
+        yield "API socket", started.api or "none"
+        yield "HTTP", started.http
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Why the last reload was refused."""
+        last = self._snapshot.recent.reload
+        return () if last is None else last.faults
+
+    @property
+    def now(self) -> str:
+        """The moment of the snapshot, for programs."""
+        return self._snapshot.date(self._snapshot.now)
+
+    @property
+    def now_text(self) -> str:
+        """The moment of the snapshot, for people."""
+        return f"{self.now[11:19]} UTC"
+
+    @property
+    def _reload(self) -> str:
+        last = self._snapshot.recent.reload
+        if last is None:
+            return "none since the start"
+        when = ago(self._snapshot.now - last.at)
+        if last.faults:
+            return f"refused {when}: the configuration before it is still in force"
+        return f"{when}; {_apps(last.changed)} changed"
+
+    def _endpoint(self, url: str, record: EndpointRecord) -> EndpointRow:
+        quantiles, failure = record.quantiles(), record.last_failure
+        median, p95, slowest = map(_duration, quantiles) if quantiles else (NONE,) * 3
+        last = NONE
+        if failure is not None:
+            when = ago(self._snapshot.now - failure.at)
+            last = f"{when}, {failure.app}: {failure.reason}"
+        return EndpointRow(url, median, p95, slowest, record.successes, record.failures, last)
+
+
+def render(snapshot: Snapshot, view: View) -> Iterator[bytes]:
+    """Yield a page in pieces. Call it in a thread."""
+    for piece in _template().generate(page=Page(snapshot, view), assets=asset_prefix()):
+        yield piece.encode()
+
+
+@cache
+def asset(name: str) -> bytes:
+    """Return a file that the page refers to."""
+    return (files("refresherd.adapters.web") / "static" / name).read_bytes()
+
+
+@cache
+def asset_prefix() -> str:
+    """Return the path of the page's files, which changes with them: browsers may keep them."""
+    content = b"".join(map(asset, ASSETS))
+    return f"/assets/{sha256(content).hexdigest()[:12]}/"
+
+
+@cache
+def _template() -> "Template":
+    from jinja2 import Environment, StrictUndefined  # noqa: PLC0415  # see above
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(asset("status.html").decode())
+
+
+def _shown(first: int, shown: int, chosen: int, apps: int) -> str:
+    if chosen == apps and shown == apps:
+        return _apps(apps)
+    of = "" if chosen == apps else f" that match, of {apps}"
+    if shown == chosen:
+        return f"{_apps(chosen)}{of}"
+    return f"Apps {first + 1} to {first + shown} of {chosen}{of}"
+
+
+def _apps(count: int) -> str:
+    return "1 app" if count == 1 else f"{count} apps"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else in_seconds(seconds)
