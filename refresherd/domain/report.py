@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from refresherd.domain import formats, readiness, timing
+from refresherd.domain import formats, readiness, session_state, timing
 from refresherd.domain.errors import Reason
 from refresherd.domain.labels import HookResult
 from refresherd.domain.login_budget import MAX_REFUSALS
@@ -93,6 +93,25 @@ def troubled(report: AppReport) -> bool:
     """Return whether something about the app is wrong."""
     state = report.status.session.state
     return state in {State.REJECTED, State.EXPIRED} or bool(remedy(report))
+
+
+def cut_off(report: AppReport, now: Instant) -> tuple[str, ...]:
+    """Return the outputs whose consumers have no valid token, though the app has one."""
+    if session_state.valid_token(report.status.session, now) is None:
+        return ()
+    return tuple(
+        output.name
+        for output in report.status.outputs
+        if output.error and (output.holds is None or output.holds.expires_at <= now)
+    )
+
+
+def lost(report: AppReport, now: Instant) -> bool:
+    """Return whether trouble leaves some consumers without a valid token."""
+    if not troubled(report):
+        return False
+    without = session_state.valid_token(report.status.session, now) is None
+    return without or bool(cut_off(report, now))
 
 
 def remedy(report: AppReport) -> str:

@@ -10,7 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("refresh", "memory", "start", "crowd", "schedule", "token", "peers", "busy")
+BENCHMARKS = (
+    *("refresh", "memory", "start", "crowd", "schedule", "token", "peers", "busy", "pages"),
+)
 LONG = ("endurance",)
 
 TESTS = Path(__file__).parents[1]

@@ -103,9 +103,19 @@ def test_fields_and_metrics_are_listed(host: DocumentedHost) -> None:
         status = command("status", "payments", "--json", environ=host.environ).stdout
         scrape = (curl, "--silent", "--fail", host.to_host("http://127.0.0.1:9749/metrics"))
         metrics = subprocess.run(scrape, capture_output=True, text=True, timeout=20, check=True)
+        load = (curl, "--silent", "--fail", host.to_host("http://127.0.0.1:9749/status.json"))
+        facts = subprocess.run(load, capture_output=True, text=True, timeout=20, check=True)
     fields = [row for row in rows(DOCS / "consumers.md", "Formats") if len(row) == 3]
     assert named(fields) == set(json.loads(token))
     assert named(rows(DOCS / "api.md", "Status")) == set(json.loads(status))
+    page = json.loads(facts.stdout)
+    assert named(rows(DOCS / "status-page.md", "status.json")) == set(page)
+    assert page["apps"] == [json.loads(status) | {"consumers": page["apps"][0]["consumers"]}]
+    (about_endpoints,) = (
+        row for row in rows(DOCS / "status-page.md", "status.json") if "`endpoints`" in row[0]
+    )
+    described = set(re.findall("`([a-z0-9_]+)`", about_endpoints[1]))
+    assert described - {"app", "error", "at"} == set(page["endpoints"][0])
     documented = {
         row[0].strip("`"): (row[1], set(re.findall("`([^`]+)`", row[2])))
         for row in rows(DOCS / "monitoring.md", "Metrics")

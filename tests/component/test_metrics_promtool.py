@@ -8,6 +8,7 @@ from refresherd.adapters.metrics.observer import Metrics
 from refresherd.domain import session_state
 from refresherd.domain.model import ApiKeyFile, App, Endpoint, FileSpec, Instant, Timing
 from refresherd.domain.readiness import AppStatus, OutputStatus
+from refresherd.domain.report import AppReport
 from support.fakes import FakeClock, grants
 from support.lab import needs_tool
 
@@ -23,6 +24,10 @@ class OneApp:
             session_state.begin(NOW), next(grants()), NOW, Timing(), 0.0
         )
         return AppStatus(name, session, (OutputStatus('/run/"a\\b".token', written_at=NOW),))
+
+    def reports(self) -> tuple[AppReport, ...]:
+        """Return nothing: nobody asks for reports here."""
+        return ()
 
     def statuses(self) -> tuple[AppStatus, ...]:
         """Return the app's status."""

@@ -86,7 +86,9 @@ class Service:
         if not self._authorizer.granted(client, app):
             return None
         token = token_broker.lasting_token(runner, parsed.query.min_ttl, now)
-        return None if token is None else self._rendered(app, token, parsed.query.form, client)
+        if token is None:
+            return None
+        return self._rendered(app, token, parsed.query.form, client, now)
 
     def _misguided(self, parsed: ParsedRequest, method: str) -> Answer | None:
         """Return the answer to an unknown path or a wrong method, None if neither is the case."""
@@ -159,7 +161,7 @@ class Service:
             # A reload may have changed the access meanwhile, and checking it takes time as well.
             await self._authorizer.demand(client, running.app)
             token = await self._broker.token(app.name, query.min_ttl, operator=operator)
-        return self._rendered(running.app, token, query.form, client)
+        return self._rendered(running.app, token, query.form, client, self._clock.now())
 
     async def _refresh(self, running: AppRunner, wait: float, client: Client) -> Answer:
         """Refresh an app, and return its status once its outputs have the token as well."""
@@ -191,13 +193,15 @@ class Service:
                 async for token in tokens:
                     running = self._broker.runner(name)
                     await self._authorizer.demand(connection.client, running.app)
-                    line = self._rendered(running.app, token, Format.JSON, connection.client)
+                    now, client = self._clock.now(), connection.client
+                    line = self._rendered(running.app, token, Format.JSON, client, now)
                     await connection.send(line.body, request)
         return None
 
-    def _rendered(self, app: App, token: Token, form: Format, client: Client) -> Answer:
+    def _rendered(
+        self, app: App, token: Token, form: Format, client: Client, now: Instant
+    ) -> Answer:
         """Return a token as an answer, and take note of who gets it."""
-        now = self._clock.now()
         self._consumers.asked(app.name, client.peer.uid, client.peer.unit or "", now)
         return self._renderings.of(app, token, form, now)
 

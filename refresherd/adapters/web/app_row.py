@@ -16,6 +16,8 @@ from refresherd.domain.report import AppReport, Consumer, HookStatus
 NONE = "-"
 """Stands for a fact that there is not."""
 
+NOW = "now"
+
 
 @dataclass(frozen=True, slots=True)
 class OutputRow:
@@ -55,6 +57,7 @@ class AppRow:
         self.name = app.name
         self.state = session.state.value
         self.troubled = reports.troubled(report)
+        self.lost = reports.lost(report, now)
         self.remedy = reports.remedy(report)
         token = session.token
         self._token = session_state.valid_token(session, now)
@@ -86,7 +89,7 @@ class AppRow:
         if self._due is None:
             return NONE
         wait = self._due - self._now
-        return span(wait) if wait >= 1 else "now"
+        return span(wait) if wait >= 1 else NOW
 
     @property
     def outage_budget(self) -> str:
@@ -97,6 +100,9 @@ class AppRow:
     def consumers_can_live(self) -> str:
         """How long consumers can still live with the trouble."""
         token = self._report.status.session.token
+        cut_off = reports.cut_off(self._report, self._now)
+        if cut_off:
+            return f"Consumers of {', '.join(cut_off)} have no valid token."
         if self._token is not None:
             left = span(self._token.expires_at - self._now)
             return f"Consumers have a valid token for another {left}."
@@ -111,15 +117,15 @@ class AppRow:
         failure = session.last_failure
         if failure is None:
             return ""
-        attempts = f"{session.failures} attempts failed" if session.failures > 1 else "It failed"
-        begun = f"since {self._clock(failure.since)}, {ago(self._now - failure.since)}"
+        first = f"{self._clock(failure.since)} ({ago(self._now - failure.since)})"
+        failed = f"The attempt at {first} failed."
         if session.failures > 1:
-            begun += f"; the last one {ago(self._now - failure.at)}"
+            last = ago(self._now - failure.at)
+            failed = f"{session.failures} attempts have failed since {first}, the last one {last}."
         due = self.next_refresh_in
-        then = (
-            "" if due == NONE else f" The next attempt is {due if due == 'now' else f'in {due}'}."
-        )
-        return f"{attempts} {begun}.{then}"
+        if due == NONE:
+            return failed
+        return f"{failed} The next attempt is {'due' if due == NOW else f'in {due}'}."
 
     @property
     def life(self) -> "LifeBar | None":

@@ -31,6 +31,8 @@ class Snapshot:
     """How many apps are in each state."""
     troubled: int = 0
     """How many apps are in trouble."""
+    lost: int = 0
+    """How many of those have consumers without a valid token."""
     unready: int = 0
     """How many apps have no valid token that every output holds."""
 
@@ -60,6 +62,7 @@ class Status:
             self._host,
             states=Counter(one.status.session.state for one in apps),
             troubled=sum(map(reports.troubled, apps)),
+            lost=sum(reports.lost(one, now) for one in apps),
             unready=sum(not readiness.ready(one.status, now) for one in apps),
         )
 

@@ -99,12 +99,13 @@ class Page:
     @property
     def worst(self) -> str:
         """How far the trouble has gone."""
-        states, unready = self._snapshot.states, self._snapshot.unready
         if not self.troubled:
-            return "" if unready else "Every app has a valid token, and every output holds it."
-        named = [f"{states[state]} {state}" for state in URGENCY if states[state]]
-        ready = len(self._snapshot.apps) - unready
-        return f"{', '.join(named)}. {_apps(ready)} can be used."
+            well = not self._snapshot.unready
+            return "Every app has a valid token, and every output holds it." if well else ""
+        lost = self._snapshot.lost
+        if lost == 0:
+            return "Consumers still have valid tokens."
+        return f"Consumers of {_apps(lost)} have no valid token."
 
     @property
     def chips(self) -> Iterator[Chip]:

@@ -32,6 +32,7 @@ from refresherd.domain.model import (
     Timing,
 )
 from refresherd.domain.readiness import AppStatus, OutputStatus
+from refresherd.domain.report import AppReport
 from refresherd.domain.session_state import SessionState, State
 from support.fakes import FakeClock, grants
 
@@ -60,6 +61,10 @@ class Apps:
     def statuses(self) -> tuple[AppStatus, ...]:
         """Return every status."""
         return self._statuses
+
+    def reports(self) -> tuple[AppReport, ...]:
+        """Return nothing: nobody asks for reports here."""
+        return ()
 
     def status(self, name: str) -> AppStatus | None:
         """Return one app's."""

@@ -22,6 +22,7 @@ from refresherd.domain.model import (
     SocketSpec,
 )
 from refresherd.domain.readiness import AppStatus
+from refresherd.domain.report import AppReport
 from support.fakes import FakeClock
 
 URL = "https://amer.smartkey.io"
@@ -38,6 +39,10 @@ class NoApps:
     """A roster without apps."""
 
     def statuses(self) -> tuple[AppStatus, ...]:
+        """Return nothing."""
+        return ()
+
+    def reports(self) -> tuple[AppReport, ...]:
         """Return nothing."""
         return ()
 

@@ -25,6 +25,7 @@ from refresherd.domain.events import (
 )
 from refresherd.domain.model import Instant, Method, Timing
 from refresherd.domain.readiness import AppStatus, Ready
+from refresherd.domain.report import AppReport
 from refresherd.domain.session_state import NEVER, SessionState
 from refresherd.host.service_manager import Notifier
 from support.fakes import grants
@@ -57,6 +58,10 @@ class Service:
     def statuses(self) -> Iterator[AppStatus]:
         """Return all apps, as a Roster."""
         return (AppStatus(name, session) for name, session in self.apps.items())
+
+    def reports(self) -> tuple[AppReport, ...]:
+        """Return nothing: nobody asks for reports here."""
+        return ()
 
     def status(self, name: str) -> AppStatus | None:
         """Return an app, as a Roster."""
