@@ -3,7 +3,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from refresherd.adapters.web.recent import MAX_ENDPOINTS, MAX_FAULTS, REMEMBERED, Recent
+from refresherd.adapters.web.recent import (
+    MAX_ENDPOINTS,
+    MAX_FAULTS,
+    REMEMBERED,
+    Recent,
+    Reload,
+)
 from refresherd.domain import events
 from refresherd.domain.errors import Reason
 from refresherd.domain.model import Instant, Method
@@ -60,19 +66,24 @@ def test_what_never_reached_dsm_is_not_its_failure() -> None:
     assert recent.endpoints == {}
 
 
+def last_reload(recent: Recent) -> Reload:
+    """Return the last reload."""
+    assert recent.reload is not None
+    return recent.reload
+
+
 def test_a_refused_reload_keeps_all_its_faults_until_one_succeeds() -> None:
     """An operator repairs them all at once, and wants to see that it helped."""
     clock = FakeClock(NOW)
     recent = Recent(clock)
     recent.observe(events.ReloadFailed("line 1"))
     recent.observe(events.ReloadFailed("line 2"))
-    assert recent.reload is not None
-    assert recent.reload.faults == ("line 1", "line 2")
+    assert last_reload(recent).faults == ("line 1", "line 2")
     clock.advance(60)
     recent.observe(events.ReloadFailed("line 3"))
-    assert recent.reload.faults == ("line 3",)
+    assert last_reload(recent).faults == ("line 3",)
     recent.observe(events.Reloaded(clock.now(), started=1, stopped=2, restarted=3, retuned=4))
-    assert (recent.reload.faults, recent.reload.changed, recent.reload.at) == ((), 10, 1060)
+    assert last_reload(recent) == Reload(Instant(1060), changed=10)
 
 
 def test_the_memory_is_bounded() -> None:
@@ -82,8 +93,7 @@ def test_the_memory_is_bounded() -> None:
         recent.observe(renewed(0.1, f"https://{number}.example"))
         recent.observe(events.ReloadFailed(f"line {number}"))
     assert len(recent.endpoints) == MAX_ENDPOINTS
-    assert recent.reload is not None
-    assert len(recent.reload.faults) == MAX_FAULTS
+    assert len(last_reload(recent).faults) == MAX_FAULTS
 
 
 def test_where_the_daemon_listens_is_remembered() -> None:
