@@ -112,10 +112,11 @@ def test_the_next_line_that_fits_has_the_number_of_dropped_lines(pipe: tuple[int
     lines = finish(logs, stream, reader)
     dropped = [line["dropped"] for line in lines if "dropped" in line]
     assert len(lines) + sum(dropped) == observed
+    assert sum(dropped) == logs.dropped()
 
 
 def test_a_reader_that_is_gone_is_no_error(pipe: tuple[int, TextIO]) -> None:
-    """`refresherd run | head` must not end in a traceback."""
+    """`refresherd run | head` must not end in a traceback; the metrics tell what is lost."""
     reading, stream = pipe
     logs = logs_to(stream)
     os.close(reading)
@@ -123,6 +124,7 @@ def test_a_reader_that_is_gone_is_no_error(pipe: tuple[int, TextIO]) -> None:
         logs.observe(STARTED)
         time.sleep(0.02)
     logs.close()
+    assert logs.dropped() == 3
 
 
 def test_lines_wait_for_a_non_blocking_pipe(pipe: tuple[int, TextIO]) -> None:

@@ -125,6 +125,10 @@ class Logs:
         fields = {"message": message, "exc_info": error}
         self._log(Entry(logging.ERROR, "bug", fields, ("bug", message), type(error).__name__))
 
+    def dropped(self) -> int:
+        """Return how many lines were dropped since the start."""
+        return self._writer.dropped
+
     def close(self, timeout: float = 0.5) -> None:
         """Write the queued lines, for at most `timeout` seconds."""
         self._writer.close(timeout)

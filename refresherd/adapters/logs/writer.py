@@ -32,7 +32,9 @@ class LineWriter:
         self._write = write
         self._lines: SimpleQueue[bytes] = SimpleQueue()
         self._lock = threading.Lock()
-        self._dropped = 0
+        self.dropped = 0
+        """How many lines were dropped since the start."""
+        self._taken = 0
         self._thread = threading.Thread(target=self._work, name="refresherd-logs", daemon=True)
         self._thread.start()
 
@@ -51,15 +53,15 @@ class LineWriter:
     def drop(self, lines: int) -> None:
         """Count lines that are not written."""
         with self._lock:
-            self._dropped += lines
+            self.dropped += lines
 
     def take_dropped(self) -> int:
         """Return the number of lines that were dropped since the last call."""
-        if self._dropped == 0:
+        if self.dropped == self._taken:
             return 0
         with self._lock:
-            dropped, self._dropped = self._dropped, 0
-        return dropped
+            before, self._taken = self._taken, self.dropped
+            return self._taken - before
 
     def close(self, timeout: float) -> None:
         """Write the queued lines, for at most `timeout` seconds."""
@@ -76,11 +78,15 @@ class LineWriter:
             try:
                 self._write(batch)
             except BrokenPipeError:
-                # The reader is gone for good, and nobody is left to read a report.
-                self._write = lambda _: None
+                # The reader is gone for good.
+                self._write = self._lose
+                self._lose(batch)
             except OSError:
                 # A full disk, for example, may have room again later.
-                self.drop(len(batch))
+                self._lose(batch)
+
+    def _lose(self, lines: Sequence[bytes]) -> None:
+        self.drop(sum(line != CLOSE for line in lines))
 
 
 def writing_to(stream: TextIO) -> Write:
