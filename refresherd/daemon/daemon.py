@@ -20,7 +20,7 @@ from refresherd.adapters.systemd.reporter import Reporter
 from refresherd.adapters.web.listener import HttpListener, address_text
 from refresherd.adapters.web.pages import Pages
 from refresherd.adapters.web.recent import Recent
-from refresherd.config import Api, Configuration
+from refresherd.config import Api, Configuration, Shutdown
 from refresherd.daemon.assembly import Assembly, logging_to_stderr, running
 from refresherd.daemon.reload import Reloader
 from refresherd.daemon.service_manager import ServiceManagerResources, as_service
@@ -82,7 +82,8 @@ async def _run(
 ) -> None:
     clock = BootClock()
     with logging_to_stderr(configuration.log, clock) as logs:
-        metrics = Metrics(clock.now(), configuration.apps)
+        terminates = configuration.shutdown is Shutdown.TERMINATE
+        metrics = Metrics(clock.now(), configuration.apps, ends_sessions=terminates)
         reporter = Reporter(service.notifier, clock, configuration.ready)
         reporters = (reporter,) if service.notifier.enabled else ()
         recent = Recent(clock)
@@ -92,7 +93,7 @@ async def _run(
         assembly = Assembly(configuration.apps, environ, clock, observer, state, *passed)
         assembly.claims.configure(configuration.output_paths, configuration.read)
         tune_garbage_collector()
-        exposition = Exposition(metrics, assembly.supervisor, clock)
+        exposition = Exposition(metrics, assembly.supervisor, clock, logs.dropped)
         # Not the executor of the outputs, which a stop waits for.
         pages = Pages(exposition, assembly.supervisor, recent, KeyedExecutor(), clock)
         http = HttpListener(configuration.http.listen, pages, clock, assembly.admission)
@@ -100,7 +101,7 @@ async def _run(
         await service.drop_unconfigured(configuration, assembly)
         sockets = _api_listeners(api, configuration.api, assembly, service)
         if api is not None:
-            metrics.add_listener(str(api))
+            metrics.add_api(str(api))
         async with _listening(http, *sockets), service.reporting(assembly, reporter):
             addresses = [address_text(*one) for one in http.addresses]
             for address in addresses:

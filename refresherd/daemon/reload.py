@@ -142,6 +142,7 @@ class Reloader:
                 warning = f"{new.path}: {key} has changed; restart refresherd to apply it"
                 self._observer.observe(Warned(warning))
         self._configuration = new
+        self._metrics.ends_sessions = self.ends_sessions()
         self._assembly.claims.configure(new.output_paths, new.read)
         # Before the apps are removed: a new app of the same name would show the old one's counts.
         for name in plan.stop:

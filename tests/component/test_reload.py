@@ -82,8 +82,8 @@ class Daemon:
 
     def scrape(self) -> str:
         """Return the metrics."""
-        pieces = Exposition(self.metrics, self.assembly.supervisor, self.clock).render(TEXT)
-        return b"".join(pieces).decode()
+        roster, clock = self.assembly.supervisor, self.clock
+        return b"".join(Exposition(self.metrics, roster, clock, lambda: 0).render(TEXT)).decode()
 
     def _count(self) -> None:
         self.finished += 1
@@ -133,10 +133,23 @@ async def test_a_good_file_is_applied_and_reported(tmp_path: Path) -> None:
         assert running.names() == ["c", "b", "d"]
         text = running.scrape()
         assert 'app="a"' not in text
-        assert 'refresherd_hook_runs_total{app="c",result="ok"} 0' in text
+        assert 'refresherd_sessions_terminated_total{app="c",result="failed"} 0' in text
         assert 'refresherd_refresh_attempts_total{app="b",method="auth"} 1' in text
         await running.settled()
         assert len(running.dsm.log.select(operation="auth")) == 4
+
+
+async def test_terminations_are_shown_as_soon_as_stopping_apps_end_their_sessions(
+    tmp_path: Path,
+) -> None:
+    """No other series of an app depends on a setting that is not the app's own."""
+    text = app("a", 'terminate_after = "never"', file="a.token")
+    async with daemon(tmp_path, text) as running:
+        await running.settled()
+        name = 'refresherd_sessions_terminated_total{app="a",result="terminated"}'
+        assert name not in running.scrape()
+        assert await running.reload(f'shutdown = "terminate"\n{text}') == []
+        assert f"{name} 0" in running.scrape()
 
 
 async def test_a_finished_reload_has_delivered_what_it_added(tmp_path: Path) -> None:

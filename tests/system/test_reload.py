@@ -150,8 +150,8 @@ def test_a_reload_changes_what_changed_and_nothing_else(tmp_path: Path, dsm: Dsm
         }
         assert daemon.token("b2") == daemon.token("b")
         assert not (tmp_path / "a.sock").exists()
-        hooks = 'refresherd_hook_runs_total{app="c",result="ok"}'
-        after = daemon.metrics_once(lambda metrics: hooks in metrics)
+        added = 'refresherd_sessions_terminated_total{app="c",result="failed"}'
+        after = daemon.metrics_once(lambda metrics: added in metrics)
         assert not [name for name in after if 'app="a"' in name]
         stamp = "refresherd_config_last_reload_success_timestamp_seconds"
         assert after["refresherd_config_last_reload_successful"] == 1

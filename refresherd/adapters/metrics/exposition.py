@@ -10,12 +10,15 @@ from prometheus_client.openmetrics.exposition import generate_latest as generate
 from prometheus_client.registry import Collector
 
 from refresherd import __version__
-from refresherd.adapters.metrics.families import FAMILIES, Row, render
+from refresherd.adapters.metrics.families import FAMILIES
 from refresherd.adapters.metrics.observer import REFUSALS, Histogram, Metrics
+from refresherd.adapters.metrics.rendering import Row, in_seconds, render
+from refresherd.adapters.metrics.series import movable
 from refresherd.domain import readiness
 from refresherd.domain.model import Instant
 from refresherd.domain.negotiation import prefers_openmetrics
 from refresherd.domain.readiness import AppStatus
+from refresherd.domain.report import AppReport
 from refresherd.domain.session_state import begin
 from refresherd.engine.ports import Clock, Roster
 
@@ -29,15 +32,19 @@ _ENCODERS: Mapping[str, Callable[[Collector], bytes]] = {
 
 
 class Exposition(Collector):
-    """Answers scrapes from the counters of Metrics and the statuses of the roster.
+    """Answers scrapes from the counters of Metrics and the reports of the roster.
 
-    Safe to call in a thread while the event loop goes on counting.
+    `lines_dropped` returns how many lines the log has lost. Safe to call in a thread while the
+    event loop goes on counting.
     """
 
-    def __init__(self, metrics: Metrics, roster: Roster, clock: Clock) -> None:
+    def __init__(
+        self, metrics: Metrics, roster: Roster, clock: Clock, lines_dropped: Callable[[], int]
+    ) -> None:
         self._metrics = metrics
         self._roster = roster
         self._clock = clock
+        self._lines_dropped = lines_dropped
         self._registry = CollectorRegistry()
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -57,11 +64,15 @@ class Exposition(Collector):
         openmetrics = content_type == OPENMETRICS
         now = self._clock.now()
         offset = self._clock.wall(Instant(0.0))
-        statuses = {status.name: status for status in self._roster.statuses()}
+        reports = {report.app.name: report for report in self._roster.reports()}
         rows = []
         for counters in self._metrics.apps():
-            status = statuses.get(counters.name) or AppStatus(counters.name, begin(now))
-            rows.append(Row(counters, status, readiness.ready(status, now), offset))
+            app = counters.app
+            can_move = movable(app, ends_sessions=self._metrics.ends_sessions)
+            # A reload creates an app's series before the app.
+            report = reports.get(app.name) or AppReport(app, AppStatus(app.name, begin(now)))
+            ready = readiness.ready(report.status, now)
+            rows.append(Row(counters, can_move, report, ready, offset))
         for text in render(FAMILIES, rows, openmetrics=openmetrics):
             yield text.encode()
         encode = _ENCODERS[content_type]
@@ -80,8 +91,8 @@ class Exposition(Collector):
         yield build
         yield _histograms(
             "refresherd_refresh_duration_seconds",
-            "Duration of requests to DSM for a session, failed ones included, in seconds.",
-            ("endpoint", "method"),
+            "Duration of requests to DSM for a session, by method and result, in seconds.",
+            ("endpoint", "method", "result"),
             metrics.durations.copy().items(),
         )
         yield _histograms(
@@ -103,7 +114,10 @@ class Exposition(Collector):
             "refresherd_api_request_duration_seconds",
             "Time until the answer to an API request begins, waiting included, in seconds.",
             ("route",),
-            [((route,), durations) for route, durations in metrics.request_durations.items()],
+            [
+                ((route,), durations)
+                for route, durations in metrics.request_durations.copy().items()
+            ],
         )
         yield _counters(
             "refresherd_connections_refused",
@@ -121,21 +135,30 @@ class Exposition(Collector):
             ("kind",),
             [((kind,), count) for kind, count in metrics.jumps.items()],
         )
-        yield GaugeMetricFamily(
+        yield CounterMetricFamily(
+            "refresherd_log_lines_dropped",
+            "Log lines dropped because they were too many or could not be written.",
+            self._lines_dropped(),
+        )
+        yield _gauge(
             "refresherd_event_loop_lag_seconds",
             "How late the event loop ran the schedule's last heartbeat, in seconds.",
             metrics.lag,
         )
-        yield GaugeMetricFamily(
+        yield _gauge(
             "refresherd_config_last_reload_successful",
             "1 if the last attempt to load the configuration succeeded, otherwise 0.",
             metrics.loaded,
         )
-        yield GaugeMetricFamily(
+        yield _gauge(
             "refresherd_config_last_reload_success_timestamp_seconds",
             "When a configuration was last loaded successfully, in unix seconds.",
             round(self._clock.wall(metrics.loaded_at), 3),
         )
+
+
+def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(name, text, value, unit="seconds" if in_seconds(name) else "")
 
 
 def _counters(
@@ -153,7 +176,7 @@ def _histograms(
     labels: tuple[str, ...],
     histograms: Iterable[tuple[tuple[str, ...], Histogram]],
 ) -> HistogramMetricFamily:
-    family = HistogramMetricFamily(name, text, labels=labels)
+    family = HistogramMetricFamily(name, text, labels=labels, unit="seconds")
     for values, histogram in histograms:
         family.add_metric(values, histogram.buckets(), histogram.sum)
     return family

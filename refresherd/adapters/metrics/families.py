@@ -1,105 +1,42 @@
-"""The series that every app has, rendered by hand.
+"""The metrics whose series belong to an app: names, help texts and values."""
 
-Some fifty series per app are half a million samples at ten thousand apps: prometheus_client takes
-1.8 s and 110 MiB to render them, this a tenth of that.
-"""
+from collections.abc import Callable
+from functools import lru_cache
+from typing import assert_never
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from math import isinf
-from typing import TypeAlias
-
-from refresherd.adapters.metrics.observer import SERIES, AppCounters
-from refresherd.domain.model import Instant, Token
-from refresherd.domain.readiness import AppStatus
+from refresherd.adapters.metrics.rendering import Family, Row, Samples, tails
+from refresherd.adapters.metrics.series import SERIES
+from refresherd.domain.login_budget import MAX_REFUSALS
+from refresherd.domain.model import (
+    ApiKeyCommand,
+    ApiKeyEnv,
+    ApiKeyFile,
+    Certificate,
+    Credential,
+    LdapApp,
+    Method,
+    SystemdCredential,
+    TokenFile,
+)
 from refresherd.domain.session_state import State
-
-Samples: TypeAlias = Iterable[tuple[str, float | str]]
-"""What follows `app` among a series' labels, with the closing brace, and the series' value."""
-
-BATCH = 64
-"""Apps per piece of text, which is then about ten kilobytes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One app at the time of a scrape."""
-
-    counters: AppCounters
-    status: AppStatus
-    ready: bool
-    offset: float
-    """What turns an instant into unix seconds."""
-
-    @property
-    def token(self) -> Token | None:
-        """The newest token."""
-        return self.status.session.token
-
-    def unix(self, instant: Instant | None) -> float | str:
-        """Return an instant in unix seconds; 0 for None."""
-        if instant is None:
-            return 0
-        return "+Inf" if isinf(instant) else round(instant + self.offset, 3)
-
-
-@dataclass(frozen=True, slots=True)
-class Family:
-    """A metric whose first label is `app`."""
-
-    name: str
-    """Without `refresherd_` in front, and without a counter's `_total`."""
-    type: str
-    help: str
-    samples: Callable[[Row], Samples]
-
-
-def render(families: Iterable[Family], rows: Iterable[Row], *, openmetrics: bool) -> Iterator[str]:
-    """Yield the text of every family, some apps at a time."""
-    labelled = [(row, f'{{app="{escape(row.counters.name)}"') for row in rows]
-    for family in families:
-        name = f"refresherd_{family.name}"
-        sample = f"{name}_total" if family.type == "counter" else name
-        # In OpenMetrics, a counter's family lacks the suffix that its samples have.
-        title = name if openmetrics else sample
-        yield f"# HELP {title} {family.help}\n# TYPE {title} {family.type}\n"
-        for start in range(0, len(labelled), BATCH):
-            lines = [
-                f"{sample}{label}{tail} {value}\n"
-                for row, label in labelled[start : start + BATCH]
-                for tail, value in family.samples(row)
-            ]
-            yield "".join(lines)
-
-
-def escape(value: str) -> str:
-    """Return a label's value as both formats expect it between quotes."""
-    # Bytes of a path that are not UTF-8 (PEP 383) must not fail every scrape.
-    text = value.encode(errors="replace").decode()
-    return text.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')
-
-
-def _tails(labels: tuple[str, ...], series: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
-    """Return what follows `app` for each series, given the names and values of its labels."""
-    return tuple(
-        "".join(f',{label}="{escape(value)}"' for label, value in zip(labels, values, strict=True))
-        + "}"
-        for values in series
-    )
 
 
 def _counter(name: str, text: str, *labels: str) -> Family:
-    tails = _tails(labels, SERIES[name])
-    return Family(
-        name, "counter", text, lambda row: zip(tails, row.counters.counts(name), strict=True)
-    )
+    endings = tails(labels, SERIES[name])
+
+    def samples(row: Row) -> Samples:
+        # What counted under earlier settings is not lost.
+        shown = zip(endings, row.counters.counts(name), row.movable[name], strict=True)
+        return [(tail, count) for tail, count, can_move in shown if can_move or count]
+
+    return Family(name, "counter", text, samples)
 
 
 def _writes(*, failed: bool) -> Callable[[Row], Samples]:
     def samples(row: Row) -> Samples:
         outputs = row.counters.outputs
         counts = [counts[failed] for counts in outputs.values()]
-        return zip(_tails(("output",), zip(outputs)), counts, strict=True)
+        return zip(tails(("output",), zip(outputs)), counts, strict=True)
 
     return samples
 
@@ -108,12 +45,44 @@ def _gauge(name: str, text: str, value: Callable[[Row], float | str]) -> Family:
     return Family(name, "gauge", text, lambda row: (("}", value(row)),))
 
 
-STATE_TAILS = _tails(("state",), zip(State))
+STATE_TAILS = tails(("state",), zip(State))
 
 
 def _states(row: Row) -> Samples:
-    states = [int(row.status.session.state is state) for state in State]
+    states = [int(row.session.state is state) for state in State]
     return zip(STATE_TAILS, states, strict=True)
+
+
+def _info(row: Row) -> Samples:
+    app = row.counters.app
+    return ((_info_tail(app.endpoint.url, app.timing.renew, kind_of(app.credential)), 1),)
+
+
+@lru_cache
+def _info_tail(endpoint: str, renew: Method, credential: str) -> str:
+    (tail,) = tails(("endpoint", "renew", "credential"), [(endpoint, renew, credential)])
+    return tail
+
+
+def kind_of(credential: Credential) -> str:  # noqa: PLR0911  # one for each kind
+    """Return the kind of a credential: the key that names it, or what the app is called."""
+    match credential:
+        case ApiKeyFile():
+            return "api_key_file"
+        case SystemdCredential():
+            return "api_key_credential"
+        case ApiKeyEnv():
+            return "api_key_env"
+        case ApiKeyCommand():
+            return "api_key_command"
+        case TokenFile():
+            return "token_file"
+        case Certificate():
+            return "certificate"
+        case LdapApp():
+            return "ldap"
+        case _:
+            assert_never(credential)
 
 
 def _certificate(row: Row) -> Samples:
@@ -121,16 +90,32 @@ def _certificate(row: Row) -> Samples:
     return () if expires_at is None else (("}", expires_at),)
 
 
+def _refused_logins(row: Row) -> Samples:
+    refused = row.report.failed_logins
+    return () if refused is None else (("}", refused),)
+
+
+def _refused_logins_limit(row: Row) -> Samples:
+    return () if row.report.failed_logins is None else (("}", MAX_REFUSALS),)
+
+
 def _last_writes(row: Row) -> Samples:
-    written = {output.name: output.written_at for output in row.status.outputs}
+    written = {output.name: output.written_at for output in row.report.status.outputs}
     outputs = tuple(row.counters.outputs)
     times = [row.unix(written.get(output)) for output in outputs]
-    return zip(_tails(("output",), zip(outputs)), times, strict=True)
+    return zip(tails(("output",), zip(outputs)), times, strict=True)
 
 
 # The expiry stays when the token has expired, and is 0 without a token: either way
 # `time() > refresherd_token_expiry_timestamp_seconds` means that consumers have no valid token.
 FAMILIES = (
+    Family(
+        "app_info",
+        "gauge",
+        "Always 1; the labels are the app's endpoint, how its session is renewed, and the kind of "
+        "its credential.",
+        _info,
+    ),
     _counter(
         "refresh_attempts", "Attempts to get a session or keep one alive, by method.", "method"
     ),
@@ -153,27 +138,40 @@ FAMILIES = (
     _gauge(
         "next_refresh_timestamp_seconds",
         "When the next attempt is due, in unix seconds; +Inf if none is planned.",
-        lambda row: row.unix(row.status.session.next_attempt_at),
+        lambda row: row.unix(row.session.next_attempt_at),
     ),
     _gauge(
         "last_refresh_success_timestamp_seconds",
         "When an attempt last succeeded, in unix seconds; 0 before the first success.",
-        lambda row: row.unix(row.status.session.last_success_at),
+        lambda row: row.unix(row.session.last_success_at),
     ),
     _gauge(
         "token_generation",
         "Number of the newest token, counting from 1; 0 before the first.",
-        lambda row: row.status.session.generation,
+        lambda row: row.session.generation,
     ),
     _gauge(
         "consecutive_failures",
         "Failed attempts since the last success.",
-        lambda row: row.status.session.failures,
+        lambda row: row.session.failures,
     ),
     _gauge(
         "app_ready",
         "1 if the app has a valid token and every output holds it, otherwise 0.",
         lambda row: int(row.ready),
+    ),
+    Family(
+        "refused_logins",
+        "gauge",
+        "Failed logins with the app's credential in the last 24 hours: DSM refused them, or a "
+        "restart cut them off.",
+        _refused_logins,
+    ),
+    Family(
+        "refused_logins_limit",
+        "gauge",
+        "How many logins with the app's credential may fail in 24 hours; after that, none is sent.",
+        _refused_logins_limit,
     ),
     Family(
         "client_certificate_expiry_timestamp_seconds",

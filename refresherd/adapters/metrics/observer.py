@@ -4,17 +4,23 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, product
+from itertools import accumulate
 from typing import assert_never
 
+from refresherd.adapters.metrics.series import SERIES, methods
 from refresherd.domain import events
 from refresherd.domain.connection_quota import Refusal
 from refresherd.domain.errors import Reason
 from refresherd.domain.events import Event
-from refresherd.domain.labels import ApiRoute, Ending, HookResult, Jump
+from refresherd.domain.labels import ApiRoute, Jump
 from refresherd.domain.model import App, Certificate, Instant, Method
 
-DURATION_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
+DURATION_BOUNDS = (
+    *(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0),
+)
+"""Seconds. An attempt takes its `timeout` at most: 20 s by default, a minute where DSM is slow."""
+
 DELAY_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0)
 REQUEST_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.01, 0.05, 0.25, 1.0, 5.0, 30.0)
 """Seconds. Fetching a token takes a fraction of a millisecond; waiting for one takes seconds."""
@@ -30,17 +36,8 @@ REQUEST_CODES = {
 
 REFUSALS = tuple(Refusal)
 
-SERIES: Mapping[str, Sequence[tuple[str, ...]]] = {
-    "refresh_attempts": tuple(product(Method)),
-    "refresh_failures": (
-        *product(Method, (reason for reason in Reason if reason is not Reason.CREDENTIAL)),
-        # Only a login needs the credential.
-        (Method.AUTH, Reason.CREDENTIAL),
-    ),
-    "hook_runs": tuple(product(HookResult)),
-    "sessions_terminated": tuple(product(Ending)),
-}
-"""The counters of every app: by metric, the label values of its series."""
+SUCCESS, FAILURE = "success", "failure"
+"""The `result` label of durations."""
 
 _KEYS = [(metric, *labels) for metric, series in SERIES.items() for labels in series]
 _INDEX = {key: index for index, key in enumerate(_KEYS)}
@@ -79,10 +76,11 @@ class Answers:
 class AppCounters:
     """One app's counters since it was added."""
 
-    __slots__ = ("_counts", "certificate_expires_at", "name", "outputs")
+    __slots__ = ("_counts", "app", "certificate_expires_at", "outputs")
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, app: App) -> None:
+        self.app = app
+        """The app as it is configured now."""
         # 32 bits each last for 136 years at one attempt per second.
         self._counts = array("I", bytes(4 * len(_KEYS)))
         self.outputs: Mapping[str, array[int]] = {}
@@ -108,17 +106,17 @@ class AppCounters:
 class Metrics:
     """An Observer that counts; an Exposition reads the counters in another thread."""
 
-    def __init__(self, loaded_at: Instant, apps: Iterable[App] = ()) -> None:
+    def __init__(
+        self, loaded_at: Instant, apps: Iterable[App] = (), *, ends_sessions: bool = False
+    ) -> None:
         self._apps: dict[str, AppCounters] = {}
-        self.durations: dict[tuple[str, Method], Histogram] = {}
-        """Of requests to DSM, by endpoint and method."""
+        self.ends_sessions = ends_sessions
+        """Whether the sessions of apps that stop are ended, as the configuration says now."""
+        self.durations: dict[tuple[str, Method, str], Histogram] = {}
+        """Of requests to DSM, by endpoint, method and result."""
         self.delays = Histogram(DELAY_BOUNDS)
-        self.request_durations = {route: Histogram(REQUEST_BOUNDS) for route in ApiRoute}
-        self.answers = {
-            (route, code): Answers(self.request_durations[route])
-            for route, codes in REQUEST_CODES.items()
-            for code in codes
-        }
+        self.request_durations: dict[ApiRoute, Histogram] = {}
+        self.answers: dict[tuple[ApiRoute, int], Answers] = {}
         """Answers on the API socket, by route and code."""
         self.refusals: dict[str, array[int]] = {}
         """Connections that a listener refused, in the order of REFUSALS."""
@@ -133,7 +131,8 @@ class Metrics:
 
     def add_app(self, app: App) -> None:
         """Create an app's series, at 0; an app that has changed keeps its counts."""
-        counters = self._apps.setdefault(app.name, AppCounters(app.name))
+        counters = self._apps.setdefault(app.name, AppCounters(app))
+        counters.app = app
         paths = (*(file.path for file in app.files), *(socket.path for socket in app.sockets))
         counters.outputs = {
             path: counters.outputs.get(path) or array("I", (0, 0)) for path in map(str, paths)
@@ -143,12 +142,20 @@ class Metrics:
         expires_at = counters.certificate_expires_at or 0.0
         has_certificate = isinstance(app.credential, Certificate)
         counters.certificate_expires_at = expires_at if has_certificate else None
-        for method in Method:
-            self._duration(app.endpoint.url, method)
+        for method in methods(app):
+            for result in (SUCCESS, FAILURE):
+                self._duration(app.endpoint.url, method, result)
 
     def remove_app(self, name: str) -> None:
         """End an app's series; later events about it are not counted."""
         self._apps.pop(name, None)
+
+    def add_api(self, socket: str) -> None:
+        """Create the series of the API's socket and of its routes, at 0."""
+        self.add_listener(socket)
+        for route, codes in REQUEST_CODES.items():
+            for code in codes:
+                self._answers(route, code)
 
     def add_listener(self, name: str) -> None:
         """Create a listener's series, at 0; one that has them keeps its counts."""
@@ -164,35 +171,35 @@ class Metrics:
             # It comes up to thirty thousand times a second, and a match takes three times as long.
             answers = self.answers.get((event.route, event.code))
             if answers is None:
-                answers = Answers(self.request_durations[event.route])
-                self.answers[event.route, event.code] = answers
+                answers = self._answers(event.route, event.code)
             answers.count += 1
             answers.durations.observe(event.duration)
             return
         match event:
             case events.AttemptBegan(app, method, delay):
-                self._counters(app).count("refresh_attempts", method)
+                self._count(app, "refresh_attempts", method)
                 self.delays.observe(delay)
             case events.Renewed(_, endpoint, method, duration):
-                self._duration(endpoint, method).observe(duration)
+                self._duration(endpoint, method, SUCCESS).observe(duration)
             case events.SessionChecked(_, endpoint, duration):
-                self._duration(endpoint, Method.KEEPALIVE).observe(duration)
+                self._duration(endpoint, Method.KEEPALIVE, SUCCESS).observe(duration)
             case events.AttemptFailed(app, _, _, Reason.CREDENTIAL):
                 # Without its credential, no request was sent that could have a duration.
-                self._counters(app).count("refresh_failures", Method.AUTH, Reason.CREDENTIAL)
+                self._count(app, "refresh_failures", Method.AUTH, Reason.CREDENTIAL)
             case events.AttemptFailed(app, endpoint, method, reason, _, duration):
-                self._counters(app).count("refresh_failures", method, reason)
-                self._duration(endpoint, method).observe(duration)
+                self._count(app, "refresh_failures", method, reason)
+                self._duration(endpoint, method, FAILURE).observe(duration)
             case events.OutputWritten(app, output):
-                self._counters(app).write(output, failed=False)
+                self._write(app, output, failed=False)
             case events.OutputFailed(app, output) | events.OutputAltered(app, output):
-                self._counters(app).write(output, failed=True)
+                self._write(app, output, failed=True)
             case events.SessionEnded(app, result):
-                self._counters(app).count("sessions_terminated", result)
+                self._count(app, "sessions_terminated", result)
             case events.HookRan(app, _, result):
-                self._counters(app).count("hook_runs", result)
+                self._count(app, "hook_runs", result)
             case events.CertificateRead(app, _, not_after):
-                self._counters(app).certificate_expires_at = not_after
+                if app in self._apps:
+                    self._apps[app].certificate_expires_at = not_after
             case events.ConnectionRejected(listener, refusal, _, count):
                 if listener in self.refusals:
                     self.refusals[listener][REFUSALS.index(refusal)] += count
@@ -226,11 +233,20 @@ class Metrics:
             case _:
                 assert_never(event)
 
-    def _counters(self, app: str) -> AppCounters:
-        return self._apps.get(app) or AppCounters(app)
+    def _count(self, app: str, metric: str, *labels: str) -> None:
+        if app in self._apps:
+            self._apps[app].count(metric, *labels)
 
-    def _duration(self, endpoint: str, method: Method) -> Histogram:
-        key = endpoint, method
+    def _write(self, app: str, output: str, *, failed: bool) -> None:
+        if app in self._apps:
+            self._apps[app].write(output, failed=failed)
+
+    def _answers(self, route: ApiRoute, code: int) -> Answers:
+        durations = self.request_durations.setdefault(route, Histogram(REQUEST_BOUNDS))
+        return self.answers.setdefault((route, code), Answers(durations))
+
+    def _duration(self, endpoint: str, method: Method, result: str) -> Histogram:
+        key = endpoint, method, result
         if key not in self.durations:
             self.durations[key] = Histogram(DURATION_BOUNDS)
         return self.durations[key]

@@ -1,11 +1,10 @@
 """Counting: each event changes the series that it should, and no other."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
-from refresherd.adapters.metrics.exposition import TEXT, Exposition
 from refresherd.adapters.metrics.observer import Metrics
 from refresherd.domain import events
 from refresherd.domain.connection_quota import Refusal
@@ -17,38 +16,25 @@ from refresherd.domain.model import (
     App,
     Endpoint,
     FileSpec,
+    HookSpec,
     Instant,
     Method,
     SocketSpec,
+    Timing,
 )
-from refresherd.domain.readiness import AppStatus
-from refresherd.domain.report import AppReport
-from support.fakes import FakeClock
+from support.scrapes import NOW, exposition, families, series
 
 URL = "https://amer.smartkey.io"
 PATH = "/run/payments.token"
-NOW = Instant(1000)
 PAYMENTS = App(
-    "payments", Endpoint(URL), ApiKeyFile(Path("/etc/key")), files=(FileSpec(Path(PATH)),)
+    "payments",
+    Endpoint(URL),
+    ApiKeyFile(Path("/etc/key")),
+    files=(FileSpec(Path(PATH)),),
+    hooks=(HookSpec(("true",)),),
 )
 
 Series = dict[str, float]
-
-
-class NoApps:
-    """A roster without apps."""
-
-    def statuses(self) -> tuple[AppStatus, ...]:
-        """Return nothing."""
-        return ()
-
-    def reports(self) -> tuple[AppReport, ...]:
-        """Return nothing."""
-        return ()
-
-    def status(self, name: str) -> AppStatus | None:
-        """Return nothing."""
-        raise AssertionError(name)
 
 
 @pytest.fixture
@@ -59,28 +45,15 @@ def metrics() -> Metrics:
     return metrics
 
 
-def scrape(metrics: Metrics) -> Series:
-    """Return refresherd's own series by name and labels, as Prometheus reads them."""
-    pieces = Exposition(metrics, NoApps(), FakeClock(NOW)).render(TEXT)
-    families = text_string_to_metric_families(b"".join(pieces).decode())
-    return {
-        sample.name.removeprefix("refresherd_")
-        + "".join(f" {name}={value}" for name, value in sorted(sample.labels.items())): sample.value
-        for family in families
-        for sample in family.samples
-        if sample.name.startswith("refresherd_")
-    }
-
-
 def moved(metrics: Metrics, *observed: Event) -> Series:
-    """Return how much the events add to the series that they change."""
-    before = scrape(metrics)
+    """Return how much the events add to the series that they change, or make appear."""
+    before = series(metrics)
     for event in observed:
         metrics.observe(event)
     return {
-        name: value - before[name]
-        for name, value in scrape(metrics).items()
-        if value != before[name]
+        name: value - before.get(name, 0)
+        for name, value in series(metrics).items()
+        if value != before.get(name)
     }
 
 
@@ -117,7 +90,7 @@ def test_an_attempt_is_counted_by_its_method_with_its_delay(
 
 def test_a_renewal_is_counted_by_its_duration(metrics: Metrics) -> None:
     """A DSM that gets slower shows before it times out."""
-    labels = f"endpoint={URL} method=reauth"
+    labels = f"endpoint={URL} method=reauth result=success"
     assert without_buckets(moved(metrics, renewal(0.25))) == {
         f"refresh_duration_seconds_count {labels}": 1,
         f"refresh_duration_seconds_sum {labels}": 0.25,
@@ -126,15 +99,17 @@ def test_a_renewal_is_counted_by_its_duration(metrics: Metrics) -> None:
 
 def test_buckets_are_cumulative_and_include_their_bound(metrics: Metrics) -> None:
     """Prometheus computes quantiles from buckets whose `le` means "less than or equal"."""
-    series = moved(metrics, renewal(0.005), renewal(0.006), renewal(3600.0))
-    bucket = f"refresh_duration_seconds_bucket endpoint={URL} le=%s method=reauth"
-    assert [series[bucket % bound] for bound in ("0.005", "0.01", "20.0", "+Inf")] == [1, 2, 2, 3]
+    changes = moved(metrics, renewal(0.005), renewal(0.006), renewal(60.0), renewal(3600.0))
+    bucket = f"refresh_duration_seconds_bucket endpoint={URL} le=%s method=reauth result=success"
+    bounds = ("0.005", "0.01", "30.0", "60.0", "+Inf")
+    assert [changes[bucket % bound] for bound in bounds] == [1, 2, 2, 3, 4]
 
 
 def test_a_session_check_is_timed_as_a_keepalive(metrics: Metrics) -> None:
     """It is the same request to DSM."""
-    series = moved(metrics, events.SessionChecked("payments", URL, 0.25))
-    assert series[f"refresh_duration_seconds_sum endpoint={URL} method=keepalive"] == 0.25
+    changes = moved(metrics, events.SessionChecked("payments", URL, 0.25))
+    labels = f"endpoint={URL} method=keepalive result=success"
+    assert changes[f"refresh_duration_seconds_sum {labels}"] == 0.25
 
 
 @pytest.mark.parametrize("reason", set(Reason) - {Reason.CREDENTIAL})
@@ -143,7 +118,7 @@ def test_a_failure_is_counted_by_method_and_reason_and_timed(
     metrics: Metrics, method: Method, reason: Reason
 ) -> None:
     """An alert must tell a refused key from a network that is down."""
-    duration = f"endpoint={URL} method={method}"
+    duration = f"endpoint={URL} method={method} result=failure"
     assert without_buckets(moved(metrics, failure(method, reason))) == {
         f"refresh_failures_total app=payments method={method} reason={reason}": 1,
         f"refresh_duration_seconds_count {duration}": 1,
@@ -163,7 +138,7 @@ def test_an_unreadable_credential_is_a_failed_login_without_a_duration(
 
 def test_writes_and_failures_are_counted_for_their_output(metrics: Metrics) -> None:
     """Which file is stale is the first question."""
-    series = moved(
+    changes = moved(
         metrics,
         events.OutputWritten("payments", PATH, 2),
         events.OutputWritten("payments", PATH, 3),
@@ -171,7 +146,7 @@ def test_writes_and_failures_are_counted_for_their_output(metrics: Metrics) -> N
         events.OutputFailed("payments", PATH, "no space left on device", 1.0),
         events.OutputAltered("payments", PATH, "somebody removed it", 0.0),
     )
-    assert series == {
+    assert changes == {
         f"output_writes_total app=payments output={PATH}": 2,
         f"output_failures_total app=payments output={PATH}": 2,
     }
@@ -195,7 +170,7 @@ def test_hooks_are_counted_by_result(metrics: Metrics, result: HookResult) -> No
 
 def test_the_daemons_own_series_follow_its_events(metrics: Metrics) -> None:
     """Clocks, event loop and configuration belong to no app."""
-    series = moved(
+    changes = moved(
         metrics,
         events.ClockJumped(Jump.SUSPEND, 3600.0),
         events.ClockJumped(Jump.STEP, -1.0),
@@ -203,7 +178,7 @@ def test_the_daemons_own_series_follow_its_events(metrics: Metrics) -> None:
         events.LoopLagged(0.25),
         events.ReloadFailed("line 3 is wrong"),
     )
-    assert series == {
+    assert changes == {
         "clock_jumps_total kind=suspend": 1,
         "clock_jumps_total kind=step": 1,
         "event_loop_lag_seconds": 0.25,
@@ -248,8 +223,8 @@ def test_an_unknown_endpoint_gets_its_series(metrics: Metrics) -> None:
     """A request in progress while its app moves to another endpoint is counted all the same."""
     event = events.SessionChecked("payments", "https://eu.smartkey.io", 0.25)
     metrics.observe(event)
-    name = "refresh_duration_seconds_count endpoint=https://eu.smartkey.io method=keepalive"
-    assert scrape(metrics)[name] == 1
+    labels = "endpoint=https://eu.smartkey.io method=keepalive result=success"
+    assert series(metrics)[f"refresh_duration_seconds_count {labels}"] == 1
 
 
 def test_a_changed_app_keeps_its_counts(metrics: Metrics) -> None:
@@ -258,23 +233,47 @@ def test_a_changed_app_keeps_its_counts(metrics: Metrics) -> None:
     metrics.observe(events.OutputWritten("payments", PATH, 1))
     metrics.observe(events.OutputFailed("payments", PATH, "full", 1.0))
     files = (FileSpec(Path("/run/new")), FileSpec(Path(PATH)))
-    metrics.add_app(App("payments", PAYMENTS.endpoint, PAYMENTS.credential, files=files))
-    series = scrape(metrics)
-    assert series["refresh_attempts_total app=payments method=auth"] == 1
-    assert series[f"output_writes_total app=payments output={PATH}"] == 1
-    assert series[f"output_failures_total app=payments output={PATH}"] == 1
-    assert series["output_writes_total app=payments output=/run/new"] == 0
-    metrics.add_app(App("payments", PAYMENTS.endpoint, PAYMENTS.credential))
-    assert not any(" output=" in name for name in scrape(metrics))
+    metrics.add_app(replace(PAYMENTS, files=files))
+    found = series(metrics)
+    assert found["refresh_attempts_total app=payments method=auth"] == 1
+    assert found[f"output_writes_total app=payments output={PATH}"] == 1
+    assert found[f"output_failures_total app=payments output={PATH}"] == 1
+    assert found["output_writes_total app=payments output=/run/new"] == 0
+    metrics.add_app(replace(PAYMENTS, files=()))
+    assert not any(" output=" in name for name in series(metrics))
+
+
+def test_an_app_whose_settings_change_gets_the_series_that_can_move_now(metrics: Metrics) -> None:
+    """Those that have counted stay, as the attempts of this run go on in the same graph."""
+    metrics.observe(events.AttemptBegan("payments", Method.REAUTH, 0.0))
+    metrics.observe(failure(Method.REAUTH, Reason.TIMEOUT))
+    name = "refresh_failures_total app=payments method=%s reason=%s"
+    assert name % ("reauth", "connect") in series(metrics)
+    metrics.add_app(replace(PAYMENTS, timing=Timing(renew=Method.KEEPALIVE)))
+    found = series(metrics)
+    assert found["refresh_attempts_total app=payments method=reauth"] == 1
+    assert found[name % ("reauth", "timeout")] == 1
+    assert name % ("reauth", "connect") not in found
+    assert found[name % ("keepalive", "connect")] == 0
+    # An attempt under the old settings may end while the reload stops it.
+    late = moved(metrics, failure(Method.REAUTH, Reason.CONNECT))
+    assert late[name % ("reauth", "connect")] == 1
+
+
+def test_terminations_have_series_while_stopping_apps_end_their_sessions(metrics: Metrics) -> None:
+    """With `shutdown = "terminate"`, an app that never ends a session does so when it stops."""
+    metrics.add_app(replace(PAYMENTS, timing=Timing(terminate_after=None)))
+    name = "sessions_terminated_total app=payments result=failed"
+    assert name not in series(metrics)
+    metrics.ends_sessions = True
+    assert series(metrics)[name] == 0
 
 
 def samples(metrics: Metrics, name: str) -> dict[tuple[str, ...], float]:
     """Return a metric's samples by the values of their labels, in the labels' order."""
-    pieces = Exposition(metrics, NoApps(), FakeClock(NOW)).render(TEXT)
-    families = text_string_to_metric_families(b"".join(pieces).decode())
     return {
         tuple(value for _, value in sorted(sample.labels.items())): sample.value
-        for family in families
+        for family in families(exposition(metrics)).values()
         for sample in family.samples
         if sample.name == name
     }
@@ -282,14 +281,17 @@ def samples(metrics: Metrics, name: str) -> dict[tuple[str, ...], float]:
 
 def test_the_series_of_requests_exist_from_the_start() -> None:
     """An alert on the rate of denials must not miss the first one."""
-    counts = samples(Metrics(NOW), "refresherd_api_requests_total")
+    metrics = Metrics(NOW)
+    assert samples(metrics, "refresherd_api_requests_total") == {}  # it has no API
+    metrics.add_api("/run/api.sock")
+    counts = samples(metrics, "refresherd_api_requests_total")
     assert set(counts.values()) == {0.0}
     assert {("200", route.value) for route in ApiRoute if route is not ApiRoute.UNKNOWN} <= set(
         counts
     )
     for code in ("403", "503"):
         assert (code, "/v1/apps/{app}/token") in counts
-    timed = samples(Metrics(NOW), "refresherd_api_request_duration_seconds_count")
+    timed = samples(metrics, "refresherd_api_request_duration_seconds_count")
     assert timed == {(route.value,): 0.0 for route in ApiRoute}
 
 
@@ -297,6 +299,7 @@ def test_the_series_of_requests_exist_from_the_start() -> None:
 def test_a_request_is_counted_and_timed_by_its_route(route: ApiRoute) -> None:
     """A code that the route was not expected to have appears all the same."""
     metrics = Metrics(NOW)
+    metrics.add_api("/run/api.sock")
     for code, duration in ((200, 0.0002), (200, 0.02), (500, 2.0)):
         metrics.observe(events.ApiAnswered(route, code, duration))
     counts = samples(metrics, "refresherd_api_requests_total")
