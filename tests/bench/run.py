@@ -13,7 +13,7 @@ from pathlib import Path
 BENCHMARKS = (
     *("refresh", "memory", "start", "crowd", "schedule", "token", "peers", "busy", "pages"),
 )
-LONG = ("endurance",)
+LONG = ("endurance", "scrape")
 
 TESTS = Path(__file__).parents[1]
 
