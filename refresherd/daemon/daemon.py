@@ -5,6 +5,7 @@ import gc
 import os
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -35,6 +36,11 @@ from refresherd.host.service_manager import without_own
 GC_THRESHOLD = 10_000
 """New objects between two garbage collections; Python's default is 700."""
 
+SWITCH_SECONDS = 0.0005
+"""How long a thread that writes files or renders an answer may keep the event loop waiting for the
+interpreter; Python's default is 5 ms. While 300 tokens a second are renewed, this halves the time
+that the slowest reads take."""
+
 REQUESTS = (signal.SIGHUP, signal.SIGUSR1)
 """Signals that request something; they may stay blocked until the daemon handles them."""
 
@@ -53,6 +59,7 @@ def run(configuration: Configuration, environ: Mapping[str, str]) -> None:
     """
     process.keep_memory_private()
     process.raise_descriptor_limit()
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         with as_service(configuration, environ) as service:
             path = configuration.state_dir
