@@ -213,3 +213,33 @@ def test_a_healthy_daemon_says_so_at_once(
                     assert "consumer root" in page.locator("#details-mail").inner_text()
                     screenshot(page, f"healthy-{size}")
                     assert violations(page) == []
+
+
+def test_one_in_a_thousand_is_found_at_once(
+    browser: Any,  # noqa: ANN401  # Playwright may be missing
+    tmp_path: Path,
+) -> None:
+    """The one app in trouble comes first, and the others are a few letters or a page away."""
+    with emulator("--lifetime", "600") as dsm:
+        apps = Workplace(tmp_path, dsm)
+        for number in range(999):
+            apps.app(f"app-{number:03}")
+        apps.app("zebra")
+        (tmp_path / "zebra.key").write_text(dsm.api_keys[0][:-8] + "AAAAAAA=")
+        port = free_port()
+        path = apps.write(f'[http]\nlisten = ["127.0.0.1:{port}"]\n')
+        with running("run", "--config", str(path)):
+            crowd = Watched(tmp_path, f"http://127.0.0.1:{port}/", dsm, nothing, nothing)
+            crowd.await_facts(lambda facts: facts["states"]["fresh"] == 999)
+            with opened(browser, crowd.url) as page:
+                assert page.locator("h1").inner_text() == "1 of 1000 apps is in trouble"
+                assert names(page)[:2] == ["zebra", "app-000"]
+                assert page.locator("#apps-heading").inner_text() == "Apps 1 to 100 of 1000"
+                page.get_by_role("link", name="Next").click()
+                page.wait_for_function("() => !document.getElementById('app-zebra')")
+                assert names(page)[0] == "app-099"
+                page.get_by_role("searchbox").press_sequentially("p-50")
+                page.wait_for_function("() => document.querySelectorAll('.app').length === 10")
+                assert names(page) == [f"app-50{digit}" for digit in range(10)]
+                page.get_by_label("Sort by").select_option("name")
+                page.wait_for_url("**sort=name**")
