@@ -24,6 +24,7 @@ from apscheduler.triggers.base import BaseTrigger
 from refresherd.domain.events import ClockJumped, LoopLagged
 from refresherd.domain.model import Instant
 from refresherd.domain.session_state import NEVER
+from refresherd.engine.liveness import HEARTBEAT_SECONDS
 from refresherd.engine.ports import Clock, Observer
 
 NO_TICKET = 0
@@ -148,10 +149,6 @@ BATCH = 64
 PAUSE_SECONDS = 0.02
 """Between two full batches, so 3,200 tasks a second. A core cannot serve more apps than that;
 more of them awake would only wait for each other, at 6 KiB each."""
-
-HEARTBEAT_SECONDS = 1.0
-"""Of the event loop's clock, which stands still in a suspend: an alarm may be this late after a
-resume or a step of the wall clock."""
 
 LATE_SECONDS = 0.5
 """An alarm that is this late was missed by APScheduler."""

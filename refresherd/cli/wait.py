@@ -14,9 +14,10 @@ from refresherd.cli.options import add_app, add_min_ttl, add_socket, add_timeout
 from refresherd.domain.durations import in_seconds
 
 DESCRIPTION = """\
-An app is ready when it has a valid token and each of its files holds that
-token. The daemon need not be running yet: `wait` waits for it too, so a
-service and the daemon may be started in any order."""
+An app is ready when it has a valid token, each of its files holds that token,
+and it is not about to expire without being replaced. The daemon need not be
+running yet: `wait` waits for it too, so a service and the daemon may be
+started in any order."""
 
 EPILOG = """\
 example:

@@ -28,8 +28,9 @@ from refresherd.config import LogTable
 from refresherd.domain import model
 from refresherd.domain.model import App, Endpoint, Instant, Ownership, TokenFile
 from refresherd.engine.consumers import Consumers
-from refresherd.engine.context import AppContext, Context
+from refresherd.engine.context import AppContext, Context, Observers
 from refresherd.engine.generations import Generations
+from refresherd.engine.liveness import Liveness
 from refresherd.engine.login_limiter import LoginLimiter
 from refresherd.engine.ports import LoginStore, Observer, SessionStore
 from refresherd.engine.supervisor import Supervisor
@@ -87,7 +88,9 @@ class Assembly:
     ) -> None:
         self.executor = KeyedExecutor()
         self.admission = Admission(observer)
-        self.schedule = BootSchedule(clock, observer, JumpDetector().jumps)
+        self.liveness = Liveness(clock, self._overdue)
+        heard = Observers(observer, self.liveness)
+        self.schedule = BootSchedule(clock, heard, JumpDetector().jumps)
         self.connections = Connections(self.executor, clock)
         self._environ = environ
         self._state = state
@@ -121,7 +124,7 @@ class Assembly:
         self.supervisor = Supervisor(apps, self._app_context, self.context)
         self.watch = OutputWatch(self.supervisor, self.executor)
 
-    def overdue(self, now: Instant) -> float:
+    def _overdue(self, now: Instant) -> float:
         """Return for how many seconds the oldest due work has waited to be started."""
         return max(self.schedule.overdue(now), self.supervisor.overdue(now))
 

@@ -102,7 +102,8 @@ async def _run(
         tune_garbage_collector()
         exposition = Exposition(metrics, assembly.supervisor, clock, logs.dropped)
         # Not the executor of the outputs, which a stop waits for.
-        pages = Pages(exposition, assembly.supervisor, recent, KeyedExecutor(), clock)
+        roster, fault = assembly.supervisor, assembly.liveness.fault
+        pages = Pages(exposition, roster, recent, KeyedExecutor(), clock, fault=fault)
         http = HttpListener(configuration.http.listen, pages, clock, assembly.admission)
         api = _api_path(configuration.api, service.api)
         await service.drop_unconfigured(configuration, assembly)

@@ -57,7 +57,7 @@ async def once(
 
         def verdicts() -> Iterator[Verdict]:
             for status in assembly.supervisor.statuses():
-                reasons = readiness.reasons(status, clock.now())
+                reasons = readiness.undelivered(status, clock.now())
                 yield Verdict(status.name, reasons, status.session.state is State.REJECTED)
 
         async with running(assembly):

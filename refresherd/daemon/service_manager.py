@@ -17,7 +17,7 @@ from refresherd.daemon.assembly import Assembly, has_session_file
 from refresherd.domain.model import App
 from refresherd.engine.ports import SessionStore
 from refresherd.host.acceptor import turn_away
-from refresherd.host.clock import JumpDetector, boot_id
+from refresherd.host.clock import boot_id
 from refresherd.host.keyed_executor import PATIENCE_SECONDS
 from refresherd.host.service_manager import Manager, Notifier, keep_from_children
 
@@ -58,9 +58,7 @@ class ServiceManagerResources:
         if self.notifier.enabled:
             work.append(reporter.run(assembly.supervisor))
         if self.notifier.enabled and self.watchdog is not None:
-            clock, jumps = assembly.context.clock, JumpDetector().jumps
-            overdue = assembly.overdue
-            work.append(watchdog.ping(self.notifier, self.watchdog, clock, overdue, jumps))
+            work.append(watchdog.ping(self.notifier, self.watchdog, assembly.liveness.fault))
         for listening in self.unwanted:
             turn_away(listening)
         async with asyncio.TaskGroup() as group:

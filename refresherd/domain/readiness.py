@@ -1,4 +1,9 @@
-"""Whether an app is ready, and why a client gets no token: decided from reports alone."""
+"""Whether an app is ready, and why a client gets no token: decided from reports alone.
+
+Ready is what probes, metrics, `status` and `wait` call an app: its token is delivered, and not
+about to expire. Delivered is what the service manager, reloads and `once` wait for: during an
+outage, a token that is about to expire must not hold up a boot.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,10 +13,24 @@ from math import ceil
 from refresherd.domain.durations import in_seconds
 from refresherd.domain.errors import NoToken
 from refresherd.domain.model import Instant, Token
-from refresherd.domain.session_state import ALWAYS, NEVER, SessionState, State, valid_token
+from refresherd.domain.session_state import (
+    ALWAYS,
+    NEVER,
+    Failure,
+    SessionState,
+    State,
+    valid_token,
+)
 
 SHORTEST_RETRY_AFTER, LONGEST_RETRY_AFTER = 1.0, 3600.0
 """Seconds after which clients are asked to come back, however far off the next attempt is."""
+
+LAST_SHARE = 0.1
+"""The share of a token's lifetime that is left when the token counts as about to expire."""
+
+LONGEST_LAG = 2.0
+"""Seconds for which an output may hold the token before the newest one. A write takes milliseconds;
+with none allowed, one of a thousand apps would always be unready."""
 
 SETTLING_TIME = 30.0
 """Seconds for which an app may fail before the daemon is ready without it (`Ready.SETTLED`)."""
@@ -45,6 +64,8 @@ class AppStatus:
     name: str
     session: SessionState
     outputs: tuple[OutputStatus, ...] = ()
+    token_since: Instant = ALWAYS
+    """When the session's token, or its longer life, became known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,35 +83,48 @@ class Ask:
 def reasons(status: AppStatus, now: Instant) -> tuple[str, ...]:
     """Return why an app is not ready, nothing if it is.
 
-    It is ready if it has a valid token, and every output holds that token or is being updated.
+    1. It has no valid token.
+    2. An output does not hold it, or not soon enough, though it may still hold a valid one.
+    3. The token is about to expire.
     """
+    token = valid_token(status.session, now)
+    expires = "" if token is None else _about_to_expire(status.session, token, now)
+    return (*filter(None, [expires]), *undelivered(status, now))
+
+
+def ready(status: AppStatus, now: Instant) -> bool:
+    """Return whether the app has a valid token that every output holds and that lives on."""
+    return not reasons(status, now)
+
+
+def undelivered(status: AppStatus, now: Instant) -> tuple[str, ...]:
+    """Return that an app has no valid token, or which outputs lag behind it, with the causes."""
     token = valid_token(status.session, now)
     if token is None:
         state, failure = status.session.state, status.session.last_failure
-        cause = ""
-        if failure is not None:
-            # A state such as "rejected" says the same.
-            reason = "" if str(failure.reason) == str(state) else f"{failure.reason}: "
-            cause = f": {reason}{failure.message}"
+        # A state such as "rejected" says the same as its reason.
+        same = failure is not None and str(failure.reason) == str(state)
+        cause = "" if failure is None else f": {failure.message}" if same else _cause(failure)
         return (f"no valid token ({state}){cause}",)
+    late = now - status.token_since > LONGEST_LAG
     return tuple(
         f"{output.name} does not hold the newest token"
         # The error of a file begins with its path.
         + (output.error and f": {output.error.removeprefix(f'{output.name}: ')}")
         for output in status.outputs
-        if not _serves(output, token, now)
+        if output.holds != token and (late or not _serves(output, now))
     )
 
 
-def ready(status: AppStatus, now: Instant) -> bool:
+def delivered(status: AppStatus, now: Instant) -> bool:
     """Return whether the app has a valid token that every output holds."""
-    return not reasons(status, now)
+    return not undelivered(status, now)
 
 
 def settled(status: AppStatus, now: Instant) -> bool:
-    """Return whether the app is ready, or has no token because DSM refused its credential."""
+    """Return whether the token is delivered, or missing because DSM refused the credential."""
     refused = status.session.state is State.REJECTED
-    return (refused and valid_token(status.session, now) is None) or ready(status, now)
+    return (refused and valid_token(status.session, now) is None) or delivered(status, now)
 
 
 def daemon_ready_at(
@@ -119,7 +153,7 @@ def no_token(session: SessionState, now: Instant) -> NoToken:
     elif session.state is State.REJECTED and failure is not None:
         message = f"no valid token, and an operator must act: {failure.message}"
     else:
-        (message,) = reasons(AppStatus("", session), now)
+        (message,) = undelivered(AppStatus("", session), now)
     return NoToken(message, retry_after=_seconds(session.next_attempt_at - now))
 
 
@@ -155,15 +189,30 @@ def refusal(session: SessionState, ask: Ask, now: Instant) -> NoToken | None:
     return NoToken(message, retry_after=_seconds(session.next_attempt_at - now))
 
 
-def _serves(output: OutputStatus, token: Token, now: Instant) -> bool:
-    """Return whether an output's consumers have a valid token.
-
-    While a new token is on its way, the old one is still valid: readiness must not flap with each
-    refresh.
-    """
-    if output.holds == token:
-        return True
+def _serves(output: OutputStatus, now: Instant) -> bool:
+    """Return whether an output that is being updated still holds a valid token."""
     return output.holds is not None and output.holds.expires_at > now and not output.error
+
+
+def _about_to_expire(session: SessionState, token: Token, now: Instant) -> str:
+    """Return why a token in the last share of its life is not being replaced, "" if it is.
+
+    With `at = 0.95` the refresh is due within that share. Unless an attempt fails sooner, it has
+    half of what is left then, which is how long an attempt may take (`timing.attempt_timeout`).
+    """
+    left = token.expires_at - now
+    if left > token.lifetime * LAST_SHARE:
+        return ""
+    failure = session.last_failure
+    if failure is not None:
+        return f"the token is about to expire and could not be replaced{_cause(failure)}"
+    if left > (token.expires_at - session.next_attempt_at) / 2:
+        return ""
+    return "the token is about to expire, and its refresh is overdue"
+
+
+def _cause(failure: Failure) -> str:
+    return f": {failure.reason}: {failure.message}"
 
 
 def _seconds(wait: float) -> int:

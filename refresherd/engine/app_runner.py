@@ -90,7 +90,7 @@ class AppRunner:
     def status(self) -> AppStatus:
         """Return the app's status, as readers outside the engine see it."""
         outputs = tuple(delivery.status for delivery in self._reported)
-        return AppStatus(self.app.name, self.cell.session, outputs)
+        return AppStatus(self.app.name, self.cell.session, outputs, self.cell.token_since)
 
     def report(self) -> AppReport:
         """Return all that operators may see of the app."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from refresherd.domain.events import Event
 from refresherd.domain.model import App, Instant
-from refresherd.domain.session_state import SessionState
+from refresherd.domain.session_state import ALWAYS, SessionState
 from refresherd.engine import ports
 from refresherd.engine.consumers import Consumers
 from refresherd.engine.generations import Generations
@@ -66,13 +66,15 @@ class AppContext:
 class StateCell:
     """Holds one app's newest session state. Only the app's own tasks publish; anyone may read."""
 
-    __slots__ = ("_watchers", "closed", "session", "version")
+    __slots__ = ("_watchers", "closed", "session", "token_since", "version")
 
     def __init__(self, session: SessionState) -> None:
         self.session = session
         """The newest state; to be replaced by `publish` only."""
         self.version = 1
         """Grows with each new state."""
+        self.token_since = ALWAYS
+        """When the newest state's token, or its longer life, became known."""
         self.closed = False
         """Whether the app has been removed, so that its state does not change any more."""
         # A dictionary: it keeps the order in which they are woken, and removal is cheap.
@@ -128,6 +130,9 @@ class RunningApp:
 
     def publish(self, session: SessionState) -> None:
         """Replace the session state and wake everyone who waits for a change."""
+        if session.token != self.session.token:
+            # Before the state: readers in threads must not take a new token for an old one.
+            self.cell.token_since = self.now()
         self.cell.publish(session)
 
     def now(self) -> Instant:

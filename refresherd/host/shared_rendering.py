@@ -5,6 +5,8 @@ hundred that do not read would fill the memory. So a text is kept compressed, wh
 of that, and one text serves everybody who asks within a short time. As the time is a multiple of
 how long it took to make the text, and a client has half a minute to read it, what slow clients can
 make the process keep is bounded at any number of apps.
+
+What may never be out of date is not shared with those who ask later. They wait for the next one.
 """
 
 import asyncio
@@ -28,6 +30,9 @@ making answers takes a tenth of a processor."""
 
 MAX_SHARED_SECONDS = 5.0
 """No answer is older than this, not counting the time that it took to make."""
+
+MAX_REST_SECONDS = 2.0
+"""The longest rest after a rendering, which a suspend may have made seem to take hours."""
 
 GZIP_BITS = 31
 """zlib's largest window, in gzip's format."""
@@ -109,14 +114,61 @@ class SharedRendering(Generic[T]):
 
     async def _render_in_thread(self) -> T:
         self._shared_until = -inf
-        rendered, began, ended = await self._executor.call(self._name, self._timed)
+        timed = partial(_timed, self._render, self._clock)
+        rendered, began, ended = await self._executor.call(self._name, timed)
         shared = min((ended - began) * SHARED_TIMES, MAX_SHARED_SECONDS)
         self._shared_until = ended + shared
         return rendered
 
-    def _timed(self) -> tuple[T, float, float]:
-        began = self._clock.now()
-        return self._render(), began, self._clock.now()
+
+class CurrentRendering(Generic[T]):
+    """What `render` returns, never begun before its clients asked: all who wait share the next one.
+
+    So nobody learns what is not true any more. However many clients ask, there is a rest after
+    each rendering, `rest_times` as long as it took, for which those who come meanwhile wait.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        render: Callable[[], T],
+        executor: KeyedExecutor,
+        clock: Clock,
+        *,
+        rest_times: float,
+    ) -> None:
+        self._name = name
+        self._render = render
+        self._executor = executor
+        self._clock = clock
+        self._rest_times = rest_times
+        self._rested_at = -inf
+        self._last: asyncio.Task[T] | None = None
+        """The latest rendering that has begun."""
+        self._next: asyncio.Task[T] | None = None
+        """The one that has not begun, None if nobody waits for it."""
+
+    async def get(self) -> T:
+        """Return what `render` returns, or raise what it raises."""
+        if self._next is None:
+            self._next = asyncio.create_task(self._render_after(self._last))
+            self._next.add_done_callback(_retrieve)
+        return await asyncio.shield(self._next)
+
+    def close(self) -> None:
+        """Abandon renderings in progress."""
+        for rendering in filter(None, (self._last, self._next)):
+            rendering.cancel()
+
+    async def _render_after(self, last: asyncio.Task[T] | None) -> T:
+        if last is not None:
+            await asyncio.wait({last})
+        await asyncio.sleep(self._rested_at - self._clock.now())
+        self._last, self._next = self._next, None
+        timed = partial(_timed, self._render, self._clock)
+        rendered, began, ended = await self._executor.call(self._name, timed)
+        self._rested_at = ended + min((ended - began) * self._rest_times, MAX_REST_SECONDS)
+        return rendered
 
 
 class SharedRenderings(Generic[K, T]):
@@ -165,8 +217,14 @@ class SharedRenderings(Generic[K, T]):
         began = self._clock.now()
         rendered = self._render(key)
         # In the thread: calls of equal name wait for it.
-        time.sleep((self._clock.now() - began) * self._rest_times)
+        time.sleep(min((self._clock.now() - began) * self._rest_times, MAX_REST_SECONDS))
         return rendered
+
+
+def _timed(render: Callable[[], T], clock: Clock) -> tuple[T, float, float]:
+    """Return a rendering, and when it began and ended."""
+    began = clock.now()
+    return render(), began, clock.now()
 
 
 def _retrieve(rendering: asyncio.Task[T]) -> None:

@@ -93,7 +93,8 @@ async def serve(configuration: Configuration) -> dict[tuple[str, int], Cost]:
         await deliveries.all()
         apps = assembly.supervisor
         exposition = Exposition(metrics, apps, clock, lambda: 0)
-        pages = Pages(exposition, apps, recent, KeyedExecutor(), clock)
+        fault = assembly.liveness.fault
+        pages = Pages(exposition, apps, recent, KeyedExecutor(), clock, fault=fault)
         http = HttpListener([("127.0.0.1", 0)], pages, clock, assembly.admission)
         await http.start()
         (address,) = http.addresses

@@ -46,6 +46,7 @@ UNTESTED = {
 QUOTING = [
     ("troubleshooting.md", "The daemon does not start", 0),
     ("troubleshooting.md", "A consumer gets no token from refresherd", 0),
+    ("monitoring.md", "Readiness", 0),
     ("what-happens-when.md", "Trouble with DSM", 2),
     ("what-happens-when.md", "Trouble on the host", 2),
     ("what-happens-when.md", "Trouble with clocks", 2),

@@ -11,6 +11,7 @@ from refresherd.adapters.api.requests import MAX_WAIT, REFRESH_WAIT, TOKEN_WAIT
 from refresherd.adapters.logs.observer import BURST, LINES_PER_SECOND, REPEAT_SECONDS
 from refresherd.adapters.outputs.sockets import SEND_SECONDS
 from refresherd.adapters.web.listener import UNSENT_BYTES
+from refresherd.adapters.web.pages import READINESS_RESTS
 from refresherd.domain.access import OVERFLOW_ID
 from refresherd.domain.connection_quota import DEFAULT_QUOTA, quota_for
 from refresherd.domain.refresh_allowance import AT_ONCE, SHARE
@@ -30,7 +31,7 @@ from refresherd.host.http.requests import (
 )
 from refresherd.host.http.server import DEFAULT_TIMES
 from refresherd.host.listener import REFUSED_CONNECTIONS, REFUSED_SECONDS
-from refresherd.host.shared_rendering import MAX_SHARED_SECONDS, SHARED_TIMES
+from refresherd.host.shared_rendering import MAX_REST_SECONDS, MAX_SHARED_SECONDS, SHARED_TIMES
 from refresherd.host.stream import LINGER_SECONDS, READ_BYTES
 from support.documentation import CHECKOUT, prose, rows
 
@@ -51,7 +52,7 @@ FULL_QUOTA = next(
 )
 """Open files from which on the quota does not shrink."""
 
-FRACTIONS = {"half": 1 / 2, "quarter": 1 / 4, "tenth": 1 / 10}
+FRACTIONS = {"half": 1 / 2, "quarter": 1 / 4, "fifth": 1 / 5, "tenth": 1 / 10}
 
 NUMBER = re.compile(
     rf"(?<![\w.])\d+(?:,\d\d\d)*(?:\.\d+)?(?!\w)|\b(?:{'|'.join(FRACTIONS)})(?![\w-])"
@@ -94,7 +95,10 @@ AT_MOST: Mapping[str, tuple[float, ...]] = {
         *(AT_ONCE, SHARE, LATEST_RENEWAL / 3600, LATEST_RENEWAL / 3600),
         *(HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE),
     ),
-    "processor time for making the status of all apps, readiness or metrics": (
+    "processor time for making the readiness of all apps": (
+        *(1 / (1 + READINESS_RESTS), READINESS_RESTS, MAX_REST_SECONDS),
+    ),
+    "processor time for making the status of all apps, or metrics": (
         *(1 / SHARED_TIMES, SHARED_TIMES, MAX_SHARED_SECONDS),
     ),
     "look-ups of the names in `access`": (

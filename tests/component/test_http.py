@@ -1,6 +1,7 @@
 """The HTTP listener over loopback, as Prometheus, Kubernetes and people use it."""
 
 import asyncio
+import json
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
@@ -61,6 +62,10 @@ class Apps:
     def __init__(self, *statuses: AppStatus) -> None:
         self._statuses = statuses
 
+    def become(self, *statuses: AppStatus) -> None:
+        """Change every status."""
+        self._statuses = statuses
+
     def statuses(self) -> tuple[AppStatus, ...]:
         """Return every status."""
         return self._statuses
@@ -78,10 +83,15 @@ METRICS = Metrics()
 
 
 @asynccontextmanager
-async def served(*statuses: AppStatus, metrics: Metrics = METRICS) -> AsyncIterator[ClientSession]:
+async def served(
+    *statuses: AppStatus,
+    metrics: Metrics = METRICS,
+    apps: Apps | None = None,
+    fault: Callable[[], str] = str,
+) -> AsyncIterator[ClientSession]:
     """Serve these apps, and yield a client of the listener."""
-    clock = FakeClock(NOW)
-    pages = Pages(metrics, Apps(*statuses), Recent(clock), KeyedExecutor(), clock)
+    clock, apps = FakeClock(NOW), apps or Apps(*statuses)
+    pages = Pages(metrics, apps, Recent(clock), KeyedExecutor(), clock, fault=fault)
     listener = HttpListener([("127.0.0.1", 0)], pages, clock, Admission(RecordingObserver()))
     await listener.start()
     ((host, port),) = listener.addresses
@@ -155,21 +165,50 @@ async def test_a_slow_scrape_is_shared_and_delays_nothing_else() -> None:
 async def test_readyz_is_200_when_every_app_is_ready() -> None:
     """Kubernetes sends traffic from then on."""
     async with served(READY) as client, client.get("/readyz") as got:
-        assert (got.status, await got.json()) == (200, {"ready": True, "apps": {}})
+        assert (got.status, await got.json()) == (200, {"ready": True, "apps": {"payments": []}})
         assert_safe(got)
 
 
-async def test_readyz_names_every_unready_app_with_its_reasons() -> None:
+async def test_readyz_names_every_app_with_its_reasons() -> None:
     """An operator must not have to search the log for the app in trouble."""
     async with served(READY, BEHIND, REFUSED) as client, client.get("/readyz") as got:
         assert got.status == 503
         assert await got.json() == {
             "ready": False,
             "apps": {
+                "payments": [],
                 "ledger/eu": ["/run/ledger.token does not hold the newest token: disk full"],
                 "audit": ["no valid token (rejected): Invalid <credentials>"],
             },
         }
+
+
+async def test_readyz_tells_what_is_true_when_it_is_asked() -> None:
+    """An answer from before a transition would hide it, however fast clients ask."""
+    apps = Apps(READY)
+    async with served(apps=apps) as client:
+        for number in range(20):
+            apps.become(BEHIND if number % 2 else READY)
+            code, text = await answer(client, "/readyz")
+            assert code == (503 if number % 2 else 200)
+            assert json.loads(text)["ready"] == (code == 200)
+
+
+async def test_readyz_of_no_app_is_ready() -> None:
+    """An empty configuration is valid JSON as well."""
+    async with served() as client, client.get("/readyz") as got:
+        assert (got.status, await got.json()) == (200, {"ready": True, "apps": {}})
+
+
+async def test_livez_gives_the_reason_why_the_daemon_does_not_work() -> None:
+    """Kubernetes restarts the container, and its event has the cause."""
+    faults = ["", "the event loop is 12.0 s late", ""]
+    async with served(fault=lambda: faults.pop(0)) as client:
+        assert await answer(client, "/livez") == (200, "ok\n")
+        async with client.get("/livez") as got:
+            assert (got.status, await got.text()) == (503, "the event loop is 12.0 s late\n")
+            assert_safe(got)
+        assert await answer(client, "/livez") == (200, "ok\n")
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,8 @@ def listening_on(
 ) -> HttpListener:
     """Return a listener for these addresses."""
     clock = FakeClock()
-    pages = Pages(metrics or Metrics(), NoApps(), Recent(clock), KeyedExecutor(), clock)
+    made = metrics or Metrics()
+    pages = Pages(made, NoApps(), Recent(clock), KeyedExecutor(), clock, fault=str)
     return HttpListener(addresses, pages, clock, Admission(RecordingObserver(), quota), times=times)
 
 

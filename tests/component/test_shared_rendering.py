@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.shared_rendering import (
+    MAX_REST_SECONDS,
     MAX_SHARED_SECONDS,
     SHARED_TIMES,
     CompressedText,
+    CurrentRendering,
     SharedRendering,
 )
 from support.fakes import FakeClock
@@ -27,12 +29,14 @@ class Numbers:
         self.go_on = threading.Event()
         self.go_on.set()
         self.fault: Exception | None = None
+        self.begun = threading.Event()
         self.made = 0
         self._took = took
         self.executor = KeyedExecutor()
         self.shared = SharedRendering("numbers", self._make, self.executor, self.clock)
 
     def _make(self) -> int:
+        self.begun.set()
         assert self.go_on.wait(10)
         self.clock.advance(self._took)
         self.made += 1
@@ -117,6 +121,76 @@ async def test_closing_ends_the_wait_of_all() -> None:
     numbers.shared.close()
     with pytest.raises(asyncio.CancelledError):
         await client
+    numbers.go_on.set()
+
+
+class Current(Numbers):
+    """Renders numbers, each after its clients asked for it."""
+
+    def __init__(self, took: float = 0.0) -> None:
+        super().__init__(took)
+        self.current = CurrentRendering(
+            "numbers", self._make, self.executor, self.clock, rest_times=4.0
+        )
+
+
+async def test_nobody_gets_a_rendering_that_began_before_they_asked() -> None:
+    """It may tell what is not true any more. All who wait share the next one."""
+    numbers = Current()
+    numbers.go_on.clear()
+    early = asyncio.create_task(numbers.current.get())
+    await asyncio.to_thread(numbers.begun.wait, 10)
+    late = []
+    for _ in range(300):
+        late.append(asyncio.create_task(numbers.current.get()))
+        await asyncio.sleep(0)
+    numbers.go_on.set()
+    assert await early == 1
+    assert await asyncio.gather(*late) == [2] * 300
+    assert await numbers.current.get() == 3
+
+
+async def test_after_a_rendering_clients_wait_for_a_multiple_of_what_it_took() -> None:
+    """So a flood takes a fifth of a processor at most."""
+    numbers = Current(took=0.05)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    assert await numbers.current.get() == 1
+    assert await numbers.current.get() == 2
+    assert loop.time() - began >= 4 * 0.05
+
+
+async def test_a_rendering_that_a_suspend_interrupted_holds_up_nobody() -> None:
+    """It seems to have taken hours."""
+    numbers = Current(took=8 * 3600.0)
+    assert await numbers.current.get() == 1
+    async with asyncio.timeout(MAX_REST_SECONDS + 5):
+        assert await numbers.current.get() == 2
+
+
+async def test_a_failed_rendering_is_followed_by_another() -> None:
+    """The next client may have more luck."""
+    numbers = Current()
+    numbers.fault = ValueError("no luck")
+    with pytest.raises(ValueError, match="no luck"):
+        await numbers.current.get()
+    numbers.fault = None
+    assert await numbers.current.get() == 2
+
+
+async def test_closing_ends_every_wait_for_a_rendering() -> None:
+    """One is being made, and another one is waited for."""
+    numbers = Current()
+    numbers.current.close()
+    numbers.go_on.clear()
+    first = asyncio.create_task(numbers.current.get())
+    await asyncio.to_thread(numbers.begun.wait, 10)
+    second = asyncio.create_task(numbers.current.get())
+    await asyncio.sleep(0)
+    numbers.current.close()
+    for client in (first, second):
+        with pytest.raises(asyncio.CancelledError):
+            await client
     numbers.go_on.set()
 
 

@@ -157,7 +157,7 @@ FAMILIES = (
     ),
     _gauge(
         "app_ready",
-        "1 if the app has a valid token and every output holds it, otherwise 0.",
+        "1 if the app has a valid token that lives on, and every output holds it, otherwise 0.",
         lambda row: int(row.ready),
     ),
     Family(

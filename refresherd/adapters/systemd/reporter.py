@@ -48,9 +48,9 @@ class Report:
 
     app: str
     served: bool
-    """Whether the app is ready."""
+    """Whether its token is delivered."""
     settled: bool
-    """Whether it is ready, or DSM refused its credential."""
+    """Whether it is served, or DSM refused its credential."""
     trouble: str
     """What is wrong; "" for nothing."""
     next_at: Instant
@@ -201,7 +201,8 @@ def report(status: AppStatus, now: Instant) -> Report:
         trouble = f"{session.state}{cause}"
     settled = readiness.settled(status, now)
     trouble = one_line(trouble, MAX_REASON)
-    return Report(status.name, not reasons, settled, trouble, session.next_attempt_at)
+    served = readiness.delivered(status, now)
+    return Report(status.name, served, settled, trouble, session.next_attempt_at)
 
 
 def summary(

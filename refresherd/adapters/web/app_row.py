@@ -70,7 +70,7 @@ class AppRow:
     def delivery(self) -> str:
         """That an output lags, "" if none does."""
         token = self._token
-        if token is None or readiness.ready(self._report.status, self._now):
+        if token is None or readiness.delivered(self._report.status, self._now):
             return ""
         return "an output does not hold the token"
 

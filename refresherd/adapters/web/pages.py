@@ -1,8 +1,9 @@
 """What the HTTP listener answers: the status page, metrics, liveness and readiness."""
 
 import json
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from functools import partial
+from itertools import islice
 from typing import Any, Protocol, TypeAlias
 
 from refresherd.adapters.web import status, status_page
@@ -17,7 +18,12 @@ from refresherd.host.http.connection import HttpConnection
 from refresherd.host.http.long_answers import LongAnswer
 from refresherd.host.http.requests import Request
 from refresherd.host.keyed_executor import KeyedExecutor
-from refresherd.host.shared_rendering import CompressedText, SharedRendering, SharedRenderings
+from refresherd.host.shared_rendering import (
+    CompressedText,
+    CurrentRendering,
+    SharedRendering,
+    SharedRenderings,
+)
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json; charset=utf-8"
@@ -49,6 +55,11 @@ HTML = "text/html; charset=utf-8"
 PAGE_RESTS = 4.0
 """Every client may want another page, so making pages takes at most a fifth of a processor."""
 
+READINESS_RESTS = 4.0
+"""Clients share only what was made after all of them had asked, so that takes as much."""
+
+APPS_IN_PIECE = 100
+
 _LIVE = Answer(200, b"ok\n", TEXT, SAFE)
 _NOT_FOUND = Answer(404, b"there is nothing at this path; / links to the others\n", TEXT, SAFE)
 _NOT_ALLOWED = Answer(
@@ -73,23 +84,28 @@ class Pages:
     """Answers requests: a Handler for the HTTP server.
 
     `render` of the exposition and `statuses` of the roster are called in a thread: they are slow
-    at ten thousand apps.
+    at ten thousand apps. `fault` returns why the daemon is not doing its work, "" if it is.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the pages come together here
         self,
         exposition: Exposition,
         roster: Roster,
         recent: Recent,
         executor: KeyedExecutor,
         clock: Clock,
+        *,
+        fault: Callable[[], str],
     ) -> None:
         self._exposition = exposition
         self._roster = roster
         self._clock = clock
         self._status = Status(roster, recent, clock)
         self._scrapes = SharedRenderings("metrics", self._scraped, executor, clock)
-        self._readiness = SharedRendering("readyz", self._all_ready, executor, clock)
+        self._fault = fault
+        self._readiness = CurrentRendering(
+            "readyz", self._all_ready, executor, clock, rest_times=READINESS_RESTS
+        )
         self._status_json = SharedRendering("status.json", self._rendered_status, executor, clock)
         self._status_pages = SharedRenderings(
             "status page", self._rendered_page, executor, clock, rest_times=PAGE_RESTS
@@ -97,7 +113,7 @@ class Pages:
         self._pages: dict[str, Page] = {
             "/": self._status_page,
             "/status.json": self._status_facts,
-            "/livez": lambda _: _LIVE,
+            "/livez": self._livez,
             "/readyz": self._readyz,
             "/metrics": self._metrics,
         }
@@ -149,6 +165,10 @@ class Pages:
     def _rendered_status(self) -> CompressedText:
         return CompressedText(status.rendered(self._status.snapshot()))
 
+    def _livez(self, _: Request) -> Answer:
+        fault = self._fault()
+        return Answer(503, f"{fault}\n".encode(), TEXT, SAFE) if fault else _LIVE
+
     async def _readyz(self, request: Request) -> Answer:
         status, text = await self._readiness.get()
         return LongAnswer(request, status, text, JSON, SAFE)
@@ -156,19 +176,31 @@ class Pages:
     def _readyz_app(self, name: str, _: Request) -> Answer:
         status = self._roster.status(name)
         if status is None:
-            return _json(404, {"error": f"there is no app named {name!r}"})
-        return _json(*self._verdict((status,)))
+            error = {"error": f"there is no app named {name!r}"}
+            return Answer(404, json.dumps(error).encode() + b"\n", JSON, SAFE)
+        code, pieces = self._verdict((status,))
+        return Answer(code, b"".join(pieces), JSON, SAFE)
 
     def _all_ready(self) -> tuple[int, CompressedText]:
-        status, fields = self._verdict(self._roster.statuses())
-        return status, CompressedText((_encoded(fields),))
+        status, pieces = self._verdict(self._roster.statuses())
+        return status, CompressedText(pieces)
 
-    def _verdict(self, statuses: Iterable[AppStatus]) -> tuple[int, dict[str, object]]:
-        """Return the status code and the fields of an answer about these apps."""
+    def _verdict(self, statuses: Iterable[AppStatus]) -> tuple[int, Iterator[bytes]]:
+        """Return the status code and the body, in pieces, of an answer about these apps."""
         now = self._clock.now()
         reasons = {status.name: readiness.reasons(status, now) for status in statuses}
-        unready = {app: why for app, why in reasons.items() if why}
-        return 503 if unready else 200, {"ready": not unready, "apps": unready}
+        return 503 if any(reasons.values()) else 200, _verdicts(reasons)
+
+
+def _verdicts(reasons: Mapping[str, tuple[str, ...]]) -> Iterator[bytes]:
+    """Yield every app with the reasons why it is not ready, as JSON."""
+    ready = json.dumps(not any(reasons.values()))
+    yield f'{{"ready": {ready}, "apps": {{'.encode()
+    comma, apps = "", iter(reasons.items())
+    while some := dict(islice(apps, APPS_IN_PIECE)):
+        yield f"{comma}{json.dumps(some)[1:-1]}".encode()
+        comma = ", "
+    yield b"}}\n"
 
 
 def _asset(request: Request) -> Answer:
@@ -177,11 +209,3 @@ def _asset(request: Request) -> Answer:
     if content_type is None:
         return _NOT_FOUND
     return Answer(200, status_page.asset(name), content_type, FOREVER)
-
-
-def _json(status: int, fields: dict[str, object]) -> Answer:
-    return Answer(status, _encoded(fields), JSON, SAFE)
-
-
-def _encoded(fields: dict[str, object]) -> bytes:
-    return json.dumps(fields).encode() + b"\n"

@@ -34,7 +34,7 @@ class Snapshot:
     lost: int = 0
     """How many of those have consumers without a valid token."""
     unready: int = 0
-    """How many apps have no valid token that every output holds."""
+    """How many apps are not ready."""
 
     def date(self, instant: Instant) -> str:
         """Return an instant as JSON shows it."""

@@ -93,7 +93,7 @@ class Page:
             verb = "is" if self.troubled == 1 else "are"
             return f"{self.troubled} of {_apps(apps)} {verb} in trouble"
         if unready:
-            return f"{unready} of {_apps(apps)} {'has' if unready == 1 else 'have'} no token yet"
+            return f"{unready} of {_apps(apps)} {'is' if unready == 1 else 'are'} not ready yet"
         return "The app is well" if apps == 1 else f"All {apps} apps are well"
 
     @property

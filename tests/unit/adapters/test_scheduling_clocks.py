@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from refresherd.adapters.scheduling import HEARTBEAT_SECONDS
 from refresherd.domain.events import ClockJumped, LoopLagged
 from refresherd.domain.labels import Jump
 from refresherd.domain.model import Instant
+from refresherd.engine.liveness import HEARTBEAT_SECONDS
 from support.simulation import Machine, simulate
 
 TEN_YEARS = 315_576_000.0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from refresherd.domain.errors import OutputError, Reason, Rejected, SessionLost
+from refresherd.domain.errors import OutputError, Reason, Rejected, Retryable, SessionLost
 from refresherd.domain.events import (
     AppCrashed,
     CredentialChanged,
@@ -17,8 +17,8 @@ from refresherd.domain.events import (
     SessionEnded,
 )
 from refresherd.domain.labels import Ending
-from refresherd.domain.model import Access, FileSpec, SocketSpec, Timing
-from refresherd.domain.readiness import AppStatus, OutputStatus
+from refresherd.domain.model import Access, FileSpec, Instant, SocketSpec, Timing
+from refresherd.domain.readiness import LONGEST_LAG, AppStatus, OutputStatus, ready
 from refresherd.domain.session_state import State
 from refresherd.engine.app_runner import FORGIVEN_AFTER, AppRunner
 from support.fake_app import TIMING, FakeApp, Script, running, stop
@@ -67,8 +67,29 @@ async def test_a_status_has_the_session_and_every_output() -> None:
     async with running(app.runner.run()):
         session = app.runner.cell.session
         written = OutputStatus(PATH, session.token, "", session.last_success_at)
-        assert app.runner.status() == AppStatus("payments", session, (written,))
+        status = AppStatus("payments", session, (written,), token_since=app.clock.now())
+        assert app.runner.status() == status
     assert app.runner.app is app.app
+
+
+async def test_an_output_that_hangs_is_seen_before_it_is_given_up() -> None:
+    """Only the time since the new token came counts: DSM's answer may have taken long."""
+    hanging = asyncio.Event()
+    script: Script = [FIRST, SECOND, Retryable(Reason.CONNECT, "refused")]
+    app = Watched(script, outputs=(FakeOutput(PATH, [None, None, hanging]),))
+    async with running(app.runner.run()):
+        await app.schedule.advance(302)
+        status, came_at = app.runner.status(), app.runner.status().token_since
+        assert came_at == Instant(1300)
+        assert ready(status, Instant(came_at + LONGEST_LAG))
+        app.runner.refresh()
+        await settle()
+        status = app.runner.status()
+        assert status.token_since == came_at, "it is the same token"
+        assert not ready(status, Instant(came_at + LONGEST_LAG + 1))
+        hanging.set()
+        await settle()
+        assert ready(app.runner.status(), Instant(came_at + LONGEST_LAG + 1))
 
 
 async def test_an_app_restarted_after_a_crash_keeps_its_session() -> None:
