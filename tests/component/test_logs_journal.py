@@ -89,7 +89,7 @@ def test_an_entry_has_its_app_and_its_level(journal: Journal, stderr: TextIO) ->
     assert entry["REFRESHERD_EVENT"] == "output failed"
     assert entry["REFRESHERD_OUTPUT"] == "/run/a"
     assert entry["REFRESHERD_RETRY_IN"] == "1.0"
-    assert entry["MESSAGE"].startswith("output failed      app=payments output=/run/a ")
+    assert entry["MESSAGE"].startswith("output failed   payments /run/a retry_in=1s: disk full")
 
 
 def test_no_value_forges_a_field(journal: Journal, stderr: TextIO) -> None:

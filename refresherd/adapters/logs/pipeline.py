@@ -11,8 +11,8 @@ from typing import TextIO, TypeAlias, cast
 
 import msgspec
 import structlog
-from structlog import dev
 
+from refresherd.adapters.logs.console import Console
 from refresherd.adapters.logs.observer import Logs
 from refresherd.adapters.logs.writer import (
     JOURNAL_SOCKET,
@@ -42,13 +42,10 @@ INVISIBLE = {
 CLOCK_CHECK_SECONDS = 1.0
 """Seconds that a step of the wall clock may go unnoticed: comparing clocks per line is slow."""
 
+DAY = 86_400.0
+
 INSTANTS = ("expires_at", "next_refresh_at")
 """Fields that are boot time in an event and wall time in the log."""
-
-LEVEL_COLORS = {"debug": dev.DIM, "info": dev.GREEN, "warning": dev.YELLOW, "error": dev.RED}
-
-CONTROLS = {code: ascii(chr(code))[1:-1] for code in range(0x20)}
-"""Characters that break lines or control a terminal, as escapes."""
 
 PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3}
 """The levels as syslog(3) numbers them."""
@@ -73,22 +70,23 @@ def configure(  # noqa: PLR0913, PLR0917  # the last two have defaults
     """
     journaled, terminal = leads_to_journal(stream, environ), stream.isatty()
     write, time = writing_to(stream), utc_milliseconds
+    moment: Callable[[float, float], str] = utc_moment
     render: Render = json_line
     if journaled and form == "auto" and journal.is_socket():
         write = partial(write_to_journal, journal)
-        render = partial(journal_entry, Console(colors=False))
+        render = partial(journal_entry, Console(colors=False, width=0))
     else:
         if form == "console" or (form == "auto" and terminal):
             colors = terminal and not environ.get("NO_COLOR")
             render = Console(colors=colors, encoding=stream.encoding or "utf-8")
-            time = local_time_of_day
+            time, moment = local_time_of_day, local_moment
         if journaled:
             render = partial(prefixed, render)
     writer = LineWriter(write)
     processors: list[structlog.typing.Processor] = [
         structlog.processors.format_exc_info,
         clean,
-        Heading(clock, writer, time),
+        Heading(clock, writer, time, moment),
         render,
     ]
     logger = structlog.wrap_logger(
@@ -125,13 +123,20 @@ def _clean(text: str, name: str) -> str:
 class Heading:
     """Puts time and level first, and adds the number of lines that were dropped before.
 
-    `time` formats unix seconds. Instants become dates.
+    `time` formats unix seconds; `moment` formats those of an instant, given now.
     """
 
-    def __init__(self, clock: Clock, writer: LineWriter, time: Callable[[float], str]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        writer: LineWriter,
+        time: Callable[[float], str],
+        moment: Callable[[float, float], str],
+    ) -> None:
         self._clock = clock
         self._writer = writer
         self._time = time
+        self._moment = moment
         self._offset = 0.0
         self._check_at: float = clock.now()
 
@@ -141,12 +146,12 @@ class Heading:
         if now >= self._check_at:
             self._offset = self._clock.wall(now) - now
             self._check_at = now + CLOCK_CHECK_SECONDS
+        wall = now + self._offset
         for name in INSTANTS:
             if name in fields:
                 unix = min(fields[name] + self._offset, formats.LATEST_WALL)
-                fields[name] = _date(unix // 1)
-        ts = self._time(now + self._offset)
-        headed = {"ts": ts, "level": level, "event": fields.pop("event"), **fields}
+                fields[name] = self._moment(unix // 1, wall)
+        headed = {"ts": self._time(wall), "level": level, "event": fields.pop("event"), **fields}
         if self._writer.has_room and (dropped := self._writer.take_dropped()):
             headed["dropped"] = dropped
         return headed
@@ -162,10 +167,21 @@ def utc_milliseconds(unix: float) -> str:
     return f"{_date(second)[:-1]}.{int((unix - second) * 1000):03}Z"
 
 
+def utc_moment(unix: float, _: float) -> str:
+    """Return whole unix seconds as RFC 3339."""
+    return _date(unix)
+
+
 def local_time_of_day(unix: float) -> str:
-    """Return unix seconds as the time of day in the local time zone, with milliseconds."""
-    moment = datetime.fromtimestamp(unix, tz=UTC).astimezone()
-    return moment.time().isoformat(timespec="milliseconds")
+    """Return unix seconds as the time of day in the local time zone, rounded down."""
+    return f"{datetime.fromtimestamp(unix, tz=UTC).astimezone():%H:%M:%S}"
+
+
+def local_moment(unix: float, now: float) -> str:
+    """Return unix seconds as the local time of day or, if that is far off, as the date."""
+    if abs(unix - now) < DAY:
+        return local_time_of_day(unix)
+    return _date(unix)[:10]
 
 
 _encoder = msgspec.json.Encoder()
@@ -174,29 +190,6 @@ _encoder = msgspec.json.Encoder()
 def json_line(_: Logger, __: str, fields: Fields) -> bytes:
     """Return a line with one JSON object."""
     return _encoder.encode(fields) + b"\n"
-
-
-class Console:
-    """Renders a line that no value can break or forge; a traceback follows, indented.
-
-    A character that `encoding` lacks becomes an escape.
-    """
-
-    def __init__(self, *, colors: bool, encoding: str = "utf-8") -> None:
-        self._encoding = encoding
-        self._renderer = dev.ConsoleRenderer(columns=_columns(colors=colors), sort_keys=False)
-
-    def __call__(self, logger: Logger, level: str, fields: Fields) -> bytes:
-        """Return the line."""
-        visible = {
-            name: value.translate(CONTROLS) if isinstance(value, str) else value
-            for name, value in fields.items()
-        }
-        if "exception" in fields:
-            lines = fields["exception"].split("\n")
-            visible["exception"] = "\n".join("    " + line.translate(CONTROLS) for line in lines)
-        line = self._renderer(logger, level, visible) + "\n"
-        return line.encode(self._encoding, "backslashreplace")
 
 
 def prefixed(render: Render, logger: Logger, level: str, fields: Fields) -> bytes:
@@ -230,32 +223,3 @@ def journal_entry(console: Console, logger: Logger, level: str, fields: Fields) 
         else:
             datagram += b"%s=%s\n" % (name.encode(), encoded)
     return datagram
-
-
-def _columns(*, colors: bool) -> list[dev.Column]:
-    def style(color: str) -> str:
-        return color if colors else ""
-
-    def column(key: str, color: str, width: int = 0) -> dev.Column:
-        formatter = dev.KeyValueColumnFormatter(
-            None, style(color), style(dev.RESET_ALL), str, width
-        )
-        return dev.Column(key, formatter)
-
-    levels = {level: style(color) for level, color in LEVEL_COLORS.items()}
-    others = dev.KeyValueColumnFormatter(
-        style(dev.CYAN), "", style(dev.RESET_ALL), value_repr=_quoted
-    )
-    return [
-        column("ts", dev.DIM),
-        dev.Column("level", dev.LogLevelColumnFormatter(levels, style(dev.RESET_ALL))),
-        column("event", dev.BRIGHT, width=18),
-        dev.Column("", others),
-    ]
-
-
-def _quoted(value: object) -> str:
-    text = str(value)
-    if any(character in text for character in ' ="'):
-        return '"' + text.replace('"', '\\"') + '"'
-    return text
