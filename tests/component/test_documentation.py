@@ -134,15 +134,6 @@ def test_reasons_are_explained() -> None:
     assert {row[0] for row in found} == {f"`{reason}`" for reason in Reason}
 
 
-def test_log_lines_exist() -> None:
-    """A line that the daemon never writes sends its reader astray."""
-    sources = (CHECKOUT / "refresherd" / "adapters" / "logs").glob("*.py")
-    source = "".join(path.read_text() for path in sources)
-    for row in rows(DOCS / "troubleshooting.md", "Log lines"):
-        for line in re.findall("`([^`]+)`", row[0]):
-            assert f'"{line}"' in source, line
-
-
 @pytest.mark.parametrize(("page", "heading", "column"), QUOTING)
 def test_quoted_messages_exist(page: str, heading: str, column: int) -> None:
     """A reader searches the page for the words on the screen."""
