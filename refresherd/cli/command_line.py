@@ -23,7 +23,7 @@ COMMANDS = {
     "check": "validate a configuration without contacting anyone",
     "once": "get each app's token once, write its files and exit",
     "token": "print an app's current token",
-    "status": "show each app's state, expiry, next refresh and last error",
+    "status": "show which apps are in trouble, why, since when, and what to do",
     "wait": "wait until apps are ready",
     "refresh": "refresh apps now, and show the result",
     "watch": "print a line of JSON for each new token until interrupted",

@@ -5,15 +5,18 @@ import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Sequence
+from functools import partial
 from threading import Thread
 
 from refresherd.cli.client.daemon import Daemon
 from refresherd.cli.client.http_client import Deadline
-from refresherd.cli.client.messages import REJECTED, VALID, Status, read_status, read_statuses
+from refresherd.cli.client.messages import REJECTED, VALID, read_app, read_statuses
 from refresherd.cli.errors import CommandError, Exit, TimedOut, UsageError
 from refresherd.cli.options import add_app, add_socket, add_timeout
-from refresherd.cli.status import Screen, table
+from refresherd.cli.screen import Screen
+from refresherd.domain.app_row import AppRow
 from refresherd.domain.durations import in_seconds
+from refresherd.domain.status_lines import table
 
 DESCRIPTION = """\
 The daemon renews tokens by itself; use this for tests or after a repair. A
@@ -37,7 +40,7 @@ CONCURRENCY = 32
 
 WORST_FIRST = (Exit.USAGE, Exit.NOT_PERMITTED, Exit.UNAVAILABLE, Exit.TIMED_OUT, Exit.OK)
 
-Result = Status | CommandError
+Result = AppRow | CommandError
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -57,10 +60,9 @@ def execute(arguments: Namespace) -> Exit:
     daemon, deadline = Daemon(arguments.socket), Deadline(arguments.timeout)
     apps = arguments.apps or [app.name for app in read_statuses(daemon.status("", deadline))]
     results = _refresh_all(daemon, list(dict.fromkeys(apps)), deadline)
-    statuses = [result for result in results if isinstance(result, Status)]
-    if statuses:
-        colour = Screen(sys.stdout, os.environ).colour
-        print("\n".join(table(statuses, time.time(), colour=colour)), flush=True)
+    rows = [result for result in results if isinstance(result, AppRow)]
+    if rows:
+        Screen(sys.stdout, os.environ).print(table(rows))
     for result in results:
         if isinstance(result, CommandError):
             print(f"refresherd refresh: {result}", file=sys.stderr)
@@ -89,12 +91,12 @@ def _refresh_all(daemon: Daemon, apps: Sequence[str], deadline: Deadline) -> lis
     return [results[app] for app in apps]
 
 
-def _refresh(daemon: Daemon, app: str, deadline: Deadline) -> Status:
-    status = read_status(daemon.refresh(app, deadline))
+def _refresh(daemon: Daemon, app: str, deadline: Deadline) -> AppRow:
+    answer = daemon.refresh(app, deadline)
     if not round(deadline.answer, 2):  # the daemon has answered because its wait was over
         cause = f"the refresh has not finished within {in_seconds(deadline.seconds)}"
         raise TimedOut(f"{app}: {cause}")
-    return status
+    return read_app(answer, partial(AppRow, now=time.time()))
 
 
 def _exit_status(result: Result) -> Exit:

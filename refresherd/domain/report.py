@@ -5,16 +5,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from refresherd.domain import formats, readiness, session_state, timing
+from refresherd.domain import formats, readiness, session_state, timing, words
 from refresherd.domain.errors import Reason
 from refresherd.domain.labels import HookResult
 from refresherd.domain.login_budget import MAX_REFUSALS
 from refresherd.domain.model import App, Instant
-from refresherd.domain.readiness import AppStatus
+from refresherd.domain.readiness import AppStatus, OutputStatus
 from refresherd.domain.session_state import NEVER, State
-
-URGENCY = (State.REJECTED, State.EXPIRED, State.STARTING, State.RETRYING, State.FRESH)
-"""The states, in the order in which operators should look at their apps."""
 
 REMEDIES: Mapping[Reason, str] = MappingProxyType(
     {
@@ -84,9 +81,7 @@ class AppReport:
 
 def urgency(report: AppReport) -> int:
     """Return the app's place in the order in which operators should look at them, from 0."""
-    state = report.status.session.state
-    healthy = state is State.FRESH and not remedy(report)
-    return URGENCY.index(state) + (1 if healthy else 0)
+    return words.urgency(report.status.session.state, troubled=troubled(report))
 
 
 def troubled(report: AppReport) -> bool:
@@ -95,23 +90,18 @@ def troubled(report: AppReport) -> bool:
     return state in {State.REJECTED, State.EXPIRED} or bool(remedy(report))
 
 
-def cut_off(report: AppReport, now: Instant) -> tuple[str, ...]:
-    """Return the outputs whose consumers have no valid token, though the app has one."""
-    if session_state.valid_token(report.status.session, now) is None:
-        return ()
-    return tuple(
-        output.name
-        for output in report.status.outputs
-        if output.error and (output.holds is None or output.holds.expires_at <= now)
-    )
+def holds_valid_token(output: OutputStatus, now: Instant) -> bool:
+    """Return whether an output's consumers read a token that has not expired."""
+    return output.holds is not None and output.holds.expires_at > now
 
 
 def lost(report: AppReport, now: Instant) -> bool:
     """Return whether trouble leaves some consumers without a valid token."""
     if not troubled(report):
         return False
-    without = session_state.valid_token(report.status.session, now) is None
-    return without or bool(cut_off(report, now))
+    return session_state.valid_token(report.status.session, now) is None or any(
+        output.error and not holds_valid_token(output, now) for output in report.status.outputs
+    )
 
 
 def remedy(report: AppReport) -> str:
@@ -150,6 +140,8 @@ def fields(report: AppReport, now: Instant, offset: float) -> dict[str, Any]:
         "state": session.state.value,
         "ready": not reasons,
         "not_ready_because": list(reasons),
+        "troubled": troubled(report),
+        "lost": lost(report, now),
         "expires_at": date(None if token is None else token.expires_at),
         "issued_at": date(None if token is None else token.issued_at),
         "next_refresh_at": date(session.next_attempt_at),
@@ -160,6 +152,7 @@ def fields(report: AppReport, now: Instant, offset: float) -> dict[str, Any]:
         "last_error_at": date(None if failure is None else failure.at),
         "failing_since": date(None if failure is None else failure.since),
         "remedy": remedy(report) or None,
+        "lifetime_seconds": None if token is None else round(token.lifetime, 3),
         "outage_budget_seconds": None if budget is None else round(budget, 3),
         "endpoint": app.endpoint.url,
         "renew": app.timing.renew.value,
@@ -169,6 +162,8 @@ def fields(report: AppReport, now: Instant, offset: float) -> dict[str, Any]:
             {
                 "path": output.name,
                 "current": output.holds is not None and output.holds == token,
+                "generation": None if output.holds is None else output.holds.generation,
+                "valid": holds_valid_token(output, now),
                 "written_at": date(output.written_at),
                 "error": output.error or None,
             }

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import socket
 import sys
 import time
@@ -54,6 +55,8 @@ def reject(fake: FakeDaemon, app: str) -> None:
     fake.set_status(
         app,
         state="rejected",
+        troubled=True,
+        remedy="replace the credential, or enable the app in DSM",
         consecutive_failures=1,
         last_error="rejected: 401 Unauthorized",
         not_ready_because=["no valid token (rejected): 401 Unauthorized"],
@@ -112,21 +115,41 @@ def test_token_without_a_token_prints_nothing_on_standard_output(
 
 
 def test_status_of_all_apps_is_a_table(fake: FakeDaemon, capsys: Capture) -> None:
-    """Operators look here first."""
+    """Operators look here first, and programs find a line for each app; trouble comes first."""
     fake.issue("payments")
     reject(fake, "orders")
     assert main(["status"]) == 0
-    heading, payments, orders = capsys.readouterr().out.splitlines()
+    heading, orders, payments = capsys.readouterr().out.splitlines()
     assert heading.split("  ")[0] == "APP"
     assert payments.split()[:2] == ["payments", "fresh"]
     assert orders.endswith("rejected: 401 Unauthorized")
 
 
-def test_status_of_one_app_requests_only_that(fake: FakeDaemon, capsys: Capture) -> None:
-    """The status of thousands takes a while."""
+def test_status_on_a_terminal_says_what_to_do(
+    fake: FakeDaemon, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person gets the status page's picture, as wide as the terminal is."""
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("NO_COLOR", "1")
+    fake.issue("payments")
+    reject(fake, "orders")
+    out = Terminal()
+    monkeypatch.setattr(sys, "stdout", out)
+    assert main(["status"]) == 0
+    lines = out.content.getvalue().decode().splitlines()
+    assert lines[0] == "1 of 2 apps is in trouble"
+    assert "  What to do: replace the credential, or enable the app in" in lines
+    assert lines[-1].startswith("payments  fresh")
+    assert max(map(len, lines)) <= 60
+
+
+def test_status_of_one_app_has_its_details(fake: FakeDaemon, capsys: Capture) -> None:
+    """Only that app is asked for: the status of thousands takes a while."""
     fake.issue("payments")
     assert main(["status", "payments"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 2
+    out = capsys.readouterr().out
+    assert out.startswith("The app is well\n")
+    assert "  endpoint: https://amer.smartkey.io\n" in out
     assert fake.requests == ["GET /v1/apps/payments"]
 
 
@@ -154,12 +177,13 @@ def watched(words: tuple[str, ...], *between: Callable[[], object]) -> None:
 
 
 def test_status_watch_shows_changes(fake: FakeDaemon, capsys: Capture) -> None:
-    """In a pipe, one table follows the other."""
+    """In a pipe, one table follows the other, each with its time."""
     fake.set_status("payments")
     watched((), lambda: fake.issue("payments"))
     first, second = capsys.readouterr().out.strip().split("\n\n")
     assert "starting" in first
     assert "fresh" in second
+    assert re.search(r"\nAs of \d\d:\d\d:\d\d UTC$", second)
 
 
 def test_status_watch_survives_a_restart_of_the_daemon(path: Path, capsys: Capture) -> None:
@@ -173,6 +197,31 @@ def test_status_watch_survives_a_restart_of_the_daemon(path: Path, capsys: Captu
     assert "fresh" in before
     assert gone.startswith("nothing answers on ")
     assert "fresh" in after
+
+
+def test_status_watch_keeps_the_last_facts_and_says_how_old_they_are(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal, what was known before the daemon stopped may be what somebody needs now."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "90")
+    monkeypatch.setenv("LINES", "24")
+    out = Terminal()
+    monkeypatch.setattr(sys, "stdout", out)
+    state = FakeDaemon()
+    state.issue("payments")
+    with ExitStack() as stack:
+        stack.enter_context(fake_daemon(path, state))
+        watched((), stack.close, lambda: stack.enter_context(fake_daemon(path, state)))
+    text = re.sub(r"\x1b\[[0-9;]*m", "", out.content.getvalue().decode())
+    before, gone, after = text.split("\x1b[J")[1:]
+    (as_of,) = re.findall(r"As of (\d\d:\d\d:\d\d UTC)", before)
+    assert gone.startswith(
+        f"The daemon does not answer. These are its facts as of {as_of}; trying again.\nnothing"
+    )
+    assert "payments  fresh" in gone
+    assert after.startswith("The app is well")
+    assert max(map(len, text.splitlines())) <= 90
 
 
 def test_status_watch_json_prints_a_line_each_time(path: Path, capsys: Capture) -> None:

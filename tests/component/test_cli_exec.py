@@ -21,7 +21,8 @@ from refresherd.cli.child.processes import (
 )
 from refresherd.cli.command_line import main, parse
 from refresherd.cli.errors import NotPermitted
-from support.fake_daemon import ENDPOINT, FakeDaemon, fake_daemon
+from support.app_fields import ENDPOINT
+from support.fake_daemon import FakeDaemon, fake_daemon
 from support.programs_under_exec import ended, running, until
 
 # Python 3.12 warns of threads that tests before these have left running.

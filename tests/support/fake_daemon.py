@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from socketserver import ThreadingMixIn, UnixStreamServer
@@ -21,8 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from refresherd.domain.formats import render_token
 from refresherd.domain.model import ApiKeyEnv, App, Endpoint, Format, Instant, Secret, Token
-
-ENDPOINT = "https://amer.smartkey.io"
+from support.app_fields import ENDPOINT, stamp, starting
 
 LIFETIME = 600.0
 
@@ -63,11 +61,13 @@ class FakeDaemon:
             state="fresh",
             ready=True,
             not_ready_because=[],
+            issued_at=stamp(now),
             expires_at=stamp(now + lifetime),
             next_refresh_at=stamp(now + lifetime / 2),
             generation=generation,
             consecutive_failures=0,
             last_error=None,
+            lifetime_seconds=lifetime,
             outage_budget_seconds=lifetime / 2,
         )
         return token
@@ -128,27 +128,6 @@ class FakeDaemon:
     def _change(self) -> None:
         self._version += 1
         self._changed.notify_all()
-
-
-def stamp(unix: float) -> str:
-    """Return unix seconds in the daemon's format."""
-    return datetime.fromtimestamp(int(unix), tz=UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def starting(app: str) -> dict[str, Any]:
-    """Return the status of an app without a token."""
-    return {
-        "name": app,
-        "state": "starting",
-        "ready": False,
-        "not_ready_because": ["no valid token (starting)"],
-        "expires_at": None,
-        "next_refresh_at": None,
-        "generation": 0,
-        "consecutive_failures": 0,
-        "last_error": None,
-        "outage_budget_seconds": None,
-    }
 
 
 def rendered(app: str, token: Token, form: Format) -> bytes:

@@ -27,7 +27,7 @@ class Snapshot:
     offset: float
     """What turns an instant into unix seconds."""
     host: str
-    states: Counter[State] = field(default_factory=Counter)
+    states: Counter[str] = field(default_factory=Counter)
     """How many apps are in each state."""
     troubled: int = 0
     """How many apps are in trouble."""

@@ -13,12 +13,15 @@ from math import ceil
 from typing import TYPE_CHECKING
 
 from refresherd import __version__
-from refresherd.adapters.web.app_row import AppRow
 from refresherd.adapters.web.recent import EndpointRecord
 from refresherd.adapters.web.status import Snapshot
 from refresherd.adapters.web.view import PAGE_SIZE, TROUBLED, Sort, View
+from refresherd.domain import words
+from refresherd.domain.app_row import AppRow
 from refresherd.domain.durations import ago, in_seconds, span
-from refresherd.domain.report import URGENCY
+from refresherd.domain.life import Life
+from refresherd.domain.report import fields
+from refresherd.domain.words import NONE, URGENCY
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -29,9 +32,6 @@ ASSETS = {
     "icon.svg": "image/svg+xml",
 }
 """The content types of the files that the page refers to."""
-
-NONE = "-"
-"""Stands for a fact that there is not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,17 @@ class EndpointRow:
     last_failure: str
 
 
+class LifeBar:
+    """A token's life as places on a scale from 0 to 100."""
+
+    def __init__(self, bar: Life) -> None:
+        self.left_from = _place(bar.now)
+        self.left_width = _place(max(0.0, bar.budget - bar.now))
+        self.budget_from = _place(max(bar.budget, bar.now))
+        self.budget_width = _place(1.0 - max(bar.budget, bar.now))
+        self.refresh_at = None if bar.refresh is None else _place(min(bar.refresh, 0.993))
+
+
 class Page:
     """What the template reads: one view of a snapshot."""
 
@@ -69,7 +80,8 @@ class Page:
         self.view = View(view.q, view.state, view.sort, page)
         first = (page - 1) * PAGE_SIZE
         now, offset = snapshot.now, snapshot.offset
-        self.rows = [AppRow(one, now, offset) for one in chosen[first : first + PAGE_SIZE]]
+        shown = chosen[first : first + PAGE_SIZE]
+        self.rows = [AppRow(fields(one, now, offset), now + offset) for one in shown]
         self.shown_text = _shown(first, len(self.rows), len(chosen), len(snapshot.apps))
         self.previous = self.view.link(page=page - 1) if page > 1 else ""
         self.next = self.view.link(page=page + 1) if page < self.pages else ""
@@ -86,33 +98,27 @@ class Page:
     @property
     def verdict(self) -> str:
         """What the facts come to."""
-        apps, unready = len(self._snapshot.apps), self._snapshot.unready
-        if not apps:
-            return "No app is configured"
-        if self.troubled:
-            verb = "is" if self.troubled == 1 else "are"
-            return f"{self.troubled} of {_apps(apps)} {verb} in trouble"
-        if unready:
-            return f"{unready} of {_apps(apps)} {'is' if unready == 1 else 'are'} not ready yet"
-        return "The app is well" if apps == 1 else f"All {apps} apps are well"
+        snapshot = self._snapshot
+        return words.verdict(len(snapshot.apps), snapshot.troubled, snapshot.unready)
 
     @property
     def worst(self) -> str:
         """How far the trouble has gone."""
-        if not self.troubled:
-            well = not self._snapshot.unready
-            return "Every app has a valid token, and every output holds it." if well else ""
-        lost = self._snapshot.lost
-        if lost == 0:
-            return "Consumers still have valid tokens."
-        return f"Consumers of {_apps(lost)} have no valid token."
+        snapshot = self._snapshot
+        return words.worst(snapshot.troubled, snapshot.lost, snapshot.unready)
+
+    @staticmethod
+    def life(row: AppRow) -> "LifeBar | None":
+        """Return the bar of an app's token, None without a token."""
+        bar = row.life
+        return None if bar is None else LifeBar(bar)
 
     @property
     def chips(self) -> Iterator[Chip]:
         """Links to the apps of each state."""
         states, view = self._snapshot.states, self.view
         counts = {"": len(self._snapshot.apps), TROUBLED: self.troubled}
-        counts |= {state.value: states[state] for state in URGENCY}
+        counts |= {state: states[state] for state in URGENCY}
         for state, count in counts.items():
             current = view.state == state
             if count or current or not state:
@@ -161,7 +167,7 @@ class Page:
         when = ago(self._snapshot.now - last.at)
         if last.faults:
             return f"refused {when}: the configuration before it is still in force"
-        return f"{when}; {_apps(last.changed)} changed"
+        return f"{when}; {words.count(last.changed, 'app')} changed"
 
     def _endpoint(self, url: str, record: EndpointRecord) -> EndpointRow:
         quantiles, failure = record.quantiles(), record.last_failure
@@ -204,15 +210,15 @@ def _template() -> "Template":
 
 def _shown(first: int, shown: int, chosen: int, apps: int) -> str:
     if chosen == apps and shown == apps:
-        return _apps(apps)
+        return words.count(apps, "app")
     of = "" if chosen == apps else f" that match, of {apps}"
     if shown == chosen:
-        return f"{_apps(chosen)}{of}"
+        return f"{words.count(chosen, 'app')}{of}"
     return f"Apps {first + 1} to {first + shown} of {chosen}{of}"
 
 
-def _apps(count: int) -> str:
-    return "1 app" if count == 1 else f"{count} apps"
+def _place(share: float) -> str:
+    return f"{share * 100:.4g}"
 
 
 def _duration(seconds: float) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from refresherd.cli.client.http_client import Response
 from refresherd.cli.errors import (
@@ -32,19 +32,17 @@ MALFORMED = (AttributeError, LookupError, OverflowError, RecursionError, TypeErr
 """What reading a document raises if it is not JSON, or not of the expected shape."""
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True, slots=True)
 class Status:
-    """An app as the daemon reports it. Instants are in unix seconds."""
+    """An app as the daemon reports it."""
 
     name: str
     state: str
     expires_at: float | None
-    next_refresh_at: float | None
-    generation: int
-    failures: int
-    last_error: str
-    outage_budget: float | None
-    """Seconds."""
+    """In unix seconds."""
     ready: bool
     reasons: tuple[str, ...]
     """Why the app is not ready."""
@@ -56,14 +54,15 @@ class Status:
         return max(0.0, self.expires_at - now)
 
 
-def read_statuses(text: bytes) -> tuple[Status, ...]:
-    """Return the apps of `GET /v1/apps`, or the one of `GET /v1/apps/APP`.
+def read_apps(text: bytes, read: Callable[[dict[str, Any]], T]) -> tuple[T, ...]:
+    """Return what `read` makes of the fields of each app.
 
-    Raises InvalidResponse.
+    `text` is the answer to `GET /v1/apps`, or to `GET /v1/apps/APP`. Its texts are made fit for a
+    terminal. Raises InvalidResponse.
     """
     try:
         document = json.loads(text)
-        return tuple(_status(app) for app in document.get("apps", (document,)))
+        return tuple(read(_printable(app)) for app in document.get("apps", (document,)))
     except MALFORMED as error:
         raise InvalidResponse(
             "cannot read the daemon's status, it may be of another version "
@@ -71,12 +70,25 @@ def read_statuses(text: bytes) -> tuple[Status, ...]:
         ) from error
 
 
+def read_statuses(text: bytes) -> tuple[Status, ...]:
+    """Return the apps of `GET /v1/apps`, or the one of `GET /v1/apps/APP`.
+
+    Raises InvalidResponse.
+    """
+    return read_apps(text, _status)
+
+
+def read_app(text: bytes, read: Callable[[dict[str, Any]], T]) -> T:
+    """Return what `read` makes of the one app of `GET /v1/apps/APP`. Raises InvalidResponse."""
+    apps = read_apps(text, read)
+    if len(apps) != 1:
+        raise InvalidResponse("the daemon reported other apps than the one requested")
+    return apps[0]
+
+
 def read_status(text: bytes) -> Status:
     """Return the app of `GET /v1/apps/APP`. Raises InvalidResponse."""
-    statuses = read_statuses(text)
-    if len(statuses) != 1:
-        raise InvalidResponse("the daemon reported other apps than the one requested")
-    return statuses[0]
+    return read_app(text, _status)
 
 
 def read_output_paths(text: bytes) -> frozenset[str]:
@@ -121,27 +133,35 @@ def error_from(response: Response, app: str, statuses: Callable[[], bytes]) -> C
 
 def one_line(text: str) -> str:
     """Return a text on one line, without control characters, cut after 400 characters."""
+    if text.isprintable() and " " not in text and len(text) <= MAX_TEXT:
+        return text  # most are short: the status of ten thousand apps holds a million
     safe = "".join(letter if letter.isprintable() else " " for letter in text[: MAX_TEXT + 1])
     words = " ".join(safe.split())
     return words if len(text) <= MAX_TEXT else f"{words[:MAX_TEXT]}..."
 
 
+def _printable(value: Any) -> Any:  # noqa: ANN401  # any part of a JSON document
+    """Return the value with each text in it on one line, without control characters."""
+    match value:
+        case str():
+            return one_line(value)
+        case list():
+            return [_printable(item) for item in value]
+        case dict():
+            return {key: _printable(item) for key, item in value.items()}
+        case _:
+            return value
+
+
 def _status(app: dict[str, Any]) -> Status:
-    state = one_line(str(app["state"]))
-    error = one_line(app["last_error"] or "")
+    state, error = str(app["state"]), app["last_error"]
     reasons = app.get("not_ready_because") or (f"{state}: {error}" if error else state,)
-    budget = app["outage_budget_seconds"]
     return Status(
-        name=one_line(str(app["name"])),
+        name=str(app["name"]),
         state=state,
         expires_at=_instant(app["expires_at"]),
-        next_refresh_at=_instant(app["next_refresh_at"]),
-        generation=int(app["generation"]),
-        failures=int(app["consecutive_failures"]),
-        last_error=error,
-        outage_budget=None if budget is None else float(budget),
         ready=bool(app.get("ready", state in VALID)),
-        reasons=tuple(one_line(str(reason)) for reason in reasons),
+        reasons=tuple(map(str, reasons)),
     )
 
 

@@ -50,6 +50,8 @@ def test_the_status_of_an_app_with_a_token() -> None:
         "state": "fresh",
         "ready": False,
         "not_ready_because": ["/run/b does not hold the newest token: disk full"],
+        "troubled": True,
+        "lost": True,
         "expires_at": "2023-11-14T22:23:20Z",
         "issued_at": "2023-11-14T22:13:20Z",
         "next_refresh_at": "2023-11-14T22:19:20Z",
@@ -60,6 +62,7 @@ def test_the_status_of_an_app_with_a_token() -> None:
         "last_error_at": None,
         "failing_since": None,
         "remedy": reports.REPAIR_OUTPUT,
+        "lifetime_seconds": 600.0,
         "outage_budget_seconds": 240.0,
         "endpoint": "https://amer.smartkey.io",
         "renew": "reauth",
@@ -69,10 +72,19 @@ def test_the_status_of_an_app_with_a_token() -> None:
             {
                 "path": "/run/a",
                 "current": True,
+                "generation": 1,
+                "valid": True,
                 "written_at": "2023-11-14T22:13:20Z",
                 "error": None,
             },
-            {"path": "/run/b", "current": False, "written_at": None, "error": "disk full"},
+            {
+                "path": "/run/b",
+                "current": False,
+                "generation": None,
+                "valid": False,
+                "written_at": None,
+                "error": "disk full",
+            },
         ],
         "hooks": [],
         "consumers": [],
@@ -88,7 +100,13 @@ def test_an_app_without_a_token_shows_the_reason() -> None:
     assert fields["last_error"] == "rejected: bad key"
     assert fields["last_error_at"] == "2023-11-14T22:13:20Z"
     assert fields["consecutive_failures"] == 1
-    for absent in ("expires_at", "issued_at", "last_refresh_success_at", "outage_budget_seconds"):
+    for absent in (
+        "expires_at",
+        "issued_at",
+        "last_refresh_success_at",
+        "lifetime_seconds",
+        "outage_budget_seconds",
+    ):
         assert fields[absent] is None
 
 

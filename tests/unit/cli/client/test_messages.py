@@ -15,6 +15,7 @@ from refresherd.cli.client.messages import (
     Status,
     error_from,
     one_line,
+    read_app,
     read_status,
     read_statuses,
 )
@@ -28,9 +29,7 @@ from refresherd.cli.errors import (
     UsageError,
     current_user,
 )
-from support.fake_daemon import stamp, starting
-
-NOW = 1_700_000_000.0
+from support.app_fields import NOW, fresh, stamp, starting
 
 PROBLEM = "application/problem+json"
 
@@ -41,22 +40,9 @@ JSON = st.recursive(
 )
 
 
-def app_json(name: str = "payments", **changes: object) -> dict[str, object]:
-    """Return a fresh app's status as the daemon sends it, with changes."""
-    fresh = {
-        "state": "fresh",
-        "ready": True,
-        "expires_at": stamp(NOW + 431),
-        "next_refresh_at": stamp(NOW + 131),
-        "generation": 7,
-        "outage_budget_seconds": 300.0,
-    }
-    return {**starting(name), "not_ready_because": [], **fresh, **changes}
-
-
 def status(**changes: Any) -> Status:  # noqa: ANN401  # the JSON's values
     """Return that status as a value."""
-    return read_status(json.dumps(app_json(**changes)).encode())
+    return read_status(json.dumps(fresh(**changes)).encode())
 
 
 def response(status: int, body: bytes, kind: str = PROBLEM) -> Response:
@@ -77,10 +63,10 @@ def error(status: int, detail: str = "a reason", app: str = "payments") -> Comma
 
 def test_statuses_keep_the_daemons_order() -> None:
     """It is the configuration's, which operators know."""
-    apps = read_statuses(json.dumps({"apps": [app_json("b"), app_json("a")]}).encode())
+    apps = read_statuses(json.dumps({"apps": [fresh("b"), fresh("a")]}).encode())
     assert [app.name for app in apps] == ["b", "a"]
     assert apps[0].expires_at == NOW + 431
-    assert (apps[0].generation, apps[0].outage_budget, apps[0].ready) == (7, 300.0, True)
+    assert apps[0].ready
 
 
 @pytest.mark.parametrize(
@@ -100,7 +86,7 @@ def test_only_a_valid_token_has_time_left(changes: dict[str, Any], left: float) 
 
 def test_an_app_without_reasons_is_not_ready_because_of_its_state() -> None:
     """A daemon that gives no reasons still reports the state and the last error."""
-    plain = {key: value for key, value in app_json(state="expired").items() if "ready" not in key}
+    plain = {key: value for key, value in fresh(state="expired").items() if "ready" not in key}
     assert read_status(json.dumps(plain).encode()).reasons == ("expired",)
     assert not read_status(json.dumps(plain).encode()).ready
     failing = {**plain, "last_error": "connect: refused"}
@@ -116,11 +102,11 @@ def test_any_other_document_is_an_invalid_response(text: bytes) -> None:
         assert "another version" in str(error)  # noqa: PT017  # both outcomes are fine
 
 
-@given(JSON, st.sampled_from(sorted(app_json())))
+@given(JSON, st.sampled_from(sorted(fresh())))
 def test_any_value_of_a_member_is_read_or_an_invalid_response(value: object, member: str) -> None:
     """The same if only one member has changed."""
     try:
-        read_statuses(json.dumps({"apps": [{**app_json(), member: value}]}).encode())
+        read_statuses(json.dumps({"apps": [{**fresh(), member: value}]}).encode())
     except InvalidResponse:
         return
 
@@ -134,7 +120,14 @@ def test_deeply_nested_json_is_an_invalid_response() -> None:
 def test_the_status_of_one_app_is_not_that_of_several() -> None:
     """A request for one app must not be answered with others."""
     with pytest.raises(InvalidResponse, match="other apps"):
-        read_status(json.dumps({"apps": [app_json("a"), app_json("b")]}).encode())
+        read_status(json.dumps({"apps": [fresh("a"), fresh("b")]}).encode())
+
+
+def test_every_text_in_the_fields_is_made_safe_for_a_terminal() -> None:
+    """A hook's message may hold what a program printed, in any depth of the document."""
+    fields = fresh(outputs=[{"error": "\x1b[31m\nbad", "current": False}])
+    read = read_app(json.dumps(fields).encode(), dict)
+    assert read == fields | {"outputs": [{"error": "[31m bad", "current": False}]}
 
 
 @given(st.text(max_size=1000))
