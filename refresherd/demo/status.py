@@ -3,38 +3,13 @@
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
-from math import ceil
-from typing import Any
+from operator import attrgetter
+
+from refresherd.domain.app_row import AppRow, Fields
+from refresherd.domain.durations import span
 
 REMEMBERED = 24
 """How many results of the consumer are remembered for display."""
-
-TENTHS_BELOW = 100.0
-"""Shorter times, in seconds, are shown with tenths."""
-
-
-def span(seconds: float | None) -> str:
-    """Return a time as `9.3 s`, `9m 58s` or `2h 05m`, a dash for None."""
-    if seconds is None:
-        return "-"
-    if seconds < TENTHS_BELOW:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h {minutes:02d}m" if hours else f"{minutes}m {rest:02d}s"
-
-
-def whole_span(seconds: float | None) -> str:
-    """Return a time that the API gave as `10 s` or as `span` does: it has no tenths."""
-    if seconds is None or seconds >= TENTHS_BELOW:
-        return span(seconds)
-    return f"{ceil(seconds)} s"
-
-
-def plural(count: int, noun: str, ending: str = "s") -> str:
-    """Return `1 app` or `2 apps`; `ending` makes the noun's plural."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}{ending}"
 
 
 @dataclass(slots=True)
@@ -49,18 +24,11 @@ class Reads:
 
 @dataclass(frozen=True, slots=True)
 class AppStatus:
-    """An app's status. Times are unix seconds, rounded down by the API; None if there is none."""
+    """What the daemon's API says of an app, and what the demo has seen of it."""
 
     name: str
-    state: str = "starting"
-    generation: int = 0
-    issued_at: float | None = None
-    expires_at: float | None = None
-    next_refresh_at: float | None = None
-    failures: int = 0
-    """Failed attempts since the last successful one."""
-    reason: str = ""
-    """Why the last attempt failed, "" if it did not."""
+    fields: Fields | None = None
+    """Its object of `GET /v1/apps`, None before the daemon has answered."""
     method: str = ""
     """How the app got its token, `login` or `reauth`."""
     logins: int = 0
@@ -68,49 +36,43 @@ class AppStatus:
     all_failures: int = 0
     """Failed attempts since the demo began."""
 
-    def left(self, now: float) -> float | None:
-        """Return how many seconds the token is still valid, None without a valid one."""
-        if self.expires_at is None or self.expires_at <= now:
-            return None
-        return self.expires_at - now
+    @property
+    def generation(self) -> int:
+        """How many tokens there have been."""
+        return 0 if self.fields is None else self.fields["generation"]
 
-    def next_in(self, now: float) -> float | None:
-        """Return how many seconds it is to the next attempt, None if none is planned."""
-        return None if self.next_refresh_at is None else max(0.0, self.next_refresh_at - now)
+    def row(self, now: float) -> AppRow | None:
+        """Return the app as people see it, None before the daemon has answered."""
+        return None if self.fields is None else AppRow(self.fields, now)
 
-    def followed_by(
-        self, app: Mapping[str, Any], logins: int, now: float
-    ) -> tuple["AppStatus", list[str]]:
-        """Return the newer status in an app's object of `GET /v1/apps`, and a line for each event.
+    def followed_by(self, fields: Fields, logins: int, now: float) -> tuple["AppStatus", list[str]]:
+        """Return the newer status, and a line for each event.
 
+        `fields` are the app's object of `GET /v1/apps`.
         `logins` is how many logins DSM has granted the app so far.
         """
-        failures, renewed = app["consecutive_failures"], app["generation"] > self.generation
+        before, row = self.row(now), AppRow(fields, now)
+        state, failures = ("starting", 0) if before is None else (before.state, before.failures)
+        renewed = row.generation > self.generation
         logged_in = renewed and logins > self.logins
         # The daemon renews a valid token by reauth, unless DSM has ended the session.
-        lost = logged_in and self.state == "fresh" and self.left(now) is not None
-        new_failures = failures if renewed else max(0, failures - self.failures)
+        lost = logged_in and state == "fresh" and before is not None and before.valid
+        new_failures = row.failures if renewed else max(0, row.failures - failures)
         after = AppStatus(
-            name=self.name,
-            state=app["state"],
-            generation=app["generation"],
-            issued_at=_unix(app["issued_at"]),
-            expires_at=_unix(app["expires_at"]),
-            next_refresh_at=_unix(app["next_refresh_at"]),
-            failures=failures,
-            reason=(app["last_error"] or "").partition(":")[0],
+            self.name,
+            fields,
             method="login" if logged_in else "reauth" if renewed else self.method,
             logins=logins if renewed else self.logins,
             all_failures=self.all_failures + new_failures + lost,
         )
-        left, next_in = whole_span(after.left(now)), whole_span(after.next_in(now))
-        validity = "no valid token" if left == "-" else f"token still good for {left}"
-        token = f"token {after.generation} by {after.method}, good for {left}"
+        reason, due = row.error.partition(":")[0], row.next_attempt or "not planned"
+        validity = f"token still good for {row.expires_in}" if row.valid else "no valid token"
+        token = f"token {row.generation} by {after.method}, good for {row.expires_in}"
         events = (
             (lost, "failed (session_lost), no valid token; next attempt at once"),
-            (renewed, f"{token}; next refresh in {next_in}"),
-            (new_failures, f"failed ({after.reason}), {validity}; next attempt in {next_in}"),
-            (after.state != self.state, f"{self.state} -> {after.state}"),
+            (renewed, f"{token}; next refresh {due}"),
+            (new_failures, f"failed ({reason}), {validity}; next attempt {due}"),
+            (row.state != state, f"{state} -> {row.state}"),
         )
         return after, [f"{self.name}: {line}" for happened, line in events if happened]
 
@@ -144,18 +106,24 @@ class Picture:
         """The names of the apps that never got a token."""
         return tuple(app.name for app in self.apps if app.generation == 0)
 
+    @property
+    def rows(self) -> list[AppRow]:
+        """The apps of which the daemon has told, those in trouble first."""
+        rows = [row for app in self.apps if (row := app.row(self.now)) is not None]
+        return sorted(rows, key=attrgetter("urgency"))
+
     def followed_by(
-        self, apps: Iterable[Mapping[str, Any]], logins: Mapping[str, int], now: float
+        self, apps: Iterable[Fields], logins: Mapping[str, int], now: float
     ) -> tuple["Picture", list[str]]:
         """Return the picture with apps of `GET /v1/apps`, and a line for each event.
 
         Apps without news are shown as they were last seen.
         """
         statuses, lines = {app.name: app for app in self.apps}, []
-        for app in apps:
-            name = app["name"]
+        for fields in apps:
+            name = fields["name"]
             before = statuses.get(name, AppStatus(name))
-            statuses[name], events = before.followed_by(app, logins.get(name, 0), now)
+            statuses[name], events = before.followed_by(fields, logins.get(name, 0), now)
             lines += events
         return replace(self, apps=tuple(statuses.values()), now=now), lines
 
@@ -173,7 +141,3 @@ def summary(picture: Picture) -> str:
     if picture.without_token:
         lines.append(f"  no token   {', '.join(picture.without_token)}")
     return "\n".join(lines)
-
-
-def _unix(instant: str | None) -> float | None:
-    return None if instant is None else datetime.fromisoformat(instant).timestamp()

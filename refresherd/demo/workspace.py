@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
-from refresherd.demo.status import plural, span
+from refresherd.domain.durations import span
+from refresherd.domain.words import count
 
 FORMATS = {"raw": "token", "header": "header", "json": "json", "sdkms-cli": "sdkms-cli"}
 """The formats of each app's token files, with the suffix of the file's name."""
@@ -24,7 +25,7 @@ ca_file = "ca.pem"
 terminate_after = "{terminate_after}"
 
 [http]
-# /metrics, /livez and /readyz
+# the status page at /, /metrics, /livez and /readyz
 listen = ["127.0.0.1:{port}"]
 
 [api]
@@ -41,6 +42,7 @@ refresherd keeps {apps} of an emulated DSM;
 each token lives {lifetime} and is replaced about half-way.
 
 endpoint:      {endpoint}
+status page:   http://127.0.0.1:{port}/
 configuration: {directory}/config.toml
 daemon's log:  {directory}/daemon.log
 
@@ -113,7 +115,7 @@ class Workspace:
         """
         app = next(iter(self.api_keys))
         text = GUIDE.format(
-            apps=plural(len(self.api_keys), "app"),
+            apps=count(len(self.api_keys), "app"),
             lifetime=span(self.lifetime),
             directory=self.directory,
             endpoint=self.endpoint,

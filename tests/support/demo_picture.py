@@ -90,8 +90,11 @@ class Photographer:
 
 def is_good(apps: dict[str, AppStatus]) -> bool:
     """Return whether one app is being retried, and the others were refreshed at different times."""
-    ages = {(apps[name].issued_at, apps[name].method) for name in apps if name != FAILING_APP}
-    return apps[FAILING_APP].failures >= 2 and len(ages) > 1 and {m for _, m in ages} == {"reauth"}
+    others = [app for name, app in apps.items() if name != FAILING_APP]
+    ages = {app.fields["issued_at"] for app in others if app.fields}
+    failing = apps[FAILING_APP].fields
+    retried = failing is not None and failing["consecutive_failures"] >= 2
+    return retried and len(ages) > 1 and {app.method for app in others} == {"reauth"}
 
 
 async def break_app(workspace: Workspace) -> None:
@@ -137,7 +140,7 @@ def svg(picture: Picture) -> str:
     )
     command = f"refresherd demo --apps {APPS}"
     console.print(Text.assemble(("$ ", "bold green"), command, "\n"))
-    console.print(frame(picture, WIDTH, rows=40))
+    console.print(frame(picture, WIDTH, height=40))
     drawn = console.export_svg(title="refresherd demo", theme=THEME, unique_id="demo")
     drawn = re.sub(
         r'x="([\d.]+)" y="([\d.]+)" textLength="([\d.]+)"([^>]*>)((?:&#160;)+)(?!<)',

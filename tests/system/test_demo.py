@@ -122,7 +122,7 @@ def test_it_draws_on_a_terminal_until_ctrl_c(place: Path) -> None:
         process.stdin.flush()
         status, out, _ = ended(process)
     assert status == 0
-    for text in (b"refresherd demo", b"app-2", "● fresh".encode(), b"curl --cacert"):
+    for text in (b"refresherd demo", b"app-2", b"All 2 apps are well", b"curl --cacert"):
         assert text in seen
     assert "Traceback" not in out
     assert re.search(r"reads +[1-9]\d* by the built-in consumer, 0 refused", out)
@@ -171,6 +171,8 @@ def test_the_commands_to_copy_work(place: Path) -> None:
         guide = until(process, rb"token 1").decode()
         lines = [line.strip() for line in guide.splitlines() if line.startswith("  ")]
         keys, client, watch, metrics, fault, end = lines[:6]
+        (url,) = re.findall(r"status page: +(http://\S+)", guide)
+        assert "The app is well" in shell(f"curl --silent {url}")
         assert shell(keys) == "[]"
         assert shell(client).strip() in ("", "[]")
         assert len(shell(watch.removeprefix("watch -n1 "))) == 86

@@ -87,6 +87,11 @@ def test_folded_lines_fit(width: int) -> None:
     assert max(len(line) for line in WORKSPACE.guide(width).splitlines()) <= width
 
 
+def test_the_status_page_can_be_opened() -> None:
+    """What is tried on the terminal can be seen there, in the same words."""
+    assert "status page:   http://127.0.0.1:9749/" in WORKSPACE.guide().splitlines()
+
+
 def test_paths_with_blanks_survive_the_shell() -> None:
     """A temporary directory may have any name."""
     guide = replace(WORKSPACE, directory=Path("/my tmp")).guide()
