@@ -97,10 +97,21 @@ def _check_values(settings: Settings) -> Iterator[Finding]:
             least = SHORTEST.get(key[-1])
             if least is not None and value.seconds < least.seconds:
                 yield Finding(key, f"{quoted(value)} is too short; write {quoted(least)} or more")
+    yield from _check_listen(settings)
+
+
+def _check_listen(settings: Settings) -> Iterator[Finding]:
+    """Yield addresses that are listed twice, by themselves or as one of all addresses."""
     seen = set()
+    written = {listen.address: listen for _, listen in settings.written(Listen)}
     for key, listen in settings.written(Listen):
+        host, port = listen.address
+        every = "::" if ":" in host else "0.0.0.0"  # noqa: S104  # it is only compared
         if listen.address in seen:
             yield Finding(key, f"{quoted(listen)} is listed twice; remove one of them")
+        elif host != every and port and (whole := written.get((every, port))):
+            message = f"{quoted(whole)} listens on it as well; remove one of them"
+            yield Finding(key, message)
         seen.add(listen.address)
 
 

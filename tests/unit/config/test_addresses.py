@@ -3,6 +3,7 @@
 import pytest
 
 from refresherd.config.addresses import EndpointUrl, Listen, ProxyUrl, is_loopback
+from support.configurations import APP, DSM, faults_in
 
 BARE = r"^$"
 """No text: the noun of the kind says enough."""
@@ -132,3 +133,25 @@ def test_loopback_hosts() -> None:
     """Plain http to any other host would expose the credential."""
     assert all(map(is_loopback, ["localhost", "LOCALHOST", "127.0.0.53", "::1"]))
     assert not any(map(is_loopback, ["a.localhost", "128.0.0.1", "127.0.0.1.example.com"]))
+
+
+@pytest.mark.parametrize(
+    ("listed", "fault"),
+    [
+        ("'127.0.0.1:1', '127.0.0.1:1'", '4: http.listen[1]: "127.0.0.1:1" is listed twice'),
+        ("'[::1]:1', '[0:0::1]:1'", '4: http.listen[1]: "[0:0::1]:1" is listed twice'),
+        ("'127.0.0.1:1', '0.0.0.0:1'", '4: http.listen[0]: "0.0.0.0:1" listens on it as well'),
+        ("'[::]:1', '[::1]:1'", '4: http.listen[1]: "[::]:1" listens on it as well'),
+        ("'0.0.0.0:1', 'localhost:1'", '4: http.listen[1]: "0.0.0.0:1" listens on it as well'),
+    ],
+)
+def test_an_address_that_is_taken_already_is_named(listed: str, fault: str) -> None:
+    """The daemon would not start, and blame another process."""
+    (found,) = faults_in(f"{DSM}[http]\nlisten = [{listed}]\n{APP}")
+    assert found == f"{fault}; remove one of them"
+
+
+def test_addresses_of_both_kinds_may_be_listed_together() -> None:
+    """`[::]` stands for all IPv6 addresses alone, and port 0 for a different one each time."""
+    listed = "'0.0.0.0:1', '[::]:1', '127.0.0.1:2', '127.0.0.1:0', '0.0.0.0:0'"
+    assert faults_in(f"{DSM}[http]\nlisten = [{listed}]\n{APP}") == ()
