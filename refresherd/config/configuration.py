@@ -12,7 +12,7 @@ from refresherd.config.addresses import EndpointUrl
 from refresherd.config.app_settings import AppTable, OutputTable
 from refresherd.config.collisions import Collisions, ReadNames
 from refresherd.config.credentials import check_credentials
-from refresherd.config.findings import Kind
+from refresherd.config.findings import Finding, Kind
 from refresherd.config.host_checks import HostReport, check_host
 from refresherd.config.names import Signal
 from refresherd.config.parse import AppSettings, Settings, parse_settings
@@ -20,6 +20,7 @@ from refresherd.config.rules import check_intentions, check_rules
 from refresherd.config.scalars import Duration, DurationOrNever, Location, Scalar
 from refresherd.config.settings import LogTable, Shutdown, keys
 from refresherd.config.source import STANDARD_INPUT, read_text, read_toml, report
+from refresherd.config.web_file import WEB, WebFile
 from refresherd.domain import model
 from refresherd.domain.errors import ConfigError
 from refresherd.domain.readiness import Ready
@@ -98,12 +99,24 @@ def load(path: Path, environ: Mapping[str, str], *, offline: bool = False) -> Co
     rules = chain.from_iterable(check(settings) for check in RULES)
     host = HostReport() if offline else check_host(settings)
     findings = [*settings.faults, *collisions.findings(), *rules, *host.findings]
-    lines = report(path, text, findings)
+    lines = _report(path, text, findings, host.web)
     if faults := lines[Kind.FAULT]:
         raise ConfigError(faults, (*lines[Kind.TROUBLE], *lines[Kind.WARNING], *lines[Kind.NOTE]))
     read = collisions.read if host.read is None else host.read
     configuration = build(settings, lines, read)
     return replace(configuration, path=path) if path == STANDARD_INPUT else configuration
+
+
+def _report(
+    path: Path, text: str, findings: list[Finding], web: WebFile | None
+) -> Mapping[Kind, tuple[str, ...]]:
+    """Return the findings as lines, those about keys of the web configuration with its lines."""
+    if web is None:
+        return report(path, text, findings)
+    within = [one for one in findings if one.path[:2] == WEB and len(one.path) > len(WEB)]
+    lines = report(path, text, [one for one in findings if one not in within])
+    more = web.report(one._replace(path=one.path[len(WEB) :]) for one in within)
+    return {kind: (*lines[kind], *more[kind]) for kind in Kind}
 
 
 def build(

@@ -6,7 +6,7 @@ checks, and the apps that need what hangs notice it by themselves.
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from threading import Thread
 from typing import TypeVar
@@ -19,6 +19,7 @@ from refresherd.config.input_files import check_input_files
 from refresherd.config.output_paths import check_output_paths
 from refresherd.config.parse import Settings
 from refresherd.config.trust import check_trust
+from refresherd.config.web_file import WEB, WebFile, read_web_file
 from refresherd.domain.durations import in_seconds
 from refresherd.host.path_identity import Resolver
 
@@ -41,6 +42,8 @@ class HostReport:
     findings: tuple[Finding, ...] = ()
     read: ReadNames | None = None
     """The names that no output may take, None if they are not known."""
+    web: WebFile | None = None
+    """What the web configuration says, None if there is none."""
 
 
 def check_host(settings: Settings, time_limit: float = TIME_LIMIT) -> HostReport:
@@ -83,10 +86,21 @@ def within(seconds: float, call: Callable[[], T]) -> T | None:
 
 def _check(settings: Settings) -> HostReport:
     resolver = Resolver()
-    collisions = Collisions(settings, resolver)
+    web = _web(settings)
+    inputs = () if web is None else tuple(((*WEB, *key), file) for key, file in web.inputs.items())
+    with_web = replace(settings, values=(*settings.values, *inputs))
+    collisions = Collisions(with_web, resolver)
     findings = chain(
         collisions.findings(),
         *(check(settings) for check in CHECKS),
-        *(check(settings, resolver) for check in PATH_CHECKS),
+        *(check(with_web, resolver) for check in PATH_CHECKS),
+        ()
+        if web is None
+        else (finding._replace(path=(*WEB, *finding.path)) for finding in web.findings),
     )
-    return HostReport(tuple(findings), collisions.read)
+    return HostReport(tuple(findings), collisions.read, web)
+
+
+def _web(settings: Settings) -> WebFile | None:
+    path = settings.root.http.web_config_file.or_none
+    return None if path is None else read_web_file(path)

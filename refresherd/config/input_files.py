@@ -50,7 +50,7 @@ def check_input_files(settings: Settings) -> Iterator[Finding]:
                     Kind.TROUBLE,
                 )
             else:
-                yield from _check_file(directory / name, api_key_fault, key)
+                yield from check_file(directory / name, api_key_fault, key)
 
 
 def _check_programs(settings: Settings) -> Iterator[Finding]:
@@ -86,40 +86,33 @@ def _check_input_file(
     path = files[key].path
     match key[-1]:
         case "ca_file":
-            yield from _check_file(path, lambda _: credentials.authorities_fault(path), key)
+            yield from check_file(path, lambda _: credentials.authorities_fault(path), key)
         case "api_key_file" | "password_file":
             directory = settings.credentials_directory
             # Credentials that systemd passes are private to the service, whatever their modes.
             private = directory is None or not path.is_relative_to(directory)
             is_key = key[-1] == "api_key_file"
             fault = api_key_fault if is_key else password_fault
-            yield from _check_file(path, fault, key, private=private, secret=True)
+            yield from check_file(path, fault, key, private=private, secret=True)
         case "token_file":
             state, app = settings.state_dir, str(key[1])
             # Once a session that came from it is saved, the file may be deleted.
             saved = state is not None and not is_missing(session_file(state, app))
             if not saved or not is_missing(path) or holds_secret(files[key]):
-                yield from _check_file(path, token_fault, key, private=True, secret=True)
+                yield from check_file(path, token_fault, key, private=True, secret=True)
         case "cert_file":
-            yield from _check_file(path, credentials.certificate_fault, key)
+            yield from check_file(path, credentials.certificate_fault, key)
             yield from _check_expiry(path, key)
         case "key_file":
             location = files.get((*key[:-1], "cert_file"))
             certificate = location.path if location else None
-            if certificate and any(_check_file(certificate, credentials.certificate_fault, key)):
+            if certificate and any(check_file(certificate, credentials.certificate_fault, key)):
                 certificate = None  # its own fault is reported at its own key
             judge = partial(credentials.private_key_fault, path=path, certificate=certificate)
-            yield from _check_file(path, judge, key, private=True)
-        case "web_config_file":
-            yield from _check_file(path, lambda _: "", key)
-            yield Finding(
-                key,
-                "this version supports neither TLS nor basic authentication, and does not serve "
-                'plain pages in their place; write "" and listen on a loopback address',
-            )
+            yield from check_file(path, judge, key, private=True)
 
 
-def _check_file(
+def check_file(
     path: Path, judge: Judge, key: KeyPath, *, private: bool = False, secret: bool = False
 ) -> Iterator[Finding]:
     """Yield why a file cannot be used: a `private` one must not be accessible to others.
@@ -133,13 +126,8 @@ def _check_file(
     except OSError as error:
         if secret and holds_secret(path.as_posix()):
             yield Finding(key, PASTED_FOR_PATH)
-        elif isinstance(error, FileNotFoundError):
-            message = "does not exist; create it, or correct the path"
-            yield Finding(key, f"{name} {message}", Kind.TROUBLE)
-        elif isinstance(error, IsADirectoryError):
-            yield Finding(key, f"{name} is a directory; name a file in it", Kind.TROUBLE)
         else:
-            yield Finding(key, f"{name} cannot be read: {error.strerror}", Kind.TROUBLE)
+            yield unusable(path, error, key)
         return
     if private and mode & OPEN_TO_OTHERS:
         message = f"{name} is accessible to other users (mode {stat.S_IMODE(mode):04o})"
@@ -148,6 +136,18 @@ def _check_file(
         yield Finding(key, f"{message}; {cure if is_read_only(path) else f'run chmod 0600 {name}'}")
     elif fault := judge(content):
         yield Finding(key, f"{name}: {fault}", Kind.TROUBLE)
+
+
+def unusable(path: Path, error: OSError, key: KeyPath) -> Finding:
+    """Return the finding about a file at a key that cannot be read."""
+    name = quoted(str(path))
+    if isinstance(error, FileNotFoundError):
+        message = f"{name} does not exist; create it, or correct the path"
+    elif isinstance(error, IsADirectoryError):
+        message = f"{name} is a directory; name a file in it"
+    else:
+        message = f"{name} cannot be read: {error.strerror}"
+    return Finding(key, message, Kind.TROUBLE)
 
 
 def is_read_only(path: Path) -> bool:

@@ -154,7 +154,7 @@ class ApiTable(Struct, frozen=True, kw_only=True):
 
 
 class HttpTable(Struct, frozen=True, kw_only=True):
-    """Metrics and health checks, never tokens. Changes need a restart."""
+    """Metrics, health checks and the status page, never tokens. Changes need a restart."""
 
     listen: Annotated[
         tuple[Listen, ...],
@@ -162,8 +162,8 @@ class HttpTable(Struct, frozen=True, kw_only=True):
     ] = (Listen("127.0.0.1:9749"),)
     web_config_file: Annotated[
         scalars.InputFile,
-        "TLS and basic authentication, in the format of Prometheus' exporter-toolkit. Not "
-        "supported by this version; refresherd refuses to start if it is set.",
+        "TLS, passwords and response headers, in the format of Prometheus' exporter-toolkit; it "
+        "takes the extra `[web]`. The file itself is read again when it changes.",
         Meta(examples=["web-config.yml"]),
     ] = scalars.InputFile()
 

@@ -54,18 +54,23 @@ def read_text(path: Path) -> str:
         raise ConfigError((f"{path}: this is a directory; name a file",)) from None
     except OSError as error:
         raise ConfigError((f"{path}: cannot be read: {error.strerror}",)) from None
+    return decoded(path, raw)
+
+
+def decoded(path: Path, raw: bytes) -> str:
+    """Return the text in a file's bytes. Raises ConfigError if they are not UTF-8."""
     encoding = next((name for start, name in ENCODINGS if raw.startswith(start)), "")
     if encoding:
-        raise _error(path, 1, f"this is {encoding} text; save the file as UTF-8")
+        raise fault_at(path, 1, f"this is {encoding} text; save the file as UTF-8")
     if (nul := raw.find(b"\0")) >= 0:
         line = raw.count(b"\n", 0, nul) + 1
-        raise _error(path, line, "a NUL character; this is not a text file, or not UTF-8")
+        raise fault_at(path, line, "a NUL character; this is not a text file, or not UTF-8")
     try:
         # Some editors begin a file with a byte order mark, which TOML does not allow.
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise _error(path, line, "this is not UTF-8 text; save the file as UTF-8") from None
+        raise fault_at(path, line, "this is not UTF-8 text; save the file as UTF-8") from None
 
 
 def read_toml(path: Path, text: str) -> dict[str, Any]:
@@ -74,13 +79,13 @@ def read_toml(path: Path, text: str) -> dict[str, Any]:
         # With a last line end, a string without its closing quotes has a place.
         return tomllib.loads(f"{text}\n")
     except RecursionError:
-        raise _error(path, 1, "lists or tables are nested too deeply; use fewer levels") from None
+        raise fault_at(path, 1, "lists or tables are nested too deeply; use fewer levels") from None
     except tomllib.TOMLDecodeError as error:
         line, where, hint = explain(text, str(error))
-        raise _error(path, line, f"invalid TOML {where}: {hint}") from None
+        raise fault_at(path, line, f"invalid TOML {where}: {hint}") from None
     except ValueError:
         # Python does not parse integers of more than 4,300 digits.
-        raise _error(path, 1, "a number has too many digits; write a shorter one") from None
+        raise fault_at(path, 1, "a number has too many digits; write a shorter one") from None
 
 
 def report(path: Path, text: str, findings: Iterable[Finding]) -> Mapping[Kind, tuple[str, ...]]:
@@ -91,15 +96,21 @@ def report(path: Path, text: str, findings: Iterable[Finding]) -> Mapping[Kind, 
     """
     unique = dict.fromkeys(findings)
     # A file without findings is not scanned: ten thousand apps would take seconds.
-    lines = {(): 1, **locate(text)} if unique else {}
+    return at_lines(path, locate(text) if unique else {}, unique)
+
+
+def at_lines(
+    path: Path, lines: Mapping[KeyPath, int], findings: Iterable[Finding]
+) -> Mapping[Kind, tuple[str, ...]]:
+    """Do the same for a file whose keys are on these lines."""
     placed: dict[Kind, list[tuple[int, str]]] = {kind: [] for kind in Kind}
-    for key, message, kind in unique:
+    for key, message, kind in findings:
         table = key
-        while table not in lines:
+        while table and table not in lines:
             table = table[:-1]
         label = f"{kind}: " if kind in {Kind.WARNING, Kind.NOTE} else ""
         written = f"{dotted(key)}: {message}" if key else message
-        placed[kind].append((lines[table], f"{label}{written}"))
+        placed[kind].append((lines.get(table, 1), f"{label}{written}"))
     return {
         kind: tuple(
             f"{path}:{line}: {message}" for line, message in sorted(found, key=itemgetter(0))
@@ -117,16 +128,17 @@ def locate(text: str) -> dict[KeyPath, int]:
     return _Scanner(text).run()
 
 
+def fault_at(path: Path, line: int, message: str) -> ConfigError:
+    """Return the error for a fault on a line."""
+    return ConfigError((f"{path}:{line}: {message}",))
+
+
 def _read(path: Path) -> bytes:
     if path != STANDARD_INPUT:
         return path.read_bytes()
     if sys.stdin is None:
         raise OSError(EBADF, "standard input is closed")
     return sys.stdin.buffer.read()
-
-
-def _error(path: Path, line: int, message: str) -> ConfigError:
-    return ConfigError((f"{path}:{line}: {message}",))
 
 
 class _Scanner:

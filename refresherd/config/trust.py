@@ -104,7 +104,8 @@ def _own_exposures(key: KeyPath, path: Path) -> Iterator[Exposure]:
     if is_read_only(path):
         return
     name = quoted(str(path))
-    mode_is_checked = key and key[-1] in PRIVATE
+    # A web configuration's key that others may read is only a warning.
+    mode_is_checked = key and key[-1] in PRIVATE and key[0] != "http"
     if stat.S_ISREG(found.st_mode):
         if not mode_is_checked and (writers := other_writers(found)):
             yield Exposure(f"{writers} may write to {name}; run chmod go-w {name}", by_owner=False)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import refresherd.adapters.dsm  # noqa: F401  # before anything else imports aiohttp: see there
 from refresherd import __version__
@@ -20,18 +21,22 @@ from refresherd.adapters.state.directory import StateDirectory
 from refresherd.adapters.systemd.reporter import Reporter
 from refresherd.adapters.web.listener import HttpListener, address_text
 from refresherd.adapters.web.pages import Pages
+from refresherd.adapters.web.protection_watch import ProtectionWatch
 from refresherd.adapters.web.recent import Recent
-from refresherd.config import Api, Configuration, Shutdown
+from refresherd.config import Api, Configuration, Http, Shutdown, read_web_config
 from refresherd.daemon.assembly import Assembly, logging_to_stderr, running
 from refresherd.daemon.reload import Reloader
 from refresherd.daemon.service_manager import ServiceManagerResources, as_service
 from refresherd.domain.events import Started, Stopped, Stopping, Warned
 from refresherd.domain.model import Ownership
-from refresherd.engine.context import Observers
+from refresherd.engine.context import Context, Observers
 from refresherd.host import process
 from refresherd.host.clock import BootClock
 from refresherd.host.keyed_executor import KeyedExecutor
 from refresherd.host.service_manager import without_own
+
+if TYPE_CHECKING:
+    from refresherd.adapters.web.gate import Gate
 
 GC_THRESHOLD = 10_000
 """New objects between two garbage collections; Python's default is 700."""
@@ -103,8 +108,10 @@ async def _run(
         exposition = Exposition(metrics, assembly.supervisor, clock, logs.dropped)
         # Not the executor of the outputs, which a stop waits for.
         roster, fault = assembly.supervisor, assembly.liveness.fault
-        pages = Pages(exposition, roster, recent, KeyedExecutor(), clock, fault=fault)
-        http = HttpListener(configuration.http.listen, pages, clock, assembly.admission)
+        executor = KeyedExecutor()
+        pages = Pages(exposition, roster, recent, executor, clock, fault=fault)
+        gate = _gate(configuration.http, pages, executor, assembly.context)
+        http = HttpListener(configuration.http.listen, pages, clock, assembly.admission, gate=gate)
         api = _api_path(configuration.api, service.api)
         await service.drop_unconfigured(configuration, assembly)
         sockets = _api_listeners(api, configuration.api, assembly, service)
@@ -125,6 +132,17 @@ async def _run(
                 for listener in sockets:
                     await listener.leave()
         observer.observe(Stopped())
+
+
+def _gate(settings: Http, pages: Pages, executor: KeyedExecutor, context: Context) -> "Gate | None":
+    """Return what protects the pages, None without a web configuration."""
+    path = settings.web_config_file
+    if path is None:
+        return None
+    from refresherd.adapters.web.gate import Gate  # noqa: PLC0415  # it needs bcrypt
+
+    watch = ProtectionWatch(path, read_web_config, executor, context.observer)
+    return Gate(pages.handle, watch, executor, context.clock, context.observer)
 
 
 def _api_path(settings: Api, passed: socket.socket | None) -> Path | None:

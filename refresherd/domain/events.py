@@ -291,6 +291,30 @@ class ReloadFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class WebConfigRead:
+    """The web configuration in this file has changed, and is in force."""
+
+    web_config: str
+
+
+@dataclass(frozen=True, slots=True)
+class WebConfigRefused:
+    """The web configuration is faulty; the last good one, if there was one, stays in force."""
+
+    faults: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeFailed:
+    """A client could not agree with a listener on TLS, or its certificate was refused."""
+
+    socket: str
+    user: str
+    """Its uid or address."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stopping:
     """The daemon was asked to stop, by the signal named in `cause`."""
 
@@ -311,4 +335,5 @@ Event = (
     | ApiAnswered | AccessDenied | AccessUndecided | ConnectionRejected | AcceptFailed
     | AppCrashed | ClockJumped | LoopLagged
     | Started | Warned | Reloaded | ReloadFailed | Stopping | Stopped
+    | WebConfigRead | WebConfigRefused | HandshakeFailed
 )

@@ -23,7 +23,7 @@ from refresherd.domain.connection_quota import (
 )
 from refresherd.domain.events import ConnectionRejected
 from refresherd.engine.ports import Observer
-from refresherd.host.stream import Stream
+from refresherd.host.stream import NewStream, Stream
 from refresherd.host.user_namespace import PROC, overflow
 
 SWEEP_SECONDS = 0.25
@@ -106,7 +106,13 @@ class Admission:
             self._too_fast[listener, user] = self._refused(listener, refusal, user, now)
         return refusal
 
-    def admit(self, connection: socket.SocketType, user: User, listener: str) -> Stream | Refusal:
+    def admit(
+        self,
+        connection: socket.SocketType,
+        user: User,
+        listener: str,
+        make_stream: NewStream = Stream,
+    ) -> Stream | Refusal:
         """Give a new connection a place, closing another one for it if all are taken.
 
         Return why it is refused, if it is; that is reported.
@@ -119,7 +125,7 @@ class Admission:
         if refusal is not None:
             self._refused(listener, refusal, user, asyncio.get_running_loop().time())
             return refusal
-        stream = Stream(connection, user, rank, self)
+        stream = make_stream(connection, user, rank, self)
         held = self._held.get(user)
         if held is None:
             held = self._held[user] = _Held()

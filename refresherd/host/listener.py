@@ -10,7 +10,7 @@ from refresherd.domain.connection_quota import Refusal, User
 from refresherd.domain.events import AcceptFailed
 from refresherd.host.acceptor import Acceptor
 from refresherd.host.admission import Admission
-from refresherd.host.stream import READ_BYTES, Stream
+from refresherd.host.stream import READ_BYTES, NewStream, Stream
 
 REFUSED_CONNECTIONS = 64
 """Refused connections that stay open for a moment, so that their clients can read why."""
@@ -31,6 +31,7 @@ class Listener:
         user: Callable[[socket.SocketType, object], User],
         serve: Callable[[Stream, object], None],
         refusals: Mapping[Refusal, bytes] | None = None,
+        make_stream: NewStream = Stream,
     ) -> None:
         """`name` is the listener's name in logs and metrics.
 
@@ -43,6 +44,7 @@ class Listener:
         self._user = user
         self._serve = serve
         self._refusals = refusals or {}
+        self._make_stream = make_stream
         self._refused: deque[socket.SocketType] = deque()
         self._acceptor = Acceptor(listening, self._accepted, self._failed)
 
@@ -63,7 +65,8 @@ class Listener:
             refusal = self._admission.arrive(user, self._name)
             if refusal is None:
                 connection.settimeout(0)
-                admitted = self._admission.admit(connection, user, self._name)
+                admission, make = self._admission, self._make_stream
+                admitted = admission.admit(connection, user, self._name, make)
                 if isinstance(admitted, Stream):
                     return self._begin(admitted, address)
                 refusal = admitted

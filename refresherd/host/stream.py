@@ -7,9 +7,10 @@ is read, and they buffer without a bound what a client does not read.
 import asyncio
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from math import inf
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from refresherd.domain.connection_quota import Rank, User
 from refresherd.host.dialogue import Dialogue, Lingering
@@ -256,3 +257,7 @@ class Stream:
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
+
+
+NewStream: TypeAlias = Callable[[socket.SocketType, User, Rank, Place], Stream]
+"""Makes the stream of a connection."""

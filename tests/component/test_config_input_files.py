@@ -332,16 +332,6 @@ def test_authorities_must_be_valid(place: Place) -> None:
     assert "does not exist" in faults[1]
 
 
-def test_a_web_config_file_is_refused(place: Place) -> None:
-    """Serving plain pages where TLS was configured would be unsafe."""
-    text = app("api_key_file = 'payments.key'") + "[http]\nweb_config_file = 'web.yml'\n"
-    place.write("web.yml", "")
-    (fault,) = place.faults(text)
-    assert fault.startswith("6: http.web_config_file: this version supports neither TLS nor")
-    (place.directory / "web.yml").unlink()
-    assert len(place.faults(text)) == 2
-
-
 def test_the_state_directory_must_be_writable(place: Place) -> None:
     """It may come from the file or from systemd."""
     text = app("api_key_file = 'payments.key'")

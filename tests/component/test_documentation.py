@@ -38,7 +38,10 @@ UNTESTED = {
     "docs/architecture.md": ["it is what runs this test", "these take minutes to hours"],
     "docs/consumers.md": ["it needs TLS, so tests/system/test_vendor_consumers.py runs it"],
     "docs/from-cron.md": ["this is what to replace, not what to do"],
-    "docs/monitoring.md": ["it needs Grafana"],
+    "docs/monitoring.md": [
+        "it needs a restart, so tests/component/test_documentation_tls.py runs it",
+        "it needs Grafana",
+    ],
     "docs/what-happens-when.md": ["it takes minutes, and tests/run has it run on every change"],
 }
 """The blocks that no test runs, by page, with the reason that the page's source gives."""

@@ -61,6 +61,8 @@ def test_settings_are_accepted(block: Block, host: DocumentedHost) -> None:
     write_secret(host.etc / "payments.password", token_urlsafe(16))
     write_certificate(host.etc / "app.crt", host.etc / "app.pem")
     write_certificate(host.etc / "dsm-ca.pem", host.etc / "dsm-ca.key")
+    write_certificate(host.etc / "web.crt", host.etc / "web.key")
+    write_secret(host.etc / "web.yml", "tls_server_config: {cert_file: web.crt, key_file: web.key}")
     environ = {
         **host.environ,
         "CREDENTIALS_DIRECTORY": str(host.directory / "credentials"),

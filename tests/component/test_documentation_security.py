@@ -10,8 +10,10 @@ import pytest
 from refresherd.adapters.api.requests import MAX_WAIT, REFRESH_WAIT, TOKEN_WAIT
 from refresherd.adapters.logs.observer import BURST, LINES_PER_SECOND, REPEAT_SECONDS
 from refresherd.adapters.outputs.sockets import SEND_SECONDS
+from refresherd.adapters.web.gate import PATIENCE_SECONDS as PASSWORD_PATIENCE
 from refresherd.adapters.web.listener import UNSENT_BYTES
 from refresherd.adapters.web.pages import READINESS_RESTS
+from refresherd.adapters.web.passwords import REST_TIMES
 from refresherd.domain.access import OVERFLOW_ID
 from refresherd.domain.connection_quota import DEFAULT_QUOTA, quota_for
 from refresherd.domain.refresh_allowance import AT_ONCE, SHARE
@@ -100,6 +102,11 @@ AT_MOST: Mapping[str, tuple[float, ...]] = {
     ),
     "processor time for making the status of all apps, or metrics": (
         *(1 / SHARED_TIMES, SHARED_TIMES, MAX_SHARED_SECONDS),
+    ),
+    "TLS handshakes": (1, DEFAULT_TIMES.request),
+    "checks of passwords on the HTTP listener": (
+        *(1, REST_TIMES, 1 / (1 + REST_TIMES)),
+        *(HTTPStatus.SERVICE_UNAVAILABLE, PASSWORD_PATIENCE),
     ),
     "look-ups of the names in `access`": (
         *(1, FRESH_SECONDS, MAX_THREADS),

@@ -1,12 +1,11 @@
 """Where the HTTP listener listens, its errors, and how it stops."""
 
 import asyncio
-import os
 import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -18,50 +17,11 @@ from refresherd.adapters.web.pages import Pages
 from refresherd.adapters.web.recent import Recent
 from refresherd.domain.connection_quota import Quota
 from refresherd.domain.errors import RefresherdError
-from refresherd.domain.readiness import AppStatus
-from refresherd.domain.report import AppReport
 from refresherd.host.admission import Admission
 from refresherd.host.http.server import DEFAULT_TIMES, Times
 from refresherd.host.keyed_executor import KeyedExecutor
 from support.fakes import FakeClock, RecordingObserver
-
-MEGABYTES = 30
-
-
-def huge() -> Iterator[bytes]:
-    """Yield more than the kernel's buffers take, which compression makes no smaller."""
-    return (os.urandom(1_000_000) for _ in range(MEGABYTES))
-
-
-class NoApps:
-    """A roster without apps."""
-
-    def statuses(self) -> tuple[AppStatus, ...]:
-        """Return nothing."""
-        return ()
-
-    def reports(self) -> tuple[AppReport, ...]:
-        """Return nothing."""
-        return ()
-
-    def status(self, name: str) -> AppStatus | None:
-        """Return nothing."""
-        raise AssertionError(name)
-
-
-class Metrics:
-    """An exposition whose text is these pieces: by default more than the kernel's buffers take."""
-
-    def __init__(self, pieces: Callable[[], Iterable[bytes]] = huge) -> None:
-        self._pieces = pieces
-
-    def content_type(self, _: str) -> str:
-        """Return the only one."""
-        return "text/plain"
-
-    def render(self, _: str) -> Iterable[bytes]:
-        """Return the pieces."""
-        return self._pieces()
+from support.web_pages import MEGABYTES, Metrics, NoApps
 
 
 def listening_on(

@@ -158,6 +158,17 @@ LOGGED: list[tuple[Event, int, str]] = [
     ),
     (events.Reloaded(Instant(1000), 1, 0, 2, 10), logging.INFO, "reloaded"),
     (RELOAD_FAILED, logging.ERROR, "reload failed"),
+    (events.WebConfigRead("/etc/refresherd/web.yml"), logging.INFO, "web configuration read"),
+    (
+        events.WebConfigRefused(("/etc/refresherd/web.yml:7: x: unknown key; remove it",)),
+        logging.ERROR,
+        "web configuration refused",
+    ),
+    (
+        events.HandshakeFailed("[::1]:9749", "1002", "peer did not return a certificate"),
+        logging.WARNING,
+        "handshake failed",
+    ),
     (events.Stopping("SIGTERM"), logging.INFO, "stopping"),
     (events.Stopped(), logging.INFO, "stopped"),
 ]

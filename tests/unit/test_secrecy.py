@@ -7,8 +7,9 @@ import refresherd
 
 PACKAGE = Path(refresherd.__file__).parent
 
-REVEALERS = {"adapters/dsm", "adapters/state", "domain/formats.py"}
-"""These write secrets for DSM, the next run and consumers; nothing else needs to see one."""
+REVEALERS = {"adapters/dsm", "adapters/state", "adapters/web", "domain/formats.py"}
+"""These write secrets for DSM, the next run and consumers, and compare passwords with their hashes;
+nothing else needs to see one."""
 
 
 def test_secrets_are_revealed_only_where_they_are_written() -> None:

@@ -126,6 +126,12 @@ def describe(  # noqa: C901, PLR0911, PLR0912, PLR0915  # a case for each event
             return Entry(INFO, "reloaded", fields)
         case events.ReloadFailed():
             return Entry(ERROR, "reload failed", fields)
+        case events.WebConfigRead():
+            return Entry(INFO, "web configuration read", fields)
+        case events.WebConfigRefused(faults):
+            return Entry(ERROR, "web configuration refused", {"message": "; ".join(faults)})
+        case events.HandshakeFailed(socket, user, message):
+            return Entry(WARNING, "handshake failed", fields, (socket, "TLS", user), message)
         case events.Stopping():
             return Entry(INFO, "stopping", fields)
         case events.Stopped():

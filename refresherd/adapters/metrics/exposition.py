@@ -147,8 +147,9 @@ class Exposition(Collector):
         )
         yield _gauge(
             "refresherd_config_last_reload_successful",
-            "1 if the last attempt to load the configuration succeeded, otherwise 0.",
-            metrics.loaded,
+            "1 if the configuration and the web configuration were good when they were last read, "
+            "otherwise 0.",
+            metrics.loaded and metrics.web_config_read,
         )
         yield _gauge(
             "refresherd_config_last_reload_success_timestamp_seconds",

@@ -126,6 +126,8 @@ class Metrics:
         """When a configuration was last applied."""
         self.loaded = True
         """Whether the last reload succeeded."""
+        self.web_config_read = True
+        """Whether the web configuration could be read the last time."""
         for app in apps:
             self.add_app(app)
 
@@ -211,6 +213,10 @@ class Metrics:
                 self.loaded, self.loaded_at = True, at
             case events.ReloadFailed():
                 self.loaded = False
+            case events.WebConfigRead():
+                self.web_config_read = True
+            case events.WebConfigRefused():
+                self.web_config_read = False
             case (
                 events.LoginPostponed()
                 | events.SessionResumed()
@@ -226,6 +232,7 @@ class Metrics:
                 | events.AppCrashed()
                 | events.Started()
                 | events.Warned()
+                | events.HandshakeFailed()
                 | events.Stopping()
                 | events.Stopped()
             ):

@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import Iterable
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import TYPE_CHECKING
 
 from refresherd.adapters.web.pages import Pages
 from refresherd.domain.connection_quota import User
@@ -15,7 +16,11 @@ from refresherd.host.admission import Admission
 from refresherd.host.http.refusals import REFUSALS
 from refresherd.host.http.server import DEFAULT_TIMES, HttpServer, Times
 from refresherd.host.listener import Listener
+from refresherd.host.stream import Stream
 from refresherd.host.tcp_peers import TcpPeers
+
+if TYPE_CHECKING:
+    from refresherd.adapters.web.gate import Gate
 
 STOP_SECONDS = 0.4
 """How long a stop waits for answers in progress before it cuts them off."""
@@ -40,15 +45,19 @@ _UNKNOWN_NAME = "this host does not know the name; write an address, such as 127
 
 
 class HttpListener:
-    """Serves the pages on each address of `listen`, pairs of host and port."""
+    """Serves the pages on each address of `listen`, pairs of host and port.
 
-    def __init__(
+    Without a `gate`, it serves all who connect, unencrypted.
+    """
+
+    def __init__(  # noqa: PLR0913  # the last two have defaults
         self,
         listen: Iterable[tuple[str, int]],
         pages: Pages,
         clock: Clock,
         admission: Admission,
         *,
+        gate: "Gate | None" = None,
         times: Times = DEFAULT_TIMES,
     ) -> None:
         self._listen = tuple(listen)
@@ -57,7 +66,9 @@ class HttpListener:
         self._sockets: list[socket.socket] = []
         self._listeners: list[Listener] = []
         self._pages = pages
-        self._server: HttpServer[None] = HttpServer(pages.handle, clock, times)
+        self._gate = gate
+        handle = pages.handle if gate is None else gate.handle
+        self._server: HttpServer[None] = HttpServer(handle, clock, times)
 
     @property
     def addresses(self) -> tuple[tuple[str, int], ...]:
@@ -75,14 +86,19 @@ class HttpListener:
         except RefresherdError:
             await self.stop()
             raise
+        gate = self._gate
+        if gate is not None:
+            await gate.start()
         for bound in self._sockets:
+            name = address_text(*bound.getsockname()[:2])
             listener = Listener(
                 bound,
-                address_text(*bound.getsockname()[:2]),
+                name,
                 self._admission,
                 user=self._user,
                 serve=lambda stream, _: self._server.serve(stream, None),
-                refusals=REFUSALS,
+                refusals=REFUSALS if gate is None else gate.refusals,
+                make_stream=Stream if gate is None else gate.new_stream(name),
             )
             listener.start()
             self._listeners.append(listener)
@@ -96,6 +112,8 @@ class HttpListener:
         self._listeners.clear()
         self._sockets.clear()
         await self._server.stop(STOP_SECONDS)
+        if self._gate is not None:
+            self._gate.stop()
         self._pages.close()
         self._peers.close()
 

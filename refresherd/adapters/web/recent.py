@@ -74,6 +74,8 @@ class Recent:
         self.started_at = clock.now()
         self.reload: Reload | None = None
         """None before the first."""
+        self.web_config_faults: tuple[str, ...] = ()
+        """Why the web configuration was refused when it was last read."""
 
     def observe(self, event: Event) -> None:
         """Remember what the event tells, if it is of interest."""
@@ -95,6 +97,10 @@ class Recent:
                 self.reload = Reload(at, changed=changed)
             case events.ReloadFailed(message):
                 self._refused(message)
+            case events.WebConfigRead():
+                self.web_config_faults = ()
+            case events.WebConfigRefused(faults):
+                self.web_config_faults = faults[:MAX_FAULTS]
             case _:
                 pass
 

@@ -91,6 +91,7 @@ def _daemon(snapshot: Snapshot) -> dict[str, Any]:
         "api": started.api or None,
         "http": started.http.split(", "),
         "last_reload": _reload(snapshot),
+        "web_config_faults": list(recent.web_config_faults),
         "ready": not snapshot.unready,
         "troubled": snapshot.troubled,
         "states": {state.value: snapshot.states[state] for state in State},

@@ -140,14 +140,16 @@ class Page:
         yield "Running for", span(up)
         yield "Configuration", started.config or NONE
         yield "Last reload", self._reload
+        if snapshot.recent.web_config_faults:
+            yield "Web configuration", "refused: what was read before it, if anything, is in force"
         yield "API socket", started.api or "none"
         yield "HTTP", started.http
 
     @property
     def faults(self) -> tuple[str, ...]:
-        """Why the last reload was refused."""
-        last = self._snapshot.recent.reload
-        return () if last is None else last.faults
+        """Why the last reload or the web configuration was refused."""
+        recent = self._snapshot.recent
+        return (*(recent.reload.faults if recent.reload else ()), *recent.web_config_faults)
 
     @property
     def now(self) -> str:

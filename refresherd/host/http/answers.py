@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Callable, Mapping
+from copy import copy
 from email.utils import formatdate
 from http import HTTPStatus
 from math import inf
+from typing import Self
 
 from refresherd.engine.ports import Clock
 from refresherd.host.http.requests import Request
@@ -39,6 +41,15 @@ class Answer:
         """The content."""
         return self._tail[1]
 
+    def with_fields(self, fields: Mapping[str, str]) -> Self:
+        """Return it with these header fields, which replace its own of the same names."""
+        names = {name.lower().encode() for name in fields}
+        lines = self._head.splitlines(keepends=True)
+        kept = [line for line in lines if line.partition(b":")[0].lower() not in names]
+        changed = copy(self)
+        changed._head = b"".join((*kept, _lines(fields)))  # noqa: SLF001  # of the same class
+        return changed
+
     def to_bytes(self, request: Request | None, date: bytes, *, closing: bool) -> bytes:
         """Return what answers a request; `date` is the Date field's line."""
         length, body = self._tail
@@ -62,11 +73,12 @@ def _bare(request: Request | None) -> bool:
 
 def head(status: int, fields: Mapping[str, str]) -> bytes:
     """Return the status line and the fields of an answer, without those of its connection."""
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", "Server: refresherd"]
-    named = {"Cache-Control": "no-store", **fields}
-    return "\r\n".join(
-        [*lines, *(f"{name}: {value}" for name, value in named.items()), ""]
-    ).encode()
+    line = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode()
+    return line + _lines({"Server": "refresherd", "Cache-Control": "no-store", **fields})
+
+
+def _lines(fields: Mapping[str, str]) -> bytes:
+    return "".join(f"{name}: {value}\r\n" for name, value in fields.items()).encode()
 
 
 def problem(

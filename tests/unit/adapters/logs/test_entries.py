@@ -26,6 +26,12 @@ def test_a_warning_about_no_app_has_no_app_field() -> None:
     assert describe(events.Warned("the disk is full")).fields == {"message": "the disk is full"}
 
 
+def test_a_refused_web_configuration_is_one_line() -> None:
+    """It names every fault, as `check` does."""
+    entry = describe(events.WebConfigRefused(("web.yml:1: x", "web.yml:2: y")))
+    assert entry.fields == {"message": "web.yml:1: x; web.yml:2: y"}
+
+
 def test_the_list_has_every_event() -> None:
     """The other tests depend on it."""
     assert {type(event) for event, _, _ in LOGGED} == set(get_args(Event))
@@ -118,6 +124,7 @@ def test_only_trouble_has_a_scope() -> None:
         "session not ended",
         "output failed",
         "hook failed",
+        "handshake failed",
         "access denied",
         "access undecided",
         "connection refused",

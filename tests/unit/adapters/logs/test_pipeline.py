@@ -80,6 +80,7 @@ def event_with(kind: type[Any], text: str) -> Event:
     """Return an event of a kind, with a text in every field that takes one."""
     values: dict[Any, object] = {
         str: text,
+        tuple[str, ...]: (text,),
         int: 1,
         float: 1.0,
         Instant: Instant(1.0),

@@ -186,6 +186,16 @@ def test_the_daemons_own_series_follow_its_events(metrics: Metrics) -> None:
     }
 
 
+def test_a_web_configuration_counts_like_the_configuration(metrics: Metrics) -> None:
+    """One alert covers both, and ends when both are good."""
+    gauge = "config_last_reload_successful"
+    refused = events.WebConfigRefused(("line 3 is wrong",))
+    assert moved(metrics, refused) == {gauge: -1}
+    assert not moved(metrics, events.ReloadFailed("line 3 is wrong"))
+    assert not moved(metrics, events.WebConfigRead("/etc/web.yml"))
+    assert moved(metrics, events.Reloaded(Instant(1000), 0, 0, 0, 0))[gauge] == 1
+
+
 def test_events_without_a_series_change_nothing(metrics: Metrics) -> None:
     """Events that only the log shows must not fail in the metrics."""
     assert not moved(
