@@ -12,7 +12,7 @@ from typing import TextIO, TypeAlias, cast
 import msgspec
 import structlog
 
-from refresherd.adapters.logs.console import Console
+from refresherd.adapters.logs.console import WIDTH, Console
 from refresherd.adapters.logs.observer import Logs
 from refresherd.adapters.logs.writer import (
     JOURNAL_SOCKET,
@@ -78,7 +78,8 @@ def configure(  # noqa: PLR0913, PLR0917  # the last two have defaults
     else:
         if form == "console" or (form == "auto" and terminal):
             colors = terminal and not environ.get("NO_COLOR")
-            render = Console(colors=colors, encoding=stream.encoding or "utf-8")
+            width = WIDTH if terminal else 0
+            render = Console(colors=colors, encoding=stream.encoding or "utf-8", width=width)
             time, moment = local_time_of_day, local_moment
         if journaled:
             render = partial(prefixed, render)

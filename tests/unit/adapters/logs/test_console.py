@@ -43,13 +43,21 @@ TROUBLE: Mapping[type[Any], Event] = {
 }
 
 
+class TerminalStream(io.StringIO):
+    """A stream that is a terminal."""
+
+    def isatty(self) -> bool:
+        """Return True."""
+        return True
+
+
 class Screen:
     """A terminal that shows a log at level debug."""
 
     def __init__(self, level: str = "debug") -> None:
-        self._stream = io.StringIO()
+        self._stream = TerminalStream()
         self.clock = FakeClock()
-        self.logs = configure(level, "console", self._stream, self.clock, {})
+        self.logs = configure(level, "auto", self._stream, self.clock, {"NO_COLOR": "1"})
 
     def last(self) -> list[str]:
         """Return the lines of the last entry, without its time."""
@@ -141,6 +149,16 @@ def test_a_long_message_stands_below_the_details() -> None:
     assert first == f"error   refresh failed  payments auth rejected failures=12 next={local(1030)}"
     assert " ".join(line.strip() for line in rest) == REFUSED.message
     assert all(re.match(r" {33}\S", line) for line in rest)
+
+
+def test_elsewhere_than_on_a_terminal_each_event_is_one_line() -> None:
+    """Whoever searches a file for an event wants all of it."""
+    stream = io.StringIO()
+    logs = configure("info", "console", stream, FakeClock(), {})
+    logs.observe(REFUSED)
+    logs.close()
+    (line,) = stream.getvalue().splitlines()
+    assert line.endswith(f" next={local(1030)}: {REFUSED.message}")
 
 
 def test_a_long_message_begins_on_its_line_if_there_is_room() -> None:

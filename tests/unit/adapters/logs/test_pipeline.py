@@ -170,23 +170,30 @@ def test_no_secret_is_written_from_any_field_of_any_event(
     assert not any(secret[start : start + 20] in text for start in range(len(secret) - 19))
 
 
-@FORMS
+@pytest.mark.parametrize(
+    ("form", "stream"),
+    [("json", io.StringIO), ("console", io.StringIO), ("auto", Terminal)],
+)
 @given(TEXTS, TEXTS)
-def test_no_value_forges_an_entry(form: str, app: str, message: str) -> None:
+def test_no_value_forges_an_entry(
+    form: str, stream: type[io.StringIO], app: str, message: str
+) -> None:
     """DSM's error texts come from outside; none may look like a line or control a terminal."""
     event = AttemptFailed(
         app, URL, Method.AUTH, Reason.TLS, message, 0.5, 1, Instant(1030), request_id=""
     )
-    text = line_of(form, event)
+    log = Log(form, "debug", stream(), NO_COLOR="1")
+    log.logs.observe(event)
+    text = log.text()
     assert text.endswith("\n")
     first, *rest = text.splitlines()
     assert all(line.startswith(INDENT) for line in rest)
+    assert not rest or stream is Terminal
     assert not any(
         character < " " or "\x7f" <= character < "\xa0" for character in text.replace("\n", "")
     )
     if form == "json":
         assert json.loads(text)["event"] == "refresh failed"
-        assert not rest
     else:
         assert "refresh failed" in first
 

@@ -101,6 +101,15 @@ def test_a_report_has_the_readiness_of_its_app() -> None:
     )
 
 
+def test_a_token_that_is_about_to_expire_is_served_and_in_trouble() -> None:
+    """A start during an outage does not wait for the end of it."""
+    assert FRESH.token is not None
+    late = Instant(FRESH.token.expires_at - 1.0)
+    found = report(AppStatus("a", FRESH), late)
+    assert (found.served, found.settled) == (True, True)
+    assert found.trouble == "the token is about to expire, and its refresh is overdue"
+
+
 def test_a_ready_app_may_be_in_trouble() -> None:
     """Its consumers notice nothing yet, but its operator should."""
     error = Retryable(Reason.CONNECT, "refused\nSTATUS=forged")
