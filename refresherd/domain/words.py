@@ -28,12 +28,12 @@ def verdict(apps: int, troubled: int, unready: int) -> str:
     if not apps:
         return "No app is configured"
     if apps == 1:
-        found = "is in trouble" if troubled else "is not ready yet" if unready else "is well"
+        found = "is in trouble" if troubled else "is not ready" if unready else "is well"
         return f"The app {found}"
     if troubled:
         return f"{troubled} of {apps} apps {'is' if troubled == 1 else 'are'} in trouble"
     if unready:
-        return f"{unready} of {apps} apps {'is' if unready == 1 else 'are'} not ready yet"
+        return f"{unready} of {apps} apps {'is' if unready == 1 else 'are'} not ready"
     return f"All {apps} apps are well"
 
 

@@ -12,12 +12,12 @@ from refresherd.domain.words import URGENCY, count, urgency, verdict, worst
         (0, 0, 0, "No app is configured"),
         (1, 0, 0, "The app is well"),
         (1, 1, 0, "The app is in trouble"),
-        (1, 0, 1, "The app is not ready yet"),
+        (1, 0, 1, "The app is not ready"),
         (12, 0, 0, "All 12 apps are well"),
         (12, 1, 1, "1 of 12 apps is in trouble"),
         (12, 2, 5, "2 of 12 apps are in trouble"),
-        (12, 0, 1, "1 of 12 apps is not ready yet"),
-        (12, 0, 2, "2 of 12 apps are not ready yet"),
+        (12, 0, 1, "1 of 12 apps is not ready"),
+        (12, 0, 2, "2 of 12 apps are not ready"),
     ],
 )
 def test_the_verdict_is_one_sentence(apps: int, troubled: int, unready: int, words: str) -> None:
