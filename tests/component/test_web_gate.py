@@ -4,7 +4,10 @@ import asyncio
 import logging
 import time
 from base64 import b64encode
+from collections.abc import Callable, Hashable
+from errno import EAGAIN
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from aiohttp import ClientSession
@@ -15,6 +18,8 @@ from refresherd.host.clock import BootClock
 from refresherd.host.keyed_executor import KeyedExecutor
 from support.protected import protected
 from support.web_tls import basic, hashed
+
+T = TypeVar("T")
 
 ANNA = basic("anna", "secret")
 
@@ -243,3 +248,26 @@ async def test_no_password_and_no_hash_is_logged(
         assert "hunter2" not in told
         assert "$2b$" not in told
         assert "secret" not in told.replace("secret as", "")
+
+
+async def test_passwords_are_checked_again_after_a_check_could_not_be_made() -> None:
+    """A host that had no thread to spare for a moment must not keep everybody out for good."""
+
+    class Exhausted(KeyedExecutor):
+        """Has no thread for the first call."""
+
+        calls = 0
+
+        async def call(self, key: Hashable, run: Callable[[], T]) -> T:
+            """Raise once."""
+            self.calls += 1
+            if self.calls == 1:
+                raise OSError(EAGAIN, "no thread")
+            return await super().call(key, run)
+
+    passwords, users = Passwords(Exhausted(), BootClock()), {"anna": Secret(hashed("secret"))}
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await passwords.right(users, "anna", "secret", 1000)
+    async with asyncio.timeout(20):
+        assert await passwords.right(users, "anna", "secret", 1000)

@@ -98,6 +98,12 @@ class Passwords:
             self._runner.cancel()
 
     async def _run(self) -> None:
+        # No thread can be started now: those who wait give up, and the next one tries again.
+        with suppress(OSError):
+            await self._check_all()
+        self._runner = None
+
+    async def _check_all(self) -> None:
         while (check := self._next()) is not None:
             began = self._clock.now()
             right = await self._executor.call("passwords", check.run)
@@ -109,7 +115,6 @@ class Passwords:
                 self._remember(check.key)
             else:
                 await asyncio.sleep(took * REST_TIMES)
-        self._runner = None
 
     def _next(self) -> _Check | None:
         """Take the next check that somebody waits for, from each client in turn."""
