@@ -19,6 +19,8 @@ from refresherd.engine.liveness import MAX_LAG
 from support.lab import needs_root, needs_tool
 from support.programs import PATIENCE, Dsm, Workplace, emulator, running
 
+pytestmark = pytest.mark.timing
+
 HEAD = '[http]\nlisten = ["127.0.0.1:0"]\n[refresh]\njitter = 0.0\nretry_max = "1s"\n'
 
 LIFETIME = 20.0
