@@ -1,6 +1,6 @@
 """Large answers, made once for many clients, which may read them slowly.
 
-At ten thousand apps the metrics are 41 MB of text. If each client got a text of its own, a few
+At ten thousand apps the metrics are 31 MB of text. If each client got a text of its own, a few
 hundred that do not read would fill the memory. So a text is kept compressed, which is a twentieth
 of that, and one text serves everybody who asks within a short time. As the time is a multiple of
 how long it took to make the text, and a client has half a minute to read it, what slow clients can
@@ -19,6 +19,7 @@ from math import inf
 from typing import Generic, TypeVar
 
 from refresherd.engine.ports import Clock
+from refresherd.host import process
 from refresherd.host.keyed_executor import KeyedExecutor
 
 K = TypeVar("K", bound=Hashable)
@@ -86,16 +87,24 @@ class CompressedText:
 class SharedRendering(Generic[T]):
     """What `render` returns, for all who ask while it runs in a thread, and soon afterwards.
 
-    Calls of equal `name` follow one another.
+    Calls of equal `name` follow one another, each after a rest of `rest_times` as long as the last
+    one took.
     """
 
     def __init__(
-        self, name: str, render: Callable[[], T], executor: KeyedExecutor, clock: Clock
+        self,
+        name: str,
+        render: Callable[[], T],
+        executor: KeyedExecutor,
+        clock: Clock,
+        *,
+        rest_times: float = 0.0,
     ) -> None:
         self._name = name
         self._render = render
         self._executor = executor
         self._clock = clock
+        self._rest_times = rest_times
         self._rendering: asyncio.Task[T] | None = None
         self._shared_until = -inf
 
@@ -114,7 +123,7 @@ class SharedRendering(Generic[T]):
 
     async def _render_in_thread(self) -> T:
         self._shared_until = -inf
-        timed = partial(_timed, self._render, self._clock)
+        timed = partial(_timed, self._render, self._clock, self._rest_times)
         rendered, began, ended = await self._executor.call(self._name, timed)
         shared = min((ended - began) * SHARED_TIMES, MAX_SHARED_SECONDS)
         self._shared_until = ended + shared
@@ -203,8 +212,13 @@ class SharedRenderings(Generic[K, T]):
             if len(self._renderings) >= self._max_keys:
                 # Clients that wait for it still get it.
                 del self._renderings[next(iter(self._renderings))]
-            render = partial(self._rendered, key)
-            rendering = SharedRendering(self._name, render, self._executor, self._clock)
+            rendering = SharedRendering(
+                self._name,
+                partial(self._render, key),
+                self._executor,
+                self._clock,
+                rest_times=self._rest_times,
+            )
             self._renderings[key] = rendering
         return await rendering.get()
 
@@ -213,18 +227,17 @@ class SharedRenderings(Generic[K, T]):
         for rendering in self._renderings.values():
             rendering.close()
 
-    def _rendered(self, key: K) -> T:
-        began = self._clock.now()
-        rendered = self._render(key)
-        # In the thread: calls of equal name wait for it.
-        time.sleep(min((self._clock.now() - began) * self._rest_times, MAX_REST_SECONDS))
-        return rendered
 
-
-def _timed(render: Callable[[], T], clock: Clock) -> tuple[T, float, float]:
-    """Return a rendering, and when it began and ended."""
+def _timed(
+    render: Callable[[], T], clock: Clock, rest_times: float = 0.0
+) -> tuple[T, float, float]:
+    """Return a rendering, when it began, and when it and the rest after it ended."""
     began = clock.now()
-    return render(), began, clock.now()
+    with process.collector_paused():
+        rendered = render()
+    # In the thread: calls of equal name wait for it.
+    time.sleep(min((clock.now() - began) * rest_times, MAX_REST_SECONDS))
+    return rendered, began, clock.now()
 
 
 def _retrieve(rendering: asyncio.Task[T]) -> None:

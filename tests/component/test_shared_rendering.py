@@ -55,6 +55,24 @@ async def test_all_who_ask_meanwhile_get_the_same() -> None:
     assert await asyncio.gather(*clients) == [1] * 300
 
 
+async def test_no_garbage_is_collected_meanwhile() -> None:
+    """Ten thousand reports would start it, and it would hold up the event loop for 0.2 s."""
+    first, second = Numbers(), Numbers()
+    second.fault = ValueError("too many")
+    for numbers in (first, second):
+        numbers.go_on.clear()
+    renderings = [asyncio.create_task(numbers.shared.get()) for numbers in (first, second)]
+    for numbers in (first, second):
+        assert await asyncio.to_thread(numbers.begun.wait, 10)
+    first.go_on.set()
+    assert await renderings[0] == 1
+    assert not gc.isenabled()  # the other one goes on
+    second.go_on.set()
+    with pytest.raises(ValueError, match="too many"):
+        await renderings[1]
+    assert gc.isenabled()
+
+
 @pytest.mark.parametrize(
     ("took", "shared"), [(0.001, 0.001 * SHARED_TIMES), (2.0, MAX_SHARED_SECONDS)]
 )
