@@ -261,6 +261,16 @@ async def test_head_is_answered_as_get_without_the_body(path: str) -> None:
         assert int(got.headers["Content-Length"]) > 0
 
 
+async def test_a_path_that_is_not_utf8_fails_no_page() -> None:
+    """A directory may have any name, and the page tells why an output in it fails."""
+    lagging = AppStatus("ledger", LIFE, (OutputStatus("/run/\udcff/token", None, "disk full"),))
+    async with served(lagging) as client:
+        for path in ("/", "/status.json"):
+            code, text = await answer(client, path)
+            assert code == 200
+            assert "disk full" in text
+
+
 async def test_no_page_shows_a_token() -> None:
     """The port may be open to the whole network."""
     async with served(READY, BEHIND, REFUSED) as client:

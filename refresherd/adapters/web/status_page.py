@@ -184,7 +184,8 @@ class Page:
 def render(snapshot: Snapshot, view: View) -> Iterator[bytes]:
     """Yield a page in pieces. Call it in a thread."""
     for piece in _template().generate(page=Page(snapshot, view), assets=asset_prefix()):
-        yield piece.encode()
+        # Bytes of a path that are not UTF-8 (PEP 383) must not fail the page.
+        yield piece.encode(errors="replace")
 
 
 @cache

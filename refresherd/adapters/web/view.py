@@ -64,7 +64,7 @@ class View:
     @classmethod
     def parse(cls, query: str) -> "View":
         """Return what a query asks for; what it does not understand, it ignores."""
-        fields = dict(parse_qsl(query, errors="replace", max_num_fields=20))
+        fields = dict(parse_qsl(query, errors="replace"))
         state, sort, page = fields.get("state", ""), fields.get("sort", ""), fields.get("page", "")
         return cls(
             q=fields.get("q", "").strip()[:MAX_SEARCHED],
