@@ -171,13 +171,15 @@ async def test_a_file_is_not_read_while_it_is_written(ca: Authority, tmp_path: P
     """A certificate and its key are two files, and come one after the other."""
     path = tmp_path / "web.yml"
     path.write_text(TLS)
-    async with protected(path, every=0.5) as served:
+    async with protected(path, every=3600) as served:
         old = await serial(served, ca.client_context())
         fresh = ca.issue("fresh", "localhost")
         shutil.copy(fresh.cert, tmp_path / "server.pem")
-        await asyncio.sleep(0.2)
+        await served.watch.look()
         shutil.copy(fresh.key, tmp_path / "server.key")
-        await until_read(served, WebConfigRead)
+        for _ in range(2):
+            await served.watch.look()
+        assert len(served.observer.of(WebConfigRead)) == 1
         assert served.observer.of(WebConfigRefused) == []
         assert await serial(served, ca.client_context()) != old
 

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import socket
 import ssl
+import threading
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from aiohttp import ClientConnectorError, ClientOSError, ServerDisconnectedError
 from cryptography import x509
 
 from refresherd.domain.events import HandshakeFailed
+from refresherd.host import tls_stream
 from refresherd.host.http.server import Times
 from support.http_wire import read_all
 from support.protected import Protected, protected
@@ -62,9 +64,9 @@ async def live(served: Protected, context: ssl.SSLContext) -> str:
 
 
 def connected(served: Protected, context: ssl.SSLContext) -> ssl.SSLSocket:
-    """Return a client's connection after its handshake."""
+    """Return a client's connection after its handshake; an end without a goodbye is an error."""
     connection = socket.create_connection(served.address, timeout=20)
-    return context.wrap_socket(connection, server_hostname="localhost")
+    return context.wrap_socket(connection, server_hostname="localhost", suppress_ragged_eofs=False)
 
 
 def tell(served: Protected, data: bytes, *, ends: bool = False) -> bytes:
@@ -102,7 +104,6 @@ async def test_both_versions_serve_many_requests_and_say_goodbye(
     def ask() -> tuple[str | None, bytes]:
         with connected(served, context) as client:
             client.sendall(GET * 3 + GET.replace(b"x\r\n", b"x\r\nConnection: close\r\n"))
-            # A connection that is cut off without a goodbye raises SSLEOFError.
             return client.version(), read_all(client)
 
     async with protected(place.file) as served:
@@ -137,6 +138,7 @@ async def test_a_client_that_does_not_read_is_cut_off(place: Place) -> None:
             await asyncio.to_thread(dawdle)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     "begun", [b"", HELLO_BEGINS[:1], HELLO_BEGINS, HELLO_BEGINS + bytes(300)], ids=len
 )
@@ -344,8 +346,31 @@ async def test_idle_connections_take_little_memory(place: Place) -> None:
         print(f"{each:.0f} bytes for both ends of an idle connection")  # noqa: T201
 
 
-async def test_a_flood_of_handshakes_leaves_the_loop_free(place: Place) -> None:
-    """They are made in a thread, one at a time: probes and refreshes go on."""
+async def test_handshakes_are_made_beside_the_loop_one_at_a_time(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a large key each takes many milliseconds, in which probes and refreshes go on."""
+    advance, running, most, threads = tls_stream._advance, 0, 0, set()
+
+    def slowly(tls: ssl.SSLObject) -> bool:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        threads.add(threading.current_thread())
+        time.sleep(0.05)
+        running -= 1
+        return advance(tls)
+
+    monkeypatch.setattr(tls_stream, "_advance", slowly)
+    context = place.ca.client_context()
+    async with protected(place.file) as served:
+        assert await asyncio.gather(*[live(served, context) for _ in range(5)]) == ["ok\n"] * 5
+    assert most == 1
+    assert threading.main_thread() not in threads
+
+
+async def test_a_flood_of_handshakes_is_served(place: Place) -> None:
+    """One after the other, and whoever comes meanwhile as well."""
     context = place.ca.client_context()
     async with protected(place.file) as served:
 
