@@ -24,11 +24,12 @@ Apps in trouble come first, each with what to do. The states of an app:
   starting  no token yet
   retrying  a valid token, but the last attempt to renew it failed
   fresh     a valid token
-The bar is a token's life, from its issue to its expiry: dots are over, the line
-is left, the upright is the next refresh, and the thin end is the outage budget:
-how long DSM may fail before the token expires.
-Without a terminal there is exactly one line for each app. With APP, all details
-are shown, too."""
+The bar shows a token's life, from its issue to its expiry. Dots stand for time
+that has passed, the line for time that is left. The upright marks the next
+refresh. The thin end is the outage budget: how long DSM may fail before the
+token expires.
+Without a terminal, there is exactly one line for each app. With APP, all
+details are shown."""
 
 EPILOG = """\
 examples:
@@ -111,7 +112,7 @@ class View:
         """Show why there is no newer answer, above the newest one."""
         if not self._screen.redraws:
             return self._screen.draw([(Piece(str(error)),)])
-        facts = f"These are its facts as of {self._as_of}; trying again."
+        facts = f"This is its status as of {self._as_of}; trying again."
         width = self._screen.frame().width
         above = wrapped(f"The daemon does not answer. {facts}", width, "retrying")
         above += wrapped(f"{error}", width)

@@ -156,7 +156,7 @@ def _text(line: Line) -> Text:
 
 
 def _legend(bar: str) -> Text:
-    names = ("over", "left", "outage budget", "next refresh")
+    names = ("used", "left", "outage budget", "next refresh")
     text = "  ".join(f"{sign} {name}" for sign, name in zip(bar, names, strict=True))
     return Text.assemble(("bars     ", "dim"), text, no_wrap=True, overflow="ellipsis")
 

@@ -16,7 +16,7 @@ Fields = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class OutputRow:
-    """An output: what it holds."""
+    """An output, and what it holds."""
 
     name: str
     holds: str
@@ -27,7 +27,7 @@ class OutputRow:
 
 @dataclass(frozen=True, slots=True)
 class HookRow:
-    """A hook: how its last run ended."""
+    """A hook, and how its last run ended."""
 
     name: str
     last_run: str
@@ -38,21 +38,21 @@ class HookRow:
 
 @dataclass(frozen=True, slots=True)
 class ConsumerRow:
-    """A consumer that asked lately."""
+    """A consumer, and when it last got the token."""
 
     who: str
     ago: str
 
 
 class AppRow:
-    """What people read of an app, made of the fields that programs read."""
+    """What people read about an app, made from the fields that programs read."""
 
     def __init__(self, fields: Fields, now: float) -> None:
         """Read an app's fields; `now` is in unix seconds.
 
         Raises LookupError, TypeError or ValueError for fields of another form.
         """
-        # The dates are in whole seconds, too: all times come out at most a second wrong.
+        # The dates are in whole seconds, so with `now` rounded down times are at most a second off.
         self._now = floor(now)
         self.name = str(fields["name"])
         self.state = str(fields["state"])
@@ -88,13 +88,13 @@ class AppRow:
 
     @property
     def delivery(self) -> str:
-        """That an output lags, "" if none does."""
+        """A remark that an output is not up to date yet, "" if every output is."""
         late = self.valid and not self.ready and not self._current
         return "an output does not hold the token" if late else ""
 
     @property
     def expires_in(self) -> str:
-        """How long the token is valid, or since when it is not."""
+        """How long the token is still valid, or how long ago it expired."""
         if self._left is None:
             return NONE
         return span(self._left) if self._left > 0 else ago(-self._left)
@@ -112,8 +112,8 @@ class AppRow:
         return NONE if self._budget is None else span(self._budget)
 
     @property
-    def consumers_can_live(self) -> str:
-        """How long consumers can still live with the trouble."""
+    def consequence(self) -> str:
+        """What the trouble means for consumers: whether, and for how long, they have a token."""
         if self._left is None:
             return "Consumers have no token."
         cut_off = ", ".join(output.name for output in self.outputs if output.cut_off)
@@ -131,7 +131,7 @@ class AppRow:
 
     @property
     def since(self) -> str:
-        """Since when attempts fail, how many have, and when the next one is due."""
+        """When attempts began to fail, how many have failed, and when the next one is due."""
         when = self._failing_since
         if not when:
             return ""
@@ -146,7 +146,7 @@ class AppRow:
         """The token's life, None without a token."""
         if self._left is None or self._lifetime is None:
             return None
-        # A token that was kept alive has lived longer: its life is counted from the last time.
+        # Keeping a token alive begins its life anew, so the date of its issue does not count.
         began = self._left - self._lifetime
         return life(began, self._left, self._due, self._budget, 0.0)
 
@@ -175,10 +175,10 @@ class AppRow:
 
     @property
     def trouble(self) -> Iterator[str]:
-        """How long consumers can live with the trouble, what it is, and what to do; a line each."""
+        """What the trouble means for consumers, what it is, and what to do; a line each."""
         if not self.troubled:
             return
-        yield self.consumers_can_live
+        yield self.consequence
         for error in self.errors:
             yield error
             if error == self.error:
@@ -188,7 +188,7 @@ class AppRow:
 
     @property
     def summary(self) -> str:
-        """How much more there is to see."""
+        """How many outputs, hooks and consumers the app has."""
         parts = [count(len(self.outputs), "output")]
         if self.hooks:
             parts.append(count(len(self.hooks), "hook"))
@@ -198,7 +198,7 @@ class AppRow:
 
     @property
     def details(self) -> Iterator[tuple[str, str]]:
-        """All that there is to see besides the trouble, each with what it is."""
+        """Everything known about the app besides its trouble, as pairs of term and text."""
         yield from ((output.name, output.holds) for output in self.outputs)
         yield from ((hook.name, hook.last_run) for hook in self.hooks)
         for consumer in self.consumers:

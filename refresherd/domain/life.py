@@ -1,4 +1,4 @@
-"""A token's life as a bar: what is over, what is left, and where the next refresh is due."""
+"""A token's life as a bar: what has passed, what is left, and when the next refresh is due."""
 
 from dataclasses import dataclass
 from enum import Enum

@@ -29,7 +29,7 @@ REMEDIES: Mapping[Reason, str] = MappingProxyType(
 )
 """What an operator should do when an attempt has failed for a reason."""
 
-REPAIR_OUTPUT = "repair what its error names; the output is written within ten seconds of that"
+REPAIR_OUTPUT = "remove the cause that its error names; it is then written within ten seconds"
 REPAIR_HOOK = "repair the hook; it runs again with the next token"
 
 

@@ -1,7 +1,7 @@
 """The status of apps as lines of text: the verdict, a table, and below each app its trouble.
 
-A line consists of pieces, each with a style: a state, DIM, BOLD or nothing. So `status` and the
-demo colour it in their own ways, and without colours no fact is missing.
+A line consists of pieces, each with a style: a state, DIM, BOLD or none. `status` and the demo map
+styles to colours in their own ways; nothing depends on colours alone.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ DIM, BOLD = "dim", "bold"
 """The styles that are not states."""
 
 LOST, TROUBLED = "expired", "retrying"
-"""The styles of trouble that has and has not reached consumers."""
+"""The styles of trouble that leaves consumers without a valid token, and of other trouble."""
 
 NUMBERS: Mapping[str, str] = MappingProxyType(
     {
@@ -29,11 +29,11 @@ NUMBERS: Mapping[str, str] = MappingProxyType(
         "OUTAGE BUDGET": "outage_budget",
     }
 )
-"""Headings of columns, and the attributes that they show. On a narrow terminal the last one goes
-first; none goes before the bar."""
+"""Headings of columns, and the attributes of AppRow below them. A terminal that is too narrow loses
+the bar first, then these columns from the last to the first."""
 
 BAR, ASCII_BAR = "·━─┃", ".=-|"
-"""What draws a token's life: what is over, what is left, the outage budget, the next refresh."""
+"""The characters of a token's life, in the order of `Cell`."""
 
 MIN_BAR, MAX_BAR = 12, 40
 """Columns of the bar, if there is one."""
@@ -56,7 +56,7 @@ Line = tuple[Piece, ...]
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What a picture has to fit into."""
+    """The space that a picture has to fit into."""
 
     width: int | None = None
     """Columns; None for any number, and no bar."""
@@ -164,14 +164,15 @@ def _numbers(row: AppRow) -> tuple[str, ...]:
 
 
 def _verdict(rows: Sequence[AppRow], width: int | None) -> list[Line]:
-    """Return the page's headline, and how far the trouble has gone."""
+    """Return the headline, and whether consumers have valid tokens."""
     troubled, unready = sum(row.troubled for row in rows), sum(not row.ready for row in rows)
     headline = words.verdict(len(rows), troubled, unready)
     lost = sum(row.lost for row in rows)
     style = LOST if lost else TROUBLED if troubled else "starting" if unready else "fresh"
     lines = wrapped(headline, width, style)
-    # The line of a single app says the same.
-    return [*lines, *wrapped(words.worst(troubled, lost, unready), width)] if rows[1:] else lines
+    if rows[1:]:  # the line of a single app says the same
+        lines += wrapped(words.consequence(troubled, lost, unready), width)
+    return lines
 
 
 def _below(row: AppRow, width: int | None, *, details: bool) -> Iterator[Line]:

@@ -1,7 +1,7 @@
-"""What the status page, the terminal and the demo call the same: the verdict on all apps."""
+"""Words that the status page, `status` and the demo share: the verdict on all apps."""
 
 NONE = "-"
-"""Stands for a fact that there is not."""
+"""Stands for a value that does not exist."""
 
 URGENCY = ("rejected", "expired", "starting", "retrying", "fresh")
 """The states, in the order in which operators should look at their apps."""
@@ -24,7 +24,7 @@ def count(number: int, noun: str, ending: str = "s") -> str:
 
 
 def verdict(apps: int, troubled: int, unready: int) -> str:
-    """Return what the facts come to: how many apps are in trouble, or not ready."""
+    """Return the headline: how many apps are in trouble, or not ready."""
     if not apps:
         return "No app is configured"
     if apps == 1:
@@ -37,8 +37,8 @@ def verdict(apps: int, troubled: int, unready: int) -> str:
     return f"All {apps} apps are well"
 
 
-def worst(troubled: int, lost: int, unready: int) -> str:
-    """Return how far the trouble has gone, "" while apps only wait for their first token."""
+def consequence(troubled: int, lost: int, unready: int) -> str:
+    """Return whether consumers have valid tokens, "" while apps only wait for their first one."""
     if not troubled:
         return "" if unready else ALL_WELL
     if not lost:

@@ -217,7 +217,7 @@ def test_status_watch_keeps_the_last_facts_and_says_how_old_they_are(
     before, gone, after = text.split("\x1b[J")[1:]
     (as_of,) = re.findall(r"As of (\d\d:\d\d:\d\d UTC)", before)
     assert gone.startswith(
-        f"The daemon does not answer. These are its facts as of {as_of}; trying again.\nnothing"
+        f"The daemon does not answer. This is its status as of {as_of}; trying again.\nnothing"
     )
     assert "payments  fresh" in gone
     assert after.startswith("The app is well")

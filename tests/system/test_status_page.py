@@ -53,7 +53,9 @@ def test_without_scripts_the_page_tells_which_app_is_in_trouble_and_why(
     """An operator at night may have no more than a terminal's browser."""
     with opened(browser, watched.url, scripts=False) as page:
         assert page.locator("h1").inner_text() == "4 of 7 apps are in trouble"
-        assert page.locator("#worst").inner_text() == "Consumers of 3 apps have no valid token."
+        assert (
+            page.locator("#consequence").inner_text() == "Consumers of 3 apps have no valid token."
+        )
         assert set(names(page)[:4]) == set(TROUBLED)
         assert names(page)[0] == "orders"
         orders = page.locator("#app-orders").inner_text()

@@ -1,6 +1,6 @@
-"""The status page as HTML: which texts and shapes stand for the facts.
+"""The status page as HTML, rendered on the server; its script only fetches it again.
 
-It is rendered on the server; the script only fetches it again. Jinja2 is imported for the first
+Jinja2 is imported for the first
 page, so that a daemon that is only scraped does not pay for it.
 """
 
@@ -47,7 +47,7 @@ class Chip:
 
 @dataclass(frozen=True, slots=True)
 class EndpointRow:
-    """How an endpoint has answered."""
+    """How fast and how reliably an endpoint has answered."""
 
     url: str
     median: str
@@ -66,6 +66,7 @@ class LifeBar:
         self.left_width = _place(max(0.0, bar.budget - bar.now))
         self.budget_from = _place(max(bar.budget, bar.now))
         self.budget_width = _place(1.0 - max(bar.budget, bar.now))
+        # The mark is 0.7 wide, and stays inside of the bar.
         self.refresh_at = None if bar.refresh is None else _place(min(bar.refresh, 0.993))
 
 
@@ -91,21 +92,21 @@ class Page:
 
     @property
     def title(self) -> str:
-        """The title of the browser's tab: it tells whether to look."""
+        """The title of the browser's tab, which says whether anything is wrong."""
         trouble = f"{self.troubled} in trouble" if self.troubled else "all well"
         return f"{trouble} · refresherd on {self.host}"
 
     @property
     def verdict(self) -> str:
-        """What the facts come to."""
+        """The headline: how many apps are in trouble."""
         snapshot = self._snapshot
         return words.verdict(len(snapshot.apps), snapshot.troubled, snapshot.unready)
 
     @property
-    def worst(self) -> str:
-        """How far the trouble has gone."""
+    def consequence(self) -> str:
+        """What the trouble means for consumers."""
         snapshot = self._snapshot
-        return words.worst(snapshot.troubled, snapshot.lost, snapshot.unready)
+        return words.consequence(snapshot.troubled, snapshot.lost, snapshot.unready)
 
     @staticmethod
     def life(row: AppRow) -> "LifeBar | None":
@@ -119,21 +120,22 @@ class Page:
         states, view = self._snapshot.states, self.view
         counts = {"": len(self._snapshot.apps), TROUBLED: self.troubled}
         counts |= {state: states[state] for state in URGENCY}
+        texts = {"": "all", TROUBLED: "in trouble"}
         for state, count in counts.items():
             current = view.state == state
             if count or current or not state:
                 link = view.link(state=state, page=1)
-                yield Chip(state or "all", state, count, link, current)
+                yield Chip(texts.get(state, state), state, count, link, current)
 
     @property
     def endpoints(self) -> Iterator[EndpointRow]:
-        """How each endpoint has answered."""
+        """A row for each endpoint."""
         for url, record in self._snapshot.recent.endpoints.copy().items():
             yield self._endpoint(url, record)
 
     @property
     def facts(self) -> Iterator[tuple[str, str]]:
-        """What to know about the daemon."""
+        """What is known about the daemon, as pairs of term and text."""
         snapshot, started = self._snapshot, self._snapshot.recent.started
         up = snapshot.now - snapshot.recent.started_at
         yield "Version", __version__

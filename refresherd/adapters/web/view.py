@@ -15,10 +15,10 @@ PAGE_SIZE = 100
 """Apps on one page."""
 
 MAX_SEARCHED = 100
-"""Characters of a search."""
+"""Characters of a search; the others are ignored."""
 
 TROUBLED = "troubled"
-"""What stands for all apps in trouble where a state is wanted."""
+"""The value of `state` that selects all apps in trouble."""
 
 
 class Sort(StrEnum):
@@ -52,10 +52,10 @@ _ORDERS: Mapping[Sort, Callable[[AppReport], Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A choice of apps."""
+    """A choice of apps, and their order."""
 
     q: str = ""
-    """What an app's name, endpoint, outputs or last error contain."""
+    """Text to find in an app's name, endpoint, outputs or last error."""
     state: str = ""
     """A state, TROUBLED, or "" for all."""
     sort: Sort = Sort.URGENCY
@@ -63,7 +63,7 @@ class View:
 
     @classmethod
     def parse(cls, query: str) -> "View":
-        """Return what a query asks for; what it does not understand, it ignores."""
+        """Return the view that a query asks for, ignoring what is unknown or malformed."""
         fields = dict(parse_qsl(query, errors="replace"))
         state, sort, page = fields.get("state", ""), fields.get("sort", ""), fields.get("page", "")
         return cls(
@@ -84,7 +84,7 @@ class View:
         return f"/?{urlencode(query)}" if query else "/"
 
     def choose(self, apps: Iterable[AppReport]) -> list[AppReport]:
-        """Return the apps that the view shows on all pages, in its order."""
+        """Return the apps of all pages of the view, in its order."""
         chosen = [one for one in apps if self._has_state(one) and self._matches(one)]
         chosen.sort(key=_ORDERS[self.sort])
         return chosen

@@ -86,7 +86,7 @@ def test_it_is_the_status_pages_picture() -> None:
 
 def test_the_parts_of_a_bar_are_named() -> None:
     """Whoever sees the first one cannot know what its lines mean."""
-    assert "· over  ━ left  ─ outage budget  ┃ next refresh" in drawn(PICTURE)[-3]
+    assert "· used  ━ left  ─ outage budget  ┃ next refresh" in drawn(PICTURE)[-3]
 
 
 def test_before_the_daemon_answers_the_frame_says_so() -> None:

@@ -68,14 +68,14 @@ def test_an_app_without_a_token_has_no_times() -> None:
 
 
 def test_an_expired_token_says_since_when() -> None:
-    """So long have consumers been without a token."""
+    """It says how long consumers have been without a token."""
     app = row(fresh(state="expired", troubled=True, expires_at=stamp(NOW - 184)))
     assert app.expires_in == "3m 04s ago"
     assert app.life_text == "No valid token, expired 3m 04s ago"
     assert next(app.trouble) == "Consumers have had no valid token for 3m 04s."
 
 
-def test_trouble_says_how_long_consumers_can_live_what_it_is_and_what_to_do() -> None:
+def test_trouble_says_what_it_means_for_consumers_what_it_is_and_what_to_do() -> None:
     """These are the questions of an operator at night, in this order."""
     assert list(row(failing()).trouble) == [
         "Consumers have a valid token for another 7m 11s.",
@@ -100,8 +100,8 @@ def test_consumers_of_a_refused_app_may_still_have_a_token() -> None:
     """A refused login ends no session, so there is time left."""
     app = row(failing(state="rejected"))
     assert app.expires_in == "7m 11s"
-    assert app.consumers_can_live == "Consumers have a valid token for another 7m 11s."
-    assert row(starting("a")).consumers_can_live == "Consumers have no token."
+    assert app.consequence == "Consumers have a valid token for another 7m 11s."
+    assert row(starting("a")).consequence == "Consumers have no token."
 
 
 def test_outputs_and_hooks_are_troubles_of_their_own() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from refresherd.domain.session_state import State
-from refresherd.domain.words import URGENCY, count, urgency, verdict, worst
+from refresherd.domain.words import URGENCY, consequence, count, urgency, verdict
 
 
 @pytest.mark.parametrize(
@@ -38,8 +38,8 @@ def test_the_verdict_is_one_sentence(apps: int, troubled: int, unready: int, wor
 def test_it_is_said_whether_consumers_suffer(
     troubled: int, lost: int, unready: int, words: str
 ) -> None:
-    """It decides between breakfast and now."""
-    assert worst(troubled, lost, unready) == words
+    """It decides whether somebody acts now or in the morning."""
+    assert consequence(troubled, lost, unready) == words
 
 
 def test_every_state_has_its_place() -> None:

@@ -1,10 +1,10 @@
 // Keeps the page up to date: fetches it again and changes only what differs, so that nothing
-// flickers and nobody loses a selection, a focus or an open detail.
+// flickers, and selections, the focus and opened details stay.
 "use strict";
 
 const PERIOD = 2000; // milliseconds between two updates
-const LONGEST = 10000; // and after the daemon has not answered
-const DEBOUNCE = 250; // after the last key in the search field
+const LONGEST = 10000; // the longest pause, and the timeout of an update, in milliseconds
+const DEBOUNCE = 250; // milliseconds after the last key in the search field
 
 document.documentElement.classList.add("scripted");
 
@@ -80,7 +80,7 @@ async function update() {
     if (number !== newest) return;
     failures += 1;
     const asOf = document.querySelector("#as-of time").textContent;
-    show(`The daemon does not answer. These are its facts as of ${asOf}; trying again.`);
+    show(`The daemon does not answer. This is its status as of ${asOf}; trying again.`);
   }
   timer = setTimeout(update, Math.min(PERIOD * 2 ** Math.max(0, failures - 1), LONGEST));
 }
