@@ -84,7 +84,7 @@ def reasons(status: AppStatus, now: Instant) -> tuple[str, ...]:
     """Return why an app is not ready, nothing if it is.
 
     1. It has no valid token.
-    2. An output does not hold it, or not soon enough, though it may still hold a valid one.
+    2. An output could not be updated, or holds an older token for too long.
     3. The token is about to expire.
     """
     token = valid_token(status.session, now)
@@ -93,7 +93,7 @@ def reasons(status: AppStatus, now: Instant) -> tuple[str, ...]:
 
 
 def ready(status: AppStatus, now: Instant) -> bool:
-    """Return whether the app has a valid token that every output holds and that lives on."""
+    """Return whether every output holds a valid token that is not about to expire."""
     return not reasons(status, now)
 
 
@@ -197,8 +197,8 @@ def _serves(output: OutputStatus, now: Instant) -> bool:
 def _about_to_expire(session: SessionState, token: Token, now: Instant) -> str:
     """Return why a token in the last share of its life is not being replaced, "" if it is.
 
-    With `at = 0.95` the refresh is due within that share. Unless an attempt fails sooner, it has
-    half of what is left then, which is how long an attempt may take (`timing.attempt_timeout`).
+    With `at = 0.95` the refresh is due within that share. Unless an attempt fails, the app stays
+    ready for half of what was left then: so long may an attempt take (`timing.attempt_timeout`).
     """
     left = token.expires_at - now
     if left > token.lifetime * LAST_SHARE:

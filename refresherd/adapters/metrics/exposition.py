@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from refresherd import __version__
 from refresherd.adapters.metrics.families import FAMILIES
 from refresherd.adapters.metrics.observer import REFUSALS, Histogram, Metrics
-from refresherd.adapters.metrics.rendering import Row, in_seconds, render
+from refresherd.adapters.metrics.rendering import Row, has_seconds, render
 from refresherd.adapters.metrics.series import movable
 from refresherd.domain import readiness
 from refresherd.domain.model import Instant
@@ -34,7 +34,7 @@ _ENCODERS: Mapping[str, Callable[[Collector], bytes]] = {
 class Exposition(Collector):
     """Answers scrapes from the counters of Metrics and the reports of the roster.
 
-    `lines_dropped` returns how many lines the log has lost. Safe to call in a thread while the
+    `lines_dropped` returns how many log lines were dropped. Safe to call in a thread while the
     event loop goes on counting.
     """
 
@@ -57,9 +57,9 @@ class Exposition(Collector):
         return OPENMETRICS if prefers_openmetrics(accept) else TEXT
 
     def render(self, content_type: str) -> Iterator[bytes]:
-        """Yield the text of one of the content types in pieces; at 10,000 apps all of it is 31 MB.
+        """Yield the metrics in pieces, in one of the content types; for 10,000 apps they are 31 MB.
 
-        Between two pieces the event loop may run.
+        The event loop may run between two pieces.
         """
         openmetrics = content_type == OPENMETRICS
         now = self._clock.now()
@@ -159,7 +159,7 @@ class Exposition(Collector):
 
 
 def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, text, value, unit="seconds" if in_seconds(name) else "")
+    return GaugeMetricFamily(name, text, value, unit="seconds" if has_seconds(name) else "")
 
 
 def _counters(

@@ -25,7 +25,7 @@ def _counter(name: str, text: str, *labels: str) -> Family:
     endings = tails(labels, SERIES[name])
 
     def samples(row: Row) -> Samples:
-        # What counted under earlier settings is not lost.
+        # Counts from before a reload must not be lost.
         shown = zip(endings, row.counters.counts(name), row.movable[name], strict=True)
         return [(tail, count) for tail, count, can_move in shown if can_move or count]
 
@@ -65,7 +65,7 @@ def _info_tail(endpoint: str, renew: Method, credential: str) -> str:
 
 
 def kind_of(credential: Credential) -> str:  # noqa: PLR0911  # one for each kind
-    """Return the kind of a credential: the key that names it, or what the app is called."""
+    """Return the kind of a credential: its key in the configuration, or the kind of app."""
     match credential:
         case ApiKeyFile():
             return "api_key_file"
@@ -157,7 +157,8 @@ FAMILIES = (
     ),
     _gauge(
         "app_ready",
-        "1 if the app has a valid token that lives on, and every output holds it, otherwise 0.",
+        "1 if the app has a valid token that every output holds and that is not about to expire, "
+        "otherwise 0.",
         lambda row: int(row.ready),
     ),
     Family(
@@ -170,7 +171,7 @@ FAMILIES = (
     Family(
         "refused_logins_limit",
         "gauge",
-        "How many logins with the app's credential may fail in 24 hours; after that, none is sent.",
+        "How many logins with the app's credential may fail in 24 hours; then no more are sent.",
         _refused_logins_limit,
     ),
     Family(

@@ -1,4 +1,4 @@
-"""The text of the series of apps, rendered by hand.
+"""Renders the series of apps as text, without prometheus_client.
 
 Some forty series per app are 400,000 samples at ten thousand apps: prometheus_client takes ten
 times as long to render them, and as much memory.
@@ -16,7 +16,7 @@ from refresherd.domain.report import AppReport
 from refresherd.domain.session_state import SessionState
 
 Samples: TypeAlias = Iterable[tuple[str, float | str]]
-"""What follows `app` among a series' labels, with the closing brace, and the series' value."""
+"""For each series, its labels after `app` with the closing brace, and its value."""
 
 BATCH = 64
 """Apps per piece of text, which is then about ten kilobytes."""
@@ -35,7 +35,7 @@ class Row:
 
     @property
     def session(self) -> SessionState:
-        """All that is known about the session."""
+        """The session's state."""
         return self.report.status.session
 
     @property
@@ -68,11 +68,11 @@ class Family:
             name += "_total"
         lines = f"# HELP {name} {self.help}\n# TYPE {name} {self.type}\n"
         # The only unit here. The text format has no line for it.
-        return f"{lines}# UNIT {name} seconds\n" if openmetrics and in_seconds(name) else lines
+        return f"{lines}# UNIT {name} seconds\n" if openmetrics and has_seconds(name) else lines
 
 
-def in_seconds(name: str) -> bool:
-    """Return whether a metric's unit is the second, as its name then says."""
+def has_seconds(name: str) -> bool:
+    """Return whether a metric's unit is the second, which its name then says."""
     return name.endswith("_seconds")
 
 

@@ -1,4 +1,4 @@
-"""Which series of an app can ever move.
+"""Which counters of an app can ever move from 0, given its settings.
 
 The others are left out: at ten thousand apps, each costs Prometheus ten thousand series. Those that
 can move exist from the start, because a rate misses the event with which a series appears.
@@ -30,7 +30,7 @@ _ANY_REQUEST = frozenset(
         Reason.BAD_RESPONSE,
     }
 )
-"""What network, proxies and an overloaded DSM do to any request."""
+"""Failures that the network, proxies or an overloaded DSM may cause to any request."""
 
 _REASONS: Mapping[Method, frozenset[Reason]] = {
     # Only a login needs the credential; Metrics counts every unreadable one as a failed login.
@@ -83,7 +83,7 @@ def movable(app: App, *, ends_sessions: bool) -> Movable:
 def _movable(
     used: tuple[Method, ...], *, has_key: bool, has_tls: bool, has_hooks: bool, ends: bool
 ) -> Movable:
-    """Return the same mapping for all apps of a kind: there are few kinds."""
+    """Return one mapping for all apps of a kind, to save memory: there are few kinds."""
     reasons = {method: set(_REASONS[method]) for method in used}
     if not has_key:
         # When DSM refuses the token in the file, the app continues from its latest session.
