@@ -163,7 +163,7 @@ class HttpTable(Struct, frozen=True, kw_only=True):
     web_config_file: Annotated[
         scalars.InputFile,
         "TLS, passwords and response headers, in the format of Prometheus' exporter-toolkit; it "
-        "takes the extra `[web]`. The file itself is read again when it changes.",
+        "needs the extra `[web]`. The file itself is read again when it changes.",
         Meta(examples=["web-config.yml"]),
     ] = scalars.InputFile()
 

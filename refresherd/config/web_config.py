@@ -25,8 +25,8 @@ LONGEST = 64 * 1024
 SECTIONS = ("tls_server_config", "http_server_config", "basic_auth_users")
 
 RATE_LIMIT = (
-    "not supported: it would have a client that asks too often shut out all others; connections "
-    "are limited by user, and answers shared; remove it"
+    "not supported: one client that asks too often would shut out all others; connections are "
+    "limited by user, and answers shared; remove it"
 )
 
 HEADERS: Mapping[str, tuple[str, ...]] = {

@@ -44,7 +44,7 @@ def read_web_file(path: Path) -> WebFile:
     lacking = [name for module, name in LIBRARIES.items() if find_spec(module) is None]
     if lacking:
         cure = "install them where refresherd is installed: pip install 'refresherd[web]'"
-        message = f"it takes libraries that are missing ({', '.join(lacking)}); {cure}"
+        message = f"it needs libraries that are missing ({', '.join(lacking)}); {cure}"
         return WebFile(path, (Finding((), message),))
     from refresherd.config.web_config import read  # noqa: PLC0415  # it needs the libraries
 

@@ -93,9 +93,7 @@ def begin(now: Instant, generation: int = 0, *, by_operator: bool = False) -> Se
     `generation` is that of its last token, if it had one under other settings. `by_operator` tells
     that an operator has just configured it.
     """
-    return SessionState(
-        State.STARTING, next_attempt_at=now, generation=generation, by_operator=by_operator
-    )
+    return SessionState(State.STARTING, now, generation=generation, by_operator=by_operator)
 
 
 def with_generation(session: SessionState, generation: int) -> SessionState:

@@ -1,4 +1,4 @@
-"""Remembers who was given which app's token on a socket, for operators."""
+"""Remembers which users were given an app's token on a socket, for its status."""
 
 from typing import Protocol
 
@@ -25,7 +25,7 @@ class NoNames:
     def learn(self, uid: int) -> None:
         """Do nothing."""
 
-    def name(self, uid: int) -> str:  # noqa: ARG002  # as above
+    def name(self, uid: int) -> str:  # noqa: ARG002  # a UserNames
         """Return ""."""
         return ""
 
@@ -39,8 +39,8 @@ class Consumers:
         self._names = names or NoNames()
         self._asked: dict[str, dict[tuple[int, str], Instant]] = {}
 
-    def asked(self, app: str, uid: int, unit: str, now: Instant) -> None:
-        """Note that a user was given an app's token."""
+    def record(self, app: str, uid: int, unit: str, now: Instant) -> None:
+        """Record that a user was given an app's token."""
         consumers = self._asked.get(app)
         if consumers is None:
             consumers = self._asked[app] = {}

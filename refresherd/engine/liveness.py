@@ -1,4 +1,4 @@
-"""Whether the daemon does its work: the judgement behind `/livez` and systemd's watchdog."""
+"""Judges whether the daemon does its work, for `/livez` and systemd's watchdog."""
 
 import asyncio
 from collections.abc import Callable
@@ -26,7 +26,7 @@ SHORTEST_SUSPEND = 1.0
 
 
 class Liveness:
-    """An Observer that hears the schedule's heartbeat, and judges from the event loop.
+    """An Observer of the schedule's heartbeat. Belongs to the event loop.
 
     `overdue` returns for how many seconds the oldest due work has waited to be started.
     """
@@ -65,7 +65,7 @@ class Liveness:
         return ""
 
     def _note_suspend(self) -> float:
-        """Return the loop's time."""
+        """Return the loop's time, once a suspend before it is noted."""
         now = asyncio.get_running_loop().time()
         slept = self._clock.now() - now
         if slept > self._slept + SHORTEST_SUSPEND:

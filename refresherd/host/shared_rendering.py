@@ -6,7 +6,8 @@ of that, and one text serves everybody who asks within a short time. As the time
 how long it took to make the text, and a client has half a minute to read it, what slow clients can
 make the process keep is bounded at any number of apps.
 
-What may never be out of date is not shared with those who ask later. They wait for the next one.
+An answer that must never be out of date is shared only by clients that asked before its making
+began; later ones wait for the next answer.
 """
 
 import asyncio
@@ -33,7 +34,7 @@ MAX_SHARED_SECONDS = 5.0
 """No answer is older than this, not counting the time that it took to make."""
 
 MAX_REST_SECONDS = 2.0
-"""The longest rest after a rendering, which a suspend may have made seem to take hours."""
+"""The longest pause after a rendering: a suspend may make one seem to take hours."""
 
 GZIP_BITS = 31
 """zlib's largest window, in gzip's format."""
@@ -85,10 +86,10 @@ class CompressedText:
 
 
 class SharedRendering(Generic[T]):
-    """What `render` returns, for all who ask while it runs in a thread, and soon afterwards.
+    """Shares what `render` returns among clients that ask while it runs in a thread, or soon after.
 
-    Calls of equal `name` follow one another, each after a rest of `rest_times` as long as the last
-    one took.
+    Calls with the same `name` run one after the other, with a pause after each that is `rest_times`
+    as long as the call took.
     """
 
     def __init__(
@@ -131,10 +132,10 @@ class SharedRendering(Generic[T]):
 
 
 class CurrentRendering(Generic[T]):
-    """What `render` returns, never begun before its clients asked: all who wait share the next one.
+    """Shares what `render` returns among clients that asked before it began.
 
-    So nobody learns what is not true any more. However many clients ask, there is a rest after
-    each rendering, `rest_times` as long as it took, for which those who come meanwhile wait.
+    So no client gets an answer from before its request. After each rendering there is a pause,
+    `rest_times` as long as the rendering took, and clients that come meanwhile wait.
     """
 
     def __init__(
@@ -181,10 +182,10 @@ class CurrentRendering(Generic[T]):
 
 
 class SharedRenderings(Generic[K, T]):
-    """A shared rendering for each of the things that clients may ask for.
+    """A shared rendering for each key that clients may ask for.
 
-    Where clients choose among very many, no two of them may share anything. So after each
-    rendering there is a rest of `rest_times` as long as it took.
+    If there are very many keys, perhaps no two clients ask for the same. For that case, each
+    rendering is followed by a pause, `rest_times` as long as the rendering took.
     """
 
     def __init__(  # noqa: PLR0913  # the last two have defaults
@@ -241,6 +242,6 @@ def _timed(
 
 
 def _retrieve(rendering: asyncio.Task[T]) -> None:
-    """Keep asyncio from reporting a failure that nobody has waited for to the end."""
+    """Keep asyncio from logging a failure because every client has gone."""
     if not rendering.cancelled():
         rendering.exception()

@@ -34,7 +34,7 @@ class UserNames:
     async def _look_up(self, uid: int) -> None:
         try:
             self._names[uid] = await self._executor.call("user names", lambda: _name(uid))
-        except OSError:  # out of threads or descriptors; a later consumer tries again
+        except OSError:  # out of threads or descriptors; it is tried again for the next consumer
             self._names.pop(uid, None)
 
 

@@ -124,7 +124,7 @@ def test_fields_and_metrics_are_listed(host: DocumentedHost) -> None:
 
 
 def test_metrics_are_described_as_they_describe_themselves() -> None:
-    """Who reads the help text in Grafana finds the same in the table, with its labels and type."""
+    """Somebody who reads a help text in Grafana finds it in the table, with labels and type."""
     scrape = everything()
     exposed = re.findall(r"^# HELP (refresherd_\w+) (.*)\n# TYPE \S+ (\w+)$", scrape, re.MULTILINE)
     found = {name: (kind, labels_of(name, scrape)) for name, _, kind in exposed}

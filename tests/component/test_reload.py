@@ -142,7 +142,7 @@ async def test_a_good_file_is_applied_and_reported(tmp_path: Path) -> None:
 async def test_terminations_are_shown_as_soon_as_stopping_apps_end_their_sessions(
     tmp_path: Path,
 ) -> None:
-    """No other series of an app depends on a setting that is not the app's own."""
+    """These series depend on `shutdown`, which is not an app's own setting."""
     text = app("a", 'terminate_after = "never"', file="a.token")
     async with daemon(tmp_path, text) as running:
         await running.settled()

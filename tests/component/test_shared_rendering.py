@@ -179,7 +179,7 @@ async def test_after_a_rendering_clients_wait_for_a_multiple_of_what_it_took() -
 
 
 async def test_a_rendering_that_a_suspend_interrupted_holds_up_nobody() -> None:
-    """It seems to have taken hours."""
+    """It seems to have taken hours, and no client may wait for a multiple of that."""
     numbers = Current(took=8 * 3600.0)
     assert await numbers.current.get() == 1
     async with asyncio.timeout(MAX_REST_SECONDS + 5):
@@ -197,7 +197,7 @@ async def test_a_failed_rendering_is_followed_by_another() -> None:
 
 
 async def test_closing_ends_every_wait_for_a_rendering() -> None:
-    """One is being made, and another one is waited for."""
+    """A stop must not wait for a rendering in progress, nor for the one after it."""
     numbers = Current()
     numbers.current.close()
     numbers.go_on.clear()

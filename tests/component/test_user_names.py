@@ -29,7 +29,7 @@ async def test_a_user_has_the_name_that_this_host_gives() -> None:
 
 
 async def test_a_uid_without_a_name_is_no_error() -> None:
-    """Containers run under numbers that no file names."""
+    """Containers run under uids that /etc/passwd does not name."""
     assert await names_of(NOBODY_HAS, 2**40) == ["", ""]
 
 

@@ -167,8 +167,8 @@ WRONG = {
         '2: basic_auth_users."a:b": no client can send a user name with a colon'
     ),
     "rate_limit:\n  interval: 1s\n  burst: 5\n": (
-        "1: rate_limit: not supported: it would have a client that asks too often shut out all "
-        "others; connections are limited by user, and answers shared; remove it"
+        "1: rate_limit: not supported: one client that asks too often would shut out all others; "
+        "connections are limited by user, and answers shared; remove it"
     ),
     "a: 1\na: 2\n": '2: "a" is already set on line 1; delete one of the two',
     f"#{'x' * LONGEST}": "1: longer than 64 KiB; this is no web configuration",
@@ -346,7 +346,7 @@ def test_missing_libraries_are_named(place: Place, module: str, name: str) -> No
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True
     )
     assert ran.stdout == (
-        f"{path}:1: it takes libraries that are missing ({name}); install them where refresherd is "
+        f"{path}:1: it needs libraries that are missing ({name}); install them where refresherd is "
         "installed: pip install 'refresherd[web]'\n"
     )
 

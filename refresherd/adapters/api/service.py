@@ -201,8 +201,8 @@ class Service:
     def _rendered(
         self, app: App, token: Token, form: Format, client: Client, now: Instant
     ) -> Answer:
-        """Return a token as an answer, and take note of who gets it."""
-        self._consumers.asked(app.name, client.peer.uid, client.peer.unit or "", now)
+        """Return a token as an answer, and record who gets it."""
+        self._consumers.record(app.name, client.peer.uid, client.peer.unit or "", now)
         return self._renderings.of(app, token, form, now)
 
     def _status(self, running: AppRunner) -> Answer:
@@ -215,7 +215,7 @@ class Service:
         return CompressedText((json.dumps({"apps": fields}).encode() + b"\n",))
 
     def _now_and_offset(self) -> tuple[Instant, float]:
-        """Return the instant, and what turns an instant into unix seconds."""
+        """Return the time as an instant, and the offset that turns instants into unix seconds."""
         now = self._clock.now()
         return now, self._clock.wall(now) - now
 

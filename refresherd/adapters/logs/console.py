@@ -1,7 +1,7 @@
-"""Log lines for people: columns on a terminal, and the message of a journal entry.
+"""Log lines for people: on a terminal, and as the message of a journal entry.
 
-An event takes one line of WIDTH columns. A message that is too long for it goes on below. What a
-person at a terminal does not need is left to JSON, the journal and level debug.
+An event takes one line of WIDTH columns. A message that is too long for it continues below. Details
+that a person rarely needs are left to JSON, the journal and level debug.
 """
 
 import textwrap
@@ -68,7 +68,7 @@ class Console:
             if name != "exception" and (level == "debug" or name not in HIDDEN)
         }
         if shown.get("retry_in") == 0:
-            del shown["retry_in"]  # it has been done
+            del shown["retry_in"]  # it has been retried at once
         message = str(shown.pop("message", "")).removeprefix(f"{shown.get('output')}: ").strip()
         words = [
             self._column(
@@ -102,7 +102,7 @@ class Console:
         return named + text, painted + text
 
     def _filled(self, words: Sequence[Word]) -> tuple[list[str], int]:
-        """Return words on as few lines as they need, and the width of the last line."""
+        """Return words on as few lines as possible, and the width of the last line."""
         lines, used = [""], 0
         for plain, painted in words:
             if self._width and used and used + len(plain) > self._width:
@@ -113,7 +113,7 @@ class Console:
         return [line.removesuffix(" ") for line in lines], used - 1
 
     def _with_message(self, line: str, used: int, message: str) -> list[str]:
-        """Return a line of a width, and behind or below it a message."""
+        """Return the lines of a message that begins on a line `used` columns wide, or below it."""
         if not self._width or used + len(message) <= self._width:
             return [line + message]
         if used > self._width / 2:

@@ -124,7 +124,8 @@ def _clean(text: str, name: str) -> str:
 class Heading:
     """Puts time and level first, and adds the number of lines that were dropped before.
 
-    `time` formats unix seconds; `moment` formats those of an instant, given now.
+    `time` formats the present time, and `moment` an instant, given the present time; both get
+    unix seconds.
     """
 
     def __init__(

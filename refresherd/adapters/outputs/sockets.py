@@ -236,7 +236,7 @@ class SocketOutput:
             self._context.observer.observe(denied)
             return NOTHING
         if isinstance(stream.user, int):
-            self._context.consumers.asked(self._app.name, stream.user, unit, now)
+            self._context.consumers.record(self._app.name, stream.user, unit, now)
         # Rendered once a second at most: a client loses its token if the process is killed between
         # accept and answer.
         left = floor(token.expires_at - now)

@@ -12,7 +12,7 @@ PINGS_PER_INTERVAL = 3
 
 
 async def ping(notifier: Notifier, interval: float, fault: Callable[[], str]) -> NoReturn:
-    """Ping from the event loop until cancelled, except while `fault` returns one."""
+    """Ping from the event loop until cancelled, except while `fault` returns a reason not to."""
     while True:
         await asyncio.sleep(interval / PINGS_PER_INTERVAL)
         if why := fault():

@@ -1,4 +1,4 @@
-"""What a web configuration does to the HTTP listener: TLS, passwords, and header fields."""
+"""Applies a web configuration to the HTTP listener: TLS, passwords, and header fields."""
 
 import asyncio
 from base64 import b64decode
@@ -26,7 +26,7 @@ PATIENCE_SECONDS = 10.0
 
 _ASK = problem(
     401,
-    "this takes the name and password of a user in basic_auth_users",
+    "this needs the name and password of a user in basic_auth_users",
     {"WWW-Authenticate": 'Basic realm="refresherd", charset="UTF-8"'},
 )
 _NOT_YET = problem(

@@ -29,7 +29,7 @@ TEXT = "text/plain; charset=utf-8"
 JSON = "application/json; charset=utf-8"
 
 SAFE = {"X-Content-Type-Options": "nosniff"}
-"""Browsers must not take an answer for something that it is not."""
+"""Browsers must not guess another type of content."""
 
 READ = ("GET", "HEAD")
 
@@ -45,7 +45,7 @@ PAGE_FIELDS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-"""Nothing on the page comes from elsewhere, and nobody else may show it."""
+"""The page loads nothing from other sites, and no other site may embed it."""
 
 FOREVER = {**SAFE, "Cache-Control": "public, max-age=31536000, immutable"}
 """For files whose path changes with their content."""
@@ -53,10 +53,11 @@ FOREVER = {**SAFE, "Cache-Control": "public, max-age=31536000, immutable"}
 HTML = "text/html; charset=utf-8"
 
 PAGE_RESTS = 4.0
-"""Every client may want another page, so making pages takes at most a fifth of a processor."""
+"""Each client may want another page. With pauses this many times as long as a page takes, making
+pages takes at most a fifth of a processor."""
 
 READINESS_RESTS = 4.0
-"""Clients share only what was made after all of them had asked, so that takes as much."""
+"""The same for readiness, which is made anew for all clients that have asked since it was made."""
 
 APPS_IN_PIECE = 100
 
@@ -186,7 +187,7 @@ class Pages:
         return status, CompressedText(pieces)
 
     def _verdict(self, statuses: Iterable[AppStatus]) -> tuple[int, Iterator[bytes]]:
-        """Return the status code and the body, in pieces, of an answer about these apps."""
+        """Return the status code and the body, in pieces, that say whether these apps are ready."""
         now = self._clock.now()
         reasons = {status.name: readiness.reasons(status, now) for status in statuses}
         return 503 if any(reasons.values()) else 200, _verdicts(reasons)

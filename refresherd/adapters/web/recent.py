@@ -1,4 +1,4 @@
-"""What the status page tells besides the apps: how fast DSM answers, and how reloads went."""
+"""What the status page shows besides apps: how fast DSM answers, and how the last reload went."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -17,10 +17,10 @@ REMEMBERED = 100
 MAX_ENDPOINTS = 1000
 
 MAX_FAULTS = 20
-"""Faults remembered of a configuration that was refused."""
+"""How many faults of a refused configuration are remembered."""
 
 SAME_RELOAD_SECONDS = 1.0
-"""The faults of one reload are reported within this time."""
+"""Faults that are reported within this time belong to the same reload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,13 @@ class Reload:
 
     at: Instant
     faults: tuple[str, ...] = ()
-    """Why the new configuration was refused; none if it is in force."""
+    """Why the new configuration was refused; () if it is in force."""
     changed: int = 0
     """How many apps it started, stopped or changed."""
 
 
 class Recent:
-    """Remembers what events told: an Observer. Safe to read in any thread."""
+    """An Observer that remembers the latest events. Safe to read in any thread."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -78,7 +78,7 @@ class Recent:
         """Why the web configuration was refused when it was last read."""
 
     def observe(self, event: Event) -> None:
-        """Remember what the event tells, if it is of interest."""
+        """Remember the event if the status page shows it."""
         match event:
             case events.Renewed(_, endpoint, _, duration):
                 record = self._record(endpoint)

@@ -1,4 +1,4 @@
-"""The facts of the status page, as `/status.json` has them."""
+"""The content of the status page, as JSON for `/status.json`."""
 
 import json
 import socket
@@ -19,7 +19,7 @@ from refresherd.engine.ports import Clock, Roster
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All apps and what was remembered of the daemon, at one moment."""
+    """All apps, and what is remembered of the daemon, at one moment."""
 
     apps: tuple[AppReport, ...]
     recent: Recent
@@ -37,7 +37,7 @@ class Snapshot:
     """How many apps are not ready."""
 
     def date(self, instant: Instant) -> str:
-        """Return an instant as JSON shows it."""
+        """Return an instant as a date in JSON."""
         return formats.timestamp(instant + self.offset)
 
 
@@ -51,7 +51,7 @@ class Status:
         self._host = socket.gethostname()
 
     def snapshot(self) -> Snapshot:
-        """Return the facts of this moment."""
+        """Return the status at this moment."""
         now = self._clock.now()
         apps = tuple(self._roster.reports())
         return Snapshot(

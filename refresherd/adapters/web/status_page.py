@@ -143,7 +143,7 @@ class Page:
         yield "Configuration", started.config or NONE
         yield "Last reload", self._reload
         if snapshot.recent.web_config_faults:
-            yield "Web configuration", "refused: what was read before it, if anything, is in force"
+            yield "Web configuration", "refused: the one before it, if any, is still in force"
         yield "API socket", started.api or "none"
         yield "HTTP", started.http
 

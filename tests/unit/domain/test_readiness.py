@@ -156,7 +156,7 @@ def test_a_refresh_that_is_not_made_makes_its_app_unready() -> None:
 def test_a_healthy_app_is_always_ready(
     lifetime: float, at: float, jitter: float, rand: float, share: float
 ) -> None:
-    """Up to its refresh, and while the answer takes no longer than an attempt may.
+    """A probe must not fail while nothing is wrong, and an attempt may take its time.
 
     With `at = 0.95` the refresh comes in the last tenth of each token's life.
     """

@@ -101,7 +101,7 @@ def test_the_verdict_comes_first() -> None:
 
 
 def test_details_are_shown_if_wanted() -> None:
-    """Of one app, everything matters."""
+    """Whoever names one app wants to know everything about it."""
     shown = drawn(failing(), details=True, width=80)
     assert "\n\n  endpoint: https://amer.smartkey.io\n  renewed by: reauth\n" in shown
     assert "renewed by" not in drawn(failing(), width=80)

@@ -29,8 +29,8 @@ def test_a_consumer_is_shown_with_its_name_and_its_last_time() -> None:
     """An operator asks who uses a token before it is ended."""
     consumers = Consumers(Names())
     for second in (1, 5, 3):
-        consumers.asked("payments", 33, "web.service", Instant(second))
-    consumers.asked("payments", 1000, "", Instant(4))
+        consumers.record("payments", 33, "web.service", Instant(second))
+    consumers.record("payments", 1000, "", Instant(4))
     assert consumers.of("payments") == (
         Consumer(1000, "user-1000", "", Instant(4)),
         Consumer(33, "user-33", "web.service", Instant(3)),
@@ -43,14 +43,14 @@ def test_a_name_is_looked_up_once() -> None:
     names = Names()
     consumers = Consumers(names)
     for second in range(100):
-        consumers.asked("payments", 33, "", Instant(second))
+        consumers.record("payments", 33, "", Instant(second))
     assert names.learnt == [33]
 
 
 def test_an_app_that_is_gone_is_forgotten() -> None:
     """A new app of the same name has other consumers."""
     consumers = Consumers()
-    consumers.asked("payments", 33, "", Instant(1))
+    consumers.record("payments", 33, "", Instant(1))
     consumers.forget("payments")
     consumers.forget("payments")
     assert consumers.of("payments") == ()
@@ -61,6 +61,6 @@ def test_only_the_latest_are_remembered(asked: list[tuple[int, str]]) -> None:
     """A user with many units must not fill the memory, nor hide who came last."""
     consumers = Consumers()
     for second, (uid, unit) in enumerate(asked):
-        consumers.asked("payments", uid, unit, Instant(second))
+        consumers.record("payments", uid, unit, Instant(second))
     latest = list(dict.fromkeys(reversed(asked)))[:MAX_CONSUMERS]
     assert [(one.uid, one.unit) for one in consumers.of("payments")] == latest
