@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import socket
 import ssl
 import threading
@@ -322,15 +323,44 @@ async def test_renegotiation_is_refused(place: Place) -> None:
         assert protection.tls.context.options & ssl.OP_NO_RENEGOTIATION
 
 
+def resident() -> int:
+    """Return how many bytes of memory the process takes."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def test_clients_that_jam_take_bounded_memory(place: Place) -> None:
+    """They send request after request, and read no answers."""
+    context, number = place.ca.client_context(), 100
+    metrics = Metrics(lambda: (os.urandom(1_000_000) for _ in range(3)))
+
+    def jam() -> ssl.SSLSocket:
+        client = connected(served, context)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.sendall(GET.replace(b"livez", b"metrics"))
+        client.recv(10)
+        client.settimeout(0)
+        with suppress(ssl.SSLWantWriteError):
+            for _ in range(30):
+                client.send(GET * 400)
+        return client
+
+    async with protected(place.file, metrics=metrics) as served:
+        with ExitStack() as clients:
+            clients.enter_context(await asyncio.to_thread(jam))
+            before = resident()
+            for _ in range(number):
+                clients.enter_context(await asyncio.to_thread(jam))
+            await asyncio.sleep(0.5)
+            # Nearly half of it is the clients' own.
+            each = (resident() - before) / number
+    assert each < 2 * 128 * 1024
+
+
 async def test_idle_connections_take_little_memory(place: Place) -> None:
     """A user may have 128 of them, and all users together thousands."""
     context = place.ca.client_context()
     number = 300
-
-    def resident() -> int:
-        gc.collect()
-        pages = int(Path("/proc/self/statm").read_text().split()[1])
-        return pages * 4096
 
     async with protected(place.file) as served:
         with ExitStack() as clients:
@@ -342,8 +372,7 @@ async def test_idle_connections_take_little_memory(place: Place) -> None:
             await asyncio.sleep(0.2)
             # The clients' own ends count as well.
             each = (resident() - before) / number
-        assert each < 150_000
-        print(f"{each:.0f} bytes for both ends of an idle connection")  # noqa: T201
+        assert each < 64 * 1024
 
 
 async def test_handshakes_are_made_beside_the_loop_one_at_a_time(

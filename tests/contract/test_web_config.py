@@ -1,8 +1,7 @@
-"""The installed daemon behind a web configuration, as curl, openssl and Prometheus see it."""
+"""The installed daemon behind a web configuration, as curl and openssl see it."""
 
 import json
 import re
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,10 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faults.rig.ports import unused_port
-from support.documentation import CHECKOUT
 from support.lab import needs_tool
 from support.programs import PATIENCE, Workplace, command, emulator, running
-from support.scraping import scraped
 from support.web_tls import Authority, hashed
 
 TLS = "tls_server_config:\n  cert_file: server.pem\n  key_file: server.key\n"
@@ -212,19 +209,6 @@ def test_a_renewed_certificate_and_a_refused_file_are_visible(tmp_path: Path) ->
         served.logs("web configuration read")
         assert f"{gauge} 1.0" in served.curl(*ca, path="metrics")
         assert "tls_server_config.min_version" not in served.curl(*ca, path="status.json")
-
-
-def test_prometheus_scrapes_with_certificate_and_password(tmp_path: Path) -> None:
-    """A whole Prometheus, with the scrape configuration that operators are told to take."""
-    shipped = (CHECKOUT / "deploy" / "prometheus" / "scrape-tls.yml").read_text()
-    with daemon(tmp_path, CLIENTS + USERS) as served:
-        served.ca.issue("prometheus")
-        shutil.copy(served.ca.ca_file, tmp_path / "refresherd-ca.pem")
-        (tmp_path / "refresherd.password").write_text("secret")
-        target = shipped.replace("dsm-host.example.com:9749", f"127.0.0.1:{served.port}")
-        assert target != shipped
-        up = scraped(target.replace("scrape_interval: 15s", "scrape_interval: 500ms"), tmp_path)
-        assert up == ["1"], (tmp_path / "prometheus.log").read_text()
 
 
 def test_a_faulty_web_configuration_keeps_the_daemon_from_starting(tmp_path: Path) -> None:
