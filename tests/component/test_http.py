@@ -261,14 +261,38 @@ async def test_head_is_answered_as_get_without_the_body(path: str) -> None:
         assert int(got.headers["Content-Length"]) > 0
 
 
+class Slow(Apps):
+    """A roster whose first reports wait for `go_on`."""
+
+    begun, go_on = threading.Event(), threading.Event()
+
+    def reports(self) -> tuple[AppReport, ...]:
+        """Return every app's report."""
+        if not self.begun.is_set():
+            self.begun.set()
+            assert self.go_on.wait(10)
+        return super().reports()
+
+
+async def test_searches_hold_up_nobody_who_wants_the_whole_page() -> None:
+    """One user may ask for any number of searches while another must see what is wrong."""
+    apps = Slow(READY)
+    async with served(apps=apps) as client:
+        search = asyncio.create_task(answer(client, "/?q=pay"))
+        assert await asyncio.to_thread(apps.begun.wait, 10)
+        async with asyncio.timeout(5):
+            assert (await answer(client, "/"))[0] == 200
+        apps.go_on.set()
+        assert (await search)[0] == 200
+
+
 async def test_a_path_that_is_not_utf8_fails_no_page() -> None:
     """A directory may have any name, and the page tells why an output in it fails."""
     lagging = AppStatus("ledger", LIFE, (OutputStatus("/run/\udcff/token", None, "disk full"),))
     async with served(lagging) as client:
-        for path in ("/", "/status.json"):
-            code, text = await answer(client, path)
-            assert code == 200
-            assert "disk full" in text
+        code, text = await answer(client, "/")
+        assert code == 200
+        assert "disk full" in text
 
 
 async def test_no_page_shows_a_token() -> None:

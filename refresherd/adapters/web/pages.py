@@ -108,6 +108,10 @@ class Pages:
             "readyz", self._all_ready, executor, clock, rest_times=READINESS_RESTS
         )
         self._status_json = SharedRendering("status.json", self._rendered_status, executor, clock)
+        # However many searches wait, nobody waits behind them for the whole page.
+        self._front_page = SharedRendering(
+            "front page", partial(self._rendered_page, View()), executor, clock
+        )
         self._status_pages = SharedRenderings(
             "status page", self._rendered_page, executor, clock, rest_times=PAGE_RESTS
         )
@@ -140,6 +144,7 @@ class Pages:
             self._readiness,
             self._scrapes,
             self._status_json,
+            self._front_page,
             self._status_pages,
         ):
             rendering.close()
@@ -154,7 +159,8 @@ class Pages:
         return CompressedText(self._exposition.render(content_type))
 
     async def _status_page(self, request: Request) -> Answer:
-        text = await self._status_pages.get(View.parse(request.query))
+        view = View.parse(request.query)
+        text = await (self._front_page.get() if view == View() else self._status_pages.get(view))
         return LongAnswer(request, 200, text, HTML, PAGE_FIELDS)
 
     def _rendered_page(self, view: View) -> CompressedText:
