@@ -114,8 +114,11 @@ class AppRow:
     @property
     def consequence(self) -> str:
         """What the trouble means for consumers: whether, and for how long, they have a token."""
+        if self._left is None and self.generation and self._failing_since:
+            # DSM ended the session: that was found out by the first attempt that failed.
+            return f"Consumers have had no valid token since {self._failing_since}."
         if self._left is None:
-            return "Consumers have no token."
+            return "Consumers have no token yet."
         cut_off = ", ".join(output.name for output in self.outputs if output.cut_off)
         if self._left > 0 and cut_off:
             return f"Consumers of {cut_off} have no valid token."
@@ -149,6 +152,11 @@ class AppRow:
         # Keeping a token alive begins its life anew, so the date of its issue does not count.
         began = self._left - self._lifetime
         return life(began, self._left, self._due, self._budget, 0.0)
+
+    @property
+    def no_life(self) -> str:
+        """What stands in the place of the bar if there is none."""
+        return "no token" if self.generation else "no token yet"
 
     @property
     def life_text(self) -> str:
@@ -211,7 +219,8 @@ class AppRow:
         if held is not None:
             token = "the newest token" if output["current"] else f"token {held}"
             when = "" if written is None else f", written {self._ago(written)}"
-            holds = f"holds {token}{when}"
+            expired = "" if output["valid"] else ", which has expired"
+            holds = f"holds {token}{expired}{when}"
         error = str(output["error"] or "")
         cut_off = bool(error) and not output["valid"]
         return OutputRow(str(output["path"]), holds, error, cut_off)

@@ -17,13 +17,13 @@ REMEDIES: Mapping[Reason, str] = MappingProxyType(
     {
         Reason.CONNECT: "check endpoint, proxy, DNS and the firewall",
         Reason.TLS: "check ca_file, the dates and names of DSM's certificate, and the clock",
-        Reason.TIMEOUT: "check whether DSM is healthy, and whether timeout is long enough",
+        Reason.TIMEOUT: "check whether DSM is healthy, and whether the way to it is slow",
         Reason.THROTTLED: "find out which clients send so many requests to this DSM",
         Reason.SERVER_ERROR: "check whether DSM, or a proxy before it, is healthy",
         Reason.BAD_RESPONSE: "check endpoint, and what a proxy in between answers",
         Reason.MFA_REQUIRED: "let the app log in without a second factor, in its settings in DSM",
         Reason.SESSION_LOST: "find out who ends the session, if that happens again",
-        Reason.REJECTED: "replace the credential, or enable the app in DSM",
+        Reason.REJECTED: "replace the credential that the error names, or enable the app in DSM",
         Reason.CREDENTIAL: "repair the file, command or variable that the error names",
     }
 )

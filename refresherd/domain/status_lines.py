@@ -151,7 +151,7 @@ class _Layout:
     def _life(self, row: AppRow) -> Line:
         life = row.life
         if life is None:
-            return (Piece("no token yet", DIM),)
+            return (Piece(row.no_life, DIM),)
         styles = {Cell.OVER: DIM, Cell.REFRESH: BOLD}
         return tuple(
             Piece(self._bar[cell] * len(list(cells)), styles.get(cell, row.state))

@@ -59,7 +59,7 @@ def test_without_scripts_the_page_tells_which_app_is_in_trouble_and_why(
         assert set(names(page)[:4]) == set(TROUBLED)
         assert names(page)[0] == "orders"
         orders = page.locator("#app-orders").inner_text()
-        assert "Consumers have no token." in orders
+        assert "Consumers have no token yet." in orders
         assert "was refused by" in orders
         assert "What to do replace the credential" in orders
         assert re.search(r"The attempt at \d\d:\d\d:\d\d UTC \(.*\) failed\.", orders)

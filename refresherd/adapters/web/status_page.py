@@ -103,6 +103,15 @@ class Page:
         return words.verdict(len(snapshot.apps), snapshot.troubled, snapshot.unready)
 
     @property
+    def notices(self) -> Iterator[str]:
+        """What is wrong with the daemon itself."""
+        recent = self._snapshot.recent
+        if recent.reload is not None and recent.reload.faults:
+            yield "The last reload was refused; the configuration before it is in force."
+        if recent.web_config_faults:
+            yield "The web configuration was refused."
+
+    @property
     def consequence(self) -> str:
         """What the trouble means for consumers."""
         snapshot = self._snapshot

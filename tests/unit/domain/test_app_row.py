@@ -101,7 +101,21 @@ def test_consumers_of_a_refused_app_may_still_have_a_token() -> None:
     app = row(failing(state="rejected"))
     assert app.expires_in == "7m 11s"
     assert app.consequence == "Consumers have a valid token for another 7m 11s."
-    assert row(starting("a")).consequence == "Consumers have no token."
+    assert row(starting("a")).consequence == "Consumers have no token yet."
+
+
+def test_a_session_that_dsm_ended_left_consumers_without_a_token() -> None:
+    """There was a token, so "yet" would be false; the first failed attempt found it out."""
+    ended = failing(state="rejected", expires_at=None, lifetime_seconds=None, generation=3)
+    app = row(ended | {"failing_since": stamp(NOW - 60)})
+    assert app.consequence == ("Consumers have had no valid token since 22:12:20 UTC (1m 00s ago).")
+    assert (app.life, app.no_life, row(starting("a")).no_life) == (None, "no token", "no token yet")
+
+
+def test_an_output_that_holds_an_expired_token_says_so() -> None:
+    """It holds the newest token, and that helps nobody."""
+    (output,) = row(failing(outputs=[OUTPUT | {"valid": False}])).outputs
+    assert "holds the newest token, which has expired" in output.holds
 
 
 def test_outputs_and_hooks_are_troubles_of_their_own() -> None:
