@@ -82,7 +82,9 @@ class Authority:
             x509.SubjectKeyIdentifier.from_public_key(key),
             *extensions,
         ):
-            builder = builder.add_extension(extension, critical=False)
+            # From 3.13 on, Python verifies as strictly as RFC 5280.
+            critical = isinstance(extension, x509.BasicConstraints)
+            builder = builder.add_extension(extension, critical=critical)
         return builder.sign(self._key, SHA256()).public_bytes(Encoding.PEM)
 
 
