@@ -85,11 +85,29 @@ class CompressedText:
         return (compressed[at : at + size] for at in range(0, len(compressed), size))
 
 
+class Rest:
+    """The pause between two renderings, in the thread that makes them one after the other."""
+
+    def __init__(self, times: float = 0.0) -> None:
+        """Make pauses that are `times` as long as the rendering before them took."""
+        self._times = times
+        self._until = -inf
+
+    def wait(self, clock: Clock) -> None:
+        """Return when the pause is over. It blocks."""
+        # A suspend may have stretched a rendering by hours.
+        time.sleep(min(max(0.0, self._until - clock.now()), MAX_REST_SECONDS))
+
+    def begin(self, now: float, took: float) -> None:
+        """Begin the pause after a rendering that took so many seconds."""
+        self._until = now + took * self._times
+
+
 class SharedRendering(Generic[T]):
     """Shares what `render` returns among clients that ask while it runs in a thread, or soon after.
 
-    Calls with the same `name` run one after the other, with a pause after each that is `rest_times`
-    as long as the call took.
+    Calls with the same `name` run one after the other, with pauses in between where `rest` asks for
+    them. A rendering that has not begun is abandoned with the last client that waits for it.
     """
 
     def __init__(
@@ -98,15 +116,16 @@ class SharedRendering(Generic[T]):
         render: Callable[[], T],
         executor: KeyedExecutor,
         clock: Clock,
-        *,
-        rest_times: float = 0.0,
+        rest: Rest | None = None,
     ) -> None:
         self._name = name
         self._render = render
         self._executor = executor
         self._clock = clock
-        self._rest_times = rest_times
+        self._rest = rest or Rest()
         self._rendering: asyncio.Task[T] | None = None
+        self._begun = False
+        self._waiting = 0
         self._shared_until = -inf
 
     async def get(self) -> T:
@@ -115,7 +134,15 @@ class SharedRendering(Generic[T]):
         if rendering is None or (rendering.done() and self._clock.now() >= self._shared_until):
             rendering = self._rendering = asyncio.create_task(self._render_in_thread())
             rendering.add_done_callback(_retrieve)
-        return await asyncio.shield(rendering)
+        self._waiting += 1
+        try:
+            return await asyncio.shield(rendering)
+        finally:
+            self._waiting -= 1
+            if not self._waiting and not self._begun and not rendering.done():
+                # Otherwise clients that leave at once would have others wait for their answers.
+                rendering.cancel()
+                self._rendering = None
 
     def close(self) -> None:
         """Abandon a rendering in progress."""
@@ -123,12 +150,18 @@ class SharedRendering(Generic[T]):
             self._rendering.cancel()
 
     async def _render_in_thread(self) -> T:
-        self._shared_until = -inf
-        timed = partial(_timed, self._render, self._clock, self._rest_times)
-        rendered, began, ended = await self._executor.call(self._name, timed)
+        self._shared_until, self._begun = -inf, False
+        rendered, began, ended = await self._executor.call(self._name, self._render_rested)
         shared = min((ended - began) * SHARED_TIMES, MAX_SHARED_SECONDS)
         self._shared_until = ended + shared
         return rendered
+
+    def _render_rested(self) -> tuple[T, float, float]:
+        self._rest.wait(self._clock)
+        self._begun = True
+        rendered, began, ended = _timed(self._render, self._clock)
+        self._rest.begin(ended, ended - began)
+        return rendered, began, ended
 
 
 class CurrentRendering(Generic[T]):
@@ -203,7 +236,7 @@ class SharedRenderings(Generic[K, T]):
         self._executor = executor
         self._clock = clock
         self._max_keys = max_keys
-        self._rest_times = rest_times
+        self._rest = Rest(rest_times)
         self._renderings: dict[K, SharedRendering[T]] = {}
 
     async def get(self, key: K) -> T:
@@ -218,7 +251,7 @@ class SharedRenderings(Generic[K, T]):
                 partial(self._render, key),
                 self._executor,
                 self._clock,
-                rest_times=self._rest_times,
+                self._rest,
             )
             self._renderings[key] = rendering
         return await rendering.get()
@@ -229,15 +262,11 @@ class SharedRenderings(Generic[K, T]):
             rendering.close()
 
 
-def _timed(
-    render: Callable[[], T], clock: Clock, rest_times: float = 0.0
-) -> tuple[T, float, float]:
-    """Return a rendering, when it began, and when it and the rest after it ended."""
+def _timed(render: Callable[[], T], clock: Clock) -> tuple[T, float, float]:
+    """Return a rendering, when it began, and when it ended."""
     began = clock.now()
     with process.collector_paused():
         rendered = render()
-    # In the thread: calls of equal name wait for it.
-    time.sleep(min((clock.now() - began) * rest_times, MAX_REST_SECONDS))
     return rendered, began, clock.now()
 
 

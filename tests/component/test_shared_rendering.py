@@ -17,6 +17,7 @@ from refresherd.host.shared_rendering import (
     CompressedText,
     CurrentRendering,
     SharedRendering,
+    SharedRenderings,
 )
 from support.fakes import FakeClock
 
@@ -33,9 +34,10 @@ class Numbers:
         self.made = 0
         self._took = took
         self.executor = KeyedExecutor()
-        self.shared = SharedRendering("numbers", self._make, self.executor, self.clock)
+        self.shared = SharedRendering("numbers", self.make, self.executor, self.clock)
 
-    def _make(self) -> int:
+    def make(self) -> int:
+        """Return the next number, once that is allowed."""
         self.begun.set()
         assert self.go_on.wait(10)
         self.clock.advance(self._took)
@@ -148,7 +150,7 @@ class Current(Numbers):
     def __init__(self, took: float = 0.0) -> None:
         super().__init__(took)
         self.current = CurrentRendering(
-            "numbers", self._make, self.executor, self.clock, rest_times=4.0
+            "numbers", self.make, self.executor, self.clock, rest_times=4.0
         )
 
 
@@ -231,3 +233,39 @@ def test_a_text_is_sent_in_small_parts() -> None:
     assert text.compressed_length < text.length / 5
     for parts in (text.compressed(), text.plain()):
         assert max(map(len, parts)) < 64_000
+
+
+async def test_renderings_that_nobody_waits_for_any_more_are_not_made() -> None:
+    """A user who asks for three thousand searches and hangs up must not hold up those of others."""
+    numbers = Numbers()
+    keyed = SharedRenderings(
+        "numbers", lambda key: (key, numbers.make()), numbers.executor, numbers.clock
+    )
+    numbers.go_on.clear()
+    first = asyncio.create_task(keyed.get(0))
+    await asyncio.to_thread(numbers.begun.wait, 10)
+    leaving = [asyncio.create_task(keyed.get(key)) for key in range(1, 300)]
+    await asyncio.sleep(0)
+    for client in leaving:
+        client.cancel()
+    await asyncio.wait(leaving)
+    staying = asyncio.create_task(keyed.get(300))
+    numbers.go_on.set()
+    assert await first == (0, 1)
+    assert await staying == (300, 2)
+    assert await keyed.get(7) == (7, 3)
+
+
+async def test_a_client_does_not_wait_for_the_pause_after_its_own_rendering() -> None:
+    """Only the next one waits: a person who searches once should see the result at once."""
+    numbers = Numbers(took=60.0)
+    keyed = SharedRenderings(
+        "numbers", lambda key: (key, numbers.make()), numbers.executor, numbers.clock, rest_times=4
+    )
+    loop = asyncio.get_running_loop()
+    times = [loop.time()]
+    for number in (1, 2):
+        assert await keyed.get(number) == (number, number)
+        times.append(loop.time())
+    first, second = times[1] - times[0], times[2] - times[1]
+    assert second - first > MAX_REST_SECONDS / 2
