@@ -23,6 +23,8 @@ class OutputRow:
     error: str
     cut_off: bool
     """Whether its consumers have no valid token because it cannot be updated."""
+    left: float
+    """For how many seconds its token is valid; at most 0 if it is not, or there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,9 @@ class AppRow:
         cut_off = ", ".join(output.name for output in self.outputs if output.cut_off)
         if self._left > 0 and cut_off:
             return f"Consumers of {cut_off} have no valid token."
+        late = min(self.outputs, key=lambda output: output.left, default=None)
+        if late is not None and late.error and 0 < late.left < self._left:
+            return f"Consumers of {late.name} have a valid token for another {span(late.left)}."
         if self._left > 0:
             return f"Consumers have a valid token for another {span(self._left)}."
         return f"Consumers have had no valid token for {span(-self._left)}."
@@ -223,7 +228,8 @@ class AppRow:
             holds = f"holds {token}{expired}{when}"
         error = str(output["error"] or "")
         cut_off = bool(error) and not output["valid"]
-        return OutputRow(str(output["path"]), holds, error, cut_off)
+        left = self._until(output["expires_at"]) or 0.0
+        return OutputRow(str(output["path"]), holds, error, cut_off, left)
 
     def _hook(self, hook: Fields) -> HookRow:
         name, result, took = str(hook["name"]), hook["result"], hook["duration_seconds"]

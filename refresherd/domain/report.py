@@ -164,6 +164,7 @@ def fields(report: AppReport, now: Instant, offset: float) -> dict[str, Any]:
                 "current": output.holds is not None and output.holds == token,
                 "generation": None if output.holds is None else output.holds.generation,
                 "valid": holds_valid_token(output, now),
+                "expires_at": date(None if output.holds is None else output.holds.expires_at),
                 "written_at": date(output.written_at),
                 "error": output.error or None,
             }

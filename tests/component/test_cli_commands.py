@@ -138,7 +138,7 @@ def test_status_on_a_terminal_says_what_to_do(
     assert main(["status"]) == 0
     lines = out.content.getvalue().decode().splitlines()
     assert lines[0] == "1 of 2 apps is in trouble"
-    assert "  What to do: replace the credential that the error names, or" in lines
+    assert "  What to do: replace the credential that the error names," in lines
     assert lines[-1].startswith("payments  fresh")
     assert max(map(len, lines)) <= 60
 

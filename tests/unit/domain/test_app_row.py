@@ -15,6 +15,7 @@ OUTPUT = {
     "current": True,
     "generation": 7,
     "valid": True,
+    "expires_at": stamp(NOW + 100),
     "written_at": stamp(NOW - 5),
     "error": None,
 }
@@ -110,6 +111,15 @@ def test_a_session_that_dsm_ended_left_consumers_without_a_token() -> None:
     app = row(ended | {"failing_since": stamp(NOW - 60)})
     assert app.consequence == ("Consumers have had no valid token since 22:12:20 UTC (1m 00s ago).")
     assert (app.life, app.no_life, row(starting("a")).no_life) == (None, "no token", "no token yet")
+
+
+def test_an_output_that_lags_has_less_time_left_than_the_app() -> None:
+    """Its consumers read the token before, which expires sooner."""
+    late = OUTPUT | {"current": False, "error": "/run/a: disk full"}
+    app = row(failing(outputs=[OUTPUT, late | {"expires_at": stamp(NOW + 50)}]))
+    assert app.consequence == "Consumers of /run/a have a valid token for another 50s."
+    well = row(failing(outputs=[OUTPUT | {"expires_at": stamp(NOW + 50)}]))
+    assert well.consequence == "Consumers have a valid token for another 7m 11s."
 
 
 def test_an_output_that_holds_an_expired_token_says_so() -> None:

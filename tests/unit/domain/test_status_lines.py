@@ -110,7 +110,7 @@ def test_details_are_shown_if_wanted() -> None:
 def test_an_output_that_is_late_is_named() -> None:
     """Its consumers may read an older token for a moment."""
     output = {"path": "/run/a", "current": False, "generation": 6, "written_at": None}
-    late = fresh(ready=False, outputs=[output | {"valid": True, "error": None}])
+    late = fresh(ready=False, outputs=[output | {"valid": True, "expires_at": None, "error": None}])
     assert drawn(late, width=80).endswith("\n  an output does not hold the token\n")
 
 
