@@ -238,7 +238,7 @@ def test_a_text_is_sent_in_small_parts() -> None:
 async def test_renderings_that_nobody_waits_for_any_more_are_not_made() -> None:
     """A user who asks for three thousand searches and hangs up must not hold up those of others."""
     numbers = Numbers()
-    keyed = SharedRenderings(
+    keyed: SharedRenderings[int, tuple[int, int]] = SharedRenderings(
         "numbers", lambda key: (key, numbers.make()), numbers.executor, numbers.clock
     )
     numbers.go_on.clear()
@@ -259,7 +259,7 @@ async def test_renderings_that_nobody_waits_for_any_more_are_not_made() -> None:
 async def test_a_client_does_not_wait_for_the_pause_after_its_own_rendering() -> None:
     """Only the next one waits: a person who searches once should see the result at once."""
     numbers = Numbers(took=60.0)
-    keyed = SharedRenderings(
+    keyed: SharedRenderings[int, tuple[int, int]] = SharedRenderings(
         "numbers", lambda key: (key, numbers.make()), numbers.executor, numbers.clock, rest_times=4
     )
     loop = asyncio.get_running_loop()
