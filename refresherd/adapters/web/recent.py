@@ -19,7 +19,7 @@ MAX_ENDPOINTS = 1000
 MAX_FAULTS = 20
 """How many faults of a refused configuration are remembered."""
 
-SAME_RELOAD_SECONDS = 1.0
+SAME_RELOAD_SECONDS = 0.05
 """Faults that are reported within this time belong to the same reload."""
 
 
@@ -115,6 +115,7 @@ class Recent:
     def _refused(self, fault: str) -> None:
         now, last = self._clock.now(), self.reload
         faults: tuple[str, ...] = ()
-        if last is not None and last.faults and now - last.at < SAME_RELOAD_SECONDS:
+        same = last is not None and now - last.at < SAME_RELOAD_SECONDS
+        if last is not None and same and fault not in last.faults:
             faults = last.faults
         self.reload = Reload(now, (*faults, fault)[:MAX_FAULTS])
