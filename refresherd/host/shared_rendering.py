@@ -95,8 +95,10 @@ class Rest:
 
     def wait(self, clock: Clock) -> None:
         """Return when the pause is over. It blocks."""
-        # A suspend may have stretched a rendering by hours.
-        time.sleep(min(max(0.0, self._until - clock.now()), MAX_REST_SECONDS))
+        left = self._until - clock.now()
+        if left > 0:
+            # A suspend may have stretched a rendering by hours.
+            time.sleep(min(left, MAX_REST_SECONDS))
 
     def begin(self, now: float, took: float) -> None:
         """Begin the pause after a rendering that took so many seconds."""

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -223,10 +224,13 @@ def test_another_user_may_read_the_status_but_no_token(served: Workplace) -> Non
         assert refused.returncode == 77
         assert f"uid {OTHER_USER} is not among" in refused.stderr
         assert "[apps.payments.access]" in refused.stderr
-    socket = served.directory / "api.sock"
-    socket.chmod(0o600)
-    locked = as_stranger("status")
-    socket.chmod(0o666)
+    # Not the daemon's own, whose mode it restores.
+    path = served.directory / "locked.sock"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(path))
+        path.chmod(0o600)
+        listening.listen()
+        locked = as_stranger("status", "--socket", str(path))
     assert locked.returncode == 77
     assert f"uid {OTHER_USER} may not connect" in locked.stderr
 
