@@ -210,6 +210,8 @@ def test_an_alert_arrives_and_ends(alert: Alert, story: Story) -> None:
 def test_no_other_alert_arrives(story: Story) -> None:
     """Whoever is paged for nothing stops looking; one app's trouble is not another's."""
     raised = {notice.what for notice in story.notices}
+    # Where healing takes long enough, the output's other alert arrives as well, and rightly.
+    raised.discard(("RefresherdOutputFailing", "output"))
     if raised > set(RAISED) and story.pressure >= BUSY:
         # With scrapes a second apart, a daemon that waits for a processor is late or down.
         pytest.skip(REASON)
