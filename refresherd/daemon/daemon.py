@@ -5,7 +5,6 @@ import gc
 import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -41,11 +40,6 @@ if TYPE_CHECKING:
 GC_THRESHOLD = 10_000
 """New objects between two garbage collections; Python's default is 700."""
 
-SWITCH_SECONDS = 0.0005
-"""How long a thread that writes files or renders an answer may keep the event loop waiting for the
-interpreter; Python's default is 5 ms. While 300 tokens a second are renewed, this halves the time
-that the slowest reads take."""
-
 REQUESTS = (signal.SIGHUP, signal.SIGUSR1)
 """Signals that request something; they may stay blocked until the daemon handles them."""
 
@@ -64,7 +58,6 @@ def run(configuration: Configuration, environ: Mapping[str, str]) -> None:
     """
     process.keep_memory_private()
     process.raise_descriptor_limit()
-    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         with as_service(configuration, environ) as service:
             path = configuration.state_dir
